@@ -1,0 +1,31 @@
+/* Our own loops. Every file of this folder is compiled once per CPU level (CMakeLists.txt) and one table is chosen at
+ * start, so binaries are portable and no flag is -march=native. A kernel is a plain C function with OpenMP inside; it is
+ * declared once, in kernels/list.h, defined as `void DG_K(name)(...)`, and called as `dg_kernels()->name(...)`.
+ *
+ * Reductions are deterministic for a given thread count: static schedules, partial sums added in thread order. */
+#ifndef DG_OPS_KERNELS_H
+#define DG_OPS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct dg_kernel_table {
+#define DG_KERNEL(name, ...) void (*name)(__VA_ARGS__);
+#include "ops/kernels/list.h"
+#undef DG_KERNEL
+    const char *level; /* "v1" (baseline), "v3" (AVX2), "v4" (AVX-512) */
+};
+
+/* The table for this machine; DINOGRAPH_CPU=v1|v3|v4 chooses a lower one (for tests and bug reports). */
+const struct dg_kernel_table *dg_kernels(void);
+
+#ifdef DG_KERNEL_LEVEL
+#define DG_K_PASTE(name, level) dg_##name##_##level
+#define DG_K_EXPAND(name, level) DG_K_PASTE(name, level)
+#define DG_K(name) DG_K_EXPAND(name, DG_KERNEL_LEVEL)
+#define DG_KERNEL(name, ...) void DG_K(name)(__VA_ARGS__);
+#include "ops/kernels/list.h"
+#undef DG_KERNEL
+#endif
+
+#endif

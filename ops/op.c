@@ -1,0 +1,131 @@
+#include "ops/op.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DG_OP(name) extern const struct dg_op name;
+#include "ops/op_list.h"
+#undef DG_OP
+
+static const struct dg_op *const table[] = {
+#define DG_OP(name) &name,
+#include "ops/op_list.h"
+#undef DG_OP
+};
+
+int dg_op_count(void) { return (int)(sizeof table / sizeof table[0]); }
+
+const struct dg_op *dg_op_at(int index) { return index >= 0 && index < dg_op_count() ? table[index] : NULL; }
+
+const struct dg_op *dg_op_find(const char *name)
+{
+    for (int i = 0; i < dg_op_count(); i++)
+        if (!strcmp(table[i]->name, name)) return table[i];
+    return NULL;
+}
+
+int dg_op_index(const struct dg_op *op)
+{
+    for (int i = 0; i < dg_op_count(); i++)
+        if (table[i] == op) return i;
+    return -1;
+}
+
+int dg_op_num_outputs(const struct dg_op *op)
+{
+    int n = 0;
+    while (n < DG_MAX_OUTPUTS && op->output[n].name) n++;
+    return n;
+}
+
+int dg_op_num_attrs(const struct dg_op *op)
+{
+    int n = 0;
+    while (op->attrs && op->attrs[n].name) n++;
+    return n;
+}
+
+enum dg_status dg_no_gradient(struct dg_grad_builder *b)
+{
+    return dg_fail(b->err, DG_ERR_UNSUPPORTED, "op %s has no gradient rule", b->call->op->name);
+}
+
+enum dg_status dg_stop_gradient(struct dg_grad_builder *b)
+{
+    (void)b;
+    return DG_OK;
+}
+
+static const struct {
+    const char *name;
+    int64_t size;
+} dtypes[] = {[DG_F32] = {"f32", 4}, [DG_F64] = {"f64", 8}, [DG_I64] = {"i64", 8}, [DG_U8] = {"u8", 1}};
+
+int64_t dg_dtype_size(enum dg_dtype dtype) { return dtype >= DG_F32 && dtype <= DG_U8 ? dtypes[dtype].size : 0; }
+
+const char *dg_dtype_name(enum dg_dtype dtype) { return dtype >= DG_F32 && dtype <= DG_U8 ? dtypes[dtype].name : "?"; }
+
+bool dg_desc_equal(const struct dg_desc *a, const struct dg_desc *b)
+{
+    if (a->dtype != b->dtype || a->ndim != b->ndim) return false;
+    for (int i = 0; i < a->ndim; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
+
+int64_t dg_desc_count(const struct dg_desc *desc)
+{
+    int64_t count = 1;
+    for (int i = 0; i < desc->ndim; i++) count *= desc->dim[i];
+    return count;
+}
+
+int64_t dg_desc_bytes(const struct dg_desc *desc) { return dg_desc_count(desc) * dg_dtype_size(desc->dtype); }
+
+bool dg_desc_valid(const struct dg_desc *desc)
+{
+    int64_t bytes = dg_dtype_size(desc->dtype);
+    if (!bytes || desc->ndim < 0 || desc->ndim > DG_MAX_DIMS) return false;
+    for (int i = 0; i < desc->ndim; i++)
+        if (desc->dim[i] <= 0 || !dg_mul_i64(bytes, desc->dim[i], &bytes) || bytes >= INT64_C(1) << 48) return false;
+    return true;
+}
+
+int64_t dg_desc_rows(const struct dg_desc *desc)
+{
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < desc->ndim; i++) rows *= desc->dim[i];
+    return rows;
+}
+
+const char *dg_desc_text(char *text, size_t size, const struct dg_desc *desc)
+{
+    size_t at = (size_t)snprintf(text, size, "%s [", dg_dtype_name(desc->dtype));
+    for (int i = 0; i < desc->ndim && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%lld", i ? ", " : "", (long long)desc->dim[i]);
+    if (at < size) snprintf(text + at, size - at, "]");
+    return text;
+}
+
+struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim)
+{
+    struct dg_desc desc = {.dtype = dtype, .ndim = ndim};
+    for (int i = 0; i < ndim; i++) desc.dim[i] = dim[i];
+    return desc;
+}
+
+struct dg_desc dg_desc_scalar(enum dg_dtype dtype) { return (struct dg_desc){.dtype = dtype}; }
+
+enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err)
+{
+    if (desc->ndim == ndim) return DG_OK;
+    char text[128];
+    return dg_fail(err, DG_ERR_INPUT, "%s must have %d dimensions, got %s", what, ndim,
+                   dg_desc_text(text, sizeof text, desc));
+}
+
+enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err)
+{
+    if (desc->dtype == DG_F32) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%s must be f32, got %s", what, dg_dtype_name(desc->dtype));
+}

@@ -1,0 +1,219 @@
+/* What an operation is. One op, one room: a file ops/<op>.c holds every facet of an operation (and of its backward
+ * operations) behind `struct dg_op`, and ops/op_list.h has one line for it. Nothing else lists or switches over ops.
+ *
+ * Vocabulary is oneDNN's: src, dst, weights, bias, diff_*; scratch dies with the call, what a forward leaves for its
+ * backward is an output like any other (flag DG_OUT_SAVED).
+ *
+ * Layouts: row-major; activations [rows, features] or [images, tokens, features]; images NHWC; weights as PyTorch has them.
+ */
+#ifndef DG_OPS_OP_H
+#define DG_OPS_OP_H
+
+#include "ops/base.h"
+
+enum {
+    DG_MAX_DIMS = 6,
+    DG_MAX_ATTRS = 12,
+    DG_MAX_OUTPUTS = 6, /* visible and saved */
+    DG_MAX_PARAMS = 6,  /* parameters and buffers of one op */
+};
+
+enum dg_dtype { DG_F32 = 1, DG_F64 = 2, DG_I64 = 3, DG_U8 = 4 };
+int64_t dg_dtype_size(enum dg_dtype dtype); /* bytes; 0 for a value that is no dtype */
+const char *dg_dtype_name(enum dg_dtype dtype);
+
+/* Shape and type of a tensor. ndim 0 is a scalar. */
+struct dg_desc {
+    enum dg_dtype dtype;
+    int ndim;
+    int64_t dim[DG_MAX_DIMS];
+};
+bool dg_desc_equal(const struct dg_desc *a, const struct dg_desc *b);
+int64_t dg_desc_count(const struct dg_desc *desc); /* elements; the caller has checked dg_desc_valid */
+int64_t dg_desc_bytes(const struct dg_desc *desc); /* likewise */
+bool dg_desc_valid(const struct dg_desc *desc);    /* dims positive, product of bytes below 2^48 */
+int64_t dg_desc_rows(const struct dg_desc *desc);  /* product of all dims but the last */
+const char *dg_desc_text(char *text, size_t size, const struct dg_desc *desc); /* "f32 [16, 197, 384]" */
+struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim);
+struct dg_desc dg_desc_scalar(enum dg_dtype dtype);
+
+/* ---- attributes ---- */
+
+enum dg_attr_type {
+    DG_ATTR_INT,
+    DG_ATTR_FLOAT,
+    DG_ATTR_BOOL,
+    DG_ATTR_PARAM, /* names a parameter of the module; it becomes an input, after the data inputs, in attribute order */
+};
+union dg_attr {
+    int64_t i; /* INT, BOOL */
+    double f;  /* FLOAT */
+};
+struct dg_attr_spec {
+    const char *name; /* as in YAML; NULL ends the list */
+    enum dg_attr_type type;
+    bool required;
+    union dg_attr value; /* the default */
+    double min, max;     /* inclusive bounds for INT and FLOAT */
+    bool internal;       /* set by the compiler only, never in YAML */
+    const char *doc;     /* one line, for --explain and the schema */
+};
+
+/* ---- parameters ---- */
+
+enum dg_init_kind { DG_INIT_CONSTANT = 1, DG_INIT_UNIFORM, DG_INIT_NORMAL, DG_INIT_TRUNC_NORMAL };
+struct dg_init {
+    enum dg_init_kind kind;
+    double value; /* constant | bound of U(-value, value) | std | std, cut at +-2 absolute (dino-spec 1.5) */
+};
+
+/* One tensor an op owns: it is called <node path>.<name>. */
+struct dg_param_need {
+    const char *name;
+    struct dg_desc desc;
+    struct dg_init init; /* a YAML `init: trunc_normal(s)|normal(s)|uniform(b)` replaces it if init_from_yaml */
+    struct dg_init
+        init_if_replaced; /* used for params without init_from_yaml when YAML gave an `init` (a linear's bias: 0) */
+    bool init_from_yaml;
+    bool trainable; /* false: a buffer, or frozen by an attribute (weight_g): gets no gradient */
+    bool buffer;    /* running statistics: not averaged into the teacher */
+};
+
+/* ---- an application of an op ---- */
+
+/* What the shape, gradient, cost and prepare facets see. Inputs: data inputs, then DG_ATTR_PARAM inputs, then own
+ * parameters in the order of `params`. An optional input that is absent has ndim -1. */
+struct dg_op_call {
+    const struct dg_op *op;
+    const union dg_attr *attr;
+    int num_inputs;
+    const struct dg_desc *input;
+    int num_outputs;
+    const struct dg_desc *output; /* valid after infer */
+    const bool *output_wanted; /* false: nothing reads it; run gets NULL (only DG_OUT_OPTIONAL and DG_OUT_SAVED ones) */
+    bool train;                /* mode of the application */
+};
+static inline bool dg_absent(const struct dg_desc *desc) { return desc->ndim < 0; }
+
+enum {
+    DG_OUT_OPTIONAL = 1, /* computed only where something reads it */
+    DG_OUT_SAVED = 2,    /* for the backward ops; not visible in YAML; implies optional */
+};
+struct dg_output_spec {
+    const char *name;
+    int flags;
+};
+
+/* FLOPs count a multiply and an add as two. `useful` is the part that the share of the roof counts: linear, convolution
+ * and attention, recomputation not. Bytes moved are derived from the tensors. */
+struct dg_cost {
+    double flops, useful;
+};
+
+/* ---- gradients ---- */
+
+typedef uint32_t dg_value; /* a value of the compiler's graph */
+#define DG_NO_VALUE UINT32_MAX
+
+/* What a gradient rule can see and do; the compiler implements it. A rule runs once for a forward node, after all
+ * cotangents of its outputs are known, and must serve every input i with wants[i]. */
+struct dg_grad_builder {
+    const struct dg_op_call *call;
+    const dg_value *input, *output;
+    const dg_value *diff_output; /* DG_NO_VALUE where no gradient flows into that output */
+    const bool *wants;           /* per input: does it lead to something trainable */
+    void *compiler;
+    /* Adds a node. `attr` has the op's attributes in its order (NULL: none); inputs may hold DG_NO_VALUE at optional slots.
+     * `output` receives as many values as the op has outputs. */
+    enum dg_status (*emit)(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
+                           const dg_value *input, int num_inputs, dg_value *output);
+    /* The gradient collected for input i so far, or DG_NO_VALUE. A rule whose kernel can add to it passes it to its op's
+     * accumulator input and then calls `set`; others call `give`. */
+    dg_value (*partial)(struct dg_grad_builder *b, int i);
+    void (*set)(struct dg_grad_builder *b, int i, dg_value gradient); /* replaces the partial sum */
+    enum dg_status (*give)(struct dg_grad_builder *b, int i,
+                           dg_value gradient); /* adds to it (an `add` node if need be) */
+    struct dg_error *err;
+};
+
+/* ---- running ---- */
+
+/* Values that change from step to step and are not tensors. */
+struct dg_step_info {
+    uint64_t seed;
+    int64_t step; /* from 0 */
+};
+
+/* Filled by `prepare`. Everything but the out fields is input. */
+struct dg_prepare {
+    const struct dg_op_call *call;
+    int threads;
+    void *engine;          /* dnnl_engine_t */
+    uint64_t stream;       /* FNV-1a of the node's path: its random stream */
+    int view0, batch;      /* row r of the leading dimension is image r % batch of view view0 + r / batch */
+    bool constant_params;  /* an evaluation entry: parameters do not change between runs, so `pack` may be used */
+    int64_t scratch_bytes; /* out: needed during run, 64-byte aligned, shared between ops */
+    int64_t packed_bytes;  /* out: kept between runs, filled by `pack`; only with constant_params */
+    void *state;           /* out: freed by `release` */
+};
+
+struct dg_run {
+    void *state;
+    void *const *input;  /* pointer per input; NULL for absent ones */
+    void *const *output; /* pointer per output; NULL for unwanted ones */
+    void *scratch, *packed;
+    void *stream; /* dnnl_stream_t */
+    const struct dg_step_info *step;
+    int threads;
+};
+
+struct dg_op {
+    const char *name;
+    bool in_yaml;                                 /* may a description use it? Backward and commit ops: no */
+    const struct dg_attr_spec *attrs;             /* ended by a NULL name; NULL: none */
+    int min_inputs, max_inputs;                   /* data inputs; max -1: any number */
+    int num_params_attr;                          /* number of DG_ATTR_PARAM attributes, for the input order */
+    struct dg_output_spec output[DG_MAX_OUTPUTS]; /* ended by a NULL name */
+
+    /* Is this application nothing at all (drop path at rate 0 or in eval mode)? Then the compiler drops the node. NULL: never. */
+    bool (*is_identity)(const struct dg_op_call *call);
+    /* Own parameters, from data inputs and attributes. Returns their number, or -1 with err. NULL: none. */
+    int (*params)(const struct dg_op_call *call, struct dg_param_need need[DG_MAX_PARAMS], struct dg_error *err);
+    /* Fills all output descs, or says what is wrong ("kernel 16 does not divide width 100"); the compiler adds where. */
+    enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
+    /* The gradient rule, or dg_no_gradient: never NULL. */
+    enum dg_status (*grad)(struct dg_grad_builder *b);
+    struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
+
+    /* Output o may share bytes with input inplace[o] - 1 when that input dies here; 0: never. Kernels must then be correct
+     * both ways. Absolute: if `must_alias` bit o is set it always does (views). */
+    int8_t inplace[DG_MAX_OUTPUTS];
+    uint32_t view;   /* bit o: output o IS input inplace[o] - 1 in memory (a reshape): no kernel work */
+    uint64_t writes; /* bit i: the op updates input i where it stands (parameters, moments, centre): commit ops only */
+
+    enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
+    enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
+    enum dg_status (*run)(const struct dg_run *run, struct dg_error *err);  /* NULL only for pure views */
+    void (*release)(void *state);                                           /* NULL: state is plain free()d */
+};
+
+/* The explicit "no gradient": asking for one is a compile error that names the op and the YAML line. */
+enum dg_status dg_no_gradient(struct dg_grad_builder *b);
+/* "Gradient is zero / deliberately stopped": serves no input. */
+enum dg_status dg_stop_gradient(struct dg_grad_builder *b);
+
+/* The table. */
+int dg_op_count(void);
+const struct dg_op *dg_op_at(int index);
+const struct dg_op *dg_op_find(const char *name); /* NULL if there is none */
+int dg_op_index(const struct dg_op *op);
+int dg_op_num_outputs(const struct dg_op *op);
+int dg_op_num_attrs(const struct dg_op *op);
+/* True when the op was written to sum over inputs that may be absent (ndim -1) at this slot. */
+#define DG_ABSENT_DESC ((struct dg_desc){.ndim = -1})
+
+/* Shorthand for infer functions. */
+enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err);
+enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err);
+
+#endif
