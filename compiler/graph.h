@@ -1,0 +1,96 @@
+/* The compiler's graph: two arrays, values and nodes, that refer to each other by 32-bit index. The order of the nodes is
+ * the order of execution. A value has one producer (or none: inputs, parameters, controls). One graph per plan entry. */
+#ifndef DG_COMPILER_GRAPH_H
+#define DG_COMPILER_GRAPH_H
+
+#include "compiler/arena.h"
+#include "ops/op.h"
+#include "runtime/plan_format.h"
+
+/* Where something was written, and what it is called. */
+struct dg_origin {
+    const char *file; /* as given on the command line or in `import` */
+    int line, column; /* from 1; 0: made by the compiler */
+    const char *path; /* the node's path within its instance: "blocks.3.attn.qkv" */
+};
+
+/* Which rows of the batch an application sees: leading-dimension row r is image r % batch of view view0 + r / batch. */
+struct dg_position {
+    int view0, batch;
+};
+
+struct dg_graph_value {
+    const char *name;
+    struct dg_desc desc;
+    enum dg_region region;
+    uint32_t producer, output; /* node and its output number; DG_PLAN_NONE for inputs, parameters and controls */
+    int64_t grid_h, grid_w;    /* image or token grid this value stands for: dims 1, 2 of an NHWC value, kept through
+                                  to_tokens and everything after; 0: none */
+    uint32_t flags;            /* DG_TENSOR_* */
+    bool decay;                /* parameters: subject to weight decay (set by the recipe) */
+    uint32_t init_kind, init_from; /* as in struct dg_plan_tensor; init_from is a value */
+    double init_value;
+    const char *control; /* key of a schedule or knob; NULL: none */
+    struct dg_origin origin;
+};
+
+struct dg_graph_node {
+    const struct dg_op *op;
+    union dg_attr attr[DG_MAX_ATTRS];
+    dg_value *input;
+    int num_inputs;
+    dg_value output[DG_MAX_OUTPUTS];
+    int num_outputs;
+    bool train;
+    bool commit; /* writes what outlives the step; all commit nodes come last */
+    uint64_t stream;
+    struct dg_position position;
+    const char *label; /* the application: "student.backbone(local)" */
+    struct dg_origin origin;
+};
+
+struct dg_graph {
+    struct dg_arena *arena;
+    struct dg_graph_value *value;
+    uint32_t num_values;
+    size_t value_capacity;
+    struct dg_graph_node *node;
+    uint32_t num_nodes;
+    size_t node_capacity;
+};
+
+struct dg_graph *dg_graph_create(struct dg_arena *arena);
+
+/* A value without a producer. */
+dg_value dg_graph_input(struct dg_graph *graph, const char *name, const struct dg_desc *desc);
+dg_value dg_graph_param(struct dg_graph *graph, const char *name, const struct dg_desc *desc, enum dg_region region,
+                        uint32_t flags, const struct dg_init *init, struct dg_origin origin);
+/* The f64 scalar that carries a schedule's or knob's value; one value per key. */
+dg_value dg_graph_control(struct dg_graph *graph, const char *key);
+
+/* What a node to be added is like, besides op, attributes and inputs. */
+struct dg_node_options {
+    bool train, commit;
+    uint64_t stream;
+    struct dg_position position;
+    const char *label;
+    struct dg_origin origin;
+};
+
+/* Appends a node: infers its outputs (all of them, wanted or not: dg_pass_prune drops what nobody reads) and creates their
+ * values. `input` must have data inputs, then attribute parameters, then own parameters, DG_NO_VALUE for absent ones. `attr`
+ * NULL: defaults. Fills `output[0..n)`. On failure nothing is added and err says what is wrong, without the place. */
+enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
+                             const dg_value *input, int num_inputs, const struct dg_node_options *options,
+                             dg_value *output, struct dg_error *err);
+
+/* The call facet of a node that stands in the graph (arrays in the arena); output_wanted from `reads` counts if given. */
+struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads);
+
+/* Number of reads of each value by nodes (arena array of num_values). */
+uint32_t *dg_graph_reads(struct dg_graph *graph);
+
+/* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last. */
+enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err);
+
+#endif

@@ -1,0 +1,84 @@
+/* The description language: files of modules and recipes, and what a compile asks of them. Written to by parse (syntax to
+ * definitions) and elaborate (definitions to nodes of a graph). Grammar: README and graphs/schema.json.
+ *
+ * All errors go to a struct dg_diagnostics (compiler/diag.h) with file:line:col; functions return false once they have
+ * reported one, and callers go on where that can find more errors. */
+#ifndef DG_COMPILER_LANGUAGE_H
+#define DG_COMPILER_LANGUAGE_H
+
+#include "compiler/diag.h"
+#include "compiler/graph.h"
+
+struct dg_program; /* all definitions of a file and its imports */
+
+/* Reads `path` and everything it imports. NULL: errors are in diag, among them an unreadable file. */
+struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path);
+
+/* Applies one --set key=value of the command line, before anything is elaborated: for a recipe a path in it
+ * ("optim.clip", "crops.local.size", "student.with.patch"), for a module one of its arguments. */
+bool dg_program_set(struct dg_program *program, const char *definition, const char *assignment);
+
+/* The definition to compile: `name`, or when NULL the last recipe of the file, else its last module. */
+enum dg_definition_kind { DG_DEFINITION_NONE, DG_DEFINITION_MODULE, DG_DEFINITION_RECIPE };
+enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found);
+
+/* --- instances and applications --- */
+
+struct dg_instance; /* a module with its arguments bound; owns parameters, once per graph it is applied in */
+
+/* Binds arguments. `with` names a mapping of the recipe ("student.with"), NULL: none. `prefix` is put before parameter names
+ * ("student.backbone."). `trainable` false: all parameters are frozen (the teacher, evaluation).
+ * `extra` (may be NULL) overrides arguments, "name=value" strings ended by NULL (compiler-made ones such as drop_path=0). */
+struct dg_instance *dg_instance_create(struct dg_program *program, struct dg_graph *graph, const char *module,
+                                       const char *with, const char *const *extra, const char *prefix, bool trainable);
+
+/* Applies the instance to `input` values: elaborates its nodes into the graph, with shapes inferred as it goes. Parameters
+ * are created by the first application and shared by the later ones. */
+struct dg_application;
+struct dg_application *dg_instance_apply(struct dg_instance *instance, const dg_value *input, int num_inputs,
+                                         bool train, struct dg_position position, const char *label);
+/* A named output of the module (`outputs:`); the module's only output when name is NULL. DG_NO_VALUE when there is none of
+ * that name. Repeated ones ("taps") have several elements: `index` counts from 0. */
+dg_value dg_application_output(const struct dg_application *application, const char *name, int index);
+int dg_application_output_count(const struct dg_application *application, const char *name);
+
+/* Parameters of an instance in definition order (PyTorch's order), after its first application. */
+int dg_instance_num_params(const struct dg_instance *instance);
+dg_value dg_instance_param(const struct dg_instance *instance, int index);
+
+/* --- a recipe, checked and with every default filled in --- */
+
+struct dg_recipe_crops {
+    int64_t height, width;        /* pixels */
+    int64_t count;                /* views of this resolution; 0: no such group */
+    struct dg_origin size_origin; /* where the size is written, for shape errors */
+};
+
+/* A number that stays a knob is in `knobs`; what shapes the graph is here. */
+struct dg_recipe {
+    const char *name;
+    int64_t batch;
+    const char *backbone;     /* module name; its arguments: "student.with" */
+    const char *teacher_with; /* "teacher.with" */
+    const char *head;         /* module name; its arguments: "head.with" */
+    struct dg_recipe_crops global, local;
+    const char *optimizer;           /* "adamw" */
+    bool no_decay_bias, no_decay_1d; /* optim.no_decay: names ending in .bias; tensors of one dimension */
+    const char *freeze_params;  /* parameters whose name contains this are frozen until optim.freeze ends; NULL: none */
+    int64_t features_batch;     /* entries.features.batch */
+    struct dg_plan_knob *knobs; /* key, unit..: `key` indexes key_text */
+    const char **knob_key;
+    int num_knobs;
+    struct dg_plan_schedule *schedules;
+    const char **schedule_key;
+    int num_schedules;
+    struct dg_origin origin;
+};
+
+/* Checks the recipe `name` and fills `recipe`. False: errors are in diag. */
+bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_recipe *recipe);
+
+/* dinoc --print: the definition with every default filled in, as YAML (arena text). */
+char *dg_program_print(struct dg_program *program, const char *name);
+
+#endif

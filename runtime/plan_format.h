@@ -1,0 +1,141 @@
+/* The plan file: what dinoc writes and dinorun maps and runs.
+ *
+ * One little-endian file: struct dg_plan_header, then the sections it lists, each a flat array of fixed-size records,
+ * 8-byte aligned, zero padding, in the order of enum dg_plan_section. Records refer to each other by index; strings by
+ * byte offset into the string section (zero-terminated UTF-8; offset 0 is the empty string). The same input gives the same
+ * bytes on any machine.
+ *
+ * Opening verifies everything once (plan_open.c): magic, version, size, checksum, section bounds, every index, count,
+ * enum, string, dimension, byte range, and the memory plan (plan_check.c); after that nothing is checked again.
+ *
+ * Evolution: a reader accepts exactly its own version; any change of a record raises DG_PLAN_VERSION.
+ */
+#ifndef DG_RUNTIME_PLAN_FORMAT_H
+#define DG_RUNTIME_PLAN_FORMAT_H
+
+#include "ops/op.h"
+
+#define DG_PLAN_MAGIC "DINOPLAN"
+#define DG_PLAN_VERSION 1u
+#define DG_PLAN_ENDIAN 0x01020304u
+#define DG_PLAN_ALIGN 64 /* of every tensor in its region */
+#define DG_PLAN_NONE UINT32_MAX
+
+enum dg_plan_section {
+    DG_SECTION_STRINGS, /* bytes */
+    DG_SECTION_ENTRIES,
+    DG_SECTION_TENSORS,
+    DG_SECTION_OPS,
+    DG_SECTION_OPERANDS, /* uint32_t: tensor indices of the plan, DG_PLAN_NONE for absent ones */
+    DG_SECTION_ATTRS,    /* union dg_attr, the op's attributes in its order */
+    DG_SECTION_KNOBS,
+    DG_SECTION_SCHEDULES,
+    DG_SECTIONS,
+};
+
+struct dg_plan_header {
+    char magic[8];
+    uint32_t version, endian;
+    uint64_t size;       /* of the file */
+    uint64_t checksum;   /* FNV-1a of the file with this field zero */
+    uint64_t model_hash; /* parameters, recipe and batch: a checkpoint fits plans with the same */
+    uint32_t recipe;     /* string: name of the recipe or module */
+    uint32_t source;     /* string: base name of the YAML file */
+    struct {
+        uint64_t offset, count;
+    } section[DG_SECTIONS];
+};
+
+/* Memory a tensor lives in. The first four are planned; scratch, packed and loader are sized at open. */
+enum dg_region {
+    DG_REGION_PARAM, /* parameters, teacher, buffers, centre: outlive the run (checkpoint) */
+    DG_REGION_STATE, /* optimiser state: likewise */
+    DG_REGION_STEP,  /* activations, gradients, saved values */
+    DG_REGION_INPUT, /* crops or images, and the control scalars */
+    DG_REGIONS,
+};
+
+enum {
+    DG_TENSOR_TRAINABLE = 1, /* gets a gradient and an optimiser step */
+    DG_TENSOR_BUFFER = 2,    /* running statistics, centre: never averaged */
+    DG_TENSOR_OUTPUT = 4,    /* an output of the entry: lives to its end */
+};
+
+/* How a PARAM or STATE tensor begins. Kinds 1.. are enum dg_init_kind. */
+enum { DG_INIT_NONE = 0, DG_INIT_COPY = 100 /* as tensor init_from: the teacher starts as the student */ };
+
+struct dg_plan_tensor {
+    uint32_t name; /* PARAM, STATE: the name in checkpoints; INPUT: see entry; control scalars: the control's key */
+    uint8_t dtype, ndim, region, flags;
+    int64_t dim[DG_MAX_DIMS]; /* zero beyond ndim */
+    uint64_t offset, bytes;   /* in its region */
+    uint32_t first, last; /* ops of the entry (counted from its first) between which the bytes are in use; PARAM, STATE
+                                 and INPUT tensors: 0 and the last op */
+    uint32_t root;        /* tensor whose bytes this one shares (views, in-place outputs); itself if none. A root's
+                                 first..last and bytes cover all that share it */
+    uint32_t init_kind, init_from; /* init_from: tensor index for DG_INIT_COPY, else DG_PLAN_NONE */
+    double init_value;
+    uint32_t
+        control; /* string: key of the schedule or knob whose value this f64 scalar receives before each step; 0: none */
+    uint32_t reserved;
+};
+
+enum { DG_PLAN_OP_TRAIN = 1, DG_PLAN_OP_CONSTANT_PARAMS = 2 };
+
+struct dg_plan_op {
+    uint32_t op;    /* string: struct dg_op's name */
+    uint32_t name;  /* string: path of the node, e.g. "blocks.3.attn.qkv" */
+    uint32_t label; /* string: which application, e.g. "student.backbone(local)" */
+    uint32_t file;  /* string: YAML file (base name) the node comes from */
+    int32_t line, column;
+    uint32_t first_operand, num_inputs, num_outputs; /* operands: inputs, then outputs */
+    uint32_t first_attr, num_attrs;
+    uint32_t flags;
+    uint64_t stream;
+    int32_t view0, batch;
+    double flops, useful, bytes;
+};
+
+struct dg_plan_entry {
+    uint32_t name; /* string: "train", "features", "attention", "tokens" */
+    uint32_t batch;
+    uint32_t first_tensor, num_tensors;
+    uint32_t first_op, num_ops;
+    uint32_t first_commit;            /* op (counted from first_op) where the commit begins; num_ops if there is none */
+    uint32_t first_input, num_inputs; /* operands: tensors to bind, by name: "crops.global", "crops.local", "images" */
+    uint32_t first_output, num_outputs; /* operands: tensors to read, by name: "features", "loss", ... */
+    uint32_t bind;                      /* string: prefix of this entry's parameter names in a full checkpoint, e.g.
+                                              "teacher.backbone."; empty: names are complete */
+    uint64_t region_bytes[DG_REGIONS];
+    uint64_t step_bound, step_naive; /* largest sum of live bytes; sum of all step tensors */
+};
+
+enum dg_knob_type { DG_KNOB_FLOAT = 1, DG_KNOB_INT, DG_KNOB_PAIR };
+enum dg_knob_unit { DG_UNIT_NONE = 0, DG_UNIT_STEPS, DG_UNIT_EPOCHS };
+
+/* A value dinorun may change with --set. Keys are recipe paths: "lr.peak", "crops.global.scale", "crops.global.views.1.blur". */
+struct dg_plan_knob {
+    uint32_t key;
+    uint32_t type;   /* enum dg_knob_type */
+    uint32_t unit;   /* enum dg_knob_unit */
+    uint32_t line;   /* in the recipe's file, 0 if a default */
+    double value[2]; /* second only for pairs */
+    double min, max; /* inclusive */
+};
+
+/* A formula over the run (dino-spec 6.4), evaluated in f64. Its numbers are knobs named <key>.<field>; a curve's field that
+ * it does not use is absent. */
+enum dg_curve {
+    DG_CURVE_CONSTANT = 1, /* knob <key> */
+    DG_CURVE_COSINE,       /* <key>.peak -> <key>.to, after a linear <key>.warmup from 0; or <key>.from -> <key>.to */
+    DG_CURVE_LINEAR,       /* <key>.from -> <key>.to over <key>.over, both ends included, then <key>.to */
+    DG_CURVE_UNTIL,        /* 1 before <key>.for, 0 after: freezing */
+};
+struct dg_plan_schedule {
+    uint32_t key;       /* string: the control's key: "lr", "weight_decay", "teacher.momentum", "loss.teacher_temp" */
+    uint32_t curve;     /* enum dg_curve */
+    uint32_t per_epoch; /* 1: the value changes with the epoch, 0: with the step */
+    uint32_t line;
+};
+
+#endif
