@@ -1,0 +1,32 @@
+/* The passes, in the order of a compile; each is a plain function in a file of its own.
+ *
+ *   parse, elaborate, infer   language.h: definitions -> nodes with shapes, one application at a time
+ *   train_step.c              recipe -> the whole DINO step: teacher, each resolution's forward, loss and backward, commit
+ *   differentiate.c           the backward nodes of one application, by the ops' own gradient rules
+ *   prune.c                   drops nodes whose results nobody reads
+ *   plan_memory.c, emit.c     order is final: lifetimes, offsets, records, file
+ */
+#ifndef DG_COMPILER_PASSES_H
+#define DG_COMPILER_PASSES_H
+
+#include "compiler/diag.h"
+#include "compiler/graph.h"
+
+/* Gradients of parameters collected over several backward passes, by value; DG_NO_VALUE where none has arrived. */
+struct dg_gradients {
+    dg_value *of; /* num_values at creation and later; dg_gradients_of() */
+    uint32_t size;
+};
+dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value);
+
+/* Appends the backward of nodes [first, num_nodes at call) to the graph. `root` gets the cotangent `seed`. Gradients of
+ * trainable parameters are added to what `gradients` holds, in plan order. A rule that is missing is an error at the
+ * node's YAML line. False: errors are in diag. */
+bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value root,
+                           dg_value seed, struct dg_gradients *gradients);
+
+/* Removes nodes none of whose outputs is read by a kept node or listed in `keep`; commit nodes stay. Values stay where they
+ * are; nodes are renumbered. */
+void dg_pass_prune(struct dg_graph *graph, const dg_value *keep, int num_keep);
+
+#endif
