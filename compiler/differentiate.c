@@ -66,8 +66,8 @@ static enum dg_status give(struct dg_grad_builder *b, int i, dg_value gradient)
     return DG_OK;
 }
 
-bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value root,
-                           dg_value seed, struct dg_gradients *gradients)
+bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
+                           struct dg_gradients *gradients)
 {
     uint32_t last = graph->num_nodes;
     /* Which values lead from something trainable: parameters, and outputs of nodes that read such values. */
@@ -81,7 +81,7 @@ bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, 
     }
 
     reserve(graph, gradients, graph->num_values);
-    gradients->of[root] = seed;
+    gradients->of[loss] = loss;
     bool ok = true;
     for (uint32_t n = last; n-- > first;) {
         struct driver d = {.graph = graph, .gradients = gradients, .forward = graph->node[n]};

@@ -19,11 +19,24 @@ struct dg_gradients {
 };
 dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value);
 
-/* Appends the backward of nodes [first, num_nodes at call) to the graph. `root` gets the cotangent `seed`. Gradients of
- * trainable parameters are added to what `gradients` holds, in plan order. A rule that is missing is an error at the
- * node's YAML line. False: errors are in diag. */
-bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value root,
-                           dg_value seed, struct dg_gradients *gradients);
+/* Appends the backward of nodes [first, num_nodes at call) to the graph. `loss` is the value to differentiate: a scalar
+ * whose cotangent is one, which the loss op's rule knows (it gets the loss itself in that place). Gradients of trainable
+ * parameters are added to what `gradients` holds, in plan order. A rule that is missing is an error at the node's YAML
+ * line. False: errors are in diag. */
+bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
+                           struct dg_gradients *gradients);
+
+/* The training step of a recipe, as nodes in order of execution, and what the plan entry must name. */
+struct dg_train_step {
+    dg_value input[2]; /* crops.global, crops.local */
+    int num_inputs;
+    dg_value output[3]; /* loss, teacher_entropy, grad_summary */
+    int num_outputs;
+};
+struct dg_program;
+struct dg_recipe;
+bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *recipe,
+                        struct dg_graph *graph, struct dg_train_step *step);
 
 /* Removes nodes none of whose outputs is read by a kept node or listed in `keep`; commit nodes stay. Values stay where they
  * are; nodes are renumbered. */

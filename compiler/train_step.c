@@ -1,0 +1,252 @@
+/* Builds the DINO training step (dino-spec 4, 5, 6.1) as one graph in the order of execution:
+ *
+ *   teacher forward on the global crops -> its targets q, the batch mean of its logits
+ *   for each resolution, largest first: student forward, its share of the loss, backward
+ *   gradient norms and the one finite check
+ *   commit: optimiser and teacher average a parameter at a time, then the centre
+ *
+ * Nothing before the commit writes what outlives the step. Since no op of a ViT couples rows, a resolution's loss is a sum
+ * over its own crops, so its activations die before the next resolution begins. */
+#include "compiler/language.h"
+#include "compiler/passes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct build {
+    struct dg_program *program;
+    struct dg_diagnostics *diag;
+    const struct dg_recipe *recipe;
+    struct dg_graph *graph;
+    struct dg_instance *student_backbone, *student_head, *teacher_backbone, *teacher_head;
+    struct dg_gradients gradients;
+    int views; /* all crops of an image */
+};
+
+/* A node of the trainer itself; such a node fails only by our own mistake or by a dimension too large. */
+static bool add_node(struct build *b, const char *op_name, const union dg_attr *attr, const dg_value *input,
+                     int num_inputs, const struct dg_node_options *options, dg_value *output)
+{
+    struct dg_error err = {0};
+    const struct dg_op *op = dg_op_find(op_name);
+    if (!op) {
+        dg_diag_error(b->diag, &b->recipe->origin, "internal: op %s is missing; please report this", op_name);
+        return false;
+    }
+    if (dg_graph_node(b->graph, op, attr, input, num_inputs, options, output, &err) == DG_OK) return true;
+    dg_diag_error(b->diag, &b->recipe->origin, "%s of recipe %s: %s", options->origin.path, b->recipe->name, err.text);
+    return false;
+}
+
+static struct dg_node_options trainer_node(const struct build *b, const char *path, const char *label, bool commit)
+{
+    struct dg_node_options options = {.train = true, .commit = commit, .label = label, .origin = b->recipe->origin};
+    options.origin.path = path;
+    options.position.batch = (int)b->recipe->batch;
+    return options;
+}
+
+static dg_value crops_input(struct build *b, const char *name, const struct dg_recipe_crops *crops)
+{
+    struct dg_desc desc =
+        dg_desc_make(DG_F32, 4, (int64_t[]){crops->count * b->recipe->batch, crops->height, crops->width, 3});
+    if (!dg_desc_valid(&desc)) {
+        dg_diag_error(b->diag, &crops->size_origin, "%s: %lld views of a batch of %lld at %lldx%lld are too many bytes",
+                      name, (long long)crops->count, (long long)b->recipe->batch, (long long)crops->height,
+                      (long long)crops->width);
+        return DG_NO_VALUE;
+    }
+    dg_value value = dg_graph_input(b->graph, name, &desc);
+    b->graph->value[value].origin = crops->size_origin;
+    return value;
+}
+
+/* Backbone and head on one group of crops; the logits [views * batch, out_dim], or DG_NO_VALUE. */
+static dg_value forward(struct build *b, struct dg_instance *backbone, struct dg_instance *head, dg_value crops,
+                        int view0, const char *group, const char *network)
+{
+    struct dg_position position = {.view0 = view0, .batch = (int)b->recipe->batch};
+    struct dg_arena *arena = b->graph->arena;
+    if (crops == DG_NO_VALUE) return DG_NO_VALUE;
+    struct dg_application *features = dg_instance_apply(backbone, &crops, 1, true, position,
+                                                        dg_arena_printf(arena, "%s.backbone(%s)", network, group));
+    dg_value cls = features ? dg_application_output(features, "features", 0) : DG_NO_VALUE;
+    if (features && cls == DG_NO_VALUE && !dg_diag_errors(b->diag))
+        dg_diag_error(b->diag, &b->recipe->origin, "backbone %s has no output named features", b->recipe->backbone);
+    if (cls == DG_NO_VALUE) return DG_NO_VALUE;
+    struct dg_application *logits =
+        dg_instance_apply(head, &cls, 1, true, position, dg_arena_printf(arena, "%s.head(%s)", network, group));
+    return logits ? dg_application_output(logits, NULL, 0) : DG_NO_VALUE;
+}
+
+/* Published: every parameter decays but those whose name ends in .bias or that have one dimension (dino-spec 6.2). */
+static bool decays(const struct dg_recipe *recipe, const struct dg_graph_value *param)
+{
+    size_t length = strlen(param->name);
+    bool bias = length >= 5 && !strcmp(param->name + length - 5, ".bias");
+    return !(recipe->no_decay_bias && bias) && !(recipe->no_decay_1d && param->desc.ndim == 1);
+}
+
+static dg_value optimizer_state(struct build *b, const char *kind, const struct dg_desc *desc, dg_value param)
+{
+    struct dg_init zero = {.kind = DG_INIT_CONSTANT};
+    const struct dg_graph_value *value = &b->graph->value[param];
+    const char *name = dg_arena_printf(b->graph->arena, "optim.%s.%s", kind, value->name);
+    return dg_graph_param(b->graph, name, desc, DG_REGION_STATE, 0, &zero, value->origin);
+}
+
+/* One parameter's commit: optimiser step and average into the teacher. `norm_index` < 0: nothing trained it. */
+static bool commit_param(struct build *b, dg_value param, dg_value teacher, dg_value gradient, dg_value norms,
+                         int norm_index)
+{
+    struct dg_graph *graph = b->graph;
+    dg_value momentum = dg_graph_control(graph, "teacher.momentum");
+    if (norm_index < 0) {
+        const char *path = dg_arena_printf(graph->arena, "ema %s", graph->value[param].name);
+        struct dg_node_options options = trainer_node(b, path, "commit", true);
+        return add_node(b, "ema", NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
+    }
+    graph->value[param].decay = decays(b->recipe, &graph->value[param]);
+    bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
+    struct dg_desc desc = graph->value[param].desc, count = dg_desc_scalar(DG_I64);
+    dg_value input[] = {
+        param,
+        gradient,
+        norms,
+        optimizer_state(b, "exp_avg", &desc, param),
+        optimizer_state(b, "exp_avg_sq", &desc, param),
+        optimizer_state(b, "step", &count, param),
+        teacher,
+        dg_graph_control(graph, "lr"),
+        dg_graph_control(graph, "weight_decay"),
+        dg_graph_control(graph, "optim.clip"),
+        dg_graph_control(graph, "optim.betas.0"),
+        dg_graph_control(graph, "optim.betas.1"),
+        dg_graph_control(graph, "optim.eps"),
+        momentum,
+        freezes ? dg_graph_control(graph, "optim.freeze") : DG_NO_VALUE,
+    };
+    union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
+    const char *path = dg_arena_printf(graph->arena, "%s %s", b->recipe->optimizer, graph->value[param].name);
+    struct dg_node_options options = trainer_node(b, path, "commit", true);
+    return add_node(b, b->recipe->optimizer, attr, input, (int)(sizeof input / sizeof *input), &options, NULL);
+}
+
+struct pair {
+    dg_value student, teacher, gradient;
+};
+
+static bool pair_up(struct build *b, struct dg_instance *student, struct dg_instance *teacher, struct pair *pair,
+                    int *count)
+{
+    for (int i = 0; i < dg_instance_num_params(student); i++) {
+        dg_value s = dg_instance_param(student, i);
+        dg_value t = i < dg_instance_num_params(teacher) ? dg_instance_param(teacher, i) : DG_NO_VALUE;
+        if (t == DG_NO_VALUE || !dg_desc_equal(&b->graph->value[s].desc, &b->graph->value[t].desc)) {
+            dg_diag_error(b->diag, &b->recipe->origin,
+                          "student and teacher differ in parameter %s: `teacher.with` may only change what leaves the "
+                          "parameters alone",
+                          b->graph->value[s].name);
+            return false;
+        }
+        b->graph->value[t].init_kind = DG_INIT_COPY;
+        b->graph->value[t].init_from = s;
+        bool trained = b->graph->value[s].flags & DG_TENSOR_TRAINABLE;
+        pair[(*count)++] = (struct pair){s, t, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
+    }
+    return true;
+}
+
+static bool commit(struct build *b, dg_value loss, dg_value center, dg_value batch_mean, struct dg_train_step *step)
+{
+    struct dg_graph *graph = b->graph;
+    int most = dg_instance_num_params(b->student_backbone) + dg_instance_num_params(b->student_head);
+    struct pair *pair = dg_arena_alloc(graph->arena, ((size_t)most + 1) * sizeof *pair);
+    dg_value *gradient = dg_arena_alloc(graph->arena, ((size_t)most + 1) * sizeof *gradient);
+    int count = 0, trained = 0;
+    if (!pair_up(b, b->student_backbone, b->teacher_backbone, pair, &count)) return false;
+    if (!pair_up(b, b->student_head, b->teacher_head, pair, &count)) return false;
+    for (int i = 0; i < count; i++)
+        if (pair[i].gradient != DG_NO_VALUE) gradient[trained++] = pair[i].gradient;
+    if (!trained) {
+        dg_diag_error(b->diag, &b->recipe->origin, "recipe %s trains nothing: no parameter leads to the loss",
+                      b->recipe->name);
+        return false;
+    }
+    gradient[trained] = loss;
+    dg_value norm[DG_MAX_OUTPUTS];
+    struct dg_node_options options = trainer_node(b, "grad_norms", "check", false);
+    if (!add_node(b, "grad_norms", NULL, gradient, trained + 1, &options, norm)) return false;
+    graph->value[norm[1]].name = "grad_summary";
+    step->output[step->num_outputs++] = norm[1];
+
+    for (int i = 0, index = 0; i < count; i++) {
+        int norm_index = pair[i].gradient == DG_NO_VALUE ? -1 : index++;
+        if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER) continue;
+        if (!commit_param(b, pair[i].student, pair[i].teacher, pair[i].gradient, norm[0], norm_index)) return false;
+    }
+    options = trainer_node(b, "center", "commit", true);
+    dg_value update[] = {center, batch_mean, dg_graph_control(graph, "loss.center_momentum")};
+    return add_node(b, "center_update", NULL, update, 3, &options, NULL);
+}
+
+bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *recipe,
+                        struct dg_graph *graph, struct dg_train_step *step)
+{
+    struct build b = {.program = program,
+                      .diag = diag,
+                      .recipe = recipe,
+                      .graph = graph,
+                      .views = (int)(recipe->global.count + recipe->local.count)};
+    *step = (struct dg_train_step){0};
+    b.student_backbone =
+        dg_instance_create(program, graph, recipe->backbone, "student.with", NULL, "student.backbone.", true);
+    b.student_head = dg_instance_create(program, graph, recipe->head, "head.with", NULL, "student.head.", true);
+    b.teacher_backbone =
+        dg_instance_create(program, graph, recipe->backbone, recipe->teacher_with, NULL, "teacher.backbone.", false);
+    b.teacher_head = dg_instance_create(program, graph, recipe->head, "head.with", NULL, "teacher.head.", false);
+    if (!b.student_backbone || !b.student_head || !b.teacher_backbone || !b.teacher_head) return false;
+
+    dg_value crops[2] = {crops_input(&b, "crops.global", &recipe->global), DG_NO_VALUE};
+    if (recipe->local.count) crops[1] = crops_input(&b, "crops.local", &recipe->local);
+    for (int g = 0; g < 2; g++)
+        if (crops[g] != DG_NO_VALUE) step->input[step->num_inputs++] = crops[g];
+
+    /* Teacher first: its targets are all that the student's side needs of it. */
+    dg_value teacher = forward(&b, b.teacher_backbone, b.teacher_head, crops[0], 0, "global", "teacher");
+    if (teacher == DG_NO_VALUE) return false;
+    struct dg_desc center_desc = dg_desc_make(DG_F32, 2, (int64_t[]){1, graph->value[teacher].desc.dim[1]});
+    struct dg_init zero = {.kind = DG_INIT_CONSTANT};
+    dg_value center =
+        dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->origin);
+    dg_value target[DG_MAX_OUTPUTS];
+    struct dg_node_options options = trainer_node(&b, "target", "loss", false);
+    dg_value target_input[] = {teacher, center, dg_graph_control(graph, "loss.teacher_temp")};
+    if (!add_node(&b, "dino_target", NULL, target_input, 3, &options, target)) return false;
+    graph->value[target[2]].name = "teacher_entropy";
+
+    /* Each resolution on its own, largest first. */
+    dg_value loss = DG_NO_VALUE;
+    bool local_first = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
+                                                  recipe->global.height * recipe->global.width * recipe->global.count;
+    for (int turn = 0; turn < 2; turn++) {
+        int g = turn ^ local_first;
+        const char *group = g ? "local" : "global";
+        if (g && !recipe->local.count) continue;
+        uint32_t first = graph->num_nodes;
+        int view0 = g ? (int)recipe->global.count : 0;
+        dg_value logits = forward(&b, b.student_backbone, b.student_head, crops[g], view0, group, "student");
+        if (logits == DG_NO_VALUE) return false;
+        options = trainer_node(&b, dg_arena_printf(graph->arena, "loss.%s", group), "loss", false);
+        options.position.view0 = view0;
+        dg_value input[] = {logits, target[0], dg_graph_control(graph, "loss.student_temp"), loss};
+        dg_value output[DG_MAX_OUTPUTS];
+        if (!add_node(&b, "dino_loss", (union dg_attr[]){{.i = b.views}}, input, 4, &options, output)) return false;
+        loss = output[0];
+        if (!dg_pass_differentiate(graph, diag, first, loss, &b.gradients)) return false;
+    }
+    graph->value[loss].name = "loss";
+    step->output[step->num_outputs++] = loss;
+    step->output[step->num_outputs++] = target[2];
+    return commit(&b, loss, center, target[1], step);
+}
