@@ -1,2 +1,19 @@
 /* One line a kernel: DG_KERNEL(name, arguments). Shapes and meaning are said where the kernel is defined. */
 DG_KERNEL(add, int64_t count, const float *a, const float *b, float *dst)
+DG_KERNEL(gelu_forward, int64_t count, const float *src, float *dst)
+DG_KERNEL(gelu_backward, int64_t count, const float *src, const float *diff_dst, float *diff_src)
+DG_KERNEL(layer_norm_forward, int64_t rows, int64_t cols, const float *src, const float *weight, const float *bias,
+          float eps, float *dst, float *mean, float *rstd)
+DG_KERNEL(layer_norm_backward, int64_t rows, int64_t cols, const float *src, const float *diff_dst, const float *weight,
+          const float *mean, const float *rstd, const float *acc_src, const float *acc_weight, const float *acc_bias,
+          float *diff_src, float *diff_weight, float *diff_bias, float *partial, int threads)
+DG_KERNEL(column_sum, int64_t rows, int64_t cols, const float *src, const float *acc, float *dst, float *partial,
+          int threads)
+DG_KERNEL(softmax_forward, int64_t rows, int64_t cols, const float *src, float *dst)
+DG_KERNEL(softmax_backward, int64_t rows, int64_t cols, const float *dst, const float *diff_dst, float *diff_src)
+DG_KERNEL(attention_exp, int64_t rows, int64_t cols, float scale, float *scores, float *sum, float *lse)
+DG_KERNEL(attention_divide, int64_t rows, int64_t cols, const float *sum, float *dst, int64_t ld)
+DG_KERNEL(attention_again, int64_t rows, int64_t cols, float scale, const float *lse, float *scores)
+DG_KERNEL(attention_diff, int64_t rows, int64_t cols, float scale, const float *probs, const float *delta,
+          float *diff_probs)
+DG_KERNEL(row_dots, int64_t rows, int64_t cols, const float *a, int64_t lda, const float *b, int64_t ldb, float *delta)

@@ -1,0 +1,58 @@
+/* The one seam to oneDNN. Debian 12 has 2.6, Debian 13 has 3.7; their C APIs differ in how descriptors are made and in
+ * nothing else that we use. seam_v2.c and seam_v3.c make descriptors, one of them is built; seam.c is common.
+ *
+ * Scratchpads are always the caller's. A primitive that oneDNN would run with a reference implementation is refused: it
+ * would be a hundred times slower than anything here expects. */
+#ifndef DG_OPS_SEAM_H
+#define DG_OPS_SEAM_H
+
+#include "ops/base.h"
+
+#include <dnnl.h>
+
+/* --- by version --- */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t dg_md;
+#else
+typedef const dnnl_memory_desc_t *dg_md;
+#endif
+
+/* f32 memory descriptors; strides NULL: whatever layout oneDNN likes best. NULL on failure; freed by dg_md_free. */
+dg_md dg_md_make(int ndim, const int64_t *dims, const int64_t *strides);
+void dg_md_free(dg_md md);
+/* Primitive descriptors, or NULL. `bias` may be NULL. */
+dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                   const_dnnl_primitive_attr_t attr);
+
+/* --- common --- */
+
+/* dst[m,n] = src[m,k] weights[k,n] (+ bias[n]), f32, prepared once and run many times. src and dst are row-major and
+ * dense. Weights lie at w[i*weights_row + j*weights_col]; with `packs` they are first packed into oneDNN's own layout. */
+struct dg_gemm_spec {
+    int64_t m, n, k;
+    int64_t weights_row, weights_col;
+    bool bias, packs;
+};
+struct dg_gemm {
+    dnnl_primitive_t matmul, reorder; /* reorder: plain -> packed, or NULL */
+    dnnl_memory_t src, weights, bias, dst, scratchpad, plain, reorder_scratchpad;
+    int64_t packed_bytes;  /* of the packed weights; 0 when not packed */
+    int64_t scratch_bytes; /* besides the packed weights */
+};
+enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spec, struct dg_gemm *gemm,
+                            struct dg_error *err);
+void dg_gemm_close(struct dg_gemm *gemm);
+/* Packs `weights` into `packed` (64-byte aligned, packed_bytes). */
+enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const float *weights, void *packed,
+                            void *scratch, struct dg_error *err);
+/* `weights`: packed ones if the spec packs. */
+enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const float *src, const void *weights,
+                           const float *bias, float *dst, void *scratch, struct dg_error *err);
+
+/* Row-major c[m,n] = op(a)[m,k] op(b)[k,n] + beta c, by oneDNN's own gemm: all threads outside a parallel region, one
+ * inside. `ta`, `tb`: a is stored [k,m], b is stored [n,k]. */
+enum dg_status dg_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                        int64_t ldb, float beta, float *c, int64_t ldc, struct dg_error *err);
+
+#endif
