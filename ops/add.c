@@ -2,8 +2,6 @@
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
-#include <stdlib.h>
-
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     if (!dg_desc_equal(&call->input[0], &call->input[1])) {
@@ -24,10 +22,9 @@ static enum dg_status grad(struct dg_grad_builder *b)
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    int64_t *count = malloc(sizeof *count);
-    if (!count) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    int64_t *count = dg_op_state(p, sizeof *count, err);
+    if (!count) return DG_ERR_MEMORY;
     *count = dg_desc_count(&p->call->output[0]);
-    p->state = count;
     return DG_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "ops/op.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DG_OP(name) extern const struct dg_op name;
@@ -115,6 +116,20 @@ struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim)
 }
 
 struct dg_desc dg_desc_scalar(enum dg_dtype dtype) { return (struct dg_desc){.dtype = dtype}; }
+
+void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err)
+{
+    p->state = calloc(1, size);
+    if (!p->state) dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    return p->state;
+}
+
+int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes)
+{
+    int64_t offset = dg_round_up(p->scratch_bytes, 64);
+    p->scratch_bytes = offset + bytes;
+    return offset;
+}
 
 enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err)
 {

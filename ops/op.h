@@ -212,6 +212,11 @@ int dg_op_num_attrs(const struct dg_op *op);
 /* True when the op was written to sum over inputs that may be absent (ndim -1) at this slot. */
 #define DG_ABSENT_DESC ((struct dg_desc){.ndim = -1})
 
+/* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
+void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
+/* Makes room for `bytes` of scratch after what was asked for so far; returns its offset from the scratch pointer. */
+int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);
+
 /* Shorthand for infer functions. */
 enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err);
 enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err);

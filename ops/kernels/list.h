@@ -17,3 +17,5 @@ DG_KERNEL(attention_again, int64_t rows, int64_t cols, float scale, const float 
 DG_KERNEL(attention_diff, int64_t rows, int64_t cols, float scale, const float *probs, const float *delta,
           float *diff_probs)
 DG_KERNEL(row_dots, int64_t rows, int64_t cols, const float *a, int64_t lda, const float *b, int64_t ldb, float *delta)
+DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, const float *src,
+          float *dst)

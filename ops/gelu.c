@@ -1,0 +1,72 @@
+/* gelu: x Phi(x), the exact (erf) form. gelu_grad (src, diff_dst) -> diff_src. */
+#include "ops/kernels/kernels.h"
+#include "ops/op.h"
+
+extern const struct dg_op dg_op_gelu_grad;
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    output[0] = call->input[0];
+    return dg_want_f32(&call->input[0], "input", err);
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    DG_TRY(b->emit(b, &dg_op_gelu_grad, NULL, (dg_value[]){b->input[0], b->diff_output[0]}, 2, made));
+    return b->give(b, 0, made[0]);
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    int64_t *count = dg_op_state(p, sizeof *count, err);
+    if (!count) return DG_ERR_MEMORY;
+    *count = dg_desc_count(&p->call->input[0]);
+    return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    dg_kernels()->gelu_forward(*(const int64_t *)r->state, r->input[0], r->output[0]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_gelu = {
+    .name = "gelu",
+    .in_yaml = true,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad,
+    .inplace = {1},
+    .prepare = prepare,
+    .run = run,
+};
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    if (!dg_desc_equal(&call->input[0], &call->input[1])) return dg_fail(err, DG_ERR_INPUT, "shapes differ");
+    output[0] = call->input[0];
+    return DG_OK;
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    dg_kernels()->gelu_backward(*(const int64_t *)r->state, r->input[0], r->input[1], r->output[0]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_gelu_grad = {
+    .name = "gelu_grad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"diff_src", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .inplace = {2},
+    .prepare = prepare,
+    .run = run_grad,
+};
