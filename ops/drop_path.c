@@ -1,0 +1,107 @@
+/* drop_path (stochastic depth, dino-spec 1.3): in training, each row of the leading dimension is kept with probability
+ * 1 - rate and divided by it, or set to zero. Its gradient applies the same mask: drop_path_grad draws it again.
+ *
+ * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows are
+ * grouped into applications. */
+#include "ops/op.h"
+#include "ops/rng.h"
+
+#include <string.h>
+
+extern const struct dg_op dg_op_drop_path_grad;
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "rate",
+     .type = DG_ATTR_FLOAT,
+     .required = true,
+     .min = 0,
+     .max = 0.999,
+     .doc = "probability of dropping a row"},
+    {0},
+};
+
+static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[0].f == 0; }
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    if (call->input[0].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
+    output[0] = call->input[0];
+    return dg_want_f32(&call->input[0], "input", err);
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    DG_TRY(b->emit(b, &dg_op_drop_path_grad, b->call->attr, &b->diff_output[0], 1, made));
+    return b->give(b, 0, made[0]);
+}
+
+struct state {
+    int64_t rows, row_size;
+    float keep;
+    uint64_t stream;
+    int view0, batch;
+};
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *src = &p->call->input[0];
+    s->rows = src->dim[0];
+    s->row_size = dg_desc_count(src) / s->rows;
+    s->keep = (float)(1.0 - p->call->attr[0].f);
+    s->stream = p->stream;
+    s->view0 = p->view0;
+    s->batch = p->batch > 0 ? p->batch : (int)s->rows;
+    return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    uint64_t stream = s->stream ^ (uint64_t)r->step->step * UINT64_C(0x9E3779B97F4A7C15);
+    const float *src = r->input[0];
+    float *dst = r->output[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < s->rows; row++) {
+        uint32_t view = (uint32_t)(s->view0 + row / s->batch);
+        uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(row % s->batch));
+        const float *x = src + row * s->row_size;
+        float *y = dst + row * s->row_size;
+        if (s->keep + dg_unit_float(word) >= 1.0f)
+            for (int64_t i = 0; i < s->row_size; i++) y[i] = x[i] / s->keep;
+        else
+            memset(y, 0, (size_t)s->row_size * sizeof *y);
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_drop_path = {
+    .name = "drop_path",
+    .in_yaml = true,
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .is_identity = is_identity,
+    .infer = infer,
+    .grad = grad,
+    .inplace = {1},
+    .prepare = prepare,
+    .run = run,
+};
+
+const struct dg_op dg_op_drop_path_grad = {
+    .name = "drop_path_grad",
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"diff_src", 0}},
+    .infer = infer,
+    .grad = dg_no_gradient,
+    .inplace = {1},
+    .prepare = prepare,
+    .run = run,
+};

@@ -1,0 +1,303 @@
+/* Between images and tokens.
+ *
+ *   to_tokens     (src [N,h,w,D]) -> dst [N,h*w,D], the same bytes; from_tokens is its gradient
+ *   prepend_token (src [N,T,D], token [1,1,D]) -> dst [N,T+1,D]
+ *   prepend_token_grad (diff_dst, [acc_token]) -> [diff_src], [diff_token]
+ *   take_token    (src [N,T,D]) -> dst [N,D]; take_token_grad (diff_dst) -> diff_src, zero elsewhere */
+#include "ops/op.h"
+
+#include <string.h>
+
+extern const struct dg_op dg_op_from_tokens, dg_op_prepend_token_grad, dg_op_take_token_grad;
+
+/* --- to_tokens --- */
+
+static enum dg_status infer_to_tokens(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    DG_TRY(dg_want_ndim(src, 4, "input", err));
+    output[0] = dg_desc_make(src->dtype, 3, (int64_t[]){src->dim[0], src->dim[1] * src->dim[2], src->dim[3]});
+    return DG_OK;
+}
+
+static enum dg_status grad_to_tokens(struct dg_grad_builder *b)
+{
+    const struct dg_desc *src = &b->call->input[0];
+    dg_value made[DG_MAX_OUTPUTS];
+    union dg_attr grid[] = {{.i = src->dim[1]}, {.i = src->dim[2]}};
+    DG_TRY(b->emit(b, &dg_op_from_tokens, grid, &b->diff_output[0], 1, made));
+    return b->give(b, 0, made[0]);
+}
+
+const struct dg_op dg_op_to_tokens = {
+    .name = "to_tokens",
+    .in_yaml = true,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_to_tokens,
+    .grad = grad_to_tokens,
+    .inplace = {1},
+    .view = 1,
+};
+
+static const struct dg_attr_spec grid_attrs[] = {
+    {.name = "height", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .internal = true},
+    {.name = "width", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .internal = true},
+    {0},
+};
+
+static enum dg_status infer_from_tokens(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    int64_t h = call->attr[0].i, w = call->attr[1].i;
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    if (src->dim[1] != h * w) return dg_fail(err, DG_ERR_INPUT, "tokens and grid differ");
+    output[0] = dg_desc_make(src->dtype, 4, (int64_t[]){src->dim[0], h, w, src->dim[2]});
+    return DG_OK;
+}
+
+const struct dg_op dg_op_from_tokens = {
+    .name = "from_tokens",
+    .attrs = grid_attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_from_tokens,
+    .grad = dg_no_gradient,
+    .inplace = {1},
+    .view = 1,
+};
+
+/* --- prepend_token --- */
+
+struct state {
+    int64_t images, tokens, dim, index; /* tokens of the longer side */
+};
+
+static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *longer, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    *s = (struct state){.images = longer->dim[0], .tokens = longer->dim[1], .dim = longer->dim[2]};
+    return DG_OK;
+}
+
+static const struct dg_attr_spec prepend_attrs[] = {
+    {.name = "token", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1, dim] put before the others"},
+    {0},
+};
+
+static enum dg_status infer_prepend(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_f32(src, "input", err));
+    struct dg_desc token = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, src->dim[2]});
+    if (call->num_inputs != 2 || !dg_desc_equal(&call->input[1], &token)) {
+        char want[96];
+        return dg_fail(err, DG_ERR_INPUT, "token must be %s", dg_desc_text(want, sizeof want, &token));
+    }
+    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){src->dim[0], src->dim[1] + 1, src->dim[2]});
+    return DG_OK;
+}
+
+static enum dg_status grad_prepend(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    dg_value input[] = {b->diff_output[0], b->partial(b, 1)};
+    DG_TRY(b->emit(b, &dg_op_prepend_token_grad, NULL, input, 2, made));
+    if (b->wants[0]) DG_TRY(b->give(b, 0, made[0]));
+    if (b->wants[1]) b->set(b, 1, made[1]);
+    return DG_OK;
+}
+
+static enum dg_status prepare_prepend(struct dg_prepare *p, struct dg_error *err)
+{
+    return open_state(p, &p->call->output[0], err);
+}
+
+static enum dg_status run_prepend(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *src = r->input[0], *token = r->input[1];
+    float *dst = r->output[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < s->images; n++) {
+        float *to = dst + n * s->tokens * s->dim;
+        memcpy(to, token, (size_t)s->dim * sizeof *to);
+        memcpy(to + s->dim, src + n * (s->tokens - 1) * s->dim, (size_t)((s->tokens - 1) * s->dim) * sizeof *to);
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_prepend_token = {
+    .name = "prepend_token",
+    .in_yaml = true,
+    .attrs = prepend_attrs,
+    .num_params_attr = 1,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_prepend,
+    .grad = grad_prepend,
+    .prepare = prepare_prepend,
+    .run = run_prepend,
+};
+
+static enum dg_status infer_prepend_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *diff_dst = &call->input[0];
+    DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
+    if (diff_dst->dim[1] < 2) return dg_fail(err, DG_ERR_INPUT, "diff_dst has no tokens");
+    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - 1, diff_dst->dim[2]});
+    output[1] = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, diff_dst->dim[2]});
+    if (!dg_absent(&call->input[1]) && !dg_desc_equal(&call->input[1], &output[1]))
+        return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    return DG_OK;
+}
+
+static enum dg_status prepare_prepend_grad(struct dg_prepare *p, struct dg_error *err)
+{
+    return open_state(p, &p->call->input[0], err);
+}
+
+static enum dg_status run_prepend_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *diff_dst = r->input[0], *acc = r->input[1];
+    float *diff_src = r->output[0], *diff_token = r->output[1];
+    if (diff_src) {
+#pragma omp parallel for schedule(static)
+        for (int64_t n = 0; n < s->images; n++)
+            memcpy(diff_src + n * (s->tokens - 1) * s->dim, diff_dst + (n * s->tokens + 1) * s->dim,
+                   (size_t)((s->tokens - 1) * s->dim) * sizeof *diff_src);
+    }
+    for (int64_t c = 0; diff_token && c < s->dim; c++) {
+        float sum = acc ? acc[c] : 0;
+        for (int64_t n = 0; n < s->images; n++) sum += diff_dst[n * s->tokens * s->dim + c];
+        diff_token[c] = sum;
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_prepend_token_grad = {
+    .name = "prepend_token_grad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_token", DG_OUT_OPTIONAL}},
+    .infer = infer_prepend_grad,
+    .grad = dg_no_gradient,
+    .inplace = {0, 2},
+    .prepare = prepare_prepend_grad,
+    .run = run_prepend_grad,
+};
+
+/* --- take_token --- */
+
+static const struct dg_attr_spec take_attrs[] = {
+    {.name = "index", .type = DG_ATTR_INT, .value.i = 0, .min = 0, .max = 1 << 24, .doc = "which token"},
+    {0},
+};
+
+static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_f32(src, "input", err));
+    if (call->attr[0].i >= src->dim[1])
+        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld", (long long)call->attr[0].i,
+                       (long long)src->dim[1]);
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
+    return DG_OK;
+}
+
+static const struct dg_attr_spec take_grad_attrs[] = {
+    {.name = "index", .type = DG_ATTR_INT, .required = true, .min = 0, .max = 1 << 24, .internal = true},
+    {.name = "tokens", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 24, .internal = true},
+    {0},
+};
+
+static enum dg_status grad_take(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[0].dim[1]}};
+    DG_TRY(b->emit(b, &dg_op_take_token_grad, attr, &b->diff_output[0], 1, made));
+    return b->give(b, 0, made[0]);
+}
+
+static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
+{
+    DG_TRY(open_state(p, &p->call->input[0], err));
+    ((struct state *)p->state)->index = p->call->attr[0].i;
+    return DG_OK;
+}
+
+static enum dg_status run_take(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *src = r->input[0];
+    float *dst = r->output[0];
+    for (int64_t n = 0; n < s->images; n++)
+        memcpy(dst + n * s->dim, src + (n * s->tokens + s->index) * s->dim, (size_t)s->dim * sizeof *dst);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_take_token = {
+    .name = "take_token",
+    .in_yaml = true,
+    .attrs = take_attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_take,
+    .grad = grad_take,
+    .prepare = prepare_take,
+    .run = run_take,
+};
+
+static enum dg_status infer_take_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *diff_dst = &call->input[0];
+    DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
+    if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "index beyond the tokens");
+    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
+    return DG_OK;
+}
+
+static enum dg_status prepare_take_grad(struct dg_prepare *p, struct dg_error *err)
+{
+    DG_TRY(open_state(p, &p->call->output[0], err));
+    ((struct state *)p->state)->index = p->call->attr[0].i;
+    return DG_OK;
+}
+
+static enum dg_status run_take_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *diff_dst = r->input[0];
+    float *diff_src = r->output[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < s->images; n++) {
+        float *to = diff_src + n * s->tokens * s->dim;
+        memset(to, 0, (size_t)(s->tokens * s->dim) * sizeof *to);
+        memcpy(to + s->index * s->dim, diff_dst + n * s->dim, (size_t)s->dim * sizeof *to);
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_take_token_grad = {
+    .name = "take_token_grad",
+    .attrs = take_grad_attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"diff_src", 0}},
+    .infer = infer_take_grad,
+    .grad = dg_no_gradient,
+    .prepare = prepare_take_grad,
+    .run = run_take_grad,
+};
