@@ -19,3 +19,15 @@ DG_KERNEL(attention_diff, int64_t rows, int64_t cols, float scale, const float *
 DG_KERNEL(row_dots, int64_t rows, int64_t cols, const float *a, int64_t lda, const float *b, int64_t ldb, float *delta)
 DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, const float *src,
           float *dst)
+DG_KERNEL(dino_target, int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
+          double *entropy)
+DG_KERNEL(row_mean, int64_t rows, int64_t cols, const float *t, float *mean)
+DG_KERNEL(dino_loss, int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
+          float temp, float *lse, double *term)
+DG_KERNEL(dino_loss_backward, int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
+          float temp, const float *lse, float scale, float *diff_s)
+DG_KERNEL(sum_squares, int64_t count, const float *x, double *partial, double *square)
+DG_KERNEL(adamw, int64_t count, float *param, const float *grad, float *exp_avg, float *exp_avg_sq, float *teacher,
+          float grad_scale, float decay, float beta1, float one_minus_beta1, float beta2, float one_minus_beta2,
+          float step_size, float correction, float eps, float momentum, float one_minus_momentum)
+DG_KERNEL(average, int64_t count, const float *param, float *teacher, float momentum, float one_minus_momentum)

@@ -1,0 +1,110 @@
+/* The DINO loss, a row of logits at a time. */
+#include "ops/kernels/kernels.h"
+#include "ops/kernels/vmath.h"
+
+#include <math.h>
+
+/* q[r, k] = softmax over k of (t[r, k] - center[k]) / temp; entropy[r] = -sum q ln q. q may be t. */
+void DG_K(dino_target)(int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
+                       double *entropy)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = t + r * cols;
+        float *y = q + r * cols, most = -INFINITY;
+#pragma omp simd reduction(max : most)
+        for (int64_t k = 0; k < cols; k++) {
+            float z = (x[k] - center[k]) / temp;
+            y[k] = z;
+            most = z > most ? z : most;
+        }
+        double sum = 0, weighted = 0;
+        for (int64_t first = 0; first < cols; first += 1024) { /* f32 within a block, f64 across */
+            int64_t end = first + 1024 < cols ? first + 1024 : cols;
+            float part = 0, part_weighted = 0;
+#pragma omp simd reduction(+ : part, part_weighted)
+            for (int64_t k = first; k < end; k++) {
+                float z = y[k] - most, e = dg_expf(z);
+                part += e;
+                part_weighted += e * z;
+                y[k] = e;
+            }
+            sum += part;
+            weighted += part_weighted;
+        }
+        float scale = (float)(1.0 / sum);
+#pragma omp simd
+        for (int64_t k = 0; k < cols; k++) y[k] *= scale;
+        entropy[r] = log(sum) - weighted / sum;
+    }
+}
+
+/* mean[k] = sum over r of t[r, k] / rows. */
+void DG_K(row_mean)(int64_t rows, int64_t cols, const float *t, float *mean)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < cols; first += 1024) {
+        int64_t end = first + 1024 < cols ? first + 1024 : cols;
+        for (int64_t k = first; k < end; k++) mean[k] = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            const float *x = t + r * cols;
+#pragma omp simd
+            for (int64_t k = first; k < end; k++) mean[k] += x[k];
+        }
+        for (int64_t k = first; k < end; k++) mean[k] /= (float)rows;
+    }
+}
+
+/* For each row r of s (image r % batch of view view0 + r / batch): lse[r] = ln sum exp(s/temp), and term[r] = sum over
+ * teacher views i that are not its own view, of the cross-entropy -sum q_i (s/temp - lse). q [2 * batch, cols]. */
+void DG_K(dino_loss)(int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
+                     float temp, float *lse, double *term)
+{
+    float sharp = 1.0f / temp;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = s + r * cols;
+        int64_t view = view0 + r / batch, image = r % batch;
+        float most = -INFINITY;
+#pragma omp simd reduction(max : most)
+        for (int64_t k = 0; k < cols; k++) most = x[k] > most ? x[k] : most;
+        double sum = 0, dot[2] = {0, 0};
+        const float *target[2] = {q + image * cols, q + (batch + image) * cols};
+        for (int64_t first = 0; first < cols; first += 1024) {
+            int64_t end = first + 1024 < cols ? first + 1024 : cols;
+            float part = 0, part0 = 0, part1 = 0;
+#pragma omp simd reduction(+ : part, part0, part1)
+            for (int64_t k = first; k < end; k++) {
+                float z = (x[k] - most) * sharp;
+                part += dg_expf(z);
+                part0 += target[0][k] * z;
+                part1 += target[1][k] * z;
+            }
+            sum += part;
+            dot[0] += part0;
+            dot[1] += part1;
+        }
+        double log_sum = log(sum), total = 0;
+        for (int i = 0; i < 2; i++)
+            if (i != view) total += log_sum - dot[i]; /* rows of q sum to one */
+        if (lse) lse[r] = (float)(log_sum + (double)most * sharp);
+        term[r] = total;
+    }
+}
+
+/* diff_s = scale * sum over teacher views i != view of (softmax(s/temp) - q_i); diff_s may be s. */
+void DG_K(dino_loss_backward)(int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
+                              float temp, const float *lse, float scale, float *diff_s)
+{
+    float sharp = 1.0f / temp;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = s + r * cols;
+        float *dx = diff_s + r * cols, log_sum = lse[r];
+        int64_t view = view0 + r / batch, image = r % batch;
+        const float *q0 = q + image * cols, *q1 = q + (batch + image) * cols;
+        float use0 = view == 0 ? 0 : scale, use1 = view == 1 ? 0 : scale, both = use0 + use1;
+#pragma omp simd
+        for (int64_t k = 0; k < cols; k++) dx[k] = both * dg_expf(x[k] * sharp - log_sum) - use0 * q0[k] - use1 * q1[k];
+    }
+}

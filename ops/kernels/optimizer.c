@@ -1,0 +1,47 @@
+#include "ops/kernels/kernels.h"
+
+#include <math.h>
+
+enum { CHUNK = 4096 };
+
+/* *square = sum of x[i]^2, in f64 over chunks whose bounds do not depend on threads. partial [count / 4096 + 1]. */
+void DG_K(sum_squares)(int64_t count, const float *x, double *partial, double *square)
+{
+    int64_t chunks = (count + CHUNK - 1) / CHUNK;
+#pragma omp parallel for schedule(static)
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        int64_t end = (chunk + 1) * CHUNK < count ? (chunk + 1) * CHUNK : count;
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = chunk * CHUNK; i < end; i++) sum += (double)x[i] * (double)x[i];
+        partial[chunk] = sum;
+    }
+    double total = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) total += partial[chunk];
+    *square = total;
+}
+
+/* AdamW as PyTorch orders it, in f32, and the teacher's average of the result, in one sweep. All arrays [count]. grad_scale is the clip factor; decay 1 - lr wd; step_size lr / (1 - beta1^t); correction sqrt(1 - beta2^t). */
+void DG_K(adamw)(int64_t count, float *param, const float *grad, float *exp_avg, float *exp_avg_sq, float *teacher,
+                 float grad_scale, float decay, float beta1, float one_minus_beta1, float beta2, float one_minus_beta2,
+                 float step_size, float correction, float eps, float momentum, float one_minus_momentum)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        float g = grad[i] * grad_scale;
+        float m = exp_avg[i] * beta1 + one_minus_beta1 * g;
+        float v = exp_avg_sq[i] * beta2 + one_minus_beta2 * (g * g);
+        float p = param[i] * decay - step_size * (m / (sqrtf(v) / correction + eps));
+        exp_avg[i] = m;
+        exp_avg_sq[i] = v;
+        param[i] = p;
+        teacher[i] = teacher[i] * momentum + one_minus_momentum * p;
+    }
+}
+
+/* teacher = teacher * momentum + (1 - momentum) * param. */
+void DG_K(average)(int64_t count, const float *param, float *teacher, float momentum, float one_minus_momentum)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) teacher[i] = teacher[i] * momentum + one_minus_momentum * param[i];
+}

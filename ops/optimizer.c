@@ -1,0 +1,201 @@
+/* The end of a step: one check, then the commit (dino-spec 6.3, 6.5).
+ *
+ *   grad_norms (P gradients, loss) -> norms f64 [P], summary f64 [2] = {norm over all, 1 if everything is finite else 0}
+ *   adamw      (param, grad, norms, exp_avg, exp_avg_sq, step, teacher, lr, weight_decay, clip, beta1, beta2, eps,
+ *               momentum, [frozen]): clip by this parameter's norm, AdamW step, average into the teacher
+ *   ema        (param, teacher, momentum): what is not trained is averaged all the same
+ *
+ * A frozen parameter takes no decay, no moments and no step count, but is averaged. */
+#include "ops/kernels/kernels.h"
+#include "ops/op.h"
+
+#include <math.h>
+
+static bool scalar(const struct dg_desc *desc, enum dg_dtype dtype) { return desc->dtype == dtype && desc->ndim == 0; }
+
+/* --- grad_norms --- */
+
+static enum dg_status infer_norms(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    int last = call->num_inputs - 1;
+    for (int i = 0; i < last; i++)
+        if (call->input[i].dtype != DG_F32 || dg_absent(&call->input[i]))
+            return dg_fail(err, DG_ERR_INPUT, "gradient %d is no f32 tensor", i);
+    if (!scalar(&call->input[last], DG_F64)) return dg_fail(err, DG_ERR_INPUT, "the last input must be the loss");
+    output[0] = dg_desc_make(DG_F64, 1, (int64_t[]){last});
+    output[1] = dg_desc_make(DG_F64, 1, (int64_t[]){2});
+    return DG_OK;
+}
+
+struct norms_state {
+    int count;
+    int64_t size[];
+};
+
+static enum dg_status prepare_norms(struct dg_prepare *p, struct dg_error *err)
+{
+    int count = p->call->num_inputs - 1;
+    struct norms_state *s = dg_op_state(p, sizeof *s + (size_t)count * sizeof s->size[0], err);
+    if (!s) return DG_ERR_MEMORY;
+    int64_t largest = 0;
+    s->count = count;
+    for (int i = 0; i < count; i++) {
+        s->size[i] = dg_desc_count(&p->call->input[i]);
+        largest = dg_max_i64(largest, s->size[i]);
+    }
+    dg_op_scratch(p, (largest / 4096 + 1) * (int64_t)sizeof(double));
+    return DG_OK;
+}
+
+static enum dg_status run_norms(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct norms_state *s = r->state;
+    double *norms = r->output[0], *summary = r->output[1], all = 0;
+    for (int i = 0; i < s->count; i++) {
+        double square;
+        dg_kernels()->sum_squares(s->size[i], r->input[i], r->scratch, &square);
+        norms[i] = sqrt(square);
+        all += square;
+    }
+    summary[0] = sqrt(all);
+    summary[1] = isfinite(all) && isfinite(*(const double *)r->input[s->count]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_grad_norms = {
+    .name = "grad_norms",
+    .min_inputs = 2,
+    .max_inputs = -1,
+    .output = {{"norms", 0}, {"summary", 0}},
+    .infer = infer_norms,
+    .grad = dg_no_gradient,
+    .prepare = prepare_norms,
+    .run = run_norms,
+};
+
+/* --- adamw --- */
+
+enum {
+    PARAM,
+    GRAD,
+    NORMS,
+    EXP_AVG,
+    EXP_AVG_SQ,
+    STEP,
+    TEACHER,
+    LR,
+    WEIGHT_DECAY,
+    CLIP,
+    BETA1,
+    BETA2,
+    EPS,
+    MOMENTUM,
+    FROZEN,
+    ADAMW_INPUTS
+};
+
+static const struct dg_attr_spec adamw_attrs[] = {
+    {.name = "norm_index", .type = DG_ATTR_INT, .required = true, .min = 0, .max = 1 << 20, .internal = true},
+    {.name = "decay", .type = DG_ATTR_BOOL, .required = true, .max = 1, .internal = true},
+    {0},
+};
+
+static enum dg_status infer_adamw(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)output;
+    const struct dg_desc *in = call->input;
+    bool ok = in[PARAM].dtype == DG_F32 && dg_desc_equal(&in[PARAM], &in[GRAD]) &&
+              dg_desc_equal(&in[PARAM], &in[EXP_AVG]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) &&
+              dg_desc_equal(&in[PARAM], &in[TEACHER]) && scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 &&
+              in[NORMS].ndim == 1 && call->attr[0].i < in[NORMS].dim[0];
+    for (int i = LR; i < ADAMW_INPUTS; i++) ok = ok && (scalar(&in[i], DG_F64) || (i == FROZEN && dg_absent(&in[i])));
+    return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+}
+
+struct adamw_state {
+    int64_t count, norm_index;
+    bool decay;
+};
+
+static enum dg_status prepare_adamw(struct dg_prepare *p, struct dg_error *err)
+{
+    struct adamw_state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    *s = (struct adamw_state){dg_desc_count(&p->call->input[PARAM]), p->call->attr[0].i, p->call->attr[1].i};
+    return DG_OK;
+}
+
+static double value(const struct dg_run *r, int input) { return *(const double *)r->input[input]; }
+
+static enum dg_status run_adamw(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct adamw_state *s = r->state;
+    double momentum = value(r, MOMENTUM);
+    if (r->input[FROZEN] && value(r, FROZEN) != 0) {
+        dg_kernels()->average(s->count, r->input[PARAM], r->input[TEACHER], (float)momentum, (float)(1 - momentum));
+        return DG_OK;
+    }
+    double lr = value(r, LR), beta1 = value(r, BETA1), beta2 = value(r, BETA2), clip = value(r, CLIP);
+    double norm = ((const double *)r->input[NORMS])[s->norm_index];
+    double factor = clip > 0 ? clip / (norm + 1e-6) : 1;
+    int64_t *step = r->input[STEP];
+    double t = (double)++*step;
+    dg_kernels()->adamw(s->count, r->input[PARAM], r->input[GRAD], r->input[EXP_AVG], r->input[EXP_AVG_SQ],
+                        r->input[TEACHER], factor < 1 ? (float)factor : 1.0f,
+                        (float)(1 - lr * (s->decay ? value(r, WEIGHT_DECAY) : 0)), (float)beta1, (float)(1 - beta1),
+                        (float)beta2, (float)(1 - beta2), (float)(lr / (1 - pow(beta1, t))),
+                        (float)sqrt(1 - pow(beta2, t)), (float)value(r, EPS), (float)momentum, (float)(1 - momentum));
+    return DG_OK;
+}
+
+const struct dg_op dg_op_adamw = {
+    .name = "adamw",
+    .attrs = adamw_attrs,
+    .min_inputs = ADAMW_INPUTS,
+    .max_inputs = ADAMW_INPUTS,
+    .infer = infer_adamw,
+    .grad = dg_no_gradient,
+    .writes = 1 << PARAM | 1 << EXP_AVG | 1 << EXP_AVG_SQ | 1 << STEP | 1 << TEACHER,
+    .prepare = prepare_adamw,
+    .run = run_adamw,
+};
+
+/* --- ema --- */
+
+static enum dg_status infer_ema(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)output;
+    if (call->input[0].dtype == DG_F32 && dg_desc_equal(&call->input[0], &call->input[1]) &&
+        scalar(&call->input[2], DG_F64))
+        return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+}
+
+static enum dg_status prepare_ema(struct dg_prepare *p, struct dg_error *err)
+{
+    int64_t *count = dg_op_state(p, sizeof *count, err);
+    if (!count) return DG_ERR_MEMORY;
+    *count = dg_desc_count(&p->call->input[0]);
+    return DG_OK;
+}
+
+static enum dg_status run_ema(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    double momentum = value(r, 2);
+    dg_kernels()->average(*(const int64_t *)r->state, r->input[0], r->input[1], (float)momentum, (float)(1 - momentum));
+    return DG_OK;
+}
+
+const struct dg_op dg_op_ema = {
+    .name = "ema",
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .infer = infer_ema,
+    .grad = dg_no_gradient,
+    .writes = 2,
+    .prepare = prepare_ema,
+    .run = run_ema,
+};
