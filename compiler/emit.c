@@ -1,0 +1,346 @@
+#include "compiler/emit.h"
+
+#include "runtime/atomic_file.h"
+#include "runtime/plan_check.h"
+
+#include <string.h>
+
+/* A section under construction. */
+struct section {
+    char *bytes;
+    size_t count, capacity, element;
+};
+
+struct emitter {
+    struct dg_arena *arena;
+    struct section section[DG_SECTIONS];
+    uint64_t model_hash;
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static uint32_t append(struct emitter *e, enum dg_plan_section id, const void *record)
+{
+    struct section *s = &e->section[id];
+    s->bytes = dg_arena_grow(e->arena, s->bytes, s->count * s->element, &s->capacity, 1);
+    while (s->capacity < (s->count + 1) * s->element)
+        s->bytes = dg_arena_grow(e->arena, s->bytes, s->capacity, &s->capacity, 1);
+    memcpy(s->bytes + s->count * s->element, record, s->element);
+    return (uint32_t)s->count++;
+}
+
+/* Offset of `text` in the string section; equal strings are stored once. */
+static uint32_t string(struct emitter *e, const char *text)
+{
+    struct section *s = &e->section[DG_SECTION_STRINGS];
+    size_t length = text ? strlen(text) : 0;
+    if (!length && s->count) return 0;
+    for (size_t at = 0; at < s->count; at += strlen(s->bytes + at) + 1)
+        if (!strcmp(s->bytes + at, text ? text : "")) return (uint32_t)at;
+    uint32_t offset = (uint32_t)s->count;
+    for (size_t i = 0; i <= length; i++) append(e, DG_SECTION_STRINGS, i < length ? &text[i] : "");
+    return offset;
+}
+
+/* What memory planning knows of a value. */
+struct life {
+    uint32_t root;        /* the value whose bytes it shares */
+    uint32_t first, last; /* of a root: first to last op that touches any value sharing it */
+    uint32_t reads;
+    uint32_t tensor; /* plan index, DG_PLAN_NONE: not in the plan */
+    uint64_t bytes, offset;
+    bool output;
+};
+
+static void find_lives(struct dg_emit_entry *entry, struct life *life)
+{
+    struct dg_graph *graph = entry->graph;
+    uint32_t end = graph->num_nodes ? graph->num_nodes - 1 : 0;
+    for (uint32_t v = 0; v < graph->num_values; v++)
+        life[v] = (struct life){.root = v,
+                                .tensor = DG_PLAN_NONE,
+                                .bytes = (uint64_t)dg_round_up(dg_desc_bytes(&graph->value[v].desc), DG_PLAN_ALIGN)};
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        for (int i = 0; i < graph->node[n].num_inputs; i++) {
+            dg_value v = graph->node[n].input[i];
+            if (v == DG_NO_VALUE) continue;
+            life[v].reads++;
+            life[v].last = n;
+        }
+    for (int o = 0; o < entry->num_outputs; o++) {
+        life[entry->output[o]].output = true;
+        life[entry->output[o]].last = end;
+    }
+    for (uint32_t v = 0; v < graph->num_values; v++)
+        if (graph->value[v].region != DG_REGION_STEP) life[v].last = end; /* there before the step and after it */
+}
+
+/* An output that nobody reads and that its op need not compute. */
+static bool absent(const struct dg_graph_node *node, int o, const struct life *life)
+{
+    const struct life *l = &life[node->output[o]];
+    return !l->reads && !l->output && node->op->output[o].flags;
+}
+
+/* Decides which outputs live in the bytes of an input: views always, in-place outputs where the input dies here. */
+static void find_aliases(struct dg_emit_entry *entry, struct life *life)
+{
+    struct dg_graph *graph = entry->graph;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        uint32_t claimed[DG_MAX_OUTPUTS];
+        int claims = 0;
+        for (int o = 0; o < node->num_outputs; o++) {
+            dg_value v = node->output[o];
+            int source = node->op->inplace[o] - 1;
+            bool view = node->op->view >> o & 1;
+            life[v].first = n;
+            if (life[v].last < n) life[v].last = n;
+            if (absent(node, o, life) || source < 0 || source >= node->num_inputs || node->input[source] == DG_NO_VALUE)
+                continue;
+            uint32_t root = life[node->input[source]].root;
+            bool free_here = graph->value[root].region == DG_REGION_STEP && life[root].last == n &&
+                             life[v].bytes == life[root].bytes;
+            for (int i = 0; i < node->num_inputs; i++)
+                free_here =
+                    free_here && (i == source || node->input[i] == DG_NO_VALUE || life[node->input[i]].root != root);
+            for (int c = 0; c < claims; c++) free_here = free_here && claimed[c] != root;
+            if (!view && !free_here) continue;
+            claimed[claims++] = root;
+            life[v].root = root;
+            if (life[v].last > life[root].last) life[root].last = life[v].last;
+        }
+    }
+}
+
+static enum dg_status place(struct emitter *e, struct dg_emit_entry *entry, struct life *life, const bool *used,
+                            struct dg_error *err)
+{
+    struct dg_graph *graph = entry->graph;
+    struct dg_interval *interval = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *interval);
+    uint32_t *of = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *of), count = 0;
+    for (uint32_t v = 0; v < graph->num_values; v++) {
+        enum dg_region region = graph->value[v].region;
+        if (!used[v] || life[v].root != v) continue;
+        if (region == DG_REGION_STEP) {
+            of[count] = v;
+            interval[count++] =
+                (struct dg_interval){.first = life[v].first, .last = life[v].last, .bytes = life[v].bytes};
+        } else {
+            life[v].offset = entry->region_bytes[region];
+            entry->region_bytes[region] += life[v].bytes;
+        }
+    }
+    entry->step = dg_plan_memory(e->arena, interval, count);
+    entry->region_bytes[DG_REGION_STEP] = entry->step.peak;
+    struct dg_placed *placed = dg_arena_alloc(e->arena, ((size_t)count + 1) * sizeof *placed);
+    for (uint32_t i = 0; i < count; i++) {
+        life[of[i]].offset = interval[i].offset;
+        placed[i] =
+            (struct dg_placed){interval[i].first, interval[i].last, interval[i].offset, interval[i].bytes, of[i]};
+    }
+    uint32_t clash[2];
+    if (!dg_plan_check(placed, count, clash))
+        return dg_fail(err, DG_ERR_INTERNAL, "internal: the memory planner let %s and %s overlap; please report this",
+                       graph->value[clash[0]].name, graph->value[clash[1]].name);
+    return DG_OK;
+}
+
+static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct life *life, const bool *used,
+                         struct dg_plan_entry *record)
+{
+    struct dg_graph *graph = entry->graph;
+    record->first_tensor = (uint32_t)e->section[DG_SECTION_TENSORS].count;
+    for (uint32_t v = 0, next = record->first_tensor; v < graph->num_values; v++)
+        if (used[v]) life[v].tensor = next++;
+    uint32_t end = graph->num_nodes ? graph->num_nodes - 1 : 0;
+    for (uint32_t v = 0; v < graph->num_values; v++) {
+        if (!used[v]) continue;
+        const struct dg_graph_value *value = &graph->value[v];
+        const struct life *root = &life[life[v].root];
+        struct dg_plan_tensor t = {.name = string(e, value->name),
+                                   .dtype = (uint8_t)value->desc.dtype,
+                                   .ndim = (uint8_t)value->desc.ndim,
+                                   .region = (uint8_t)value->region,
+                                   .flags = (uint8_t)(value->flags | (life[v].output ? DG_TENSOR_OUTPUT : 0)),
+                                   .offset = root->offset,
+                                   .bytes = (uint64_t)dg_desc_bytes(&value->desc),
+                                   .first = life[v].first,
+                                   .last = life[v].last,
+                                   .root = root->tensor,
+                                   .init_kind = value->init_kind,
+                                   .init_from =
+                                       value->init_from == DG_PLAN_NONE ? DG_PLAN_NONE : life[value->init_from].tensor,
+                                   .init_value = value->init_value,
+                                   .control = string(e, value->control)};
+        if (graph->value[life[v].root].region != DG_REGION_STEP) { /* a view of an input lives where that does */
+            t.region = (uint8_t)graph->value[life[v].root].region;
+            t.first = 0;
+            t.last = end;
+        }
+        memcpy(t.dim, value->desc.dim, sizeof(int64_t) * (size_t)value->desc.ndim);
+        append(e, DG_SECTION_TENSORS, &t);
+        record->num_tensors++;
+        if (value->region == DG_REGION_PARAM) {
+            e->model_hash = dg_fnv1a(e->model_hash, value->name, strlen(value->name) + 1);
+            e->model_hash = dg_fnv1a(e->model_hash, t.dim, sizeof t.dim);
+        }
+    }
+}
+
+static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const struct life *life,
+                     struct dg_plan_entry *record)
+{
+    struct dg_graph *graph = entry->graph;
+    uint32_t *reads = dg_graph_reads(graph);
+    for (int o = 0; o < entry->num_outputs; o++) reads[entry->output[o]]++;
+    record->first_op = (uint32_t)e->section[DG_SECTION_OPS].count;
+    record->num_ops = graph->num_nodes;
+    record->first_commit = graph->num_nodes;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        if (node->commit && record->first_commit == graph->num_nodes) record->first_commit = n;
+        struct dg_plan_op op = {.op = string(e, node->op->name),
+                                .name = string(e, node->origin.path),
+                                .label = string(e, node->label),
+                                .file = string(e, node->origin.file ? base_name(node->origin.file) : ""),
+                                .line = node->origin.line,
+                                .column = node->origin.column,
+                                .first_operand = (uint32_t)e->section[DG_SECTION_OPERANDS].count,
+                                .num_inputs = (uint32_t)node->num_inputs,
+                                .num_outputs = (uint32_t)node->num_outputs,
+                                .first_attr = (uint32_t)e->section[DG_SECTION_ATTRS].count,
+                                .num_attrs = (uint32_t)dg_op_num_attrs(node->op),
+                                .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) |
+                                         (entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
+                                .stream = node->stream,
+                                .view0 = node->position.view0,
+                                .batch = node->position.batch};
+        for (int i = 0; i < node->num_inputs + node->num_outputs; i++) {
+            int o = i - node->num_inputs;
+            dg_value v = o < 0 ? node->input[i] : node->output[o];
+            bool gone = v == DG_NO_VALUE || (o >= 0 && absent(node, o, life));
+            uint32_t tensor = gone ? DG_PLAN_NONE : life[v].tensor;
+            if (!gone) op.bytes += (double)dg_desc_bytes(&graph->value[v].desc);
+            append(e, DG_SECTION_OPERANDS, &tensor);
+        }
+        for (uint32_t a = 0; a < op.num_attrs; a++) append(e, DG_SECTION_ATTRS, &node->attr[a]);
+        if (node->op->cost) {
+            struct dg_op_call call = dg_graph_call(graph, node, reads);
+            struct dg_cost cost = node->op->cost(&call);
+            op.flops = cost.flops;
+            op.useful = cost.useful;
+        }
+        append(e, DG_SECTION_OPS, &op);
+    }
+}
+
+static uint32_t emit_names(struct emitter *e, const dg_value *value, int count, const struct life *life)
+{
+    uint32_t first = (uint32_t)e->section[DG_SECTION_OPERANDS].count;
+    for (int i = 0; i < count; i++) append(e, DG_SECTION_OPERANDS, &life[value[i]].tensor);
+    return first;
+}
+
+static enum dg_status emit_entry(struct emitter *e, struct dg_emit_entry *entry, struct dg_error *err)
+{
+    struct dg_graph *graph = entry->graph;
+    DG_TRY(dg_graph_verify(graph, err));
+    struct life *life = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *life);
+    bool *used = dg_arena_alloc(e->arena, (size_t)graph->num_values + 1);
+    find_lives(entry, life);
+    find_aliases(entry, life);
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        for (int i = 0; i < node->num_inputs; i++)
+            if (node->input[i] != DG_NO_VALUE) used[node->input[i]] = true;
+        for (int o = 0; o < node->num_outputs; o++)
+            if (!absent(node, o, life)) used[node->output[o]] = true;
+    }
+    for (int i = 0; i < entry->num_inputs; i++) used[entry->input[i]] = true;
+    for (uint32_t v = 0; v < graph->num_values; v++)
+        if (used[v] && graph->value[v].init_from != DG_PLAN_NONE) used[graph->value[v].init_from] = true;
+    DG_TRY(place(e, entry, life, used, err));
+
+    struct dg_plan_entry record = {.name = string(e, entry->name),
+                                   .bind = string(e, entry->bind),
+                                   .batch = (uint32_t)entry->batch,
+                                   .step_bound = entry->step.bound,
+                                   .step_naive = entry->step.naive};
+    memcpy(record.region_bytes, entry->region_bytes, sizeof record.region_bytes);
+    emit_tensors(e, entry, life, used, &record);
+    emit_ops(e, entry, life, &record);
+    record.num_inputs = (uint32_t)entry->num_inputs;
+    record.first_input = emit_names(e, entry->input, entry->num_inputs, life);
+    record.num_outputs = (uint32_t)entry->num_outputs;
+    record.first_output = emit_names(e, entry->output, entry->num_outputs, life);
+    append(e, DG_SECTION_ENTRIES, &record);
+    e->model_hash = dg_fnv1a(e->model_hash, &record.batch, sizeof record.batch);
+    return DG_OK;
+}
+
+static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *in, const char *path,
+                                 struct dg_error *err)
+{
+    struct dg_plan_header header = {.version = DG_PLAN_VERSION,
+                                    .endian = DG_PLAN_ENDIAN,
+                                    .recipe = string(e, in->recipe),
+                                    .source = string(e, base_name(in->source)),
+                                    .model_hash = e->model_hash};
+    memcpy(header.magic, DG_PLAN_MAGIC, sizeof header.magic);
+    uint64_t size = sizeof header;
+    for (int s = 0; s < DG_SECTIONS; s++) {
+        header.section[s].offset = size;
+        header.section[s].count = e->section[s].count;
+        size = (uint64_t)dg_round_up((int64_t)(size + e->section[s].count * e->section[s].element), 8);
+    }
+    header.size = size;
+    char *bytes = dg_arena_alloc(e->arena, size);
+    for (int s = 0; s < DG_SECTIONS; s++)
+        if (e->section[s].count)
+            memcpy(bytes + header.section[s].offset, e->section[s].bytes, e->section[s].count * e->section[s].element);
+    memcpy(bytes, &header, sizeof header);
+    header.checksum = dg_fnv1a(DG_FNV_BASIS, bytes, size); /* with the field still zero */
+    memcpy(bytes, &header, sizeof header);
+
+    struct dg_atomic_file file;
+    DG_TRY(dg_atomic_open(path, &file, err));
+    fwrite(bytes, 1, size, file.stream);
+    return dg_atomic_commit(&file, err);
+}
+
+enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, struct dg_error *err)
+{
+    static const size_t element[DG_SECTIONS] = {1,
+                                                sizeof(struct dg_plan_entry),
+                                                sizeof(struct dg_plan_tensor),
+                                                sizeof(struct dg_plan_op),
+                                                sizeof(uint32_t),
+                                                sizeof(union dg_attr),
+                                                sizeof(struct dg_plan_knob),
+                                                sizeof(struct dg_plan_schedule)};
+    struct emitter e = {.arena = arena, .model_hash = DG_FNV_BASIS};
+    for (int s = 0; s < DG_SECTIONS; s++) e.section[s].element = element[s];
+    string(&e, "");
+    for (int i = 0; i < in->num_entries; i++) {
+        uint64_t hash = e.model_hash;
+        DG_TRY(emit_entry(&e, &in->entry[i], err));
+        if (i) e.model_hash = hash; /* the first entry is the model; others only look at it */
+    }
+    for (int k = 0; k < in->num_knobs; k++) {
+        struct dg_plan_knob knob = in->knob[k];
+        knob.key = string(&e, in->knob_key[k]);
+        append(&e, DG_SECTION_KNOBS, &knob);
+    }
+    for (int s = 0; s < in->num_schedules; s++) {
+        struct dg_plan_schedule schedule = in->schedule[s];
+        schedule.key = string(&e, in->schedule_key[s]);
+        append(&e, DG_SECTION_SCHEDULES, &schedule);
+        e.model_hash = dg_fnv1a(e.model_hash, &schedule.curve, sizeof schedule.curve);
+    }
+    return write_file(&e, in, path, err);
+}

@@ -1,0 +1,24 @@
+/* The memory planner: intervals in, offsets out. It knows nothing of graphs. */
+#ifndef DG_COMPILER_PLAN_MEMORY_H
+#define DG_COMPILER_PLAN_MEMORY_H
+
+#include "compiler/arena.h"
+
+#include <stdint.h>
+
+struct dg_interval {
+    uint32_t first, last; /* in use from one to the other, both included */
+    uint64_t bytes;       /* a multiple of the alignment */
+    uint64_t offset;      /* out */
+};
+
+struct dg_memory_plan {
+    uint64_t peak;  /* largest offset + bytes */
+    uint64_t bound; /* largest sum of live bytes: no plan can be smaller */
+    uint64_t naive; /* sum of all bytes */
+};
+
+/* Places all intervals so that none that are live together overlap. Deterministic. */
+struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval *interval, uint32_t count);
+
+#endif

@@ -1,0 +1,70 @@
+#include "runtime/atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, struct dg_error *err)
+{
+    *file = (struct dg_atomic_file){.path = strdup(path)};
+    if (!file->path || asprintf(&file->temporary, "%s.part-%ld", path, (long)getpid()) < 0) {
+        file->temporary = NULL;
+        dg_atomic_abandon(file);
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    }
+    file->stream = fopen(file->temporary, "wbe");
+    if (file->stream) return DG_OK;
+    int reason = errno;
+    dg_atomic_abandon(file);
+    return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(reason));
+}
+
+static void sync_folder_of(const char *path)
+{
+    char *folder = strdup(path);
+    if (!folder) return;
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = 0;
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd); /* some file systems cannot; the rename has happened all the same */
+        close(fd);
+    }
+    free(folder);
+}
+
+enum dg_status dg_atomic_commit(struct dg_atomic_file *file, struct dg_error *err)
+{
+    bool ok = !ferror(file->stream) && !fflush(file->stream) && !fsync(fileno(file->stream));
+    int reason = errno;
+    if (fclose(file->stream) && ok) {
+        ok = false;
+        reason = errno;
+    }
+    file->stream = NULL;
+    if (ok && rename(file->temporary, file->path)) {
+        ok = false;
+        reason = errno;
+    }
+    enum dg_status status = DG_OK;
+    if (ok) {
+        sync_folder_of(file->path);
+        free(file->temporary);
+        file->temporary = NULL;
+    } else {
+        status = dg_fail(err, DG_ERR_IO, "cannot write %s: %s", file->path, strerror(reason ? reason : EIO));
+    }
+    dg_atomic_abandon(file);
+    return status;
+}
+
+void dg_atomic_abandon(struct dg_atomic_file *file)
+{
+    if (file->stream) fclose(file->stream);
+    if (file->temporary) unlink(file->temporary);
+    free(file->temporary);
+    free(file->path);
+    *file = (struct dg_atomic_file){0};
+}

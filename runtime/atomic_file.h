@@ -1,0 +1,21 @@
+/* Files that are either complete or not there: written beside their place, synced, and renamed over it. */
+#ifndef DG_RUNTIME_ATOMIC_FILE_H
+#define DG_RUNTIME_ATOMIC_FILE_H
+
+#include "ops/base.h"
+
+#include <stdio.h>
+
+struct dg_atomic_file {
+    FILE *stream; /* write here; errors may be left to dg_atomic_commit */
+    char *path, *temporary;
+};
+
+enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, struct dg_error *err);
+/* Flushes, syncs, renames, syncs the folder. On failure (a full disk, say) nothing is left behind and the old file, if there
+ * was one, stands. Either way `file` is done. */
+enum dg_status dg_atomic_commit(struct dg_atomic_file *file, struct dg_error *err);
+/* Gives up: removes what was written. Fine on a file that is done. */
+void dg_atomic_abandon(struct dg_atomic_file *file);
+
+#endif

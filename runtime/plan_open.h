@@ -1,0 +1,34 @@
+/* A plan, opened: mapped read-only and verified once, so that its users need not look again. */
+#ifndef DG_RUNTIME_PLAN_OPEN_H
+#define DG_RUNTIME_PLAN_OPEN_H
+
+#include "runtime/plan_format.h"
+
+struct dg_plan {
+    const struct dg_plan_header *header;
+    const char *strings;
+    const struct dg_plan_entry *entry;
+    const struct dg_plan_tensor *tensor;
+    const struct dg_plan_op *op;
+    const uint32_t *operand;
+    const union dg_attr *attr;
+    const struct dg_plan_knob *knob;
+    const struct dg_plan_schedule *schedule;
+    uint32_t num_entries, num_tensors, num_ops, num_operands, num_attrs, num_knobs, num_schedules;
+    uint64_t num_string_bytes;
+    size_t mapped; /* bytes; 0 when the caller owns them */
+};
+
+/* Maps and verifies the file. The plan is closed by dg_plan_close, also after a failure (where it is empty). */
+enum dg_status dg_plan_open(const char *path, struct dg_plan *plan, struct dg_error *err);
+/* The same on bytes that the caller keeps alive (8-byte aligned). */
+enum dg_status dg_plan_open_bytes(const void *bytes, uint64_t size, struct dg_plan *plan, struct dg_error *err);
+void dg_plan_close(struct dg_plan *plan);
+
+static inline const char *dg_plan_string(const struct dg_plan *plan, uint32_t offset) { return plan->strings + offset; }
+
+/* The entry of that name, or an error that lists the ones there are. */
+enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
+                                  struct dg_error *err);
+
+#endif
