@@ -108,7 +108,8 @@ static enum dg_status grad_loss(struct dg_grad_builder *b)
     dg_value made[DG_MAX_OUTPUTS];
     dg_value input[] = {b->input[0], b->input[1], b->input[2], b->output[1]};
     DG_TRY(b->emit(b, &dg_op_dino_loss_grad, b->call->attr, input, 4, made));
-    return b->give(b, 0, made[0]);
+    if (b->wants[3]) DG_TRY(b->give(b, 3, b->diff_output[0])); /* what was summed so far weighs one, too */
+    return b->wants[0] ? b->give(b, 0, made[0]) : DG_OK;
 }
 
 static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)

@@ -50,7 +50,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     const struct dg_desc *src = &p->call->input[0];
     s->rows = src->dim[0];
     s->row_size = dg_desc_count(src) / s->rows;
-    s->keep = (float)(1.0 - p->call->attr[0].f);
+    s->keep = is_identity(p->call) ? 1.0f : (float)(1.0 - p->call->attr[0].f);
     s->stream = p->stream;
     s->view0 = p->view0;
     s->batch = p->batch > 0 ? p->batch : (int)s->rows;

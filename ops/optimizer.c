@@ -1,8 +1,8 @@
 /* The end of a step: one check, then the commit (dino-spec 6.3, 6.5).
  *
  *   grad_norms (P gradients, loss) -> norms f64 [P], summary f64 [2] = {norm over all, 1 if everything is finite else 0}
- *   adamw      (param, grad, norms, exp_avg, exp_avg_sq, step, teacher, lr, weight_decay, clip, beta1, beta2, eps,
- *               momentum, [frozen]): clip by this parameter's norm, AdamW step, average into the teacher
+ *   adamw      (param, grad, norms, exp_avg, exp_avg_sq, step, [teacher], lr, weight_decay, clip, beta1, beta2, eps,
+ *               [momentum], [frozen]): clip by this parameter's norm, AdamW step, average into the teacher
  *   ema        (param, teacher, momentum): what is not trained is averaged all the same
  *
  * A frozen parameter takes no decay, no moments and no step count, but is averaged. */
@@ -107,9 +107,13 @@ static enum dg_status infer_adamw(const struct dg_op_call *call, struct dg_desc 
     const struct dg_desc *in = call->input;
     bool ok = in[PARAM].dtype == DG_F32 && dg_desc_equal(&in[PARAM], &in[GRAD]) &&
               dg_desc_equal(&in[PARAM], &in[EXP_AVG]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) &&
-              dg_desc_equal(&in[PARAM], &in[TEACHER]) && scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 &&
-              in[NORMS].ndim == 1 && call->attr[0].i < in[NORMS].dim[0];
-    for (int i = LR; i < ADAMW_INPUTS; i++) ok = ok && (scalar(&in[i], DG_F64) || (i == FROZEN && dg_absent(&in[i])));
+              scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
+              call->attr[0].i < in[NORMS].dim[0] &&
+              (dg_absent(&in[TEACHER]) || dg_desc_equal(&in[PARAM], &in[TEACHER]));
+    for (int i = LR; i < ADAMW_INPUTS; i++) {
+        bool optional = i == FROZEN || (i == MOMENTUM && dg_absent(&in[TEACHER]));
+        ok = ok && (scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
+    }
     return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
@@ -132,9 +136,10 @@ static enum dg_status run_adamw(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct adamw_state *s = r->state;
-    double momentum = value(r, MOMENTUM);
+    double momentum = r->input[TEACHER] ? value(r, MOMENTUM) : 0;
     if (r->input[FROZEN] && value(r, FROZEN) != 0) {
-        dg_kernels()->average(s->count, r->input[PARAM], r->input[TEACHER], (float)momentum, (float)(1 - momentum));
+        if (r->input[TEACHER])
+            dg_kernels()->average(s->count, r->input[PARAM], r->input[TEACHER], (float)momentum, (float)(1 - momentum));
         return DG_OK;
     }
     double lr = value(r, LR), beta1 = value(r, BETA1), beta2 = value(r, BETA2), clip = value(r, CLIP);

@@ -34,8 +34,12 @@ static enum dg_status grid_of(const struct dg_op_call *call, int64_t tokens, int
 {
     grid[0] = call->attr[GRID_H].i;
     grid[1] = call->attr[GRID_W].i;
-    if (!grid[0] || !grid[1]) grid[0] = grid[1] = square_root(tokens - 1);
-    if (grid[0] * grid[1] == tokens - 1 && grid[0] > 0) return DG_OK;
+    if (!grid[0] || !grid[1]) {
+        grid[0] = grid[1] = square_root(tokens - 1);
+        if (grid[0] > 0) return DG_OK;
+        return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not one class token and a square grid", (long long)tokens);
+    }
+    if (grid[0] * grid[1] == tokens - 1) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not one class token and a grid of %lldx%lld", (long long)tokens,
                    (long long)grid[0], (long long)grid[1]);
 }

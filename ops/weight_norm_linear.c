@@ -5,6 +5,7 @@
  *
  * K is 65,536 and M a few dozen, so w is as large as everything around it together: it is made a block of rows at a time in
  * a thread's scratch, used there, and never stored. */
+#include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
 
@@ -107,22 +108,6 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     return s;
 }
 
-/* w [count, in] = g v / ||v|| for prototypes from `first`; lengths [count] = ||v||. */
-static void make_block(const struct state *s, int64_t first, int64_t count, const float *g, const float *v, float *w,
-                       float *length)
-{
-    for (int64_t k = 0; k < count; k++) {
-        const float *row = v + (first + k) * s->in;
-        float square = 0;
-#pragma omp simd reduction(+ : square)
-        for (int64_t c = 0; c < s->in; c++) square += row[c] * row[c];
-        length[k] = sqrtf(square);
-        float scale = g[first + k] / length[k];
-#pragma omp simd
-        for (int64_t c = 0; c < s->in; c++) w[k * s->in + c] = row[c] * scale;
-    }
-}
-
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     return open_state(p, &p->call->input[0], &p->call->input[2], 1, err) ? DG_OK : DG_ERR_MEMORY;
@@ -138,7 +123,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     for (int64_t first = 0; first < s->out; first += BLOCK) {
         int64_t count = dg_min_i64(BLOCK, s->out - first);
         float *w = (float *)((char *)r->scratch + s->per_thread * omp_get_thread_num()), *length = w + BLOCK * s->in;
-        make_block(s, first, count, g, v, w, length);
+        dg_kernels()->weight_norm_rows(count, s->in, g + first, v + first * s->in, w, length);
         failed |=
             dg_sgemm(false, true, s->rows, count, s->in, src, s->in, w, s->in, 0, dst + first, s->out, NULL) != DG_OK;
     }
@@ -189,34 +174,13 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
     return DG_OK;
 }
 
-/* From diff_w to diff_g = <diff_w, v>/||v|| and diff_v = g/||v|| (diff_w - v <diff_w, v>/||v||^2), added to acc. */
-static void finish_block(const struct state *s, int64_t first, int64_t count, const float *g, const float *v,
-                         const float *length, const float *diff_w, const float *acc_g, const float *acc_v,
-                         float *diff_g, float *diff_v)
-{
-    for (int64_t k = 0; k < count; k++) {
-        const float *row = v + (first + k) * s->in, *dw = diff_w + k * s->in;
-        const float *acc = acc_v ? acc_v + (first + k) * s->in : NULL;
-        float *dv = diff_v + (first + k) * s->in, dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (int64_t c = 0; c < s->in; c++) dot += dw[c] * row[c];
-        float scale = g[first + k] / length[k], along = dot / (length[k] * length[k]);
-        if (diff_g) diff_g[first + k] = (acc_g ? acc_g[first + k] : 0) + dot / length[k];
-        if (acc) {
-#pragma omp simd
-            for (int64_t c = 0; c < s->in; c++) dv[c] = acc[c] + scale * (dw[c] - row[c] * along);
-        } else {
-#pragma omp simd
-            for (int64_t c = 0; c < s->in; c++) dv[c] = scale * (dw[c] - row[c] * along);
-        }
-    }
-}
-
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
     const float *src = r->input[0], *diff_dst = r->input[1], *g = r->input[2], *v = r->input[3];
-    float *diff_src = r->output[0], *partial = (float *)((char *)r->scratch + s->partial_src);
+    const float *acc_g = r->input[4], *acc_v = r->input[5];
+    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2];
+    float *partial = (float *)((char *)r->scratch + s->partial_src);
     int64_t size = s->rows * s->in;
     int failed = 0;
     if (diff_src) memset(partial, 0, (size_t)(s->threads * size) * sizeof *partial);
@@ -226,18 +190,23 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         int thread = omp_get_thread_num();
         float *w = (float *)((char *)r->scratch + s->per_thread * thread), *diff_w = w + BLOCK * s->in,
               *length = diff_w + BLOCK * s->in;
-        make_block(s, first, count, g, v, w, length);
+        dg_kernels()->weight_norm_rows(count, s->in, g + first, v + first * s->in, w, length);
         if (diff_src)
             failed |= dg_sgemm(false, false, s->rows, s->in, count, diff_dst + first, s->out, w, s->in, 1,
                                partial + thread * size, s->in, NULL) != DG_OK;
         failed |= dg_sgemm(true, false, count, s->in, s->rows, diff_dst + first, s->out, src, s->in, 0, diff_w, s->in,
                            NULL) != DG_OK;
-        finish_block(s, first, count, g, v, length, diff_w, r->input[4], r->input[5], r->output[1], r->output[2]);
+        dg_kernels()->weight_norm_rows_backward(count, s->in, g + first, v + first * s->in, length, diff_w,
+                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * s->in : NULL,
+                                                diff_g ? diff_g + first : NULL, diff_v + first * s->in);
     }
-    for (int64_t i = 0; diff_src && i < size; i++) {
-        float sum = 0;
-        for (int t = 0; t < s->threads; t++) sum += partial[t * size + i];
-        diff_src[i] = sum;
+    if (diff_src) {
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+        for (int64_t i = 0; i < size; i++) { /* in the order of threads, so that a run repeats bit for bit */
+            float sum = 0;
+            for (int t = 0; t < s->threads; t++) sum += partial[t * size + i];
+            diff_src[i] = sum;
+        }
     }
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
 }

@@ -31,3 +31,6 @@ DG_KERNEL(adamw, int64_t count, float *param, const float *grad, float *exp_avg,
           float grad_scale, float decay, float beta1, float one_minus_beta1, float beta2, float one_minus_beta2,
           float step_size, float correction, float eps, float momentum, float one_minus_momentum)
 DG_KERNEL(average, int64_t count, const float *param, float *teacher, float momentum, float one_minus_momentum)
+DG_KERNEL(weight_norm_rows, int64_t rows, int64_t cols, const float *g, const float *v, float *w, float *length)
+DG_KERNEL(weight_norm_rows_backward, int64_t rows, int64_t cols, const float *g, const float *v, const float *length,
+          const float *diff_w, const float *acc_g, const float *acc_v, float *diff_g, float *diff_v)
