@@ -67,10 +67,10 @@ static void show_line(struct dg_diagnostics *diag, const struct dg_origin *at)
 static void message(struct dg_diagnostics *diag, const struct dg_origin *at, const char *kind, const char *format,
                     va_list args)
 {
-    char *where = at && at->file ? at->line > 0
-                                       ? dg_arena_printf(diag->arena, "%s:%d:%d: ", at->file, at->line, at->column)
-                                       : dg_arena_printf(diag->arena, "%s: ", at->file)
-                                 : "";
+    const char *where = at && at->file
+                            ? at->line > 0 ? dg_arena_printf(diag->arena, "%s:%d:%d: ", at->file, at->line, at->column)
+                                           : dg_arena_printf(diag->arena, "%s: ", at->file)
+                            : "";
     char *what = dg_arena_vprintf(diag->arena, format, args);
     char *line = dg_arena_printf(diag->arena, "%s%s: %s\n", where, kind, what);
     append(diag, line, strlen(line));

@@ -1,0 +1,368 @@
+/* Every differentiable op of the networks: forward against a plain reference, gradients against finite differences. */
+#include "tests/support/eager.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct dg_desc f32(int ndim, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return dg_desc_make(DG_F32, ndim, (int64_t[]){a, b, c, d});
+}
+
+static void ref_add(const struct dg_op_call *call, double *const *in, double *out)
+{
+    for (int64_t i = 0; i < dg_desc_count(&call->input[0]); i++) out[i] = in[0][i] + in[1][i];
+}
+
+static void test_add(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "add",
+                               .num_inputs = 2,
+                               .input = {f32(2, 7, 13, 0, 0), f32(2, 7, 13, 0, 0)},
+                               .reference = ref_add,
+                               .tolerance = 1e-6,
+                               .grad_tolerance = 1e-6,
+                               .grad_input = {true, true}});
+}
+
+static void ref_linear(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t rows = dg_desc_rows(&call->input[0]), n = call->input[1].dim[0], k = call->input[1].dim[1];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t o = 0; o < n; o++) {
+            double sum = call->num_inputs > 2 ? in[2][o] : 0;
+            for (int64_t c = 0; c < k; c++) sum += in[0][r * k + c] * in[1][o * k + c];
+            out[r * n + o] = sum;
+        }
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][4] = {{3, 5, 17, 11}, {1, 1, 7, 3}, {5, 37, 48, 31}}; /* the last packs its weights */
+    for (int s = 0; s < 3; s++)
+        for (int bias = 0; bias < 2; bias++)
+            check_op(&(struct op_case){.op = "linear",
+                                       .attr = {{.i = shapes[s][3]}, {.i = bias}},
+                                       .num_inputs = 1,
+                                       .input = {f32(3, shapes[s][0], shapes[s][1], shapes[s][2], 0)},
+                                       .reference = ref_linear,
+                                       .tolerance = 2e-6,
+                                       .grad_tolerance = 1e-5,
+                                       .grad_input = {true}});
+}
+
+static void ref_conv2d(const struct dg_op_call *call, double *const *in, double *out)
+{
+    const struct dg_desc *src = &call->input[0];
+    int64_t k = call->attr[1].i, n = call->attr[0].i, h = src->dim[1], w = src->dim[2], ch = src->dim[3];
+    int64_t at = 0;
+    for (int64_t image = 0; image < src->dim[0]; image++)
+        for (int64_t y = 0; y < h / k; y++)
+            for (int64_t x = 0; x < w / k; x++)
+                for (int64_t o = 0; o < n; o++) {
+                    double sum = call->num_inputs > 2 ? in[2][o] : 0;
+                    for (int64_t c = 0; c < ch; c++)
+                        for (int64_t ky = 0; ky < k; ky++)
+                            for (int64_t kx = 0; kx < k; kx++)
+                                sum += in[0][((image * h + y * k + ky) * w + x * k + kx) * ch + c] *
+                                       in[1][((o * ch + c) * k + ky) * k + kx];
+                    out[at++] = sum;
+                }
+}
+
+static void test_conv2d(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "conv2d",
+                               .attr = {{.i = 7}, {.i = 4}, {.i = 4}, {.i = 0}, {.i = 1}, {.i = 1}},
+                               .num_inputs = 1,
+                               .input = {f32(4, 2, 12, 8, 3)},
+                               .reference = ref_conv2d,
+                               .tolerance = 2e-6,
+                               .grad_tolerance = 1e-5});
+}
+
+static void ref_layer_norm(const struct dg_op_call *call, double *const *in, double *out)
+{
+    const struct dg_desc *src = &call->input[0];
+    int64_t rows = dg_desc_rows(src), n = src->dim[src->ndim - 1];
+    for (int64_t r = 0; r < rows; r++) {
+        double mean = 0, square = 0;
+        for (int64_t c = 0; c < n; c++) mean += in[0][r * n + c] / (double)n;
+        for (int64_t c = 0; c < n; c++) square += pow(in[0][r * n + c] - mean, 2) / (double)n;
+        for (int64_t c = 0; c < n; c++)
+            out[r * n + c] = (in[0][r * n + c] - mean) / sqrt(square + call->attr[0].f) * in[1][c] + in[2][c];
+    }
+}
+
+static void test_layer_norm(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "layer_norm",
+                               .attr = {{.f = 1e-6}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 2, 7, 19, 0)},
+                               .reference = ref_layer_norm,
+                               .tolerance = 2e-6,
+                               .grad_tolerance = 2e-5,
+                               .grad_input = {true}});
+}
+
+static void ref_gelu(const struct dg_op_call *call, double *const *in, double *out)
+{
+    for (int64_t i = 0; i < dg_desc_count(&call->input[0]); i++)
+        out[i] = in[0][i] * 0.5 * (1 + erf(in[0][i] / sqrt(2)));
+}
+
+static void test_gelu(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "gelu",
+                               .num_inputs = 1,
+                               .input = {f32(2, 31, 67, 0, 0)},
+                               .reference = ref_gelu,
+                               .tolerance = 2e-7,
+                               .grad_tolerance = 1e-6,
+                               .grad_input = {true},
+                               .input_scale = 6});
+}
+
+static void ref_softmax(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t rows = dg_desc_rows(&call->input[0]), n = dg_desc_count(&call->input[0]) / rows;
+    for (int64_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (int64_t c = 0; c < n; c++) sum += exp(in[0][r * n + c]);
+        for (int64_t c = 0; c < n; c++) out[r * n + c] = exp(in[0][r * n + c]) / sum;
+    }
+}
+
+static void test_softmax(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "softmax",
+                               .num_inputs = 1,
+                               .input = {f32(2, 11, 29, 0, 0)},
+                               .reference = ref_softmax,
+                               .tolerance = 1e-6,
+                               .grad_tolerance = 1e-5,
+                               .grad_input = {true},
+                               .input_scale = 3});
+}
+
+static void ref_attention(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t images = call->input[0].dim[0], t = call->input[0].dim[1], d = call->input[0].dim[2] / 3;
+    int64_t heads = call->attr[0].i, w = d / heads;
+    double *p = malloc((size_t)t * sizeof *p);
+    for (int64_t image = 0; image < images; image++)
+        for (int64_t head = 0; head < heads; head++)
+            for (int64_t i = 0; i < t; i++) {
+                const double *q = in[0] + (image * t + i) * 3 * d + head * w;
+                double sum = 0;
+                for (int64_t j = 0; j < t; j++) {
+                    const double *k = in[0] + (image * t + j) * 3 * d + d + head * w;
+                    double s = 0;
+                    for (int64_t c = 0; c < w; c++) s += q[c] * k[c];
+                    p[j] = exp(s / sqrt((double)w));
+                    sum += p[j];
+                }
+                for (int64_t c = 0; c < w; c++) {
+                    double y = 0;
+                    for (int64_t j = 0; j < t; j++)
+                        y += p[j] / sum * in[0][(image * t + j) * 3 * d + 2 * d + head * w + c];
+                    out[(image * t + i) * d + head * w + c] = y;
+                }
+            }
+    free(p);
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "attention",
+                               .attr = {{.i = 3}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 2, 13, 3 * 3 * 5, 0)},
+                               .reference = ref_attention,
+                               .tolerance = 2e-6,
+                               .grad_tolerance = 1e-5,
+                               .grad_input = {true},
+                               .input_scale = 2});
+    /* More tokens than a block of rows: the keys' and values' gradients collect over blocks. */
+    check_op(&(struct op_case){.op = "attention",
+                               .attr = {{.i = 1}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 1, 211, 3 * 4, 0)},
+                               .reference = ref_attention,
+                               .tolerance = 2e-6,
+                               .grad_tolerance = 2e-5,
+                               .grad_input = {true}});
+}
+
+static void ref_to_tokens(const struct dg_op_call *call, double *const *in, double *out)
+{
+    memcpy(out, in[0], (size_t)dg_desc_count(&call->input[0]) * sizeof *out);
+}
+
+static void ref_prepend(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t t = call->input[0].dim[1], d = call->input[0].dim[2];
+    for (int64_t n = 0; n < call->input[0].dim[0]; n++)
+        for (int64_t i = 0; i < (t + 1) * d; i++)
+            out[n * (t + 1) * d + i] = i < d ? in[1][i] : in[0][n * t * d + i - d];
+}
+
+static void ref_take(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t t = call->input[0].dim[1], d = call->input[0].dim[2];
+    for (int64_t n = 0; n < call->input[0].dim[0]; n++)
+        memcpy(out + n * d, in[0] + (n * t + call->attr[0].i) * d, (size_t)d * sizeof *out);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "to_tokens",
+                               .num_inputs = 1,
+                               .input = {f32(4, 2, 3, 5, 7)},
+                               .reference = ref_to_tokens,
+                               .grad_tolerance = 1e-6,
+                               .grad_input = {true}});
+    check_op(&(struct op_case){.op = "prepend_token",
+                               .num_inputs = 2,
+                               .input = {f32(3, 3, 5, 7, 0), f32(3, 1, 1, 7, 0)},
+                               .reference = ref_prepend,
+                               .grad_tolerance = 1e-6,
+                               .grad_input = {true, true}});
+    check_op(&(struct op_case){.op = "take_token",
+                               .attr = {{.i = 2}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 3, 5, 7, 0)},
+                               .reference = ref_take,
+                               .grad_tolerance = 1e-6,
+                               .grad_input = {true}});
+}
+
+static double cubic(double x)
+{
+    const double a = -0.75;
+    x = fabs(x);
+    if (x <= 1) return (a + 2) * x * x * x - (a + 3) * x * x + 1;
+    return x < 2 ? a * x * x * x - 5 * a * x * x + 8 * a * x - 4 * a : 0;
+}
+
+/* dino-spec 1.4, written the long way round: over all taps of the table. */
+static void ref_position(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t images = call->input[0].dim[0], t = call->input[0].dim[1], d = call->input[0].dim[2];
+    int64_t h = call->attr[1].i, w = call->attr[2].i, g = (int64_t)lround(sqrt((double)(call->input[1].dim[1] - 1)));
+    for (int64_t n = 0; n < images; n++)
+        for (int64_t i = 0; i < t * d; i++) {
+            int64_t token = i / d, c = i % d;
+            double add = 0;
+            if (!token || (h == g && w == g)) {
+                add = in[1][i];
+            } else {
+                double y = (double)(float)((double)g / ((double)h + 0.1)) * ((double)((token - 1) / w) + 0.5) - 0.5;
+                double x = (double)(float)((double)g / ((double)w + 0.1)) * ((double)((token - 1) % w) + 0.5) - 0.5;
+                for (int64_t ty = (int64_t)floor(y) - 1; ty <= (int64_t)floor(y) + 2; ty++)
+                    for (int64_t tx = (int64_t)floor(x) - 1; tx <= (int64_t)floor(x) + 2; tx++) {
+                        int64_t cy = ty < 0 ? 0 : ty >= g ? g - 1 : ty, cx = tx < 0 ? 0 : tx >= g ? g - 1 : tx;
+                        add += cubic(y - (double)ty) * cubic(x - (double)tx) * in[1][(1 + cy * g + cx) * d + c];
+                    }
+            }
+            out[n * t * d + i] = in[0][n * t * d + i] + add;
+        }
+}
+
+static void test_position(void **state)
+{
+    (void)state;
+    static const int64_t grids[][2] = {{5, 5}, {3, 3}, {7, 4}};
+    for (int g = 0; g < 3; g++)
+        check_op(&(struct op_case){.op = "add_position",
+                                   .attr = {{0}, {.i = grids[g][0]}, {.i = grids[g][1]}},
+                                   .num_inputs = 2,
+                                   .input = {f32(3, 2, 1 + grids[g][0] * grids[g][1], 3, 0), f32(3, 1, 26, 3, 0)},
+                                   .reference = ref_position,
+                                   .tolerance = 2e-6,
+                                   .grad_tolerance = 1e-5,
+                                   .grad_input = {true, true}});
+}
+
+static void ref_l2(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t rows = call->input[0].dim[0], n = call->input[0].dim[1];
+    for (int64_t r = 0; r < rows; r++) {
+        double square = 0;
+        for (int64_t c = 0; c < n; c++) square += in[0][r * n + c] * in[0][r * n + c];
+        for (int64_t c = 0; c < n; c++) out[r * n + c] = in[0][r * n + c] / fmax(sqrt(square), call->attr[0].f);
+    }
+}
+
+static void test_l2_normalize(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "l2_normalize",
+                               .attr = {{.f = 1e-12}},
+                               .num_inputs = 1,
+                               .input = {f32(2, 5, 23, 0, 0)},
+                               .reference = ref_l2,
+                               .tolerance = 1e-6,
+                               .grad_tolerance = 1e-5,
+                               .grad_input = {true}});
+}
+
+static void ref_weight_norm(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t rows = call->input[0].dim[0], d = call->input[0].dim[1], k = call->attr[0].i;
+    for (int64_t o = 0; o < k; o++) {
+        double square = 0;
+        for (int64_t c = 0; c < d; c++) square += in[2][o * d + c] * in[2][o * d + c];
+        for (int64_t r = 0; r < rows; r++) {
+            double sum = 0;
+            for (int64_t c = 0; c < d; c++) sum += in[0][r * d + c] * in[2][o * d + c];
+            out[r * k + o] = sum * in[1][o] / sqrt(square);
+        }
+    }
+}
+
+static void test_weight_norm_linear(void **state)
+{
+    (void)state;
+    for (int train_g = 0; train_g < 2; train_g++)
+        check_op(&(struct op_case){.op = "weight_norm_linear",
+                                   .attr = {{.i = 601}, {.i = train_g}}, /* three blocks of prototypes */
+                                   .num_inputs = 1,
+                                   .input = {f32(2, 5, 13, 0, 0)},
+                                   .reference = ref_weight_norm,
+                                   .tolerance = 2e-6,
+                                   .grad_tolerance = 2e-5,
+                                   .grad_input = {true}});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_position),
+        cmocka_unit_test(test_l2_normalize),
+        cmocka_unit_test(test_weight_norm_linear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
