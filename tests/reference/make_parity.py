@@ -56,13 +56,13 @@ def train(run, dtype):
     log, first = [], None
     for i, values in enumerate(steps):
         result, grads = dino.step([torch.from_numpy(c).to(dtype) for c in crops_of(i)], **values)
-        log.append({"step": i, **result, **values})
+        log.append({"step": i, **rounded(result), **values})
         first = first or {name: g.numpy() for name, g in grads.items()}
     return log, first, dino.state()
 
 
 def rounded(x):
-    """Ten digits: far below every tolerance, half the size."""
+    """Ten digits: far below every tolerance, half the size. Schedule values stay exact."""
     if isinstance(x, dict):
         return {key: rounded(value) for key, value in x.items()}
     if isinstance(x, list):
@@ -71,13 +71,14 @@ def rounded(x):
 
 
 def summaries(log, first, state):
-    out = {"steps": log, "gradients": {name: summary(name, g) for name, g in first.items()}}
+    out = {"steps": log, "gradients": {name: rounded(summary(name, g)) for name, g in first.items()}}
     for name, x in state.items():
         owner, _, rest = name.partition(".")
         if name == "center":
-            out["center"] = {"center": summary("center", x, np.zeros(x.shape))}
+            out["center"] = {"center": rounded(summary("center", x, np.zeros(x.shape)))}
         else:
-            out.setdefault(owner, {})[rest] = summary(rest, x, initial_value("student." + rest, x.shape))
+            initial = initial_value("student." + rest, x.shape)
+            out.setdefault(owner, {})[rest] = rounded(summary(rest, x, initial))
     return out
 
 
@@ -112,7 +113,7 @@ def main():
     args = parser.parse_args()
     types = {"f32": torch.float32, "f64": torch.float64}
     result = train(args.run, types[args.dtype])
-    out = rounded({"run": args.run, "dtype": args.dtype, **summaries(*result)})
+    out = {"run": args.run, "dtype": args.dtype, **summaries(*result)}
     with open(args.out, "w") as file:
         parts = [f'"{key}": ' + (json.dumps(value) if not isinstance(value, (dict, list)) else lines(value))
                  for key, value in out.items()]
