@@ -1,0 +1,173 @@
+/* Drop path (dino-spec 1.3): how many rows go, which rows go, and that the gradient loses the same ones. */
+#include "ops/rng.h"
+#include "tests/support/one_op.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ROW = 3 };
+
+static struct one_op_result drop(const char *op, const float *src, int64_t rows, double rate, int view0, int batch,
+                                 int64_t step, uint64_t stream)
+{
+    return one_op_run(&(struct one_op){.op = op,
+                                       .attr = {{.f = rate}},
+                                       .num_inputs = 1,
+                                       .desc = {F32(rows, ROW)},
+                                       .data = {(void *)src},
+                                       .stream = stream,
+                                       .view0 = view0,
+                                       .batch = batch,
+                                       .step = {.seed = 5, .step = step}});
+}
+
+/* Rows that are kept, from `rows` ones; checks that a row goes or stays as a whole. */
+static void mask_of(int64_t rows, double rate, int view0, int batch, int64_t step, uint64_t stream, bool *kept)
+{
+    float *ones = malloc((size_t)(rows * ROW) * sizeof *ones), value = 1.0f / (float)(1.0 - rate);
+    for (int64_t i = 0; i < rows * ROW; i++) ones[i] = 1;
+    struct one_op_result r = drop("drop_path", ones, rows, rate, view0, batch, step, stream);
+    const float *dst = r.data[0];
+    for (int64_t i = 0; i < rows; i++) {
+        kept[i] = dst[i * ROW] != 0;
+        for (int c = 0; c < ROW; c++) assert_true(dst[i * ROW + c] == (kept[i] ? value : 0));
+    }
+    one_op_free(&r);
+    free(ones);
+}
+
+static void test_keeps_the_right_share(void **state)
+{
+    (void)state;
+    enum { N = 20000 };
+    bool *kept = malloc(N);
+    static const double rates[] = {0.00909090880304575, 0.1, 0.5, 0.9};
+    for (int k = 0; k < 4; k++) {
+        int count = 0;
+        mask_of(N, rates[k], 0, N, 0, 17, kept);
+        for (int i = 0; i < N; i++) count += kept[i];
+        assert_true(fabs(count - N * (1 - rates[k])) < 5 * sqrt(N * rates[k] * (1 - rates[k])));
+    }
+    free(kept);
+}
+
+/* Every pair of view, step and node has a mask of its own: about half of it agrees with any other. */
+static void test_masks_are_independent(void **state)
+{
+    (void)state;
+    enum { N = 2000, MASKS = 4 };
+    bool *kept = malloc(MASKS * N);
+    mask_of(N, 0.5, 0, N, 0, 17, kept);
+    mask_of(N, 0.5, 1, N, 0, 17, kept + N);
+    mask_of(N, 0.5, 0, N, 1, 17, kept + 2 * N);
+    mask_of(N, 0.5, 0, N, 0, 18, kept + 3 * N);
+    for (int a = 0; a < MASKS; a++)
+        for (int b = 0; b < a; b++) {
+            int agree = 0;
+            for (int i = 0; i < N; i++) agree += kept[a * N + i] == kept[b * N + i];
+            assert_true(abs(agree - N / 2) < 5 * sqrt(N / 4.0));
+        }
+    free(kept);
+}
+
+/* Eight views of a batch of 6 in one application, view by view, or in two groups: each row meets the same fate. */
+static void test_masks_do_not_depend_on_grouping(void **state)
+{
+    (void)state;
+    enum { VIEWS = 8, BATCH = 6, FIRST = 2 };
+    bool whole[VIEWS * BATCH], part[VIEWS * BATCH];
+    mask_of(VIEWS * BATCH, 0.5, FIRST, BATCH, 3, 17, whole);
+    for (int v = 0; v < VIEWS; v++) mask_of(BATCH, 0.5, FIRST + v, BATCH, 3, 17, part + v * BATCH);
+    assert_memory_equal(part, whole, sizeof whole);
+    mask_of(3 * BATCH, 0.5, FIRST, BATCH, 3, 17, part);
+    mask_of(5 * BATCH, 0.5, FIRST + 3, BATCH, 3, 17, part + 3 * BATCH);
+    assert_memory_equal(part, whole, sizeof whole);
+    for (int r = 0; r < VIEWS * BATCH; r++) { /* as ops/rng.h words it; the factor of step is ours */
+        uint64_t stream = 17 ^ UINT64_C(3) * UINT64_C(0x9E3779B97F4A7C15);
+        uint32_t word = dg_rng_at(5, DG_RNG_DROP_PATH, stream, (uint32_t)(FIRST + r / BATCH), (uint64_t)(r % BATCH));
+        assert_int_equal(whole[r], floorf(0.5f + dg_unit_float(word)) == 1);
+    }
+}
+
+static void test_gradient_has_the_same_mask(void **state)
+{
+    (void)state;
+    enum { N = 64 };
+    float *x = random_f32("x", 1, N * ROW);
+    struct one_op_result forward = drop("drop_path", x, N, 0.3, 2, 16, 4, 99);
+    struct one_op_result backward = drop("drop_path_grad", x, N, 0.3, 2, 16, 4, 99);
+    assert_memory_equal(forward.data[0], backward.data[0], N * ROW * sizeof *x);
+    struct one_op_result in_place = one_op_run(&(struct one_op){.op = "drop_path_grad",
+                                                                .attr = {{.f = 0.3}},
+                                                                .num_inputs = 1,
+                                                                .desc = {F32(N, ROW)},
+                                                                .data = {x},
+                                                                .in_place = true,
+                                                                .stream = 99,
+                                                                .view0 = 2,
+                                                                .batch = 16,
+                                                                .threads = 1,
+                                                                .step = {.seed = 5, .step = 4}});
+    assert_memory_equal(in_place.data[0], backward.data[0], N * ROW * sizeof *x);
+    one_op_free(&forward);
+    one_op_free(&backward);
+    one_op_free(&in_place);
+    free(x);
+}
+
+/* A value that is not finite must not survive where its row is dropped: zero, not zero times it. */
+static void test_dropped_rows_are_zero_whatever_was_in_them(void **state)
+{
+    (void)state;
+    enum { N = 32 };
+    float src[N * ROW];
+    bool kept[N];
+    mask_of(N, 0.5, 0, N, 0, 17, kept);
+    for (int i = 0; i < N * ROW; i++) src[i] = kept[i / ROW] ? 1 : NAN;
+    struct one_op_result r = drop("drop_path", src, N, 0.5, 0, N, 0, 17);
+    for (int i = 0; i < N * ROW; i++) assert_true(((float *)r.data[0])[i] == (kept[i / ROW] ? 2 : 0));
+    one_op_free(&r);
+}
+
+static void test_identity(void **state)
+{
+    (void)state;
+    const struct dg_op *op = dg_op_find("drop_path");
+    for (int eval = 0; eval < 2; eval++)
+        for (int rate = 0; rate < 2; rate++) {
+            struct dg_desc desc = F32(4, ROW);
+            union dg_attr attr[] = {{.f = rate ? 0.5 : 0}};
+            struct dg_op_call call = {.op = op, .attr = attr, .num_inputs = 1, .input = &desc, .train = !eval};
+            assert_int_equal(op->is_identity(&call), eval || !rate);
+            if (!eval && rate) continue;
+            float *src = random_f32("src", 1, 4 * ROW);
+            struct one_op_result r = one_op_run(&(struct one_op){.op = "drop_path",
+                                                                 .attr = {attr[0]},
+                                                                 .num_inputs = 1,
+                                                                 .desc = {desc},
+                                                                 .data = {src},
+                                                                 .batch = 4,
+                                                                 .eval = eval});
+            assert_memory_equal(r.data[0], src, 4 * ROW * sizeof *src);
+            one_op_free(&r);
+            free(src);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keeps_the_right_share),
+        cmocka_unit_test(test_masks_are_independent),
+        cmocka_unit_test(test_masks_do_not_depend_on_grouping),
+        cmocka_unit_test(test_gradient_has_the_same_mask),
+        cmocka_unit_test(test_dropped_rows_are_zero_whatever_was_in_them),
+        cmocka_unit_test(test_identity),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
