@@ -1,0 +1,363 @@
+/* The DINO loss (dino-spec 5) against the definition, pair by pair in f64: value, gradient, target, centre. */
+#include "tests/support/one_op.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { B = 3, K = 1531, GLOBALS = 2, LOCALS = 3, VIEWS = GLOBALS + LOCALS };
+
+static const double teacher_temp = 0.04, student_temp = 0.1;
+
+static struct dg_desc f64_scalar(void) { return dg_desc_scalar(DG_F64); }
+
+static void softmax(const double *x, double temp, double *p, double *log_p)
+{
+    double most = x[0], sum = 0;
+    for (int k = 0; k < K; k++) most = fmax(most, x[k]);
+    for (int k = 0; k < K; k++) sum += exp((x[k] - most) / temp);
+    for (int k = 0; k < K; k++) {
+        if (p) p[k] = exp((x[k] - most) / temp) / sum;
+        if (log_p) log_p[k] = (x[k] - most) / temp - log(sum);
+    }
+}
+
+/* q [2B, K] of teacher logits t and centre c. */
+static void naive_target(const float *t, const float *c, double *q)
+{
+    double x[K];
+    for (int r = 0; r < 2 * B; r++) {
+        for (int k = 0; k < K; k++) x[k] = (double)t[r * K + k] - (double)c[k];
+        softmax(x, teacher_temp, q + r * K, NULL);
+    }
+}
+
+/* The loss of all pairs of a teacher and another view; s [views * B, K]. */
+static double naive_loss(const double *s, const double *q, int views)
+{
+    double total = 0, log_p[K];
+    int terms = 0;
+    for (int i = 0; i < 2; i++)
+        for (int v = 0; v < views; v++) {
+            if (v == i) continue;
+            double term = 0;
+            for (int b = 0; b < B; b++) {
+                softmax(s + (v * B + b) * K, student_temp, NULL, log_p);
+                for (int k = 0; k < K; k++) term -= q[(i * B + b) * K + k] * log_p[k];
+            }
+            total += term / B;
+            terms++;
+        }
+    return total / terms;
+}
+
+struct world {
+    float *t, *center, *s;
+    double *s64, *q64;
+    struct one_op_result target; /* q, batch_mean, entropy */
+};
+
+static struct one_op target_op(struct world *w, double *temp)
+{
+    return (struct one_op){.op = "dino_target",
+                           .num_inputs = 3,
+                           .desc = {F32(2 * B, K), F32(1, K), f64_scalar()},
+                           .data = {w->t, w->center, temp},
+                           .batch = B};
+}
+
+static struct world make(void)
+{
+    struct world w = {.t = random_f32("t", 1, 2 * B * K),
+                      .center = random_f32("center", 0.1, K),
+                      .s = random_f32("s", 1, VIEWS * B * K),
+                      .s64 = malloc(VIEWS * B * K * sizeof(double)),
+                      .q64 = malloc(2 * B * K * sizeof(double))};
+    double temp = teacher_temp;
+    for (int i = 0; i < VIEWS * B * K; i++) w.s64[i] = (double)w.s[i];
+    naive_target(w.t, w.center, w.q64);
+    struct one_op op = target_op(&w, &temp);
+    w.target = one_op_run(&op);
+    return w;
+}
+
+static void drop(struct world *w)
+{
+    free(w->t);
+    free(w->center);
+    free(w->s);
+    free(w->s64);
+    free(w->q64);
+    one_op_free(&w->target);
+}
+
+/* The loss of views [view0, view0 + count) of `views`, on top of `so_far` (NULL: none); lse into `lse` if asked for. */
+static double loss_of(const struct world *w, int view0, int count, int views, const double *so_far, float **lse)
+{
+    double temp = student_temp;
+    struct one_op_result r = one_op_run(&(struct one_op){
+        .op = "dino_loss",
+        .attr = {{.i = views}},
+        .num_inputs = 4,
+        .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), so_far ? f64_scalar() : DG_ABSENT_DESC},
+        .data = {w->s + view0 * B * K, w->target.data[0], &temp, (void *)so_far},
+        .unwanted = lse ? 0 : 2,
+        .view0 = view0,
+        .batch = B});
+    double loss = *(double *)r.data[0];
+    if (lse) {
+        *lse = r.data[1];
+        r.data[1] = NULL;
+    }
+    one_op_free(&r);
+    return loss;
+}
+
+static void test_target(void **state)
+{
+    (void)state;
+    struct world w = make();
+    assert_near(w.target.data[0], w.q64, 2 * B * K, 5e-6, "q");
+    double mean[K], entropy = 0;
+    for (int k = 0; k < K; k++) {
+        mean[k] = 0;
+        for (int r = 0; r < 2 * B; r++)
+            mean[k] += (double)w.t[r * K + k] / (2 * B); /* raw: neither centre nor softmax */
+    }
+    assert_near(w.target.data[1], mean, K, 1e-6, "batch_mean");
+    for (int i = 0; i < 2 * B * K; i++)
+        if (w.q64[i] > 0) entropy -= w.q64[i] * log(w.q64[i]) / (2 * B);
+    assert_true(fabs(*(double *)w.target.data[2] - entropy) < 2e-6 * entropy);
+
+    double temp = teacher_temp;
+    struct one_op op = target_op(&w, &temp);
+    op.in_place = true;
+    struct one_op_result r = one_op_run(&op);
+    for (int o = 0; o < 3; o++) assert_memory_equal(r.data[o], w.target.data[o], (size_t)dg_desc_bytes(&r.desc[o]));
+    one_op_free(&r);
+    drop(&w);
+}
+
+static void test_loss_in_any_grouping(void **state)
+{
+    (void)state;
+    struct world w = make();
+    double want = naive_loss(w.s64, w.q64, VIEWS);
+    double all = loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL);
+    assert_true(fabs(all - want) < 2e-6 * want);
+    double first = loss_of(&w, 0, GLOBALS, VIEWS, NULL, NULL);
+    assert_true(fabs(loss_of(&w, GLOBALS, LOCALS, VIEWS, &first, NULL) - all) < 1e-12 * all);
+    first = loss_of(&w, GLOBALS, LOCALS, VIEWS, NULL, NULL); /* locals first */
+    assert_true(fabs(loss_of(&w, 0, GLOBALS, VIEWS, &first, NULL) - all) < 1e-12 * all);
+    double sum = 0;
+    for (int v = 0; v < VIEWS; v++) sum = loss_of(&w, v, 1, VIEWS, v ? &sum : NULL, NULL);
+    assert_true(fabs(sum - all) < 1e-12 * all);
+
+    want = naive_loss(w.s64, w.q64, GLOBALS); /* no local crops: two pairs */
+    assert_true(fabs(loss_of(&w, 0, GLOBALS, GLOBALS, NULL, NULL) - want) < 2e-6 * want);
+    drop(&w);
+}
+
+static float *gradient_of(const struct world *w, int view0, int count, bool in_place)
+{
+    double temp = student_temp;
+    float *lse;
+    loss_of(w, view0, count, VIEWS, NULL, &lse);
+    struct one_op_result r =
+        one_op_run(&(struct one_op){.op = "dino_loss_grad",
+                                    .attr = {{.i = VIEWS}},
+                                    .num_inputs = 4,
+                                    .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), F32(count * B)},
+                                    .data = {w->s + view0 * B * K, w->target.data[0], &temp, lse},
+                                    .in_place = in_place,
+                                    .view0 = view0,
+                                    .batch = B});
+    free(lse);
+    return r.data[0];
+}
+
+static void test_gradient(void **state)
+{
+    (void)state;
+    struct world w = make();
+    double *want = calloc(VIEWS * B * K, sizeof *want), p[K];
+    for (int v = 0; v < VIEWS; v++)
+        for (int b = 0; b < B; b++) {
+            softmax(w.s64 + (v * B + b) * K, student_temp, p, NULL);
+            for (int i = 0; i < 2; i++)
+                for (int k = 0; k < K; k++)
+                    if (i != v)
+                        want[(v * B + b) * K + k] +=
+                            (p[k] - w.q64[(i * B + b) * K + k]) / (student_temp * B * (2 * VIEWS - 2));
+        }
+    float *whole = gradient_of(&w, 0, VIEWS, false);
+    assert_near(whole, want, VIEWS * B * K, 5e-6, "diff_s");
+    /* The formula above, too, against differences of the definition: at the entries that matter most, and at some others. */
+    for (int v = 0; v < VIEWS; v++)
+        for (int n = 0; n < 4; n++) {
+            int at = v * B * K + n * 1151;
+            if (n == 0)
+                for (int j = v * B * K; j < (v + 1) * B * K; j++)
+                    if (fabs(want[j]) > fabs(want[at])) at = j;
+            double here = w.s64[at], h = 1e-4, difference = 0;
+            for (int side = -1; side <= 1; side += 2) {
+                w.s64[at] = here + side * h;
+                difference += side * naive_loss(w.s64, w.q64, VIEWS) / (2 * h);
+            }
+            w.s64[at] = here;
+            assert_true(fabs(difference - want[at]) < 1e-6 * fabs(want[at]) + 1e-9);
+        }
+    for (int in_place = 0; in_place < 2; in_place++)
+        for (int g = 0; g < 2; g++) { /* a resolution group at a time */
+            int view0 = g ? GLOBALS : 0, count = g ? LOCALS : GLOBALS;
+            float *part = gradient_of(&w, view0, count, in_place);
+            assert_memory_equal(part, whole + view0 * B * K, (size_t)(count * B * K) * sizeof *part);
+            free(part);
+        }
+    free(whole);
+    free(want);
+    drop(&w);
+}
+
+/* Collapse to one value everywhere: the loss is ln K, and so is the teacher's entropy. */
+static void test_collapse(void **state)
+{
+    (void)state;
+    struct world w = make();
+    double temp = teacher_temp;
+    for (int i = 0; i < 2 * B * K; i++) w.t[i] = w.center[i % K] + 0.25f;
+    for (int i = 0; i < VIEWS * B * K; i++) w.s[i] = -3;
+    one_op_free(&w.target);
+    struct one_op op = target_op(&w, &temp);
+    w.target = one_op_run(&op);
+    assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL) - log(K)) < 1e-5);
+    assert_true(fabs(*(double *)w.target.data[2] - log(K)) < 1e-5);
+    drop(&w);
+}
+
+/* One logit far above the others: all sums stay finite, the teacher is sure, and agreement costs nothing. */
+static void test_sharp_and_large_logits(void **state)
+{
+    (void)state;
+    struct world w = make();
+    double temp = teacher_temp;
+    for (int i = 0; i < 2 * B * K; i++) w.t[i] = i % K == 5 ? 1000 : -1000;
+    for (int i = 0; i < VIEWS * B * K; i++) w.s[i] = i % K == 5 ? 1000 : -1000;
+    one_op_free(&w.target);
+    struct one_op op = target_op(&w, &temp);
+    w.target = one_op_run(&op);
+    assert_true(fabs(*(double *)w.target.data[2]) < 1e-6);
+    assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL)) < 1e-6);
+    float *diff_s = gradient_of(&w, 0, VIEWS, false);
+    for (int i = 0; i < VIEWS * B * K; i++) assert_true(fabsf(diff_s[i]) < 1e-6f);
+    free(diff_s);
+    for (int i = 0; i < VIEWS * B * K; i++) w.s[i] = i % K == 6 ? 1000 : -1000; /* sure of something else */
+    assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL) - 2000 / student_temp) < 0.1);
+    w.s[7] = NAN; /* must reach the finite check */
+    assert_true(isnan(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL)));
+    drop(&w);
+}
+
+/* --- the gradient rule --- */
+
+struct recorded {
+    const struct dg_op *op;
+    dg_value input[4], given[4];
+};
+
+static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
+                                  const dg_value *input, int num_inputs, dg_value *output)
+{
+    struct recorded *seen = b->compiler;
+    seen->op = op;
+    assert_int_equal(attr[0].i, VIEWS);
+    assert_int_equal(num_inputs, 4);
+    memcpy(seen->input, input, sizeof seen->input);
+    output[0] = 77;
+    return DG_OK;
+}
+
+static enum dg_status record_give(struct dg_grad_builder *b, int i, dg_value gradient)
+{
+    ((struct recorded *)b->compiler)->given[i] = gradient;
+    return DG_OK;
+}
+
+static void test_gradient_rule(void **state)
+{
+    (void)state;
+    const struct dg_op *op = dg_op_find("dino_loss");
+    union dg_attr attr[] = {{.i = VIEWS}};
+    struct dg_op_call call = {.op = op, .attr = attr, .num_inputs = 4, .train = true};
+    for (int chained = 0; chained < 2; chained++) {
+        struct recorded seen = {0};
+        bool wants[] = {true, false, false, chained};
+        struct dg_error err = {0};
+        struct dg_grad_builder b = {.call = &call,
+                                    .input = (dg_value[]){10, 11, 12, 13},
+                                    .output = (dg_value[]){20, 21},
+                                    .diff_output = (dg_value[]){30, DG_NO_VALUE},
+                                    .wants = wants,
+                                    .compiler = &seen,
+                                    .emit = record_emit,
+                                    .give = record_give,
+                                    .err = &err};
+        assert_int_equal(op->grad(&b), DG_OK);
+        assert_ptr_equal(seen.op, dg_op_find("dino_loss_grad"));
+        assert_memory_equal(seen.input, ((dg_value[]){10, 11, 12, 21}), sizeof seen.input);
+        assert_int_equal(seen.given[0], 77);
+        assert_int_equal(seen.given[3], chained ? 30 : 0); /* the loss so far weighs one */
+    }
+}
+
+static void test_center_update(void **state)
+{
+    (void)state;
+    float *center = random_f32("center", 1, K), *mean = random_f32("mean", 1, K);
+    double want[K], momentum = 0.9;
+    for (int k = 0; k < K; k++) want[k] = (double)center[k] * 0.9 + (double)mean[k] * (1 - 0.9);
+    struct one_op_result r = one_op_run(&(struct one_op){.op = "center_update",
+                                                         .num_inputs = 3,
+                                                         .desc = {F32(1, K), F32(1, K), f64_scalar()},
+                                                         .data = {center, mean, &momentum}});
+    assert_near(center, want, K, 2e-7, "center");
+    one_op_free(&r);
+    free(center);
+    free(mean);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    one_op_refused(&(struct one_op){.op = "dino_target", .num_inputs = 3, .desc = {F32(6, 8), F32(1, 9), f64_scalar()}},
+                   "center or temperature");
+    struct one_op loss = {.op = "dino_loss",
+                          .attr = {{.i = 5}},
+                          .num_inputs = 4,
+                          .desc = {F32(9, 8), F32(6, 8), f64_scalar(), DG_ABSENT_DESC}};
+    loss.desc[1] = F32(6, 9);
+    one_op_refused(&loss, "do not fit");
+    loss.desc[1] = F32(5, 8);
+    one_op_refused(&loss, "do not fit");
+    loss.desc[1] = F32(4, 8);
+    one_op_refused(&loss, "do not fit"); /* nine rows are no whole views of a batch of two */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_target),
+        cmocka_unit_test(test_loss_in_any_grouping),
+        cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_collapse),
+        cmocka_unit_test(test_sharp_and_large_logits),
+        cmocka_unit_test(test_gradient_rule),
+        cmocka_unit_test(test_center_update),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,158 @@
+/* The prototype layer: accumulators, outputs nobody wants, and its blocks across threads. Its gradients against finite
+ * differences are in test_gradients.c. */
+#include "tests/support/one_op.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { M = 7, D = 19, K = 1031 }; /* K: four blocks of prototypes and a part of one */
+
+struct tensors {
+    float *src, *g, *v, *diff_dst, *acc_g, *acc_v;
+};
+
+static struct tensors make(void)
+{
+    return (struct tensors){random_f32("src", 1, M * D),      random_f32("g", 1, K),     random_f32("v", 1, K * D),
+                            random_f32("diff_dst", 1, M * K), random_f32("acc_g", 5, K), random_f32("acc_v", 5, K * D)};
+}
+
+static void drop(struct tensors *t)
+{
+    float *all[] = {t->src, t->g, t->v, t->diff_dst, t->acc_g, t->acc_v};
+    for (int i = 0; i < 6; i++) free(all[i]);
+}
+
+static struct one_op backward(const struct tensors *t, bool with_acc)
+{
+    return (struct one_op){
+        .op = "weight_norm_linear_grad",
+        .num_inputs = 6,
+        .desc = {F32(M, D), F32(M, K), F32(K, 1), F32(K, D), with_acc ? F32(K, 1) : DG_ABSENT_DESC,
+                 with_acc ? F32(K, D) : DG_ABSENT_DESC},
+        .data = {t->src, t->diff_dst, t->g, t->v, t->acc_g, t->acc_v},
+    };
+}
+
+/* The formulas of dino-spec 3, in f64. */
+static void reference(const struct tensors *t, bool with_acc, double *diff_src, double *diff_g, double *diff_v)
+{
+    memset(diff_src, 0, M * D * sizeof *diff_src);
+    for (int k = 0; k < K; k++) {
+        const float *v = t->v + k * D;
+        double square = 0, dw[D] = {0}, along = 0;
+        for (int c = 0; c < D; c++) square += (double)v[c] * v[c];
+        double length = sqrt(square), scale = t->g[k] / length;
+        for (int m = 0; m < M; m++)
+            for (int c = 0; c < D; c++) {
+                dw[c] += (double)t->diff_dst[m * K + k] * t->src[m * D + c];
+                diff_src[m * D + c] += (double)t->diff_dst[m * K + k] * v[c] * scale;
+            }
+        for (int c = 0; c < D; c++) along += dw[c] * v[c];
+        diff_g[k] = (with_acc ? t->acc_g[k] : 0) + along / length;
+        for (int c = 0; c < D; c++)
+            diff_v[k * D + c] = (with_acc ? t->acc_v[k * D + c] : 0) + scale * (dw[c] - v[c] * along / square);
+    }
+}
+
+static void test_backward(void **state)
+{
+    (void)state;
+    struct tensors t = make();
+    double *diff_src = malloc(M * D * sizeof *diff_src), *diff_g = malloc(K * sizeof *diff_g);
+    double *diff_v = malloc(K * D * sizeof *diff_v);
+    for (int with_acc = 0; with_acc < 2; with_acc++) {
+        reference(&t, with_acc, diff_src, diff_g, diff_v);
+        for (int in_place = 0; in_place < 2; in_place++)
+            for (uint32_t unwanted = 0; unwanted < 4; unwanted++) {
+                struct one_op op = backward(&t, with_acc);
+                op.in_place = in_place;
+                op.unwanted = unwanted;
+                struct one_op_result r = one_op_run(&op);
+                if (!(unwanted & 1)) assert_near(r.data[0], diff_src, M * D, 2e-6, "diff_src");
+                if (!(unwanted & 2)) assert_near(r.data[1], diff_g, K, 2e-6, "diff_g");
+                assert_near(r.data[2], diff_v, K * D, 2e-6, "diff_v");
+                one_op_free(&r);
+            }
+    }
+    free(diff_src);
+    free(diff_g);
+    free(diff_v);
+    drop(&t);
+}
+
+static void test_repeats_bit_for_bit(void **state)
+{
+    (void)state;
+    struct tensors t = make();
+    for (int threads = 1; threads <= 3; threads++) {
+        struct one_op op = backward(&t, true);
+        op.threads = threads;
+        struct one_op_result first = one_op_run(&op);
+        for (int again = 0; again < 5; again++) {
+            struct one_op_result r = one_op_run(&op);
+            for (int o = 0; o < 3; o++)
+                assert_memory_equal(r.data[o], first.data[o], (size_t)dg_desc_bytes(&r.desc[o]));
+            one_op_free(&r);
+        }
+        one_op_free(&first);
+    }
+    drop(&t);
+}
+
+/* A prototype's logit does not see its length: w is g v / ||v||. */
+static void test_scale_of_v_does_not_matter(void **state)
+{
+    (void)state;
+    struct tensors t = make();
+    struct one_op op = {.op = "weight_norm_linear",
+                        .attr = {{.i = K}, {.i = 1}},
+                        .num_inputs = 3,
+                        .desc = {F32(M, D), F32(K, 1), F32(K, D)},
+                        .data = {t.src, t.g, t.v}};
+    struct one_op_result one = one_op_run(&op);
+    for (int i = 0; i < K * D; i++) t.v[i] *= i / D % 2 ? 1024.0f : 0.25f;
+    struct one_op_result other = one_op_run(&op);
+    assert_memory_equal(one.data[0], other.data[0], M * K * sizeof(float)); /* powers of two: exactly */
+    one_op_free(&one);
+    one_op_free(&other);
+    drop(&t);
+}
+
+static void test_parameters(void **state)
+{
+    (void)state;
+    const struct dg_op *op = dg_op_find("weight_norm_linear");
+    struct dg_desc src = F32(M, 256);
+    for (int train_g = 0; train_g < 2; train_g++) {
+        union dg_attr attr[] = {{.i = 1000}, {.i = train_g}};
+        struct dg_op_call call = {.op = op, .attr = attr, .num_inputs = 1, .input = &src, .train = true};
+        struct dg_param_need need[DG_MAX_PARAMS];
+        struct dg_error err = {0};
+        assert_int_equal(op->params(&call, need, &err), 2);
+        assert_string_equal(need[0].name, "weight_g"); /* g before v, as the published files have it */
+        assert_string_equal(need[1].name, "weight_v");
+        assert_desc(need[0].desc, F32(1000, 1));
+        assert_desc(need[1].desc, F32(1000, 256));
+        assert_int_equal(need[0].trainable, train_g);
+        assert_true(need[1].trainable && !need[0].buffer && !need[1].buffer);
+        assert_true(need[0].init.kind == DG_INIT_CONSTANT && need[0].init.value == 1 && !need[0].init_from_yaml);
+        assert_true(need[1].init.kind == DG_INIT_UNIFORM && need[1].init.value == 0.0625 && need[1].init_from_yaml);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_backward),
+        cmocka_unit_test(test_repeats_bit_for_bit),
+        cmocka_unit_test(test_scale_of_v_does_not_matter),
+        cmocka_unit_test(test_parameters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
