@@ -1,5 +1,6 @@
 #include "runtime/loader.h"
 
+#include "ops/kernels/kernels.h"
 #include "ops/rng.h"
 #include "runtime/image_decode.h"
 #include "runtime/memory.h"
@@ -452,6 +453,7 @@ static enum dg_status start_threads(struct dg_loader *loader, int64_t view_bytes
         DG_TRY(dg_image_reserve(&worker->image, decode_side, decode_side, err));
         DG_TRY(dg_scratch_reserve(&worker->view, (size_t)view_bytes, err));
     }
+    dg_kernels(); /* chosen before there are threads to race for it */
     /* Signals are the main thread's business. */
     sigset_t all, before;
     sigfillset(&all);
