@@ -14,10 +14,6 @@ struct dg_program; /* all definitions of a file and its imports */
 /* Reads `path` and everything it imports. NULL: errors are in diag, among them an unreadable file. */
 struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path);
 
-/* Applies one --set key=value of the command line, before anything is elaborated: for a recipe a path in it
- * ("optim.clip", "crops.local.size", "student.with.patch"), for a module one of its arguments. */
-bool dg_program_set(struct dg_program *program, const char *definition, const char *assignment);
-
 /* The definition to compile: `name`, or when NULL the last recipe of the file, else its last module. */
 enum dg_definition_kind { DG_DEFINITION_NONE, DG_DEFINITION_MODULE, DG_DEFINITION_RECIPE };
 enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found);
@@ -26,21 +22,22 @@ enum dg_definition_kind dg_program_find(struct dg_program *program, const char *
 
 struct dg_instance; /* a module with its arguments bound; owns parameters, once per graph it is applied in */
 
-/* Binds arguments. `with` names a mapping of the recipe ("student.with"), NULL: none. `prefix` is put before parameter names
- * ("student.backbone."). `trainable` false: all parameters are frozen (the teacher, evaluation).
- * `extra` (may be NULL) overrides arguments, "name=value" strings ended by NULL (compiler-made ones such as drop_path=0). */
+/* Binds arguments: `given` ones (dg_program_give), else the module's defaults; `at` is where the module is asked for.
+ * `prefix` is put before parameter names ("student.backbone."). `trainable` false: all parameters are frozen (the teacher,
+ * evaluation). NULL: reported. */
+struct dg_given;
 struct dg_instance *dg_instance_create(struct dg_program *program, struct dg_graph *graph, const char *module,
-                                       const char *with, const char *const *extra, const char *prefix, bool trainable);
+                                       struct dg_given *given, const struct dg_origin *at, const char *prefix,
+                                       bool trainable);
 
 /* Applies the instance to `input` values: elaborates its nodes into the graph, with shapes inferred as it goes. Parameters
  * are created by the first application and shared by the later ones. */
 struct dg_application;
 struct dg_application *dg_instance_apply(struct dg_instance *instance, const dg_value *input, int num_inputs,
                                          bool train, struct dg_position position, const char *label);
-/* A named output of the module (`outputs:`); the module's only output when name is NULL. DG_NO_VALUE when there is none of
- * that name. Repeated ones ("taps") have several elements: `index` counts from 0. */
-dg_value dg_application_output(const struct dg_application *application, const char *name, int index);
-int dg_application_output_count(const struct dg_application *application, const char *name);
+/* A named output of the module (`outputs:`); what the module stands for when name is NULL: its first named output, or its
+ * last node. DG_NO_VALUE when there is none of that name. */
+dg_value dg_application_output(const struct dg_application *application, const char *name);
 
 /* Parameters of an instance in definition order (PyTorch's order), after its first application. */
 int dg_instance_num_params(const struct dg_instance *instance);
@@ -58,9 +55,8 @@ struct dg_recipe_crops {
 struct dg_recipe {
     const char *name;
     int64_t batch;
-    const char *backbone;     /* module name; its arguments: "student.with" */
-    const char *teacher_with; /* "teacher.with" */
-    const char *head;         /* module name; its arguments: "head.with" */
+    const char *backbone, *head;                              /* modules */
+    struct dg_given *student_with, *teacher_with, *head_with; /* their arguments; the teacher's include the student's */
     struct dg_recipe_crops global, local;
     const char *optimizer;           /* "adamw" */
     bool no_decay_bias, no_decay_1d; /* optim.no_decay: names ending in .bias; tensors of one dimension */
@@ -74,11 +70,5 @@ struct dg_recipe {
     int num_schedules;
     struct dg_origin origin;
 };
-
-/* Checks the recipe `name` and fills `recipe`. False: errors are in diag. */
-bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_recipe *recipe);
-
-/* dinoc --print: the definition with every default filled in, as YAML (arena text). */
-char *dg_program_print(struct dg_program *program, const char *name);
 
 #endif

@@ -70,13 +70,13 @@ static dg_value forward(struct build *b, struct dg_instance *backbone, struct dg
     if (crops == DG_NO_VALUE) return DG_NO_VALUE;
     struct dg_application *features = dg_instance_apply(backbone, &crops, 1, true, position,
                                                         dg_arena_printf(arena, "%s.backbone(%s)", network, group));
-    dg_value cls = features ? dg_application_output(features, "features", 0) : DG_NO_VALUE;
+    dg_value cls = features ? dg_application_output(features, "features") : DG_NO_VALUE;
     if (features && cls == DG_NO_VALUE && !dg_diag_errors(b->diag))
         dg_diag_error(b->diag, &b->recipe->origin, "backbone %s has no output named features", b->recipe->backbone);
     if (cls == DG_NO_VALUE) return DG_NO_VALUE;
     struct dg_application *logits =
         dg_instance_apply(head, &cls, 1, true, position, dg_arena_printf(arena, "%s.head(%s)", network, group));
-    return logits ? dg_application_output(logits, NULL, 0) : DG_NO_VALUE;
+    return logits ? dg_application_output(logits, NULL) : DG_NO_VALUE;
 }
 
 /* Published: every parameter decays but those whose name ends in .bias or that have one dimension (dino-spec 6.2). */
@@ -199,12 +199,13 @@ bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag,
                       .graph = graph,
                       .views = (int)(recipe->global.count + recipe->local.count)};
     *step = (struct dg_train_step){0};
+    const struct dg_origin *at = &recipe->origin;
     b.student_backbone =
-        dg_instance_create(program, graph, recipe->backbone, "student.with", NULL, "student.backbone.", true);
-    b.student_head = dg_instance_create(program, graph, recipe->head, "head.with", NULL, "student.head.", true);
+        dg_instance_create(program, graph, recipe->backbone, recipe->student_with, at, "student.backbone.", true);
+    b.student_head = dg_instance_create(program, graph, recipe->head, recipe->head_with, at, "student.head.", true);
     b.teacher_backbone =
-        dg_instance_create(program, graph, recipe->backbone, recipe->teacher_with, NULL, "teacher.backbone.", false);
-    b.teacher_head = dg_instance_create(program, graph, recipe->head, "head.with", NULL, "teacher.head.", false);
+        dg_instance_create(program, graph, recipe->backbone, recipe->teacher_with, at, "teacher.backbone.", false);
+    b.teacher_head = dg_instance_create(program, graph, recipe->head, recipe->head_with, at, "teacher.head.", false);
     if (!b.student_backbone || !b.student_head || !b.teacher_backbone || !b.teacher_head) return false;
 
     dg_value crops[2] = {crops_input(&b, "crops.global", &recipe->global), DG_NO_VALUE};

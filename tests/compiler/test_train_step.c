@@ -1,0 +1,222 @@
+/* From YAML to a training step: the shipped ViT and head are elaborated, differentiated, planned, written, opened and run. */
+#include "compiler/emit.h"
+#include "compiler/passes.h"
+#include "compiler/program.h"
+#include "ops/rng.h"
+#include "runtime/session.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static jmp_buf out_of_memory;
+static struct dg_arena *arena;
+static struct dg_diagnostics *diag;
+static struct dg_program *program;
+
+static int setup(void **state)
+{
+    (void)state;
+    arena = dg_arena_create(&out_of_memory);
+    if (!arena || setjmp(out_of_memory)) return 1;
+    diag = dg_diag_create(arena);
+    char path[1024];
+    snprintf(path, sizeof path, "%s/graphs/vit.yaml", DG_SOURCE_DIR);
+    program = dg_program_load(arena, diag, path);
+    return program ? 0 : 1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_arena_free(arena);
+    return 0;
+}
+
+static struct dg_given *give(struct dg_given *next, const char *name, int64_t value)
+{
+    struct dg_given *g = dg_arena_alloc(arena, sizeof *g);
+    *g = (struct dg_given){.name = name, .value = {.kind = DG_TERM_INT, .i = value}, .next = next};
+    return g;
+}
+
+/* dino-spec 1.1 and 1.6: parameter counts, 150 tensors, official names in order. */
+static void test_published_vits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *module;
+        int64_t patch, params;
+    } published[] = {{"vit_tiny", 16, 5524416},  {"vit_tiny", 8, 5526720},   {"vit_small", 16, 21665664},
+                     {"vit_small", 8, 21670272}, {"vit_base", 16, 85798656}, {"vit_base", 8, 85807872}};
+    for (int m = 0; m < 6; m++) {
+        struct dg_graph *graph = dg_graph_create(arena);
+        struct dg_origin at = {.file = "test"};
+        struct dg_instance *vit = dg_instance_create(program, graph, published[m].module,
+                                                     give(NULL, "patch", published[m].patch), &at, "", true);
+        if (!vit) fail_msg("%s", dg_diag_text(diag));
+        static const int64_t sizes[][2] = {{224, 224}, {96, 96}, {160, 240}};
+        for (int s = 0; s < 3; s++) { /* every application shares the parameters */
+            struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, sizes[s][0], sizes[s][1], 3});
+            dg_value image = dg_graph_input(graph, "images", &desc);
+            struct dg_application *a = dg_instance_apply(vit, &image, 1, false, (struct dg_position){0, 2}, "features");
+            if (!a) fail_msg("%s", dg_diag_text(diag));
+            dg_value features = dg_application_output(a, "features");
+            assert_int_equal(graph->value[features].desc.dim[1], graph->value[dg_instance_param(vit, 0)].desc.dim[2]);
+        }
+        int64_t count = 0;
+        assert_int_equal(dg_instance_num_params(vit), 150);
+        for (int p = 0; p < 150; p++) count += dg_desc_count(&graph->value[dg_instance_param(vit, p)].desc);
+        assert_int_equal(count, published[m].params);
+        static const struct {
+            int at;
+            const char *name;
+        } names[] = {{0, "cls_token"},
+                     {1, "pos_embed"},
+                     {2, "patch_embed.proj.weight"},
+                     {6, "blocks.0.attn.qkv.weight"},
+                     {147, "blocks.11.mlp.fc2.bias"},
+                     {149, "norm.bias"}};
+        for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+            assert_string_equal(graph->value[dg_instance_param(vit, names[n].at)].name, names[n].name);
+    }
+}
+
+static void test_shape_error_says_why(void **state)
+{
+    (void)state;
+    struct dg_diagnostics *mine = dg_diag_create(arena), *keep = program->diag;
+    program->diag = mine;
+    struct dg_graph *graph = dg_graph_create(arena);
+    struct dg_origin at = {.file = "recipe.yaml", .line = 31, .column = 18};
+    struct dg_instance *vit = dg_instance_create(program, graph, "vit_tiny", NULL, &at, "", true);
+    struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, 100, 100, 3});
+    dg_value image = dg_graph_input(graph, "crops.local", &desc);
+    graph->value[image].origin = at;
+    assert_null(dg_instance_apply(vit, &image, 1, true, (struct dg_position){0, 2}, "student.backbone(local)"));
+    program->diag = keep;
+    assert_int_equal(dg_diag_errors(mine), 1); /* not one for every node after it */
+    assert_non_null(strstr(dg_diag_text(mine), "kernel 16 does not divide height 100"));
+    assert_non_null(
+        strstr(dg_diag_text(mine), "recipe.yaml:31:18: note: for student.backbone(local): crops.local is 100x100"));
+}
+
+static void must(enum dg_status status, const struct dg_error *err)
+{
+    if (status != DG_OK) fail_msg("%s", err->text);
+}
+
+static void set(struct dg_session *session, const struct dg_plan *plan, const char *key, double value)
+{
+    const struct dg_plan_entry *entry = dg_session_entry(session);
+    for (uint32_t t = 0; t < entry->num_tensors; t++)
+        if (!strcmp(dg_plan_string(plan, plan->tensor[entry->first_tensor + t].control), key))
+            *(double *)dg_session_data(session, entry->first_tensor + t) = value;
+}
+
+static void test_a_step_runs_and_learns(void **state)
+{
+    (void)state;
+    char path[1024];
+    snprintf(path, sizeof path, "%s/graphs/dino_head.yaml", DG_SOURCE_DIR);
+    struct dg_program *head = dg_program_load(arena, diag, path);
+    assert_non_null(head);
+    program->last->next = head->first; /* as `import` would */
+    struct dg_given *vit =
+        give(give(give(give(give(NULL, "dim", 32), "heads", 2), "depth", 2), "patch", 8), "image", 32);
+    struct dg_recipe recipe = {.name = "test",
+                               .batch = 3,
+                               .backbone = "vit",
+                               .head = "dino_head",
+                               .student_with = vit,
+                               .teacher_with = vit,
+                               .head_with = give(give(give(NULL, "out_dim", 96), "hidden", 48), "bottleneck", 16),
+                               .global = {.height = 32, .width = 32, .count = 2},
+                               .local = {.height = 16, .width = 16, .count = 3},
+                               .optimizer = "adamw",
+                               .no_decay_bias = true,
+                               .no_decay_1d = true,
+                               .freeze_params = "last_layer",
+                               .origin = {.file = "test", .path = "test"}};
+    struct dg_graph *graph = dg_graph_create(arena);
+    struct dg_train_step step;
+    if (!dg_pass_train_step(program, diag, &recipe, graph, &step)) fail_msg("%s", dg_diag_text(diag));
+    dg_pass_prune(graph, step.output, step.num_outputs);
+    struct dg_emit_entry entry = {.name = "train",
+                                  .bind = "",
+                                  .graph = graph,
+                                  .batch = 3,
+                                  .input = step.input,
+                                  .num_inputs = step.num_inputs,
+                                  .output = step.output,
+                                  .num_outputs = step.num_outputs};
+    struct dg_emit_input in = {.entry = &entry, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
+    char plan_path[] = "/tmp/dinograph-test-XXXXXX";
+    int fd = mkstemp(plan_path);
+    assert_true(fd >= 0);
+    close(fd);
+    struct dg_error err = {0};
+    must(dg_plan_emit(arena, &in, plan_path, &err), &err);
+    if (entry.step.peak > entry.step.bound + entry.step.bound / 50) /* a graph this small is coarse */
+        fail_msg("peak %llu, bound %llu", (unsigned long long)entry.step.peak, (unsigned long long)entry.step.bound);
+
+    struct dg_plan plan;
+    must(dg_plan_open(plan_path, &plan, &err), &err);
+    unlink(plan_path);
+    struct dg_session *session;
+    must(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, &err), &err);
+    must(dg_session_initialize(session, 1, &err), &err);
+    for (int g = 0; g < 2; g++) {
+        const struct dg_plan_tensor *tensor;
+        float *crops = dg_session_input(session, g ? "crops.local" : "crops.global", &tensor);
+        struct dg_rng rng = dg_rng_open(5, DG_RNG_TEST, (uint64_t)g, 0);
+        for (uint64_t i = 0; i < tensor->bytes / 4; i++) crops[i] = dg_rng_uniform(&rng, -2, 2);
+    }
+    static const struct {
+        const char *key;
+        double value;
+    } controls[] = {/* teacher and centre stand still, so that the loss must fall */ {"lr", 1e-3},
+                    {"weight_decay", 0.04},
+                    {"teacher.momentum", 1},
+                    {"loss.teacher_temp", 0.04},
+                    {"loss.student_temp", 0.1},
+                    {"loss.center_momentum", 1},
+                    {"optim.clip", 0},
+                    {"optim.betas.0", 0.9},
+                    {"optim.betas.1", 0.999},
+                    {"optim.eps", 1e-8},
+                    {"optim.freeze", 0}};
+    for (size_t c = 0; c < sizeof controls / sizeof *controls; c++)
+        set(session, &plan, controls[c].key, controls[c].value);
+    double first = 0, last = 0;
+    for (int s = 0; s < 40; s++) {
+        struct dg_step_info info = {.seed = 1, .step = s};
+        must(dg_session_compute(session, &info, &err), &err);
+        last = *(const double *)dg_session_output(session, "loss", NULL);
+        if (!s) first = last;
+        assert_true(((const double *)dg_session_output(session, "grad_summary", NULL))[1] == 1);
+        must(dg_session_compute(session, &info, &err), &err); /* nothing was committed: the same again */
+        assert_true(*(const double *)dg_session_output(session, "loss", NULL) == last);
+        must(dg_session_commit(session, &info, &err), &err);
+    }
+    assert_true(isfinite(first));
+    if (!(last < first - 0.3)) fail_msg("the loss went from %g to %g on the same crops", first, last);
+    dg_session_close(session);
+    dg_plan_close(&plan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_published_vits),
+        cmocka_unit_test(test_shape_error_says_why),
+        cmocka_unit_test(test_a_step_runs_and_learns),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
