@@ -204,6 +204,15 @@ static void test_zero_lr_still_counts(void **state)
     close_trial(x);
 }
 
+/* The published clip divides by norm + 1e-6: with gradients as small as that it shows. */
+static void test_clip_of_tiny_gradients(void **state)
+{
+    (void)state;
+    struct trial *x = open_trial(true, true);
+    step_trial(x, "g0", 1e-8, 0.1, 0.4, 1e-7, 0.9, false);
+    close_trial(x);
+}
+
 /* Without a `frozen` input nothing freezes; a zero gradient is no division by zero. */
 static void test_absent_freeze_and_zero_gradient(void **state)
 {
@@ -256,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_anything_not_finite_is_seen),
         cmocka_unit_test(test_three_steps_across_a_freeze),
         cmocka_unit_test(test_zero_lr_still_counts),
+        cmocka_unit_test(test_clip_of_tiny_gradients),
         cmocka_unit_test(test_absent_freeze_and_zero_gradient),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_ema),
