@@ -144,7 +144,7 @@ def set_initial(module, prefix):
 
 
 def dino_loss(student, teacher, center, views, student_temp, teacher_temp):
-    """Mean cross-entropy over pairs of a teacher view and another student view; the mean entropy of the targets, too."""
+    """Mean cross-entropy over pairs of a teacher view and another student view, and the mean entropy of the targets."""
     q = ((teacher - center) / teacher_temp).softmax(-1).detach().chunk(2)
     log_p = (student / student_temp).log_softmax(-1).chunk(views)
     terms = [-(q[i] * log_p[v]).sum(-1).mean() for i in range(2) for v in range(views) if v != i]
@@ -180,8 +180,9 @@ class Dino:
         decayed = [p for n, p in trained if not (n.endswith(".bias") or p.dim() == 1)]
         self.optimizer = torch.optim.AdamW([{"params": decayed}, {"params": plain, "weight_decay": 0.0}], lr=0.0)
 
-    def step(self, crops, epoch, lr, weight_decay, momentum, teacher_temp):
-        """One iteration; returns loss, teacher_entropy, kl, grad_norm and, before clipping, the gradients by name."""
+    def step(self, crops, epoch, lr, weight_decay, momentum, teacher_temp, keep_grads=True):
+        """One iteration; returns loss, teacher_entropy, kl and, unless told otherwise, grad_norm and the gradients by name
+        (both before clipping)."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay
@@ -192,7 +193,7 @@ class Dino:
         self.center = self.center * self.center_momentum + teacher.mean(0, keepdim=True) * (1 - self.center_momentum)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        grads = {n: p.grad.clone() for n, p in self.student.named_parameters() if p.grad is not None}
+        grads = {n: p.grad.clone() for n, p in self.student.named_parameters() if keep_grads and p.grad is not None}
         self.clip_and_freeze(epoch)
         self.optimizer.step()
         with torch.no_grad():

@@ -41,8 +41,8 @@ def main():
                     apart = ((x[0] - x[1]).norm() / x[0].norm()).item()
                     print(f"{arch}/{patch} {key}: f32 differs by {error:.2e}, the two images by {apart:.2e}")
     with open(args.out, "w") as file:
-        file.write("{" + ",\n".join(f'"{name}": {{' + ",\n".join(f'"{k}": {json.dumps(x)}' for k, x in entry.items()) + "}"
-                                    for name, entry in out.items()) + "}\n")
+        rows = {name: ",\n".join(f'"{k}": {json.dumps(x)}' for k, x in entry.items()) for name, entry in out.items()}
+        file.write("{" + ",\n".join(f'"{name}": {{{text}}}' for name, text in rows.items()) + "}\n")
 
 
 if __name__ == "__main__":

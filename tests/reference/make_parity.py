@@ -8,7 +8,7 @@ clip, freeze and all schedules, two epochs of five steps. Crops and weights are 
 OUT.json  {"run", "dtype",
            "steps":     [{"step", "epoch", "loss", "teacher_entropy", "kl", "grad_norm",     of the ten steps;
                           "lr", "weight_decay", "momentum", "teacher_temp"}, ...],           grad_norm before clipping
-           "gradients": {"backbone.cls_token": {"norm", "proj"}, ...},           first step, before clipping; no frozen g
+           "gradients": {"backbone.cls_token": {"norm", "proj"}, ...},           first step, before clipping
            "student":   {"backbone.cls_token": {"norm", "moved", "proj"}, ...},  after the ten steps
            "teacher":   the same,
            "center":    {"center": {"norm", "moved", "proj"}}}                   summaries: values.py

@@ -1,0 +1,136 @@
+"""Golden values of single operations from PyTorch, in f64 on f32 inputs: make_ops.py OUT.json
+
+Inputs are test tensors of values.py (named_uniform(name, shape, lo, hi)); only results are in the file.
+
+"positions"  a list of {"grid": g, "rows": h, "cols": w, "forward", "gradient"}. The table is
+             "ops.positions.table{g}" [1, 1 + g * g, 3] in (-2, 2); forward [1 + h * w, 3] is the table for an h x w
+             grid, token 0 the class token's. The cotangent of forward is "ops.positions.cotangent{g}.{h}x{w}",
+             of the same shape, in (-2, 2); gradient [1 + g * g, 3] is the table's.
+"loss"       K 7, batch 3, 4 views, student temperature 0.1, teacher 0.04, centre momentum 0.9. Student logits
+             "ops.loss.student" [12, 7] in (-1, 1), row view * 3 + image; teacher "ops.loss.teacher" [6, 7] in (-1, 1);
+             centre "ops.loss.center" [1, 7] in (-0.1, 0.1). Results: loss, teacher_entropy, kl (loss - entropy),
+             gradient [12, 7] of the loss in the student's logits, center [7] after the step.
+"adamw"      {"steps": [...], "tensors": {name: [state after step 0, 1, 2]}}. A step has lr, weight_decay, momentum,
+             clip, frozen. Tensors: "backbone.weight" [3, 4], "backbone.bias" [4], "head.last_layer.weight_v" [2, 4];
+             values "ops.adamw." + name in (-1, 1), teacher "ops.adamw.teacher." + name in (-1, 1), gradient of step i
+             "ops.adamw.step{i}." + name in (-1, 1), but the bias's in (-0.1, 0.1), which clip leaves alone.
+             Betas 0.9, 0.999, eps 1e-8; the bias is not decayed; last_layer is frozen in step 0.
+             A state is param, teacher, exp_avg, exp_avg_sq (flat) and step (a count); a frozen first step has zeros.
+"schedules"  a list of {"name", "niter", "epochs", "lr": {"peak", "to", "warmup" epochs},
+             "weight_decay": {"from", "to"}, "momentum": {"from", "to"}, "teacher_temp": {"from", "to", "over" epochs}, "values": [{"step", "lr",
+             "weight_decay", "momentum", "teacher_temp"}, ...]}: cosines but the temperature, which is a line an epoch;
+             over 0 is the constant "to". Computed in numpy, all digits given. Of two cases, "epoch_means" are the means
+             of lr over an epoch, "epoch_means_weight_decay" of weight decay, as published logs show them."""
+import json
+import sys
+
+import numpy as np
+import torch
+
+from dino import Dino, cosine, dino_loss, linear_per_epoch, positions_for
+from values import named_uniform
+
+GRIDS = ((14, 6, 6), (14, 30, 30), (14, 10, 15), (28, 12, 12))
+
+
+def tensor(name, shape, lo, hi):
+    return torch.from_numpy(named_uniform(name, shape, lo, hi)).double()
+
+
+def short(x):
+    return [float(f"{v:.9g}") for v in np.asarray(x.detach()).reshape(-1)]
+
+
+def positions():
+    for grid, rows, cols in GRIDS:
+        table = tensor(f"ops.positions.table{grid}", (1, 1 + grid * grid, 3), -2, 2).requires_grad_()
+        out = positions_for(table, rows, cols)
+        out.backward(tensor(f"ops.positions.cotangent{grid}.{rows}x{cols}", tuple(out.shape), -2, 2))
+        yield {"grid": grid, "rows": rows, "cols": cols, "forward": short(out), "gradient": short(table.grad)}
+
+
+def loss():
+    student = tensor("ops.loss.student", (12, 7), -1, 1).requires_grad_()
+    teacher = tensor("ops.loss.teacher", (6, 7), -1, 1)
+    center = tensor("ops.loss.center", (1, 7), -0.1, 0.1)
+    value, entropy = dino_loss(student, teacher, center, 4, 0.1, 0.04)
+    value.backward()
+    return {"loss": value.item(), "teacher_entropy": entropy.item(), "kl": (value - entropy).item(),
+            "gradient": short(student.grad), "center": short(0.9 * center + (1 - 0.9) * teacher.mean(0))}
+
+
+def adamw():
+    """Through Dino's own clip_and_freeze, on a module of three small tensors."""
+    shapes = {"backbone.weight": (3, 4), "backbone.bias": (4,), "head.last_layer.weight_v": (2, 4)}
+    steps = [{"lr": lr, "weight_decay": decay, "momentum": m, "clip": 0.5, "frozen": i == 0}
+             for i, (lr, decay, m) in enumerate(((1e-2, 0.1, 0.9), (2e-2, 0.2, 0.95), (1.5e-2, 0.3, 0.99)))]
+    params = {name: torch.nn.Parameter(tensor("ops.adamw." + name, shape, -1, 1)) for name, shape in shapes.items()}
+    teachers = {name: tensor("ops.adamw.teacher." + name, shape, -1, 1) for name, shape in shapes.items()}
+    dino = Dino.__new__(Dino)
+    dino.student = torch.nn.Module()
+    dino.student.named_parameters = lambda: iter(params.items())
+    dino.clip, dino.freeze_epochs = steps[0]["clip"], 1
+    groups = [{"params": [params["backbone.weight"], params["head.last_layer.weight_v"]]},
+              {"params": [params["backbone.bias"]]}]
+    optimizer = torch.optim.AdamW(groups)
+    out = {name: [] for name in shapes}
+    for i, step in enumerate(steps):
+        for group, decay in zip(optimizer.param_groups, (step["weight_decay"], 0.0)):
+            group.update(lr=step["lr"], weight_decay=decay)
+        for name, p in params.items():
+            bound = 0.1 if name.endswith("bias") else 1
+            p.grad = tensor(f"ops.adamw.step{i}.{name}", shapes[name], -bound, bound)
+        dino.clip_and_freeze(epoch=i)
+        optimizer.step()
+        for name, p in params.items():
+            teachers[name] = teachers[name] * step["momentum"] + (1 - step["momentum"]) * p.detach()
+            zeros = torch.zeros(p.shape)
+            state = optimizer.state.get(p) or {"exp_avg": zeros, "exp_avg_sq": zeros, "step": 0}
+            out[name].append({"param": short(p), "teacher": short(teachers[name]), "exp_avg": short(state["exp_avg"]),
+                              "exp_avg_sq": short(state["exp_avg_sq"]), "step": int(state["step"])})
+    return {"steps": steps, "tensors": out}
+
+
+RECIPES = (  # name, niter, epochs, lr, weight decay, momentum, teacher temperature; steps per epoch on ImageNet
+    ("vits16_100ep", 2502, 100, (1e-3, 1e-6, 10), (0.04, 0.4), (0.996, 1), (0.04, 0.04, 0)),
+    ("vits16_800ep", 1251, 800, (2e-3, 1e-5, 10), (0.04, 0.4), (0.996, 1), (0.04, 0.07, 30)),
+    ("vitb8_300ep", 1213, 300, (2.0625e-3, 2e-6, 10), (0.04, 0.4), (0.996, 1), (0.03, 0.07, 50)),
+    ("resnet50_100ep", 2502, 100, (0.06, 1e-6, 10), (1e-4, 1e-4), (0.996, 1), (0.04, 0.04, 0)),
+    ("no_warmup", 7, 3, (5e-4, 1e-6, 0), (0.04, 0.4), (0.996, 1), (0.04, 0.07, 2)),
+    ("warmup_to_the_end", 4, 2, (5e-4, 1e-6, 2), (0.04, 0.4), (0.99, 1), (0.04, 0.07, 1)),
+    ("parity_b", 5, 2, (5e-4, 1e-6, 1), (0.04, 0.4), (0.996, 1), (0.04, 0.07, 2)),
+)
+
+
+def schedules():
+    for name, niter, epochs, (peak, to, warmup), decay, momentum, (first, last, over) in RECIPES:
+        total = niter * epochs
+        lr, wd = cosine(peak, to, total, warmup * niter), cosine(*decay, total)
+        m, temp = cosine(*momentum, total), linear_per_epoch(first, last, over, epochs)
+        edge = warmup * niter
+        steps = {0, 1, niter - 1, niter, edge - 1, edge, edge + 1, total // 4 + 1, total // 2, 3 * total // 4,
+                 total - 2, total - 1, min(over * niter - 1, total - 1), min(over * niter, total - 1), 2 * niter + 3}
+        entry = {"name": name, "niter": niter, "epochs": epochs, "lr": {"peak": peak, "to": to, "warmup": warmup},
+                 "weight_decay": {"from": decay[0], "to": decay[1]},
+                 "momentum": {"from": momentum[0], "to": momentum[1]},
+                 "teacher_temp": {"from": first, "to": last, "over": over},
+                 "values": [{"step": s, "lr": lr[s], "weight_decay": wd[s], "momentum": m[s],
+                             "teacher_temp": temp[s // niter]} for s in sorted(steps) if 0 <= s < total]}
+        if name.endswith("100ep"):
+            entry["epoch_means"] = {str(e): lr[e * niter : (e + 1) * niter].mean() for e in (0, 1, 2, 49, 57)}
+            entry["epoch_means_weight_decay"] = {str(e): wd[e * niter : (e + 1) * niter].mean() for e in (0, 1, 49)}
+        yield entry
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    out = {"positions": list(positions()), "loss": loss(), "adamw": adamw(), "schedules": list(schedules())}
+    with open(sys.argv[1], "w") as file:
+        parts = [f'"{key}": ' + ("[\n" + ",\n".join(map(json.dumps, x)) + "]" if isinstance(x, list) else json.dumps(x))
+                 for key, x in out.items()]
+        file.write("{" + ",\n".join(parts) + "}\n")
+
+
+if __name__ == "__main__":
+    main()
