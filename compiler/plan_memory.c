@@ -1,11 +1,20 @@
-/* Offline packing of intervals. One placement puts the intervals one after the other, in some order, each into the lowest
- * gap between those already placed that are live at the same time (after Pisarchyk and Lee, 2020). No order is best for all
- * graphs, so several are tried, and the best of them is improved by moving what sticks out at the top to the front. */
+/* Offline packing of intervals (dynamic storage allocation). One placement puts the intervals one after the other, in some
+ * order, each into a gap between those already placed that are live at the same time: the lowest gap that holds it, or the
+ * smallest (after Pisarchyk and Lee, 2020). No order is best for all graphs, so several are tried. Intervals that are live
+ * at the fullest moments, and among them the long ones, go first in most of them: there is no slack there.
+ *
+ * Where the best of those is not near the bound, it is improved by moving what sticks out above the bound to earlier places
+ * in the order. All work is counted in visits of placed intervals, never in time, so that every machine finds the same
+ * plan. */
 #include "compiler/plan_memory.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MOST_VISITS = 50000000 }; /* about 60 ms */
+
+enum gap { LOWEST_GAP, SMALLEST_GAP, GAPS };
 
 struct planner {
     struct dg_interval *interval;
@@ -13,94 +22,147 @@ struct planner {
     uint32_t *order, *best_order;
     uint32_t *placed; /* by offset */
     uint64_t *best_offset;
-    uint64_t peak, bound;
+    enum gap gap, best_gap;
+    uint64_t peak, bound, visits;
 };
 
-static uint64_t lower_bound(struct planner *p, struct dg_arena *arena)
+/* Bytes live at each moment, 0 to *last. */
+static uint64_t *count_live(struct dg_arena *arena, const struct dg_interval *interval, uint32_t count, uint32_t *last)
 {
-    uint32_t end = 0;
-    for (uint32_t i = 0; i < p->count; i++)
-        if (p->interval[i].last > end) end = p->interval[i].last;
-    int64_t *change = dg_arena_alloc(arena, ((size_t)end + 2) * sizeof *change);
-    for (uint32_t i = 0; i < p->count; i++) {
-        change[p->interval[i].first] += (int64_t)p->interval[i].bytes;
-        change[p->interval[i].last + 1] -= (int64_t)p->interval[i].bytes;
+    *last = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (interval[i].last > *last) *last = interval[i].last;
+    uint64_t *live = dg_arena_alloc(arena, ((size_t)*last + 2) * sizeof *live);
+    for (uint32_t i = 0; i < count; i++) {
+        live[interval[i].first] += interval[i].bytes;
+        live[interval[i].last + 1] -= interval[i].bytes; /* modulo 2^64: the sums below come out right */
     }
-    int64_t live = 0, most = 0;
-    for (uint32_t t = 0; t <= end; t++) {
-        live += change[t];
-        if (live > most) most = live;
-    }
-    return (uint64_t)most;
+    for (uint32_t t = 1; t <= *last; t++) live[t] += live[t - 1];
+    return live;
 }
 
-/* Places all in p->order; returns the peak, or UINT64_MAX as soon as it reaches `limit`. */
+/* Places all in p->order; returns the peak, or UINT64_MAX as soon as it exceeds `limit`. */
 static uint64_t place(struct planner *p, uint64_t limit)
 {
     uint64_t peak = 0;
-    uint32_t placed = 0;
     for (uint32_t n = 0; n < p->count; n++) {
         struct dg_interval *now = &p->interval[p->order[n]];
         uint64_t end = 0; /* of the live bytes below the gap under consideration */
-        for (uint32_t k = 0; k < placed; k++) {
+        uint64_t found = UINT64_MAX, smallest = UINT64_MAX;
+        for (uint32_t k = 0; k < n; k++) {
             const struct dg_interval *other = &p->interval[p->placed[k]];
             if (other->last < now->first || now->last < other->first) continue;
-            if (other->offset >= end && other->offset - end >= now->bytes) break;
+            if (other->offset >= end && other->offset - end >= now->bytes && other->offset - end < smallest) {
+                found = end;
+                smallest = p->gap == LOWEST_GAP ? 0 : other->offset - end;
+                if (!smallest) break;
+            }
             if (other->offset + other->bytes > end) end = other->offset + other->bytes;
         }
-        now->offset = end;
-        if (end + now->bytes > peak) peak = end + now->bytes;
-        if (peak >= limit) return UINT64_MAX;
-        uint32_t low = 0, high = placed; /* keep `placed` sorted by offset */
+        p->visits += n;
+        now->offset = found == UINT64_MAX ? end : found;
+        if (now->offset + now->bytes > peak) peak = now->offset + now->bytes;
+        if (peak > limit) return UINT64_MAX;
+        uint32_t low = 0, high = n; /* keep `placed` sorted by offset */
         while (low < high) {
             uint32_t middle = (low + high) / 2;
-            if (p->interval[p->placed[middle]].offset <= end)
+            if (p->interval[p->placed[middle]].offset <= now->offset)
                 low = middle + 1;
             else
                 high = middle;
         }
-        memmove(p->placed + low + 1, p->placed + low, (placed - low) * sizeof *p->placed);
+        memmove(p->placed + low + 1, p->placed + low, (n - low) * sizeof *p->placed);
         p->placed[low] = p->order[n];
-        placed++;
     }
     return peak;
 }
 
+/* Keeps the order if it is as good as the best so far: sideways moves lead the search off plateaus. */
 static void try_order(struct planner *p)
 {
     uint64_t peak = place(p, p->peak);
-    if (peak >= p->peak) return;
+    if (peak > p->peak) return;
     p->peak = peak;
+    p->best_gap = p->gap;
     memcpy(p->best_order, p->order, p->count * sizeof *p->order);
     for (uint32_t i = 0; i < p->count; i++) p->best_offset[i] = p->interval[i].offset;
 }
 
-enum key { BY_SIZE, BY_AREA, BY_LENGTH, BY_FIRST, BY_LAST, KEYS };
-
-static double key_of(const struct dg_interval *i, enum key key)
-{
-    double length = (double)(i->last - i->first) + 1;
-    switch (key) {
-    case BY_SIZE: return (double)i->bytes;
-    case BY_AREA: return (double)i->bytes * length;
-    case BY_LENGTH: return length;
-    case BY_FIRST: return -(double)i->first;
-    default: return (double)i->last;
-    }
-}
-
-struct sort_item {
-    double key;
-    uint64_t bytes;
+/* First by key[0], then key[1], key[2], larger first. */
+struct ranked {
+    double key[3];
     uint32_t index;
 };
 
 static int larger_first(const void *a, const void *b)
 {
-    const struct sort_item *x = a, *y = b;
-    if (x->key != y->key) return x->key > y->key ? -1 : 1;
-    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    const struct ranked *x = a, *y = b;
+    for (int k = 0; k < 3; k++)
+        if (x->key[k] != y->key[k]) return x->key[k] > y->key[k] ? -1 : 1;
     return x->index < y->index ? -1 : 1;
+}
+
+enum { ORDERS = 6 };
+
+static struct ranked rank(const struct dg_interval *interval, uint32_t index, double load, int order)
+{
+    double bytes = (double)interval->bytes, length = (double)(interval->last - interval->first) + 1;
+    switch (order) {
+    case 0: return (struct ranked){{load, length, bytes}, index};
+    case 1: return (struct ranked){{load, bytes, length}, index};
+    case 2: return (struct ranked){{bytes, length}, index};
+    case 3: return (struct ranked){{load, interval->last, bytes}, index};
+    case 4: return (struct ranked){{load, -(double)interval->first, bytes}, index};
+    default: return (struct ranked){{bytes * length, bytes}, index};
+    }
+}
+
+static void try_sorted_orders(struct planner *p, struct dg_arena *arena, const uint64_t *live)
+{
+    struct ranked *ranked = dg_arena_alloc(arena, (size_t)p->count * sizeof *ranked);
+    double *load =
+        dg_arena_alloc(arena, (size_t)p->count * sizeof *load); /* bytes live at the fullest moment of each */
+    for (uint32_t i = 0; i < p->count; i++)
+        for (uint32_t t = p->interval[i].first; t <= p->interval[i].last; t++)
+            if ((double)live[t] > load[i]) load[i] = (double)live[t];
+    for (int order = 0; order < ORDERS; order++) {
+        for (uint32_t i = 0; i < p->count; i++) ranked[i] = rank(&p->interval[i], i, load[i], order);
+        qsort(ranked, p->count, sizeof *ranked, larger_first);
+        for (uint32_t i = 0; i < p->count; i++) p->order[i] = ranked[i].index;
+        for (int gap = 0; gap < GAPS && p->peak > p->bound; gap++) {
+            if (p->peak != UINT64_MAX && p->visits > MOST_VISITS) return;
+            p->gap = (enum gap)gap;
+            try_order(p);
+        }
+    }
+}
+
+/* Any number in [0, limit): the same ones in every compile. */
+static uint32_t some_number(uint32_t *state, uint32_t limit)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (uint32_t)((uint64_t)*state * limit >> 32);
+}
+
+static void improve(struct planner *p)
+{
+    uint32_t state = 1;
+    uint64_t enough = p->bound + p->bound / 512;
+    p->gap = p->best_gap;
+    while (p->peak > enough && p->visits <= MOST_VISITS) {
+        uint32_t high = 0;
+        for (uint32_t n = 0; n < p->count; n++) {
+            uint32_t i = p->best_order[n];
+            if (p->best_offset[i] + p->interval[i].bytes > p->bound)
+                p->placed[high++] = n; /* borrowed: place() fills it */
+        }
+        uint32_t from = p->placed[some_number(&state, high)], to = some_number(&state, from + 1);
+        memcpy(p->order, p->best_order, p->count * sizeof *p->order);
+        memmove(p->order + to + 1, p->order + to, (from - to) * sizeof *p->order);
+        p->order[to] = p->best_order[from];
+        p->visits += p->count; /* so that the loop ends even when placements are cut short */
+        try_order(p);
+    }
 }
 
 struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval *interval, uint32_t count)
@@ -108,39 +170,20 @@ struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval 
     struct planner p = {.interval = interval, .count = count, .peak = UINT64_MAX};
     struct dg_memory_plan plan = {0};
     if (!count) return plan;
-    size_t words = (size_t)count * sizeof(uint32_t);
-    p.order = dg_arena_alloc(arena, words);
-    p.best_order = dg_arena_alloc(arena, words);
-    p.placed = dg_arena_alloc(arena, words + sizeof(uint32_t));
+    p.order = dg_arena_alloc(arena, (size_t)count * sizeof *p.order);
+    p.best_order = dg_arena_alloc(arena, (size_t)count * sizeof *p.best_order);
+    p.placed = dg_arena_alloc(arena, ((size_t)count + 1) * sizeof *p.placed);
     p.best_offset = dg_arena_alloc(arena, (size_t)count * sizeof *p.best_offset);
-    struct sort_item *item = dg_arena_alloc(arena, (size_t)count * sizeof *item);
+    uint32_t last;
+    uint64_t *live = count_live(arena, interval, count, &last);
+    for (uint32_t t = 0; t <= last; t++)
+        if (live[t] > p.bound) p.bound = live[t];
     for (uint32_t i = 0; i < count; i++) plan.naive += interval[i].bytes;
-    plan.bound = p.bound = lower_bound(&p, arena);
 
-    for (int key = 0; key < KEYS && p.peak > p.bound; key++) {
-        for (uint32_t i = 0; i < count; i++)
-            item[i] = (struct sort_item){key_of(&interval[i], (enum key)key), interval[i].bytes, i};
-        qsort(item, count, sizeof *item, larger_first);
-        for (uint32_t i = 0; i < count; i++) p.order[i] = item[i].index;
-        try_order(&p);
-    }
-    /* Improve: whatever ends above the bound is placed first next time. Work is bounded by count^2, not by time. */
-    uint64_t enough = p.bound + p.bound / 200;
-    int rounds = (int)(40000000u / ((uint64_t)count * count + 1));
-    for (int round = 0; round < rounds && round < 200 && p.peak > enough; round++) {
-        uint32_t front = 0, back = 0;
-        for (uint32_t n = 0; n < count; n++) {
-            uint32_t i = p.best_order[n];
-            bool high = p.best_offset[i] + interval[i].bytes > p.bound - p.bound / 100 * (uint64_t)(round % 20);
-            if (high)
-                p.order[front++] = i;
-            else
-                p.placed[back++] = i; /* borrowed: place() rewrites it */
-        }
-        memcpy(p.order + front, p.placed, back * sizeof *p.order);
-        try_order(&p);
-    }
+    try_sorted_orders(&p, arena, live);
+    improve(&p);
     for (uint32_t i = 0; i < count; i++) interval[i].offset = p.best_offset[i];
+    plan.bound = p.bound;
     plan.peak = p.peak;
     return plan;
 }

