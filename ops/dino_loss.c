@@ -6,8 +6,8 @@
  *   center_update  (center, batch_mean, center_momentum): center <- m center + (1 - m) batch_mean
  *
  * Scalars are f64. A dino_loss sees one group of student crops (crop-major rows) and adds its share to the loss so far:
- * every student view v meets the teacher views i != v, and all 2n - 2 pairs of n crops weigh the same. The loss is where
- * differentiation starts, so dino_loss_grad takes its cotangent to be one. */
+ * every student view v meets the teacher views i != v, and all 2n - 2 pairs of n crops weigh the same. The loss is
+ * where differentiation starts, so dino_loss_grad takes its cotangent to be one. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 

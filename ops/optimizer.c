@@ -1,6 +1,6 @@
 /* The end of a step: one check, then the commit (dino-spec 6.3, 6.5).
  *
- *   grad_norms (P gradients, loss) -> norms f64 [P], summary f64 [2] = {norm over all, 1 if everything is finite else 0}
+ *   grad_norms (P gradients, loss) -> norms f64 [P], summary f64 [2] = {norm over all, 1 if all is finite else 0}
  *   adamw      (param, grad, norms, exp_avg, exp_avg_sq, step, [teacher], lr, weight_decay, clip, beta1, beta2, eps,
  *               [momentum], [frozen]): clip by this parameter's norm, AdamW step, average into the teacher
  *   ema        (param, teacher, momentum): what is not trained is averaged all the same

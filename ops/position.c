@@ -3,9 +3,9 @@
  *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D]) -> dst
  *   add_position_grad (diff_dst, [acc_table]) -> diff_table, added to its accumulator
  *
- * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale: a
- * constant sparse matrix of 16 entries a row, made when the op is prepared. The backward applies its transpose to the sum
- * over images, so the table itself stays what is trained. */
+ * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale:
+ * a constant sparse matrix of 16 entries a row, made when the op is prepared. The backward applies its transpose to the
+ * sum over images, so the table itself stays what is trained. */
 #include "ops/op.h"
 
 #include <math.h>

@@ -1,10 +1,11 @@
-/* weight_norm_linear: the prototype layer (dino-spec 3). dst = src w^T with w_k = g_k v_k / ||v_k||, no bias, no epsilon.
+/* weight_norm_linear: the prototype layer (dino-spec 3). dst = src w^T with w_k = g_k v_k / ||v_k||, no bias, no
+ * epsilon.
  *
  *   weight_norm_linear      (src [M,D], weight_g [K,1], weight_v [K,D]) -> dst [M,K]
  *   weight_norm_linear_grad (src, diff_dst, weight_g, weight_v, [acc_g], [acc_v]) -> [diff_src], [diff_g], diff_v
  *
- * K is 65,536 and M a few dozen, so w is as large as everything around it together: it is made a block of rows at a time in
- * a thread's scratch, used there, and never stored. */
+ * K is 65,536 and M a few dozen, so w is as large as everything around it together: it is made a block of rows at a
+ * time in a thread's scratch, used there, and never stored. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"

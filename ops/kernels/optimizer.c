@@ -21,9 +21,9 @@ void DG_K(sum_squares)(int64_t count, const float *x, double *partial, double *s
     *square = total;
 }
 
-/* AdamW in PyTorch's order of f32 operations, and the teacher's average of the result, in one sweep. All arrays [count];
- * teacher may be NULL. grad_scale is the clip factor; decay 1 - lr wd; step_size lr / (1 - beta1^t); correction
- * sqrt(1 - beta2^t). */
+/* AdamW in PyTorch's order of f32 operations, and the teacher's average of the result, in one sweep. All arrays
+ * [count]; teacher may be NULL. grad_scale is the clip factor; decay 1 - lr wd; step_size lr / (1 - beta1^t);
+ * correction sqrt(1 - beta2^t). */
 void DG_K(adamw)(int64_t count, float *param, const float *grad, float *exp_avg, float *exp_avg_sq, float *teacher,
                  float grad_scale, float decay, float beta1, float one_minus_beta1, float beta2, float one_minus_beta2,
                  float step_size, float correction, float eps, float momentum, float one_minus_momentum)

@@ -18,8 +18,8 @@ void DG_K(weight_norm_rows)(int64_t rows, int64_t cols, const float *g, const fl
     }
 }
 
-/* From diff_w [rows, cols]: diff_g = <diff_w, v> / ||v|| and diff_v = g / ||v|| (diff_w - v <diff_w, v> / ||v||^2), added to
- * acc_g and acc_v unless those are NULL. diff_g may be NULL; outputs may be their accumulators. */
+/* From diff_w [rows, cols]: diff_g = <diff_w, v> / ||v|| and diff_v = g / ||v|| (diff_w - v <diff_w, v> / ||v||^2),
+ * added to acc_g and acc_v unless those are NULL. diff_g may be NULL; outputs may be their accumulators. */
 void DG_K(weight_norm_rows_backward)(int64_t rows, int64_t cols, const float *g, const float *v, const float *length,
                                      const float *diff_w, const float *acc_g, const float *acc_v, float *diff_g,
                                      float *diff_v)

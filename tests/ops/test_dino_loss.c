@@ -196,7 +196,8 @@ static void test_gradient(void **state)
         }
     float *whole = gradient_of(&w, 0, VIEWS, false);
     assert_near(whole, want, VIEWS * B * K, 5e-6, "diff_s");
-    /* The formula above, too, against differences of the definition: at the entries that matter most, and at some others. */
+    /* The formula above, too, against differences of the definition: at the entries that matter most, and at some
+     * others. */
     for (int v = 0; v < VIEWS; v++)
         for (int n = 0; n < 4; n++) {
             int at = v * B * K + n * 1151;

@@ -1,5 +1,5 @@
-/* The end of a step (dino-spec 6.3, 6.5): norms and the finite check; AdamW, clipping, freezing and the teacher's average
- * against the same written plainly in f64. */
+/* The end of a step (dino-spec 6.3, 6.5): norms and the finite check; AdamW, clipping, freezing and the teacher's
+ * average against the same written plainly in f64. */
 #include "tests/support/one_op.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* Single ops against PyTorch's results in tests/fixtures/ops.json, which tests/reference/make_ops.py wrote and explains.
- * Inputs are made on both sides from the generator. */
+/* Single ops against PyTorch's results in tests/fixtures/ops.json, which tests/reference/make_ops.py wrote and
+ * explains. Inputs are made on both sides from the generator. */
 #include "ops/rng.h"
 #include "tests/support/one_op.h"
 
@@ -57,8 +57,8 @@ __attribute__((format(printf, 3, 4))) static float *values(double bound, int64_t
 static void test_positions(void **state)
 {
     (void)state;
-    /* PyTorch rounds the step between sampling points to f32 when the table is f32, as the published code ran and as ours
-     * does, but not when it is f64, as for these values: 1e-7 of a coordinate up to 28. */
+    /* PyTorch rounds the step between sampling points to f32 when the table is f32, as the published code ran and as
+     * ours does, but not when it is f64, as for these values: 1e-7 of a coordinate up to 28. */
     const double tolerance = 4e-6;
     size_t i;
     const json_t *c;

@@ -1,8 +1,8 @@
 /* Runs one op by itself on given tensors, for tests of what gradient checks do not see: accumulators, in-place outputs,
  * unwanted outputs, randomness, commit ops, refusals.
  *
- * Outputs and scratch start as NaN and end in canaries; inputs that the op does not declare to write must come out as they
- * went in. Any failure fails the running CMocka test. */
+ * Outputs and scratch start as NaN and end in canaries; inputs that the op does not declare to write must come out as
+ * they went in. Any failure fails the running CMocka test. */
 #ifndef DG_TESTS_ONE_OP_H
 #define DG_TESTS_ONE_OP_H
 
