@@ -1,10 +1,10 @@
-"""The DINO step of `dinorun bench` in PyTorch, for comparison only: ViT-S/16, 2 crops of 224 and 8 of 96, out_dim 65536,
-drop path 0.1, clip 3, AdamW, f32.
+"""The DINO step of `dinorun bench` in PyTorch, for comparison only: ViT-S/16, 2 crops of 224 and 8 of 96, out_dim
+65536, drop path 0.1, clip 3, AdamW, f32.
 
     bench_pytorch.py [--batch 8] [--threads 2] [--steps 5] [--arch vit_small] [--patch 16] [--out-dim 65536]
 
 Prints the median ms a step after one to warm up, images/s, the peak resident memory and the BLAS that PyTorch loaded:
-with the reference libblas.so.3 (Debian's default) it is some fifty times slower than with OpenBLAS."""
+with the reference libblas.so.3 (Debian's default) it is more than ten times slower than with OpenBLAS."""
 import argparse
 import os
 import resource

@@ -181,8 +181,8 @@ class Dino:
         self.optimizer = torch.optim.AdamW([{"params": decayed}, {"params": plain, "weight_decay": 0.0}], lr=0.0)
 
     def step(self, crops, epoch, lr, weight_decay, momentum, teacher_temp, keep_grads=True):
-        """One iteration; returns loss, teacher_entropy, kl and, unless told otherwise, grad_norm and the gradients by name
-        (both before clipping)."""
+        """One iteration; returns loss, teacher_entropy, kl and, unless told otherwise, grad_norm and the gradients by
+        name, both before clipping."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay

@@ -17,10 +17,11 @@ Inputs are test tensors of values.py (named_uniform(name, shape, lo, hi)); only 
              Betas 0.9, 0.999, eps 1e-8; the bias is not decayed; last_layer is frozen in step 0.
              A state is param, teacher, exp_avg, exp_avg_sq (flat) and step (a count); a frozen first step has zeros.
 "schedules"  a list of {"name", "niter", "epochs", "lr": {"peak", "to", "warmup" epochs},
-             "weight_decay": {"from", "to"}, "momentum": {"from", "to"}, "teacher_temp": {"from", "to", "over" epochs}, "values": [{"step", "lr",
-             "weight_decay", "momentum", "teacher_temp"}, ...]}: cosines but the temperature, which is a line an epoch;
-             over 0 is the constant "to". Computed in numpy, all digits given. Of two cases, "epoch_means" are the means
-             of lr over an epoch, "epoch_means_weight_decay" of weight decay, as published logs show them."""
+             "weight_decay": {"from", "to"}, "momentum": {"from", "to"},
+             "teacher_temp": {"from", "to", "over" epochs}, "values": [{"step", "lr", "weight_decay", "momentum",
+             "teacher_temp"}, ...]}: cosines but the temperature, which is a line with one value an epoch; over 0 is the
+             constant "to". Computed in numpy, all digits given. Of two cases, "epoch_means" are the means of lr over an
+             epoch, "epoch_means_weight_decay" of weight decay, as published logs show them."""
 import json
 import sys
 
