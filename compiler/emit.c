@@ -14,6 +14,8 @@ struct section {
 struct emitter {
     struct dg_arena *arena;
     struct section section[DG_SECTIONS];
+    uint32_t *slot; /* hash table of string offsets + 1, open addressing; 0: empty */
+    size_t num_slots, num_strings;
     uint64_t model_hash;
 };
 
@@ -33,16 +35,34 @@ static uint32_t append(struct emitter *e, enum dg_plan_section id, const void *r
     return (uint32_t)s->count++;
 }
 
-/* Offset of `text` in the string section; equal strings are stored once. */
+/* Where `text` is in the table, or would be. */
+static uint32_t *find_slot(struct emitter *e, const char *text)
+{
+    size_t at = (size_t)dg_fnv1a(DG_FNV_BASIS, text, strlen(text)) & (e->num_slots - 1);
+    while (e->slot[at] && strcmp(e->section[DG_SECTION_STRINGS].bytes + e->slot[at] - 1, text))
+        at = (at + 1) & (e->num_slots - 1);
+    return &e->slot[at];
+}
+
+/* Offset of `text` in the string section; equal strings are stored once, "" first. */
 static uint32_t string(struct emitter *e, const char *text)
 {
     struct section *s = &e->section[DG_SECTION_STRINGS];
-    size_t length = text ? strlen(text) : 0;
-    if (!length && s->count) return 0;
-    for (size_t at = 0; at < s->count; at += strlen(s->bytes + at) + 1)
-        if (!strcmp(s->bytes + at, text ? text : "")) return (uint32_t)at;
+    if (!text) text = "";
+    if (e->num_strings * 2 >= e->num_slots) {
+        const uint32_t *old = e->slot;
+        size_t count = e->num_slots;
+        e->num_slots = count ? count * 2 : 1024;
+        e->slot = dg_arena_alloc(e->arena, e->num_slots * sizeof *e->slot);
+        for (size_t i = 0; i < count; i++)
+            if (old[i]) *find_slot(e, s->bytes + old[i] - 1) = old[i];
+    }
+    uint32_t *slot = find_slot(e, text);
+    if (*slot) return *slot - 1;
     uint32_t offset = (uint32_t)s->count;
-    for (size_t i = 0; i <= length; i++) append(e, DG_SECTION_STRINGS, i < length ? &text[i] : "");
+    *slot = offset + 1;
+    e->num_strings++;
+    for (size_t i = 0; i <= strlen(text); i++) append(e, DG_SECTION_STRINGS, &text[i]);
     return offset;
 }
 
@@ -284,7 +304,7 @@ static enum dg_status emit_entry(struct emitter *e, struct dg_emit_entry *entry,
 }
 
 static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *in, const char *path,
-                                 struct dg_error *err)
+                                 uint64_t *file_size, struct dg_error *err)
 {
     struct dg_plan_header header = {.version = DG_PLAN_VERSION,
                                     .endian = DG_PLAN_ENDIAN,
@@ -298,7 +318,8 @@ static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *
         header.section[s].count = e->section[s].count;
         size = (uint64_t)dg_round_up((int64_t)(size + e->section[s].count * e->section[s].element), 8);
     }
-    header.size = size;
+    header.size = *file_size = size;
+    if (!path) return DG_OK;
     char *bytes = dg_arena_alloc(e->arena, size);
     for (int s = 0; s < DG_SECTIONS; s++)
         if (e->section[s].count)
@@ -313,7 +334,8 @@ static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *
     return dg_atomic_commit(&file, err);
 }
 
-enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, struct dg_error *err)
+enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, uint64_t *size,
+                            struct dg_error *err)
 {
     static const size_t element[DG_SECTIONS] = {1,
                                                 sizeof(struct dg_plan_entry),
@@ -342,5 +364,5 @@ enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, co
         append(&e, DG_SECTION_SCHEDULES, &schedule);
         e.model_hash = dg_fnv1a(e.model_hash, &schedule.curve, sizeof schedule.curve);
     }
-    return write_file(&e, in, path, err);
+    return write_file(&e, in, path, size, err);
 }

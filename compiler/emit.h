@@ -30,7 +30,8 @@ struct dg_emit_input {
 };
 
 /* Plans the memory of every entry, checks it, and writes the file (whole or not at all). The same input gives the same
- * bytes. Fills the out fields of the entries. */
-enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, struct dg_error *err);
+ * bytes. Fills the out fields of the entries, and the size of the file. path NULL: nothing is written. */
+enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, uint64_t *size,
+                            struct dg_error *err);
 
 #endif

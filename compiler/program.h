@@ -18,6 +18,7 @@ struct dg_program {
     struct dg_definition *first, *last;
     const char **file; /* read so far */
     size_t num_files, file_capacity;
+    const char *settings; /* the text of all --set so far */
 };
 
 /* A value for an argument, from `with:` or from the compiler. */

@@ -1,0 +1,221 @@
+/* The passes in their order, for a recipe and for a module alone. */
+#include "compiler/compile.h"
+
+#include "compiler/passes.h"
+#include "compiler/recipe.h"
+#include "compiler/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What an evaluation entry may be: an output of the backbone by its name (graphs/vit.yaml). */
+static const char *const evaluations[] = {"features", "attention", "tokens"};
+enum { NUM_EVALUATIONS = 3, MAX_ENTRIES = 1 + NUM_EVALUATIONS };
+
+struct compile {
+    const struct dg_compile_options *options;
+    struct dg_arena *arena;
+    struct dg_diagnostics *diag;
+    struct dg_program *program;
+    struct dg_definition *definition;
+    struct dg_emit_entry entry[MAX_ENTRIES];
+    int num_entries;
+    struct dg_recipe recipe; /* of a module alone: its name, knobs and image size */
+    struct dg_text text;
+};
+
+static void add_entry(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, bool constant_params,
+                      const dg_value *input, int num_inputs, const dg_value *output, int num_outputs)
+{
+    struct dg_arena *arena = c->arena;
+    dg_value *in = dg_arena_alloc(arena, (size_t)num_inputs * sizeof *in),
+             *out = dg_arena_alloc(arena, (size_t)num_outputs * sizeof *out);
+    memcpy(in, input, (size_t)num_inputs * sizeof *in);
+    memcpy(out, output, (size_t)num_outputs * sizeof *out);
+    dg_pass_prune(graph, out, num_outputs);
+    c->entry[c->num_entries++] = (struct dg_emit_entry){.name = name,
+                                                        .bind = constant_params ? "teacher.backbone." : "",
+                                                        .graph = graph,
+                                                        .batch = batch,
+                                                        .constant_params = constant_params,
+                                                        .input = in,
+                                                        .num_inputs = num_inputs,
+                                                        .output = out,
+                                                        .num_outputs = num_outputs};
+}
+
+static void train_entry(struct compile *c)
+{
+    struct dg_graph *graph = dg_graph_create(c->arena);
+    struct dg_train_step step;
+    if (dg_pass_train_step(c->program, c->diag, &c->recipe, graph, &step))
+        add_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
+                  step.num_outputs);
+}
+
+/* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */
+static void evaluation_entries(struct compile *c, const char *module, struct dg_given *given, int64_t batch,
+                               const struct dg_recipe_crops *image)
+{
+    for (int k = 0; k < NUM_EVALUATIONS; k++) {
+        struct dg_graph *graph = dg_graph_create(c->arena);
+        struct dg_instance *backbone =
+            dg_instance_create(c->program, graph, module, given, &c->recipe.origin, "", false);
+        if (!backbone) return;
+        struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){batch, image->height, image->width, 3});
+        if (!dg_desc_valid(&desc)) {
+            dg_diag_error(c->diag, &image->size_origin, "images: a batch of %lld at %lldx%lld is empty or too large",
+                          (long long)batch, (long long)image->height, (long long)image->width);
+            return;
+        }
+        dg_value images = dg_graph_input(graph, "images", &desc);
+        graph->value[images].origin = image->size_origin;
+        struct dg_position position = {.batch = (int)batch};
+        struct dg_application *a = dg_instance_apply(backbone, &images, 1, false, position, evaluations[k]);
+        if (!a) return; /* reported once is enough */
+        dg_value output = dg_application_output(a, evaluations[k]);
+        if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);
+        if (output == DG_NO_VALUE) continue;
+        graph->value[output].name = evaluations[k];
+        add_entry(c, evaluations[k], graph, batch, true, &images, 1, &output, 1);
+    }
+}
+
+static bool compile_recipe(struct compile *c)
+{
+    const struct dg_compile_options *o = c->options;
+    bool ok = true;
+    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, c->definition->map, o->set[s], s + 1);
+    if (o->batch > 0)
+        ok &= dg_recipe_set(c->program, c->definition->map,
+                            dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch), o->num_sets + 1);
+    if (o->height > 0)
+        ok &= dg_recipe_set(
+            c->program, c->definition->map,
+            dg_arena_printf(c->arena, "entries.features.size=[%lld, %lld]", (long long)o->height, (long long)o->width),
+            o->num_sets + 2);
+    if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
+    if (o->print) return true;
+    train_entry(c);
+    if (dg_diag_errors(c->diag)) return false;
+    evaluation_entries(c, c->recipe.backbone, c->recipe.teacher_with, c->recipe.features_batch, &c->recipe.features);
+    return !dg_diag_errors(c->diag);
+}
+
+/* A module alone: its arguments come from --set, its images from the argument `image`. */
+static bool compile_module(struct compile *c)
+{
+    const struct dg_compile_options *o = c->options;
+    struct dg_yaml *with = dg_arena_alloc(c->arena, sizeof *with);
+    *with = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = c->definition->map->origin};
+    c->recipe = (struct dg_recipe){.name = c->definition->name, .origin = c->definition->map->origin};
+    dg_recipe_pixels(c->program, &c->recipe);
+    bool ok = true;
+    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, with, o->set[s], s + 1);
+    struct dg_given *given = NULL;
+    if (!dg_program_give(c->program, with, NULL, &given) || !ok) return false;
+    struct dg_definition *base;
+    const struct dg_scope *scope;
+    if (!dg_program_bind(c->program, c->definition->name, &c->recipe.origin, given, &base, &scope)) return false;
+    struct dg_recipe_crops image = {.height = 224, .width = 224, .size_origin = {.file = o->file}};
+    struct dg_yaml *shown = dg_yaml_get(c->arena, c->definition->map, base == c->definition ? "args" : "with");
+    for (; scope; scope = scope->outer) {
+        const struct dg_term *value = &scope->value;
+        if (!strcmp(scope->name, "image") && value->kind == DG_TERM_INT) image.height = image.width = value->i;
+        dg_recipe_show_argument(c->program, shown, scope, base == c->definition);
+    }
+    if (o->height > 0) {
+        image.height = o->height;
+        image.width = o->width;
+    }
+    if (o->print) return true;
+    evaluation_entries(c, c->definition->name, given, o->batch > 0 ? o->batch : 1, &image);
+    return !dg_diag_errors(c->diag);
+}
+
+static bool load(struct compile *c)
+{
+    const struct dg_compile_options *o = c->options;
+    c->program = dg_program_load(c->arena, c->diag, o->file);
+    if (!c->program) return false;
+    const char *found;
+    enum dg_definition_kind kind = dg_program_find(c->program, o->name, &found);
+    if (kind != DG_DEFINITION_NONE) {
+        c->definition = dg_program_definition(c->program, kind, found);
+        return true;
+    }
+    struct dg_origin at = {.file = o->file};
+    if (o->name)
+        dg_diag_error(c->diag, &at, "there is no module or recipe %s in it", o->name);
+    else
+        dg_diag_error(c->diag, &at, "it defines no module or recipe");
+    return false;
+}
+
+static enum dg_status finish(struct compile *c, struct dg_error *err)
+{
+    const struct dg_compile_options *o = c->options;
+    if (o->print) {
+        dg_print_program(&c->text, c->program, c->definition);
+        return DG_OK;
+    }
+    if (o->explain) {
+        if (dg_explain(&c->text, c->entry, c->num_entries, o->explain)) return DG_OK;
+        return dg_fail(err, DG_ERR_USAGE, "--explain %s: %s has no such node%s%s", o->explain, c->recipe.name,
+                       c->text.length ? "; did you mean " : "", c->text.length ? c->text.text : "");
+    }
+    struct dg_emit_input in = {.entry = c->entry,
+                               .num_entries = c->num_entries,
+                               .knob = c->recipe.knobs,
+                               .knob_key = c->recipe.knob_key,
+                               .num_knobs = c->recipe.num_knobs,
+                               .schedule = c->recipe.schedules,
+                               .schedule_key = c->recipe.schedule_key,
+                               .num_schedules = c->recipe.num_schedules,
+                               .recipe = c->recipe.name,
+                               .source = o->file};
+    uint64_t size;
+    DG_TRY(dg_plan_emit(c->arena, &in, o->output, &size, err));
+    char bytes[32];
+    dg_text_add(&c->text, "%s %s", c->definition->kind == DG_DEFINITION_RECIPE ? "recipe" : "module", c->recipe.name);
+    if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
+    dg_text_add(&c->text, "\n");
+    dg_report(&c->text, c->entry, c->num_entries);
+    return DG_OK;
+}
+
+enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_compile_result *result,
+                          struct dg_error *err)
+{
+    *result = (struct dg_compile_result){0};
+    jmp_buf out_of_memory;
+    struct dg_arena *arena = dg_arena_create(&out_of_memory);
+    if (!arena) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (setjmp(out_of_memory)) {
+        dg_arena_free(arena);
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory while compiling %s", options->file);
+    }
+    struct compile *c = dg_arena_alloc(arena, sizeof *c);
+    c->options = options;
+    c->arena = c->text.arena = arena;
+    c->diag = dg_diag_create(arena);
+    enum dg_status status = DG_ERR_INPUT;
+    if (load(c) && (c->definition->kind == DG_DEFINITION_RECIPE ? compile_recipe(c) : compile_module(c)))
+        status = finish(c, err);
+    else
+        dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", options->file, dg_diag_errors(c->diag),
+                dg_diag_errors(c->diag) == 1 ? "" : "s");
+    result->text = strdup(c->text.text ? c->text.text : "");
+    result->diagnostics = strdup(dg_diag_text(c->diag) ? dg_diag_text(c->diag) : "");
+    dg_arena_free(arena);
+    if (!result->text || !result->diagnostics) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    return status;
+}
+
+void dg_compile_result_free(struct dg_compile_result *result)
+{
+    free(result->text);
+    free(result->diagnostics);
+    *result = (struct dg_compile_result){0};
+}

@@ -1,0 +1,30 @@
+/* One whole compile: description in, plan out. What tools/dinoc calls. */
+#ifndef DG_COMPILER_COMPILE_H
+#define DG_COMPILER_COMPILE_H
+
+#include "ops/base.h"
+
+struct dg_compile_options {
+    const char *file,
+        *name;              /* the description, and the definition in it; NULL: its last recipe, else its last module */
+    const char *output;     /* the plan to write; NULL: none */
+    const char *const *set; /* "a.b=value", in order */
+    int num_sets;
+    int64_t batch;         /* 0: the description's (a module alone: 1) */
+    int64_t height, width; /* of the images of evaluation entries, in pixels; 0: the description's */
+    const char *explain;   /* describe this node, or all whose path begins with it, instead of the report; NULL: no */
+    bool print;            /* write the description with every default filled in instead of the report */
+};
+
+struct dg_compile_result {
+    char *text;        /* report, explanation or description */
+    char *diagnostics; /* errors with file:line:col; empty if there are none */
+};
+
+/* DG_ERR_INPUT when the description has errors (they are in the diagnostics), DG_ERR_MEMORY, DG_ERR_IO (the plan could not
+ * be written: err says why). Free the result in any case. */
+enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_compile_result *result,
+                          struct dg_error *err);
+void dg_compile_result_free(struct dg_compile_result *result);
+
+#endif

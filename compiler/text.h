@@ -1,0 +1,25 @@
+/* What dinoc says: texts that grow in the arena, and the three kinds of them. */
+#ifndef DG_COMPILER_TEXT_H
+#define DG_COMPILER_TEXT_H
+
+#include "compiler/emit.h"
+#include "compiler/program.h"
+
+struct dg_text {
+    struct dg_arena *arena;
+    char *text;
+    size_t length, capacity;
+};
+void dg_text_add(struct dg_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* print.c: a definition as the language writes it, all modules it may use first, in one self-contained file. */
+void dg_print_program(struct dg_text *text, const struct dg_program *program, const struct dg_definition *definition);
+
+/* explain.c: shape, parameters, bytes and origin of every node whose path is `node` or begins with "node."; in all entries.
+ * False: there is none; `text` then has the nearest name, or is empty. */
+bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries, const char *node);
+
+/* report.c: what each region of each entry takes. */
+void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries);
+
+#endif

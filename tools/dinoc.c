@@ -1,0 +1,102 @@
+/* dinoc: the compiler's command line. */
+#include "compiler/compile.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: dinoc FILE[:NAME] -o PLAN [options]\n"
+    "\n"
+    "Compiles a description (graphs/*.yaml) to a plan for dinorun. NAME is a recipe or module of the file; without it, "
+    "the\n"
+    "file's last recipe is taken, else its last module, which gives a plan for evaluation.\n"
+    "\n"
+    "  -o PLAN               the file to write\n"
+    "  --batch N             images a batch\n"
+    "  --image-size N|HxW    size of evaluated images, in pixels\n"
+    "  --set a.b=value       change a key of the recipe, or an argument of the module; may be given again\n"
+    "  --print               print the description with every default filled in, and write no plan\n"
+    "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n";
+
+static bool whole(const char *text, int64_t *value, const char **end)
+{
+    char *stop;
+    errno = 0;
+    *value = strtoll(text, &stop, 10);
+    *end = stop;
+    return stop != text && !errno && *value > 0;
+}
+
+static int bad_flag(const char *flag, const char *text, const char *want)
+{
+    fprintf(stderr, "dinoc: %s %s: expected %s\n", flag, text, want);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    enum { BATCH = 256, IMAGE_SIZE, SET, PRINT, EXPLAIN };
+    static const struct option flags[] = {
+        {"batch", required_argument, NULL, BATCH}, {"image-size", required_argument, NULL, IMAGE_SIZE},
+        {"set", required_argument, NULL, SET},     {"print", no_argument, NULL, PRINT},
+        {"help", no_argument, NULL, 'h'},          {"explain", required_argument, NULL, EXPLAIN},
+        {"output", required_argument, NULL, 'o'},  {0}};
+    struct dg_compile_options options = {0};
+    const char **set = calloc((size_t)argc, sizeof *set), *end;
+    if (!set) return 1;
+    options.set = set;
+    for (int flag; (flag = getopt_long(argc, argv, "o:h", flags, NULL)) != -1;) {
+        switch (flag) {
+        case 'o': options.output = optarg; break;
+        case 'h': fputs(usage, stdout); return 0;
+        case BATCH:
+            if (!whole(optarg, &options.batch, &end) || *end) return bad_flag("--batch", optarg, "a whole number");
+            break;
+        case IMAGE_SIZE: {
+            bool ok = whole(optarg, &options.height, &end);
+            options.width = options.height;
+            if (ok && *end == 'x') ok = whole(end + 1, &options.width, &end);
+            if (!ok || *end) return bad_flag("--image-size", optarg, "pixels, as in 224 or 160x240");
+            break;
+        }
+        case SET: set[options.num_sets++] = optarg; break;
+        case PRINT: options.print = true; break;
+        case EXPLAIN: options.explain = optarg; break;
+        default: fputs("dinoc: try dinoc --help\n", stderr); return 2;
+        }
+    }
+    if (optind != argc - 1) {
+        fputs(optind < argc ? "dinoc: one description at a time\n" : usage, stderr);
+        return 2;
+    }
+    if (!options.output && !options.print && !options.explain) {
+        fputs("dinoc: -o PLAN says where to write the plan\n", stderr);
+        return 2;
+    }
+    char *file = argv[optind], *colon = strrchr(file, ':');
+    if (colon && !strchr(colon, '/')) {
+        *colon = 0;
+        options.name = colon + 1;
+    }
+    options.file = file;
+    if (options.print || options.explain) options.output = NULL;
+
+    struct dg_compile_result result;
+    struct dg_error err = {0};
+    enum dg_status status = dg_compile(&options, &result, &err);
+    if (result.diagnostics) fputs(result.diagnostics, stderr);
+    if (status == DG_OK)
+        fputs(result.text, stdout);
+    else
+        fprintf(stderr, "dinoc: %s\n", err.text);
+    if (status == DG_OK && fflush(stdout)) {
+        fprintf(stderr, "dinoc: standard output: %s\n", strerror(errno));
+        status = DG_ERR_IO;
+    }
+    dg_compile_result_free(&result);
+    free(set);
+    return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
+}
