@@ -162,8 +162,9 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     }
     if (o->explain) {
         if (dg_explain(&c->text, c->entry, c->num_entries, o->explain)) return DG_OK;
-        return dg_fail(err, DG_ERR_USAGE, "--explain %s: %s has no such node%s%s", o->explain, c->recipe.name,
-                       c->text.length ? "; did you mean " : "", c->text.length ? c->text.text : "");
+        return dg_fail(err, DG_ERR_USAGE, "--explain %s: %s has no such node%s%s%s", o->explain, c->recipe.name,
+                       c->text.length ? "; did you mean " : "", c->text.length ? c->text.text : "",
+                       c->text.length ? "?" : "");
     }
     struct dg_emit_input in = {.entry = c->entry,
                                .num_entries = c->num_entries,

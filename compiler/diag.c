@@ -18,6 +18,7 @@ struct dg_diagnostics {
     char *text;
     size_t length, capacity;
     int errors;
+    bool again; /* the last error had been reported before */
 };
 
 struct dg_diagnostics *dg_diag_create(struct dg_arena *arena)
@@ -60,38 +61,49 @@ static void show_line(struct dg_diagnostics *diag, const struct dg_origin *at)
     append(diag, "    ", 4);
     append(diag, line, length);
     append(diag, "\n    ", 5);
-    for (size_t i = 0; i < column; i++) append(diag, line[i] == '\t' ? "\t" : " ", 1);
+    for (const char *c = line; column && c < line + length; c++) /* columns count characters, not bytes */
+        if (((unsigned char)*c & 0xc0) != 0x80) {
+            append(diag, *c == '\t' ? "\t" : " ", 1);
+            column--;
+        }
     append(diag, "^\n", 2);
 }
 
-static void message(struct dg_diagnostics *diag, const struct dg_origin *at, const char *kind, const char *format,
-                    va_list args)
+static const char *message(struct dg_diagnostics *diag, const struct dg_origin *at, const char *kind,
+                           const char *format, va_list args)
 {
     const char *where = at && at->file
                             ? at->line > 0 ? dg_arena_printf(diag->arena, "%s:%d:%d: ", at->file, at->line, at->column)
                                            : dg_arena_printf(diag->arena, "%s: ", at->file)
                             : "";
     char *what = dg_arena_vprintf(diag->arena, format, args);
-    char *line = dg_arena_printf(diag->arena, "%s%s: %s\n", where, kind, what);
+    return dg_arena_printf(diag->arena, "%s%s: %s\n", where, kind, what);
+}
+
+static void show(struct dg_diagnostics *diag, const struct dg_origin *at, const char *line)
+{
     append(diag, line, strlen(line));
     if (at && at->file) show_line(diag, at);
 }
 
 void dg_diag_error(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
 {
-    if (++diag->errors > MOST_SHOWN) return;
     va_list args;
     va_start(args, format);
-    message(diag, at, "error", format, args);
+    const char *line = message(diag, at, "error", format, args);
     va_end(args);
+    /* A node that is applied to several inputs is wrong every time: saying so once is enough. */
+    diag->again = diag->text && strstr(diag->text, line);
+    if (diag->again || ++diag->errors > MOST_SHOWN) return;
+    show(diag, at, line);
 }
 
 void dg_diag_note(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
 {
-    if (diag->errors > MOST_SHOWN) return;
+    if (diag->again || diag->errors > MOST_SHOWN) return;
     va_list args;
     va_start(args, format);
-    message(diag, at, "note", format, args);
+    show(diag, at, message(diag, at, "note", format, args));
     va_end(args);
 }
 

@@ -138,7 +138,11 @@ static struct single resolve(struct frame *f, const char *ref, const struct dg_o
     if (*rest == '[') {
         const char *end = strchr(rest, ']');
         struct dg_term index;
-        if (!end || !best->repeated) {
+        if (!end || !boundary(end[1])) {
+            dg_diag_error(diag_of(f), at, "%s: expected name[index] or name[index].output", ref);
+            return poison(f);
+        }
+        if (!best->repeated) {
             dg_diag_error(diag_of(f), at, "%s: only a repeated node is indexed, as name[index]", ref);
             return poison(f);
         }
@@ -302,7 +306,7 @@ static bool read_attr(struct frame *f, const struct dg_attr_spec *spec, struct d
     }
     double number = dg_term_number(&value);
     if (spec->type != DG_ATTR_BOOL && !(number >= spec->min && number <= spec->max)) {
-        dg_diag_error(diag_of(f), &yaml->origin, "%s is %g, outside %g .. %g", spec->name, number, spec->min,
+        dg_diag_error(diag_of(f), &yaml->origin, "%s is %.9g, outside %.9g .. %.9g", spec->name, number, spec->min,
                       spec->max);
         return false;
     }
@@ -418,7 +422,10 @@ static int read_inputs(struct frame *f, struct dg_yaml *node, const struct dg_sc
 {
     struct dg_yaml *from = dg_yaml_get(arena_of(f), node, "from");
     size_t count = !from || from->kind != DG_YAML_LIST ? 1 : from->count;
-    if (count > 16) return -1;
+    if (count > 16) {
+        dg_diag_error(diag_of(f), &from->origin, "`from` takes at most 16 names");
+        return -1;
+    }
     for (size_t i = 0; i < count; i++) {
         struct single s = otherwise;
         const struct dg_yaml *one = from && from->kind == DG_YAML_LIST ? from->item[i].value : from;
@@ -433,30 +440,35 @@ static int read_inputs(struct frame *f, struct dg_yaml *node, const struct dg_sc
     return (int)count;
 }
 
+static struct dg_yaml *op_of(struct frame *f, struct dg_yaml *node)
+{
+    return node->kind == DG_YAML_SCALAR ? node : dg_yaml_get(arena_of(f), node, "op");
+}
+
 static struct single one_node(struct frame *f, const char *name, const char *param_name, struct dg_yaml *node,
                               const struct dg_scope *scope, struct single before, const struct dg_origin *at, int depth)
 {
     dg_value input[16];
-    struct dg_yaml *apply = dg_yaml_get(arena_of(f), node, "apply"), *use = dg_yaml_get(arena_of(f), node, "use"),
-                   *op_yaml = node->kind == DG_YAML_SCALAR ? node : dg_yaml_get(arena_of(f), node, "op");
+    struct dg_yaml *apply = dg_yaml_get(arena_of(f), node, "apply"), /* what the first of them decides, others miss */
+        *use = apply ? NULL : dg_yaml_get(arena_of(f), node, "use"), *op_yaml = apply || use ? NULL : op_of(f, node);
     int count = read_inputs(f, node, scope, before, input);
     const char *path = dg_arena_printf(arena_of(f), "%s%s", f->path, name);
     const char *param_path = dg_arena_printf(arena_of(f), "%s%s", f->path, param_name);
     if (apply && depth < 8) { /* an earlier node once more, on the same weights */
         for (size_t i = 0; i < f->num_entries; i++)
             if (apply->kind == DG_YAML_SCALAR && f->entry[i].yaml && !strcmp(f->entry[i].name, apply->text)) {
+                const struct entry *entry = &f->entry[i];
+                if (entry->count && entry->item[entry->count - 1].poisoned) return poison(f);
                 dg_yaml_check_used(diag_of(f), node, "a node with `apply`");
                 if (count < 0) return poison(f);
-                struct dg_yaml *again = f->entry[i].yaml;
-                const struct dg_op *op =
-                    dg_op_find(again->kind == DG_YAML_SCALAR           ? again->text
-                               : dg_yaml_get(arena_of(f), again, "op") ? dg_yaml_get(arena_of(f), again, "op")->text
-                                                                       : "");
-                if (!op) break;
+                struct dg_yaml *again = entry->yaml;
+                const struct dg_yaml *word = op_of(f, again);
+                const struct dg_op *op = word && word->kind == DG_YAML_SCALAR ? dg_op_find(word->text) : NULL;
+                if (!op || !op->in_yaml || entry->repeated) break;
                 return make_op(f, again, op, dg_arena_printf(arena_of(f), "%s%s", f->path, apply->text), path, input,
                                count, scope, at);
             }
-        dg_diag_error(diag_of(f), &apply->origin, "`apply` wants the name of a node above that is an op");
+        dg_diag_error(diag_of(f), &apply->origin, "`apply` wants the name of a node above that is one op");
         return poison(f);
     }
     if (use) {
@@ -464,13 +476,17 @@ static struct single one_node(struct frame *f, const char *name, const char *par
         bool ok =
             dg_program_give(f->application->instance->program, dg_yaml_get(arena_of(f), node, "with"), scope, &given);
         dg_yaml_check_used(diag_of(f), node, "a node with `use`");
-        if (!ok || count < 0 || use->kind != DG_YAML_SCALAR) return poison(f);
+        if (use->kind != DG_YAML_SCALAR) {
+            dg_diag_error(diag_of(f), &use->origin, "`use` wants the name of a module");
+            ok = false;
+        }
+        if (!ok || count < 0) return poison(f);
         return elaborate(f, f->application, use->text, given, dg_arena_printf(arena_of(f), "%s.", path), input, count,
-                         at);
+                         &use->origin);
     }
     const struct dg_op *op = op_yaml && op_yaml->kind == DG_YAML_SCALAR ? dg_op_find(op_yaml->text) : NULL;
     if (!op || !op->in_yaml) {
-        const char *word = op_yaml && op_yaml->kind == DG_YAML_SCALAR ? op_yaml->text : NULL;
+        const char *word = op_yaml && op_yaml->kind == DG_YAML_SCALAR && *op_yaml->text ? op_yaml->text : NULL;
         const char *near = word ? dg_nearest_name(word, op_name, NULL, dg_op_count()) : NULL;
         if (word)
             dg_diag_error(diag_of(f), &op_yaml->origin, "there is no op %s%s%s%s", word, near ? "; did you mean " : "",
@@ -502,9 +518,14 @@ static struct single node_list(struct frame *f, const char *name, struct dg_yaml
     int count = read_inputs(f, node, f->scope, before, input), number = 0;
     bool want = wanted(f, node, f->scope);
     dg_yaml_check_used(diag_of(f), node, "a node with `list`");
-    if (count != 1) return poison(f);
+    if (list->kind != DG_YAML_LIST || count > 1) {
+        dg_diag_error(diag_of(f), &list->origin,
+                      count > 1 ? "a node with `list` takes one input" : "`list` wants a list of nodes");
+        return poison(f);
+    }
+    if (count < 1) return poison(f);
     struct single last = of_value(input[0]);
-    for (size_t i = 0; want && list->kind == DG_YAML_LIST && i < list->count; i++) {
+    for (size_t i = 0; want && i < list->count; i++) {
         struct dg_yaml *child = list->item[i].value;
         if (!wanted(f, child, f->scope)) continue;
         const char *child_name = dg_arena_printf(arena_of(f), "%s.%d", name, number++);
@@ -547,8 +568,14 @@ static void elaborate_nodes(struct frame *f, const struct dg_yaml *nodes)
 {
     for (size_t i = 0; i < nodes->count; i++) {
         const struct dg_yaml_item *item = &nodes->item[i];
-        struct dg_yaml *list = dg_yaml_get(arena_of(f), item->value, "list"),
-                       *repeat = dg_yaml_get(arena_of(f), item->value, "repeat");
+        struct dg_yaml *repeat = dg_yaml_get(arena_of(f), item->value, "repeat"),
+                       *list = dg_yaml_get(arena_of(f), item->value, "list");
+        if (repeat && list) {
+            dg_diag_error(diag_of(f), &list->origin, "a list is not repeated; make it a module and `use` that");
+            f->previous = poison(f);
+            add_entry(f, item->key, item->value, 0);
+            continue;
+        }
         if (repeat) {
             repeat_node(f, item, repeat);
             continue;
@@ -564,6 +591,89 @@ static void elaborate_nodes(struct frame *f, const struct dg_yaml *nodes)
         entry->item[entry->count++] = made;
         f->previous = made.frame && !made.poisoned ? default_output(made.frame) : made;
     }
+}
+
+/* --- modules --- */
+
+static const char *attr_name(const void *context, int index)
+{
+    const struct dg_op *op = context;
+    return op->attrs[index].internal ? NULL : op->attrs[index].name;
+}
+
+/* `defaults: {op: {attribute: value}}`: what is misspelt there would have no effect, and nobody would know. */
+static bool check_defaults(struct frame *f, const struct dg_yaml *defaults)
+{
+    bool ok = true;
+    for (size_t i = 0; i < defaults->count; i++) {
+        const struct dg_yaml_item *item = &defaults->item[i];
+        const struct dg_op *op = dg_op_find(item->key);
+        if (!op || !op->in_yaml || item->value->kind != DG_YAML_MAP) {
+            const char *near = op && op->in_yaml ? NULL : dg_nearest_name(item->key, op_name, NULL, dg_op_count());
+            dg_diag_error(diag_of(f), &item->key_origin,
+                          op && op->in_yaml ? "the defaults of %s must be a mapping%s%s%s" : "there is no op %s%s%s%s",
+                          item->key, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            ok = false;
+            continue;
+        }
+        for (size_t k = 0; k < item->value->count; k++) {
+            const struct dg_yaml_item *attr = &item->value->item[k];
+            int a = 0, count = dg_op_num_attrs(op);
+            while (a < count && (op->attrs[a].internal || strcmp(op->attrs[a].name, attr->key))) a++;
+            if (a < count || (op->params && !strcmp(attr->key, "init"))) continue;
+            const char *near = dg_nearest_name(attr->key, attr_name, op, count);
+            dg_diag_error(diag_of(f), &attr->key_origin, "%s has no key %s%s%s%s", op->name, attr->key,
+                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            ok = false;
+        }
+    }
+    return ok;
+}
+
+static bool all_words(const struct dg_yaml *node, enum dg_yaml_kind kind)
+{
+    if (node->kind != kind) return false;
+    for (size_t i = 0; i < node->count; i++)
+        if (node->item[i].value->kind != DG_YAML_SCALAR) return false;
+    return true;
+}
+
+/* Everything of a module but its nodes; marks its keys as used. */
+static bool check_module(struct frame *f)
+{
+    struct dg_arena *arena = arena_of(f);
+    struct dg_diagnostics *diag = diag_of(f);
+    struct dg_yaml *map = f->module->map;
+    const struct dg_yaml *inputs = dg_yaml_get(arena, map, "inputs"), *outputs = dg_yaml_get(arena, map, "outputs"),
+                         *defaults = dg_yaml_get(arena, map, "defaults"), *params = dg_yaml_get(arena, map, "params"),
+                         *nodes = dg_yaml_get(arena, map, "nodes");
+    int errors = dg_diag_errors(diag);
+    bool ok = true;
+    dg_yaml_check_used(diag, map, "a module");
+    if (inputs && (!all_words(inputs, DG_YAML_LIST) || !inputs->count)) {
+        dg_diag_error(diag, &inputs->origin, "`inputs` must be a list of names, as in [x, y]");
+        ok = false;
+    }
+    if (outputs && !all_words(outputs, DG_YAML_MAP)) {
+        dg_diag_error(diag, &outputs->origin, "`outputs` must be a mapping of names to values, as in {features: cls}");
+        ok = false;
+    }
+    if (params && params->kind != DG_YAML_MAP) {
+        dg_diag_error(diag, &params->origin, "`params` must be a mapping, as in {token: {shape: [1, 1, dim]}}");
+        ok = false;
+    }
+    if (defaults && defaults->kind != DG_YAML_MAP) {
+        dg_diag_error(diag, &defaults->origin, "`defaults` must be a mapping, as in {linear: {bias: false}}");
+        ok = false;
+    } else if (defaults) {
+        ok &= check_defaults(f, defaults);
+    }
+    if (!nodes || nodes->kind != DG_YAML_MAP || !nodes->count) {
+        dg_diag_error(diag, nodes ? &nodes->origin : &map->origin, "module %s needs `nodes`, a mapping",
+                      f->module->name);
+        ok = false;
+    }
+    return ok && dg_diag_errors(diag) == errors;
 }
 
 static struct single elaborate(struct frame *outer, struct dg_application *application, const char *module,
@@ -588,30 +698,21 @@ static struct single elaborate(struct frame *outer, struct dg_application *appli
         f->scope = application->instance->scope;
     }
     f->module = base;
+    if (!check_module(f)) return poison(f);
     struct dg_yaml *inputs = dg_yaml_get(program->arena, base->map, "inputs"),
                    *nodes = dg_yaml_get(program->arena, base->map, "nodes");
-    dg_yaml_get(program->arena, base->map, "outputs");
-    dg_yaml_get(program->arena, base->map, "defaults");
-    dg_yaml_get(program->arena, base->map, "params");
-    dg_yaml_check_used(program->diag, base->map, "a module");
-    int wants = inputs && inputs->kind == DG_YAML_LIST ? (int)inputs->count : 1;
+    int wants = inputs ? (int)inputs->count : 1;
     if (wants != num_inputs) {
         dg_diag_error(program->diag, at, "module %s takes %d inputs, got %d", base->name, wants, num_inputs);
         return poison(f);
     }
     for (int i = 0; i < num_inputs; i++) {
-        const char *name = inputs && inputs->kind == DG_YAML_LIST && inputs->item[i].value->kind == DG_YAML_SCALAR
-                               ? inputs->item[i].value->text
-                               : "x";
+        const char *name = inputs ? inputs->item[i].value->text : "x";
         struct entry *entry = add_entry(f, name, NULL, 1);
         entry->item[entry->count++] = of_value(input[i]);
     }
     f->previous = of_value(input[0]);
     if (!declare_params(f)) return poison(f);
-    if (!nodes || nodes->kind != DG_YAML_MAP) {
-        dg_diag_error(program->diag, &base->map->origin, "module %s has no `nodes`", base->name);
-        return poison(f);
-    }
     elaborate_nodes(f, nodes);
     return (struct single){.frame = f, .poisoned = f->previous.poisoned};
 }

@@ -22,9 +22,10 @@ static char *read_file(struct dg_program *program, const char *path, const struc
     char *text = dg_arena_alloc(program->arena, MAX_FILE + 2);
     *size = fread(text, 1, MAX_FILE + 1, file);
     bool failed = ferror(file);
+    int problem = errno;
     fclose(file);
     if (failed)
-        dg_diag_error(program->diag, &at, "cannot read %s", path);
+        dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(problem));
     else if (*size > MAX_FILE)
         dg_diag_error(program->diag, &at, "%s is larger than 1 MiB: no description", path);
     else
@@ -77,7 +78,7 @@ static bool load_document(struct dg_program *program, const char *path, struct d
                    &name->origin);
     }
     struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),
-                   *recipe = dg_yaml_get(program->arena, map, "recipe");
+                   *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe");
     if (module) return add_definition(program, map, DG_DEFINITION_MODULE, module) && ok;
     if (recipe) return add_definition(program, map, DG_DEFINITION_RECIPE, recipe) && ok;
     dg_diag_error(program->diag, &map->origin, "a definition begins with `module: NAME` or `recipe: NAME`");
@@ -233,15 +234,19 @@ bool dg_program_bind(struct dg_program *program, const char *name, const struct 
             int count = 0;
             while (definition_name(&all, count)) count++;
             const char *near = module ? NULL : dg_nearest_name(name, definition_name, &all, count);
-            dg_diag_error(program->diag, at, module ? "module %s is like itself%s%s" : "there is no module %s%s%s",
-                          name, near ? "; did you mean " : "", near ? near : "");
+            dg_diag_error(program->diag, at, module ? "module %s is like itself%s%s%s" : "there is no module %s%s%s%s",
+                          name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
             return false;
         }
         struct dg_yaml *like = dg_yaml_get(program->arena, module->map, "like");
         if (!like) break;
-        if (like->kind != DG_YAML_SCALAR ||
-            !dg_program_give(program, dg_yaml_get(program->arena, module->map, "with"), NULL, &given))
+        dg_yaml_get(program->arena, module->map, "with");
+        dg_yaml_check_used(program->diag, module->map, "a module with `like`");
+        if (like->kind != DG_YAML_SCALAR) {
+            dg_diag_error(program->diag, &like->origin, "`like` wants the name of a module");
             return false;
+        }
+        if (!dg_program_give(program, dg_yaml_get(program->arena, module->map, "with"), NULL, &given)) return false;
         at = &like->origin;
         name = like->text;
     }
@@ -250,12 +255,16 @@ bool dg_program_bind(struct dg_program *program, const char *name, const struct 
     bool ok = true;
     struct dg_yaml *args = dg_yaml_get(program->arena, module->map, "args"), none = {.kind = DG_YAML_MAP};
     if (!args) args = &none;
+    if (args->kind != DG_YAML_MAP) {
+        dg_diag_error(program->diag, &args->origin, "`args` must be a mapping, as in {dim: int, depth: 12}");
+        return false;
+    }
     for (size_t i = 0; i < args->count; i++) ok &= bind_argument(program, module, &args->item[i], at, given, scope);
     for (const struct dg_given *g = given; g; g = g->next) {
         if (g->used) continue;
         const char *near = dg_nearest_name(g->name, argument_name, args, (int)args->count);
-        dg_diag_error(program->diag, &g->origin, "module %s has no argument %s%s%s", module->name, g->name,
-                      near ? "; did you mean " : "", near ? near : "");
+        dg_diag_error(program->diag, &g->origin, "module %s has no argument %s%s%s%s", module->name, g->name,
+                      near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
         ok = false;
     }
     return ok;

@@ -47,14 +47,22 @@ static struct dg_yaml *get_map(struct reader *r, struct dg_yaml *map, const char
     return NULL;
 }
 
-static const char *get_word(struct reader *r, struct dg_yaml *map, const char *key, const char *otherwise)
+static void missing(struct reader *r, const struct dg_yaml *map, const char *name)
+{
+    const struct dg_origin *at = map->origin.line > 0 ? &map->origin : &r->recipe->origin; /* `map` may be a default */
+    dg_diag_error(diag_of(r), at, "recipe %s needs %s", r->recipe->name, name);
+}
+
+/* A word; `name` is its whole path. */
+static const char *get_word(struct reader *r, struct dg_yaml *map, const char *key, const char *name,
+                            const char *otherwise)
 {
     const struct dg_yaml *value = get(r, map, key, otherwise);
     if (value && value->kind == DG_YAML_SCALAR && *value->text) return value->text;
     if (value)
-        dg_diag_error(diag_of(r), &value->origin, "%s must be a word", key);
+        dg_diag_error(diag_of(r), &value->origin, "%s must be a word", name);
     else if (map)
-        dg_diag_error(diag_of(r), &map->origin, "recipe %s needs %s", r->recipe->name, key);
+        missing(r, map, name);
     return NULL;
 }
 
@@ -73,7 +81,7 @@ static bool number(struct reader *r, const struct dg_yaml *yaml, const char *tex
     }
     *result = dg_term_number(&term);
     if (*result >= min && *result <= max) return true;
-    dg_diag_error(diag_of(r), &yaml->origin, "%s is %g, outside %g .. %g", key, *result, min, max);
+    dg_diag_error(diag_of(r), &yaml->origin, "%s is %.9g, outside %.9g .. %.9g", key, *result, min, max);
     return false;
 }
 
@@ -87,13 +95,13 @@ static bool scalar(struct reader *r, const struct dg_yaml *yaml, const char *key
 }
 
 /* A whole number that shapes the graph. */
-static int64_t shape_number(struct reader *r, struct dg_yaml *map, const char *name, const char *key, int64_t max,
-                            const char *otherwise)
+static int64_t shape_number(struct reader *r, struct dg_yaml *map, const char *name, const char *key, int64_t min,
+                            int64_t max, const char *otherwise)
 {
     double value;
     struct dg_yaml *yaml = get(r, map, key, otherwise);
-    if (!yaml && map) dg_diag_error(diag_of(r), &map->origin, "recipe %s needs %s", r->recipe->name, name);
-    return scalar(r, yaml, name, true, 0, (double)max, &value) ? (int64_t)value : 0;
+    if (!yaml && map) missing(r, map, name);
+    return scalar(r, yaml, name, true, (double)min, (double)max, &value) ? (int64_t)value : 0;
 }
 
 static void add_knob(struct reader *r, const char *key, struct dg_plan_knob knob, const struct dg_yaml *yaml)
@@ -193,19 +201,25 @@ static void schedule(struct reader *r, struct dg_yaml *yaml, const char *key, do
         add_schedule(r, key, DG_CURVE_CONSTANT, false, yaml);
         return;
     }
-    const char *word = get_word(r, yaml, "curve", NULL), *per = get_word(r, yaml, "per", "step");
+    const char *word = get_word(r, yaml, "curve", dg_arena_printf(arena_of(r), "%s.curve", key), NULL),
+               *per = get_word(r, yaml, "per", dg_arena_printf(arena_of(r), "%s.per", key), "step");
     if (!word || !per) return;
     bool cosine = !strcmp(word, "cosine"), linear = !strcmp(word, "linear");
-    if (!cosine && !linear)
-        dg_diag_error(diag_of(r), &yaml->origin, "%s: there is no curve %s; there are cosine and linear", key, word);
+    if (!cosine && !linear) {
+        dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), yaml, "curve")->origin,
+                      "%s: there is no curve %s; there are cosine and linear", key, word);
+        return;
+    }
     bool per_epoch = !strcmp(per, "epoch");
     if (!per_epoch && strcmp(per, "step"))
-        dg_diag_error(diag_of(r), &yaml->origin, "%s.per must be step or epoch, got %s", key, per);
+        dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), yaml, "per")->origin,
+                      "%s.per must be step or epoch, got %s", key, per);
     struct dg_yaml *peak = cosine ? get(r, yaml, "peak", NULL) : NULL, *from = get(r, yaml, "from", NULL),
                    *to = get(r, yaml, "to", NULL), *warmup = cosine ? get(r, yaml, "warmup", NULL) : NULL,
                    *over = linear ? get(r, yaml, "over", NULL) : NULL;
-    if (!to || !(peak || from) || (peak && from))
-        dg_diag_error(diag_of(r), &yaml->origin, "%s needs %s and to", key, cosine ? "one of peak and from" : "from");
+    if (!to || !(peak || from) || (peak && from) || (linear && !over))
+        dg_diag_error(diag_of(r), &yaml->origin, "%s needs %s", key,
+                      cosine ? "`to` and either `peak` or `from`" : "`from`, `to` and `over`");
     struct dg_arena *arena = arena_of(r);
     knob(r, peak, dg_arena_printf(arena, "%s.peak", key), DG_KNOB_FLOAT, min, max);
     knob(r, from, dg_arena_printf(arena, "%s.from", key), DG_KNOB_FLOAT, min, max);
@@ -301,7 +315,7 @@ static void read_crops(struct reader *r, struct dg_yaml *map)
     }
     augmentation(r, global, "crops.global", false, false);
 
-    recipe->local.count = shape_number(r, local, "crops.local.count", "count", 62, "8");
+    recipe->local.count = shape_number(r, local, "crops.local.count", "count", 0, 62, "8");
     read_size(r, local, "crops.local.size", "96", &recipe->local);
     augmentation(r, local, "crops.local", false, true);
 
@@ -332,7 +346,7 @@ static void read_no_decay(struct reader *r, const struct dg_yaml *list)
 static void read_optimizer(struct reader *r, struct dg_yaml *map)
 {
     struct dg_recipe *recipe = r->recipe;
-    recipe->optimizer = get_word(r, map, "kind", "adamw");
+    recipe->optimizer = get_word(r, map, "kind", "optim.kind", "adamw");
     if (recipe->optimizer && strcmp(recipe->optimizer, "adamw"))
         dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), map, "kind")->origin,
                       "there is no optimiser %s; there is adamw", recipe->optimizer);
@@ -342,7 +356,7 @@ static void read_optimizer(struct reader *r, struct dg_yaml *map)
     read_no_decay(r, get(r, map, "no_decay", "[bias, 1d]"));
     struct dg_yaml *freeze = get(r, map, "freeze", "{params: last_layer, for: 1 epoch}");
     if (freeze && freeze->kind == DG_YAML_MAP) {
-        recipe->freeze_params = get_word(r, freeze, "params", "last_layer");
+        recipe->freeze_params = get_word(r, freeze, "params", "optim.freeze.params", "last_layer");
         bool epochs = knob_length(r, get(r, freeze, "for", "1 epoch"), "optim.freeze.for") == DG_UNIT_EPOCHS;
         dg_yaml_check_used(diag_of(r), freeze, "optim.freeze");
         add_schedule(r, "optim.freeze", DG_CURVE_UNTIL, epochs, freeze);
@@ -375,11 +389,13 @@ void dg_recipe_show_argument(struct dg_program *program, struct dg_yaml *map, co
 }
 
 /* The arguments of a network's module, written into `with` for all to see. */
-static void show_arguments(struct reader *r, struct dg_yaml *with, const char *module, struct dg_given *given)
+static void show_arguments(struct reader *r, struct dg_yaml *with, const struct dg_yaml *module, struct dg_given *given)
 {
     struct dg_definition *base;
     const struct dg_scope *scope;
-    if (!module || !with || !dg_program_bind(r->program, module, &with->origin, given, &base, &scope)) return;
+    if (!module || module->kind != DG_YAML_SCALAR || !with) return;
+    const struct dg_origin *at = module->origin.line > 0 ? &module->origin : &r->recipe->origin;
+    if (!dg_program_bind(r->program, module->text, at, given, &base, &scope)) return;
     for (; scope; scope = scope->outer) dg_recipe_show_argument(r->program, with, scope, false);
 }
 
@@ -388,8 +404,8 @@ static void read_networks(struct reader *r, struct dg_yaml *map)
     struct dg_recipe *recipe = r->recipe;
     struct dg_yaml *student = get_map(r, map, "student"), *head = get_map(r, map, "head"),
                    *teacher = get_map(r, map, "teacher");
-    recipe->backbone = get_word(r, student, "backbone", NULL);
-    recipe->head = get_word(r, head, "module", "dino_head");
+    recipe->backbone = get_word(r, student, "backbone", "student.backbone", NULL);
+    recipe->head = get_word(r, head, "module", "head.module", "dino_head");
     struct dg_yaml *student_with = get_map(r, student, "with"), *teacher_with = get_map(r, teacher, "with"),
                    *head_with = get_map(r, head, "with");
     dg_program_give(r->program, student_with, r->scope, &recipe->student_with);
@@ -402,19 +418,20 @@ static void read_networks(struct reader *r, struct dg_yaml *map)
     dg_yaml_check_used(diag_of(r), student, "student");
     dg_yaml_check_used(diag_of(r), teacher, "teacher");
     dg_yaml_check_used(diag_of(r), head, "head");
-    show_arguments(r, student_with, recipe->backbone, recipe->student_with);
-    show_arguments(r, head_with, recipe->head, recipe->head_with);
+    show_arguments(r, student_with, dg_yaml_get(arena_of(r), student, "backbone"), recipe->student_with);
+    show_arguments(r, head_with, dg_yaml_get(arena_of(r), head, "module"), recipe->head_with);
 }
 
 static void read_entries(struct reader *r, struct dg_yaml *map)
 {
     struct dg_recipe *recipe = r->recipe;
     struct dg_yaml *features = get_map(r, map, "features");
-    recipe->features_batch = shape_number(r, features, "entries.features.batch", "batch", 1 << 20, "32");
+    recipe->features_batch = shape_number(r, features, "entries.features.batch", "batch", 1, 1 << 20, "32");
     const char *size = recipe->global.height == recipe->global.width
                            ? dg_arena_printf(arena_of(r), "%lld", (long long)recipe->global.height)
                            : dg_arena_printf(arena_of(r), "[%lld, %lld]", (long long)recipe->global.height,
                                              (long long)recipe->global.width);
+    if (!recipe->global.height) size = NULL; /* reported */
     read_size(r, features, "entries.features.size", size, &recipe->features);
     recipe->features.count = 1;
     dg_yaml_check_used(diag_of(r), features, "entries.features");
@@ -430,14 +447,12 @@ bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_reci
     *recipe = (struct dg_recipe){.name = name, .origin = map->origin};
     recipe->origin.path = name;
 
-    recipe->batch = shape_number(&r, map, "batch", "batch", 1 << 20, NULL);
+    recipe->batch = shape_number(&r, map, "batch", "batch", 1, 1 << 20, NULL);
     struct dg_scope batch = {.name = "batch", .value = {.kind = DG_TERM_INT, .i = recipe->batch}};
     r.scope = &batch;
-    int64_t epochs = shape_number(&r, map, "epochs", "epochs", 1000000, "100");
+    int64_t epochs = shape_number(&r, map, "epochs", "epochs", 1, 1000000, "100");
     struct dg_scope both = {.outer = &batch, .name = "epochs", .value = {.kind = DG_TERM_INT, .i = epochs}};
     r.scope = &both;
-    if (recipe->batch < 1 && dg_diag_errors(program->diag) == errors)
-        dg_diag_error(program->diag, &map->origin, "batch must be at least 1");
     knob(&r, get(&r, map, "epochs", NULL), "epochs", DG_KNOB_INT, 1, 1000000);
 
     read_networks(&r, map);

@@ -6,19 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The places of a parsed value, in the text of the whole assignment. */
-static void shift(struct dg_yaml *node, int line, int column)
-{
-    node->origin.column += node->origin.line == 1 ? column : 0;
-    node->origin.line += line;
-    for (size_t i = 0; i < node->count; i++) {
-        struct dg_origin *key = &node->item[i].key_origin;
-        key->column += key->line == 1 ? column : 0;
-        key->line += line;
-        shift(node->item[i].value, line, column);
-    }
-}
-
 /* The place of `key` in a mapping or a list; NULL if it is not there. */
 static struct dg_yaml **child(struct dg_yaml *node, const char *key)
 {
@@ -46,14 +33,19 @@ bool dg_recipe_set(struct dg_program *program, struct dg_yaml *map, const char *
         dg_diag_error(program->diag, &at, "expected key=value, e.g. --set batch=16");
         return false;
     }
-    struct dg_yaml *parsed = dg_yaml_parse(arena, program->diag, file, equals + 1, strlen(equals + 1));
+    /* The value, where it stands in that text: so its places are right. */
+    size_t lines = (size_t)number - 1, padding = lines + (size_t)(equals - assignment) + 1, size = strlen(equals + 1);
+    char *padded = dg_arena_alloc(arena, padding + size + 1);
+    memset(padded, '\n', lines);
+    memset(padded + lines, ' ', padding - lines);
+    memcpy(padded + padding, equals + 1, size);
+    struct dg_yaml *parsed = dg_yaml_parse(arena, program->diag, file, padded, padding + size);
     if (!parsed) return false;
     if (parsed->count != 1) {
         dg_diag_error(program->diag, &at, "--set %s: expected one value after =", assignment);
         return false;
     }
     struct dg_yaml *value = parsed->item[0].value;
-    shift(value, number - 1, (int)(equals - assignment) + 1);
 
     char *path = dg_arena_strndup(arena, assignment, (size_t)(equals - assignment));
     struct dg_yaml *node = map;

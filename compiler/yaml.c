@@ -10,7 +10,8 @@ enum { MAX_DEPTH = 64, MAX_NODES = 200000 };
 struct reader {
     struct dg_arena *arena;
     struct dg_diagnostics *diag;
-    const char *file;
+    const char *file, *text;
+    size_t size;
     yaml_parser_t parser;
     int nodes;
 };
@@ -20,12 +21,29 @@ static struct dg_origin origin_of(const struct reader *r, yaml_mark_t mark)
     return (struct dg_origin){.file = r->file, .line = (int)mark.line + 1, .column = (int)mark.column + 1};
 }
 
+/* The place of the byte at `offset`. */
+static struct dg_origin place_of(const struct reader *r, size_t offset)
+{
+    struct dg_origin at = {.file = r->file, .line = 1, .column = 1};
+    for (size_t i = 0; i < offset && i < r->size; i++) {
+        at.column = r->text[i] == '\n' ? 1 : at.column + (((unsigned char)r->text[i] & 0xc0) != 0x80);
+        at.line += r->text[i] == '\n';
+    }
+    return at;
+}
+
 static bool next(struct reader *r, yaml_event_t *event)
 {
     if (yaml_parser_parse(&r->parser, event)) return true;
-    struct dg_origin at = origin_of(r, r->parser.problem_mark);
-    dg_diag_error(r->diag, &at, "%s%s%s", r->parser.problem ? r->parser.problem : "no YAML",
-                  r->parser.context ? " " : "", r->parser.context ? r->parser.context : "");
+    const yaml_parser_t *p = &r->parser;
+    struct dg_origin at = origin_of(r, p->problem_mark), end = place_of(r, r->size);
+    if (p->error == YAML_READER_ERROR) at = place_of(r, p->problem_offset); /* it has no mark then */
+    if (at.line > end.line) at = end; /* libyaml ends a last line that has no end */
+    dg_diag_error(r->diag, &at, "%s", p->problem ? p->problem : "no YAML");
+    if (p->context) {
+        struct dg_origin from = origin_of(r, p->context_mark);
+        dg_diag_note(r->diag, &from, "%s that begins here", p->context);
+    }
     return false;
 }
 
@@ -67,8 +85,11 @@ static bool read_items(struct reader *r, struct dg_yaml *node, int depth)
         }
         if (node->kind == DG_YAML_MAP) {
             key_origin = origin_of(r, event.start_mark);
-            bool ok = event.type == YAML_SCALAR_EVENT ? plain_only(r, &event, event.data.scalar.anchor, NULL)
-                                                      : refuse(r, event.start_mark, "a key must be a plain word");
+            bool ok = event.type == YAML_SCALAR_EVENT
+                          ? plain_only(r, &event, event.data.scalar.anchor, event.data.scalar.tag)
+                          : refuse(r, event.start_mark, "a key must be a plain word");
+            if (ok && strlen((const char *)event.data.scalar.value) != event.data.scalar.length)
+                ok = refuse(r, event.start_mark, "a key with a zero byte");
             if (ok) key = dg_arena_strdup(r->arena, (const char *)event.data.scalar.value);
             yaml_event_delete(&event);
             if (!ok) return false;
@@ -125,7 +146,7 @@ static struct dg_yaml *read_node(struct reader *r, yaml_event_t *event, int dept
 struct dg_yaml *dg_yaml_parse(struct dg_arena *arena, struct dg_diagnostics *diag, const char *file, const char *text,
                               size_t size)
 {
-    struct reader r = {.arena = arena, .diag = diag, .file = file};
+    struct reader r = {.arena = arena, .diag = diag, .file = file, .text = text, .size = size};
     struct dg_yaml *documents = dg_arena_alloc(arena, sizeof *documents);
     documents->kind = DG_YAML_LIST;
     documents->origin.file = file;
