@@ -38,7 +38,7 @@ struct dg_session {
  * takes for itself on every call (they grow with the threads). Measured: 45 to 70 MB and about 12 MB a thread. */
 static int64_t outside_bytes(int threads) { return (INT64_C(56) << 20) + (INT64_C(12) << 20) * threads; }
 
-static int usable_cpus(void)
+int dg_usable_cpus(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set)) return 1;
@@ -214,7 +214,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     if (!session) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     session->plan = plan;
     session->entry = entry;
-    session->threads = options->threads > 0 ? options->threads : usable_cpus();
+    session->threads = options->threads > 0 ? options->threads : dg_usable_cpus();
     omp_set_num_threads(session->threads);
 
     uint64_t pointers = 0;

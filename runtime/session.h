@@ -8,6 +8,9 @@
 
 struct dg_session;
 
+/* CPUs that this process may run on. */
+int dg_usable_cpus(void);
+
 struct dg_session_options {
     int threads;         /* 0: as many as this process may use */
     int64_t other_bytes; /* what the caller will take besides (loader, ...), counted when memory is checked */

@@ -1,0 +1,100 @@
+#include "runtime/evaluate.h"
+
+#include "runtime/loader.h"
+#include "runtime/views.h"
+#include "runtime/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PREFETCH = 2 };
+
+struct dg_evaluator {
+    const struct dg_plan *plan;
+    const struct dg_knobs *knobs;
+    struct dg_session *session;
+    const struct dg_plan_tensor *images, *output;
+    const float *result;
+    int64_t dim;
+};
+
+enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                                 const struct dg_evaluator_options *options, struct dg_evaluator **result, char *note,
+                                 size_t note_size, struct dg_error *err)
+{
+    *result = NULL;
+    struct dg_evaluator *e = calloc(1, sizeof *e);
+    if (!e) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    e->plan = plan;
+    e->knobs = knobs;
+    char text[512];
+    const struct dg_plan_entry *entry = NULL;
+    enum dg_status status = dg_plan_find_entry(plan, options->entry, &entry, err);
+    struct dg_session_options session = {.threads = options->threads, .ignore_memory = options->ignore_memory};
+    if (status == DG_OK) {
+        int threads = options->threads ? options->threads : dg_usable_cpus();
+        session.other_bytes =
+            (int64_t)entry->region_bytes[DG_REGION_INPUT] * (PREFETCH + 1) + DG_LOADER_DECODE_BYTES * threads;
+        status = dg_session_open(plan, options->entry, &session, &e->session, err);
+    }
+    if (status == DG_OK)
+        status = dg_weights_load(e->session, plan, options->weights, options->from, note ? note : text,
+                                 note ? note_size : sizeof text, err);
+    if (status == DG_OK) status = dg_session_pack(e->session, err);
+    if (status == DG_OK) {
+        dg_session_input(e->session, "images", &e->images);
+        e->result = dg_session_output(e->session, options->entry, &e->output);
+        if (!e->images || !e->output || e->output->dtype != DG_F32)
+            status = dg_fail(err, DG_ERR_INPUT, "entry %s does not take images to %s", options->entry, options->entry);
+    }
+    if (status != DG_OK) {
+        dg_evaluator_close(e);
+        return status;
+    }
+    e->dim = 1;
+    for (int d = 1; d < e->output->ndim; d++) e->dim *= e->output->dim[d];
+    *result = e;
+    return DG_OK;
+}
+
+void dg_evaluator_close(struct dg_evaluator *evaluator)
+{
+    if (!evaluator) return;
+    dg_session_close(evaluator->session);
+    free(evaluator);
+}
+
+const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator) { return evaluator->session; }
+int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }
+
+enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,
+                           struct dg_error *err)
+{
+    struct dg_loader_config config = {.dataset = dataset,
+                                      .batch = (int)e->images->dim[0],
+                                      .threads = dg_session_threads(e->session),
+                                      .prefetch = PREFETCH};
+    struct dg_eval_reading reading = {.height = (int)e->images->dim[1],
+                                      .width = (int)e->images->dim[2],
+                                      .resize = dg_eval_resize((int)e->images->dim[2]),
+                                      .filter = DG_FILTER_BICUBIC};
+    dg_views_pixels(e->knobs, reading.mean, reading.std);
+    struct dg_loader *loader;
+    DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));
+    enum dg_status status = DG_OK;
+    int64_t done = 0, all = dg_dataset_count(dataset);
+    while (status == DG_OK) {
+        const struct dg_batch *batch;
+        status = dg_loader_next(loader, &batch, err);
+        if (status != DG_OK || !batch) break;
+        dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
+        struct dg_step_info info = {.step = batch->step};
+        status = dg_session_compute(e->session, &info, err);
+        int64_t rows = batch->rows;
+        dg_loader_release(loader, batch);
+        done += rows;
+        if (status == DG_OK) status = sink(context, e->result, rows, done, all, err);
+    }
+    dg_loader_close(loader);
+    return status;
+}

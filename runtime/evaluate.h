@@ -1,0 +1,37 @@
+/* Features of images: an evaluation entry of a plan, with weights, over a data set. */
+#ifndef DG_RUNTIME_EVALUATE_H
+#define DG_RUNTIME_EVALUATE_H
+
+#include "runtime/dataset.h"
+#include "runtime/knobs.h"
+#include "runtime/session.h"
+
+struct dg_evaluator;
+
+struct dg_evaluator_options {
+    const char *entry;   /* "features" */
+    const char *weights; /* a checkpoint, or a file of a bare backbone */
+    const char *from;    /* "teacher" or "student" */
+    int threads;         /* 0: all; also of the loader */
+    bool ignore_memory;
+};
+
+/* Opens the entry, loads its weights and packs them. `note` (may be NULL) receives what was loaded. */
+enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                                 const struct dg_evaluator_options *options, struct dg_evaluator **evaluator,
+                                 char *note, size_t note_size, struct dg_error *err);
+void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */
+
+const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator);
+int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator); /* numbers an image */
+
+/* Receives `rows` images' outputs [rows, dim], in order; may fail. `done` of `all` images are through. */
+typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
+                                    struct dg_error *err);
+
+/* All images of the data set in order, resized and cut as DINO evaluates: short side to 256/224 of the input size, bicubic,
+ * centre crop. An image that cannot be read is DG_ERR_INPUT, named. */
+enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
+                           void *context, struct dg_error *err);
+
+#endif

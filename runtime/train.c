@@ -1,0 +1,351 @@
+#include "runtime/train.h"
+
+#include "runtime/atomic_file.h"
+#include "runtime/checkpoint.h"
+#include "runtime/collapse.h"
+#include "runtime/replay.h"
+#include "runtime/views.h"
+#include "runtime/weights.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_PATH = 4096, PREFETCH = 2 };
+
+struct run {
+    const struct dg_plan *plan;
+    const struct dg_knobs *knobs;
+    const struct dg_train_options *options;
+    const struct dg_plan_entry *entry;
+    struct dg_run_position position;
+    struct dg_run_length length;
+    struct dg_dataset *dataset;
+    struct dg_replay *replay;
+    struct dg_loader_config loading;
+    struct dg_train_reading reading;
+    struct dg_view_spec view[DG_LOADER_MAX_VIEWS];
+    struct dg_loader *loader;
+    struct dg_session *session;
+    struct dg_run_log *log;
+    struct dg_collapse_watch watch;
+    char checkpoint[MAX_PATH];
+    int64_t saved_step; /* of the newest checkpoint; -1: none */
+};
+
+static void message(struct run *run, const char *text)
+{
+    if (run->options->events.message) run->options->events.message(run->options->events.context, text);
+}
+
+static void notice(void *context, const char *text) { message(context, text); }
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* --- opening --- */
+
+static enum dg_status open_folder(struct run *run, struct dg_error *err)
+{
+    const char *out = run->options->out;
+    if (strlen(out) > MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
+    if (mkdir(out, 0777) && errno != EEXIST)
+        return dg_fail(err, DG_ERR_IO, "cannot make the run's folder %s: %s", out, strerror(errno));
+    snprintf(run->checkpoint, sizeof run->checkpoint, "%s/checkpoint.safetensors", out);
+    run->saved_step = -1;
+    if (!access(run->checkpoint, F_OK) && !run->options->resume)
+        return dg_fail(err, DG_ERR_USAGE,
+                       "%s holds a run already: add --resume to go on with it, or choose another --out", out);
+    return DG_OK;
+}
+
+static enum dg_status open_data(struct run *run, struct dg_error *err)
+{
+    const struct dg_train_options *o = run->options;
+    int64_t batch = run->entry->batch;
+    if (o->replay) {
+        DG_TRY(dg_replay_open(o->replay, run->plan, run->entry, &run->replay, err));
+        run->length.steps_per_epoch = dg_replay_steps(run->replay);
+        run->position.data_hash = dg_replay_hash(run->replay);
+    } else {
+        DG_TRY(dg_dataset_open(o->data, &run->dataset, err));
+        run->length.steps_per_epoch = dg_dataset_count(run->dataset) / batch;
+        run->position.data_hash = dg_dataset_hash(run->dataset);
+        if (!run->length.steps_per_epoch)
+            return dg_fail(err, DG_ERR_INPUT,
+                           "%s has %" PRId64 " images, fewer than one batch of %" PRId64
+                           ": compile with --batch %" PRId64 " or less",
+                           o->data, dg_dataset_count(run->dataset), batch, dg_dataset_count(run->dataset));
+    }
+    run->length.epochs = (int64_t)dg_knobs_value(run->knobs, "epochs", 1);
+    return dg_knobs_check(run->knobs, run->entry, run->length, err);
+}
+
+/* What the loader will need, which is known before it is opened. */
+static enum dg_status plan_loader(struct run *run, int64_t *bytes, struct dg_error *err)
+{
+    *bytes = 0;
+    if (run->replay) return DG_OK;
+    int views;
+    DG_TRY(dg_views_open(run->plan, run->knobs, run->view, &views, err));
+    int threads = run->options->loader_threads ? run->options->loader_threads : run->options->threads;
+    if (!threads) threads = dg_usable_cpus();
+    run->loading = (struct dg_loader_config){
+        .dataset = run->dataset, .batch = (int)run->entry->batch, .threads = threads, .prefetch = PREFETCH};
+    run->reading = (struct dg_train_reading){.views = run->view,
+                                             .view_count = views,
+                                             .seed = run->position.seed,
+                                             .steps_per_epoch = run->length.steps_per_epoch,
+                                             .max_bad = run->options->max_bad};
+    return dg_loader_train_bytes(&run->loading, &run->reading, bytes, err);
+}
+
+static enum dg_status set_state(struct run *run, struct dg_error *err)
+{
+    const struct dg_train_options *o = run->options;
+    bool there = !access(run->checkpoint, F_OK);
+    if (o->resume && there) {
+        if (o->init) message(run, "--init is not used: the run goes on from its own checkpoint");
+        DG_TRY(dg_checkpoint_load(run->session, run->plan, run->knobs, &run->position, o->seed_given, run->checkpoint,
+                                  notice, run, err));
+        run->saved_step = run->position.step;
+        return DG_OK;
+    }
+    if (o->resume) message(run, "--resume: there is no checkpoint yet, so the run begins at step 0");
+    DG_TRY(dg_session_initialize(run->session, run->position.seed, err));
+    if (!o->init) return DG_OK;
+    char note[512];
+    DG_TRY(dg_weights_init(run->session, run->plan, o->init, note, sizeof note, err));
+    message(run, note);
+    return DG_OK;
+}
+
+/* The values in force, one --set a line. */
+static enum dg_status write_settings(const struct run *run, struct dg_error *err)
+{
+    char path[MAX_PATH];
+    struct dg_atomic_file file;
+    snprintf(path, sizeof path, "%s/settings.txt", run->options->out);
+    DG_TRY(dg_atomic_open(path, &file, err));
+    for (uint32_t k = 0; k < run->plan->num_knobs; k++) {
+        const struct dg_plan_knob *knob = &run->knobs->knob[k];
+        const char *key = dg_plan_string(run->plan, knob->key);
+        if (knob->type == DG_KNOB_PAIR)
+            fprintf(file.stream, "%s=[%.17g, %.17g]\n", key, knob->value[0], knob->value[1]);
+        else
+            fprintf(file.stream, "%s=%.17g%s\n", key, knob->value[0],
+                    knob->unit == DG_UNIT_EPOCHS  ? " epochs"
+                    : knob->unit == DG_UNIT_STEPS ? " steps"
+                                                  : "");
+    }
+    return dg_atomic_commit(&file, err);
+}
+
+static int64_t out_dim(const struct run *run)
+{
+    for (uint32_t t = 0; t < run->entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &run->plan->tensor[run->entry->first_tensor + t];
+        if (!strcmp(dg_plan_string(run->plan, tensor->name), "center")) return tensor->dim[1];
+    }
+    return 1;
+}
+
+static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg_error *err)
+{
+    const struct dg_train_options *o = run->options;
+    DG_TRY(dg_plan_find_entry(run->plan, "train", &run->entry, err));
+    DG_TRY(open_folder(run, err));
+    DG_TRY(open_data(run, err));
+    DG_TRY(plan_loader(run, loader_bytes, err));
+    struct dg_session_options session = {
+        .threads = o->threads, .other_bytes = *loader_bytes, .ignore_memory = o->ignore_memory};
+    DG_TRY(dg_session_open(run->plan, "train", &session, &run->session, err));
+    run->position.threads = dg_session_threads(run->session);
+    run->position.steps_per_epoch = run->length.steps_per_epoch;
+    run->position.epochs = run->length.epochs;
+    DG_TRY(set_state(run, err));
+    run->watch.log_out_dim = log((double)out_dim(run));
+    DG_TRY(write_settings(run, err));
+    char path[MAX_PATH];
+    snprintf(path, sizeof path, "%s/log.jsonl", o->out);
+    return dg_run_log_open(path, run->position.step, &run->log, err);
+}
+
+static enum dg_status open_loader(struct run *run, int64_t end, struct dg_error *err)
+{
+    if (run->replay || run->position.step >= end) return DG_OK;
+    run->reading.seed = run->position.seed; /* a resumed run's own */
+    run->reading.epoch = run->position.step / run->length.steps_per_epoch;
+    run->reading.step = run->position.step % run->length.steps_per_epoch;
+    run->reading.batches = end - run->position.step;
+    return dg_loader_open_train(&run->loading, &run->reading, &run->loader, err);
+}
+
+/* --- checkpoints --- */
+
+static enum dg_status save(struct run *run, struct dg_error *err)
+{
+    DG_TRY(dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, run->checkpoint, err));
+    run->saved_step = run->position.step;
+    return DG_OK;
+}
+
+/* A copy that stays: another name for the file just written, or a file of its own where there are no links. */
+static enum dg_status keep(struct run *run, struct dg_error *err)
+{
+    char path[MAX_PATH];
+    snprintf(path, sizeof path, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, run->position.step);
+    unlink(path);
+    if (!link(run->checkpoint, path)) return DG_OK;
+    return dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, path, err);
+}
+
+static int64_t interval(const struct run *run, const char *key)
+{
+    const struct dg_plan_knob *knob = dg_knobs_find(run->knobs, key);
+    if (!knob || !(knob->value[0] > 0)) return 0;
+    double steps = knob->value[0] * (knob->unit == DG_UNIT_EPOCHS ? (double)run->length.steps_per_epoch : 1);
+    return steps < 1 ? 1 : (int64_t)llrint(steps);
+}
+
+static bool due(int64_t every, int64_t step) { return every && step % every == 0; }
+
+/* --- the loop --- */
+
+static enum dg_status next_crops(struct run *run, const struct dg_batch **batch, struct dg_error *err)
+{
+    if (run->replay) {
+        dg_replay_read(run->replay, run->position.step, run->session);
+        return DG_OK;
+    }
+    enum dg_status status = dg_loader_next(run->loader, batch, err);
+    char text[1024];
+    while (dg_loader_take_message(run->loader, text, sizeof text)) message(run, text);
+    if (status != DG_OK) return status;
+    if (!*batch) return dg_fail(err, DG_ERR_INTERNAL, "the loader ended early; please report this");
+    int64_t view = 0;
+    for (uint32_t i = 0; i < run->entry->num_inputs; i++) {
+        const struct dg_plan_tensor *tensor = &run->plan->tensor[run->plan->operand[run->entry->first_input + i]];
+        dg_session_bind(run->session, tensor, (void *)(uintptr_t)(*batch)->view[view]);
+        view += tensor->dim[0] / run->entry->batch;
+    }
+    return DG_OK;
+}
+
+static double scalar_output(const struct run *run, const char *name)
+{
+    return *(const double *)dg_session_output(run->session, name, NULL);
+}
+
+static enum dg_status run_step(struct run *run, struct dg_step_report *report, struct dg_error *err)
+{
+    int64_t step = run->position.step;
+    struct dg_step_info info = {.seed = run->position.seed, .step = step};
+    dg_session_set_controls(run->session, run->knobs, step, run->length);
+    DG_TRY(dg_session_compute(run->session, &info, err));
+    const double *summary = dg_session_output(run->session, "grad_summary", NULL);
+    *report = (struct dg_step_report){
+        .step = step,
+        .epoch = step / run->length.steps_per_epoch,
+        .loss = scalar_output(run, "loss"),
+        .teacher_entropy = scalar_output(run, "teacher_entropy"),
+        .lr = dg_control_value(run->knobs, "lr", step, run->length),
+        .weight_decay = dg_control_value(run->knobs, "weight_decay", step, run->length),
+        .momentum = dg_control_value(run->knobs, "teacher.momentum", step, run->length),
+        .teacher_temp = dg_control_value(run->knobs, "loss.teacher_temp", step, run->length),
+        .grad_norm = summary[0],
+    };
+    report->kl = report->loss - report->teacher_entropy;
+    if (summary[1] != 1 || !isfinite(report->loss))
+        return dg_fail(err, DG_ERR_NUMERIC,
+                       "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; "
+                       "lower lr, lower optim.clip, or lengthen lr.warmup with --set, and --resume",
+                       step, report->loss, report->grad_norm);
+    return dg_session_commit(run->session, &info, err);
+}
+
+static enum dg_status loop(struct run *run, int64_t end, struct dg_error *err)
+{
+    const struct dg_train_events *events = &run->options->events;
+    int64_t every = interval(run, "checkpoint.every"), kept = interval(run, "checkpoint.keep");
+    while (run->position.step < end && !(events->stop && events->stop(events->context))) {
+        const struct dg_batch *batch = NULL;
+        double begin = seconds_now();
+        DG_TRY(next_crops(run, &batch, err));
+        double loaded = seconds_now();
+        struct dg_step_report report;
+        enum dg_status status = run_step(run, &report, err);
+        if (batch) dg_loader_release(run->loader, batch);
+        DG_TRY(status);
+        run->position.step++;
+        double seconds = seconds_now() - begin;
+        report.images_per_s = (double)run->entry->batch / seconds;
+        DG_TRY(dg_run_log_write(run->log, &report, err));
+        if (events->step) events->step(events->context, &report, seconds, loaded - begin);
+        const char *warning = dg_collapse_step(&run->watch, &report);
+        if (warning) message(run, warning);
+        bool copy = due(kept, run->position.step);
+        if (copy || due(every, run->position.step)) DG_TRY(save(run, err));
+        if (copy) DG_TRY(keep(run, err));
+    }
+    return DG_OK;
+}
+
+static void close_run(struct run *run)
+{
+    dg_loader_close(run->loader);
+    dg_session_close(run->session);
+    dg_run_log_close(run->log);
+    dg_replay_close(run->replay);
+    dg_dataset_close(run->dataset);
+}
+
+enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                        const struct dg_train_options *options, struct dg_error *err)
+{
+    struct run *run = calloc(1, sizeof *run);
+    if (!run) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    run->plan = plan;
+    run->knobs = knobs;
+    run->options = options;
+    run->position.seed = options->seed;
+    int64_t loader_bytes;
+    enum dg_status status = open_run(run, &loader_bytes, err);
+    if (status == DG_OK) {
+        int64_t end = run->length.epochs * run->length.steps_per_epoch;
+        if (options->steps > 0 && options->steps < end) end = options->steps;
+        struct dg_train_start start = {.memory = dg_session_memory(run->session),
+                                       .loader_bytes = loader_bytes,
+                                       .images = run->dataset ? dg_dataset_count(run->dataset)
+                                                              : run->length.steps_per_epoch * run->entry->batch,
+                                       .steps_per_epoch = run->length.steps_per_epoch,
+                                       .epochs = run->length.epochs,
+                                       .first_step = run->position.step,
+                                       .end_step = end,
+                                       .seed = run->position.seed,
+                                       .threads = run->position.threads,
+                                       .loader_threads = run->loading.threads};
+        if (options->events.start) options->events.start(options->events.context, &start);
+        status = open_loader(run, end, err);
+        if (status == DG_OK) status = loop(run, end, err);
+        /* Whatever ended the loop, the session holds the state after the last whole step. */
+        if (run->saved_step != run->position.step && (status == DG_OK || run->position.step > start.first_step)) {
+            struct dg_error second = {0};
+            enum dg_status saved = save(run, status == DG_OK ? err : &second);
+            if (status == DG_OK) status = saved;
+        }
+    }
+    close_run(run);
+    free(run);
+    return status;
+}

@@ -1,0 +1,82 @@
+#include "runtime/bench.h"
+
+#include "tools/dinorun/command.h"
+
+#include "runtime/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void print_table(const struct dg_bench_result *r)
+{
+    printf("\n%-26s %6s %10s %6s %10s %10s\n", "operation", "nodes", "ms a step", "share", "GFLOP/s", "GB/s");
+    for (int o = 0; o < r->num_ops; o++) {
+        const struct dg_bench_op *op = &r->op[o];
+        if (op->seconds <= 0) continue;
+        printf("%-26s %6d %10.2f %5.1f%% %10.1f %10.1f\n", op->name, op->nodes, 1e3 * op->seconds,
+               100 * op->seconds / r->seconds, op->flops / op->seconds / 1e9, op->bytes / op->seconds / 1e9);
+    }
+}
+
+static int bench(int argc, char **argv)
+{
+    enum { ENTRY = 256, STEPS, THREADS };
+    static const struct option flags[] = {{"entry", required_argument, NULL, ENTRY},
+                                          {"steps", required_argument, NULL, STEPS},
+                                          {"threads", required_argument, NULL, THREADS},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    const struct command *me = &command_bench;
+    const char *entry = NULL;
+    int64_t steps = 10, threads = 0;
+    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
+        switch (flag) {
+        case ENTRY: entry = optarg; break;
+        case STEPS:
+            if (!flag_whole(me, "--steps", optarg, 1, 100000, &steps)) return 2;
+            break;
+        case THREADS:
+            if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
+            break;
+        default: return flag == 'h' ? 0 : 2;
+        }
+    }
+    const char *path = plan_argument(me, argc, argv);
+    if (!path) return 2;
+    struct dg_error err = {0};
+    struct dg_plan plan;
+    struct dg_knobs knobs = {0};
+    struct dg_bench_result r = {0};
+    enum dg_status status = dg_plan_open(path, &plan, &err);
+    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    if (status == DG_OK && !entry) entry = dg_plan_string(&plan, plan.entry[0].name);
+    if (status == DG_OK) status = dg_bench(&plan, &knobs, entry, (int)steps, (int)threads, &r, &err);
+    if (status == DG_OK) {
+        char peak[32];
+        printf("%s of %s: batch %" PRId64 ", f32, %d threads, %d steps\n", entry,
+               dg_plan_string(&plan, plan.header->recipe), r.batch, r.threads, r.steps);
+        print_memory(&r.memory, 0);
+        printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
+        print_table(&r);
+        printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s\n", 1e3 * r.seconds, 1e3 * r.best,
+               (double)r.batch / r.seconds);
+        printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r.flops / 1e9, r.useful / 1e9,
+               r.useful / r.seconds / 1e9);
+        printf("roof         %.1f GFLOP/s (matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
+               r.roof / 1e9, r.roof_of[0] / 1e9, r.roof_of[1] / 1e9);
+        printf("share        %.1f %% of the roof\n", 100 * r.useful / r.seconds / r.roof);
+    }
+    dg_bench_free(&r);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    return status == DG_OK ? 0 : fail(&err);
+}
+
+const struct command command_bench = {.name = "bench",
+                                      .arguments = "PLAN [flags]",
+                                      .summary =
+                                          "times steps on random input, op by op, against the machine's best matmul",
+                                      .flags = "  --entry NAME          train, features, ... (the plan's first)\n"
+                                               "  --steps N             to time, after one to warm up (10)\n"
+                                               "  --threads N           (all)\n",
+                                      .run = bench};

@@ -1,0 +1,37 @@
+/* dinorun's commands, one file each, and what they share. A command returns the process's exit status: 0, 1 (failed), 2 (asked
+ * wrongly). */
+#ifndef DINORUN_COMMAND_H
+#define DINORUN_COMMAND_H
+
+#include "runtime/knobs.h"
+#include "runtime/session.h"
+
+#include <getopt.h>
+
+struct command {
+    const char *name, *arguments, *summary; /* for --help */
+    const char *flags;                      /* its own help: a line a flag */
+    int (*run)(int argc, char **argv);      /* argv[0] is the command's name */
+};
+extern const struct command command_train, command_crops, command_features, command_knn, command_info, command_bench;
+
+/* Says what went wrong, and turns it into an exit status. */
+int fail(const struct dg_error *err);
+/* A wrong flag: prints the command's own message and how to get help. */
+int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void print_help(const struct command *command);
+
+/* Flags that take numbers. False: reported. */
+bool flag_whole(const struct command *command, const char *flag, const char *text, int64_t min, int64_t max,
+                int64_t *value);
+
+/* getopt_long for a command: the flags of `options`, and --help. Returns the flag's value; 'h' after printing the help, '?'
+ * after an error message, -1 at the end. */
+int next_flag(const struct command *command, int argc, char **argv, const struct option *options);
+/* The one plan that follows the flags; NULL: reported. */
+const char *plan_argument(const struct command *command, int argc, char **argv);
+
+/* Region by region what a session takes, to standard output. */
+void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes);
+
+#endif

@@ -1,0 +1,82 @@
+#include "tools/dinorun/command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int fail(const struct dg_error *err)
+{
+    fflush(stdout);
+    fprintf(stderr, "dinorun: %s\n", err->text);
+    return err->status == DG_ERR_USAGE ? 2 : 1;
+}
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "dinorun %s: ", command->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "; try dinorun %s --help\n", command->name);
+    va_end(args);
+    return 2;
+}
+
+void print_help(const struct command *command)
+{
+    printf("usage: dinorun %s %s\n\n%s.\n\n%s", command->name, command->arguments, command->summary, command->flags);
+}
+
+bool flag_whole(const struct command *command, const char *flag, const char *text, int64_t min, int64_t max,
+                int64_t *value)
+{
+    char *end;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    if (end != text && !*end && !errno && *value >= min && *value <= max) return true;
+    usage_error(command, "%s %s: expected a whole number from %" PRId64 " to %" PRId64, flag, text, min, max);
+    return false;
+}
+
+int next_flag(const struct command *command, int argc, char **argv, const struct option *options)
+{
+    opterr = 0;
+    int flag = getopt_long(argc, argv, ":hk:", options, NULL);
+    if (flag == 'h') print_help(command);
+    if (flag == ':') usage_error(command, "%s wants a value", argv[optind - 1]);
+    if (flag == '?') usage_error(command, "there is no flag %s", argv[optind - 1]);
+    return flag == ':' ? '?' : flag;
+}
+
+const char *plan_argument(const struct command *command, int argc, char **argv)
+{
+    if (optind == argc - 1) return argv[optind];
+    if (optind == argc)
+        usage_error(command, "which plan?");
+    else
+        usage_error(command, "%s: one plan at a time", argv[optind + 1]);
+    return NULL;
+}
+
+static void line(const char *what, int64_t bytes)
+{
+    char size[32];
+    if (bytes) printf("  %-26s %10s\n", what, dg_format_bytes(size, sizeof size, (double)bytes));
+}
+
+void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes)
+{
+    printf("memory\n");
+    line("parameters", memory->region[DG_REGION_PARAM]);
+    line("optimiser state", memory->region[DG_REGION_STATE]);
+    line("activations, gradients", memory->region[DG_REGION_STEP]);
+    line("inputs", memory->region[DG_REGION_INPUT]);
+    line("scratch", memory->scratch);
+    line("packed weights", memory->packed);
+    line("loader", loader_bytes);
+    line("program and libraries", memory->allowance);
+    line("in all", memory->total);
+    if (memory->available != INT64_MAX) line("free on this machine", memory->available);
+}

@@ -1,0 +1,127 @@
+#include "tools/dinorun/command.h"
+
+#include "runtime/memory_map.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    char text[32];
+    int64_t params = 0, tensors = 0;
+    double flops = 0;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan->tensor[t];
+        if (tensor->region != DG_REGION_PARAM) continue;
+        tensors++;
+        params += (int64_t)(tensor->bytes / (uint64_t)dg_dtype_size((enum dg_dtype)tensor->dtype));
+    }
+    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) flops += plan->op[n].flops;
+    printf("entry %s: batch %u, %u operations, %.1f GFLOP\n", dg_plan_string(plan, entry->name), entry->batch,
+           entry->num_ops, flops / 1e9);
+    for (int side = 0; side < 2; side++) {
+        uint32_t first = side ? entry->first_output : entry->first_input,
+                 count = side ? entry->num_outputs : entry->num_inputs;
+        for (uint32_t i = 0; i < count; i++) {
+            const struct dg_plan_tensor *tensor = &plan->tensor[plan->operand[first + i]];
+            struct dg_desc desc = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
+            char shape[96];
+            printf("  %-14s %-24s %s\n", side ? "output" : "input", dg_plan_string(plan, tensor->name),
+                   dg_desc_text(shape, sizeof shape, &desc));
+        }
+    }
+    printf("  %-14s %" PRId64 " numbers in %" PRId64 " tensors, %s\n", "parameters", params, tensors,
+           dg_format_bytes(text, sizeof text, (double)entry->region_bytes[DG_REGION_PARAM]));
+    if (entry->region_bytes[DG_REGION_STATE])
+        printf("  %-14s %s\n", "optimiser",
+               dg_format_bytes(text, sizeof text, (double)entry->region_bytes[DG_REGION_STATE]));
+    printf("  %-14s %s", "activations",
+           dg_format_bytes(text, sizeof text, (double)entry->region_bytes[DG_REGION_STEP]));
+    printf(" (lower bound %s", dg_format_bytes(text, sizeof text, (double)entry->step_bound));
+    printf(", without sharing %s)\n", dg_format_bytes(text, sizeof text, (double)entry->step_naive));
+    printf("  %-14s %s\n", "inputs", dg_format_bytes(text, sizeof text, (double)entry->region_bytes[DG_REGION_INPUT]));
+}
+
+static void print_knobs(const struct dg_plan *plan)
+{
+    static const char *const curves[] = {"", "constant", "cosine", "linear", "until"};
+    if (plan->num_schedules) printf("schedules\n");
+    for (uint32_t s = 0; s < plan->num_schedules; s++)
+        if (plan->schedule[s].curve != DG_CURVE_CONSTANT)
+            printf("  %-36s %s, per %s\n", dg_plan_string(plan, plan->schedule[s].key), curves[plan->schedule[s].curve],
+                   plan->schedule[s].per_epoch ? "epoch" : "step");
+    if (plan->num_knobs) printf("knobs (--set key=value)\n");
+    for (uint32_t k = 0; k < plan->num_knobs; k++) {
+        const struct dg_plan_knob *knob = &plan->knob[k];
+        char value[64];
+        if (knob->type == DG_KNOB_PAIR)
+            snprintf(value, sizeof value, "[%.10g, %.10g]", knob->value[0], knob->value[1]);
+        else
+            snprintf(value, sizeof value, "%.10g%s", knob->value[0],
+                     knob->unit == DG_UNIT_EPOCHS  ? " epochs"
+                     : knob->unit == DG_UNIT_STEPS ? " steps"
+                                                   : "");
+        printf("  %-36s %-24s %g .. %g\n", dg_plan_string(plan, knob->key), value, knob->min, knob->max);
+    }
+}
+
+static void print_ops(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    printf("\n%5s  %-40s %-24s %-26s %10s %10s  %s\n", "op", "node", "operation", "in", "GFLOP", "MB", "from");
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+        printf("%5u  %-40s %-24s %-26s %10.3f %10.2f  %s:%d\n", n, dg_plan_string(plan, op->name),
+               dg_plan_string(plan, op->op), dg_plan_string(plan, op->label), op->flops / 1e9, op->bytes / 1e6,
+               dg_plan_string(plan, op->file), op->line);
+    }
+}
+
+static int info(int argc, char **argv)
+{
+    enum { OPS = 256, MAP, ENTRY };
+    static const struct option flags[] = {{"ops", no_argument, NULL, OPS},
+                                          {"memory-map", required_argument, NULL, MAP},
+                                          {"entry", required_argument, NULL, ENTRY},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    const struct command *me = &command_info;
+    const char *map = NULL, *name = NULL;
+    bool ops = false;
+    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
+        switch (flag) {
+        case OPS: ops = true; break;
+        case MAP: map = optarg; break;
+        case ENTRY: name = optarg; break;
+        default: return flag == 'h' ? 0 : 2;
+        }
+    }
+    const char *path = plan_argument(me, argc, argv);
+    if (!path) return 2;
+    struct dg_error err = {0};
+    struct dg_plan plan;
+    enum dg_status status = dg_plan_open(path, &plan, &err);
+    const struct dg_plan_entry *entry = plan.entry;
+    if (status == DG_OK && name) status = dg_plan_find_entry(&plan, name, &entry, &err);
+    if (status == DG_OK) {
+        printf("%s, from %s; model %016" PRIx64 "\n", dg_plan_string(&plan, plan.header->recipe),
+               dg_plan_string(&plan, plan.header->source), plan.header->model_hash);
+        for (uint32_t e = 0; e < plan.num_entries; e++)
+            if (!name || entry == &plan.entry[e]) print_entry(&plan, &plan.entry[e]);
+        if (!name) print_knobs(&plan);
+        if (ops) print_ops(&plan, entry);
+        if (map) status = dg_memory_map(&plan, entry, map, &err);
+        if (map && status == DG_OK) printf("%s: the step's memory over time\n", map);
+    }
+    dg_plan_close(&plan);
+    return status == DG_OK ? 0 : fail(&err);
+}
+
+const struct command command_info = {
+    .name = "info",
+    .arguments = "PLAN [flags]",
+    .summary = "says what is in a plan: entries, shapes, memory, knobs",
+    .flags = "  --entry NAME          only this one\n"
+             "  --ops                 all operations of the entry (the plan's first) in their order\n"
+             "  --memory-map F.svg    draw its planned memory: operations to the right, bytes upwards\n",
+    .run = info};

@@ -1,0 +1,207 @@
+#include "tools/dinorun/command.h"
+
+#include "runtime/evaluate.h"
+#include "runtime/knn.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_K = 32 };
+
+/* A split: its images, features and labels. */
+struct split {
+    struct dg_dataset *dataset;
+    float *features;
+    int *label;
+    int64_t dim, filled;
+    bool terminal;
+};
+
+static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
+                              struct dg_error *err)
+{
+    struct split *split = context;
+    (void)err;
+    memcpy(split->features + split->filled * split->dim, output, sizeof(float) * (size_t)(rows * split->dim));
+    split->filled += rows;
+    if (split->terminal) {
+        printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
+        fflush(stdout);
+    }
+    return DG_OK;
+}
+
+static enum dg_status open_split(struct split *split, const char *path, struct dg_error *err)
+{
+    DG_TRY(dg_dataset_open(path, &split->dataset, err));
+    if (dg_dataset_classes(split->dataset) >= 2) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs labels: a folder a class, at least two", path);
+}
+
+/* Labels by class name, as the training split numbers them. */
+static enum dg_status read_labels(struct split *split, const struct split *train, const char *path,
+                                  struct dg_error *err)
+{
+    int64_t count = dg_dataset_count(split->dataset);
+    int classes = dg_dataset_classes(split->dataset), known = dg_dataset_classes(train->dataset);
+    int *number = malloc(sizeof *number * (size_t)classes);
+    split->label = malloc(sizeof *split->label * (size_t)count);
+    if (!number || !split->label) {
+        free(number);
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    }
+    enum dg_status status = DG_OK;
+    for (int c = 0; c < classes; c++) {
+        number[c] = 0;
+        while (number[c] < known &&
+               strcmp(dg_dataset_class_name(train->dataset, number[c]), dg_dataset_class_name(split->dataset, c)))
+            number[c]++;
+        if (number[c] == known)
+            status = dg_fail(err, DG_ERR_INPUT, "%s: class %s is not among the training classes", path,
+                             dg_dataset_class_name(split->dataset, c));
+    }
+    for (int64_t i = 0; i < count; i++) split->label[i] = number[dg_dataset_label(split->dataset, i)];
+    free(number);
+    return status;
+}
+
+static enum dg_status extract(struct split *split, struct dg_evaluator *evaluator, int threads, struct dg_error *err)
+{
+    int64_t count = dg_dataset_count(split->dataset);
+    split->dim = dg_evaluator_dim(evaluator);
+    split->features = malloc(sizeof(float) * (size_t)(count * split->dim));
+    if (!split->features) return dg_fail(err, DG_ERR_MEMORY, "no memory for the features of %" PRId64 " images", count);
+    enum dg_status status = dg_evaluate(evaluator, split->dataset, on_rows, split, err);
+    if (split->terminal) printf("\r\033[K");
+    if (status == DG_OK) dg_knn_normalize(split->features, count, split->dim, threads);
+    return status;
+}
+
+static void close_split(struct split *split)
+{
+    dg_dataset_close(split->dataset);
+    free(split->features);
+    free(split->label);
+}
+
+static bool read_list(const char *text, int *k, int *count)
+{
+    for (*count = 0; *count < MAX_K;) {
+        char *end;
+        long value = strtol(text, &end, 10);
+        if (end == text || value < 1 || value > 1000000) return false;
+        k[(*count)++] = (int)value;
+        if (!*end) return true;
+        if (*end != ',') return false;
+        text = end + 1;
+    }
+    return false;
+}
+
+static int knn(int argc, char **argv)
+{
+    enum { WEIGHTS = 256, FROM, TRAIN, VAL, TEMPERATURE, THREADS };
+    static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
+                                          {"weights-from", required_argument, NULL, FROM},
+                                          {"train", required_argument, NULL, TRAIN},
+                                          {"val", required_argument, NULL, VAL},
+                                          {"k", required_argument, NULL, 'k'},
+                                          {"temperature", required_argument, NULL, TEMPERATURE},
+                                          {"threads", required_argument, NULL, THREADS},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    const struct command *me = &command_knn;
+    struct dg_evaluator_options o = {.entry = "features", .from = "teacher"};
+    struct split train = {.terminal = isatty(STDOUT_FILENO)}, val = train;
+    const char *train_path = NULL, *val_path = NULL;
+    int k[MAX_K] = {10, 20, 100, 200}, num_k = 4;
+    double temperature = 0.07;
+    int64_t threads = 0;
+    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
+        switch (flag) {
+        case WEIGHTS: o.weights = optarg; break;
+        case FROM: o.from = optarg; break;
+        case TRAIN: train_path = optarg; break;
+        case VAL: val_path = optarg; break;
+        case 'k':
+            if (!read_list(optarg, k, &num_k)) return usage_error(me, "-k %s: expected numbers as in 10,20", optarg);
+            break;
+        case TEMPERATURE: {
+            char *end;
+            temperature = strtod(optarg, &end);
+            if (end == optarg || *end || !(temperature > 0) || !isfinite(temperature))
+                return usage_error(me, "--temperature %s: expected a number above 0", optarg);
+            break;
+        }
+        case THREADS:
+            if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
+            break;
+        default: return flag == 'h' ? 0 : 2;
+        }
+    }
+    const char *path = plan_argument(me, argc, argv);
+    if (!path) return 2;
+    if (!o.weights || !train_path || !val_path)
+        return usage_error(me, "--weights FILE, --train DIR and --val DIR are needed");
+    if (strcmp(o.from, "teacher") && strcmp(o.from, "student"))
+        return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
+    o.threads = (int)threads;
+
+    struct dg_error err = {0};
+    struct dg_plan plan;
+    struct dg_knobs knobs = {0};
+    struct dg_evaluator *evaluator = NULL;
+    struct dg_knn_result result[MAX_K];
+    char note[512];
+    enum dg_status status = dg_plan_open(path, &plan, &err);
+    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    if (status == DG_OK) status = open_split(&train, train_path, &err);
+    if (status == DG_OK) status = open_split(&val, val_path, &err);
+    if (status == DG_OK) status = read_labels(&train, &train, train_path, &err);
+    if (status == DG_OK) status = read_labels(&val, &train, val_path, &err);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
+    if (status == DG_OK) {
+        puts(note);
+        int n = dg_session_threads(dg_evaluator_session(evaluator)), all = (int)dg_dataset_count(train.dataset);
+        for (int i = 0; i < num_k; i++) /* of a small training set, all of it */
+            if (k[i] > all) {
+                printf("%d-NN of %d images is %d-NN\n", k[i], all, all);
+                k[i] = all;
+            }
+        status = extract(&train, evaluator, n, &err);
+        if (status == DG_OK) status = extract(&val, evaluator, n, &err);
+        if (status == DG_OK)
+            status = dg_knn(train.features, train.label, dg_dataset_count(train.dataset), val.features, val.label,
+                            dg_dataset_count(val.dataset), train.dim, dg_dataset_classes(train.dataset), k, num_k,
+                            temperature, n, result, &err);
+    }
+    if (status == DG_OK) {
+        printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", dg_dataset_count(train.dataset),
+               dg_dataset_count(val.dataset), dg_dataset_classes(train.dataset));
+        for (int i = 0; i < num_k; i++)
+            printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", k[i], result[i].top1, result[i].top5);
+    }
+    close_split(&train);
+    close_split(&val);
+    dg_evaluator_close(evaluator);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    return status == DG_OK ? 0 : fail(&err);
+}
+
+const struct command command_knn = {
+    .name = "knn",
+    .arguments = "PLAN --weights FILE --train DIR --val DIR [flags]",
+    .summary = "classifies images by their nearest neighbours among the features, without any training",
+    .flags = "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
+             "  --weights-from NET    teacher or student (teacher)\n"
+             "  --train DIR           labelled images that vote: a folder a class\n"
+             "  --val DIR             labelled images to classify\n"
+             "  -k, --k LIST          neighbours that vote (10,20,100,200)\n"
+             "  --temperature T       of the votes, exp(similarity / T) (0.07)\n"
+             "  --threads N           (all)\n",
+    .run = knn};

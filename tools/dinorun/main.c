@@ -1,0 +1,51 @@
+/* dinorun: runs plans that dinoc made. */
+#include "tools/dinorun/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command *const commands[] = {&command_train, &command_crops, &command_features,
+                                                 &command_knn,   &command_info,  &command_bench};
+enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
+
+static const char *command_name(const void *context, int index)
+{
+    (void)context;
+    return commands[index]->name;
+}
+
+static void print_usage(FILE *stream)
+{
+    fputs("usage: dinorun COMMAND PLAN [flags]\n\n", stream);
+    for (int c = 0; c < NUM_COMMANDS; c++) fprintf(stream, "  %-9s %s\n", commands[c]->name, commands[c]->summary);
+    fputs("\ndinorun COMMAND --help tells more. dinoc makes the plans.\n", stream);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("dinorun " DG_VERSION);
+        return 0;
+    }
+    for (int c = 0; c < NUM_COMMANDS; c++)
+        if (!strcmp(argv[1], commands[c]->name)) {
+            int status = commands[c]->run(argc - 1, argv + 1);
+            if (fflush(stdout) && !status) {
+                perror("dinorun: standard output");
+                status = 1;
+            }
+            return status;
+        }
+    const char *near = dg_nearest_name(argv[1], command_name, NULL, NUM_COMMANDS);
+    fprintf(stderr, "dinorun: there is no command %s%s%s%s\n", argv[1], near ? "; did you mean " : "", near ? near : "",
+            near ? "?" : "");
+    return 2;
+}

@@ -1,0 +1,205 @@
+#include "runtime/train.h"
+
+#include "tools/dinorun/command.h"
+
+#include "runtime/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+/* What is on the terminal. */
+struct progress {
+    struct dg_train_start start;
+    bool terminal, line_open;
+    double seconds, waited; /* of all steps so far */
+    double recent;          /* seconds a step, smoothed */
+    int64_t steps;
+    struct dg_step_report last;
+};
+
+static void end_line(struct progress *p)
+{
+    if (p->line_open) fputc('\n', stdout);
+    p->line_open = false;
+}
+
+static const char *duration(char *text, size_t size, double seconds)
+{
+    int64_t s = (int64_t)(seconds + 0.5);
+    if (s >= 86400)
+        snprintf(text, size, "%" PRId64 "d %02" PRId64 "h", s / 86400, s / 3600 % 24);
+    else if (s >= 3600)
+        snprintf(text, size, "%" PRId64 "h %02" PRId64 "m", s / 3600, s / 60 % 60);
+    else
+        snprintf(text, size, "%" PRId64 "m %02" PRId64 "s", s / 60, s % 60);
+    return text;
+}
+
+static void on_start(void *context, const struct dg_train_start *start)
+{
+    struct progress *p = context;
+    p->start = *start;
+    print_memory(&start->memory, start->loader_bytes);
+    printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64 ", %d threads\n",
+           start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads);
+    if (start->first_step) printf("going on at step %" PRId64 " of %" PRId64 "\n", start->first_step, start->end_step);
+    if (start->first_step >= start->end_step) printf("all %" PRId64 " steps are done\n", start->end_step);
+    fflush(stdout);
+}
+
+static void on_step(void *context, const struct dg_step_report *r, double seconds, double waited)
+{
+    struct progress *p = context;
+    p->seconds += seconds;
+    p->waited += waited;
+    p->recent = p->steps++ ? p->recent + 0.05 * (seconds - p->recent) : seconds;
+    p->last = *r;
+    bool last = r->step + 1 == p->start.end_step;
+    /* Off a terminal: a line at the end of each epoch, and of the run. */
+    if (!p->terminal && !last && (r->step + 1) % p->start.steps_per_epoch) return;
+    char left[32];
+    printf("%sstep %" PRId64 "/%" PRId64 "  epoch %" PRId64 "/%" PRId64 "  loss %.4f  kl %.4f  %.1f images/s  %s left",
+           p->terminal ? "\r\033[K" : "", r->step + 1, p->start.end_step, r->epoch + 1, p->start.epochs, r->loss, r->kl,
+           r->images_per_s * seconds / p->recent,
+           duration(left, sizeof left, p->recent * (double)(p->start.end_step - r->step - 1)));
+    p->line_open = p->terminal;
+    if (!p->terminal) fputc('\n', stdout);
+    fflush(stdout);
+}
+
+static void on_message(void *context, const char *text)
+{
+    end_line(context);
+    fflush(stdout);
+    fprintf(stderr, "dinorun: %s\n", text);
+}
+
+static bool on_stop(void *context)
+{
+    (void)context;
+    return interrupted;
+}
+
+static int train(int argc, char **argv)
+{
+    enum { DATA = 256, REPLAY, OUT, EPOCHS, STEPS, INIT, RESUME, SEED, THREADS, LOADERS, SET, MAX_BAD, ANYWAY };
+    static const struct option flags[] = {{"data", required_argument, NULL, DATA},
+                                          {"replay", required_argument, NULL, REPLAY},
+                                          {"out", required_argument, NULL, OUT},
+                                          {"epochs", required_argument, NULL, EPOCHS},
+                                          {"steps", required_argument, NULL, STEPS},
+                                          {"init", required_argument, NULL, INIT},
+                                          {"resume", no_argument, NULL, RESUME},
+                                          {"seed", required_argument, NULL, SEED},
+                                          {"threads", required_argument, NULL, THREADS},
+                                          {"loader-threads", required_argument, NULL, LOADERS},
+                                          {"set", required_argument, NULL, SET},
+                                          {"max-bad-images", required_argument, NULL, MAX_BAD},
+                                          {"ignore-memory", no_argument, NULL, ANYWAY},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    const struct command *me = &command_train;
+    struct progress progress = {.terminal = isatty(STDOUT_FILENO)};
+    struct dg_train_options o = {
+        .max_bad = 10,
+        .events = {.context = &progress, .start = on_start, .step = on_step, .message = on_message, .stop = on_stop}};
+    const char **set = calloc((size_t)argc, sizeof *set);
+    int num_sets = 0;
+    int64_t epochs = 0, value;
+    if (!set) return 1;
+    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
+        bool ok = true;
+        switch (flag) {
+        case DATA: o.data = optarg; break;
+        case REPLAY: o.replay = optarg; break;
+        case OUT: o.out = optarg; break;
+        case INIT: o.init = optarg; break;
+        case RESUME: o.resume = true; break;
+        case SET: set[num_sets++] = optarg; break;
+        case ANYWAY: o.ignore_memory = true; break;
+        case EPOCHS: ok = flag_whole(me, "--epochs", optarg, 1, 1000000, &epochs); break;
+        case STEPS: ok = flag_whole(me, "--steps", optarg, 1, INT64_MAX, &o.steps); break;
+        case MAX_BAD: ok = flag_whole(me, "--max-bad-images", optarg, 0, INT32_MAX, &o.max_bad); break;
+        case SEED:
+            ok = flag_whole(me, "--seed", optarg, 0, INT64_MAX, &value);
+            o.seed = (uint64_t)value;
+            o.seed_given = true;
+            break;
+        case THREADS:
+            ok = flag_whole(me, "--threads", optarg, 1, 1024, &value);
+            o.threads = (int)value;
+            break;
+        case LOADERS:
+            ok = flag_whole(me, "--loader-threads", optarg, 1, 256, &value);
+            o.loader_threads = (int)value;
+            break;
+        default: free(set); return flag == 'h' ? 0 : 2;
+        }
+        if (!ok) return 2;
+    }
+    const char *path = plan_argument(me, argc, argv);
+    if (!path) return 2;
+    if (!o.data == !o.replay) return usage_error(me, "images come from --data DIR or from --replay FILE");
+    if (!o.out) return usage_error(me, "--out RUN says where log and checkpoints go");
+
+    struct dg_error err = {0};
+    struct dg_plan plan;
+    struct dg_knobs knobs = {0};
+    enum dg_status status = dg_plan_open(path, &plan, &err);
+    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    for (int s = 0; s < num_sets && status == DG_OK; s++) status = dg_knobs_set(&knobs, set[s], &err);
+    if (epochs && status == DG_OK) {
+        char text[64];
+        snprintf(text, sizeof text, "epochs=%" PRId64, epochs);
+        status = dg_knobs_set(&knobs, text, &err);
+    }
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND}; /* a second Ctrl-C kills */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (status == DG_OK) status = dg_train(&plan, &knobs, &o, &err);
+    end_line(&progress);
+    if (progress.steps) {
+        char peak[32];
+        printf("%s at step %" PRId64 ": %s/checkpoint.safetensors\n", interrupted ? "stopped" : "ended",
+               progress.last.step + 1, o.out);
+        printf("%.3f s a step, %.1f %% of it waiting for images; most memory in use %s\n",
+               progress.seconds / (double)progress.steps, 100 * progress.waited / progress.seconds,
+               dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
+    }
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    free(set);
+    return status == DG_OK ? 0 : fail(&err);
+}
+
+const struct command command_train = {
+    .name = "train",
+    .arguments = "PLAN (--data DIR | --replay FILE) --out RUN [flags]",
+    .summary = "trains, and leaves log and checkpoints in a folder",
+    .flags = "  --data DIR            images: a folder of them, or a folder a class\n"
+             "  --replay FILE         recorded crops (safetensors: step{S}.crop{V}) in place of images\n"
+             "  --out RUN             folder for log.jsonl, settings.txt and checkpoint.safetensors\n"
+             "  --resume              go on from RUN/checkpoint.safetensors\n"
+             "  --init FILE           begin with the weights of a safetensors file\n"
+             "  --epochs N            length of the run and of all its schedules\n"
+             "  --steps N             stop once N steps of the run are done\n"
+             "  --set key=value       change a knob of the recipe (dinorun info PLAN lists them); may be given again\n"
+             "  --seed N              of initial values, order, crops and drop path (0)\n"
+             "  --threads N           threads to compute with (all)\n"
+             "  --loader-threads N    threads to read images with (as many)\n"
+             "  --max-bad-images N    unreadable images to replace by others before giving up (10)\n"
+             "  --ignore-memory       start even if the machine seems to have too little memory\n",
+    .run = train};
