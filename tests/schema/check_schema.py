@@ -1,0 +1,151 @@
+"""Checks graphs/schema.json. Arguments: the folder graphs/, and a folder with what the compiler knows: ops.txt (its op
+table) and *.yaml (descriptions as --print gives them, complete). Exit status 77: a Python module is missing."""
+import copy
+import glob
+import json
+import os
+import sys
+
+try:
+    import jsonschema
+    import yaml
+except ImportError as error:
+    print("%s; Debian has python3-yaml and python3-jsonschema" % error)
+    sys.exit(77)
+
+graphs, known = sys.argv[1:]
+failures = []
+
+
+def check(good, what):
+    if not good:
+        failures.append(what)
+
+
+def documents(folder):
+    for path in sorted(glob.glob(os.path.join(folder, "*.yaml"))):
+        with open(path, encoding="utf-8") as file:
+            for number, document in enumerate(yaml.safe_load_all(file)):
+                yield "%s, document %d" % (path, number + 1), document
+
+
+with open(os.path.join(graphs, "schema.json"), encoding="utf-8") as file:
+    schema = json.load(file)
+jsonschema.Draft7Validator.check_schema(schema)
+validator = jsonschema.Draft7Validator(schema)
+definitions = schema["definitions"]
+
+shipped, printed = list(documents(graphs)), list(documents(known))
+check(len(shipped) >= 14 and len(printed) >= len(shipped), "too few documents: %d, %d" % (len(shipped), len(printed)))
+for where, document in shipped + printed:
+    for error in validator.iter_errors(document):
+        check(False, "%s: %s: %s" % (where, "/".join(map(str, error.absolute_path)), error.message))
+
+# What the compiler refuses, an editor should mark.
+recipe = {"recipe": "r", "batch": 16, "student": {"backbone": "vit"}}
+module = {"module": "m", "args": {"dim": "int"}, "nodes": {"a": {"op": "linear", "out": "2 * dim"}, "b": "gelu"}}
+wrong = [
+    (recipe, "epocs", 10),
+    (recipe, "batch", 0),
+    (recipe, "student", {"with": {}}),
+    (recipe, "lr", {"curve": "cosine", "to": 0}),
+    (recipe, "lr", {"curve": "cosine", "peak": 1, "from": 1, "to": 0}),
+    (recipe, "lr", {"curve": "linear", "from": 1, "to": 0, "over": "3 epochs", "warmup": "1 epoch"}),
+    (recipe, "lr", {"curve": "step", "from": 1, "to": 0}),
+    (recipe, "checkpoint", {"every": 3}),
+    (recipe, "checkpoint", {"every": "3 weeks"}),
+    (recipe, "crops", {"global": {"blur": 2}}),
+    (recipe, "crops", {"global": {"scale": 0.4}}),
+    (recipe, "crops", {"global": {"views": [{}]}}),
+    (recipe, "crops", {"local": {"views": [{}, {}]}}),
+    (recipe, "optim", {"no_decay": ["weights"]}),
+    (recipe, "optim", {"kind": "sgd"}),
+    (recipe, "nodes", {"a": "gelu"}),
+    (module, "nodes", {}),
+    (module, "nodes", {"a": "gelo"}),
+    (module, "nodes", {"a": "adamw"}),
+    (module, "nodes", {"a": {"out": 3}}),
+    (module, "nodes", {"a": {"op": "linear", "out": 3, "kernel": 3}}),
+    (module, "nodes", {"a": {"op": "linear", "out": 0}}),
+    (module, "nodes", {"a": {"op": "linear", "out": 3, "init": "normal"}}),
+    (module, "nodes", {"a": {"op": "gelu", "init": "normal(1)"}}),
+    (module, "nodes", {"a": {"op": "gelu", "use": "n"}}),
+    (module, "nodes", {"a": {"op": "gelu", "repeat": 2, "when": True}}),
+    (module, "nodes", {"a": {"op": "add_position", "table": "t", "grid_h": 3}}),
+    (module, "nodes", {"a": {"list": [{"op": "gelu", "wen": True}]}}),
+    (module, "nodes", {"a": {"use": "n", "wiht": {}}}),
+    (module, "defaults", {"linear": {"bais": False}}),
+    (module, "defaults", {"linear": {"from": "x"}}),
+    (module, "defaults", {"linaer": {"bias": False}}),
+    (module, "params", {"t": {"init": "normal(1)"}}),
+    (module, "inputs", []),
+    (module, "like", "n"),
+    (module, "recipe", "r"),
+]
+for document in (recipe, module):
+    check(validator.is_valid(document), "%r is right, but refused" % document)
+for base, key, value in wrong:
+    document = copy.deepcopy(base)
+    document[key] = value
+    check(not validator.is_valid(document), "%s: %r is wrong, but accepted" % (key, value))
+check(not validator.is_valid(["module"]), "a list is no document")
+check(not validator.is_valid({"nodes": {"a": "gelu"}}), "a definition needs a name")
+
+
+# A printed recipe has every key there is, so the schema must have no others. Curves have theirs by their kind.
+def missing_keys(part, values, path):
+    if "$ref" in part:
+        part = definitions[part["$ref"].split("/")[-1]]
+    if "allOf" in part and len(part["allOf"]) == 1:
+        return missing_keys(part["allOf"][0], values, path)
+    found = []
+    for key, inner in part.get("properties", {}).items():
+        there = [v[key] for v in values if isinstance(v, dict) and key in v]
+        if not there:
+            found.append("%s.%s" % (path, key))
+        found += missing_keys(inner, there, "%s.%s" % (path, key))
+    return found
+
+
+recipes = [document for where, document in printed if "recipe" in document]
+check(missing_keys(definitions["recipe"], recipes, "recipe") == ["recipe.import"],
+      "keys of the schema that no recipe has: %s" % missing_keys(definitions["recipe"], recipes, "recipe"))
+
+# Operations: the same attributes with the same types, bounds and defaults as the compiler's table.
+types = {"int": ["integer", "string"], "float": ["number", "string"], "bool": ["boolean", "string"], "param": "string"}
+names = []
+with open(os.path.join(known, "ops.txt"), encoding="utf-8") as file:
+    for line in file:
+        word = line.rstrip("\n").split("\t")
+        if word[0] == "op":
+            name, has_params = word[1], word[2] == "1"
+            names.append(name)
+            properties = dict(definitions["op_" + name]["properties"])
+            check(properties.pop("op", None) == {"const": name}, name)
+            check(("init" in properties) == has_params, "%s: init" % name)
+            common = ["from", "when", "repeat", "init"]
+            left = {name: [key for key in properties if key not in common]}
+            check(definitions["module"]["properties"]["defaults"]["properties"].get(name), "no defaults for " + name)
+        elif word[0] == "attr":
+            _, key, kind, required, least, most, default, doc = word
+            attr = properties.get(key, {})
+            where = "%s.%s" % (name, key)
+            check(attr.get("type") == types[kind], where + ": type")
+            check(attr.get("description", "").lower() == doc.lower() + ".", where + ": description")
+            if kind in ("int", "float"):
+                check((attr.get("minimum"), attr.get("maximum")) == (float(least), float(most)), where + ": bounds")
+            if kind != "param" and required == "0":
+                check(attr.get("default") == float(default), where + ": default")
+            check(required == "0" or "default" not in attr, where + ": is required, so it has no default")
+            if key in left[name]:
+                left[name].remove(key)
+        elif word[0] == "end":
+            check(not left[name], "%s has no attributes %s" % (name, left[name]))
+check(sorted(names) == sorted(definitions["op"]["enum"]), "ops: %s" % names)
+check(sorted("op_" + n for n in names) == sorted(d for d in definitions if d.startswith("op_")), "definitions of ops")
+
+for failure in failures:
+    print(failure)
+print("%d documents, %d wrong ones, %d ops: %d failures" % (len(shipped) + len(printed), len(wrong), len(names),
+                                                         len(failures)))
+sys.exit(1 if failures else 0)
