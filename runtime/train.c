@@ -323,7 +323,7 @@ enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs
     enum dg_status status = open_run(run, &loader_bytes, err);
     if (status == DG_OK) {
         int64_t end = run->length.epochs * run->length.steps_per_epoch;
-        if (options->steps > 0 && options->steps < end) end = options->steps;
+        if (options->steps >= 0 && options->steps < end) end = options->steps;
         struct dg_train_start start = {.memory = dg_session_memory(run->session),
                                        .loader_bytes = loader_bytes,
                                        .images = run->dataset ? dg_dataset_count(run->dataset)

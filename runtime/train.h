@@ -30,7 +30,9 @@ struct dg_train_options {
     const char *out;    /* the run's folder, made if it is not there */
     const char *init;   /* weights to start from; NULL: initialisers */
     bool resume;
-    int64_t steps; /* stop when this many are done, counted from the run's beginning; 0: at the end of the schedules */
+    int64_t
+        steps; /* stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the
+                      initial state; negative: at the end of the schedules */
     uint64_t seed;
     bool seed_given;    /* otherwise a resumed run keeps its own */
     int threads;        /* 0: all */

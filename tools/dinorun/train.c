@@ -131,7 +131,7 @@ static int train(int argc, char **argv)
         case SET: set[num_sets++] = optarg; break;
         case ANYWAY: o.ignore_memory = true; break;
         case EPOCHS: ok = flag_whole(me, "--epochs", optarg, 1, 1000000, &epochs); break;
-        case STEPS: ok = flag_whole(me, "--steps", optarg, 1, INT64_MAX, &o.steps); break;
+        case STEPS: ok = flag_whole(me, "--steps", optarg, 0, INT64_MAX, &o.steps); break;
         case MAX_BAD: ok = flag_whole(me, "--max-bad-images", optarg, 0, INT32_MAX, &o.max_bad); break;
         case SEED:
             ok = flag_whole(me, "--seed", optarg, 0, INT64_MAX, &value);
@@ -195,7 +195,7 @@ const struct command command_train = {
              "  --resume              go on from RUN/checkpoint.safetensors\n"
              "  --init FILE           begin with the weights of a safetensors file\n"
              "  --epochs N            length of the run and of all its schedules\n"
-             "  --steps N             stop once N steps of the run are done\n"
+             "  --steps N             stop once N steps of the run are done; 0 writes the untrained checkpoint\n"
              "  --set key=value       change a knob of the recipe (dinorun info PLAN lists them); may be given again\n"
              "  --seed N              of initial values, order, crops and drop path (0)\n"
              "  --threads N           threads to compute with (all)\n"
