@@ -93,6 +93,6 @@ const char *dg_format_bytes(char *text, size_t size, double bytes)
         bytes /= 1024;
         u++;
     }
-    snprintf(text, size, u ? "%.1f %s" : "%.0f %s", bytes, unit[u]);
+    snprintf(text, size, "%.*f %s", u > 2 ? 2 : u > 0, bytes, unit[u]); /* 5 % of a GiB must show */
     return text;
 }
