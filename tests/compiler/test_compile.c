@@ -1,0 +1,367 @@
+/* The shipped descriptions compile, the same every time; what --print writes compiles to the same run; and no text, however
+ * broken, brings the compiler down. */
+#include "compiler/compile.h"
+#include "runtime/plan_open.h"
+
+#include <glob.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/dinograph-test-XXXXXX";
+static char plan_a[64], plan_b[64], text_path[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder)) return 1;
+    snprintf(plan_a, sizeof plan_a, "%s/a.plan", folder);
+    snprintf(plan_b, sizeof plan_b, "%s/b.plan", folder);
+    snprintf(text_path, sizeof text_path, "%s/text.yaml", folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(plan_a);
+    unlink(plan_b);
+    unlink(text_path);
+    return rmdir(folder);
+}
+
+static char *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rbe");
+    assert_non_null(file);
+    char *bytes = NULL;
+    *size = 0;
+    for (size_t got = 1; got;) {
+        bytes = realloc(bytes, *size + (1 << 20) + 1);
+        assert_non_null(bytes);
+        got = fread(bytes + *size, 1, 1 << 20, file);
+        *size += got;
+    }
+    fclose(file);
+    bytes[*size] = 0;
+    return bytes;
+}
+
+static void write_file(const char *path, const char *text, size_t size)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The text of a compile that must succeed; the caller frees it. */
+static char *compile(const struct dg_compile_options *options)
+{
+    struct dg_compile_result result;
+    struct dg_error err = {0};
+    if (dg_compile(options, &result, &err) != DG_OK)
+        fail_msg("%s: %s\n%s", options->file, err.text, result.diagnostics);
+    assert_string_equal(result.diagnostics, "");
+    char *text = strdup(result.text);
+    dg_compile_result_free(&result);
+    return text;
+}
+
+static void open_plan(const char *path, struct dg_plan *plan)
+{
+    struct dg_error err = {0};
+    if (dg_plan_open(path, plan, &err) != DG_OK) fail_msg("%s", err.text);
+}
+
+/* A recipe is a file whose text has a line `recipe: ...`. */
+static bool is_recipe(const char *path)
+{
+    size_t size;
+    char *text = read_file(path, &size);
+    bool found = strstr(text, "\nrecipe: ") != NULL;
+    free(text);
+    return found;
+}
+
+static void each_recipe(void (*check)(const char *path))
+{
+    glob_t found;
+    int recipes = 0;
+    assert_int_equal(glob(DG_SOURCE_DIR "/graphs/*.yaml", 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        if (is_recipe(found.gl_pathv[i])) {
+            check(found.gl_pathv[i]);
+            recipes++;
+        }
+    globfree(&found);
+    assert_true(recipes >= 8);
+}
+
+static void check_twice_the_same(const char *path)
+{
+    size_t size_a, size_b;
+    free(compile(&(struct dg_compile_options){.file = path, .output = plan_a, .batch = 2}));
+    free(compile(&(struct dg_compile_options){.file = path, .output = plan_b, .batch = 2}));
+    char *a = read_file(plan_a, &size_a), *b = read_file(plan_b, &size_b);
+    assert_int_equal(size_a, size_b);
+    assert_memory_equal(a, b, size_a);
+    free(a);
+    free(b);
+
+    struct dg_plan plan;
+    open_plan(plan_a, &plan);
+    const struct dg_plan_entry *entry;
+    struct dg_error err = {0};
+    static const char *const names[] = {"train", "features", "attention", "tokens"};
+    for (int e = 0; e < 4; e++) assert_int_equal(dg_plan_find_entry(&plan, names[e], &entry, &err), DG_OK);
+    assert_int_equal(plan.num_entries, 4);
+    assert_int_equal(plan.entry[0].batch, 2);
+    for (uint32_t e = 0; e < plan.num_entries; e++) {
+        entry = &plan.entry[e];
+        assert_true(entry->step_bound > 0);
+        assert_true(entry->region_bytes[DG_REGION_STEP] >= entry->step_bound);
+        assert_true(entry->step_naive >= entry->region_bytes[DG_REGION_STEP]);
+    }
+    dg_plan_close(&plan);
+}
+
+static void test_recipes_compile_twice_the_same(void **state)
+{
+    (void)state;
+    each_recipe(check_twice_the_same);
+}
+
+static void check_print(const char *path)
+{
+    struct dg_plan a, b;
+    char *printed = compile(&(struct dg_compile_options){.file = path, .print = true, .batch = 2});
+    write_file(text_path, printed, strlen(printed));
+    free(compile(&(struct dg_compile_options){.file = path, .output = plan_a, .batch = 2}));
+    free(compile(&(struct dg_compile_options){.file = text_path, .output = plan_b}));
+    free(printed);
+    open_plan(plan_a, &a);
+    open_plan(plan_b, &b);
+    assert_true(a.header->model_hash == b.header->model_hash);
+    assert_string_equal(dg_plan_string(&a, a.header->recipe), dg_plan_string(&b, b.header->recipe));
+    assert_int_equal(a.num_entries, b.num_entries);
+    assert_int_equal(a.num_ops, b.num_ops);
+    assert_int_equal(a.num_tensors, b.num_tensors);
+    assert_int_equal(a.num_knobs, b.num_knobs);
+    assert_int_equal(a.num_schedules, b.num_schedules);
+    for (uint32_t k = 0; k < a.num_knobs; k++) {
+        const struct dg_plan_knob *x = &a.knob[k], *y = &b.knob[k];
+        assert_string_equal(dg_plan_string(&a, x->key), dg_plan_string(&b, y->key));
+        assert_true(x->type == y->type && x->unit == y->unit && x->min == y->min && x->max == y->max);
+        assert_memory_equal(x->value, y->value, sizeof x->value);
+    }
+    for (uint32_t s = 0; s < a.num_schedules; s++) {
+        const struct dg_plan_schedule *x = &a.schedule[s], *y = &b.schedule[s];
+        assert_string_equal(dg_plan_string(&a, x->key), dg_plan_string(&b, y->key));
+        assert_true(x->curve == y->curve && x->per_epoch == y->per_epoch);
+    }
+    dg_plan_close(&a);
+    dg_plan_close(&b);
+}
+
+static void test_printed_recipes_are_the_same_runs(void **state)
+{
+    (void)state;
+    each_recipe(check_print);
+}
+
+static void test_explain(void **state)
+{
+    (void)state;
+    struct dg_compile_options options = {
+        .file = DG_SOURCE_DIR "/graphs/demo.yaml", .batch = 2, .explain = "blocks.2.attn.qkv"};
+    char *text = compile(&options);
+    assert_non_null(strstr(text, "blocks.2.attn.qkv: linear, in student.backbone(local)"));
+    assert_non_null(strstr(text, "student.backbone.blocks.2.attn.qkv.weight"));
+    assert_non_null(strstr(text, "f32 [384, 128]"));
+    assert_non_null(strstr(text, "graphs/vit.yaml:"));
+    assert_null(strstr(text, "blocks.2.attn.proj:"));
+    free(text);
+    options.explain = "blocks.2";
+    text = compile(&options);
+    assert_non_null(strstr(text, "blocks.2.attn.proj:"));
+    assert_null(strstr(text, "blocks.1.attn.proj:"));
+    free(text);
+
+    struct dg_compile_result result;
+    struct dg_error err = {0};
+    options.explain = "blocks.2.attn.qvk";
+    assert_int_equal(dg_compile(&options, &result, &err), DG_ERR_USAGE);
+    assert_string_equal(err.text,
+                        "--explain blocks.2.attn.qvk: demo has no such node; did you mean blocks.2.attn.qkv?");
+    dg_compile_result_free(&result);
+    options.explain = "something else";
+    err = (struct dg_error){0};
+    assert_int_equal(dg_compile(&options, &result, &err), DG_ERR_USAGE);
+    assert_string_equal(err.text, "--explain something else: demo has no such node");
+    dg_compile_result_free(&result);
+}
+
+static void test_a_module_alone(void **state)
+{
+    (void)state;
+    struct dg_plan plan;
+    char *text = compile(&(struct dg_compile_options){
+        .file = DG_SOURCE_DIR "/graphs/vit.yaml", .name = "vit_tiny", .output = plan_a, .batch = 3});
+    assert_non_null(strstr(text, "module vit_tiny -> "));
+    free(text);
+    open_plan(plan_a, &plan);
+    static const char *const names[] = {"features", "attention", "tokens"};
+    assert_int_equal(plan.num_entries, 3);
+    for (uint32_t e = 0; e < 3; e++) {
+        const struct dg_plan_entry *entry = &plan.entry[e];
+        const struct dg_plan_tensor *out = &plan.tensor[plan.operand[entry->first_output]];
+        assert_string_equal(dg_plan_string(&plan, entry->name), names[e]);
+        assert_int_equal(entry->batch, 3);
+        assert_int_equal(entry->num_outputs, 1);
+        assert_int_equal(out->dim[0], 3);
+        assert_int_equal(out->dim[1], e ? e == 1 ? 3 : 197 : 192);
+    }
+    dg_plan_close(&plan);
+
+    const char *const set[] = {"patch=8", "depth=2"}; /* its arguments */
+    free(compile(&(struct dg_compile_options){.file = DG_SOURCE_DIR "/graphs/vit.yaml",
+                                              .name = "vit_tiny",
+                                              .output = plan_a,
+                                              .set = set,
+                                              .num_sets = 2,
+                                              .height = 64,
+                                              .width = 96}));
+    open_plan(plan_a, &plan);
+    const struct dg_plan_entry *tokens = &plan.entry[2];
+    assert_int_equal(plan.tensor[plan.operand[tokens->first_output]].dim[1], 1 + 8 * 12);
+    dg_plan_close(&plan);
+}
+
+/* The report shows the sum of the bytes and the bound as numbers a reader can compare. */
+static void check_report(const char *path)
+{
+    char *text = compile(&(struct dg_compile_options){.file = path, .output = plan_a, .batch = 2});
+    int entries = 0;
+    for (const char *at = text; (at = strstr(at, "if each had its own place; ")); entries++) {
+        double over;
+        at += strlen("if each had its own place; ");
+        assert_int_equal(sscanf(at, "%lf %% above the lower bound", &over), 1);
+        assert_true(over >= 0 && over < 2);
+    }
+    assert_int_equal(entries, 4);
+    free(text);
+}
+
+static void test_the_reported_peak_is_near_the_bound(void **state)
+{
+    (void)state;
+    each_recipe(check_report);
+}
+
+/* --- broken text --- */
+
+static uint32_t seed = 20240607;
+static uint32_t draw(uint32_t below)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (uint32_t)((uint64_t)(seed >> 8) * below >> 24);
+}
+
+/* No crash is what counts. A compile that fails must say why, and one that succeeds must give a plan that opens. */
+static void survive(const char *text, size_t size, bool print)
+{
+    struct dg_compile_options options = {
+        .file = text_path, .output = print ? NULL : plan_a, .batch = 2, .print = print};
+    struct dg_compile_result result;
+    struct dg_error err = {0};
+    write_file(text_path, text, size);
+    enum dg_status status = dg_compile(&options, &result, &err);
+    if (status != DG_OK) {
+        if (!*err.text || (status == DG_ERR_INPUT && !*result.diagnostics))
+            fail_msg("nothing says why this fails:\n%.*s", (int)size, text);
+    } else if (!print) {
+        struct dg_plan plan;
+        open_plan(plan_a, &plan);
+        dg_plan_close(&plan);
+    }
+    dg_compile_result_free(&result);
+}
+
+/* A whole description in one file, small, as --print writes it. */
+static char *whole_description(size_t *size)
+{
+    char *text = compile(&(struct dg_compile_options){.file = DG_SOURCE_DIR "/graphs/demo.yaml", .print = true});
+    *size = strlen(text);
+    return text;
+}
+
+static void test_truncated_text(void **state)
+{
+    (void)state;
+    glob_t found;
+    assert_int_equal(glob(DG_SOURCE_DIR "/graphs/*.yaml", 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        size_t size;
+        char *text = read_file(found.gl_pathv[i], &size);
+        for (size_t end = 0; end < size; end += 97) survive(text, end, false);
+        free(text);
+    }
+    globfree(&found);
+    size_t size;
+    char *text = whole_description(&size);
+    for (size_t end = 0; end < size; end += 97) survive(text, end, end % 2);
+    free(text);
+}
+
+static void test_mutated_text(void **state)
+{
+    (void)state;
+    static const char marks[] = "{}[],:#&*!|>'\"%@`-? \n\t0.(x/<\\\x80\xff";
+    size_t size;
+    char *text = whole_description(&size), *broken = malloc(size + 64);
+    assert_non_null(broken);
+    for (int i = 0; i < 400; i++) {
+        size_t length = size;
+        memcpy(broken, text, size);
+        for (uint32_t edits = 1 + draw(3); edits; edits--) {
+            size_t at = draw((uint32_t)length);
+            char byte = draw(2) ? marks[draw(sizeof marks)] : (char)draw(256); /* a mark may be the zero byte */
+            switch (draw(4)) {
+            case 0: broken[at] = byte; break;
+            case 1:
+                memmove(broken + at + 1, broken + at, length++ - at);
+                broken[at] = byte;
+                break;
+            case 2: memmove(broken + at, broken + at + 1, --length - at); break;
+            default: { /* a piece of the text in another place */
+                size_t piece = 1 + draw(32), from = draw((uint32_t)(length - 32)), to = draw((uint32_t)(length - 32));
+                memmove(broken + to, broken + from, piece);
+            }
+            }
+        }
+        survive(broken, length, i % 8 == 7);
+    }
+    free(broken);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recipes_compile_twice_the_same),
+        cmocka_unit_test(test_printed_recipes_are_the_same_runs),
+        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_a_module_alone),
+        cmocka_unit_test(test_the_reported_peak_is_near_the_bound),
+        cmocka_unit_test(test_truncated_text),
+        cmocka_unit_test(test_mutated_text),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
