@@ -434,6 +434,10 @@ static void read_entries(struct reader *r, struct dg_yaml *map)
     if (!recipe->global.height) size = NULL; /* reported */
     read_size(r, features, "entries.features.size", size, &recipe->features);
     recipe->features.count = 1;
+    /* As ImageNet is evaluated: the short side to 256 for a centre crop of 224. */
+    int64_t least = dg_max_i64(recipe->features.width, 1);
+    const char *resize = dg_arena_printf(arena_of(r), "%lld", (long long)((least * 256 + 112) / 224));
+    knob(r, get(r, features, "resize", resize), "entries.features.resize", DG_KNOB_INT, (double)least, 65536);
     dg_yaml_check_used(diag_of(r), features, "entries.features");
     dg_yaml_check_used(diag_of(r), map, "entries");
 }

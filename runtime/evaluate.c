@@ -74,10 +74,11 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *data
                                       .batch = (int)e->images->dim[0],
                                       .threads = dg_session_threads(e->session),
                                       .prefetch = PREFETCH};
-    struct dg_eval_reading reading = {.height = (int)e->images->dim[1],
-                                      .width = (int)e->images->dim[2],
-                                      .resize = dg_eval_resize((int)e->images->dim[2]),
-                                      .filter = DG_FILTER_BICUBIC};
+    struct dg_eval_reading reading = {
+        .height = (int)e->images->dim[1],
+        .width = (int)e->images->dim[2],
+        .resize = (int)dg_knobs_value(e->knobs, "entries.features.resize", dg_eval_resize((int)e->images->dim[2])),
+        .filter = DG_FILTER_BICUBIC};
     dg_views_pixels(e->knobs, reading.mean, reading.std);
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));

@@ -115,7 +115,6 @@ static int train(int argc, char **argv)
     struct progress progress = {.terminal = isatty(STDOUT_FILENO)};
     struct dg_train_options o = {
         .steps = -1,
-
         .max_bad = 10,
         .events = {.context = &progress, .start = on_start, .step = on_step, .message = on_message, .stop = on_stop}};
     const char **set = calloc((size_t)argc, sizeof *set);
