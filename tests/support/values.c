@@ -1,0 +1,50 @@
+#include "tests/support/values.h"
+
+#include "ops/base.h"
+#include "ops/rng.h"
+
+#include <string.h>
+
+static struct dg_rng stream_of(const char *prefix, const char *name)
+{
+    uint64_t stream = dg_fnv1a(dg_fnv1a(DG_FNV_BASIS, prefix, strlen(prefix)), name, strlen(name));
+    return dg_rng_open(0, DG_RNG_TEST, stream, 0);
+}
+
+void dg_named_uniform(const char *name, int64_t count, float lo, float hi, float *out)
+{
+    struct dg_rng rng = stream_of("", name);
+    for (int64_t i = 0; i < count; i++) out[i] = dg_rng_uniform(&rng, lo, hi);
+}
+
+static bool ends(const char *name, const char *end)
+{
+    size_t length = strlen(name), n = strlen(end);
+    return length >= n && !strcmp(name + length - n, end);
+}
+
+void dg_initial_value(const char *name, int ndim, int64_t count, float *out)
+{
+    if (ends(name, "last_layer.weight_g"))
+        for (int64_t i = 0; i < count; i++) out[i] = 1;
+    else if (ends(name, ".weight") && ndim == 1)
+        dg_named_uniform(name, count, 0.9F, 1.1F, out);
+    else if (ends(name, ".bias"))
+        dg_named_uniform(name, count, -0.02F, 0.02F, out);
+    else if (ends(name, "last_layer.weight_v"))
+        dg_named_uniform(name, count, -0.0625F, 0.0625F, out);
+    else
+        dg_named_uniform(name, count, -0.035F, 0.035F, out);
+}
+
+void dg_projections(const char *name, const float *values, int64_t count, double scale, double out[DG_PROJECTIONS])
+{
+    struct dg_rng rng = stream_of("projection:", name);
+    double sum[DG_PROJECTIONS] = {0};
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = dg_rng_u32(&rng);
+        double both[2] = {-scale * (double)values[i], scale * (double)values[i]};
+        for (int j = 0; j < DG_PROJECTIONS; j++) sum[j] += both[bits >> j & 1];
+    }
+    memcpy(out, sum, sizeof sum);
+}
