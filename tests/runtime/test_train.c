@@ -1,0 +1,358 @@
+/* Training runs from beginning to end, on a tiny recipe: resuming, stopping, starting weights, and what goes wrong. */
+#include "runtime/checkpoint.h"
+#include "runtime/collapse.h"
+#include "runtime/evaluate.h"
+#include "runtime/train.h"
+#include "tests/runtime/tiny.h"
+
+#include <math.h>
+
+static char folder[64];
+static char message[65536]; /* all that a run said */
+static int64_t stop_after;  /* steps; 0: never */
+static int64_t steps_seen;
+
+static const char *in(const char *name)
+{
+    static char path[8][256];
+    static int next;
+    char *p = path[next++ % 8];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static void on_message(void *context, const char *text)
+{
+    (void)context;
+    size_t length = strlen(message);
+    snprintf(message + length, sizeof message - length, "%s\n", text);
+}
+
+static void on_step(void *context, const struct dg_step_report *report, double seconds, double waited)
+{
+    (void)context;
+    (void)seconds;
+    (void)waited;
+    steps_seen = report->step + 1;
+}
+
+static bool on_stop(void *context)
+{
+    (void)context;
+    return stop_after && steps_seen >= stop_after;
+}
+
+struct asked {
+    const char *plan, *data, *replay, *out, *init, *set[4];
+    bool resume;
+    int64_t steps, max_bad;
+    uint64_t seed;
+    bool seed_given;
+    int loader_threads;
+};
+
+static enum dg_status run(struct asked asked, struct dg_error *err)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    message[0] = 0;
+    steps_seen = 0;
+    assert_ok(dg_plan_open(in(asked.plan ? asked.plan : "tiny.plan"), &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    for (int s = 0; s < 4 && asked.set[s]; s++) assert_ok(dg_knobs_set(&knobs, asked.set[s], try_err));
+    struct dg_train_options o = {.data = asked.replay ? NULL : in(asked.data ? asked.data : "pictures"),
+                                 .replay = asked.replay ? in(asked.replay) : NULL,
+                                 .out = in(asked.out),
+                                 .init = asked.init ? in(asked.init) : NULL,
+                                 .resume = asked.resume,
+                                 .steps = asked.steps,
+                                 .seed = asked.seed,
+                                 .seed_given = asked.seed_given,
+                                 .threads = 2,
+                                 .loader_threads = asked.loader_threads,
+                                 .max_bad = asked.max_bad,
+                                 .events = {.message = on_message, .step = on_step, .stop = on_stop}};
+    *err = (struct dg_error){0};
+    enum dg_status status = dg_train(&plan, &knobs, &o, err);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    return status;
+}
+
+static void runs(struct asked asked)
+{
+    struct dg_error err;
+    if (run(asked, &err) != DG_OK) fail_msg("%s", err.text);
+}
+
+static void fails(struct asked asked, enum dg_status status, const char *text)
+{
+    struct dg_error err;
+    assert_int_equal(run(asked, &err), status);
+    if (!strstr(err.text, text)) fail_msg("\"%s\" does not say \"%s\"", err.text, text);
+}
+
+static void says(const char *text)
+{
+    if (!strstr(message, text)) fail_msg("\"%s\" does not say \"%s\"", message, text);
+}
+
+/* All tensors are equal, bit for bit; the metadata may differ. */
+static void same_state(const char *a, const char *b)
+{
+    struct dg_safetensors *file[2];
+    assert_ok(dg_safetensors_open(in(a), &file[0], try_err));
+    assert_ok(dg_safetensors_open(in(b), &file[1], try_err));
+    assert_int_equal(dg_safetensors_count(file[0]), dg_safetensors_count(file[1]));
+    for (int i = 0; i < dg_safetensors_count(file[0]); i++) {
+        const struct dg_safetensors_tensor *one = dg_safetensors_at(file[0], i),
+                                           *other = dg_safetensors_find(file[1], one->name);
+        assert_non_null(other);
+        assert_int_equal(one->bytes, other->bytes);
+        if (memcmp(one->data, other->data, one->bytes)) fail_msg("%s: %s and %s differ", one->name, a, b);
+    }
+    dg_safetensors_close(file[0]);
+    dg_safetensors_close(file[1]);
+}
+
+static int log_lines(const char *path)
+{
+    FILE *file = fopen(in(path), "r");
+    int lines = 0;
+    assert_non_null(file);
+    for (int c; (c = fgetc(file)) != EOF;) lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    dg_test_folder(folder);
+    dg_tiny_compile(in("tiny.plan"), NULL);
+    dg_tiny_compile(in("other.plan"), "head.with.out_dim=80");
+    dg_tiny_pictures(in("pictures"), 20);
+    runs((struct asked){.out = "whole", .steps = 12});
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+    runs((struct asked){.out = "parts", .steps = 5, .loader_threads = 1});
+    /* A run that died after its checkpoint has logged more than it saved. */
+    FILE *log = fopen(in("parts/log.jsonl"), "a");
+    fprintf(log, "{\"step\": 5, \"epoch\": 1}\n{\"step\": 6, \"ep");
+    fclose(log);
+    runs((struct asked){.out = "parts", .steps = 12, .resume = true, .loader_threads = 3});
+    same_state("whole/checkpoint.safetensors", "parts/checkpoint.safetensors");
+    assert_int_equal(log_lines("parts/log.jsonl"), 12);
+    assert_string_equal(message, "");
+
+    runs((struct asked){.out = "fresh", .steps = 1, .resume = true});
+    says("there is no checkpoint yet");
+    runs((struct asked){.out = "fresh", .steps = 2, .resume = true, .set = {"optim.clip=1"}});
+    says("optim.clip was 3 so far and is 1 now");
+    fails((struct asked){.out = "whole", .steps = 13}, DG_ERR_USAGE, "add --resume");
+    fails((struct asked){.out = "whole", .steps = 13, .resume = true, .seed = 7, .seed_given = true}, DG_ERR_USAGE,
+          "has seed 0");
+    fails((struct asked){.plan = "other.plan", .out = "whole", .steps = 13, .resume = true}, DG_ERR_INPUT,
+          "another model, recipe or batch");
+}
+
+static void test_damaged_checkpoint(void **state)
+{
+    (void)state;
+    size_t size;
+    uint8_t *bytes = dg_test_read(in("whole/checkpoint.safetensors"), &size);
+    assert_int_equal(mkdir(in("damaged"), 0777), 0);
+    dg_test_write(in("damaged/checkpoint.safetensors"), bytes, size - 100);
+    fails((struct asked){.out = "damaged", .steps = 13, .resume = true}, DG_ERR_INPUT,
+          "damaged/checkpoint.safetensors");
+    free(bytes);
+}
+
+static void test_init(void **state)
+{
+    (void)state;
+    runs((struct asked){.out = "full", .steps = 0, .init = "whole/checkpoint.safetensors"});
+    says("student's backbone, student's head, teacher's backbone, teacher's head, centre");
+    fails((struct asked){.plan = "other.plan", .out = "shape_run", .steps = 0, .init = "whole/checkpoint.safetensors"},
+          DG_ERR_INPUT, "compile a description that fits the weights");
+
+    /* The backbone alone, under bare names; and a head that is not whole. */
+    struct dg_safetensors *file;
+    struct dg_safetensors_item item[256];
+    int bare = 0;
+    assert_ok(dg_safetensors_open(in("whole/checkpoint.safetensors"), &file, try_err));
+    for (int i = 0; i < dg_safetensors_count(file); i++) {
+        const struct dg_safetensors_tensor *t = dg_safetensors_at(file, i);
+        if (strncmp(t->name, "student.backbone.", 17)) continue;
+        item[bare] = (struct dg_safetensors_item){t->name + 17, t->dtype, t->ndim, {0}, t->data};
+        memcpy(item[bare++].dim, t->dim, sizeof t->dim);
+    }
+    assert_ok(dg_safetensors_write(in("bare"), item, bare, NULL, 0, try_err));
+    const struct dg_safetensors_tensor *t = dg_safetensors_find(file, "student.head.mlp.0.bias");
+    item[bare] = (struct dg_safetensors_item){t->name, t->dtype, t->ndim, {t->dim[0]}, t->data};
+    assert_ok(dg_safetensors_write(in("part"), item, bare + 1, NULL, 0, try_err));
+    assert_ok(dg_safetensors_write(in("less"), item, bare - 1, NULL, 0, try_err));
+    dg_safetensors_close(file);
+    runs((struct asked){.out = "from_bare", .steps = 0, .init = "bare"});
+    says("student's backbone; the rest is new");
+    fails((struct asked){.out = "from_part", .steps = 0, .init = "part"}, DG_ERR_INPUT, "only a part of student.head.");
+    fails((struct asked){.out = "from_less", .steps = 0, .init = "less"}, DG_ERR_INPUT, "missing are");
+}
+
+static void test_replay(void **state)
+{
+    (void)state;
+    struct dg_tiny_crops crops = dg_tiny_crops(5);
+    assert_ok(dg_safetensors_write(in("good"), crops.item, crops.count, NULL, 0, try_err));
+    ((float *)(uintptr_t)crops.item[3 * TINY_VIEWS].data)[7] = NAN;
+    assert_ok(dg_safetensors_write(in("nan"), crops.item, crops.count, NULL, 0, try_err));
+    assert_ok(dg_safetensors_write(in("short"), crops.item, crops.count - 1, NULL, 0, try_err));
+    crops.item[1].dim[2] = 1;
+    crops.item[1].dim[3] = 1;
+    assert_ok(dg_safetensors_write(in("shape"), crops.item, crops.count, NULL, 0, try_err));
+    dg_tiny_crops_free(&crops);
+    /* The step that fails leaves no trace: the state is that of a run of three steps. */
+    fails((struct asked){.replay = "nan", .out = "nan_run", .steps = -1}, DG_ERR_NUMERIC, "step 3");
+    runs((struct asked){.replay = "good", .out = "three", .steps = 3});
+    same_state("nan_run/checkpoint.safetensors", "three/checkpoint.safetensors");
+    assert_int_equal(log_lines("nan_run/log.jsonl"), 3);
+    fails((struct asked){.replay = "short", .out = "r1", .steps = -1}, DG_ERR_INPUT, "step4.crop3");
+    fails((struct asked){.replay = "shape", .out = "r2", .steps = -1}, DG_ERR_INPUT, "step0.crop1 must be F32");
+    fails((struct asked){.replay = "bare", .out = "r3", .steps = -1}, DG_ERR_INPUT, "holds no crops");
+}
+
+static void test_stop_and_checkpoints(void **state)
+{
+    (void)state;
+    stop_after = 4;
+    runs((struct asked){.out = "stopped", .steps = -1});
+    stop_after = 0;
+    assert_int_equal(log_lines("stopped/log.jsonl"), 4);
+    runs((struct asked){.out = "stopped", .steps = 12, .resume = true});
+    same_state("whole/checkpoint.safetensors", "stopped/checkpoint.safetensors");
+
+    runs((struct asked){.out = "kept", .steps = 12, .set = {"checkpoint.keep=1"}}); /* epochs, of five steps */
+    assert_int_equal(access(in("kept/checkpoint-00000005.safetensors"), F_OK), 0);
+    assert_int_equal(access(in("kept/checkpoint-00000010.safetensors"), F_OK), 0);
+    same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
+}
+
+static void test_bad_data(void **state)
+{
+    (void)state;
+    dg_tiny_pictures(in("some"), 9);
+    dg_test_write(in("some/03b.jpg"), (const uint8_t *)"no picture", 10);
+    runs((struct asked){.data = "some", .out = "bad1", .steps = 4, .max_bad = 1});
+    says("03b.jpg");
+    fails((struct asked){.data = "some", .out = "bad2", .steps = 4}, DG_ERR_INPUT, "03b.jpg");
+    assert_int_equal(mkdir(in("three_pictures"), 0777), 0);
+    dg_tiny_pictures(in("three_pictures/a"), 3);
+    fails((struct asked){.data = "three_pictures", .out = "bad3", .steps = 4}, DG_ERR_INPUT, "fewer than one batch");
+    fails((struct asked){.out = "bad4", .steps = 4, .set = {"lr.warmup=9"}}, DG_ERR_USAGE, "lr.warmup");
+    fails((struct asked){.out = "no/such/folder", .steps = 4}, DG_ERR_IO, "no/such/folder");
+}
+
+static void test_too_little_memory(void **state)
+{
+    (void)state;
+    struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/dino_vitb8_300ep.yaml",
+                                         .output = in("huge.plan")};
+    struct dg_compile_result result;
+    assert_ok(dg_compile(&options, &result, try_err));
+    dg_compile_result_free(&result);
+    struct dg_plan plan;
+    struct dg_session *session;
+    struct dg_error err = {0};
+    assert_ok(dg_plan_open(in("huge.plan"), &plan, try_err));
+    struct dg_session_options open = {.threads = 2};
+    assert_int_equal(dg_session_open(&plan, "train", &open, &session, &err), DG_ERR_MEMORY);
+    assert_null(session);
+    assert_non_null(strstr(err.text, "smaller --batch"));
+    dg_plan_close(&plan);
+}
+
+static enum dg_status collect(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
+                              struct dg_error *err)
+{
+    float **at = context;
+    (void)done;
+    (void)all;
+    (void)err;
+    memcpy(*at, output, (size_t)rows * 32 * sizeof **at);
+    *at += rows * 32;
+    return DG_OK;
+}
+
+static void features(const char *from, float *out)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    struct dg_dataset *dataset;
+    struct dg_evaluator *evaluator;
+    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    assert_ok(dg_dataset_open(in("pictures"), &dataset, try_err));
+    struct dg_evaluator_options o = {
+        .entry = "features", .weights = in("whole/checkpoint.safetensors"), .from = from, .threads = 2};
+    assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, NULL, 0, try_err));
+    assert_int_equal(dg_evaluator_dim(evaluator), 32);
+    assert_ok(dg_evaluate(evaluator, dataset, collect, &out, try_err));
+    dg_evaluator_close(evaluator);
+    dg_dataset_close(dataset);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+}
+
+static void test_features(void **state)
+{
+    (void)state;
+    float teacher[21 * 32] = {0}, again[21 * 32] = {0}, student[21 * 32] = {0}; /* 20 images, 7 a batch */
+    features("teacher", teacher);
+    features("teacher", again);
+    features("student", student);
+    assert_memory_equal(teacher, again, sizeof teacher);
+    assert_memory_not_equal(teacher, student, sizeof teacher);
+    for (int i = 0; i < 20 * 32; i++) assert_true(isfinite(teacher[i]) && isfinite(student[i]));
+    for (int i = 20 * 32; i < 21 * 32; i++) assert_true(teacher[i] == 0); /* the padding is not given out */
+}
+
+static void test_collapse(void **state)
+{
+    (void)state;
+    struct dg_collapse_watch watch = {.log_out_dim = log(64)};
+    struct dg_step_report healthy = {.loss = 3, .teacher_entropy = 2, .lr = 1}, flat = healthy, peaked = healthy;
+    flat.teacher_entropy = log(64);
+    peaked.teacher_entropy = 0;
+    for (int i = 0; i < 200; i++) assert_null(dg_collapse_step(&watch, &healthy));
+    for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &flat));
+    assert_non_null(strstr(dg_collapse_step(&watch, &flat), "lower loss.teacher_temp"));
+    for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &peaked)); /* said once */
+    assert_non_null(strstr(dg_collapse_step(&watch, &peaked), "loss.center_momentum"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_damaged_checkpoint),
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_stop_and_checkpoints),
+        cmocka_unit_test(test_bad_data),
+        cmocka_unit_test(test_too_little_memory),
+        cmocka_unit_test(test_features),
+        cmocka_unit_test(test_collapse),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
