@@ -1,0 +1,112 @@
+/* Opening a hostile plan is safe: cut short, with flipped bits, with flipped bits and a checksum made to fit. What still
+ * opens must also open as a session or be refused. */
+#include "runtime/session.h"
+#include "tests/runtime/tiny.h"
+
+#include <stddef.h>
+
+static uint8_t *plan_bytes;
+static size_t plan_size;
+
+static int setup(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    dg_test_folder(folder);
+    snprintf(path, sizeof path, "%s/plan", folder);
+    dg_tiny_compile(path, NULL);
+    plan_bytes = dg_test_read(path, &plan_size);
+    dg_test_remove(folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    free(plan_bytes);
+    return 0;
+}
+
+static bool opens(const uint8_t *bytes, size_t size)
+{
+    struct dg_plan plan;
+    struct dg_error err = {0};
+    uint8_t *copy = malloc(size + 1); /* of its exact size, for the sanitizer */
+    assert_non_null(copy);
+    memcpy(copy, bytes, size);
+    bool ok = dg_plan_open_bytes(copy, size, &plan, &err) == DG_OK;
+    if (!ok) assert_true(err.text[0]);
+    for (uint32_t e = 0; ok && e < plan.num_entries; e++) {
+        uint64_t total = 0;
+        for (int r = 0; r < DG_REGIONS; r++) total += plan.entry[e].region_bytes[r] >> 20;
+        struct dg_session *session;
+        struct dg_error why = {0};
+        if (total > 1024) continue;
+        if (dg_session_open(&plan, dg_plan_string(&plan, plan.entry[e].name),
+                            &(struct dg_session_options){.threads = 1}, &session, &why) != DG_OK)
+            assert_true(why.text[0]);
+        else
+            dg_session_close(session);
+    }
+    dg_plan_close(&plan);
+    free(copy);
+    return ok;
+}
+
+static void fit_checksum(uint8_t *bytes)
+{
+    const uint64_t zero = 0;
+    memcpy(bytes + offsetof(struct dg_plan_header, checksum), &zero, sizeof zero);
+    uint64_t sum = dg_fnv1a(DG_FNV_BASIS, bytes, plan_size);
+    memcpy(bytes + offsetof(struct dg_plan_header, checksum), &sum, sizeof sum);
+}
+
+static void test_prefixes(void **state)
+{
+    (void)state;
+    assert_true(opens(plan_bytes, plan_size));
+    for (size_t size = 0; size < plan_size; size += size < 512 ? 1 : 977) assert_false(opens(plan_bytes, size));
+}
+
+static void test_flipped_bits(void **state)
+{
+    (void)state;
+    struct dg_rng rng = dg_rng_open(1, DG_RNG_TEST, 0, 0);
+    for (int i = 0; i < 300; i++) {
+        size_t at = (size_t)dg_rng_int(&rng, 0, (int64_t)plan_size);
+        uint8_t bit = (uint8_t)(1 << dg_rng_int(&rng, 0, 8));
+        plan_bytes[at] ^= bit;
+        assert_false(opens(plan_bytes, plan_size));
+        plan_bytes[at] ^= bit;
+    }
+}
+
+static void test_flipped_bits_with_a_checksum(void **state)
+{
+    (void)state;
+    struct dg_rng rng = dg_rng_open(2, DG_RNG_TEST, 0, 0);
+    uint8_t *copy = malloc(plan_size);
+    assert_non_null(copy);
+    int opened = 0;
+    for (int i = 0; i < 600; i++) {
+        memcpy(copy, plan_bytes, plan_size);
+        size_t at = (size_t)dg_rng_int(&rng, 0, (int64_t)plan_size - 4);
+        if (i % 3) {
+            copy[at] ^= (uint8_t)(1 << dg_rng_int(&rng, 0, 8));
+        } else { /* a whole word: counts, offsets, indices */
+            uint32_t word = i % 2 ? UINT32_MAX : dg_rng_u32(&rng);
+            memcpy(copy + at / 4 * 4, &word, sizeof word);
+        }
+        fit_checksum(copy);
+        opened += opens(copy, plan_size);
+    }
+    assert_true(opened < 600);
+    free(copy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prefixes), cmocka_unit_test(test_flipped_bits),
+                                       cmocka_unit_test(test_flipped_bits_with_a_checksum)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
