@@ -6,18 +6,25 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
+/* Ctrl-C is not handled but fetched between steps: a handler would run on the stack of whatever thread the signal meets, and
+ * oneDNN's generated code was seen to lose values it keeps there. */
+static sigset_t stop_signals;
+static bool interrupted;
 
-static void interrupt(int signal_number)
+static void block_signals(void)
 {
-    (void)signal_number;
-    interrupted = 1;
+    sigemptyset(&stop_signals);
+    sigaddset(&stop_signals, SIGINT);
+    sigaddset(&stop_signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &stop_signals, NULL); /* before there are other threads: they inherit it */
 }
 
 /* What is on the terminal. */
@@ -90,7 +97,10 @@ static void on_message(void *context, const char *text)
 static bool on_stop(void *context)
 {
     (void)context;
-    return interrupted;
+    if (interrupted || sigtimedwait(&stop_signals, NULL, &(struct timespec){0}) < 0) return interrupted;
+    interrupted = true;
+    pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL); /* a second one kills */
+    return true;
 }
 
 static int train(int argc, char **argv)
@@ -167,9 +177,7 @@ static int train(int argc, char **argv)
         snprintf(text, sizeof text, "epochs=%" PRId64, epochs);
         status = dg_knobs_set(&knobs, text, &err);
     }
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND}; /* a second Ctrl-C kills */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    block_signals();
     if (status == DG_OK) status = dg_train(&plan, &knobs, &o, &err);
     end_line(&progress);
     if (progress.steps) {
