@@ -73,8 +73,9 @@ static bool load_document(struct dg_program *program, const char *path, struct d
             continue;
         }
         ok &= load(program,
-                   slash ? dg_arena_printf(program->arena, "%.*s%s", (int)(slash - path) + 1, path, name->text)
-                         : name->text,
+                   slash && name->text[0] != '/'
+                       ? dg_arena_printf(program->arena, "%.*s%s", (int)(slash - path) + 1, path, name->text)
+                       : name->text,
                    &name->origin);
     }
     struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),

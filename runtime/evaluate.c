@@ -1,6 +1,5 @@
 #include "runtime/evaluate.h"
 
-#include "runtime/loader.h"
 #include "runtime/views.h"
 #include "runtime/weights.h"
 
@@ -67,6 +66,18 @@ void dg_evaluator_close(struct dg_evaluator *evaluator)
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator) { return evaluator->session; }
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }
 
+struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images)
+{
+    int height = (int)images->dim[1], width = (int)images->dim[2];
+    struct dg_eval_reading reading = {.height = height,
+                                      .width = width,
+                                      .resize =
+                                          (int)dg_knobs_value(knobs, "entries.features.resize", dg_eval_resize(width)),
+                                      .filter = DG_FILTER_BICUBIC};
+    dg_views_pixels(knobs, reading.mean, reading.std);
+    return reading;
+}
+
 enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,
                            struct dg_error *err)
 {
@@ -74,12 +85,7 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *data
                                       .batch = (int)e->images->dim[0],
                                       .threads = dg_session_threads(e->session),
                                       .prefetch = PREFETCH};
-    struct dg_eval_reading reading = {
-        .height = (int)e->images->dim[1],
-        .width = (int)e->images->dim[2],
-        .resize = (int)dg_knobs_value(e->knobs, "entries.features.resize", dg_eval_resize((int)e->images->dim[2])),
-        .filter = DG_FILTER_BICUBIC};
-    dg_views_pixels(e->knobs, reading.mean, reading.std);
+    struct dg_eval_reading reading = dg_evaluate_reading(e->knobs, e->images);
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));
     enum dg_status status = DG_OK;

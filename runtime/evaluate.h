@@ -4,7 +4,12 @@
 
 #include "runtime/dataset.h"
 #include "runtime/knobs.h"
+#include "runtime/loader.h"
 #include "runtime/session.h"
+
+/* How pictures become the input `images` [batch, height, width, 3]: resized and cut as DINO evaluates (short side to 256/224 of
+ * the input size unless entries.features.resize says otherwise, bicubic, centre crop). */
+struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images);
 
 struct dg_evaluator;
 
@@ -29,8 +34,7 @@ int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator); /* numbers an im
 typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                                     struct dg_error *err);
 
-/* All images of the data set in order, resized and cut as DINO evaluates: short side to 256/224 of the input size, bicubic,
- * centre crop. An image that cannot be read is DG_ERR_INPUT, named. */
+/* All images of the data set in order, by dg_evaluate_reading. An image that cannot be read is DG_ERR_INPUT, named. */
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
 

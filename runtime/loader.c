@@ -136,13 +136,18 @@ static enum dg_status check_train(const struct dg_loader_config *config, const s
     return check_range("tolerated unreadable pictures", reading->max_bad, 0, INT64_MAX, err);
 }
 
+enum dg_status dg_eval_reading_check(const struct dg_eval_reading *reading, struct dg_error *err)
+{
+    DG_TRY(check_range("the crop's height", reading->height, 1, 16384, err));
+    DG_TRY(check_range("the crop's width", reading->width, 1, 16384, err));
+    return check_range("the resized width", reading->resize, reading->width, 32768, err);
+}
+
 static enum dg_status check_eval(const struct dg_loader_config *config, const struct dg_eval_reading *reading,
                                  struct dg_error *err)
 {
     DG_TRY(check_config(config, err));
-    DG_TRY(check_range("the crop's height", reading->height, 1, 16384, err));
-    DG_TRY(check_range("the crop's width", reading->width, 1, 16384, err));
-    DG_TRY(check_range("the resized width", reading->resize, reading->width, 32768, err));
+    DG_TRY(dg_eval_reading_check(reading, err));
     int64_t images = dg_dataset_count(config->dataset);
     if (!reading->images) return DG_OK;
     DG_TRY(check_range("the number of pictures", reading->image_count, 0, DG_DATASET_MAX_IMAGES, err));

@@ -43,6 +43,8 @@ struct dg_eval_reading {
 
 /* 256 for 224, and in proportion. */
 int dg_eval_resize(int width);
+/* Sizes that can be made: DG_ERR_USAGE names the one that cannot. The images are not looked at. */
+enum dg_status dg_eval_reading_check(const struct dg_eval_reading *reading, struct dg_error *err);
 
 /* One batch, owned by the loader until it is released. */
 struct dg_batch {

@@ -1,0 +1,358 @@
+#include "runtime/dinograph.h"
+
+#include "runtime/evaluate.h"
+#include "runtime/image_decode.h"
+#include "runtime/weights.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dinograph_plan {
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+};
+
+struct dinograph_session {
+    const struct dinograph_plan *plan;
+    struct dg_session *session;
+    const struct dg_plan_tensor *images; /* NULL: the entry takes something else */
+    struct dg_eval_reading reading;
+    struct dg_normalizer normalizer;
+    void **own; /* per input: its place in the session's memory */
+    bool loaded, ran;
+    struct dg_image_decoder decoder; /* for pictures, kept from one to the next */
+    struct dg_image image;
+    struct dg_scratch view, work;
+};
+
+#define SAME(name) _Static_assert((int)DINOGRAPH_##name == (int)DG_##name, "the public numbers are the internal ones")
+SAME(OK);
+SAME(ERR_USAGE);
+SAME(ERR_INPUT);
+SAME(ERR_IO);
+SAME(ERR_MEMORY);
+SAME(ERR_UNSUPPORTED);
+SAME(ERR_NUMERIC);
+SAME(ERR_INTERNAL);
+SAME(F32);
+SAME(F64);
+SAME(I64);
+SAME(U8);
+#undef SAME
+_Static_assert(sizeof((dinograph_tensor){0}.dim) / sizeof(int64_t) >= DG_MAX_DIMS, "every shape fits");
+
+static _Thread_local char last_error[sizeof((struct dg_error){0}.text)];
+
+const char *dinograph_error(void) { return last_error; }
+
+const char *dinograph_version(void) { return DG_VERSION; }
+
+/* Keeps the text of a failure for dinograph_error. */
+static dinograph_status told(enum dg_status status, const struct dg_error *err)
+{
+    if (status != DG_OK) memcpy(last_error, err->text, sizeof last_error);
+    return (dinograph_status)status;
+}
+
+#define FAIL(status, ...)                                                                                              \
+    do {                                                                                                               \
+        struct dg_error fail_error = {0};                                                                              \
+        return told(dg_fail(&fail_error, (status), __VA_ARGS__), &fail_error);                                         \
+    } while (0)
+
+/* ---- plans ---- */
+
+dinograph_status dinograph_plan_open(const char *path, dinograph_plan **result)
+{
+    *result = NULL;
+    struct dg_error err = {0};
+    struct dinograph_plan *plan = calloc(1, sizeof *plan);
+    if (!plan) FAIL(DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = dg_plan_open(path, &plan->plan, &err);
+    if (status == DG_OK) status = dg_knobs_open(&plan->plan, &plan->knobs, &err);
+    if (status == DG_OK)
+        *result = plan;
+    else
+        dinograph_plan_close(plan);
+    return told(status, &err);
+}
+
+void dinograph_plan_close(dinograph_plan *plan)
+{
+    if (!plan) return;
+    dg_knobs_close(&plan->knobs);
+    dg_plan_close(&plan->plan);
+    free(plan);
+}
+
+int dinograph_plan_entries(const dinograph_plan *plan) { return (int)plan->plan.num_entries; }
+
+const char *dinograph_plan_entry(const dinograph_plan *plan, int index)
+{
+    if (index < 0 || (uint32_t)index >= plan->plan.num_entries) return NULL;
+    return dg_plan_string(&plan->plan, plan->plan.entry[index].name);
+}
+
+/* ---- sessions ---- */
+
+static const struct dg_plan_entry *entry_of(const struct dinograph_session *session)
+{
+    return dg_session_entry(session->session);
+}
+
+static const struct dg_plan_tensor *input_at(const struct dinograph_session *session, uint32_t index)
+{
+    const struct dg_plan *plan = &session->plan->plan;
+    return &plan->tensor[plan->operand[entry_of(session)->first_input + index]];
+}
+
+/* The input of that name and its number, or NULL. */
+static const struct dg_plan_tensor *find_input(const struct dinograph_session *session, const char *name,
+                                               uint32_t *index)
+{
+    for (*index = 0; *index < entry_of(session)->num_inputs; ++*index) {
+        const struct dg_plan_tensor *tensor = input_at(session, *index);
+        if (!strcmp(dg_plan_string(&session->plan->plan, tensor->name), name)) return tensor;
+    }
+    return NULL;
+}
+
+static enum dg_status prepare_inputs(struct dinograph_session *session, struct dg_error *err)
+{
+    const struct dg_plan *plan = &session->plan->plan;
+    uint32_t count = entry_of(session)->num_inputs, index;
+    session->own = calloc(count + 1, sizeof *session->own);
+    if (!session->own) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < count; i++)
+        session->own[i] = dg_session_data(session->session, plan->operand[entry_of(session)->first_input + i]);
+    const struct dg_plan_tensor *images = find_input(session, "images", &index);
+    if (!images || images->dtype != DG_F32 || images->ndim != 4 || images->dim[3] != 3) return DG_OK;
+    session->images = images;
+    session->reading = dg_evaluate_reading(&session->plan->knobs, images);
+    DG_TRY(dg_eval_reading_check(&session->reading, err));
+    session->normalizer = dg_normalizer_open(session->reading.mean, session->reading.std);
+    return DG_OK;
+}
+
+dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *entry_name,
+                                        const dinograph_options *options, dinograph_session **result)
+{
+    *result = NULL;
+    static const dinograph_options usual;
+    struct dg_error err = {0};
+    const struct dg_plan_entry *entry;
+    if (!options) options = &usual;
+    if (memcmp(options->reserved, usual.reserved, sizeof usual.reserved))
+        FAIL(DG_ERR_USAGE, "dinograph_options: what is reserved must be zero");
+    if (options->threads < 0 || options->threads > 1024)
+        FAIL(DG_ERR_USAGE, "dinograph_options: threads is %d; it must be from 0 to 1024", options->threads);
+    enum dg_status status = dg_plan_find_entry(&plan->plan, entry_name, &entry, &err);
+    if (status != DG_OK) return told(status, &err);
+    if (entry->first_commit != entry->num_ops)
+        FAIL(DG_ERR_USAGE, "entry %s changes weights: that is dinorun train's", entry_name);
+
+    struct dinograph_session *session = calloc(1, sizeof *session);
+    if (!session) FAIL(DG_ERR_MEMORY, "out of memory");
+    session->plan = plan;
+    int before = omp_get_max_threads();
+    status = dg_session_open(
+        &plan->plan, entry_name,
+        &(struct dg_session_options){.threads = options->threads, .ignore_memory = options->ignore_memory},
+        &session->session, &err);
+    omp_set_num_threads(before);
+    if (status == DG_OK) status = prepare_inputs(session, &err);
+    if (status == DG_OK)
+        *result = session;
+    else
+        dinograph_session_close(session);
+    return told(status, &err);
+}
+
+void dinograph_session_close(dinograph_session *session)
+{
+    if (!session) return;
+    dg_session_close(session->session);
+    dg_image_decoder_free(&session->decoder);
+    dg_image_free(&session->image);
+    dg_scratch_free(&session->view);
+    dg_scratch_free(&session->work);
+    free(session->own);
+    free(session);
+}
+
+dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from)
+{
+    struct dg_error err = {0};
+    char note[512];
+    if (!from) from = "teacher";
+    if (strcmp(from, "teacher") && strcmp(from, "student"))
+        FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
+    session->loaded = session->ran = false;
+    int before = omp_get_max_threads();
+    omp_set_num_threads(dg_session_threads(session->session));
+    enum dg_status status =
+        dg_weights_load(session->session, &session->plan->plan, path, from, note, sizeof note, &err);
+    if (status == DG_OK) status = dg_session_pack(session->session, &err);
+    omp_set_num_threads(before);
+    session->loaded = status == DG_OK;
+    return told(status, &err);
+}
+
+/* ---- inputs and outputs ---- */
+
+static dinograph_status describe(const struct dinograph_session *session, const char *what, uint32_t first,
+                                 uint32_t count, int index, dinograph_tensor *result)
+{
+    const struct dg_plan *plan = &session->plan->plan;
+    if (index < 0 || (uint32_t)index >= count)
+        FAIL(DG_ERR_USAGE, "entry %s has no %s %d; it has %u", dg_plan_string(plan, entry_of(session)->name), what,
+             index, count);
+    const struct dg_plan_tensor *tensor = &plan->tensor[plan->operand[first + (uint32_t)index]];
+    *result = (dinograph_tensor){.name = dg_plan_string(plan, tensor->name),
+                                 .type = (dinograph_type)tensor->dtype,
+                                 .ndim = tensor->ndim,
+                                 .bytes = tensor->bytes};
+    memcpy(result->dim, tensor->dim, sizeof tensor->dim);
+    return DINOGRAPH_OK;
+}
+
+int dinograph_inputs(const dinograph_session *session) { return (int)entry_of(session)->num_inputs; }
+
+dinograph_status dinograph_input(const dinograph_session *session, int index, dinograph_tensor *tensor)
+{
+    const struct dg_plan_entry *entry = entry_of(session);
+    return describe(session, "input", entry->first_input, entry->num_inputs, index, tensor);
+}
+
+int dinograph_outputs(const dinograph_session *session) { return (int)entry_of(session)->num_outputs; }
+
+dinograph_status dinograph_output(const dinograph_session *session, int index, dinograph_tensor *tensor)
+{
+    const struct dg_plan_entry *entry = entry_of(session);
+    return describe(session, "output", entry->first_output, entry->num_outputs, index, tensor);
+}
+
+/* The input's number, once name and size are found to be right. */
+static enum dg_status check_input(const struct dinograph_session *session, const char *name, size_t bytes,
+                                  uint32_t *index, struct dg_error *err)
+{
+    const struct dg_plan *plan = &session->plan->plan;
+    const char *entry = dg_plan_string(plan, entry_of(session)->name);
+    const struct dg_plan_tensor *tensor = find_input(session, name, index);
+    if (!tensor) {
+        char list[256] = "";
+        for (uint32_t i = 0; i < entry_of(session)->num_inputs; i++) {
+            size_t used = strlen(list);
+            snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "",
+                     dg_plan_string(plan, input_at(session, i)->name));
+        }
+        return dg_fail(err, DG_ERR_USAGE, "entry %s has no input %s; it has: %s", entry, name, list);
+    }
+    if (bytes == tensor->bytes) return DG_OK;
+    char shape[96];
+    struct dg_desc desc = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
+    return dg_fail(err, DG_ERR_USAGE, "input %s of entry %s is %s, %llu bytes, and %zu were given", name, entry,
+                   dg_desc_text(shape, sizeof shape, &desc), (unsigned long long)tensor->bytes, bytes);
+}
+
+dinograph_status dinograph_set_input(dinograph_session *session, const char *name, const void *data, size_t bytes)
+{
+    struct dg_error err = {0};
+    uint32_t index;
+    enum dg_status status = check_input(session, name, bytes, &index, &err);
+    if (status != DG_OK) return told(status, &err);
+    memcpy(session->own[index], data, bytes);
+    dg_session_bind(session->session, input_at(session, index), session->own[index]);
+    return DINOGRAPH_OK;
+}
+
+dinograph_status dinograph_bind_input(dinograph_session *session, const char *name, const void *data, size_t bytes)
+{
+    struct dg_error err = {0};
+    uint32_t index;
+    enum dg_status status = check_input(session, name, bytes, &index, &err);
+    if (status != DG_OK) return told(status, &err);
+    if ((uintptr_t)data % DG_PLAN_ALIGN)
+        FAIL(DG_ERR_USAGE, "input %s: memory to bind must be aligned to %d bytes; dinograph_set_input takes any", name,
+             DG_PLAN_ALIGN);
+    dg_session_bind(session->session, input_at(session, index), (void *)(uintptr_t)data); /* ops write no input */
+    return DINOGRAPH_OK;
+}
+
+/* Where row `row` of "images" begins. */
+static enum dg_status image_row(const struct dinograph_session *session, int64_t row, float **out, struct dg_error *err)
+{
+    const struct dg_plan *plan = &session->plan->plan;
+    uint32_t index;
+    if (!session->images)
+        return dg_fail(err, DG_ERR_USAGE, "entry %s does not take images",
+                       dg_plan_string(plan, entry_of(session)->name));
+    if (row < 0 || row >= session->images->dim[0])
+        return dg_fail(err, DG_ERR_USAGE, "row %lld: the batch has rows 0 to %lld", (long long)row,
+                       (long long)session->images->dim[0] - 1);
+    find_input(session, "images", &index);
+    if (dg_session_input(session->session, "images", NULL) != session->own[index])
+        return dg_fail(err, DG_ERR_USAGE, "the input images is bound to memory of the caller's");
+    *out = (float *)session->own[index] + row * session->images->dim[1] * session->images->dim[2] * 3;
+    return DG_OK;
+}
+
+static enum dg_status put_image(struct dinograph_session *session, const struct dg_image *image, float *out,
+                                struct dg_error *err)
+{
+    const struct dg_eval_reading *reading = &session->reading;
+    int64_t pixels = (int64_t)reading->height * reading->width;
+    DG_TRY(dg_scratch_reserve(&session->view, (size_t)pixels * 3, err));
+    DG_TRY(dg_image_resize_center_crop(image, reading->filter, reading->resize, reading->width, reading->height,
+                                       session->view.bytes, &session->work, err));
+    dg_normalize(&session->normalizer, session->view.bytes, pixels, out);
+    return DG_OK;
+}
+
+dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, const uint8_t *pixels, int width,
+                                     int height)
+{
+    struct dg_error err = {0};
+    float *out;
+    enum dg_status status = image_row(session, row, &out, &err);
+    if (status != DG_OK) return told(status, &err);
+    if (width < 1 || height < 1 || (int64_t)width * height > DG_IMAGE_MAX_PIXELS)
+        FAIL(DG_ERR_INPUT, "an image of %d x %d pixels; from 1 to %lld are possible", width, height,
+             (long long)DG_IMAGE_MAX_PIXELS);
+    struct dg_image image = {.width = width, .height = height, .pixels = (uint8_t *)(uintptr_t)pixels}; /* only read */
+    return told(put_image(session, &image, out, &err), &err);
+}
+
+dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t row, const char *path)
+{
+    struct dg_error err = {0};
+    float *out;
+    enum dg_status status = image_row(session, row, &out, &err);
+    if (status == DG_OK) status = dg_image_decode_file(&session->decoder, path, &session->image, &err);
+    if (status == DG_OK) {
+        status = put_image(session, &session->image, out, &err);
+        if (status != DG_OK) dg_error_prefix(&err, "%s", path);
+    }
+    return told(status, &err);
+}
+
+dinograph_status dinograph_run(dinograph_session *session)
+{
+    struct dg_error err = {0};
+    session->ran = false;
+    if (!session->loaded)
+        FAIL(DG_ERR_USAGE, "there are no weights yet: call dinograph_load_weights before the first run");
+    int before = omp_get_max_threads();
+    omp_set_num_threads(dg_session_threads(session->session));
+    enum dg_status status = dg_session_compute(session->session, &(struct dg_step_info){0}, &err);
+    omp_set_num_threads(before);
+    session->ran = status == DG_OK;
+    return told(status, &err);
+}
+
+const void *dinograph_output_data(const dinograph_session *session, const char *name)
+{
+    return session->ran ? dg_session_output(session->session, name, NULL) : NULL;
+}
