@@ -4,19 +4,25 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, struct dg_error *err)
 {
-    *file = (struct dg_atomic_file){.path = strdup(path)};
-    if (!file->path || asprintf(&file->temporary, "%s.part-%ld", path, (long)getpid()) < 0) {
+    *file = (struct dg_atomic_file){0};
+    struct stat info;
+    bool in_place = !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+    if (!in_place && !lstat(path, &info) && S_ISLNK(info.st_mode)) file->path = realpath(path, NULL);
+    if (!file->path) file->path = strdup(path); /* also of a link to nothing */
+    if (!file->path || (!in_place && asprintf(&file->temporary, "%s.part-%ld", file->path, (long)getpid()) < 0)) {
         file->temporary = NULL;
         dg_atomic_abandon(file);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    file->stream = fopen(file->temporary, "wbe");
+    bool folder = !stat(file->path, &info) && S_ISDIR(info.st_mode); /* found out here, not after the work */
+    file->stream = folder ? NULL : fopen(in_place ? file->path : file->temporary, "wbe");
     if (file->stream) return DG_OK;
-    int reason = errno;
+    int reason = folder ? EISDIR : errno;
     dg_atomic_abandon(file);
     return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(reason));
 }
@@ -37,20 +43,22 @@ static void sync_folder_of(const char *path)
 
 enum dg_status dg_atomic_commit(struct dg_atomic_file *file, struct dg_error *err)
 {
-    bool ok = !ferror(file->stream) && !fflush(file->stream) && !fsync(fileno(file->stream));
+    bool in_place = !file->temporary;
+    bool ok = !ferror(file->stream) && !fflush(file->stream) &&
+              (in_place || !fsync(fileno(file->stream))); /* no disk there */
     int reason = errno;
     if (fclose(file->stream) && ok) {
         ok = false;
         reason = errno;
     }
     file->stream = NULL;
-    if (ok && rename(file->temporary, file->path)) {
+    if (ok && !in_place && rename(file->temporary, file->path)) {
         ok = false;
         reason = errno;
     }
     enum dg_status status = DG_OK;
     if (ok) {
-        sync_folder_of(file->path);
+        if (!in_place) sync_folder_of(file->path);
         free(file->temporary);
         file->temporary = NULL;
     } else {

@@ -1,4 +1,5 @@
-/* Files that are either complete or not there: written beside their place, synced, and renamed over it. */
+/* Files that are either complete or not there: written beside their place, synced, and renamed over it. A link is followed and
+ * stays one. What is there and is no file (a device, a pipe) is written to where it is, and stays too. */
 #ifndef DG_RUNTIME_ATOMIC_FILE_H
 #define DG_RUNTIME_ATOMIC_FILE_H
 
@@ -7,8 +8,8 @@
 #include <stdio.h>
 
 struct dg_atomic_file {
-    FILE *stream; /* write here; errors may be left to dg_atomic_commit */
-    char *path, *temporary;
+    FILE *stream;           /* write here; errors may be left to dg_atomic_commit */
+    char *path, *temporary; /* temporary: NULL when written in place */
 };
 
 enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, struct dg_error *err);

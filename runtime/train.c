@@ -55,18 +55,27 @@ static double seconds_now(void)
 
 /* --- opening --- */
 
-static enum dg_status open_folder(struct run *run, struct dg_error *err)
+static enum dg_status check_folder(struct run *run, struct dg_error *err)
 {
     const char *out = run->options->out;
     if (strlen(out) > MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
-    if (mkdir(out, 0777) && errno != EEXIST)
-        return dg_fail(err, DG_ERR_IO, "cannot make the run's folder %s: %s", out, strerror(errno));
     snprintf(run->checkpoint, sizeof run->checkpoint, "%s/checkpoint.safetensors", out);
     run->saved_step = -1;
     if (!access(run->checkpoint, F_OK) && !run->options->resume)
         return dg_fail(err, DG_ERR_USAGE,
                        "%s holds a run already: add --resume to go on with it, or choose another --out", out);
     return DG_OK;
+}
+
+static enum dg_status make_folder(const char *path, struct dg_error *err)
+{
+    struct stat info;
+    if (!mkdir(path, 0777)) return DG_OK;
+    int reason = errno;
+    if (reason == EEXIST && !stat(path, &info))
+        reason = S_ISDIR(info.st_mode) ? access(path, W_OK) ? errno : 0 : ENOTDIR;
+    if (!reason) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "cannot make the run's folder %s: %s", path, strerror(reason));
 }
 
 static enum dg_status open_data(struct run *run, struct dg_error *err)
@@ -164,9 +173,10 @@ static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg
 {
     const struct dg_train_options *o = run->options;
     DG_TRY(dg_plan_find_entry(run->plan, "train", &run->entry, err));
-    DG_TRY(open_folder(run, err));
+    DG_TRY(check_folder(run, err));
     DG_TRY(open_data(run, err));
     DG_TRY(plan_loader(run, loader_bytes, err));
+    DG_TRY(make_folder(o->out, err)); /* a call that asks for what is not there leaves nothing behind */
     struct dg_session_options session = {
         .threads = o->threads, .other_bytes = *loader_bytes, .ignore_memory = o->ignore_memory};
     DG_TRY(dg_session_open(run->plan, "train", &session, &run->session, err));

@@ -1,5 +1,7 @@
 #include "tools/dinorun/command.h"
 
+#include "tools/flags.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,27 +38,38 @@ bool flag_whole(const struct command *command, const char *flag, const char *tex
     errno = 0;
     *value = strtoll(text, &end, 10);
     if (end != text && !*end && !errno && *value >= min && *value <= max) return true;
-    usage_error(command, "%s %s: expected a whole number from %" PRId64 " to %" PRId64, flag, text, min, max);
+    if (max == INT64_MAX)
+        usage_error(command, "%s %s: expected a whole number, %" PRId64 " or more", flag, text, min);
+    else
+        usage_error(command, "%s %s: expected a whole number from %" PRId64 " to %" PRId64, flag, text, min, max);
     return false;
 }
 
 int next_flag(const struct command *command, int argc, char **argv, const struct option *options)
 {
+    char letters[64] = ":", text[256]; /* the flags that have one: a value below 256 */
+    size_t used = 1;
+    for (const struct option *o = options; o->name; o++) {
+        if (o->val >= 256) continue;
+        letters[used++] = (char)o->val;
+        if (o->has_arg) letters[used++] = ':';
+    }
+    letters[used] = 0;
     opterr = 0;
-    int flag = getopt_long(argc, argv, ":hk:", options, NULL);
+    int flag = getopt_long(argc, argv, letters, options, NULL);
     if (flag == 'h') print_help(command);
-    if (flag == ':') usage_error(command, "%s wants a value", argv[optind - 1]);
-    if (flag == '?') usage_error(command, "there is no flag %s", argv[optind - 1]);
-    return flag == ':' ? '?' : flag;
+    if (flag != ':' && flag != '?') return flag;
+    usage_error(command, "%s", flag_complaint(text, sizeof text, flag, argv, options));
+    return '?';
 }
 
 const char *plan_argument(const struct command *command, int argc, char **argv)
 {
     if (optind == argc - 1) return argv[optind];
     if (optind == argc)
-        usage_error(command, "which plan?");
+        usage_error(command, "PLAN is missing");
     else
-        usage_error(command, "%s: one plan at a time", argv[optind + 1]);
+        usage_error(command, "one plan at a time, and not also %s", argv[optind + 1]);
     return NULL;
 }
 

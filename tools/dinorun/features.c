@@ -4,6 +4,7 @@
 #include "runtime/evaluate.h"
 #include "runtime/npy.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,20 +26,21 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     return dg_npy_append(&sink->npy, output, rows, err);
 }
 
-/* FILE.tsv: path, tab, label; the label of a flat folder's images is empty. */
-static enum dg_status write_list(const struct dg_dataset *dataset, const char *out, struct dg_error *err)
+/* FILE.tsv: path, tab, label; the label of a flat folder's images is empty. Left to be committed. */
+static enum dg_status write_list(const struct dg_dataset *dataset, const char *out, struct dg_atomic_file *file,
+                                 struct dg_error *err)
 {
     char path[4096];
-    struct dg_atomic_file file;
     if (snprintf(path, sizeof path, "%s.tsv", out) >= (int)sizeof path)
         return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
-    DG_TRY(dg_atomic_open(path, &file, err));
+    DG_TRY(dg_atomic_open(path, file, err));
     for (int64_t i = 0; i < dg_dataset_count(dataset); i++) {
         int label = dg_dataset_label(dataset, i);
-        fprintf(file.stream, "%s\t%s\n", dg_dataset_relative(dataset, i),
+        fprintf(file->stream, "%s\t%s\n", dg_dataset_relative(dataset, i),
                 label < 0 ? "" : dg_dataset_class_name(dataset, label));
     }
-    return dg_atomic_commit(&file, err);
+    if (!fflush(file->stream) && !ferror(file->stream)) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
 static int features(int argc, char **argv)
@@ -92,11 +94,13 @@ static int features(int argc, char **argv)
         if (status == DG_OK) {
             status = dg_evaluate(evaluator, dataset, on_rows, &sink, &err);
             if (sink.terminal) printf("\r\033[K");
-            if (status == DG_OK) status = write_list(dataset, out, &err); /* first, so that both are there or neither */
-            if (status == DG_OK)
-                status = dg_npy_commit(&sink.npy, &err);
-            else
-                dg_npy_abandon(&sink.npy);
+            /* All of the list is written before the array takes its place, so that both are there or neither. */
+            struct dg_atomic_file list = {0};
+            if (status == DG_OK) status = write_list(dataset, out, &list, &err);
+            if (status == DG_OK) status = dg_npy_commit(&sink.npy, &err);
+            if (status == DG_OK) status = dg_atomic_commit(&list, &err);
+            dg_npy_abandon(&sink.npy);
+            dg_atomic_abandon(&list);
         }
         if (status == DG_OK) printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", out, count, dim, out);
     }

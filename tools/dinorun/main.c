@@ -21,7 +21,7 @@ static void print_usage(FILE *stream)
     fputs("\ndinorun COMMAND --help tells more. dinoc makes the plans.\n", stream);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     if (argc < 2) {
         print_usage(stderr);
@@ -36,16 +36,19 @@ int main(int argc, char **argv)
         return 0;
     }
     for (int c = 0; c < NUM_COMMANDS; c++)
-        if (!strcmp(argv[1], commands[c]->name)) {
-            int status = commands[c]->run(argc - 1, argv + 1);
-            if (fflush(stdout) && !status) {
-                perror("dinorun: standard output");
-                status = 1;
-            }
-            return status;
-        }
+        if (!strcmp(argv[1], commands[c]->name)) return commands[c]->run(argc - 1, argv + 1);
     const char *near = dg_nearest_name(argv[1], command_name, NULL, NUM_COMMANDS);
-    fprintf(stderr, "dinorun: there is no command %s%s%s%s\n", argv[1], near ? "; did you mean " : "", near ? near : "",
-            near ? "?" : "");
+    fprintf(stderr, "dinorun: there is no command %s%s%s%s; dinorun --help lists them\n", argv[1],
+            near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     return 2;
+}
+
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+    if ((fflush(stdout) || ferror(stdout)) && !status) {
+        fputs("dinorun: not all of the output could be written: is the disk full?\n", stderr);
+        status = 1;
+    }
+    return status;
 }
