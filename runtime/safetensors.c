@@ -419,18 +419,22 @@ static enum dg_status add_item(json_t *header, const struct dg_safetensors_item 
     return DG_OK;
 }
 
-/* A failure shows as ferror, which dg_atomic_commit reports. */
-static void write_all(FILE *stream, const char *header, const struct dg_safetensors_item *items, int count)
+/* A failure to write shows as ferror, which dg_atomic_commit reports. */
+static enum dg_status write_all(FILE *stream, const char *header, const struct dg_safetensors_item *items, int count,
+                                dg_safetensors_source *source, void *context, struct dg_error *err)
 {
     size_t header_size = strlen(header);
     uint64_t length = (uint64_t)dg_round_up((int64_t)header_size + LENGTH_BYTES, DATA_ALIGN) - LENGTH_BYTES;
     fwrite(&length, 1, sizeof length, stream);
     fprintf(stream, "%s%*s", header, (int)(length - header_size), "");
     for (int i = 0; i < count && !ferror(stream); i++) {
+        const void *data = items[i].data;
         int64_t bytes;
+        if (source) DG_TRY(source(context, i, &data, err));
         if (shape_bytes(items[i].dtype, items[i].ndim, items[i].dim, &bytes) && bytes)
-            fwrite(items[i].data, 1, (size_t)bytes, stream);
+            fwrite(data, 1, (size_t)bytes, stream);
     }
+    return DG_OK;
 }
 
 /* The header's JSON, unpadded, in `text` (the caller frees it). */
@@ -448,8 +452,9 @@ static enum dg_status make_header(json_t *header, const struct dg_safetensors_it
     return DG_OK;
 }
 
-enum dg_status dg_safetensors_write(const char *path, const struct dg_safetensors_item *items, int count,
-                                    const struct dg_safetensors_meta *meta, int meta_count, struct dg_error *err)
+enum dg_status dg_safetensors_write_from(const char *path, const struct dg_safetensors_item *items, int count,
+                                         const struct dg_safetensors_meta *meta, int meta_count,
+                                         dg_safetensors_source *source, void *context, struct dg_error *err)
 {
     json_t *header = json_object();
     char *text = NULL;
@@ -459,12 +464,21 @@ enum dg_status dg_safetensors_write(const char *path, const struct dg_safetensor
         struct dg_atomic_file file;
         status = dg_atomic_open(path, &file, err);
         if (status == DG_OK) {
-            write_all(file.stream, text, items, count);
-            status = dg_atomic_commit(&file, err);
+            status = write_all(file.stream, text, items, count, source, context, err);
+            if (status == DG_OK)
+                status = dg_atomic_commit(&file, err);
+            else
+                dg_atomic_abandon(&file);
         }
     } else {
         dg_error_prefix(err, "cannot write %s", path);
     }
     free(text);
     return status;
+}
+
+enum dg_status dg_safetensors_write(const char *path, const struct dg_safetensors_item *items, int count,
+                                    const struct dg_safetensors_meta *meta, int meta_count, struct dg_error *err)
+{
+    return dg_safetensors_write_from(path, items, count, meta, meta_count, NULL, NULL, err);
 }

@@ -75,4 +75,12 @@ struct dg_safetensors_meta {
 enum dg_status dg_safetensors_write(const char *path, const struct dg_safetensors_item *items, int count,
                                     const struct dg_safetensors_meta *meta, int meta_count, struct dg_error *err);
 
+/* Gives the bytes of item `index`, which stay until the next call; called once an item, in order. */
+typedef enum dg_status dg_safetensors_source(void *context, int index, const void **data, struct dg_error *err);
+
+/* The same with data that need not be in memory all at once: `source` is asked in place of the items' `data`. */
+enum dg_status dg_safetensors_write_from(const char *path, const struct dg_safetensors_item *items, int count,
+                                         const struct dg_safetensors_meta *meta, int meta_count,
+                                         dg_safetensors_source *source, void *context, struct dg_error *err);
+
 #endif

@@ -13,7 +13,8 @@ struct command {
     const char *flags;                      /* its own help: a line a flag */
     int (*run)(int argc, char **argv);      /* argv[0] is the command's name */
 };
-extern const struct command command_train, command_crops, command_features, command_knn, command_info, command_bench;
+extern const struct command command_train, command_crops, command_features, command_knn, command_info, command_bench,
+    command_import;
 
 /* Says what went wrong, and turns it into an exit status. */
 int fail(const struct dg_error *err);
@@ -28,7 +29,8 @@ bool flag_whole(const struct command *command, const char *flag, const char *tex
 /* getopt_long for a command: the flags of `options`, and --help. Returns the flag's value; 'h' after printing the help, '?'
  * after an error message, -1 at the end. */
 int next_flag(const struct command *command, int argc, char **argv, const struct option *options);
-/* The one plan that follows the flags; NULL: reported. */
+/* The one file that follows the flags, `what` it is; NULL: reported. */
+const char *file_argument(const struct command *command, int argc, char **argv, const char *what);
 const char *plan_argument(const struct command *command, int argc, char **argv);
 
 /* Region by region what a session takes, to standard output. */

@@ -63,14 +63,19 @@ int next_flag(const struct command *command, int argc, char **argv, const struct
     return '?';
 }
 
-const char *plan_argument(const struct command *command, int argc, char **argv)
+const char *file_argument(const struct command *command, int argc, char **argv, const char *what)
 {
     if (optind == argc - 1) return argv[optind];
     if (optind == argc)
-        usage_error(command, "PLAN is missing");
+        usage_error(command, "%s is missing", what);
     else
-        usage_error(command, "one plan at a time, and not also %s", argv[optind + 1]);
+        usage_error(command, "one %s at a time, and not also %s", what, argv[optind + 1]);
     return NULL;
+}
+
+const char *plan_argument(const struct command *command, int argc, char **argv)
+{
+    return file_argument(command, argc, argv, "PLAN");
 }
 
 static void line(const char *what, int64_t bytes)
