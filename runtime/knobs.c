@@ -57,34 +57,61 @@ static bool read_number(const char **text, double *value)
     return true;
 }
 
+static enum dg_status check_range(const char *assignment, double value, const struct dg_plan_knob *knob,
+                                  struct dg_error *err)
+{
+    if (value >= knob->min && value <= knob->max) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE, "--set %s: %g is outside %g .. %g", assignment, value, knob->min, knob->max);
+}
+
 static const char *knob_name(const void *context, int index)
 {
     const struct dg_knobs *knobs = context;
     return dg_plan_string(knobs->plan, knobs->knob[index].key);
 }
 
-/* `key=[a, b]` also sets the knobs key.0 and key.1, as the recipe writes them (optim.betas). */
+/* `key=[a, b]` sets the knobs key.0 and key.1, as the recipe writes them (optim.betas): all of them, or none. */
 static enum dg_status set_list(struct dg_knobs *knobs, const char *key, size_t length, const char *text, bool *is_list,
                                struct dg_error *err)
 {
+    enum { MOST = 16 };
+    struct dg_plan_knob *knob[MOST];
+    double value[MOST];
     char element[160];
+    int count = 0, given = 0;
     *is_list = false;
     if (*text != '[' || length > sizeof element - 16) return DG_OK;
-    snprintf(element, sizeof element, "%.*s.0", (int)length, key);
-    if (!dg_knobs_find(knobs, element)) return DG_OK;
+    for (; count < MOST; count++) {
+        snprintf(element, sizeof element, "%.*s.%d", (int)length, key, count);
+        knob[count] = find(knobs, element, strlen(element));
+        if (!knob[count]) break;
+    }
+    if (!count) return DG_OK;
     *is_list = true;
     text = skip_space(text + 1);
-    for (int i = 0;; i++) {
-        double value;
-        if (!read_number(&text, &value))
-            return dg_fail(err, DG_ERR_USAGE, "--set %.*s: expected a list of numbers such as [0.9, 0.999]",
-                           (int)length, key);
-        snprintf(element, sizeof element, "%.*s.%d=%.17g", (int)length, key, i, value);
-        DG_TRY(dg_knobs_set(knobs, element, err));
-        if (*text == ']') return DG_OK;
-        if (*text++ != ',') return dg_fail(err, DG_ERR_USAGE, "--set %.*s: expected , or ]", (int)length, key);
-        text = skip_space(text);
+    for (; given < count && read_number(&text, &value[given]); given++) {
+        if (*text != ',') {
+            given++;
+            break;
+        }
+        text = skip_space(text + 1);
     }
+    if (given != count || *text != ']' || *skip_space(text + 1))
+        return dg_fail(err, DG_ERR_USAGE, "--set %s: expected a list of %d numbers such as [%g, ...]", key, count,
+                       knob[0]->value[0]);
+    for (int i = 0; i < count; i++) DG_TRY(check_range(key, value[i], knob[i], err));
+    for (int i = 0; i < count; i++) knob[i]->value[0] = value[i];
+    return DG_OK;
+}
+
+/* The unit at *text, which moves behind it; "1 epoch" is one, too. */
+static void skip_unit(const char **text, uint32_t unit)
+{
+    static const char *const name[] = {"", "step", "epoch"};
+    size_t length = unit <= DG_UNIT_EPOCHS ? strlen(name[unit]) : 0;
+    if (!length || strncmp(*text, name[unit], length)) return;
+    *text += length;
+    *text = skip_space(*text + (**text == 's'));
 }
 
 enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err)
@@ -121,9 +148,7 @@ enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, stru
         text = skip_space(text + ok);
     } else {
         ok = read_number(&text, &value[0]);
-        static const char *const unit[] = {"", "steps", "epochs"};
-        size_t unit_length = knob->unit <= DG_UNIT_EPOCHS ? strlen(unit[knob->unit]) : 0;
-        if (ok && unit_length && !strncmp(text, unit[knob->unit], unit_length)) text = skip_space(text + unit_length);
+        if (ok) skip_unit(&text, knob->unit);
         ok = ok && !(knob->type == DG_KNOB_INT && value[0] != rint(value[0]));
     }
     if (!ok || *text)
@@ -134,10 +159,9 @@ enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, stru
                        knob->unit == DG_UNIT_EPOCHS  ? " of epochs"
                        : knob->unit == DG_UNIT_STEPS ? " of steps"
                                                      : "");
-    for (int i = 0; i < wanted; i++)
-        if (!(value[i] >= knob->min && value[i] <= knob->max))
-            return dg_fail(err, DG_ERR_USAGE, "--set %s: %g is outside %g .. %g", assignment, value[i], knob->min,
-                           knob->max);
+    for (int i = 0; i < wanted; i++) DG_TRY(check_range(assignment, value[i], knob, err));
+    if (wanted == 2 && value[0] > value[1])
+        return dg_fail(err, DG_ERR_USAGE, "--set %s: %g is above %g", assignment, value[0], value[1]);
     memcpy(knob->value, value, sizeof value);
     return DG_OK;
 }

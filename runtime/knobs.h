@@ -13,7 +13,8 @@ enum dg_status dg_knobs_open(const struct dg_plan *plan, struct dg_knobs *knobs,
 void dg_knobs_close(struct dg_knobs *knobs);
 
 /* One --set key=value. A value is a number ("0.3"), a number with its unit ("5 epochs"; the knob's own unit may be left
- * out) or a pair ("[0.4, 1]"). A key that shapes the graph is refused with the dinoc command to use instead. */
+ * out), a pair ("[0.4, 1]"), or the list of knobs key.0, key.1, ... A key that shapes the graph is refused with the dinoc
+ * command to use instead. What is refused changes nothing. */
 enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err);
 
 /* NULL if there is no such knob. */
