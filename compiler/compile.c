@@ -77,6 +77,8 @@ static void evaluation_entries(struct compile *c, const char *module, struct dg_
         dg_value output = dg_application_output(a, evaluations[k]);
         if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);
         if (output == DG_NO_VALUE) continue;
+        dg_pass_prune(graph, &output, 1);
+        if (!c->options->plain) dg_pass_fuse(graph, 0, true, &output, 1);
         graph->value[output].name = evaluations[k];
         add_entry(c, evaluations[k], graph, batch, true, &images, 1, &output, 1);
     }
@@ -97,6 +99,7 @@ static bool compile_recipe(struct compile *c)
             o->num_sets + 2);
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
+    c->recipe.plain = o->plain;
     train_entry(c);
     if (dg_diag_errors(c->diag)) return false;
     evaluation_entries(c, c->recipe.backbone, c->recipe.teacher_with, c->recipe.features_batch, &c->recipe.features);

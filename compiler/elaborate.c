@@ -4,6 +4,7 @@
 #include "compiler/program.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -222,6 +223,15 @@ static dg_value parameter(struct frame *f, const char *name, const struct dg_des
     return value;
 }
 
+/* He et al. 2015, for ReLU, by fan-out: the std of a weight [out, in, ...] is sqrt(2 / (out * window)). */
+static struct dg_init settle_init(const struct dg_init *init, const struct dg_desc *weight)
+{
+    if (init->kind != DG_INIT_KAIMING_NORMAL) return *init;
+    double fan_out = (double)weight->dim[0];
+    for (int d = 2; d < weight->ndim; d++) fan_out *= (double)weight->dim[d];
+    return (struct dg_init){DG_INIT_NORMAL, sqrt(2 / fan_out)};
+}
+
 /* `init: trunc_normal(0.02)`. */
 static bool read_init(struct frame *f, const struct dg_yaml *yaml, struct dg_init *init)
 {
@@ -234,6 +244,10 @@ static bool read_init(struct frame *f, const struct dg_yaml *yaml, struct dg_ini
                  {"constant", DG_INIT_CONSTANT}};
     const char *open = yaml->kind == DG_YAML_SCALAR ? strchr(yaml->text, '(') : NULL;
     size_t length = open ? strlen(open) : 0;
+    if (yaml->kind == DG_YAML_SCALAR && !strcmp(yaml->text, "kaiming_normal")) {
+        *init = (struct dg_init){DG_INIT_KAIMING_NORMAL, 0};
+        return true;
+    }
     for (size_t k = 0; open && length > 2 && open[length - 1] == ')' && k < 4; k++) {
         struct dg_term value;
         if ((size_t)(open - yaml->text) != strlen(kinds[k].name) ||
@@ -247,7 +261,8 @@ static bool read_init(struct frame *f, const struct dg_yaml *yaml, struct dg_ini
         return true;
     }
     dg_diag_error(diag_of(f), &yaml->origin,
-                  "expected an initialiser: trunc_normal(std), normal(std), uniform(bound) or constant(value)");
+                  "expected an initialiser: trunc_normal(std), normal(std), uniform(bound), constant(value) or "
+                  "kaiming_normal");
     return false;
 }
 
@@ -274,6 +289,7 @@ static bool declare_params(struct frame *f)
             dg_diag_error(diag_of(f), &params->item[i].key_origin,
                           "parameter %s needs a shape: a list of whole numbers", params->item[i].key);
         const char *name = dg_arena_printf(arena_of(f), "%s%s", f->path, params->item[i].key);
+        init = settle_init(&init, &desc);
         ok &= good && parameter(f, name, &desc, &init, DG_TENSOR_TRAINABLE, &params->item[i].key_origin) != DG_NO_VALUE;
     }
     return ok;
@@ -381,9 +397,10 @@ static struct single make_op(struct frame *f, struct dg_yaml *node, const struct
                                       : need[i].init_from_yaml        ? &init
                                       : need[i].init_if_replaced.kind ? &need[i].init_if_replaced
                                                                       : &need[i].init;
+        struct dg_init settled = settle_init(start, &need[i].desc);
         uint32_t flags = need[i].buffer ? DG_TENSOR_BUFFER : need[i].trainable ? DG_TENSOR_TRAINABLE : 0;
-        all[count] = parameter(f, dg_arena_printf(arena_of(f), "%s.%s", param_path, need[i].name), &need[i].desc, start,
-                               flags, at);
+        all[count] = parameter(f, dg_arena_printf(arena_of(f), "%s.%s", param_path, need[i].name), &need[i].desc,
+                               &settled, flags, at);
         if (all[count++] == DG_NO_VALUE) return poison(f);
     }
     struct dg_node_options options = {.train = f->application->train,

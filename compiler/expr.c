@@ -104,7 +104,7 @@ static struct dg_term binary(struct parser *p, char op, struct dg_term a, struct
     return from_float(p, op == '+' ? x + y : op == '-' ? x - y : x * y);
 }
 
-static struct dg_term parse_or(struct parser *p);
+static struct dg_term parse_choice(struct parser *p);
 
 static struct dg_term parse_number(struct parser *p)
 {
@@ -129,7 +129,7 @@ static struct dg_term parse_list(struct parser *p)
     if (!take(p, "]")) {
         do {
             item = dg_arena_grow(p->arena, item, count, &capacity, sizeof *item);
-            item[count++] = parse_or(p);
+            item[count++] = parse_choice(p);
         } while (!p->failed && take(p, ","));
         if (!p->failed && !take(p, "]")) return fail(p, "expected ]");
     }
@@ -138,9 +138,9 @@ static struct dg_term parse_list(struct parser *p)
 
 static struct dg_term parse_min_max(struct parser *p, bool want_max)
 {
-    struct dg_term best = parse_or(p);
+    struct dg_term best = parse_choice(p);
     while (!p->failed && take(p, ",")) {
-        struct dg_term other = parse_or(p);
+        struct dg_term other = parse_choice(p);
         if (!p->failed && (!numeric(&best) || !numeric(&other))) return fail(p, "min and max want numbers");
         if (!p->failed && (dg_term_number(&other) > dg_term_number(&best)) == want_max &&
             dg_term_number(&other) != dg_term_number(&best))
@@ -178,7 +178,7 @@ static struct dg_term parse_primary(struct parser *p)
     skip(p);
     if (++p->depth > MAX_DEPTH) return fail(p, "nested too deeply");
     if (take(p, "(")) {
-        value = parse_or(p);
+        value = parse_choice(p);
         if (!p->failed && !take(p, ")")) return fail(p, "expected )");
     } else if (take(p, "[")) {
         value = parse_list(p);
@@ -197,7 +197,7 @@ static struct dg_term parse_primary(struct parser *p)
         value = *p->next ? fail(p, "did not expect '%c'", *p->next) : fail(p, "expected a value");
     }
     while (!p->failed && take(p, "[")) {
-        struct dg_term index = parse_or(p);
+        struct dg_term index = parse_choice(p);
         if (p->failed) break;
         if (value.kind != DG_TERM_LIST || index.kind != DG_TERM_INT)
             return fail(p, "only a list can be indexed, by a whole number");
@@ -307,11 +307,26 @@ static struct dg_term parse_or(struct parser *p)
     return a;
 }
 
+/* a if condition else b; both sides are evaluated. */
+static struct dg_term parse_choice(struct parser *p)
+{
+    struct dg_term value = parse_or(p);
+    if (p->failed || !take(p, "if")) return value;
+    struct dg_term condition = parse_or(p);
+    if (!p->failed && condition.kind != DG_TERM_BOOL) return fail(p, "if wants true or false");
+    if (!p->failed && !take(p, "else")) return fail(p, "expected else");
+    if (p->failed) return value;
+    if (++p->depth > MAX_DEPTH) return fail(p, "nested too deeply");
+    struct dg_term otherwise = parse_choice(p);
+    p->depth--;
+    return condition.i ? value : otherwise;
+}
+
 bool dg_expr_evaluate(struct dg_arena *arena, struct dg_diagnostics *diag, const struct dg_origin *at, const char *text,
                       const struct dg_scope *scope, struct dg_term *result)
 {
     struct parser p = {.arena = arena, .diag = diag, .at = at, .text = text, .next = text, .scope = scope};
-    *result = parse_or(&p);
+    *result = parse_choice(&p);
     skip(&p);
     if (!p.failed && *p.next) fail(&p, "did not expect \"%s\"", p.next);
     return !p.failed;

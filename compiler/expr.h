@@ -1,4 +1,4 @@
-/* Expressions of the language: numbers, booleans, lists, names; or, and, not; == != < <= > >=; + - * / // % **; min, max;
+/* Expressions of the language: numbers, booleans, lists, names; or, and, not; == != < <= > >=; + - * / // % **; a if condition else b; min, max;
  * indexing. `/` always gives a float, `//` and `%` are those of Python and want whole numbers. */
 #ifndef DG_COMPILER_EXPR_H
 #define DG_COMPILER_EXPR_H

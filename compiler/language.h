@@ -58,7 +58,9 @@ struct dg_recipe {
     const char *backbone, *head;                              /* modules */
     struct dg_given *student_with, *teacher_with, *head_with; /* their arguments; the teacher's include the student's */
     struct dg_recipe_crops global, local;
-    const char *optimizer;           /* "adamw" */
+    const char *optimizer;           /* "adamw", "sgd", "lars" */
+    const char *buffers;             /* teacher.buffers: "own", "copy", "ema" */
+    bool plain;                      /* no fusion */
     bool no_decay_bias, no_decay_1d; /* optim.no_decay: names ending in .bias; tensors of one dimension */
     const char *freeze_params; /* parameters whose name contains this are frozen until optim.freeze ends; NULL: none */
     int64_t features_batch;    /* entries.features.batch */

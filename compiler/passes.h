@@ -2,6 +2,7 @@
  *
  *   parse, elaborate, infer   language.h: definitions -> nodes with shapes, one application at a time
  *   train_step.c              recipe -> the whole DINO step: teacher, each resolution's forward, loss and backward, commit
+ *   fuse.c                    a node takes over its only reader, where its op can
  *   differentiate.c           the backward nodes of one application, by the ops' own gradient rules
  *   prune.c                   drops nodes whose results nobody reads
  *   plan_memory.c, emit.c     order is final: lifetimes, offsets, records, file
@@ -26,12 +27,19 @@ dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value);
 bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
                            struct dg_gradients *gradients);
 
+/* Fuses nodes from `first` on with their readers, as far as their ops know how. Values in `keep` leave the graph and stay
+ * what they are. `constant_params`: of an evaluation entry, where weights may be folded. Nodes are renumbered; output
+ * values keep their numbers. */
+void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep);
+
 /* The training step of a recipe, as nodes in order of execution, and what the plan entry must name. */
 struct dg_train_step {
     dg_value input[2]; /* crops.global, crops.local */
     int num_inputs;
     dg_value output[3]; /* loss, teacher_entropy, grad_summary */
     int num_outputs;
+    const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
+    const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
 };
 struct dg_program;
 struct dg_recipe;

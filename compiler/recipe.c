@@ -347,11 +347,18 @@ static void read_optimizer(struct reader *r, struct dg_yaml *map)
 {
     struct dg_recipe *recipe = r->recipe;
     recipe->optimizer = get_word(r, map, "kind", "optim.kind", "adamw");
-    if (recipe->optimizer && strcmp(recipe->optimizer, "adamw"))
+    if (!recipe->optimizer) return;
+    bool sgd = !strcmp(recipe->optimizer, "sgd"), lars = !strcmp(recipe->optimizer, "lars");
+    if (!sgd && !lars && strcmp(recipe->optimizer, "adamw"))
         dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), map, "kind")->origin,
-                      "there is no optimiser %s; there is adamw", recipe->optimizer);
-    knob_list(r, get(r, map, "betas", "[0.9, 0.999]"), "optim.betas", 2, 0, 0.99999999);
-    knob(r, get(r, map, "eps", "1e-8"), "optim.eps", DG_KNOB_FLOAT, 0, 1);
+                      "there is no optimiser %s; there are adamw, sgd and lars", recipe->optimizer);
+    if (sgd || lars) {
+        knob(r, get(r, map, "momentum", "0.9"), "optim.momentum", DG_KNOB_FLOAT, 0, 0.99999999);
+        if (lars) knob(r, get(r, map, "eta", "0.001"), "optim.eta", DG_KNOB_FLOAT, 0, 1000);
+    } else {
+        knob_list(r, get(r, map, "betas", "[0.9, 0.999]"), "optim.betas", 2, 0, 0.99999999);
+        knob(r, get(r, map, "eps", "1e-8"), "optim.eps", DG_KNOB_FLOAT, 0, 1);
+    }
     knob(r, get(r, map, "clip", "3"), "optim.clip", DG_KNOB_FLOAT, 0, 1e9);
     read_no_decay(r, get(r, map, "no_decay", "[bias, 1d]"));
     struct dg_yaml *freeze = get(r, map, "freeze", "{params: last_layer, for: 1 epoch}");
@@ -415,6 +422,13 @@ static void read_networks(struct reader *r, struct dg_yaml *map)
     dg_program_give(r->program, student_with, r->scope, &recipe->teacher_with);
     dg_program_give(r->program, head_with, r->scope, &recipe->head_with);
     schedule(r, get(r, teacher, "momentum", "{curve: cosine, from: 0.996, to: 1}"), "teacher.momentum", 0, 1);
+    recipe->buffers = get_word(r, teacher, "buffers", "teacher.buffers", "own");
+    if (recipe->buffers && strcmp(recipe->buffers, "own") && strcmp(recipe->buffers, "copy") &&
+        strcmp(recipe->buffers, "ema"))
+        dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), teacher, "buffers")->origin,
+                      "teacher.buffers must be own (the teacher's running statistics come from its own crops), copy "
+                      "(they are the student's) or ema (they are averaged like weights), got %s",
+                      recipe->buffers);
     dg_yaml_check_used(diag_of(r), student, "student");
     dg_yaml_check_used(diag_of(r), teacher, "teacher");
     dg_yaml_check_used(diag_of(r), head, "head");

@@ -1,12 +1,14 @@
-/* Builds the DINO training step (dino-spec 4, 5, 6.1) as one graph in the order of execution:
+/* Builds the DINO training step (Caron et al. 2021, algorithm 1) as one graph in the order of execution:
  *
  *   teacher forward on the global crops -> its targets q, the batch mean of its logits
  *   for each resolution, largest first: student forward, its share of the loss, backward
  *   gradient norms and the one finite check
- *   commit: optimiser and teacher average a parameter at a time, then the centre
+ *   commit: optimiser and teacher average a parameter at a time, then the centre, then running statistics
  *
- * Nothing before the commit writes what outlives the step. Since no op of a ViT couples rows, a resolution's loss is a sum
- * over its own crops, so its activations die before the next resolution begins. */
+ * Nothing before the commit writes what outlives the step. Where no op of the head couples rows, a resolution's loss is a
+ * sum over its own crops, so its activations die before the next resolution begins. Batch norm in the head sees all crops
+ * at once, as the published code does: then all backbone forwards come first, the head runs once on their features, and
+ * all backbone backwards follow. */
 #include "compiler/language.h"
 #include "compiler/passes.h"
 
@@ -20,7 +22,8 @@ struct build {
     struct dg_graph *graph;
     struct dg_instance *student_backbone, *student_head, *teacher_backbone, *teacher_head;
     struct dg_gradients gradients;
-    int views; /* all crops of an image */
+    int views;                   /* all crops of an image */
+    struct dg_origin committing; /* the node whose commit rule runs */
 };
 
 /* A node of the trainer itself; such a node fails only by our own mistake or by a dimension too large. */
@@ -61,25 +64,95 @@ static dg_value crops_input(struct build *b, const char *name, const struct dg_r
     return value;
 }
 
-/* Backbone and head on one group of crops; the logits [views * batch, out_dim], or DG_NO_VALUE. */
-static dg_value forward(struct build *b, struct dg_instance *backbone, struct dg_instance *head, dg_value crops,
-                        int view0, const char *group, const char *network)
+/* An instance on one group of crops, or on their features; its output, or DG_NO_VALUE. */
+static dg_value apply(struct build *b, struct dg_instance *instance, dg_value input, const char *output, int view0,
+                      const char *label)
 {
     struct dg_position position = {.view0 = view0, .batch = (int)b->recipe->batch};
-    struct dg_arena *arena = b->graph->arena;
-    if (crops == DG_NO_VALUE) return DG_NO_VALUE;
-    struct dg_application *features = dg_instance_apply(backbone, &crops, 1, true, position,
-                                                        dg_arena_printf(arena, "%s.backbone(%s)", network, group));
-    dg_value cls = features ? dg_application_output(features, "features") : DG_NO_VALUE;
-    if (features && cls == DG_NO_VALUE && !dg_diag_errors(b->diag))
+    uint32_t first = b->graph->num_nodes;
+    if (input == DG_NO_VALUE) return DG_NO_VALUE;
+    struct dg_application *a = dg_instance_apply(instance, &input, 1, true, position, label);
+    dg_value made = a ? dg_application_output(a, output) : DG_NO_VALUE;
+    if (a && made == DG_NO_VALUE && !dg_diag_errors(b->diag))
         dg_diag_error(b->diag, &b->recipe->origin, "backbone %s has no output named features", b->recipe->backbone);
-    if (cls == DG_NO_VALUE) return DG_NO_VALUE;
-    struct dg_application *logits =
-        dg_instance_apply(head, &cls, 1, true, position, dg_arena_printf(arena, "%s.head(%s)", network, group));
-    return logits ? dg_application_output(logits, NULL) : DG_NO_VALUE;
+    if (made != DG_NO_VALUE && !b->recipe->plain) dg_pass_fuse(b->graph, first, false, &made, 1);
+    return made;
 }
 
-/* Published: every parameter decays but those whose name ends in .bias or that have one dimension (dino-spec 6.2). */
+/* The features [views * batch, dim] of a group of crops, and the logits [views * batch, out_dim] of features. */
+static dg_value features_of(struct build *b, const char *network, const char *group, dg_value crops, int view0)
+{
+    return apply(b, *network == 't' ? b->teacher_backbone : b->student_backbone, crops, "features", view0,
+                 dg_arena_printf(b->graph->arena, "%s.backbone(%s)", network, group));
+}
+
+static dg_value logits_of(struct build *b, const char *network, const char *group, dg_value features, int view0)
+{
+    return apply(b, *network == 't' ? b->teacher_head : b->student_head, features, NULL, view0,
+                 dg_arena_printf(b->graph->arena, "%s.head(%s)", network, group));
+}
+
+/* The first node from `first` on that needs all its rows at once; a copy, since the array moves. NULL: none does. */
+static const struct dg_graph_node *find_coupling(struct build *b, uint32_t first)
+{
+    for (uint32_t n = first; n < b->graph->num_nodes; n++)
+        if (b->graph->node[n].op->couples_rows) {
+            struct dg_graph_node *copy = dg_arena_alloc(b->graph->arena, sizeof *copy);
+            *copy = b->graph->node[n];
+            return copy;
+        }
+    return NULL;
+}
+
+/* The share of the loss of logits, added to what there is. */
+static bool add_loss(struct build *b, const char *group, dg_value logits, dg_value target, int view0, dg_value *loss)
+{
+    struct dg_node_options options = trainer_node(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", false);
+    options.position.view0 = view0;
+    dg_value input[] = {logits, target, dg_graph_control(b->graph, "loss.student_temp"), *loss};
+    dg_value output[DG_MAX_OUTPUTS];
+    if (logits == DG_NO_VALUE) return false;
+    if (!add_node(b, "dino_loss", (union dg_attr[]){{.i = b->views}}, input, 4, &options, output)) return false;
+    *loss = output[0];
+    return true;
+}
+
+/* Each resolution on its own, largest first: forward, loss, backward. */
+static bool groups_apart(struct build *b, const dg_value crops[2], dg_value target, dg_value *loss)
+{
+    const struct dg_recipe *recipe = b->recipe;
+    bool local_first = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
+                                                  recipe->global.height * recipe->global.width * recipe->global.count;
+    for (int turn = 0; turn < 2; turn++) {
+        int g = turn ^ local_first;
+        const char *group = g ? "local" : "global";
+        if (g && !recipe->local.count) continue;
+        uint32_t first = b->graph->num_nodes;
+        int view0 = g ? (int)recipe->global.count : 0;
+        dg_value logits = logits_of(b, "student", group, features_of(b, "student", group, crops[g], view0), view0);
+        if (!add_loss(b, group, logits, target, view0, loss)) return false;
+        if (!dg_pass_differentiate(b->graph, b->diag, first, *loss, &b->gradients)) return false;
+    }
+    return true;
+}
+
+/* All crops in one head: both backbones forward, the head on all features, one loss, one backward of it all. */
+static bool groups_together(struct build *b, const dg_value crops[2], dg_value target, dg_value *loss)
+{
+    uint32_t first = b->graph->num_nodes;
+    dg_value features = features_of(b, "student", "global", crops[0], 0);
+    if (features != DG_NO_VALUE && b->recipe->local.count) {
+        dg_value both[] = {features, features_of(b, "student", "local", crops[1], (int)b->recipe->global.count)};
+        dg_value output[DG_MAX_OUTPUTS];
+        struct dg_node_options options = trainer_node(b, "all_crops", "student.head(all)", false);
+        if (both[1] == DG_NO_VALUE || !add_node(b, "concat_rows", NULL, both, 2, &options, output)) return false;
+        features = output[0];
+    }
+    return add_loss(b, "all", logits_of(b, "student", "all", features, 0), target, 0, loss) &&
+           dg_pass_differentiate(b->graph, b->diag, first, *loss, &b->gradients);
+}
+
+/* Published: every parameter decays but those whose name ends in .bias or that have one dimension (the published code calls them regularised). */
 static bool decays(const struct dg_recipe *recipe, const struct dg_graph_value *param)
 {
     size_t length = strlen(param->name);
@@ -95,6 +168,41 @@ static dg_value optimizer_state(struct build *b, const char *kind, const struct 
     return dg_graph_param(b->graph, name, desc, DG_REGION_STATE, 0, &zero, value->origin);
 }
 
+/* AdamW's inputs and SGD's: see ops/optimizer.c. */
+static int optimizer_inputs(struct build *b, dg_value param, dg_value gradient, dg_value norms, dg_value teacher,
+                            dg_value frozen, dg_value *input)
+{
+    struct dg_graph *graph = b->graph;
+    struct dg_desc desc = graph->value[param].desc, count = dg_desc_scalar(DG_I64);
+    int n = 0;
+    input[n++] = param;
+    input[n++] = gradient;
+    input[n++] = norms;
+    bool adamw = !strcmp(b->recipe->optimizer, "adamw"), lars = !strcmp(b->recipe->optimizer, "lars");
+    if (adamw) {
+        input[n++] = optimizer_state(b, "exp_avg", &desc, param);
+        input[n++] = optimizer_state(b, "exp_avg_sq", &desc, param);
+        input[n++] = optimizer_state(b, "step", &count, param);
+    } else {
+        input[n++] = optimizer_state(b, "momentum", &desc, param);
+    }
+    input[n++] = teacher;
+    input[n++] = dg_graph_control(graph, "lr");
+    input[n++] = dg_graph_control(graph, "weight_decay");
+    input[n++] = dg_graph_control(graph, "optim.clip");
+    if (adamw) {
+        input[n++] = dg_graph_control(graph, "optim.betas.0");
+        input[n++] = dg_graph_control(graph, "optim.betas.1");
+        input[n++] = dg_graph_control(graph, "optim.eps");
+    } else {
+        input[n++] = dg_graph_control(graph, "optim.momentum");
+        input[n++] = lars ? dg_graph_control(graph, "optim.eta") : DG_NO_VALUE;
+    }
+    input[n++] = dg_graph_control(graph, "teacher.momentum");
+    input[n++] = frozen;
+    return n;
+}
+
 /* One parameter's commit: optimiser step and average into the teacher. `norm_index` < 0: nothing trained it. */
 static bool commit_param(struct build *b, dg_value param, dg_value teacher, dg_value gradient, dg_value norms,
                          int norm_index)
@@ -108,28 +216,13 @@ static bool commit_param(struct build *b, dg_value param, dg_value teacher, dg_v
     }
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
     bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
-    struct dg_desc desc = graph->value[param].desc, count = dg_desc_scalar(DG_I64);
-    dg_value input[] = {
-        param,
-        gradient,
-        norms,
-        optimizer_state(b, "exp_avg", &desc, param),
-        optimizer_state(b, "exp_avg_sq", &desc, param),
-        optimizer_state(b, "step", &count, param),
-        teacher,
-        dg_graph_control(graph, "lr"),
-        dg_graph_control(graph, "weight_decay"),
-        dg_graph_control(graph, "optim.clip"),
-        dg_graph_control(graph, "optim.betas.0"),
-        dg_graph_control(graph, "optim.betas.1"),
-        dg_graph_control(graph, "optim.eps"),
-        momentum,
-        freezes ? dg_graph_control(graph, "optim.freeze") : DG_NO_VALUE,
-    };
+    dg_value input[16];
+    int count = optimizer_inputs(b, param, gradient, norms, teacher,
+                                 freezes ? dg_graph_control(graph, "optim.freeze") : DG_NO_VALUE, input);
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
     const char *path = dg_arena_printf(graph->arena, "%s %s", b->recipe->optimizer, graph->value[param].name);
     struct dg_node_options options = trainer_node(b, path, "commit", true);
-    return add_node(b, b->recipe->optimizer, attr, input, (int)(sizeof input / sizeof *input), &options, NULL);
+    return add_node(b, b->recipe->optimizer, attr, input, count, &options, NULL);
 }
 
 struct pair {
@@ -155,6 +248,55 @@ static bool pair_up(struct build *b, struct dg_instance *student, struct dg_inst
         pair[(*count)++] = (struct pair){s, t, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
     }
     return true;
+}
+
+/* A commit facet's builder: it may add nodes, nothing else. */
+static enum dg_status emit_commit(struct dg_grad_builder *builder, const struct dg_op *op, const union dg_attr *attr,
+                                  const dg_value *input, int num_inputs, dg_value *output)
+{
+    struct build *b = builder->compiler;
+    struct dg_node_options options = trainer_node(b, NULL, "commit", true);
+    options.origin = b->committing;
+    options.origin.path = dg_arena_printf(b->graph->arena, "%s %s", op->name, b->graph->value[input[0]].name);
+    return dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, builder->err);
+}
+
+/* What the ops of the step leave for later steps, globals before locals as the published code runs them. */
+static bool commit_statistics(struct build *b)
+{
+    struct dg_graph *graph = b->graph;
+    uint32_t last = graph->num_nodes;
+    bool own = !strcmp(b->recipe->buffers, "own");
+    for (int local = 0; local < 2; local++)
+        for (uint32_t n = 0; n < last; n++) {
+            struct dg_graph_node node = graph->node[n]; /* a copy: the array moves */
+            if (!node.op->commit || !node.train || (node.position.view0 > 0) != local) continue;
+            if (!own && !strncmp(node.label, "teacher.", 8)) continue;
+            struct dg_op_call call = dg_graph_call(graph, &node, NULL);
+            struct dg_error err = {0};
+            b->committing = node.origin;
+            struct dg_grad_builder builder = {.call = &call,
+                                              .input = node.input,
+                                              .output = node.output,
+                                              .compiler = b,
+                                              .emit = emit_commit,
+                                              .err = &err};
+            if (node.op->commit(&builder) == DG_OK) continue;
+            dg_diag_error(b->diag, &node.origin, "commit of node %s: %s", node.origin.path, err.text);
+            return false;
+        }
+    return true;
+}
+
+/* teacher.buffers: copy or ema: the teacher's running statistics are the student's, or follow them. */
+static bool commit_teacher_buffer(struct build *b, dg_value student, dg_value teacher)
+{
+    if (!strcmp(b->recipe->buffers, "own")) return true;
+    bool averages = !strcmp(b->recipe->buffers, "ema") && b->graph->value[student].desc.dtype == DG_F32;
+    dg_value input[] = {student, teacher, averages ? dg_graph_control(b->graph, "teacher.momentum") : DG_NO_VALUE};
+    struct dg_node_options options =
+        trainer_node(b, dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[student].name), "commit", true);
+    return add_node(b, "ema", NULL, input, 3, &options, NULL);
 }
 
 static bool commit(struct build *b, dg_value loss, dg_value center, dg_value batch_mean, struct dg_train_step *step)
@@ -187,7 +329,12 @@ static bool commit(struct build *b, dg_value loss, dg_value center, dg_value bat
     }
     options = trainer_node(b, "center", "commit", true);
     dg_value update[] = {center, batch_mean, dg_graph_control(graph, "loss.center_momentum")};
-    return add_node(b, "center_update", NULL, update, 3, &options, NULL);
+    if (!add_node(b, "center_update", NULL, update, 3, &options, NULL) || !commit_statistics(b)) return false;
+    for (int i = 0; i < count; i++)
+        if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER &&
+            !commit_teacher_buffer(b, pair[i].student, pair[i].teacher))
+            return false;
+    return true;
 }
 
 bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *recipe,
@@ -214,7 +361,12 @@ bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag,
         if (crops[g] != DG_NO_VALUE) step->input[step->num_inputs++] = crops[g];
 
     /* Teacher first: its targets are all that the student's side needs of it. */
-    dg_value teacher = forward(&b, b.teacher_backbone, b.teacher_head, crops[0], 0, "global", "teacher");
+    uint32_t start = graph->num_nodes;
+    dg_value features = features_of(&b, "teacher", "global", crops[0], 0);
+    step->uncut = find_coupling(&b, start);
+    start = graph->num_nodes;
+    dg_value teacher = logits_of(&b, "teacher", "global", features, 0);
+    step->coupling = find_coupling(&b, start);
     if (teacher == DG_NO_VALUE) return false;
     struct dg_desc center_desc = dg_desc_make(DG_F32, 2, (int64_t[]){1, graph->value[teacher].desc.dim[1]});
     struct dg_init zero = {.kind = DG_INIT_CONSTANT};
@@ -226,26 +378,8 @@ bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag,
     if (!add_node(&b, "dino_target", NULL, target_input, 3, &options, target)) return false;
     graph->value[target[2]].name = "teacher_entropy";
 
-    /* Each resolution on its own, largest first. */
     dg_value loss = DG_NO_VALUE;
-    bool local_first = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
-                                                  recipe->global.height * recipe->global.width * recipe->global.count;
-    for (int turn = 0; turn < 2; turn++) {
-        int g = turn ^ local_first;
-        const char *group = g ? "local" : "global";
-        if (g && !recipe->local.count) continue;
-        uint32_t first = graph->num_nodes;
-        int view0 = g ? (int)recipe->global.count : 0;
-        dg_value logits = forward(&b, b.student_backbone, b.student_head, crops[g], view0, group, "student");
-        if (logits == DG_NO_VALUE) return false;
-        options = trainer_node(&b, dg_arena_printf(graph->arena, "loss.%s", group), "loss", false);
-        options.position.view0 = view0;
-        dg_value input[] = {logits, target[0], dg_graph_control(graph, "loss.student_temp"), loss};
-        dg_value output[DG_MAX_OUTPUTS];
-        if (!add_node(&b, "dino_loss", (union dg_attr[]){{.i = b.views}}, input, 4, &options, output)) return false;
-        loss = output[0];
-        if (!dg_pass_differentiate(graph, diag, first, loss, &b.gradients)) return false;
-    }
+    if (!(step->coupling ? groups_together : groups_apart)(&b, crops, target[0], &loss)) return false;
     graph->value[loss].name = "loss";
     step->output[step->num_outputs++] = loss;
     step->output[step->num_outputs++] = target[2];

@@ -61,7 +61,13 @@ struct dg_attr_spec {
 
 /* ---- parameters ---- */
 
-enum dg_init_kind { DG_INIT_CONSTANT = 1, DG_INIT_UNIFORM, DG_INIT_NORMAL, DG_INIT_TRUNC_NORMAL };
+enum dg_init_kind {
+    DG_INIT_CONSTANT = 1,
+    DG_INIT_UNIFORM,
+    DG_INIT_NORMAL,
+    DG_INIT_TRUNC_NORMAL,
+    DG_INIT_KAIMING_NORMAL, /* the compiler makes it DG_INIT_NORMAL, from the weight's shape; no plan has it */
+};
 struct dg_init {
     enum dg_init_kind kind;
     double value; /* constant | bound of U(-value, value) | std | std, cut at +-2 absolute (dino-spec 1.5) */
@@ -136,6 +142,21 @@ struct dg_grad_builder {
     struct dg_error *err;
 };
 
+/* ---- fusion ---- */
+
+/* A node and the only reader of its first output, which the node's op may take over: it then makes the reader's result. */
+struct dg_absorb {
+    bool train;           /* mode of both */
+    bool constant_params; /* in an evaluation entry */
+    union dg_attr *attr;  /* of the node; to be changed */
+    dg_value *input;      /* of the node; has room for the reader's inputs behind */
+    int num_inputs;       /* to be raised when inputs are added */
+    const struct dg_op *next;
+    const union dg_attr *next_attr;
+    const dg_value *next_input;
+    int next_num_inputs;
+};
+
 /* ---- running ---- */
 
 /* Values that change from step to step and are not tensors. */
@@ -183,6 +204,13 @@ struct dg_op {
     enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
     /* The gradient rule, or dg_no_gradient: never NULL. */
     enum dg_status (*grad)(struct dg_grad_builder *b);
+    /* In train mode a row's result depends on the other rows (batch norm), so a batch cannot be cut before it. */
+    bool couples_rows;
+    /* Adds the commit node of an application in train mode: what it leaves for later steps (running statistics). Only
+     * `emit`, `call`, `input` and `output` of the builder are there. NULL: it leaves nothing. */
+    enum dg_status (*commit)(struct dg_grad_builder *b);
+    /* Takes the only reader of output 0 over, in place: true, with attributes and inputs changed. NULL: never does. */
+    bool (*absorb)(struct dg_absorb *a);
     struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
 
     /* Output o may share bytes with input inplace[o] - 1 when that input dies here; 0: never. Kernels must then be correct

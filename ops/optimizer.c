@@ -1,15 +1,18 @@
-/* The end of a step: one check, then the commit (dino-spec 6.3, 6.5).
+/* The end of a step: one check, then the commit.
  *
  *   grad_norms (P gradients, loss) -> norms f64 [P], summary f64 [2] = {norm over all, 1 if all is finite else 0}
  *   adamw      (param, grad, norms, exp_avg, exp_avg_sq, step, [teacher], lr, weight_decay, clip, beta1, beta2, eps,
  *               [momentum], [frozen]): clip by this parameter's norm, AdamW step, average into the teacher
- *   ema        (param, teacher, momentum): what is not trained is averaged all the same
+ *   sgd, lars  (param, grad, norms, buffer, [teacher], lr, weight_decay, clip, sgd_momentum, [eta], [momentum], [frozen]):
+ *              the same with SGD's step (momentum, weight decay added to the gradient) or LARS's (You et al. 2017)
+ *   ema        (param, teacher, [momentum]): what is not trained is averaged all the same; without momentum it is copied
  *
  * A frozen parameter takes no decay, no moments and no step count, but is averaged. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
 #include <math.h>
+#include <string.h>
 
 static bool scalar(const struct dg_desc *desc, enum dg_dtype dtype) { return desc->dtype == dtype && desc->ndim == 0; }
 
@@ -95,7 +98,7 @@ enum {
     ADAMW_INPUTS
 };
 
-static const struct dg_attr_spec adamw_attrs[] = {
+static const struct dg_attr_spec step_attrs[] = {
     {.name = "norm_index", .type = DG_ATTR_INT, .required = true, .min = 0, .max = 1 << 20, .internal = true},
     {.name = "decay", .type = DG_ATTR_BOOL, .required = true, .max = 1, .internal = true},
     {0},
@@ -157,7 +160,7 @@ static enum dg_status run_adamw(const struct dg_run *r, struct dg_error *err)
 
 const struct dg_op dg_op_adamw = {
     .name = "adamw",
-    .attrs = adamw_attrs,
+    .attrs = step_attrs,
     .min_inputs = ADAMW_INPUTS,
     .max_inputs = ADAMW_INPUTS,
     .infer = infer_adamw,
@@ -167,30 +170,119 @@ const struct dg_op dg_op_adamw = {
     .run = run_adamw,
 };
 
+/* --- sgd, lars --- */
+
+enum {
+    S_PARAM,
+    S_GRAD,
+    S_NORMS,
+    S_BUFFER,
+    S_TEACHER,
+    S_LR,
+    S_WEIGHT_DECAY,
+    S_CLIP,
+    S_MOMENTUM,
+    S_ETA, /* lars only */
+    S_TEACHER_MOMENTUM,
+    S_FROZEN,
+    SGD_INPUTS
+};
+
+static enum dg_status infer_sgd(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)output;
+    const struct dg_desc *in = call->input;
+    bool ok = in[S_PARAM].dtype == DG_F32 && dg_desc_equal(&in[S_PARAM], &in[S_GRAD]) &&
+              dg_desc_equal(&in[S_PARAM], &in[S_BUFFER]) && in[S_NORMS].dtype == DG_F64 && in[S_NORMS].ndim == 1 &&
+              call->attr[0].i < in[S_NORMS].dim[0] &&
+              (dg_absent(&in[S_TEACHER]) || dg_desc_equal(&in[S_PARAM], &in[S_TEACHER]));
+    for (int i = S_LR; i < SGD_INPUTS; i++) {
+        bool optional = i == S_FROZEN || i == S_ETA || (i == S_TEACHER_MOMENTUM && dg_absent(&in[S_TEACHER]));
+        ok = ok && (scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
+    }
+    return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+}
+
+struct sgd_state {
+    int64_t count, norm_index;
+    bool decay, matrix;
+};
+
+static enum dg_status prepare_sgd(struct dg_prepare *p, struct dg_error *err)
+{
+    struct sgd_state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *param = &p->call->input[S_PARAM];
+    *s = (struct sgd_state){dg_desc_count(param), p->call->attr[0].i, p->call->attr[1].i, param->ndim != 1};
+    dg_op_scratch(p, 2 * (s->count / 4096 + 1) * (int64_t)sizeof(double));
+    return DG_OK;
+}
+
+static enum dg_status run_sgd(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct sgd_state *s = r->state;
+    double momentum = r->input[S_TEACHER] ? value(r, S_TEACHER_MOMENTUM) : 0;
+    if (r->input[S_FROZEN] && value(r, S_FROZEN) != 0) {
+        if (r->input[S_TEACHER])
+            dg_kernels()->average(s->count, r->input[S_PARAM], r->input[S_TEACHER], (float)momentum,
+                                  (float)(1 - momentum));
+        return DG_OK;
+    }
+    double clip = value(r, S_CLIP), norm = ((const double *)r->input[S_NORMS])[s->norm_index], scale = 1;
+    double factor = clip > 0 ? clip / (norm + 1e-6) : 1, decay = s->decay ? value(r, S_WEIGHT_DECAY) : 0;
+    float grad_scale = factor < 1 ? (float)factor : 1.0f;
+    if (r->input[S_ETA] && !s->matrix) decay = 0; /* LARS leaves tensors of one dimension alone */
+    if (r->input[S_ETA] && s->matrix) {
+        double param_square, direction_square;
+        dg_kernels()->lars_norms(s->count, r->input[S_PARAM], r->input[S_GRAD], grad_scale, (float)decay, r->scratch,
+                                 &param_square, &direction_square);
+        if (param_square > 0 && direction_square > 0) scale = value(r, S_ETA) * sqrt(param_square / direction_square);
+    }
+    dg_kernels()->sgd(s->count, r->input[S_PARAM], r->input[S_GRAD], r->input[S_BUFFER], r->input[S_TEACHER],
+                      grad_scale, (float)decay, (float)scale, (float)value(r, S_MOMENTUM), (float)value(r, S_LR),
+                      (float)momentum, (float)(1 - momentum));
+    return DG_OK;
+}
+
+#define SGD(op_name)                                                                                                   \
+    {                                                                                                                  \
+        .name = op_name, .attrs = step_attrs, .min_inputs = SGD_INPUTS, .max_inputs = SGD_INPUTS, .infer = infer_sgd,  \
+        .grad = dg_no_gradient, .writes = 1 << S_PARAM | 1 << S_BUFFER | 1 << S_TEACHER, .prepare = prepare_sgd,       \
+        .run = run_sgd,                                                                                                \
+    }
+
+const struct dg_op dg_op_sgd = SGD("sgd");
+const struct dg_op dg_op_lars = SGD("lars"); /* has the input eta */
+
 /* --- ema --- */
 
 static enum dg_status infer_ema(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
-    if (call->input[0].dtype == DG_F32 && dg_desc_equal(&call->input[0], &call->input[1]) &&
-        scalar(&call->input[2], DG_F64))
-        return DG_OK;
+    bool averages = call->input[0].dtype == DG_F32 && scalar(&call->input[2], DG_F64);
+    if (dg_desc_equal(&call->input[0], &call->input[1]) && (averages || dg_absent(&call->input[2]))) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
 static enum dg_status prepare_ema(struct dg_prepare *p, struct dg_error *err)
 {
-    int64_t *count = dg_op_state(p, sizeof *count, err);
-    if (!count) return DG_ERR_MEMORY;
-    *count = dg_desc_count(&p->call->input[0]);
+    struct dg_desc *desc = dg_op_state(p, sizeof *desc, err);
+    if (!desc) return DG_ERR_MEMORY;
+    *desc = p->call->input[0];
     return DG_OK;
 }
 
 static enum dg_status run_ema(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
-    double momentum = value(r, 2);
-    dg_kernels()->average(*(const int64_t *)r->state, r->input[0], r->input[1], (float)momentum, (float)(1 - momentum));
+    const struct dg_desc *desc = r->state;
+    if (r->input[2]) {
+        double momentum = value(r, 2);
+        dg_kernels()->average(dg_desc_count(desc), r->input[0], r->input[1], (float)momentum, (float)(1 - momentum));
+    } else {
+        memcpy(r->input[1], r->input[0], (size_t)dg_desc_bytes(desc));
+    }
     return DG_OK;
 }
 

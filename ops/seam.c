@@ -1,14 +1,19 @@
-#include "ops/seam.h"
+#include "ops/seam_internal.h"
 
 #include <string.h>
 
-static enum dg_status no(struct dg_error *err, const char *what)
+dg_md dg_md_image(int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    return dg_md_make(4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c});
+}
+
+enum dg_status dg_dnnl_no(struct dg_error *err, const char *what)
 {
     return dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN %d.%d: %s", DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, what);
 }
 
 /* Reference implementations are refused (see seam.h). */
-static enum dg_status audit(const_dnnl_primitive_desc_t pd, struct dg_error *err)
+enum dg_status dg_dnnl_audit(const_dnnl_primitive_desc_t pd, struct dg_error *err)
 {
     const char *name = "?";
     dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
@@ -17,39 +22,51 @@ static enum dg_status audit(const_dnnl_primitive_desc_t pd, struct dg_error *err
                    DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, name);
 }
 
-/* A memory object of the descriptor that `pd` wants for `what`; its bytes are the caller's and come with every run. */
-static enum dg_status memory_for(const_dnnl_primitive_desc_t pd, dnnl_query_t what, dnnl_engine_t engine,
-                                 dnnl_memory_t *memory, int64_t *bytes, struct dg_error *err)
+enum dg_status dg_dnnl_memory_for(const_dnnl_primitive_desc_t pd, dnnl_query_t what, dnnl_engine_t engine,
+                                  dnnl_memory_t *memory, int64_t *bytes, struct dg_error *err)
 {
     dg_md md = dnnl_primitive_desc_query_md(pd, what, 0);
     *memory = NULL;
     *bytes = md ? (int64_t)dnnl_memory_desc_get_size(md) : 0;
     if (!md || !*bytes) return DG_OK;
-    if (dnnl_memory_create(memory, md, engine, DNNL_MEMORY_NONE) != dnnl_success) return no(err, "no memory object");
+    if (dnnl_memory_create(memory, md, engine, DNNL_MEMORY_NONE) != dnnl_success)
+        return dg_dnnl_no(err, "no memory object");
     return DG_OK;
 }
 
-static enum dg_status open_reorder(dnnl_engine_t engine, const struct dg_gemm_spec *spec, dg_md packed,
-                                   const_dnnl_primitive_attr_t attr, struct dg_gemm *gemm, struct dg_error *err)
+enum dg_status dg_dnnl_attr(bool relu, dnnl_primitive_attr_t *attr, struct dg_error *err)
 {
-    dg_md plain = dg_md_make(2, (int64_t[]){spec->k, spec->n}, (int64_t[]){spec->weights_row, spec->weights_col});
-    dnnl_primitive_desc_t pd = NULL;
-    enum dg_status status = DG_OK;
-    if (!plain || dnnl_reorder_primitive_desc_create(&pd, plain, engine, packed, engine, attr) != dnnl_success) {
-        dg_md_free(plain);
-        return no(err, "cannot pack weights");
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(attr);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success && relu) {
+        status = dnnl_post_ops_create(&ops);
+        if (status == dnnl_success) status = dg_append_relu(ops);
+        if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attr, ops);
+        if (ops) dnnl_post_ops_destroy(ops);
     }
-    int64_t scratch = 0;
-    status = audit(pd, err);
-    if (status == DG_OK && (dnnl_primitive_create(&gemm->reorder, pd) != dnnl_success ||
-                            dnnl_memory_create(&gemm->plain, plain, engine, DNNL_MEMORY_NONE) != dnnl_success))
-        status = no(err, "cannot create the packing primitive");
-    if (status == DG_OK)
-        status = memory_for(pd, dnnl_query_scratchpad_md, engine, &gemm->reorder_scratchpad, &scratch, err);
+    return status == dnnl_success ? DG_OK : dg_dnnl_no(err, "no attributes");
+}
 
-    if (scratch > gemm->scratch_bytes) gemm->scratch_bytes = scratch;
-    dnnl_primitive_desc_destroy(pd);
-    dg_md_free(plain);
+enum dg_status dg_dnnl_reorder(dnnl_engine_t engine, dg_md plain, dg_md packed, bool unpack, dnnl_primitive_t *reorder,
+                               dnnl_memory_t *plain_memory, dnnl_memory_t *scratchpad, int64_t *scratch_bytes,
+                               struct dg_error *err)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    int64_t scratch = 0;
+    enum dg_status status = dg_dnnl_attr(false, &attr, err);
+    if (status == DG_OK && dnnl_reorder_primitive_desc_create(&pd, unpack ? packed : plain, engine,
+                                                              unpack ? plain : packed, engine, attr) != dnnl_success)
+        status = dg_dnnl_no(err, "cannot pack weights");
+    if (status == DG_OK) status = dg_dnnl_audit(pd, err);
+    if (status == DG_OK && (dnnl_primitive_create(reorder, pd) != dnnl_success ||
+                            dnnl_memory_create(plain_memory, plain, engine, DNNL_MEMORY_NONE) != dnnl_success))
+        status = dg_dnnl_no(err, "cannot create the packing primitive");
+    if (status == DG_OK) status = dg_dnnl_memory_for(pd, dnnl_query_scratchpad_md, engine, scratchpad, &scratch, err);
+    if (scratch > *scratch_bytes) *scratch_bytes = scratch;
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (attr) dnnl_primitive_attr_destroy(attr);
     return status;
 }
 
@@ -64,13 +81,10 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
                                spec->packs ? NULL : (int64_t[]){spec->weights_row, spec->weights_col});
     dg_md bias = spec->bias ? dg_md_make(2, (int64_t[]){1, spec->n}, (int64_t[]){spec->n, 1}) : NULL;
     dg_md dst = dg_md_make(2, (int64_t[]){spec->m, spec->n}, (int64_t[]){spec->n, 1});
+    dg_md plain = NULL;
     enum dg_status status = DG_OK;
     int64_t bytes;
-    if (dnnl_primitive_attr_create(&attr) != dnnl_success ||
-        dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) != dnnl_success) {
-        status = no(err, "no attributes");
-        goto done;
-    }
+    DG_TRY_GOTO(done, status, dg_dnnl_attr(spec->relu, &attr, err));
     if (src && weights && dst && (bias || !spec->bias)) pd = dg_pd_matmul(engine, src, weights, bias, dst, attr);
     if (!pd) {
         status =
@@ -78,29 +92,36 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
                     DNNL_VERSION_MINOR, (long long)spec->m, (long long)spec->n, (long long)spec->k);
         goto done;
     }
-    DG_TRY_GOTO(done, status, audit(pd, err));
+    DG_TRY_GOTO(done, status, dg_dnnl_audit(pd, err));
     if (dnnl_primitive_create(&gemm->matmul, pd) != dnnl_success) {
-        status = no(err, "cannot create a matmul");
+        status = dg_dnnl_no(err, "cannot create a matmul");
         goto done;
     }
     DG_TRY_GOTO(done, status,
-                memory_for(pd, dnnl_query_scratchpad_md, engine, &gemm->scratchpad, &gemm->scratch_bytes, err));
-    DG_TRY_GOTO(done, status, memory_for(pd, dnnl_query_src_md, engine, &gemm->src, &bytes, err));
-    DG_TRY_GOTO(done, status, memory_for(pd, dnnl_query_dst_md, engine, &gemm->dst, &bytes, err));
-    DG_TRY_GOTO(done, status, memory_for(pd, dnnl_query_weights_md, engine, &gemm->weights, &bytes, err));
+                dg_dnnl_memory_for(pd, dnnl_query_scratchpad_md, engine, &gemm->scratchpad, &gemm->scratch_bytes, err));
+    DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_src_md, engine, &gemm->src, &bytes, err));
+    DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_dst_md, engine, &gemm->dst, &bytes, err));
+    DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_weights_md, engine, &gemm->weights, &bytes, err));
     if (spec->packs) {
         gemm->packed_bytes = bytes;
-        DG_TRY_GOTO(
-            done, status,
-            open_reorder(engine, spec, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), attr, gemm, err));
+        plain = dg_md_make(2, (int64_t[]){spec->k, spec->n}, (int64_t[]){spec->weights_row, spec->weights_col});
+        if (!plain) {
+            status = dg_dnnl_no(err, "no memory descriptor");
+            goto done;
+        }
+        DG_TRY_GOTO(done, status,
+                    dg_dnnl_reorder(engine, plain, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), false,
+                                    &gemm->reorder, &gemm->plain, &gemm->reorder_scratchpad, &gemm->scratch_bytes,
+                                    err));
     }
     if (bias && dnnl_memory_create(&gemm->bias, bias, engine, DNNL_MEMORY_NONE) != dnnl_success)
-        status = no(err, "no memory object");
+        status = dg_dnnl_no(err, "no memory object");
 done:
     dg_md_free(src);
     dg_md_free(weights);
     dg_md_free(bias);
     dg_md_free(dst);
+    dg_md_free(plain);
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (status != DG_OK) dg_gemm_close(gemm);
@@ -119,15 +140,15 @@ void dg_gemm_close(struct dg_gemm *gemm)
 }
 
 /* oneDNN takes pointers to non-const; it reads through them only. */
-static void *unconst(const void *pointer) { return (void *)(uintptr_t)pointer; }
+void *dg_unconst(const void *pointer) { return (void *)(uintptr_t)pointer; }
 
-static enum dg_status execute(dnnl_primitive_t primitive, dnnl_stream_t stream, dnnl_exec_arg_t *arg, void **data,
-                              int count, struct dg_error *err)
+enum dg_status dg_dnnl_execute(dnnl_primitive_t primitive, dnnl_stream_t stream, dnnl_exec_arg_t *arg, void **data,
+                               int count, struct dg_error *err)
 {
     int used = 0;
     for (int i = 0; i < count; i++) {
         if (!arg[i].memory) continue;
-        if (dnnl_memory_set_data_handle(arg[i].memory, data[i]) != dnnl_success) return no(err, "bad memory");
+        if (dnnl_memory_set_data_handle(arg[i].memory, data[i]) != dnnl_success) return dg_dnnl_no(err, "bad memory");
         arg[used++] = arg[i];
     }
     dnnl_status_t status = dnnl_primitive_execute(primitive, stream, used, arg);
@@ -141,8 +162,8 @@ enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const fl
 {
     dnnl_exec_arg_t arg[] = {
         {DNNL_ARG_SRC, gemm->plain}, {DNNL_ARG_DST, gemm->weights}, {DNNL_ARG_SCRATCHPAD, gemm->reorder_scratchpad}};
-    void *data[] = {unconst(weights), packed, scratch};
-    return execute(gemm->reorder, stream, arg, data, 3, err);
+    void *data[] = {dg_unconst(weights), packed, scratch};
+    return dg_dnnl_execute(gemm->reorder, stream, arg, data, 3, err);
 }
 
 enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const float *src, const void *weights,
@@ -153,8 +174,8 @@ enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const flo
                              {DNNL_ARG_BIAS, gemm->bias},
                              {DNNL_ARG_DST, gemm->dst},
                              {DNNL_ARG_SCRATCHPAD, gemm->scratchpad}};
-    void *data[] = {unconst(src), unconst(weights), unconst(bias), dst, scratch};
-    return execute(gemm->matmul, stream, arg, data, 5, err);
+    void *data[] = {dg_unconst(src), dg_unconst(weights), dg_unconst(bias), dst, scratch};
+    return dg_dnnl_execute(gemm->matmul, stream, arg, data, 5, err);
 }
 
 enum dg_status dg_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,

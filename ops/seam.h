@@ -24,6 +24,20 @@ void dg_md_free(dg_md md);
 /* Primitive descriptors, or NULL. `bias` may be NULL. */
 dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
                                    const_dnnl_primitive_attr_t attr);
+/* Convolution and pooling are made for a pass: `src`, `weights` and `dst` stand for the gradients where the pass computes
+ * those. Windows are square. */
+enum dg_pass { DG_FORWARD, DG_BACKWARD_DATA, DG_BACKWARD_WEIGHTS };
+struct dg_window {
+    int64_t kernel, stride, pad, dilation; /* dilation 1: none */
+};
+dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
+                                        dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                        const_dnnl_primitive_attr_t attr);
+enum dg_pool { DG_POOL_MAX, DG_POOL_AVG, DG_POOL_AVG_NO_PAD };
+dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enum dg_pool pool,
+                                    const struct dg_window *window, dg_md src, dg_md dst,
+                                    const_dnnl_primitive_attr_t attr);
+dnnl_status_t dg_append_relu(dnnl_post_ops_t ops);
 
 /* --- common --- */
 
@@ -32,7 +46,7 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
 struct dg_gemm_spec {
     int64_t m, n, k;
     int64_t weights_row, weights_col;
-    bool bias, packs;
+    bool bias, packs, relu; /* relu: dst = max(0, ...) */
 };
 struct dg_gemm {
     dnnl_primitive_t matmul, reorder; /* reorder: plain -> packed, or NULL */
@@ -49,6 +63,52 @@ enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const fl
 /* `weights`: packed ones if the spec packs. */
 enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const float *src, const void *weights,
                            const float *bias, float *dst, void *scratch, struct dg_error *err);
+
+/* A convolution of NHWC images, dense; weights [groups * out / groups, channels / groups, k, k] as in PyTorch, packed into
+ * oneDNN's layout by the caller's order: before a forward or backward-data run, after a backward-weights run. */
+struct dg_conv_spec {
+    enum dg_pass pass;
+    int64_t images, height, width, channels; /* of src */
+    int64_t out_height, out_width, out;      /* of dst */
+    int64_t groups;
+    struct dg_window window;
+    bool bias, relu; /* forward only */
+};
+struct dg_conv {
+    dnnl_primitive_t conv, reorder; /* reorder: plain -> packed, or packed -> plain for backward weights */
+    dnnl_memory_t src, weights, bias, dst, scratchpad, plain, reorder_scratchpad;
+    enum dg_pass pass;
+    int64_t packed_bytes, scratch_bytes;
+};
+enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spec, struct dg_conv *conv,
+                            struct dg_error *err);
+void dg_conv_close(struct dg_conv *conv);
+/* Plain weights to packed; for backward weights packed to plain (which is then written). */
+enum dg_status dg_conv_reorder(struct dg_conv *conv, dnnl_stream_t stream, void *plain, void *packed, void *scratch,
+                               struct dg_error *err);
+/* Reads two of src, packed weights and dst, writes the one that the pass computes. */
+enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, void *src, void *packed, const float *bias,
+                           void *dst, void *scratch, struct dg_error *err);
+
+/* Pooling of NHWC images, dense. Max pooling leaves a byte an output, which window element won, for its backward. */
+struct dg_pool_spec {
+    enum dg_pass pass; /* forward or backward data */
+    enum dg_pool pool;
+    int64_t images, height, width, channels, out_height, out_width;
+    struct dg_window window;
+};
+struct dg_pooling {
+    dnnl_primitive_t primitive;
+    dnnl_memory_t src, dst, winners, scratchpad;
+    enum dg_pass pass;
+    int64_t scratch_bytes;
+};
+enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *spec, struct dg_pooling *pooling,
+                               struct dg_error *err);
+void dg_pooling_close(struct dg_pooling *pooling);
+/* `winners` u8 [images, out_height, out_width, channels]: written forward, read backward; NULL where there are none. */
+enum dg_status dg_pooling_run(struct dg_pooling *pooling, dnnl_stream_t stream, void *src, void *dst, void *winners,
+                              void *scratch, struct dg_error *err);
 
 /* Row-major c[m,n] = op(a)[m,k] op(b)[k,n] + beta c, by oneDNN's own gemm: all threads outside a parallel region, one
  * inside. `ta`, `tb`: a is stored [k,m], b is stored [n,k]. */

@@ -24,3 +24,59 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
     if (dnnl_matmul_desc_init(&desc, src, weights, bias, dst) != dnnl_success) return NULL;
     return dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL) == dnnl_success ? pd : NULL;
 }
+
+static dnnl_primitive_desc_t create(const_dnnl_op_desc_t desc, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                    const_dnnl_primitive_desc_t hint)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    return dnnl_primitive_desc_create(&pd, desc, attr, engine, hint) == dnnl_success ? pd : NULL;
+}
+
+dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
+                                        dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                        const_dnnl_primitive_attr_t attr)
+{
+    dnnl_dims_t stride = {window->stride, window->stride}, pad = {window->pad, window->pad};
+    dnnl_dims_t dilation = {window->dilation - 1, window->dilation - 1};
+    dnnl_convolution_desc_t desc;
+    if (dnnl_dilated_convolution_forward_desc_init(&desc, pass ? dnnl_forward_training : dnnl_forward_inference,
+                                                   dnnl_convolution_direct, src, weights, bias, dst, stride, dilation,
+                                                   pad, pad) != dnnl_success)
+        return NULL;
+    dnnl_primitive_desc_t forward = create(&desc, engine, pass ? NULL : attr, NULL), backward = NULL;
+    if (pass == DG_FORWARD || !forward) return forward;
+    dnnl_status_t status =
+        pass == DG_BACKWARD_DATA
+            ? dnnl_dilated_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, src, weights, dst,
+                                                               stride, dilation, pad, pad)
+            : dnnl_dilated_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, src, weights, bias,
+                                                                  dst, stride, dilation, pad, pad);
+    if (status == dnnl_success) backward = create(&desc, engine, attr, forward);
+    dnnl_primitive_desc_destroy(forward);
+    return backward;
+}
+
+dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enum dg_pool pool,
+                                    const struct dg_window *window, dg_md src, dg_md dst,
+                                    const_dnnl_primitive_attr_t attr)
+{
+    static const dnnl_alg_kind_t algorithm[] = {dnnl_pooling_max, dnnl_pooling_avg_include_padding,
+                                                dnnl_pooling_avg_exclude_padding};
+    dnnl_dims_t kernel = {window->kernel, window->kernel}, stride = {window->stride, window->stride},
+                pad = {window->pad, window->pad};
+    dnnl_pooling_desc_t desc;
+    if (dnnl_pooling_forward_desc_init(&desc, dnnl_forward_training, algorithm[pool], src, dst, stride, kernel, pad,
+                                       pad) != dnnl_success)
+        return NULL;
+    dnnl_primitive_desc_t forward = create(&desc, engine, attr, NULL), backward = NULL;
+    if (pass == DG_FORWARD || !forward) return forward;
+    if (dnnl_pooling_backward_desc_init(&desc, algorithm[pool], src, dst, stride, kernel, pad, pad) == dnnl_success)
+        backward = create(&desc, engine, attr, forward);
+    dnnl_primitive_desc_destroy(forward);
+    return backward;
+}
+
+dnnl_status_t dg_append_relu(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+}

@@ -18,6 +18,7 @@ static const char usage[] =
     "  --batch N             images a batch\n"
     "  --image-size N|HxW    size of evaluated images, in pixels\n"
     "  --set a.b=value       change a key of the recipe, or an argument of the module; may be given again\n"
+    "  --plain               fuse no operations: slower, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
     "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n";
 
@@ -38,12 +39,16 @@ static int bad_flag(const char *flag, const char *text, const char *want)
 
 int main(int argc, char **argv)
 {
-    enum { BATCH = 256, IMAGE_SIZE, SET, PRINT, EXPLAIN };
-    static const struct option flags[] = {
-        {"batch", required_argument, NULL, BATCH}, {"image-size", required_argument, NULL, IMAGE_SIZE},
-        {"set", required_argument, NULL, SET},     {"print", no_argument, NULL, PRINT},
-        {"help", no_argument, NULL, 'h'},          {"explain", required_argument, NULL, EXPLAIN},
-        {"output", required_argument, NULL, 'o'},  {0}};
+    enum { BATCH = 256, IMAGE_SIZE, SET, PLAIN, PRINT, EXPLAIN };
+    static const struct option flags[] = {{"batch", required_argument, NULL, BATCH},
+                                          {"image-size", required_argument, NULL, IMAGE_SIZE},
+                                          {"set", required_argument, NULL, SET},
+                                          {"print", no_argument, NULL, PRINT},
+                                          {"plain", no_argument, NULL, PLAIN},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"explain", required_argument, NULL, EXPLAIN},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {0}};
     struct dg_compile_options options = {0};
     const char **set = calloc((size_t)argc, sizeof *set), *end;
     if (!set) return 1;
@@ -63,6 +68,7 @@ int main(int argc, char **argv)
             break;
         }
         case SET: set[options.num_sets++] = optarg; break;
+        case PLAIN: options.plain = true; break;
         case PRINT: options.print = true; break;
         case EXPLAIN: options.explain = optarg; break;
         default: fputs("dinoc: try dinoc --help\n", stderr); return 2;

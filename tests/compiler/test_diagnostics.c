@@ -781,10 +781,12 @@ static const struct {
      "module: net\n"
      "args: {dim: int, drop: 0.0}\n"
      "nodes:\n"
-     "  proj: {op: conv2d, out: dim, kernel: 16, stride: 16}\n"
-     "  p2: {op: conv2d, out: 8, kernel: 2, stride: 2}\n"
+     "  proj: {op: conv2d, out: 3 * dim, kernel: 16, stride: 16}\n"
      "  tokens: to_tokens\n"
-     "  cls: {op: take_token, index: 0}\n"
+     "  heads: {op: attention, heads: 1}\n"
+     "  maps: {op: linear, out: dim, from: heads.probs}\n"
+     "  more: {op: global_avg_pool}\n"
+     "  cls: {op: linear, out: 8}\n"
      "outputs: {features: cls}\n"
      "---\n"
      "module: dino_head\n"
@@ -796,16 +798,16 @@ static const struct {
      "recipe: r\n"
      "batch: 2\n"
      "student: {backbone: net, with: {dim: 8}}\n",
-     "test.yaml:5:3: error: no gradient for node p2 (conv2d) in student.backbone(global): conv2d has no gradient for "
-     "its source, only for its weights\n"
-     "      p2: {op: conv2d, out: 8, kernel: 2, stride: 2}\n"
+     "test.yaml:6:3: error: no gradient for node heads (attention) in student.backbone(global): attention has no "
+     "gradient for its output probs\n"
+     "      heads: {op: attention, heads: 1}\n"
      "      ^\n"},
     {"initialisers", NULL,
      "module: m\n"
      "nodes:\n"
      "  a: {op: linear, out: 4, init: normal}\n",
-     "test.yaml:3:33: error: expected an initialiser: trunc_normal(std), normal(std), uniform(bound) or "
-     "constant(value)\n"
+     "test.yaml:3:33: error: expected an initialiser: trunc_normal(std), normal(std), uniform(bound), "
+     "constant(value) or kaiming_normal\n"
      "      a: {op: linear, out: 4, init: normal}\n"
      "                                    ^\n"},
     {"parameters", NULL,

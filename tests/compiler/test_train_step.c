@@ -140,6 +140,7 @@ static void test_a_step_runs_and_learns(void **state)
                                .global = {.height = 32, .width = 32, .count = 2},
                                .local = {.height = 16, .width = 16, .count = 3},
                                .optimizer = "adamw",
+                               .buffers = "own",
                                .no_decay_bias = true,
                                .no_decay_1d = true,
                                .freeze_params = "last_layer",

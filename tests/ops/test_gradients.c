@@ -58,37 +58,6 @@ static void test_linear(void **state)
                                        .grad_input = {true}});
 }
 
-static void ref_conv2d(const struct dg_op_call *call, double *const *in, double *out)
-{
-    const struct dg_desc *src = &call->input[0];
-    int64_t k = call->attr[1].i, n = call->attr[0].i, h = src->dim[1], w = src->dim[2], ch = src->dim[3];
-    int64_t at = 0;
-    for (int64_t image = 0; image < src->dim[0]; image++)
-        for (int64_t y = 0; y < h / k; y++)
-            for (int64_t x = 0; x < w / k; x++)
-                for (int64_t o = 0; o < n; o++) {
-                    double sum = call->num_inputs > 2 ? in[2][o] : 0;
-                    for (int64_t c = 0; c < ch; c++)
-                        for (int64_t ky = 0; ky < k; ky++)
-                            for (int64_t kx = 0; kx < k; kx++)
-                                sum += in[0][((image * h + y * k + ky) * w + x * k + kx) * ch + c] *
-                                       in[1][((o * ch + c) * k + ky) * k + kx];
-                    out[at++] = sum;
-                }
-}
-
-static void test_conv2d(void **state)
-{
-    (void)state;
-    check_op(&(struct op_case){.op = "conv2d",
-                               .attr = {{.i = 7}, {.i = 4}, {.i = 4}, {.i = 0}, {.i = 1}, {.i = 1}},
-                               .num_inputs = 1,
-                               .input = {f32(4, 2, 12, 8, 3)},
-                               .reference = ref_conv2d,
-                               .tolerance = 2e-6,
-                               .grad_tolerance = 1e-5});
-}
-
 static void ref_layer_norm(const struct dg_op_call *call, double *const *in, double *out)
 {
     const struct dg_desc *src = &call->input[0];
@@ -352,17 +321,11 @@ static void test_weight_norm_linear(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_conv2d),
-        cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_position),
-        cmocka_unit_test(test_l2_normalize),
-        cmocka_unit_test(test_weight_norm_linear),
+        cmocka_unit_test(test_add),          cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_layer_norm),   cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_softmax),      cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_position),
+        cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_weight_norm_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

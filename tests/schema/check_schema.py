@@ -59,7 +59,7 @@ wrong = [
     (recipe, "crops", {"global": {"views": [{}]}}),
     (recipe, "crops", {"local": {"views": [{}, {}]}}),
     (recipe, "optim", {"no_decay": ["weights"]}),
-    (recipe, "optim", {"kind": "sgd"}),
+    (recipe, "optim", {"kind": "adam"}),
     (recipe, "nodes", {"a": "gelu"}),
     (module, "nodes", {}),
     (module, "nodes", {"a": "gelo"}),

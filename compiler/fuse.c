@@ -1,0 +1,66 @@
+/* Fusion: a node whose only reader its op can do as well takes that reader over, and makes its result directly. What may be
+ * taken over is each op's own knowledge (struct dg_op, absorb); here is only who reads what. */
+#include "compiler/passes.h"
+
+#include <string.h>
+
+/* The node that alone reads `value`; NULL when there is none, or several, or the value leaves the graph. */
+static uint32_t *index_readers(struct dg_graph *graph, const dg_value *keep, int num_keep)
+{
+    uint32_t *reader = dg_arena_alloc(graph->arena, ((size_t)graph->num_values + 1) * sizeof *reader);
+    for (uint32_t v = 0; v < graph->num_values; v++) reader[v] = DG_PLAN_NONE;
+    bool *many = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
+    for (int k = 0; k < num_keep; k++) many[keep[k]] = true;
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        for (int i = 0; i < graph->node[n].num_inputs; i++) {
+            dg_value v = graph->node[n].input[i];
+            if (v == DG_NO_VALUE) continue;
+            if (reader[v] != DG_PLAN_NONE) many[v] = true;
+            reader[v] = n;
+        }
+    for (uint32_t v = 0; v < graph->num_values; v++)
+        if (many[v]) reader[v] = DG_PLAN_NONE;
+    return reader;
+}
+
+void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep)
+{
+    uint32_t *reader = index_readers(graph, keep, num_keep);
+    bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    for (uint32_t n = first; n < graph->num_nodes; n++) {
+        struct dg_graph_node *node = &graph->node[n];
+        while (!gone[n] && node->op->absorb) {
+            dg_value made = node->output[0];
+            uint32_t r = reader[made];
+            if (r == DG_PLAN_NONE || graph->node[r].label != node->label) break; /* another application */
+            const struct dg_graph_node *next = &graph->node[r];
+            dg_value *input =
+                dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs) * sizeof *input);
+            memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
+            struct dg_absorb a = {.train = node->train,
+                                  .constant_params = constant_params,
+                                  .attr = node->attr,
+                                  .input = input,
+                                  .num_inputs = node->num_inputs,
+                                  .next = next->op,
+                                  .next_attr = next->attr,
+                                  .next_input = next->input,
+                                  .next_num_inputs = next->num_inputs};
+            if (!node->op->absorb(&a)) break;
+            node->input = input;
+            node->num_inputs = a.num_inputs;
+            node->output[0] = next->output[0];
+            graph->value[node->output[0]].producer = n;
+            graph->value[made].producer = DG_PLAN_NONE;
+            for (int o = 1; o < next->num_outputs; o++) graph->value[next->output[o]].producer = DG_PLAN_NONE;
+            gone[r] = true;
+        }
+    }
+    uint32_t to = 0;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        if (gone[n]) continue;
+        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = to;
+        graph->node[to++] = graph->node[n];
+    }
+    graph->num_nodes = to;
+}

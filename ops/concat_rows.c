@@ -1,0 +1,114 @@
+/* Rows of several groups as one matrix, for a head whose batch norm sees all crops at once.
+ *
+ *   concat_rows (a [m,C], b [n,C]) -> dst [m+n,C]
+ *   slice_rows  (src [N,C]) -> dst, rows [first, first + count): its gradient, one part */
+#include "ops/op.h"
+
+#include <string.h>
+
+extern const struct dg_op dg_op_slice_rows;
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *a = &call->input[0], *b = &call->input[1];
+    for (int i = 0; i < 2; i++) {
+        DG_TRY(dg_want_ndim(&call->input[i], 2, "input", err));
+        DG_TRY(dg_want_f32(&call->input[i], "input", err));
+    }
+    if (a->dim[1] != b->dim[1]) return dg_fail(err, DG_ERR_INPUT, "rows differ in length");
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){a->dim[0] + b->dim[0], a->dim[1]});
+    return DG_OK;
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    int64_t first = 0;
+    for (int i = 0; i < 2; i++) {
+        int64_t count = b->call->input[i].dim[0];
+        dg_value made[DG_MAX_OUTPUTS];
+        union dg_attr part[] = {{.i = first}, {.i = count}};
+        first += count;
+        if (!b->wants[i]) continue;
+        DG_TRY(b->emit(b, &dg_op_slice_rows, part, &b->diff_output[0], 1, made));
+        DG_TRY(b->give(b, i, made[0]));
+    }
+    return DG_OK;
+}
+
+struct state {
+    int64_t offset, bytes[2]; /* of what is copied */
+};
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    for (int i = 0; i < 2; i++) s->bytes[i] = dg_desc_bytes(&p->call->input[i]);
+    return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    memcpy(r->output[0], r->input[0], (size_t)s->bytes[0]);
+    memcpy((char *)r->output[0] + s->bytes[0], r->input[1], (size_t)s->bytes[1]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_concat_rows = {
+    .name = "concat_rows",
+    .in_yaml = true,
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad,
+    .prepare = prepare,
+    .run = run,
+};
+
+static const struct dg_attr_spec slice_attrs[] = {
+    {.name = "first", .type = DG_ATTR_INT, .required = true, .max = 1 << 30, .internal = true},
+    {.name = "count", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 30, .internal = true},
+    {0},
+};
+
+static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    DG_TRY(dg_want_ndim(src, 2, "src", err));
+    DG_TRY(dg_want_f32(src, "src", err));
+    if (call->attr[0].i + call->attr[1].i > src->dim[0]) return dg_fail(err, DG_ERR_INPUT, "there are fewer rows");
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[1].i, src->dim[1]});
+    return DG_OK;
+}
+
+static enum dg_status prepare_slice(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    s->offset = p->call->attr[0].i * p->call->input[0].dim[1] * (int64_t)sizeof(float);
+    s->bytes[0] = dg_desc_bytes(&p->call->output[0]);
+    return DG_OK;
+}
+
+static enum dg_status run_slice(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    memcpy(r->output[0], (const char *)r->input[0] + s->offset, (size_t)s->bytes[0]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_slice_rows = {
+    .name = "slice_rows",
+    .attrs = slice_attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_slice,
+    .grad = dg_no_gradient,
+    .prepare = prepare_slice,
+    .run = run_slice,
+};
