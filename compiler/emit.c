@@ -1,5 +1,6 @@
 #include "compiler/emit.h"
 
+#include "compiler/names.h"
 #include "runtime/atomic_file.h"
 #include "runtime/plan_check.h"
 
@@ -14,8 +15,7 @@ struct section {
 struct emitter {
     struct dg_arena *arena;
     struct section section[DG_SECTIONS];
-    uint32_t *slot; /* hash table of string offsets + 1, open addressing; 0: empty */
-    size_t num_slots, num_strings;
+    struct dg_names strings; /* to their offsets */
     uint64_t model_hash;
 };
 
@@ -35,33 +35,14 @@ static uint32_t append(struct emitter *e, enum dg_plan_section id, const void *r
     return (uint32_t)s->count++;
 }
 
-/* Where `text` is in the table, or would be. */
-static uint32_t *find_slot(struct emitter *e, const char *text)
-{
-    size_t at = (size_t)dg_fnv1a(DG_FNV_BASIS, text, strlen(text)) & (e->num_slots - 1);
-    while (e->slot[at] && strcmp(e->section[DG_SECTION_STRINGS].bytes + e->slot[at] - 1, text))
-        at = (at + 1) & (e->num_slots - 1);
-    return &e->slot[at];
-}
-
 /* Offset of `text` in the string section; equal strings are stored once, "" first. */
 static uint32_t string(struct emitter *e, const char *text)
 {
-    struct section *s = &e->section[DG_SECTION_STRINGS];
     if (!text) text = "";
-    if (e->num_strings * 2 >= e->num_slots) {
-        const uint32_t *old = e->slot;
-        size_t count = e->num_slots;
-        e->num_slots = count ? count * 2 : 1024;
-        e->slot = dg_arena_alloc(e->arena, e->num_slots * sizeof *e->slot);
-        for (size_t i = 0; i < count; i++)
-            if (old[i]) *find_slot(e, s->bytes + old[i] - 1) = old[i];
-    }
-    uint32_t *slot = find_slot(e, text);
-    if (*slot) return *slot - 1;
-    uint32_t offset = (uint32_t)s->count;
-    *slot = offset + 1;
-    e->num_strings++;
+    const uint32_t *known = dg_names_find(&e->strings, text);
+    if (known) return *known;
+    uint32_t offset = (uint32_t)e->section[DG_SECTION_STRINGS].count;
+    dg_names_add(e->arena, &e->strings, dg_arena_strdup(e->arena, text), offset);
     for (size_t i = 0; i <= strlen(text); i++) append(e, DG_SECTION_STRINGS, &text[i]);
     return offset;
 }
