@@ -47,11 +47,12 @@ dg_value dg_graph_param(struct dg_graph *graph, const char *name, const struct d
 
 dg_value dg_graph_control(struct dg_graph *graph, const char *key)
 {
-    for (uint32_t v = 0; v < graph->num_values; v++)
-        if (graph->value[v].control && !strcmp(graph->value[v].control, key)) return v;
+    const dg_value *known = dg_names_find(&graph->controls, key);
+    if (known) return *known;
     struct dg_desc scalar = dg_desc_scalar(DG_F64);
     dg_value v = dg_graph_input(graph, key, &scalar);
     graph->value[v].control = graph->value[v].name;
+    dg_names_add(graph->arena, &graph->controls, graph->value[v].name, v);
     return v;
 }
 

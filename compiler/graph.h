@@ -4,6 +4,7 @@
 #define DG_COMPILER_GRAPH_H
 
 #include "compiler/arena.h"
+#include "compiler/names.h"
 #include "ops/op.h"
 #include "runtime/plan_format.h"
 
@@ -57,6 +58,7 @@ struct dg_graph {
     struct dg_graph_node *node;
     uint32_t num_nodes;
     size_t node_capacity;
+    struct dg_names controls; /* by key, to values */
 };
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);
