@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const struct command *const commands[] = {&command_train, &command_crops, &command_features, &command_knn,
-                                                 &command_info,  &command_bench, &command_import};
+                                                 &command_info,  &command_bench, &command_import,   &command_export};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *context, int index)
