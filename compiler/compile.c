@@ -21,7 +21,8 @@ struct compile {
     struct dg_definition *definition;
     struct dg_emit_entry entry[MAX_ENTRIES];
     int num_entries;
-    struct dg_recipe recipe; /* of a module alone: its name, knobs and image size */
+    struct dg_recipe recipe;   /* of a module alone: its name, knobs and image size */
+    struct dg_train_step step; /* of a recipe */
     struct dg_text text;
 };
 
@@ -48,10 +49,11 @@ static void add_entry(struct compile *c, const char *name, struct dg_graph *grap
 static void train_entry(struct compile *c)
 {
     struct dg_graph *graph = dg_graph_create(c->arena);
-    struct dg_train_step step;
+    struct dg_train_step step = {0};
     if (dg_pass_train_step(c->program, c->diag, &c->recipe, graph, &step))
         add_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
                   step.num_outputs);
+    c->step = step;
 }
 
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */
@@ -185,6 +187,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     dg_text_add(&c->text, "%s %s", c->definition->kind == DG_DEFINITION_RECIPE ? "recipe" : "module", c->recipe.name);
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
+    dg_report_coupling(&c->text, &c->step);
     dg_report(&c->text, c->entry, c->num_entries);
     return DG_OK;
 }

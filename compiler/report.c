@@ -1,3 +1,4 @@
+#include "compiler/passes.h"
 #include "compiler/text.h"
 
 static void line(struct dg_text *text, const char *what, uint64_t bytes, const char *note)
@@ -5,6 +6,20 @@ static void line(struct dg_text *text, const char *what, uint64_t bytes, const c
     char size[32];
     dg_text_add(text, "    %-26s %10s%s%s\n", what, dg_format_bytes(size, sizeof size, (double)bytes),
                 *note ? "   " : "", note);
+}
+
+void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step)
+{
+    const struct dg_graph_node *head = step->coupling, *backbone = step->uncut;
+    if (head)
+        dg_text_add(text,
+                    "  head: %s (%s, %s:%d) sees all crops at once: both backbone forwards come first, both backwards "
+                    "last, and their activations coexist\n",
+                    head->origin.path, head->op->name, head->origin.file, head->origin.line);
+    if (backbone)
+        dg_text_add(text,
+                    "  backbone: %s (%s, %s:%d) sees a resolution's crops at once: a batch cannot be cut into slices\n",
+                    backbone->origin.path, backbone->op->name, backbone->origin.file, backbone->origin.line);
 }
 
 void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries)

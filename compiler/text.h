@@ -21,5 +21,8 @@ bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num
 
 /* report.c: what each region of each entry takes. */
 void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries);
+/* Which ops of the training step forbid what, by name and line. */
+struct dg_train_step;
+void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step);
 
 #endif

@@ -1,6 +1,6 @@
 /* conv2d: 2-D convolution of an NHWC image; weight [out, in / groups, kh, kw] as in PyTorch.
  *
- *   conv2d              (src [N,H,W,C], weight, [bias], [batch norm: weight, bias, mean, var]) -> dst [N,OH,OW,out]
+ *   conv2d              (src [N,H,W,C], weight, [bias], [batch norm: its five parameters]) -> dst [N,OH,OW,out]
  *   conv2d_grad_src     (diff_dst, weight) -> diff_src
  *   conv2d_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias]
  *
@@ -123,9 +123,9 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc weight = weight_desc(&s), vector = dg_desc_make(DG_F32, 1, &s.out);
-    int count = 2 + !!call->attr[BIAS].i + 4 * !!call->attr[FOLD].i;
+    int count = 2 + !!call->attr[BIAS].i + 5 * !!call->attr[FOLD].i; /* the last, a counter, is there for its name */
     bool fits = call->num_inputs == count && src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[1], &weight);
-    for (int i = 2; fits && i < count; i++) fits = dg_desc_equal(&call->input[i], &vector);
+    for (int i = 2; fits && i < count - !!call->attr[FOLD].i; i++) fits = dg_desc_equal(&call->input[i], &vector);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weight or bias has the wrong shape");
     output[0] = dst_desc(&s);
     return DG_OK;
@@ -162,7 +162,7 @@ static bool absorb(struct dg_absorb *a)
         NORM_MOMENTUM,
         NORM_RELU,
         NORM_PARAMS = 1,
-        NUM_NORM_PARAMS = 4
+        NUM_NORM_PARAMS = 5
     }; /* as ops/batch_norm.c has them */
     if (a->train || !a->constant_params || a->attr[RELU].i) return false;
     if (a->next == &dg_op_relu && a->attr[FOLD].i) {
