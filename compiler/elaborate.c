@@ -1,6 +1,7 @@
 /* Definitions to nodes: an instance binds a module's arguments and owns its parameters, an application walks its nodes and
  * adds them to the graph, with shapes inferred as they come. A node that fails is reported once and poisons what reads it,
  * so that one compile finds all errors that do not follow from each other. */
+#include "compiler/names.h"
 #include "compiler/program.h"
 
 #include <ctype.h>
@@ -10,11 +11,6 @@
 
 enum { MAX_REPEAT = 4096, MAX_NESTING = 32, MAX_NODES = 100000 };
 
-struct parameter {
-    const char *name; /* without the instance's prefix */
-    dg_value value;
-};
-
 struct dg_instance {
     struct dg_program *program;
     struct dg_graph *graph;
@@ -22,8 +18,9 @@ struct dg_instance {
     const struct dg_scope *scope;
     const char *prefix;
     bool trainable;
-    struct parameter *param;
+    dg_value *param; /* in the order of their first use */
     size_t num_params, param_capacity;
+    struct dg_names names; /* to values; without the prefix */
 };
 
 /* What a node's name stands for: the outputs of an op, or a whole module. */
@@ -197,13 +194,13 @@ static dg_value parameter(struct frame *f, const char *name, const struct dg_des
 {
     struct dg_instance *instance = f->application->instance;
     struct dg_graph *graph = instance->graph;
-    for (size_t i = 0; i < instance->num_params; i++) {
-        if (strcmp(instance->param[i].name, name)) continue;
-        if (dg_desc_equal(&graph->value[instance->param[i].value].desc, desc)) return instance->param[i].value;
+    const dg_value *known = dg_names_find(&instance->names, name);
+    if (known) {
+        if (dg_desc_equal(&graph->value[*known].desc, desc)) return *known;
         char now[96], before[96];
         dg_diag_error(diag_of(f), at, "parameter %s would be %s here and is %s elsewhere", name,
                       dg_desc_text(now, sizeof now, desc),
-                      dg_desc_text(before, sizeof before, &graph->value[instance->param[i].value].desc));
+                      dg_desc_text(before, sizeof before, &graph->value[*known].desc));
         explain_chain(f);
         return DG_NO_VALUE;
     }
@@ -219,7 +216,8 @@ static dg_value parameter(struct frame *f, const char *name, const struct dg_des
                                     DG_REGION_PARAM, flags, init, origin);
     instance->param = dg_arena_grow(arena_of(f), instance->param, instance->num_params, &instance->param_capacity,
                                     sizeof *instance->param);
-    instance->param[instance->num_params++] = (struct parameter){name, value};
+    instance->param[instance->num_params++] = value;
+    dg_names_add(arena_of(f), &instance->names, name, value);
     return value;
 }
 
@@ -337,8 +335,8 @@ static dg_value find_param(struct frame *f, const struct dg_yaml *yaml)
 {
     struct dg_instance *instance = f->application->instance;
     const char *name = dg_arena_printf(arena_of(f), "%s%s", f->path, yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");
-    for (size_t i = 0; i < instance->num_params; i++)
-        if (!strcmp(instance->param[i].name, name)) return instance->param[i].value;
+    const dg_value *known = dg_names_find(&instance->names, name);
+    if (known) return *known;
     dg_diag_error(diag_of(f), &yaml->origin, "module %s declares no parameter %s under `params:`", f->module->name,
                   yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");
     return DG_NO_VALUE;
@@ -767,5 +765,5 @@ dg_value dg_application_output(const struct dg_application *application, const c
 int dg_instance_num_params(const struct dg_instance *instance) { return (int)instance->num_params; }
 dg_value dg_instance_param(const struct dg_instance *instance, int index)
 {
-    return index < (int)instance->num_params ? instance->param[index].value : DG_NO_VALUE;
+    return index < (int)instance->num_params ? instance->param[index] : DG_NO_VALUE;
 }
