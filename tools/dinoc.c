@@ -1,5 +1,6 @@
 /* dinoc: the compiler's command line. */
 #include "compiler/compile.h"
+#include "tools/flags.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -20,8 +21,10 @@ static const char usage[] =
     "  --set a.b=value       change a key of the recipe, or an argument of the module; may be given again\n"
     "  --plain               fuse no operations: slower, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
-    "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n";
+    "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n"
+    "  --version             print the version\n";
 
+/* A whole number of 1 or more at the beginning of `text`. */
 static bool whole(const char *text, int64_t *value, const char **end)
 {
     char *stop;
@@ -33,32 +36,41 @@ static bool whole(const char *text, int64_t *value, const char **end)
 
 static int bad_flag(const char *flag, const char *text, const char *want)
 {
-    fprintf(stderr, "dinoc: %s %s: expected %s\n", flag, text, want);
+    fprintf(stderr, "dinoc: %s %s: expected %s; try dinoc --help\n", flag, text, want);
     return 2;
+}
+
+/* Output that could not be written is a failure too. */
+static int finish(int status)
+{
+    if (!(fflush(stdout) || ferror(stdout)) || status) return status;
+    fputs("dinoc: not all of the output could be written: is the disk full?\n", stderr);
+    return 1;
 }
 
 int main(int argc, char **argv)
 {
-    enum { BATCH = 256, IMAGE_SIZE, SET, PLAIN, PRINT, EXPLAIN };
-    static const struct option flags[] = {{"batch", required_argument, NULL, BATCH},
-                                          {"image-size", required_argument, NULL, IMAGE_SIZE},
-                                          {"set", required_argument, NULL, SET},
-                                          {"print", no_argument, NULL, PRINT},
-                                          {"plain", no_argument, NULL, PLAIN},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"explain", required_argument, NULL, EXPLAIN},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {0}};
+    enum { BATCH = 256, IMAGE_SIZE, SET, PLAIN, PRINT, EXPLAIN, VERSION };
+    static const struct option flags[] = {
+        {"batch", required_argument, NULL, BATCH},     {"image-size", required_argument, NULL, IMAGE_SIZE},
+        {"set", required_argument, NULL, SET},         {"print", no_argument, NULL, PRINT},
+        {"plain", no_argument, NULL, PLAIN},           {"help", no_argument, NULL, 'h'},
+        {"explain", required_argument, NULL, EXPLAIN}, {"output", required_argument, NULL, 'o'},
+        {"version", no_argument, NULL, VERSION},       {0}};
     struct dg_compile_options options = {0};
     const char **set = calloc((size_t)argc, sizeof *set), *end;
     if (!set) return 1;
     options.set = set;
-    for (int flag; (flag = getopt_long(argc, argv, "o:h", flags, NULL)) != -1;) {
+    opterr = 0;
+    for (int flag; (flag = getopt_long(argc, argv, ":o:h", flags, NULL)) != -1;) {
+        char text[256];
         switch (flag) {
         case 'o': options.output = optarg; break;
-        case 'h': fputs(usage, stdout); return 0;
+        case 'h': fputs(usage, stdout); return finish(0);
+        case VERSION: puts("dinoc " DG_VERSION); return finish(0);
         case BATCH:
-            if (!whole(optarg, &options.batch, &end) || *end) return bad_flag("--batch", optarg, "a whole number");
+            if (!whole(optarg, &options.batch, &end) || *end)
+                return bad_flag("--batch", optarg, "a whole number, 1 or more");
             break;
         case IMAGE_SIZE: {
             bool ok = whole(optarg, &options.height, &end);
@@ -71,15 +83,25 @@ int main(int argc, char **argv)
         case PLAIN: options.plain = true; break;
         case PRINT: options.print = true; break;
         case EXPLAIN: options.explain = optarg; break;
-        default: fputs("dinoc: try dinoc --help\n", stderr); return 2;
+        default:
+            fprintf(stderr, "dinoc: %s; try dinoc --help\n", flag_complaint(text, sizeof text, flag, argv, flags));
+            return 2;
         }
     }
-    if (optind != argc - 1) {
-        fputs(optind < argc ? "dinoc: one description at a time\n" : usage, stderr);
+    if (argc == 1) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (optind == argc) {
+        fputs("dinoc: FILE, the description, is missing; try dinoc --help\n", stderr);
+        return 2;
+    }
+    if (optind < argc - 1) {
+        fprintf(stderr, "dinoc: one description at a time, and not also %s; try dinoc --help\n", argv[optind + 1]);
         return 2;
     }
     if (!options.output && !options.print && !options.explain) {
-        fputs("dinoc: -o PLAN says where to write the plan\n", stderr);
+        fputs("dinoc: -o PLAN says where to write the plan; try dinoc --help\n", stderr);
         return 2;
     }
     char *file = argv[optind], *colon = strrchr(file, ':');
@@ -98,11 +120,7 @@ int main(int argc, char **argv)
         fputs(result.text, stdout);
     else
         fprintf(stderr, "dinoc: %s\n", err.text);
-    if (status == DG_OK && fflush(stdout)) {
-        fprintf(stderr, "dinoc: standard output: %s\n", strerror(errno));
-        status = DG_ERR_IO;
-    }
     dg_compile_result_free(&result);
     free(set);
-    return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
+    return finish(status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1);
 }

@@ -84,9 +84,33 @@ static void test_help(void **state)
         process_assert_says(p, p->out, usage);
         process_assert_status(RUN(DINORUN, commands[c], "-h"), 0);
     }
+    process_assert_status(RUN(DINOC, "--version"), 0);
     process_assert_status(RUN(DINORUN, "--version"), 0);
     refuses(RUN(DINOC), 2, "usage: dinoc");
     refuses(RUN(DINORUN), 2, "usage: dinorun");
+}
+
+static void test_dinoc_refuses(void **state)
+{
+    (void)state;
+    const char *out = in("new.plan");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--bach", "4"), 2, "there is no flag --bach (did you mean --batch?)");
+    refuses(RUN(DINOC, DEMO, "-o", out, "-q"), 2, "there is no flag -q");
+    refuses(RUN(DINOC, DEMO, "-o"), 2, "-o wants a value");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch"), 2, "--batch wants a value");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--print=3"), 2, "--print takes no value");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "2.5"), 2, "--batch 2.5: expected a whole number, 1 or more");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "0"), 2, "--batch 0: expected");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "99999999999999999999"), 2, "--batch 9999");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--image-size", "160x"), 2, "as in 224 or 160x240");
+    refuses(RUN(DINOC, "-o", out), 2, "FILE, the description, is missing");
+    refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
+    refuses(RUN(DINOC, DEMO), 2, "-o PLAN says where");
+    refuses(RUN(DINOC, in("none.yaml"), "-o", out), 1, "none.yaml: No such file");
+    refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module or recipe nothing");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
+    refuses(RUN(DINOC, DEMO, "--explain", "nothing"), 2, "has no such node");
+    leaves_nothing("new.plan");
 }
 
 static void test_dinorun_refuses(void **state)
@@ -151,6 +175,8 @@ static void to_full(const char *const argv[])
 static void test_full_output(void **state)
 {
     (void)state;
+    TO_FULL(DINOC, "--help");
+    TO_FULL(DINOC, DEMO, "--print");
     TO_FULL(DINORUN, "--help");
     TO_FULL(DINORUN, "--version");
     TO_FULL(DINORUN, "train", "--help");
@@ -328,7 +354,7 @@ static void test_resume(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_help),
-
+                                       cmocka_unit_test(test_dinoc_refuses),
                                        cmocka_unit_test(test_dinorun_refuses),
                                        cmocka_unit_test(test_full_output),
                                        cmocka_unit_test(test_full_files),
