@@ -16,28 +16,44 @@ static enum dg_status write_bytes(struct dg_npy *npy, const void *bytes, size_t 
     return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", npy->file.path, strerror(errno));
 }
 
-enum dg_status dg_npy_open(const char *path, int64_t rows, int64_t columns, struct dg_npy *npy, struct dg_error *err)
+/* "(3, 4)", or "(3,)" as Python writes a tuple of one. */
+static void write_shape(char *text, size_t size, int ndim, const int64_t *dim)
 {
-    *npy = (struct dg_npy){.rows = rows, .columns = columns};
-    int64_t count, bytes;
-    if (rows < 0 || columns < 0 || !dg_mul_i64(rows, columns, &count) ||
-        !dg_mul_i64(count, (int64_t)sizeof(float), &bytes))
-        return dg_fail(err, DG_ERR_USAGE, "%s: no array has the shape (%" PRId64 ", %" PRId64 ")", path, rows, columns);
-    DG_TRY(dg_atomic_open(path, &npy->file, err));
+    int used = snprintf(text, size, "(");
+    for (int d = 0; d < ndim; d++)
+        used += snprintf(text + used, size - (size_t)used, "%s%" PRId64, d ? ", " : "", dim[d]);
+    snprintf(text + used, size - (size_t)used, ndim == 1 ? ",)" : ")");
+}
 
-    char header[HEADER];
+enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim, struct dg_npy *npy,
+                                 struct dg_error *err)
+{
+    char shape[96], header[HEADER];
+    *npy = (struct dg_npy){.rows = dim[0], .columns = 1};
+    bool possible = ndim >= 1 && ndim <= 3 && dim[0] >= 0;
+    for (int d = 1; d < ndim && possible; d++) possible = dg_mul_i64(npy->columns, dim[d], &npy->columns);
+    int64_t bytes;
+    possible = possible && dg_mul_i64(npy->rows, npy->columns, &bytes) && dg_mul_i64(bytes, sizeof(float), &bytes);
+    write_shape(shape, sizeof shape, ndim <= 3 ? ndim : 3, dim);
     memset(header, ' ', sizeof header);
     memcpy(header, "\x93NUMPY\x01\x00", 8);
     header[8] = (char)(HEADER - PREFIX);
     header[9] = 0;
-    int length =
-        snprintf(header + PREFIX, sizeof header - PREFIX,
-                 "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", rows, columns);
+    int length = snprintf(header + PREFIX, sizeof header - PREFIX,
+                          "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", shape);
+    if (!possible || length >= HEADER - PREFIX)
+        return dg_fail(err, DG_ERR_USAGE, "%s: no array has the shape %s", path, shape);
+    DG_TRY(dg_atomic_open(path, &npy->file, err));
     header[PREFIX + length] = ' '; /* instead of the terminating zero */
     header[HEADER - 1] = '\n';
     enum dg_status status = write_bytes(npy, header, sizeof header, err);
     if (status != DG_OK) dg_npy_abandon(npy);
     return status;
+}
+
+enum dg_status dg_npy_open(const char *path, int64_t rows, int64_t columns, struct dg_npy *npy, struct dg_error *err)
+{
+    return dg_npy_open_shape(path, 2, (int64_t[]){rows, columns}, npy, err);
 }
 
 enum dg_status dg_npy_append(struct dg_npy *npy, const float *data, int64_t rows, struct dg_error *err)

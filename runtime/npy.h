@@ -1,4 +1,4 @@
-/* Writing NumPy arrays: .npy version 1.0, little-endian f32, C order, shape (rows, columns), in pieces. numpy.load reads
+/* Writing NumPy arrays: .npy version 1.0, little-endian f32, C order, in pieces along the first dimension. numpy.load reads
  * them. Like every file of ours one is either complete or not there (runtime/atomic_file.h). */
 #ifndef DG_RUNTIME_NPY_H
 #define DG_RUNTIME_NPY_H
@@ -7,11 +7,14 @@
 
 struct dg_npy {
     struct dg_atomic_file file;
-    int64_t rows, columns, written; /* written: rows so far */
+    int64_t rows, columns, written; /* columns: numbers a row; written: rows so far */
 };
 
-/* rows, columns >= 0. DG_ERR_USAGE, DG_ERR_IO, DG_ERR_MEMORY. */
+/* An array of the shape (rows, columns), both >= 0. DG_ERR_USAGE, DG_ERR_IO, DG_ERR_MEMORY. */
 enum dg_status dg_npy_open(const char *path, int64_t rows, int64_t columns, struct dg_npy *npy, struct dg_error *err);
+/* An array of 1 to 3 dimensions; the rows are those of the first. */
+enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim, struct dg_npy *npy,
+                                 struct dg_error *err);
 /* More rows than promised are DG_ERR_USAGE, and none of them is written. After a failure there is only abandoning. */
 enum dg_status dg_npy_append(struct dg_npy *npy, const float *data, int64_t rows, struct dg_error *err);
 /* Fewer rows than promised are DG_ERR_USAGE, and the file does not appear. Either way `npy` is done. */

@@ -104,6 +104,36 @@ static void test_longest_header(void **state)
     }
 }
 
+static void test_shapes(void **state)
+{
+    (void)state;
+    static const struct {
+        int ndim;
+        int64_t dim[3];
+        const char *shape;
+    } cases[] = {{1, {3}, "(3,)"}, {2, {3, 2}, "(3, 2)"}, {3, {3, 2, 1}, "(3, 2, 1)"}};
+    const char *path = dg_test_path(folder, "shape.npy");
+    for (size_t i = 0; i < 3; i++) {
+        struct dg_npy npy;
+        assert_ok(dg_npy_open_shape(path, cases[i].ndim, cases[i].dim, &npy, try_err));
+        assert_ok(dg_npy_append(&npy, (const float[6]){0}, 3, try_err));
+        assert_ok(dg_npy_commit(&npy, try_err));
+        size_t size;
+        char want[128];
+        uint8_t *bytes = dg_test_read(path, &size);
+        int length =
+            snprintf(want, sizeof want, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }  ", cases[i].shape);
+        assert_memory_equal(bytes + 10, want, (size_t)length);
+        assert_int_equal(size, 128 + 3 * (cases[i].ndim > 1 ? 2 : 1) * sizeof(float));
+        free(bytes);
+    }
+    unlink(path);
+    struct dg_npy npy;
+    assert_int_equal(dg_npy_open_shape(path, 3, (int64_t[]){0, INT64_MAX, INT64_MAX}, &npy, NULL), DG_ERR_USAGE);
+    assert_int_equal(dg_npy_open_shape(path, 3, (int64_t[]){2, -1, 1}, &npy, NULL), DG_ERR_USAGE);
+    dg_npy_abandon(&npy);
+}
+
 static void test_broken_promises(void **state)
 {
     (void)state;
@@ -164,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_files, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_longest_header, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_shapes, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_broken_promises, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_unwritable, make_folder, remove_folder),
     };
