@@ -1,5 +1,6 @@
 #include "runtime/evaluate.h"
 
+#include "runtime/image_decode.h"
 #include "runtime/views.h"
 #include "runtime/weights.h"
 
@@ -13,6 +14,7 @@ struct dg_evaluator {
     const struct dg_knobs *knobs;
     struct dg_session *session;
     const struct dg_plan_tensor *images, *output;
+    float *input; /* the session's own; a loader's batches take its place */
     const float *result;
     int64_t dim;
 };
@@ -41,7 +43,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
                                  note ? note_size : sizeof text, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);
     if (status == DG_OK) {
-        dg_session_input(e->session, "images", &e->images);
+        e->input = dg_session_input(e->session, "images", &e->images);
         e->result = dg_session_output(e->session, options->entry, &e->output);
         if (!e->images || !e->output || e->output->dtype != DG_F32)
             status = dg_fail(err, DG_ERR_INPUT, "entry %s does not take images to %s", options->entry, options->entry);
@@ -104,4 +106,59 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *data
     }
     dg_loader_close(loader);
     return status;
+}
+
+enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err)
+{
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    struct dg_scratch work = {0};
+    enum dg_status status = dg_image_decode_file(&decoder, path, &image, err);
+    if (status == DG_OK)
+        status = dg_image_resize(&image, (struct dg_box){0, 0, image.width, image.height}, DG_FILTER_BILINEAR, width,
+                                 height, pixels, &work, err);
+    dg_image_decoder_free(&decoder);
+    dg_image_free(&image);
+    dg_scratch_free(&work);
+    return status;
+}
+
+/* One picture into a row of the input. */
+static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_normalizer *normalizer, const char *path,
+                               int64_t row, struct dg_error *err)
+{
+    int height = (int)e->images->dim[1], width = (int)e->images->dim[2];
+    int64_t count = (int64_t)height * width;
+    uint8_t *pixels = malloc(3 * (size_t)count);
+    if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
+    enum dg_status status = dg_read_whole(path, width, height, pixels, err);
+    if (status == DG_OK) dg_normalize(normalizer, pixels, count, e->input + row * 3 * count);
+    free(pixels);
+    return status;
+}
+
+enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path, int64_t count, dg_evaluated *sink,
+                                 void *context, struct dg_error *err)
+{
+    int64_t batch = e->images->dim[0];
+    double mean[3], std[3];
+    dg_views_pixels(e->knobs, mean, std);
+    struct dg_normalizer normalizer = dg_normalizer_open(mean, std);
+    dg_session_bind(e->session, e->images, e->input);
+    memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
+    for (int64_t first = 0; first < count; first += batch) {
+        int64_t rows = dg_min_i64(batch, count - first);
+        struct dg_error failure = {0};
+#pragma omp parallel for schedule(dynamic) num_threads(dg_session_threads(e->session))
+        for (int64_t row = 0; row < rows; row++) {
+            struct dg_error one = {0};
+            if (fill_row(e, &normalizer, path[first + row], row, &one) == DG_OK) continue;
+#pragma omp critical(dg_evaluate_whole_failure)
+            if (!failure.status) failure = one;
+        }
+        if (failure.status) return dg_fail(err, failure.status, "%s", failure.text);
+        DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = first / batch}, err));
+        DG_TRY(sink(context, e->result, rows, first + rows, count, err));
+    }
+    return DG_OK;
 }

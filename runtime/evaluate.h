@@ -1,4 +1,4 @@
-/* Features of images: an evaluation entry of a plan, with weights, over a data set. */
+/* Outputs of images: an evaluation entry of a plan, with weights, over a data set. */
 #ifndef DG_RUNTIME_EVALUATE_H
 #define DG_RUNTIME_EVALUATE_H
 
@@ -14,7 +14,7 @@ struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const s
 struct dg_evaluator;
 
 struct dg_evaluator_options {
-    const char *entry;   /* "features" */
+    const char *entry;   /* "features", "attention" or "tokens" */
     const char *weights; /* a checkpoint, or a file of a bare backbone */
     const char *from;    /* "teacher" or "student" */
     int threads;         /* 0: all; also of the loader */
@@ -37,5 +37,12 @@ typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t 
 /* All images of the data set in order, by dg_evaluate_reading. An image that cannot be read is DG_ERR_INPUT, named. */
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
+
+/* The pictures at `path`, resized as a whole to exactly the input's size, bilinear, as the published attention maps are made
+ * (dino-spec 8.3); `sink` as above. One that cannot be read is DG_ERR_INPUT or DG_ERR_IO, named. */
+enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
+                                 dg_evaluated *sink, void *context, struct dg_error *err);
+/* What the network is shown of such a picture: pixels [height, width, 3]. */
+enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err);
 
 #endif

@@ -13,8 +13,8 @@ struct command {
     const char *flags;                      /* its own help: a line a flag */
     int (*run)(int argc, char **argv);      /* argv[0] is the command's name */
 };
-extern const struct command command_train, command_crops, command_features, command_knn, command_info, command_bench,
-    command_import, command_export;
+extern const struct command command_train, command_crops, command_features, command_knn, command_attention,
+    command_info, command_bench, command_import, command_export;
 
 /* Says what went wrong, and turns it into an exit status. */
 int fail(const struct dg_error *err);
@@ -25,6 +25,10 @@ void print_help(const struct command *command);
 /* Flags that take numbers. False: reported. */
 bool flag_whole(const struct command *command, const char *flag, const char *text, int64_t min, int64_t max,
                 int64_t *value);
+/* Above 0, at most 1. */
+bool flag_share(const struct command *command, const char *flag, const char *text, double *value);
+/* Pixels, "480" or "160x240" (height x width). */
+bool flag_size(const struct command *command, const char *flag, const char *text, int64_t *height, int64_t *width);
 
 /* getopt_long for a command: the flags of `options`, and --help. Returns the flag's value; 'h' after printing the help, '?'
  * after an error message, -1 at the end. */

@@ -45,6 +45,31 @@ bool flag_whole(const struct command *command, const char *flag, const char *tex
     return false;
 }
 
+bool flag_share(const struct command *command, const char *flag, const char *text, double *value)
+{
+    char *end;
+    *value = strtod(text, &end);
+    if (end != text && !*end && *value > 0 && *value <= 1) return true;
+    usage_error(command, "%s %s: expected a number above 0 and up to 1", flag, text);
+    return false;
+}
+
+bool flag_size(const struct command *command, const char *flag, const char *text, int64_t *height, int64_t *width)
+{
+    char *end;
+    errno = 0;
+    *height = *width = strtoll(text, &end, 10);
+    bool ok = end != text && *height > 0;
+    if (ok && *end == 'x') {
+        text = end + 1;
+        *width = strtoll(text, &end, 10);
+        ok = end != text && *width > 0;
+    }
+    if (ok && !*end && !errno) return true;
+    usage_error(command, "%s %s: expected pixels, as in 480 or 160x240", flag, text);
+    return false;
+}
+
 int next_flag(const struct command *command, int argc, char **argv, const struct option *options)
 {
     char letters[64] = ":", text[256]; /* the flags that have one: a value below 256 */

@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {&command_train, &command_crops, &command_features, &command_knn,
-                                                 &command_info,  &command_bench, &command_import,   &command_export};
+static const struct command *const commands[] = {&command_train, &command_crops,     &command_features,
+                                                 &command_knn,   &command_attention, &command_info,
+                                                 &command_bench, &command_import,    &command_export};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *context, int index)
@@ -17,7 +18,7 @@ static const char *command_name(const void *context, int index)
 static void print_usage(FILE *stream)
 {
     fputs("usage: dinorun COMMAND PLAN|FILE [flags]\n\n", stream);
-    for (int c = 0; c < NUM_COMMANDS; c++) fprintf(stream, "  %-9s %s\n", commands[c]->name, commands[c]->summary);
+    for (int c = 0; c < NUM_COMMANDS; c++) fprintf(stream, "  %-13s %s\n", commands[c]->name, commands[c]->summary);
     fputs("\ndinorun COMMAND --help tells more. dinoc makes the plans.\n", stream);
 }
 
