@@ -1,0 +1,327 @@
+/* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the command. */
+#include "runtime/attention.h"
+#include "runtime/image_decode.h"
+#include "tests/runtime/tiny.h"
+#include "tests/runtime/vit.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <sys/wait.h>
+
+/* ---- against PyTorch ---- */
+
+static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
+
+/* The distance from what PyTorch has, estimated through projections, is within 1e-5 of `norm`. */
+static void check_projections(const char *what, const float *values, int64_t count, const json_t *expected, double norm)
+{
+    double ours[DG_PROJECTIONS], square = 0;
+    const json_t *theirs = json_object_get(expected, "proj");
+    assert_int_equal(json_array_size(theirs), DG_PROJECTIONS);
+    assert_true(norm > 0);
+    dg_projections(what, values, count, 1, ours);
+    for (size_t p = 0; p < DG_PROJECTIONS; p++) {
+        double difference = ours[p] - json_number_value(json_array_get(theirs, p));
+        square += difference * difference / DG_PROJECTIONS;
+    }
+    if (!(sqrt(square) <= 1e-5 * norm)) fail_msg("%s: relative L2 difference %g", what, sqrt(square) / norm);
+}
+
+static void check_rows(const float *maps, int64_t heads, int64_t patches, const json_t *expected)
+{
+    double error = 0, away = 0, mean = 0;
+    assert_int_equal(json_array_size(expected), heads);
+    for (int64_t i = 0; i < heads * patches; i++) mean += maps[i] / (double)(heads * patches);
+    for (int64_t i = 0; i < heads * patches; i++) {
+        double want =
+            json_number_value(json_array_get(json_array_get(expected, (size_t)(i / patches)), (size_t)(i % patches)));
+        error += (maps[i] - want) * (maps[i] - want);
+        away += (want - mean) * (want - mean);
+    }
+    if (!(sqrt(error) <= 1e-5 * sqrt(away))) fail_msg("rows: relative L2 difference %g", sqrt(error / away));
+}
+
+static void check_masks(const float *maps, int64_t heads, int64_t patches, const json_t *expected)
+{
+    uint8_t *mask = malloc((size_t)patches);
+    assert_non_null(mask);
+    for (int64_t h = 0; h < heads; h++) {
+        const char *want = json_string_value(json_array_get(expected, (size_t)h));
+        assert_int_equal(strlen(want), patches);
+        assert_ok(dg_attention_mask(maps + h * patches, patches, 0.6, mask, try_err));
+        for (int64_t i = 0; i < patches; i++) assert_int_equal(mask[i], want[i] - '0');
+    }
+    free(mask);
+}
+
+static void check_attention(struct dg_vit *vit, const json_t *expected)
+{
+    const struct dg_plan_tensor *tensor;
+    const float *probs = dg_session_output(vit->session, "attention", &tensor);
+    int64_t images = tensor->dim[0], heads = tensor->dim[1], tokens = tensor->dim[2], count = heads * (tokens - 1);
+    struct dg_patches patches;
+    assert_ok(dg_patches_open(&vit->plan, "attention", &patches, try_err));
+    assert_int_equal(dg_patches_count(&patches), tokens - 1);
+    float *maps = malloc((size_t)(images * count) * sizeof *maps);
+    assert_non_null(maps);
+    for (int64_t i = 0; i < images; i++)
+        assert_ok(dg_attention_maps(probs + i * heads * tokens * tokens, heads, tokens, maps + i * count, try_err));
+    const json_t *attention = json_object_get(expected, "attention"), *rows = json_object_get(expected, "rows");
+    check_projections("attention", maps, images * count, attention, number(attention, "moved"));
+    if (rows) {
+        check_rows(maps, heads, tokens - 1, rows);
+        check_masks(maps, heads, tokens - 1, json_object_get(expected, "mask"));
+    }
+    free(maps);
+}
+
+static void test_pytorch(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *module, *set[4];
+        int num_sets, batch;
+    } models[] = {{"deep/16", "vit_small", {"patch=16"}, 1, 2},
+                  {"deep/8", "vit_small", {"patch=8"}, 1, 2},
+                  {"large/8", "vit", {"patch=8", "dim=192", "heads=3", "depth=2"}, 4, 1}};
+    json_error_t error;
+    json_t *fixture = json_load_file(DG_SOURCE_DIR "/tests/fixtures/attention.json", 0, &error), *expected;
+    if (!fixture) fail_msg("%s", error.text);
+    assert_int_equal(json_object_size(fixture), 3);
+    for (size_t m = 0; m < 3; m++) {
+        json_t *sizes = json_object_get(fixture, models[m].key);
+        const char *size;
+        assert_true(json_object_size(sizes) > 0);
+        json_object_foreach(sizes, size, expected)
+        {
+            struct dg_vit vit =
+                dg_vit_run(models[m].module, models[m].set, models[m].num_sets, size, models[m].batch, "attention");
+            check_attention(&vit, expected);
+            dg_vit_close(&vit);
+            vit = dg_vit_run(models[m].module, models[m].set, models[m].num_sets, size, models[m].batch, "tokens");
+            const struct dg_plan_tensor *tensor;
+            const float *tokens = dg_session_output(vit.session, "tokens", &tensor);
+            const json_t *want = json_object_get(expected, "tokens");
+            check_projections("tokens", tokens, (int64_t)(tensor->bytes / sizeof(float)), want, number(want, "norm"));
+            dg_vit_close(&vit);
+        }
+    }
+    json_decref(fixture);
+}
+
+/* ---- masks ---- */
+
+#define MASK(keep, expected, ...)                                                                                      \
+    do {                                                                                                               \
+        const float map_[] = {__VA_ARGS__};                                                                            \
+        check_mask(map_, sizeof map_ / sizeof *map_, keep, expected);                                                  \
+    } while (0)
+
+static void check_mask(const float *map, size_t count, double keep, const char *expected)
+{
+    uint8_t mask[16];
+    char text[17] = "";
+    assert_true(count <= 16 && count == strlen(expected));
+    assert_ok(dg_attention_mask(map, (int64_t)count, keep, mask, try_err));
+    for (size_t i = 0; i < count; i++) text[i] = (char)('0' + mask[i]);
+    assert_string_equal(text, expected);
+}
+
+static void test_masks(void **state)
+{
+    (void)state;
+    MASK(0.6, "0100", 1, 5, 1, 1);      /* 5 of 8 */
+    MASK(0.6, "1100", 4, 5, 2, 1);      /* 5 of 12 is too little */
+    MASK(0.6, "010", 0.f, 1.f, 0.f);    /* nothing but one patch */
+    MASK(1, "1110", 1, 2, 3, 0);        /* all that is anything */
+    MASK(1e-3, "0010", 1, 2, 3, 0);     /* the largest */
+    MASK(0.5, "0011", 1, 1, 1, 1);      /* ties: the later ones */
+    MASK(0.75, "0111", 1, 1, 1, 1);     /* the running sum is 1/4, which does not exceed 1/4 */
+    MASK(0.76, "1111", 1, 1, 1, 1);     /* a patch is in or out as a whole */
+    MASK(0.3, "00011", 2, 1, 1, 2, 2);  /* 2 of 8 are too little */
+    MASK(0.25, "00001", 2, 1, 1, 2, 2); /* just enough */
+    MASK(0.6, "1", 0.001f);
+    MASK(0.6, "000", 0, 0, 0); /* no attention, no mask */
+    /* As torch has it in f32: of ten equal patches the first four sum up to 0.4, which does not exceed 0.4. */
+    MASK(0.6, "0000111111", 1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
+}
+
+static void test_maps(void **state)
+{
+    (void)state;
+    /* Two heads, the class token and two patches. */
+    float probs[2][3][3] = {{{.5f, .3f, .2f}, {9, 9, 9}, {9, 9, 9}}, {{.2f, .1f, .7f}, {9, 9, 9}, {9, 9, 9}}};
+    float maps[4], mean[2];
+    assert_ok(dg_attention_maps(&probs[0][0][0], 2, 3, maps, try_err));
+    assert_memory_equal(maps, ((float[]){.3f, .2f, .1f, .7f}), sizeof maps);
+    dg_attention_mean(maps, 2, 2, mean);
+    assert_true(fabsf(mean[0] - .2f) < 1e-7f && fabsf(mean[1] - .45f) < 1e-7f);
+    struct dg_error err = {0};
+    probs[1][0][2] = NAN;
+    assert_int_equal(dg_attention_maps(&probs[0][0][0], 2, 3, maps, &err), DG_ERR_NUMERIC);
+    assert_non_null(strstr(err.text, "head 1"));
+}
+
+/* ---- truths and Jaccard ---- */
+
+static void test_truths(void **state)
+{
+    (void)state;
+    uint8_t truth[4];
+    uint8_t gray[] = {0, 0, 0, 127, 127, 127, 128, 128, 128, 255, 255, 255};
+    struct dg_image image = {.width = 2, .height = 2, .pixels = gray};
+    assert_int_equal(dg_truth_read(&image, truth), 2);
+    assert_memory_equal(truth, ((uint8_t[]){0, 0, 1, 1}), 4);
+    uint8_t voc[] = {0, 0, 0, 64, 0, 0, 224, 224, 192, 0, 0, 128};
+    image.pixels = voc;
+    assert_int_equal(dg_truth_read(&image, truth), 2);
+    assert_memory_equal(truth, ((uint8_t[]){0, 1, 2, 1}), 4);
+    uint8_t nothing[12] = {0};
+    image.pixels = nothing;
+    assert_int_equal(dg_truth_read(&image, truth), 0);
+}
+
+static void test_jaccard(void **state)
+{
+    (void)state;
+    const struct dg_patches two = {.height = 4, .width = 4, .rows = 2, .cols = 2, .size = 2};
+    const uint8_t left[] = {1, 0, 1, 0}, none[4] = {0}, all[] = {1, 1, 1, 1};
+    const uint8_t square[] = {0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0}, empty[16] = {0};
+    assert_true(dg_jaccard(square, 4, 4, left, &two) == 2.0 / 10);
+    assert_true(dg_jaccard(square, 4, 4, all, &two) == 4.0 / 16);
+    assert_true(dg_jaccard(square, 4, 4, none, &two) == 0);
+    assert_true(dg_jaccard(empty, 4, 4, none, &two) == 0);
+    assert_true(dg_jaccard(left, 2, 2, left, &two) == 1); /* a picture smaller than the input */
+    /* One of another shape: three columns, the middle of the second falls into the right patch. */
+    assert_true(dg_jaccard((uint8_t[]){1, 0, 0, 1, 0, 0}, 2, 3, left, &two) == 1);
+    assert_true(dg_jaccard((uint8_t[]){1, 1, 0, 1, 1, 0}, 2, 3, left, &two) == 0.5);
+    assert_true(dg_jaccard((uint8_t[]){1, 2, 0, 1, 2, 0}, 2, 3, all, &two) == 0.5); /* the void does not count */
+    /* The last pixel of an input of 5 is not seen: ground. */
+    const struct dg_patches five = {.height = 5, .width = 5, .rows = 2, .cols = 2, .size = 2};
+    uint8_t truth[25];
+    memset(truth, 1, sizeof truth);
+    assert_true(dg_jaccard(truth, 5, 5, all, &five) == 16.0 / 25);
+}
+
+/* ---- the command ---- */
+
+static char folder[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    dg_test_folder(folder);
+    dg_tiny_compile(dg_test_path(folder, "tiny.plan"), NULL);
+    char pictures[128];
+    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    dg_tiny_pictures(pictures, 4);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+/* Runs dinorun in the folder; what it says, on both streams, goes to `text`. Returns its exit code. */
+static int dinorun(const char *arguments, char text[4096])
+{
+    char command[1024];
+    snprintf(command, sizeof command, "cd %s && %s/dinorun %s >said 2>&1", folder, DG_BUILD_DIR, arguments);
+    int outcome = system(command);
+    assert_true(WIFEXITED(outcome));
+    size_t size;
+    uint8_t *bytes = dg_test_read(dg_test_path(folder, "said"), &size);
+    snprintf(text, 4096, "%.*s", (int)size, (const char *)bytes);
+    free(bytes);
+    return WEXITSTATUS(outcome);
+}
+
+#define SAYS(arguments, code, part)                                                                                    \
+    do {                                                                                                               \
+        char said_[4096];                                                                                              \
+        int code_ = dinorun(arguments, said_);                                                                         \
+        if (code_ != (code) || !strstr(said_, part)) fail_msg("%s: exit %d, said: %s", arguments, code_, said_);       \
+    } while (0)
+
+#define WEIGHTS "--weights run/checkpoint.safetensors "
+
+static void test_command(void **state)
+{
+    (void)state;
+    SAYS("train tiny.plan --data pictures --out run --steps 0", 0, "");
+    SAYS("attention tiny.plan " WEIGHTS "--image pictures/01.png --out maps", 0, "[2, 4, 4] f32");
+    SAYS("attention tiny.plan " WEIGHTS "--image pictures/03.jpg --out maps --threshold 0.25 --image-size 32", 0,
+         "25 %");
+    static const char *const files[] = {"img.png",       "attn-head0.png",        "attn-head1.png",
+                                        "attn-mean.png", "mask_th0.25_head1.png", "mask_th0.6_mean.png",
+                                        "sheet.png",     "mask_th0.6_all.png"};
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/maps/%s", folder, files[f]);
+        assert_ok(dg_image_decode_file(&decoder, path, &image, try_err));
+        if (strcmp(files[f], "sheet.png")) assert_true(image.width == 32 && image.height == 32);
+    }
+    assert_int_equal(image.width, 32);
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+    size_t size;
+    uint8_t *bytes = dg_test_read(dg_test_path(folder, "maps/attention.npy"), &size);
+    assert_int_equal(size, 128 + 2 * 16 * sizeof(float));
+    assert_memory_equal(bytes + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4, 4), }", 62);
+    free(bytes);
+}
+
+static void test_wrong_use(void **state)
+{
+    (void)state;
+    SAYS("attention tiny.plan --image a", 2, "--weights FILE, --image FILE and --out DIR are needed");
+    SAYS("attention tiny.plan " WEIGHTS "--image a --out b --threshold 0", 2, "above 0 and up to 1");
+    SAYS("attention tiny.plan " WEIGHTS "--image a --out b --image-size 32y", 2, "as in 480 or 160x240");
+    SAYS("attention tiny.plan " WEIGHTS "--image a --out b --image-size 480", 2,
+         "dinoc demo.yaml:demo --image-size 480x480 -o PLAN");
+    SAYS("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
+    SAYS("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "neither a JPEG nor a PNG");
+    SAYS("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
+         "cannot make the folder tiny.plan");
+    SAYS("attention tiny.plan --weights a --image pictures/01.png --out b", 1, "a: ");
+    SAYS("attention tiny.plan " WEIGHTS "--weights-from pupil --image a --out b", 2, "expected teacher or student");
+}
+
+/* A backbone without patches and attention. */
+static void test_convolutions_only(void **state)
+{
+    (void)state;
+    static const char text[] = "module: convolutions\n"
+                               "nodes:\n"
+                               "  conv: {op: conv2d, out: 8, kernel: 4, stride: 4}\n"
+                               "  out:  to_tokens\n"
+                               "outputs: {features: out}\n";
+    dg_test_write(dg_test_path(folder, "convolutions.yaml"), text, sizeof text - 1);
+    struct dg_compile_options options = {.file = dg_test_path(folder, "convolutions.yaml"),
+                                         .output = dg_test_path(folder, "convolutions.plan"),
+                                         .batch = 1,
+                                         .height = 32,
+                                         .width = 32};
+    struct dg_compile_result result = {0};
+    struct dg_error err = {0};
+    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
+    dg_compile_result_free(&result);
+    SAYS("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
+         "convolutions has no attention: only Vision Transformers");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pytorch),   cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_maps),      cmocka_unit_test(test_truths),
+        cmocka_unit_test(test_jaccard),   cmocka_unit_test(test_command),
+        cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_convolutions_only),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
