@@ -147,16 +147,11 @@ enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path
     dg_session_bind(e->session, e->images, e->input);
     memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
     for (int64_t first = 0; first < count; first += batch) {
-        int64_t rows = dg_min_i64(batch, count - first);
-        struct dg_error failure = {0};
-#pragma omp parallel for schedule(dynamic) num_threads(dg_session_threads(e->session))
-        for (int64_t row = 0; row < rows; row++) {
-            struct dg_error one = {0};
-            if (fill_row(e, &normalizer, path[first + row], row, &one) == DG_OK) continue;
-#pragma omp critical(dg_evaluate_whole_failure)
-            if (!failure.status) failure = one;
-        }
-        if (failure.status) return dg_fail(err, failure.status, "%s", failure.text);
+        int64_t rows = dg_min_i64(batch, count - first), bad = rows;
+#pragma omp parallel for schedule(dynamic) num_threads(dg_session_threads(e->session)) reduction(min : bad)
+        for (int64_t row = 0; row < rows; row++)
+            if (fill_row(e, &normalizer, path[first + row], row, NULL) != DG_OK) bad = dg_min_i64(bad, row);
+        if (bad < rows) DG_TRY(fill_row(e, &normalizer, path[first + bad], bad, err)); /* the first one's reason */
         DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = first / batch}, err));
         DG_TRY(sink(context, e->result, rows, first + rows, count, err));
     }

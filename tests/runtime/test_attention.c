@@ -3,10 +3,10 @@
 #include "runtime/image_decode.h"
 #include "tests/runtime/tiny.h"
 #include "tests/runtime/vit.h"
+#include "tests/support/process.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <sys/wait.h>
 
 /* ---- against PyTorch ---- */
 
@@ -205,55 +205,49 @@ static void test_jaccard(void **state)
 
 /* ---- the command ---- */
 
-static char folder[64];
+static char folder[64], before[512];
 
+/* Works in a folder of its own: the commands are then the ones a user would type. */
 static int make_folder(void **state)
 {
     (void)state;
+    assert_non_null(getcwd(before, sizeof before));
     dg_test_folder(folder);
-    dg_tiny_compile(dg_test_path(folder, "tiny.plan"), NULL);
-    char pictures[128];
-    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
-    dg_tiny_pictures(pictures, 4);
+    assert_int_equal(chdir(folder), 0);
+    dg_tiny_compile("tiny.plan", NULL);
+    dg_tiny_pictures("pictures", 4);
     return 0;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
+    assert_int_equal(chdir(before), 0);
     dg_test_remove(folder);
     return 0;
 }
 
-/* Runs dinorun in the folder; what it says, on both streams, goes to `text`. Returns its exit code. */
-static int dinorun(const char *arguments, char text[4096])
+/* dinorun with these arguments, parted by blanks, ends with `code` and says `text`: on success on its standard output. */
+static void says(const char *arguments, int code, const char *text)
 {
-    char command[1024];
-    snprintf(command, sizeof command, "cd %s && %s/dinorun %s >said 2>&1", folder, DG_BUILD_DIR, arguments);
-    int outcome = system(command);
-    assert_true(WIFEXITED(outcome));
-    size_t size;
-    uint8_t *bytes = dg_test_read(dg_test_path(folder, "said"), &size);
-    snprintf(text, 4096, "%.*s", (int)size, (const char *)bytes);
-    free(bytes);
-    return WEXITSTATUS(outcome);
+    char words[512];
+    const char *argv[32] = {DG_BUILD_DIR "/dinorun"};
+    int count = 1;
+    snprintf(words, sizeof words, "%s", arguments);
+    for (char *word = strtok(words, " "); word && count < 31; word = strtok(NULL, " ")) argv[count++] = word;
+    const struct process *process = process_run(argv, NULL);
+    process_assert_status(process, code);
+    process_assert_says(process, code ? process->err : process->out, text);
 }
-
-#define SAYS(arguments, code, part)                                                                                    \
-    do {                                                                                                               \
-        char said_[4096];                                                                                              \
-        int code_ = dinorun(arguments, said_);                                                                         \
-        if (code_ != (code) || !strstr(said_, part)) fail_msg("%s: exit %d, said: %s", arguments, code_, said_);       \
-    } while (0)
 
 #define WEIGHTS "--weights run/checkpoint.safetensors "
 
 static void test_command(void **state)
 {
     (void)state;
-    SAYS("train tiny.plan --data pictures --out run --steps 0", 0, "");
-    SAYS("attention tiny.plan " WEIGHTS "--image pictures/01.png --out maps", 0, "[2, 4, 4] f32");
-    SAYS("attention tiny.plan " WEIGHTS "--image pictures/03.jpg --out maps --threshold 0.25 --image-size 32", 0,
+    says("train tiny.plan --data pictures --out run --steps 0", 0, "");
+    says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out maps", 0, "[2, 4, 4] f32");
+    says("attention tiny.plan " WEIGHTS "--image pictures/03.jpg --out maps --threshold 0.25 --image-size 32", 0,
          "25 %");
     static const char *const files[] = {"img.png",       "attn-head0.png",        "attn-head1.png",
                                         "attn-mean.png", "mask_th0.25_head1.png", "mask_th0.6_mean.png",
@@ -261,16 +255,14 @@ static void test_command(void **state)
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
-        char path[512];
-        snprintf(path, sizeof path, "%s/maps/%s", folder, files[f]);
-        assert_ok(dg_image_decode_file(&decoder, path, &image, try_err));
+        assert_ok(dg_image_decode_file(&decoder, dg_test_path("maps", files[f]), &image, try_err));
         if (strcmp(files[f], "sheet.png")) assert_true(image.width == 32 && image.height == 32);
     }
     assert_int_equal(image.width, 32);
     dg_image_free(&image);
     dg_image_decoder_free(&decoder);
     size_t size;
-    uint8_t *bytes = dg_test_read(dg_test_path(folder, "maps/attention.npy"), &size);
+    uint8_t *bytes = dg_test_read("maps/attention.npy", &size);
     assert_int_equal(size, 128 + 2 * 16 * sizeof(float));
     assert_memory_equal(bytes + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4, 4), }", 62);
     free(bytes);
@@ -279,17 +271,17 @@ static void test_command(void **state)
 static void test_wrong_use(void **state)
 {
     (void)state;
-    SAYS("attention tiny.plan --image a", 2, "--weights FILE, --image FILE and --out DIR are needed");
-    SAYS("attention tiny.plan " WEIGHTS "--image a --out b --threshold 0", 2, "above 0 and up to 1");
-    SAYS("attention tiny.plan " WEIGHTS "--image a --out b --image-size 32y", 2, "as in 480 or 160x240");
-    SAYS("attention tiny.plan " WEIGHTS "--image a --out b --image-size 480", 2,
+    says("attention tiny.plan --image a", 2, "--weights FILE, --image FILE and --out DIR are needed");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --threshold 0", 2, "above 0 and up to 1");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 32y", 2, "as in 480 or 160x240");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 480", 2,
          "dinoc demo.yaml:demo --image-size 480x480 -o PLAN");
-    SAYS("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
-    SAYS("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "neither a JPEG nor a PNG");
-    SAYS("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
+    says("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
+    says("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "neither a JPEG nor a PNG");
+    says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
          "cannot make the folder tiny.plan");
-    SAYS("attention tiny.plan --weights a --image pictures/01.png --out b", 1, "a: ");
-    SAYS("attention tiny.plan " WEIGHTS "--weights-from pupil --image a --out b", 2, "expected teacher or student");
+    says("attention tiny.plan --weights a --image pictures/01.png --out b", 1, "a: ");
+    says("attention tiny.plan " WEIGHTS "--weights-from pupil --image a --out b", 2, "expected teacher or student");
 }
 
 /* A backbone without patches and attention. */
@@ -301,17 +293,14 @@ static void test_convolutions_only(void **state)
                                "  conv: {op: conv2d, out: 8, kernel: 4, stride: 4}\n"
                                "  out:  to_tokens\n"
                                "outputs: {features: out}\n";
-    dg_test_write(dg_test_path(folder, "convolutions.yaml"), text, sizeof text - 1);
-    struct dg_compile_options options = {.file = dg_test_path(folder, "convolutions.yaml"),
-                                         .output = dg_test_path(folder, "convolutions.plan"),
-                                         .batch = 1,
-                                         .height = 32,
-                                         .width = 32};
+    dg_test_write("convolutions.yaml", text, sizeof text - 1);
+    struct dg_compile_options options = {
+        .file = "convolutions.yaml", .output = "convolutions.plan", .batch = 1, .height = 32, .width = 32};
     struct dg_compile_result result = {0};
     struct dg_error err = {0};
     if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
     dg_compile_result_free(&result);
-    SAYS("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
+    says("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
          "convolutions has no attention: only Vision Transformers");
 }
 
