@@ -22,7 +22,7 @@ enum dg_status dg_patches_open(const struct dg_plan *plan, const char *name, str
 {
     const struct dg_plan_entry *entry;
     if (dg_plan_find_entry(plan, name, &entry, err) != DG_OK) {
-        dg_error_prefix(err, "%s has no %s: only Vision Transformers have patches to look at",
+        dg_error_prefix(err, "%s has no %s (only Vision Transformers have patches to look at)",
                         dg_plan_string(plan, plan->header->recipe), name);
         return DG_ERR_USAGE;
     }

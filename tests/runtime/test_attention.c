@@ -301,7 +301,7 @@ static void test_convolutions_only(void **state)
     if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
     dg_compile_result_free(&result);
     says("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
-         "convolutions has no attention: only Vision Transformers");
+         "convolutions has no attention (only Vision Transformers");
 }
 
 int main(void)
