@@ -46,6 +46,47 @@ static void add_entry(struct compile *c, const char *name, struct dg_graph *grap
                                                         .num_outputs = num_outputs};
 }
 
+/* All runs of `parts` names joined by dots within the names of what is trained: what could have been meant. */
+struct name_parts {
+    const char **part;
+    size_t count, capacity;
+};
+
+static void add_parts(struct compile *c, struct name_parts *list, const char *name, int parts)
+{
+    for (const char *from = name; from; from = strchr(from, '.') ? strchr(from, '.') + 1 : NULL) {
+        const char *end = from;
+        for (int p = 0; p < parts && end; p++) end = strchr(p ? end + 1 : end, '.');
+        list->part = dg_arena_grow(c->arena, list->part, list->count, &list->capacity, sizeof *list->part);
+        list->part[list->count++] = dg_arena_strndup(c->arena, from, end ? (size_t)(end - from) : strlen(from));
+        if (!end) return;
+    }
+}
+
+static const char *part_at(const void *context, int index) { return ((const struct name_parts *)context)->part[index]; }
+
+/* A freeze that meets no parameter would have no effect, and nobody would know. */
+static void check_freeze(struct compile *c, const struct dg_graph *graph)
+{
+    const char *word = c->recipe.freeze_params;
+    if (!word || c->recipe.freeze_origin.line <= 0) return;
+    struct name_parts list = {0};
+    int parts = 1;
+    for (const char *dot = word; (dot = strchr(dot, '.')); dot++) parts++;
+    for (uint32_t v = 0; v < graph->num_values; v++) {
+        if (!(graph->value[v].flags & DG_TENSOR_TRAINABLE)) continue;
+        if (strstr(graph->value[v].name, word)) return;
+        add_parts(c, &list, graph->value[v].name, parts);
+    }
+    const char *near = dg_nearest_name(word, part_at, &list, (int)list.count), *whole = NULL;
+    for (uint32_t v = 0; near && !whole && v < graph->num_values; v++)
+        if (graph->value[v].flags & DG_TENSOR_TRAINABLE && strstr(graph->value[v].name, near))
+            whole = graph->value[v].name;
+    dg_diag_error(c->diag, &c->recipe.freeze_origin, "optim.freeze.params: no parameter has %s in its name%s%s%s%s%s",
+                  word, near ? "; did you mean " : "", near ? near : "", near ? ", as in " : "", near ? whole : "",
+                  near ? "?" : "");
+}
+
 static void train_entry(struct compile *c)
 {
     struct dg_graph *graph = dg_graph_create(c->arena);
@@ -54,6 +95,7 @@ static void train_entry(struct compile *c)
         add_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
                   step.num_outputs);
     c->step = step;
+    if (step.num_inputs) check_freeze(c, graph);
 }
 
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */

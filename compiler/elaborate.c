@@ -314,8 +314,9 @@ static bool read_attr(struct frame *f, const struct dg_attr_spec *spec, struct d
     bool ok = spec->type == DG_ATTR_FLOAT ? value.kind <= DG_TERM_FLOAT
                                           : value.kind == (spec->type == DG_ATTR_INT ? DG_TERM_INT : DG_TERM_BOOL);
     if (!ok) {
-        dg_diag_error(diag_of(f), &yaml->origin, "%s must be %s, got a %s", spec->name, want[spec->type],
-                      dg_term_kind_name(value.kind));
+        char got[64];
+        dg_diag_error(diag_of(f), &yaml->origin, "%s must be %s, got %s", spec->name, want[spec->type],
+                      dg_term_text(got, sizeof got, &value));
         return false;
     }
     double number = dg_term_number(&value);

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,20 @@ const char *dg_term_kind_name(enum dg_term_kind kind)
     return name[kind];
 }
 
+const char *dg_term_text(char *text, size_t size, const struct dg_term *term)
+{
+    switch (term->kind) {
+    case DG_TERM_INT: snprintf(text, size, "%lld", (long long)term->i); break;
+    case DG_TERM_FLOAT:
+        snprintf(text, size, term->f == rint(term->f) && fabs(term->f) < 1e15 ? "%.1f" : "%.9g", term->f);
+        break;
+    case DG_TERM_BOOL: snprintf(text, size, "%s", term->i ? "true" : "false"); break;
+    case DG_TERM_LIST: snprintf(text, size, "a list"); break;
+    case DG_TERM_WORD: snprintf(text, size, "the word %s", term->word); break;
+    }
+    return text;
+}
+
 static void skip(struct parser *p)
 {
     while (isspace((unsigned char)*p->next)) p->next++;
@@ -67,8 +82,11 @@ static bool numeric(const struct dg_term *t) { return t->kind == DG_TERM_INT || 
 static struct dg_term binary(struct parser *p, char op, struct dg_term a, struct dg_term b)
 {
     if (p->failed) return a;
-    if (!numeric(&a) || !numeric(&b))
-        return fail(p, "%c wants numbers, got a %s and a %s", op, dg_term_kind_name(a.kind), dg_term_kind_name(b.kind));
+    if (!numeric(&a) || !numeric(&b)) {
+        char left[64], right[64];
+        return fail(p, "%c wants numbers, got %s and %s", op, dg_term_text(left, sizeof left, &a),
+                    dg_term_text(right, sizeof right, &b));
+    }
     bool ints = a.kind == DG_TERM_INT && b.kind == DG_TERM_INT;
     double x = dg_term_number(&a), y = dg_term_number(&b);
     int64_t r = 0;

@@ -30,6 +30,8 @@ bool dg_expr_yaml(struct dg_arena *arena, struct dg_diagnostics *diag, const str
                   const struct dg_scope *scope, struct dg_term *result);
 
 const char *dg_term_kind_name(enum dg_term_kind kind);
+/* The value, for messages: "2.5", "true", "the word gelu", "a list". Returns `text`. */
+const char *dg_term_text(char *text, size_t size, const struct dg_term *term);
 static inline double dg_term_number(const struct dg_term *term)
 {
     return term->kind == DG_TERM_FLOAT ? term->f : (double)term->i;

@@ -63,7 +63,8 @@ struct dg_recipe {
     bool plain;                      /* no fusion */
     bool no_decay_bias, no_decay_1d; /* optim.no_decay: names ending in .bias; tensors of one dimension */
     const char *freeze_params; /* parameters whose name contains this are frozen until optim.freeze ends; NULL: none */
-    int64_t features_batch;    /* entries.features.batch */
+    struct dg_origin freeze_origin;  /* line 0: the recipe says nothing of freezing */
+    int64_t features_batch;          /* entries.features.batch */
     struct dg_recipe_crops features; /* entries.features.size, of evaluation images */
     struct dg_plan_knob *knobs;      /* key, unit..: `key` indexes key_text */
     const char **knob_key;

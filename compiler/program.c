@@ -214,8 +214,9 @@ static bool bind_argument(struct dg_program *program, const struct dg_definition
         return false;
     }
     if (!fits(&value, want)) {
-        dg_diag_error(program->diag, given ? &given->origin : &arg->key_origin, "%s must be a %s, got a %s", arg->key,
-                      dg_term_kind_name(want), dg_term_kind_name(value.kind));
+        char got[64];
+        dg_diag_error(program->diag, given ? &given->origin : &arg->key_origin, "%s must be %s%s, got %s", arg->key,
+                      want == DG_TERM_BOOL ? "" : "a ", dg_term_kind_name(want), dg_term_text(got, sizeof got, &value));
         return false;
     }
     struct dg_scope *bound = dg_arena_alloc(program->arena, sizeof *bound);

@@ -75,8 +75,9 @@ static bool number(struct reader *r, const struct dg_yaml *yaml, const char *tex
     struct dg_term term;
     if (!dg_expr_evaluate(arena_of(r), diag_of(r), &yaml->origin, text, r->scope, &term)) return false;
     if (term.kind > DG_TERM_FLOAT || (whole && term.kind != DG_TERM_INT)) {
-        dg_diag_error(diag_of(r), &yaml->origin, "%s must be a %snumber, got a %s", key, whole ? "whole " : "",
-                      dg_term_kind_name(term.kind));
+        char got[64];
+        dg_diag_error(diag_of(r), &yaml->origin, "%s must be a %snumber, got %s", key, whole ? "whole " : "",
+                      dg_term_text(got, sizeof got, &term));
         return false;
     }
     *result = dg_term_number(&term);
@@ -364,6 +365,8 @@ static void read_optimizer(struct reader *r, struct dg_yaml *map)
     struct dg_yaml *freeze = get(r, map, "freeze", "{params: last_layer, for: 1 epoch}");
     if (freeze && freeze->kind == DG_YAML_MAP) {
         recipe->freeze_params = get_word(r, freeze, "params", "optim.freeze.params", "last_layer");
+        const struct dg_yaml *params = dg_yaml_get(arena_of(r), freeze, "params");
+        recipe->freeze_origin = params && params->origin.line > 0 ? params->origin : freeze->origin;
         bool epochs = knob_length(r, get(r, freeze, "for", "1 epoch"), "optim.freeze.for") == DG_UNIT_EPOCHS;
         dg_yaml_check_used(diag_of(r), freeze, "optim.freeze");
         add_schedule(r, "optim.freeze", DG_CURVE_UNTIL, epochs, freeze);

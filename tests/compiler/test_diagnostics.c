@@ -165,7 +165,7 @@ static const struct {
      "test.yaml:18:36: error: crops.global.flip must be a number\n"
      "    crops: {global: {scale: 0.4, flip: [1]}, local: {count: 2.5}}\n"
      "                                       ^\n"
-     "test.yaml:18:57: error: crops.local.count must be a whole number, got a number\n"
+     "test.yaml:18:57: error: crops.local.count must be a whole number, got 2.5\n"
      "    crops: {global: {scale: 0.4, flip: [1]}, local: {count: 2.5}}\n"
      "                                                            ^\n"
      "test.yaml:19:22: error: nothing is called warm here, in \"warm\"\n"
@@ -212,7 +212,7 @@ static const struct {
      NET HEAD "recipe: r\n"
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8.5}}\n",
-     "test.yaml:17:33: error: dim must be a whole number, got a number\n"
+     "test.yaml:17:33: error: dim must be a whole number, got 8.5\n"
      "    student: {backbone: net, with: {dim: 8.5}}\n"
      "                                    ^\n"},
     {"values out of their range", NULL,
@@ -1085,6 +1085,35 @@ static const struct {
      "--set:2:40: error: optim.freeze.for wants a length with its unit, as in `10 epochs` or `500 steps`\n"
      "    optim.freeze={params: last_layer, for: 3}\n"
      "                                           ^\n"},
+    {"a freeze that meets nothing", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "optim: {freeze: {params: head.last_layr, for: 2 epochs}}\n",
+     "test.yaml:18:26: error: optim.freeze.params: no parameter has head.last_layr in its name; did you mean "
+     "head.last_layer, as in student.head.last_layer.weight_g?\n"
+     "    optim: {freeze: {params: head.last_layr, for: 2 epochs}}\n"
+     "                             ^\n"},
+    {"--set of a freeze that meets nothing", "optim.freeze.params=xyzzy",
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n",
+     "--set:2:21: error: optim.freeze.params: no parameter has xyzzy in its name\n"
+     "    optim.freeze.params=xyzzy\n"
+     "                        ^\n"},
+    {"other kinds of values than wanted", "head.with.out_dim=[8]",
+     NET HEAD "recipe: r\n"
+              "batch: 4 / 2\n"
+              "student: {backbone: net, with: {dim: 8 > 3}}\n",
+     "test.yaml:16:8: error: batch must be a whole number, got 2.0\n"
+     "    batch: 4 / 2\n"
+     "           ^\n"
+     "test.yaml:17:33: error: dim must be a whole number, got true\n"
+     "    student: {backbone: net, with: {dim: 8 > 3}}\n"
+     "                                    ^\n"
+     "--set:2:1: error: out_dim must be a whole number, got a list\n"
+     "    head.with.out_dim=[8]\n"
+     "    ^\n"},
 };
 
 static char folder[] = "/tmp/dinograph-test-XXXXXX";
