@@ -1,4 +1,4 @@
-/* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the command. */
+/* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the commands. */
 #include "runtime/attention.h"
 #include "runtime/image_decode.h"
 #include "tests/runtime/tiny.h"
@@ -268,6 +268,32 @@ static void test_command(void **state)
     free(bytes);
 }
 
+static void test_pca_command(void **state)
+{
+    (void)state;
+    says("train tiny.plan --data pictures --out run2 --steps 0", 0, "");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --out one.png", 0,
+         "1 x 4x4 patches; red, green and blue have ");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image pictures/03.jpg "
+         "--image pictures/02.png --out three.png --image-size 32x32",
+         0, "3 x 4x4 patches");
+    struct dg_image_decoder decoder = {0};
+    struct dg_image one = {0}, three = {0};
+    assert_ok(dg_image_decode_file(&decoder, "one.png", &one, try_err));
+    assert_ok(dg_image_decode_file(&decoder, "three.png", &three, try_err));
+    assert_true(one.width == 2 * 160 + 3 * 6 && one.height == 160 + 2 * 6);
+    assert_true(three.width == 4 * 160 + 5 * 6 && three.height == 2 * 160 + 3 * 6);
+    dg_image_free(&one);
+    dg_image_free(&three);
+    dg_image_decoder_free(&decoder);
+    says("pca tiny.plan --weights a --out b", 2, "--weights FILE, --image FILE and --out FILE.png are needed");
+    says("pca tiny.plan --weights a --image b --out c --image-size 64", 2, "dinoc demo.yaml:demo --image-size 64x64");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image a.png --image b.png "
+         "--out c",
+         1, "a.png: No such file");
+    assert_int_equal(access("c", F_OK), -1);
+}
+
 static void test_wrong_use(void **state)
 {
     (void)state;
@@ -302,15 +328,16 @@ static void test_convolutions_only(void **state)
     dg_compile_result_free(&result);
     says("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
          "convolutions has no attention (only Vision Transformers");
+    says("pca convolutions.plan --weights a --image b --out c", 2,
+         "convolutions has no tokens (only Vision Transformers");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pytorch),   cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_maps),      cmocka_unit_test(test_truths),
-        cmocka_unit_test(test_jaccard),   cmocka_unit_test(test_command),
-        cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_convolutions_only),
+        cmocka_unit_test(test_pytorch),     cmocka_unit_test(test_masks),     cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_truths),      cmocka_unit_test(test_jaccard),   cmocka_unit_test(test_command),
+        cmocka_unit_test(test_pca_command), cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_convolutions_only),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
