@@ -18,17 +18,34 @@ static void print_table(const struct dg_bench_result *r)
     }
 }
 
+/* Every node in order, with where it is written: what is slow, and which line to look at. */
+static void print_nodes(const struct dg_plan *plan, const char *entry_name, const struct dg_bench_result *r)
+{
+    const struct dg_plan_entry *entry = dg_plan_find_entry(plan, entry_name);
+    printf("\n%10s %10s %10s  %s\n", "ms a step", "GFLOP/s", "GB/s", "operation, node, application, line");
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+        double seconds = r->node_seconds[n];
+        printf("%10.3f %10.1f %10.1f  %s %s, %s, %s:%d\n", 1e3 * seconds, seconds > 0 ? op->flops / seconds / 1e9 : 0,
+               seconds > 0 ? op->bytes / seconds / 1e9 : 0, dg_plan_string(plan, op->op),
+               dg_plan_string(plan, op->name), dg_plan_string(plan, op->label), dg_plan_string(plan, op->file),
+               op->line);
+    }
+}
+
 static int bench(int argc, char **argv)
 {
-    enum { ENTRY = 256, STEPS, THREADS };
+    enum { ENTRY = 256, STEPS, THREADS, NODES };
     static const struct option flags[] = {{"entry", required_argument, NULL, ENTRY},
                                           {"steps", required_argument, NULL, STEPS},
                                           {"threads", required_argument, NULL, THREADS},
+                                          {"nodes", no_argument, NULL, NODES},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_bench;
     const char *entry = NULL;
     int64_t steps = 10, threads = 0;
+    bool nodes = false;
     for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
         switch (flag) {
         case ENTRY: entry = optarg; break;
@@ -38,6 +55,7 @@ static int bench(int argc, char **argv)
         case THREADS:
             if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
             break;
+        case NODES: nodes = true; break;
         default: return flag == 'h' ? 0 : 2;
         }
     }
@@ -57,6 +75,7 @@ static int bench(int argc, char **argv)
                dg_plan_string(&plan, plan.header->recipe), r.batch, r.threads, r.steps);
         print_memory(&r.memory, 0);
         printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
+        if (nodes) print_nodes(&plan, entry, &r);
         print_table(&r);
         printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s\n", 1e3 * r.seconds, 1e3 * r.best,
                (double)r.batch / r.seconds);
@@ -78,5 +97,6 @@ const struct command command_bench = {.name = "bench",
                                           "times steps on random input, op by op, against the machine's best matmul",
                                       .flags = "  --entry NAME          train, features, ... (the plan's first)\n"
                                                "  --steps N             to time, after one to warm up (10)\n"
-                                               "  --threads N           (all)\n",
+                                               "  --threads N           (all)\n"
+                                               "  --nodes               also print every node and its line\n",
                                       .run = bench};
