@@ -21,7 +21,9 @@ static void print_table(const struct dg_bench_result *r)
 /* Every node in order, with where it is written: what is slow, and which line to look at. */
 static void print_nodes(const struct dg_plan *plan, const char *entry_name, const struct dg_bench_result *r)
 {
-    const struct dg_plan_entry *entry = dg_plan_find_entry(plan, entry_name);
+    struct dg_error err = {0};
+    const struct dg_plan_entry *entry;
+    if (dg_plan_find_entry(plan, entry_name, &entry, &err) != DG_OK) return; /* cannot be: it has just run */
     printf("\n%10s %10s %10s  %s\n", "ms a step", "GFLOP/s", "GB/s", "operation, node, application, line");
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         const struct dg_plan_op *op = &plan->op[entry->first_op + n];
