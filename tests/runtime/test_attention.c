@@ -294,6 +294,40 @@ static void test_pca_command(void **state)
     assert_int_equal(access("c", F_OK), -1);
 }
 
+static void write_mask(const char *path, int width, int height, int left, int right)
+{
+    uint8_t *pixels = malloc((size_t)width * (size_t)height);
+    assert_non_null(pixels);
+    for (int i = 0; i < width * height; i++) pixels[i] = i % width >= left && i % width < right ? 255 : 0;
+    assert_ok(dg_image_write_png(path, pixels, width, height, 1, try_err));
+    free(pixels);
+}
+
+/* All attention is kept, so all masks are the whole picture and the scores the objects' shares of it. */
+static void test_segment_score(void **state)
+{
+    (void)state;
+    static const char *const score = "segment-score tiny.plan --weights run3/checkpoint.safetensors --data pictures";
+    char line[256];
+    says("train tiny.plan --data pictures --out run3 --steps 0", 0, "");
+    assert_int_equal(mkdir("masks", 0777), 0);
+    snprintf(line, sizeof line, "%s --masks masks", score);
+    says(line, 1, "no image has a mask: expected that of pictures/00.png at masks/00.png");
+    write_mask("masks/00.png", 30, 70, 0, 0);
+    says(line, 1, "no mask in masks shows an object");
+    write_mask("masks/01.png", 64, 64, 0, 16);
+    write_mask("masks/03.png", 20, 90, 10, 20);
+    snprintf(line, sizeof line, "%s --masks masks --threshold 1", score);
+    says(line, 0, "2 images; 1 without a mask left out; 1 whose mask shows no object left out\n");
+    says(line, 0, "  head 1             37.50 %\n  mean of heads      37.50 %\n  everything         37.50 %\n");
+    says(line, 0, "best head of each image: Jaccard 37.50 %\n");
+    dg_test_write("masks/02.png", "no picture", 10);
+    says(line, 1, "masks/02.png: neither a JPEG nor a PNG");
+    says("segment-score tiny.plan --data a", 2, "--weights FILE, --data DIR and --masks DIR are needed");
+    says("segment-score tiny.plan --weights a --data b --masks c --threshold nan", 2, "above 0 and up to 1");
+    says("segment-score tiny.plan --weights a --data nowhere --masks c", 1, "nowhere");
+}
+
 static void test_wrong_use(void **state)
 {
     (void)state;
@@ -328,6 +362,7 @@ static void test_convolutions_only(void **state)
     dg_compile_result_free(&result);
     says("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
          "convolutions has no attention (only Vision Transformers");
+    says("segment-score convolutions.plan --weights a --data b --masks c", 2, "convolutions has no attention");
     says("pca convolutions.plan --weights a --image b --out c", 2,
          "convolutions has no tokens (only Vision Transformers");
 }
@@ -335,9 +370,11 @@ static void test_convolutions_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pytorch),     cmocka_unit_test(test_masks),     cmocka_unit_test(test_maps),
-        cmocka_unit_test(test_truths),      cmocka_unit_test(test_jaccard),   cmocka_unit_test(test_command),
-        cmocka_unit_test(test_pca_command), cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_convolutions_only),
+        cmocka_unit_test(test_pytorch),     cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_maps),        cmocka_unit_test(test_truths),
+        cmocka_unit_test(test_jaccard),     cmocka_unit_test(test_command),
+        cmocka_unit_test(test_pca_command), cmocka_unit_test(test_segment_score),
+        cmocka_unit_test(test_wrong_use),   cmocka_unit_test(test_convolutions_only),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -10,7 +10,8 @@
 #define DINORUN DG_BUILD_DIR "/dinorun"
 #define DEMO DG_SOURCE_DIR "/graphs/demo.yaml"
 
-static const char *const commands[] = {"train", "crops", "features", "knn", "attention", "pca", "info", "bench"};
+static const char *const commands[] = {"train", "crops",         "features", "knn",  "attention",
+                                       "pca",   "segment-score", "info",     "bench"};
 enum { COMMANDS = sizeof commands / sizeof *commands, REPLAY_STEPS = 5, STEP_SECONDS = 60 };
 
 static char folder[64], plan[96], pictures[96], crops[96];

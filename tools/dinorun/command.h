@@ -14,7 +14,7 @@ struct command {
     int (*run)(int argc, char **argv);      /* argv[0] is the command's name */
 };
 extern const struct command command_train, command_crops, command_features, command_knn, command_attention, command_pca,
-    command_info, command_bench, command_import, command_export;
+    command_segment_score, command_info, command_bench, command_import, command_export;
 
 /* Says what went wrong, and turns it into an exit status. */
 int fail(const struct dg_error *err);

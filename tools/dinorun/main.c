@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {&command_train,     &command_crops, &command_features, &command_knn,
-                                                 &command_attention, &command_pca,   &command_info,     &command_bench,
-                                                 &command_import,    &command_export};
+static const struct command *const commands[] = {
+    &command_train,         &command_crops, &command_features, &command_knn,    &command_attention, &command_pca,
+    &command_segment_score, &command_info,  &command_bench,    &command_import, &command_export};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *context, int index)
