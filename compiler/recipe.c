@@ -488,6 +488,7 @@ bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_reci
              1000);
     schedule(&r, get(&r, map, "weight_decay", "{curve: cosine, from: 0.04, to: 0.4}"), "weight_decay", 0, 1000);
     read_entries(&r, get_map(&r, map, "entries"));
+    knob(&r, get(&r, map, "skip_bad_steps", "0"), "skip_bad_steps", DG_KNOB_INT, 0, 1e9);
     struct dg_yaml *checkpoint = get_map(&r, map, "checkpoint");
     knob_length(&r, get(&r, checkpoint, "every", "1 epoch"), "checkpoint.every");
     knob_length(&r, get(&r, checkpoint, "keep", "20 epochs"), "checkpoint.keep");

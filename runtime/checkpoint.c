@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #define FORMAT "dinograph checkpoint 1"
 
@@ -59,6 +60,23 @@ static void put_all(struct metadata *m, const struct dg_plan *plan, const struct
     }
 }
 
+/* CRC-32 of a tensor's bytes, under "crc32.<name>": a flipped bit on the disk is told from a weight. */
+static uint32_t checksum(const void *data, uint64_t bytes) { return (uint32_t)crc32_z(0, data, bytes); }
+
+static void put_checksums(struct metadata *m, const struct dg_safetensors_item *item, const uint64_t *bytes, int count)
+{
+    uint32_t *sum = calloc((size_t)count + 1, sizeof *sum);
+    if (!sum) return; /* a checkpoint without them is still one */
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < count; i++) sum[i] = checksum(item[i].data, bytes[i]);
+    for (int i = 0; i < count; i++) {
+        char key[VALUE * 3];
+        snprintf(key, sizeof key, "crc32.%s", item[i].name);
+        put(m, key, "%08" PRIx32, sum[i]);
+    }
+    free(sum);
+}
+
 static bool kept(const struct dg_plan_tensor *tensor)
 {
     return tensor->region == DG_REGION_PARAM || tensor->region == DG_REGION_STATE;
@@ -69,14 +87,15 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
                                   const char *path, struct dg_error *err)
 {
     const struct dg_plan_entry *entry = dg_session_entry(session);
-    size_t strings = FIXED + plan->num_knobs;
+    size_t strings = FIXED + plan->num_knobs + entry->num_tensors;
     struct dg_safetensors_item *item = calloc(entry->num_tensors + 1, sizeof *item);
     struct metadata m = {.meta = calloc(strings, sizeof *m.meta),
                          .value = calloc(strings, sizeof *m.value),
                          .key = calloc(strings, sizeof *m.key)};
+    uint64_t *bytes = calloc(entry->num_tensors + 1, sizeof *bytes);
     int count = 0;
     enum dg_status status = DG_ERR_MEMORY;
-    if (item && m.meta && m.value && m.key) {
+    if (item && bytes && m.meta && m.value && m.key) {
         for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
             const struct dg_plan_tensor *tensor = &plan->tensor[t];
             if (!kept(tensor)) continue;
@@ -86,14 +105,18 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
                                              .ndim = tensor->ndim,
                                              .data = dg_session_data(session, t)};
             memcpy(item[count].dim, tensor->dim, sizeof(int64_t) * tensor->ndim);
+            bytes[count] = (uint64_t)dg_dtype_size((enum dg_dtype)tensor->dtype);
+            for (uint32_t d = 0; d < tensor->ndim; d++) bytes[count] *= (uint64_t)tensor->dim[d];
             count++;
         }
         put_all(&m, plan, knobs, position);
+        put_checksums(&m, item, bytes, count);
         status = dg_safetensors_write(path, item, count, m.meta, m.count, err);
     } else {
         dg_fail(err, status, "out of memory for the checkpoint's header");
     }
     free(item);
+    free(bytes);
     free(m.meta);
     free(m.value);
     free(m.key);
@@ -109,6 +132,12 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
         const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
         if (!source) return dg_fail(err, DG_ERR_INPUT, "%s: the checkpoint has no %s", path, name);
+        char key[VALUE * 3], sum[VALUE];
+        snprintf(key, sizeof key, "crc32.%s", name);
+        snprintf(sum, sizeof sum, "%08" PRIx32, checksum(source->data, source->bytes));
+        const char *want = dg_safetensors_metadata(file, key);
+        if (want && strcmp(want, sum))
+            return dg_fail(err, DG_ERR_INPUT, "%s: %s is damaged (its checksum is %s, not %s)", path, name, sum, want);
         DG_TRY(dg_weights_copy(session, plan, t, source, path, err));
     }
     return DG_OK;

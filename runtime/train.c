@@ -3,10 +3,12 @@
 #include "runtime/atomic_file.h"
 #include "runtime/checkpoint.h"
 #include "runtime/collapse.h"
+#include "runtime/fault.h"
 #include "runtime/replay.h"
 #include "runtime/views.h"
 #include "runtime/weights.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -37,6 +39,7 @@ struct run {
     struct dg_collapse_watch watch;
     char checkpoint[MAX_PATH];
     int64_t saved_step; /* of the newest checkpoint; -1: none */
+    int64_t skipped;    /* steps that were not finite and left out */
 };
 
 static void message(struct run *run, const char *text)
@@ -119,16 +122,68 @@ static enum dg_status plan_loader(struct run *run, int64_t *bytes, struct dg_err
     return dg_loader_train_bytes(&run->loading, &run->reading, bytes, err);
 }
 
+/* The kept checkpoint of the highest step below `below`; -1: none. */
+static int64_t newest_kept(const struct run *run, int64_t below)
+{
+    int64_t newest = -1;
+    DIR *folder = opendir(run->options->out);
+    if (!folder) return -1;
+    for (struct dirent *file; (file = readdir(folder));) {
+        int64_t step;
+        char name[64];
+        if (sscanf(file->d_name, "checkpoint-%" SCNd64, &step) != 1) continue;
+        snprintf(name, sizeof name, "checkpoint-%08" PRId64 ".safetensors", step);
+        if (!strcmp(file->d_name, name) && step < below && step > newest) newest = step;
+    }
+    closedir(folder);
+    return newest;
+}
+
+/* Goes on from the newest checkpoint that is whole: a damaged one is named and passed over. */
+static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
+{
+    char path[MAX_PATH];
+    int64_t below = INT64_MAX;
+    struct dg_error why = {0};
+    bool named = !access(run->checkpoint, F_OK);
+    *found = true;
+    snprintf(path, sizeof path, "%s", run->checkpoint);
+    for (bool first = true;; first = false) {
+        if (!first || !named) {
+            below = newest_kept(run, below);
+            if (below < 0) break;
+            if (why.status != DG_OK) message(run, why.text); /* of the one before */
+            snprintf(path, sizeof path, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, below);
+        }
+        why = (struct dg_error){0};
+        struct dg_run_position position = run->position;
+        enum dg_status status = dg_checkpoint_load(run->session, run->plan, run->knobs, &position,
+                                                   run->options->seed_given, path, notice, run, &why);
+        if (status == DG_OK) {
+            if (!first || !named) {
+                char text[MAX_PATH + 64];
+                snprintf(text, sizeof text, "the run goes on from %s", path);
+                message(run, text);
+            }
+            run->position = position;
+            run->saved_step = named && first ? position.step : -1; /* else checkpoint.safetensors is to be renewed */
+            return DG_OK;
+        }
+        if (err->status == DG_OK) *err = why; /* the newest one's fault is the one to tell */
+        if (status == DG_ERR_USAGE) return status;
+    }
+    *found = false;
+    return err->status;
+}
+
 static enum dg_status set_state(struct run *run, struct dg_error *err)
 {
     const struct dg_train_options *o = run->options;
-    bool there = !access(run->checkpoint, F_OK);
-    if (o->resume && there) {
-        if (o->init) message(run, "--init is not used: the run goes on from its own checkpoint");
-        DG_TRY(dg_checkpoint_load(run->session, run->plan, run->knobs, &run->position, o->seed_given, run->checkpoint,
-                                  notice, run, err));
-        run->saved_step = run->position.step;
-        return DG_OK;
+    if (o->resume) {
+        bool found;
+        DG_TRY(resume(run, &found, err));
+        if (found && o->init) message(run, "--init is not used: the run goes on from its own checkpoint");
+        if (found) return DG_OK;
     }
     if (o->resume) message(run, "--resume: there is no checkpoint yet, so the run begins at step 0");
     DG_TRY(dg_session_initialize(run->session, run->position.seed, err));
@@ -257,7 +312,35 @@ static double scalar_output(const struct run *run, const char *name)
     return *(const double *)dg_session_output(run->session, name, NULL);
 }
 
-static enum dg_status run_step(struct run *run, struct dg_step_report *report, struct dg_error *err)
+/* "; its images: a.jpg, b.jpg and 6 more". */
+static void name_images(const struct run *run, const struct dg_batch *batch, char *text, size_t size)
+{
+    enum { NAMED = 4 };
+    size_t at = 0;
+    *text = 0;
+    for (int r = 0; batch && r < batch->rows && r < NAMED && at < size; r++)
+        at += (size_t)snprintf(text + at, size - at, "%s%s",
+                               r ? ", " : "; its images: ", dg_dataset_path(run->dataset, batch->image[r]));
+    if (batch && batch->rows > NAMED && at < size) snprintf(text + at, size - at, " and %d more", batch->rows - NAMED);
+}
+
+/* A step that is not finite: says what went wrong first, and what to do. */
+static enum dg_status bad_step(struct run *run, const struct dg_step_info *info, const struct dg_step_report *report,
+                               const struct dg_batch *batch, struct dg_error *err)
+{
+    char first[1024], images[512];
+    DG_TRY(dg_fault_find(run->session, run->plan, info, first, sizeof first, err));
+    name_images(run, batch, images, sizeof images);
+    return dg_fail(
+        err, DG_ERR_NUMERIC,
+        "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; %s%s; "
+        "lower lr, lower optim.clip, or lengthen lr.warmup with --set, and --resume; or leave out up to N such "
+        "steps with --set skip_bad_steps=N",
+        info->step, report->loss, report->grad_norm, first, images);
+}
+
+static enum dg_status run_step(struct run *run, const struct dg_batch *batch, struct dg_step_report *report,
+                               struct dg_error *err)
 {
     int64_t step = run->position.step;
     struct dg_step_info info = {.seed = run->position.seed, .step = step};
@@ -276,11 +359,7 @@ static enum dg_status run_step(struct run *run, struct dg_step_report *report, s
         .grad_norm = summary[0],
     };
     report->kl = report->loss - report->teacher_entropy;
-    if (summary[1] != 1 || !isfinite(report->loss))
-        return dg_fail(err, DG_ERR_NUMERIC,
-                       "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; "
-                       "lower lr, lower optim.clip, or lengthen lr.warmup with --set, and --resume",
-                       step, report->loss, report->grad_norm);
+    if (summary[1] != 1 || !isfinite(report->loss)) return bad_step(run, &info, report, batch, err);
     return dg_session_commit(run->session, &info, err);
 }
 
@@ -294,8 +373,16 @@ static enum dg_status loop(struct run *run, int64_t end, struct dg_error *err)
         DG_TRY(next_crops(run, &batch, err));
         double loaded = seconds_now();
         struct dg_step_report report;
-        enum dg_status status = run_step(run, &report, err);
+        enum dg_status status = run_step(run, batch, &report, err);
         if (batch) dg_loader_release(run->loader, batch);
+        if (status == DG_ERR_NUMERIC && run->skipped < (int64_t)dg_knobs_value(run->knobs, "skip_bad_steps", 0)) {
+            char text[sizeof err->text + 64];
+            snprintf(text, sizeof text, "left out (%" PRId64 " so far): %s", ++run->skipped, err->text);
+            message(run, text);
+            *err = (struct dg_error){0};
+            run->position.step++;
+            continue;
+        }
         DG_TRY(status);
         run->position.step++;
         double seconds = seconds_now() - begin;

@@ -227,6 +227,15 @@ static void test_replay(void **state)
     runs((struct asked){.replay = "good", .out = "three", .steps = 3});
     same_state("nan_run/checkpoint.safetensors", "three/checkpoint.safetensors");
     assert_int_equal(log_lines("nan_run/log.jsonl"), 3);
+    /* The message names what was bad first. Left out, the step is counted and the run goes on from the state before it. */
+    fails((struct asked){.replay = "nan", .out = "nan_told", .steps = -1}, DG_ERR_NUMERIC,
+          "crops.global was bad before the step: it has 1 NaN and 0 infinite of");
+    runs((struct asked){.replay = "nan", .out = "nan_skipped", .steps = 5, .set = {"skip_bad_steps=1"}});
+    if (!strstr(message, "left out (1 so far): step 3")) fail_msg("%s", message);
+    assert_int_equal(log_lines("nan_skipped/log.jsonl"), 4);
+    /* A weight too large for f32's products: the first operation it spoils is named with its line. */
+    fails((struct asked){.replay = "good", .out = "hot", .steps = -1, .set = {"lr.peak=900", "lr.warmup=0 epochs"}},
+          DG_ERR_NUMERIC, "the first bad result is that of ");
     fails((struct asked){.replay = "short", .out = "r1", .steps = -1}, DG_ERR_INPUT, "step4.crop3");
     fails((struct asked){.replay = "shape", .out = "r2", .steps = -1}, DG_ERR_INPUT, "step0.crop1 must be F32");
     fails((struct asked){.replay = "bare", .out = "r3", .steps = -1}, DG_ERR_INPUT, "holds no crops");
@@ -246,6 +255,21 @@ static void test_stop_and_checkpoints(void **state)
     assert_int_equal(access(in("kept/checkpoint-00000005.safetensors"), F_OK), 0);
     assert_int_equal(access(in("kept/checkpoint-00000010.safetensors"), F_OK), 0);
     same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
+
+    /* One bit of the newest flips: the run goes on from the one kept before it, and ends as it should. */
+    FILE *file = fopen(in("kept/checkpoint.safetensors"), "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1000, SEEK_END), 0);
+    int byte = fgetc(file);
+    fseek(file, -1, SEEK_CUR);
+    fputc(byte ^ 4, file);
+    fclose(file);
+    runs((struct asked){.out = "kept", .steps = 12, .resume = true, .set = {"checkpoint.keep=1"}});
+    if (!strstr(message, "is damaged (its checksum is ")) fail_msg("%s", message);
+    if (!strstr(message, "goes on from ")) fail_msg("%s", message);
+    if (!strstr(message, "checkpoint-00000010.safetensors")) fail_msg("%s", message);
+    same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    assert_int_equal(log_lines("kept/log.jsonl"), 12);
 }
 
 static void test_bad_data(void **state)
