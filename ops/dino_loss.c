@@ -1,4 +1,5 @@
-/* The DINO loss (Caron et al. 2021, section 3.1 and algorithm 1; dino-spec 5), for any number of student groups.
+/* The DINO loss (Caron et al. 2021, section 3.1 and algorithm 1; DINOLoss of main_dino.py), for any number of student
+ * groups.
  *
  *   dino_target    (t [2B,K], center [1,K], teacher_temp) -> q [2B,K], batch_mean [1,K], entropy
  *   dino_loss      (s [V*B,K], q, student_temp, [loss so far]) -> loss, [lse]

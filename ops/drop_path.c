@@ -1,5 +1,6 @@
-/* drop_path (stochastic depth, dino-spec 1.3): in training, each row of the leading dimension is kept with probability
- * 1 - rate and divided by it, or set to zero. Its gradient applies the same mask: drop_path_grad draws it again.
+/* drop_path (stochastic depth; drop_path of the official vision_transformer.py): in training, each row of the leading
+ * dimension is kept with probability 1 - rate and divided by it, or set to zero. Its gradient applies the same mask:
+ * drop_path_grad draws it again.
  *
  * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
  * are grouped into applications. */

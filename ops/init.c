@@ -17,7 +17,7 @@ static double inverse_erf(double y)
 }
 
 /* PyTorch's trunc_normal_ with the published bounds of +-2 absolute: u in [-1, 1), erfinv, scale, clamp. A draw of
- * exactly -1 (one in 2^24) becomes -2: rare, and real (dino-spec 1.5). */
+ * exactly -1 (one in 2^24) becomes -2: rare, and real (utils._no_grad_trunc_normal_ of the official code). */
 static float trunc_normal(uint32_t word, double std)
 {
     double x = inverse_erf(2.0 * dg_unit_float(word) - 1.0) * std * M_SQRT2;

@@ -1,4 +1,4 @@
-/* Initial values (dino-spec 1.5, 3): a pure function of seed, tensor name and element. */
+/* Initial values (the official code's): a pure function of seed, tensor name and element. */
 #ifndef DG_OPS_INIT_H
 #define DG_OPS_INIT_H
 

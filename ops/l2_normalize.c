@@ -1,4 +1,4 @@
-/* l2_normalize: dst = src / max(||src||, eps) over the last dimension (dino-spec 3).
+/* l2_normalize: dst = src / max(||src||, eps) over the last dimension (torch.nn.functional.normalize).
  *
  *   l2_normalize      (src) -> dst, [norm] (one per row: max(||src||, eps), for the backward)
  *   l2_normalize_grad (dst, diff_dst, norm) -> diff_src = (diff_dst - dst <dst, diff_dst>) / norm */

@@ -70,7 +70,7 @@ enum dg_init_kind {
 };
 struct dg_init {
     enum dg_init_kind kind;
-    double value; /* constant | bound of U(-value, value) | std | std, cut at +-2 absolute (dino-spec 1.5) */
+    double value; /* constant | bound of U(-value, value) | std | std, cut at +-2 absolute */
 };
 
 /* One tensor an op owns: it is called <node path>.<name>. */

@@ -1,4 +1,5 @@
-/* add_position: dst = src + position table, resized to the grid it meets (dino-spec 1.4).
+/* add_position: dst = src + position table, resized to the grid it meets (interpolate_pos_encoding of the official
+ * vision_transformer.py).
  *
  *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D]) -> dst
  *   add_position_grad (diff_dst, [acc_table]) -> diff_table, added to its accumulator

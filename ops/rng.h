@@ -44,7 +44,7 @@ uint32_t dg_rng_u32(struct dg_rng *rng);
 /* [0, 1), 24 bits, as torch.rand makes floats from a 32-bit word: (word & 0xffffff) * 2^-24. */
 float dg_unit_float(uint32_t word);
 float dg_rng_float(struct dg_rng *rng);
-/* lo + x * (hi - lo) by one fused multiply-add in f32, as torch's uniform_ (dino-spec appendix A). */
+/* lo + x * (hi - lo) by one fused multiply-add in f32, as torch's uniform_ on a CPU. */
 float dg_rng_uniform(struct dg_rng *rng, float lo, float hi);
 /* Integer in [lo, hi), hi > lo, as torch.randint: lo + word % (hi - lo). */
 int64_t dg_rng_int(struct dg_rng *rng, int64_t lo, int64_t hi);

@@ -1,5 +1,5 @@
-/* weight_norm_linear: the prototype layer (dino-spec 3). dst = src w^T with w_k = g_k v_k / ||v_k||, no bias, no
- * epsilon.
+/* weight_norm_linear: the prototype layer (DINOHead.last_layer of the official code: torch.nn.utils.weight_norm). dst =
+ * src w^T with w_k = g_k v_k / ||v_k||, no bias, no epsilon.
  *
  *   weight_norm_linear      (src [M,D], weight_g [K,1], weight_v [K,D]) -> dst [M,K]
  *   weight_norm_linear_grad (src, diff_dst, weight_g, weight_v, [acc_g], [acc_v]) -> [diff_src], [diff_g], diff_v

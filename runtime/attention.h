@@ -1,5 +1,6 @@
 /* What the class token of a Vision Transformer's last block looks at: maps, masks, and how well a mask fits an object
- * (dino-spec 8.3). A map has one number a patch, [rows, cols]; a mask one byte, 1 or 0. */
+ * (the paper, section 4.2.2; visualize_attention.py of the official code). A map has one number a patch, [rows, cols]; a
+ * mask one byte, 1 or 0. */
 #ifndef DG_RUNTIME_ATTENTION_H
 #define DG_RUNTIME_ATTENTION_H
 

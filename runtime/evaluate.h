@@ -39,7 +39,8 @@ enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_datas
                            void *context, struct dg_error *err);
 
 /* The pictures at `path`, resized as a whole to exactly the input's size, bilinear, as the published attention maps are made
- * (dino-spec 8.3); `sink` as above. One that cannot be read is DG_ERR_INPUT or DG_ERR_IO, named. */
+ * (visualize_attention.py of the official code); `sink` as above. One that cannot be read is DG_ERR_INPUT or DG_ERR_IO,
+ * named. */
 enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
                                  dg_evaluated *sink, void *context, struct dg_error *err);
 /* What the network is shown of such a picture: pixels [height, width, 3]. */

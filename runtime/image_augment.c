@@ -47,7 +47,7 @@ enum dg_status dg_view_spec_check(const struct dg_view_spec *spec, const char *n
 
 /* ---- the random decisions ---- */
 
-/* Random resized crop (dino-spec 7.2). Reads a varying number of words, so it comes last. */
+/* torchvision's RandomResizedCrop. Reads a varying number of words, so it comes last. */
 static struct dg_box sample_crop(const struct dg_view_spec *spec, int width, int height, struct dg_rng *rng)
 {
     enum { ATTEMPTS = 10 };

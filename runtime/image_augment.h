@@ -1,4 +1,5 @@
-/* DINO's augmentation: what one view is, the random decisions behind one, and making it (dino-spec 7).
+/* DINO's augmentation: what one view is, the random decisions behind one, and making it (DataAugmentationDINO of the
+ * official main_dino.py).
  *
  * All colour work is on 8-bit RGB, [height, width, 3], in place, with the bytes Pillow and torchvision give. Sampling is apart
  * from applying, so that a view is a pure function of the picture and a `struct dg_view_draw`. */

@@ -1,5 +1,5 @@
 /* Resizing as Pillow does it, byte for byte: antialiased, horizontally then vertically, each pass rounded to 8 bits,
- * weights in fixed point of 22 bits; a pass whose size does not change is skipped (dino-spec 7.3). */
+ * weights in fixed point of 22 bits; a pass whose size does not change is skipped (its Resample.c). */
 #ifndef DG_RUNTIME_IMAGE_RESAMPLE_H
 #define DG_RUNTIME_IMAGE_RESAMPLE_H
 
@@ -20,7 +20,8 @@ struct dg_box {
 enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
                                int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err);
 
-/* The evaluation transform (dino-spec 8): resize the picture, keeping its shape, then cut width x height out of its middle.
+/* The evaluation transform (that of the official eval_knn.py): resize the picture, keeping its shape, then cut width x
+ * height out of its middle.
  *
  * For a square crop this is Resize(short side = `resize`) and CenterCrop, as torchvision has them: the long side is
  * truncated, the offset rounded half to even. For other shapes `resize` is what the crop's width would be resized to, and

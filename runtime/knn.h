@@ -1,6 +1,6 @@
-/* DINO's weighted k-NN classifier (dino-spec 8.1): of a test feature's k most similar train features each votes for its class
- * with the weight exp(similarity / temperature), and classes are ranked by their votes. Similarity is the dot product of
- * L2-normalised features.
+/* DINO's weighted k-NN classifier (knn_classifier of the official eval_knn.py): of a test feature's k most similar train
+ * features each votes for its class with the weight exp(similarity / temperature), and classes are ranked by their
+ * votes. Similarity is the dot product of L2-normalised features.
  *
  * Where the published code leaves the order to topk and sort, here the lower index comes first, among train features of
  * equal similarity as among classes of equal votes (those without a vote, too). The result does not depend on the number of

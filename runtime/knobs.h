@@ -1,4 +1,5 @@
-/* The knobs and schedules of one run: the plan's values, changed by --set, and the formulas over them (dino-spec 6.4). */
+/* The knobs and schedules of one run: the plan's values, changed by --set, and the formulas over them: those of the
+ * official code (utils.cosine_scheduler; the teacher temperature of DINOLoss). */
 #ifndef DG_RUNTIME_KNOBS_H
 #define DG_RUNTIME_KNOBS_H
 

@@ -123,8 +123,8 @@ struct dg_plan_knob {
     double min, max; /* inclusive */
 };
 
-/* A formula over the run (dino-spec 6.4), evaluated in f64. Its numbers are knobs named <key>.<field>; a curve's field that
- * it does not use is absent. */
+/* A formula over the run (utils.cosine_scheduler and the like of the official code), evaluated in f64. Its numbers are
+ * knobs named <key>.<field>; a curve's field that it does not use is absent. */
 enum dg_curve {
     DG_CURVE_CONSTANT = 1, /* knob <key> */
     DG_CURVE_COSINE,       /* <key>.peak -> <key>.to, after a linear <key>.warmup from 0; or <key>.from -> <key>.to */

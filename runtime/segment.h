@@ -1,4 +1,4 @@
-/* How well attention finds objects: the Jaccard index of its masks and the true ones (dino-spec 8.3). */
+/* How well attention finds objects: the Jaccard index of its masks and the true ones (the paper, section 4.2.2). */
 #ifndef DG_RUNTIME_SEGMENT_H
 #define DG_RUNTIME_SEGMENT_H
 

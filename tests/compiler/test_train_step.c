@@ -46,7 +46,7 @@ static struct dg_given *give(struct dg_given *next, const char *name, int64_t va
     return g;
 }
 
-/* dino-spec 1.1 and 1.6: parameter counts, 150 tensors, official names in order. */
+/* The official vision_transformer.py's parameter counts, 150 tensors, official names in order. */
 static void test_published_vits(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The DINO loss (dino-spec 5) against the definition, pair by pair in f64: value, gradient, target, centre. */
+/* The DINO loss against the definition, pair by pair in f64: value, gradient, target, centre. */
 #include "tests/support/one_op.h"
 
 #include <math.h>

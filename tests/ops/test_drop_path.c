@@ -1,4 +1,4 @@
-/* Drop path (dino-spec 1.3): how many rows go, which rows go, and that the gradient loses the same ones. */
+/* Drop path: how many rows go, which rows go, and that the gradient loses the same ones. */
 #include "ops/rng.h"
 #include "tests/support/one_op.h"
 

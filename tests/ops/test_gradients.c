@@ -228,7 +228,8 @@ static double cubic(double x)
     return x < 2 ? a * x * x * x - 5 * a * x * x + 8 * a * x - 4 * a : 0;
 }
 
-/* dino-spec 1.4, written the long way round: over all taps of the table. */
+/* The official interpolate_pos_encoding (PyTorch's bicubic interpolation), written the long way round: over all taps of
+ * the table. */
 static void ref_position(const struct dg_op_call *call, double *const *in, double *out)
 {
     int64_t images = call->input[0].dim[0], t = call->input[0].dim[1], d = call->input[0].dim[2];

@@ -1,5 +1,5 @@
-/* The end of a step (dino-spec 6.3, 6.5): norms and the finite check; AdamW, clipping, freezing and the teacher's
- * average against the same written plainly in f64. */
+/* The end of a step, as in train_one_epoch of the official code: norms and the finite check; AdamW, clipping, freezing
+ * and the teacher's average against the same written plainly in f64. */
 #include "tests/support/one_op.h"
 
 #include <math.h>
@@ -192,7 +192,8 @@ static void test_three_steps_across_a_freeze(void **state)
         }
 }
 
-/* The very first step of a warm-up: lr 0 moves no parameter, but the moments and the count begin (dino-spec 10.6). */
+/* The very first step of a warm-up: lr 0 moves no parameter, but the moments and the count begin, as torch.optim.AdamW's
+ * do. */
 static void test_zero_lr_still_counts(void **state)
 {
     (void)state;

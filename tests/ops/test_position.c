@@ -1,4 +1,4 @@
-/* Position tables (dino-spec 1.4): when they are resized, and to what. */
+/* Position tables (interpolate_pos_encoding of the official code): when they are resized, and to what. */
 #include "tests/support/one_op.h"
 
 #include <math.h>

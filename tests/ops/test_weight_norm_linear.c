@@ -39,7 +39,7 @@ static struct one_op backward(const struct tensors *t, bool with_acc)
     };
 }
 
-/* The formulas of dino-spec 3, in f64. */
+/* torch.nn.utils.weight_norm and a linear layer, in f64. */
 static void reference(const struct tensors *t, bool with_acc, double *diff_src, double *diff_g, double *diff_v)
 {
     memset(diff_src, 0, M * D * sizeof *diff_src);
