@@ -40,15 +40,8 @@ static int bad_flag(const char *flag, const char *text, const char *want)
     return 2;
 }
 
-/* Output that could not be written is a failure too. */
-static int finish(int status)
-{
-    if (!(fflush(stdout) || ferror(stdout)) || status) return status;
-    fputs("dinoc: not all of the output could be written: is the disk full?\n", stderr);
-    return 1;
-}
-
-int main(int argc, char **argv)
+/* `set` has room for every --set there can be. */
+static int run(int argc, char **argv, const char **set)
 {
     enum { BATCH = 256, IMAGE_SIZE, SET, PLAIN, PRINT, EXPLAIN, VERSION };
     static const struct option flags[] = {
@@ -58,16 +51,15 @@ int main(int argc, char **argv)
         {"explain", required_argument, NULL, EXPLAIN}, {"output", required_argument, NULL, 'o'},
         {"version", no_argument, NULL, VERSION},       {0}};
     struct dg_compile_options options = {0};
-    const char **set = calloc((size_t)argc, sizeof *set), *end;
-    if (!set) return 1;
+    const char *end;
     options.set = set;
     opterr = 0;
     for (int flag; (flag = getopt_long(argc, argv, ":o:h", flags, NULL)) != -1;) {
         char text[256];
         switch (flag) {
         case 'o': options.output = optarg; break;
-        case 'h': fputs(usage, stdout); return finish(0);
-        case VERSION: puts("dinoc " DG_VERSION); return finish(0);
+        case 'h': fputs(usage, stdout); return 0;
+        case VERSION: puts("dinoc " DG_VERSION); return 0;
         case BATCH:
             if (!whole(optarg, &options.batch, &end) || *end)
                 return bad_flag("--batch", optarg, "a whole number, 1 or more");
@@ -121,6 +113,16 @@ int main(int argc, char **argv)
     else
         fprintf(stderr, "dinoc: %s\n", err.text);
     dg_compile_result_free(&result);
+    return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    const char **set = calloc((size_t)argc + 1, sizeof *set);
+    int status = set ? run(argc, argv, set) : 1;
     free(set);
-    return finish(status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1);
+    /* Output that could not be written is a failure too. */
+    if (!(fflush(stdout) || ferror(stdout)) || status) return status;
+    fputs("dinoc: not all of the output could be written: is the disk full?\n", stderr);
+    return 1;
 }

@@ -33,6 +33,9 @@ bool flag_size(const struct command *command, const char *flag, const char *text
 /* getopt_long for a command: the flags of `options`, and --help. Returns the flag's value; 'h' after printing the help, '?'
  * after an error message, -1 at the end. */
 int next_flag(const struct command *command, int argc, char **argv, const struct option *options);
+/* Room for the values of a flag that may be given again. main frees it in the end (`argc` 0), so that a command may return
+ * from anywhere. NULL: out of memory. One such flag a command. */
+const char **flag_values(int argc);
 /* The one file that follows the flags, `what` it is; NULL: reported. */
 const char *file_argument(const struct command *command, int argc, char **argv, const char *what);
 const char *plan_argument(const struct command *command, int argc, char **argv);

@@ -98,6 +98,14 @@ const char *file_argument(const struct command *command, int argc, char **argv, 
     return NULL;
 }
 
+const char **flag_values(int argc)
+{
+    static const char **values;
+    free(values);
+    values = argc ? calloc((size_t)argc, sizeof *values) : NULL;
+    return values;
+}
+
 const char *plan_argument(const struct command *command, int argc, char **argv)
 {
     return file_argument(command, argc, argv, "PLAN");

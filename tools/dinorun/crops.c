@@ -18,7 +18,7 @@ static int crops(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_crops;
-    const char *data = NULL, *out = NULL, **set = calloc((size_t)argc, sizeof *set);
+    const char *data = NULL, *out = NULL, **set = flag_values(argc);
     int64_t images = 8, seed = 0;
     int num_sets = 0;
     if (!set) return 1;
@@ -57,7 +57,6 @@ static int crops(int argc, char **argv)
     dg_dataset_close(dataset);
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);
-    free(set);
     return status == DG_OK ? 0 : fail(&err);
 }
 

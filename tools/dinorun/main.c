@@ -47,6 +47,7 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     int status = run(argc, argv);
+    flag_values(0);
     if ((fflush(stdout) || ferror(stdout)) && !status) {
         fputs("dinorun: not all of the output could be written: is the disk full?\n", stderr);
         status = 1;
