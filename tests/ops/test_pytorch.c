@@ -2,6 +2,7 @@
  * explains. Inputs are made on both sides from the generator. */
 #include "ops/rng.h"
 #include "tests/support/one_op.h"
+#include "tests/support/values.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -139,70 +140,295 @@ static void test_loss(void **state)
 }
 
 /* All steps of one tensor. Each state is compared after its step. */
-static void adamw(const char *name, const json_t *steps, const json_t *states, int64_t count)
+static void optimize(const char *kind, const char *name, const json_t *steps, const json_t *states, int64_t count,
+                     bool matrix)
 {
-    bool bias = strstr(name, "bias"), freezes = strstr(name, "last_layer");
-    float *param = values(1, count, "ops.adamw.%s", name), *teacher = values(1, count, "ops.adamw.teacher.%s", name);
-    float *exp_avg = calloc((size_t)count, sizeof *exp_avg), *exp_avg_sq = calloc((size_t)count, sizeof *exp_avg_sq);
+    bool adamw = !strcmp(kind, "adamw"), bias = strstr(name, "bias"), freezes = strstr(name, "last_layer");
+    float *param = values(1, count, "ops.%s.%s", kind, name),
+          *teacher = values(1, count, "ops.%s.teacher.%s", kind, name);
+    float *first = calloc((size_t)count, sizeof *first), *second = calloc((size_t)count, sizeof *second);
+    struct dg_desc desc = matrix ? F32(1, count) : F32(count); /* LARS asks for no more than whether it is a vector */
     int64_t done = 0;
     size_t i;
     const json_t *step;
     json_array_foreach(steps, i, step)
     {
-        float *grad = values(bias ? 0.1 : 1, count, "ops.adamw.step%d.%s", (int)i, name);
-        double norm = 0, control[] = {number(step, "lr"),
-                                      number(step, "weight_decay"),
-                                      number(step, "clip"),
-                                      0.9,
-                                      0.999,
-                                      1e-8,
-                                      number(step, "momentum"),
-                                      json_is_true(json_object_get(step, "frozen"))};
+        float *grad = values(bias ? 0.1 : 1, count, "ops.%s.step%d.%s", kind, (int)i, name);
+        double norm = 0, momentum = 0.9, eta = 0.001, beta2 = 0.999, eps = 1e-8, lr = number(step, "lr"),
+               decay = number(step, "weight_decay"), clip = number(step, "clip"), average = number(step, "momentum"),
+               frozen = json_is_true(json_object_get(step, "frozen"));
         for (int64_t k = 0; k < count; k++) norm += (double)grad[k] * (double)grad[k];
         norm = sqrt(norm);
-        struct one_op op = {.op = "adamw",
-                            .attr = {{.i = 0}, {.i = !bias}},
-                            .num_inputs = 15,
-                            .data = {param, grad, &norm, exp_avg, exp_avg_sq, &done, teacher}};
-        for (int k = 0; k < 7; k++) op.desc[k] = F32(count);
-        op.desc[2] = dg_desc_make(DG_F64, 1, (int64_t[]){1});
-        op.desc[5] = dg_desc_scalar(DG_I64);
-        for (int k = 0; k < 8; k++) {
-            op.desc[7 + k] = dg_desc_scalar(DG_F64);
-            op.data[7 + k] = &control[k];
+        /* The inputs that are scalars are those behind the teacher, but for AdamW's step count before it. */
+        struct one_op op = {.op = kind, .attr = {{.i = 0}, {.i = !bias}}};
+        if (adamw)
+            memcpy(op.data,
+                   (void *[]){param, grad, &norm, first, second, &done, teacher, &lr, &decay, &clip, &momentum, &beta2,
+                              &eps, &average, &frozen},
+                   sizeof(void *) * (size_t)(op.num_inputs = 15));
+        else
+            memcpy(
+                op.data,
+                (void *[]){param, grad, &norm, first, teacher, &lr, &decay, &clip, &momentum, &eta, &average, &frozen},
+                sizeof(void *) * (size_t)(op.num_inputs = 12));
+        for (int k = 0; k < op.num_inputs; k++) {
+            void *tensors[] = {param, grad, first, second, teacher};
+            op.desc[k] = dg_desc_scalar(DG_F64);
+            for (int t = 0; t < 5; t++)
+                if (op.data[k] == tensors[t]) op.desc[k] = desc;
         }
-        if (!freezes) op.desc[14] = DG_ABSENT_DESC;
+        op.desc[2] = dg_desc_make(DG_F64, 1, (int64_t[]){1});
+        if (adamw) op.desc[5] = dg_desc_scalar(DG_I64);
+        if (!strcmp(kind, "sgd")) op.desc[9] = DG_ABSENT_DESC;
+        if (!freezes) op.desc[op.num_inputs - 1] = DG_ABSENT_DESC;
         struct one_op_result r = one_op_run(&op);
         one_op_free(&r);
         const json_t *want = json_array_get(states, i);
-        assert_int_equal(done, (int64_t)number(want, "step"));
         near_list(param, count, want, "param", 2e-7);
         near_list(teacher, count, want, "teacher", 2e-7);
-        near_list(exp_avg, count, want, "exp_avg", 5e-7);
-        near_list(exp_avg_sq, count, want, "exp_avg_sq", 5e-7);
+        near_list(first, count, want, adamw ? "exp_avg" : "momentum", 5e-7);
+        if (adamw) {
+            assert_int_equal(done, (int64_t)number(want, "step"));
+            near_list(second, count, want, "exp_avg_sq", 5e-7);
+        }
         free(grad);
     }
     assert_true(i >= 3);
     free(param);
     free(teacher);
-    free(exp_avg);
-    free(exp_avg_sq);
+    free(first);
+    free(second);
 }
 
-static void test_adamw(void **state)
+static void test_optimizers(void **state)
 {
     (void)state;
-    const json_t *steps = json_object_get(fixture("adamw"), "steps");
-    json_t *tensors = json_object_get(fixture("adamw"), "tensors"), *states;
-    const char *name;
-    int count = 0;
-    json_object_foreach(tensors, name, states)
-    {
-        const json_t *first = json_array_get(states, 0);
-        adamw(name, steps, states, (int64_t)json_array_size(json_object_get(first, "param")));
-        count++;
+    static const char *const kinds[] = {"adamw", "sgd", "lars"};
+    for (int k = 0; k < 3; k++) {
+        const json_t *steps = json_object_get(fixture(kinds[k]), "steps");
+        json_t *tensors = json_object_get(fixture(kinds[k]), "tensors"), *states;
+        const char *name;
+        int count = 0;
+        json_object_foreach(tensors, name, states)
+        {
+            const json_t *first = json_array_get(states, 0);
+            int64_t size = (int64_t)json_array_size(json_object_get(first, "param"));
+            optimize(kinds[k], name, steps, states, size, !strstr(name, "bias"));
+            count++;
+        }
+        assert_int_equal(count, 3);
     }
-    assert_int_equal(count, 3);
+}
+
+/* --- images: one case after the other, each with inputs of its own --- */
+
+static int64_t integer(const json_t *object, const char *key) { return (int64_t)number(object, key); }
+
+static struct dg_desc shape_of(const json_t *object)
+{
+    struct dg_desc desc = {.dtype = DG_F32};
+    size_t i;
+    const json_t *dim;
+    json_array_foreach(json_object_get(object, "shape"), i, dim) desc.dim[desc.ndim++] = json_integer_value(dim);
+    return desc;
+}
+
+/* Runs `op`, compares its output 0 with what the fixture has as `key`, and frees. */
+static void run_near(const struct one_op *op, const json_t *want, const char *key)
+{
+    struct one_op_result r = one_op_run(op);
+    near_list(r.data[0], dg_desc_count(&r.desc[0]), want, key, 2e-6);
+    one_op_free(&r);
+}
+
+static void test_conv2d(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *c;
+    json_array_foreach(fixture("conv2d"), i, c)
+    {
+        static const char *const keys[] = {"out", "kernel", "stride", "pad", "groups", "dilation"};
+        int64_t in = integer(c, "in"), out = integer(c, "out"), k = integer(c, "kernel"), height = integer(c, "height"),
+                width = integer(c, "width");
+        bool has_bias = json_is_true(json_object_get(c, "bias"));
+        struct dg_desc src_desc = F32(integer(c, "images"), height, width, in),
+                       weight_desc = F32(out, in / integer(c, "groups"), k, k), bias_desc = F32(out);
+        struct one_op forward = {
+            .op = "conv2d", .num_inputs = 2 + has_bias, .desc = {src_desc, weight_desc, bias_desc}};
+        for (int a = 0; a < 6; a++) forward.attr[a].i = integer(c, keys[a]);
+        forward.attr[6].i = has_bias;
+        float *src = values(1, dg_desc_count(&src_desc), "ops.conv2d%d.src", (int)i);
+        float *weight = values(1, dg_desc_count(&weight_desc), "ops.conv2d%d.weight", (int)i);
+        float *bias = values(1, out, "ops.conv2d%d.bias", (int)i);
+        memcpy(forward.data, (void *[]){src, weight, bias}, 3 * sizeof(void *));
+        struct one_op_result r = one_op_run(&forward);
+        struct dg_desc dst_desc = r.desc[0];
+        int64_t count = dg_desc_count(&dst_desc);
+        near_list(r.data[0], count, c, "forward", 2e-6);
+        one_op_free(&r);
+
+        float *cotangent = values(1, count, "ops.conv2d%d.cotangent", (int)i);
+        struct one_op grad_src = {
+            .op = "conv2d_grad_src", .num_inputs = 2, .desc = {dst_desc, weight_desc}, .data = {cotangent, weight}};
+        struct one_op grad_weights = {.op = "conv2d_grad_weights",
+                                      .num_inputs = 4,
+                                      .desc = {src_desc, dst_desc, DG_ABSENT_DESC, DG_ABSENT_DESC},
+                                      .data = {src, cotangent},
+                                      .unwanted = has_bias ? 0 : 2};
+        memcpy(grad_src.attr, forward.attr, sizeof forward.attr);
+        memcpy(grad_weights.attr, forward.attr, sizeof forward.attr);
+        grad_src.attr[7].i = height;
+        grad_src.attr[8].i = width;
+        run_near(&grad_src, c, "diff_src");
+        r = one_op_run(&grad_weights);
+        near_list(r.data[0], dg_desc_count(&weight_desc), c, "diff_weight", 2e-6);
+        if (has_bias) near_list(r.data[1], out, c, "diff_bias", 2e-6);
+        one_op_free(&r);
+        free(src);
+        free(weight);
+        free(bias);
+        free(cotangent);
+    }
+    assert_true(i >= 8);
+}
+
+/* Uniform in (lo, hi), where `values` has it in (-1, 1). */
+static float *between(float lo, float hi, int64_t count, const char *format, int i)
+{
+    char name[96];
+    snprintf(name, sizeof name, format, i);
+    float *x = malloc((size_t)count * sizeof *x);
+    assert_non_null(x);
+    dg_named_uniform(name, count, lo, hi, x);
+    return x;
+}
+
+static void test_batch_norm(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *c;
+    json_array_foreach(fixture("batch_norm"), i, c)
+    {
+        struct dg_desc desc = shape_of(c);
+        int n = (int)i;
+        int64_t count = dg_desc_count(&desc), cols = desc.dim[desc.ndim - 1], tracked = 3;
+        struct dg_desc vector = F32(cols), counter = dg_desc_scalar(DG_I64);
+        union dg_attr eps = {.f = number(c, "eps")}, momentum = {.f = number(c, "momentum")};
+        float *src = between(-1, 3, count, "ops.batch_norm%d.src", n);
+        float *weight = between(0.5F, 1.5F, cols, "ops.batch_norm%d.weight", n);
+        float *bias = between(-0.5F, 0.5F, cols, "ops.batch_norm%d.bias", n);
+        float *running_mean = between(-1, 1, cols, "ops.batch_norm%d.running_mean", n);
+        float *running_var = between(0.5F, 2, cols, "ops.batch_norm%d.running_var", n);
+        float *cotangent = between(-1, 1, count, "ops.batch_norm%d.cotangent", n);
+        struct one_op op = {.op = "batch_norm",
+                            .attr = {eps, momentum, {.i = 0}},
+                            .num_inputs = 6,
+                            .desc = {desc, vector, vector, vector, vector, counter},
+                            .data = {src, weight, bias, running_mean, running_var, &tracked}};
+        struct one_op eval = op;
+        eval.eval = true;
+        eval.unwanted = 6;
+        run_near(&eval, c, "eval");
+        struct one_op_result r = one_op_run(&op);
+        near_list(r.data[0], count, c, "forward", 2e-6);
+        struct one_op_result diff = one_op_run(&(struct one_op){
+            .op = "batch_norm_grad",
+            .attr = {eps, momentum, {.i = 0}},
+            .num_inputs = 8,
+            .desc = {desc, desc, vector, vector, vector, DG_ABSENT_DESC, DG_ABSENT_DESC, DG_ABSENT_DESC},
+            .data = {cotangent, src, weight, r.data[1], r.data[2]}});
+        near_list(diff.data[0], count, c, "diff_src", 5e-6);
+        near_list(diff.data[1], cols, c, "diff_weight", 2e-6);
+        near_list(diff.data[2], cols, c, "diff_bias", 2e-6);
+        struct one_op_result none =
+            one_op_run(&(struct one_op){.op = "batch_norm_update",
+                                        .attr = {momentum, {.i = count / cols}},
+                                        .num_inputs = 5,
+                                        .desc = {vector, vector, counter, vector, vector},
+                                        .data = {running_mean, running_var, &tracked, r.data[1], r.data[2]}});
+        near_list(running_mean, cols, c, "running_mean", 5e-7);
+        near_list(running_var, cols, c, "running_var", 5e-7);
+        assert_int_equal(tracked, integer(c, "num_batches_tracked"));
+        one_op_free(&none);
+        one_op_free(&diff);
+        one_op_free(&r);
+        free(src);
+        free(weight);
+        free(bias);
+        free(running_mean);
+        free(running_var);
+        free(cotangent);
+    }
+    assert_true(i >= 3);
+}
+
+/* Forward and gradient of an op without parameters. The gradient looks at output `saved`, if not negative, and in its
+ * attributes the size of the image stands at `size_at`. */
+static void check_plain(const char *name, int i, const json_t *c, const union dg_attr *attr, int size_at, int saved,
+                        bool third_is_zero)
+{
+    struct dg_desc desc = shape_of(c);
+    char grad_name[64];
+    snprintf(grad_name, sizeof grad_name, "%s_grad", name);
+    float *src = values(1, dg_desc_count(&desc), "ops.%s%d.src", name, i);
+    for (int64_t k = 0; third_is_zero && k < dg_desc_count(&desc); k += 3) src[k] = 0;
+    struct one_op op = {.op = name, .num_inputs = 1, .desc = {desc}, .data = {src}};
+    memcpy(op.attr, attr, 4 * sizeof *attr);
+    struct one_op_result r = one_op_run(&op);
+    int64_t count = dg_desc_count(&r.desc[0]);
+    near_list(r.data[0], count, c, "forward", 1e-6);
+    float *cotangent = values(1, count, "ops.%s%d.cotangent", name, i);
+    struct one_op grad = {.op = grad_name, .num_inputs = 1 + (saved >= 0), .desc = {r.desc[0]}, .data = {cotangent}};
+    if (saved >= 0) {
+        grad.desc[1] = r.desc[saved];
+        grad.data[1] = r.data[saved];
+    }
+    memcpy(grad.attr, attr, (size_t)size_at * sizeof *attr);
+    if (desc.ndim == 4) {
+        grad.attr[size_at].i = desc.dim[1];
+        grad.attr[size_at + 1].i = desc.dim[2];
+    }
+    grad.attr[size_at + 2] = attr[size_at];
+    run_near(&grad, c, "diff_src");
+    one_op_free(&r);
+    free(src);
+    free(cotangent);
+}
+
+static void test_pools(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"max_pool", "avg_pool"};
+    for (int k = 0; k < 2; k++) {
+        size_t i;
+        int input = -1;
+        const json_t *c;
+        json_array_foreach(fixture(kinds[k]), i, c)
+        {
+            const json_t *counts = json_object_get(c, "count_include_pad");
+            input += !json_is_false(counts); /* the same images again, with a border that does not count */
+            union dg_attr attr[] = {{.i = integer(c, "kernel")},
+                                    {.i = integer(c, "stride")},
+                                    {.i = integer(c, "pad")},
+                                    {.i = json_is_true(counts)}};
+            check_plain(kinds[k], input, c, attr, 3, k == 0 ? 1 : -1, false);
+        }
+        assert_true(i >= 4);
+    }
+}
+
+static void test_global_avg_pool_and_relu(void **state)
+{
+    (void)state;
+    size_t i;
+    const json_t *c;
+    union dg_attr none[4] = {{0}};
+    json_array_foreach(fixture("global_avg_pool"), i, c) check_plain("global_avg_pool", (int)i, c, none, 0, -1, false);
+    assert_true(i >= 2);
+    json_array_foreach(fixture("relu"), i, c) check_plain("relu", (int)i, c, none, 0, 0, true);
+    assert_true(i >= 2);
 }
 
 int main(void)
@@ -210,7 +436,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_loss),
-        cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_global_avg_pool_and_relu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 """DINO in plain PyTorch, written from the method's description: the other side of the parity checks.
 
-The Vision Transformer and the head carry the published parameter names; Dino holds student, teacher and centre and
-makes one training step in the published order. The type is that of the parameters, so the same code runs in f32 and,
-to see what rounding does, in f64."""
+The Vision Transformer and the head carry the published parameter names, ResNets are torchvision's; Dino holds student,
+teacher and centre and makes one training step in the published order. The type is that of the parameters, so the same
+code runs in f32 and, to see what rounding does, in f64."""
 import copy
 import math
 
@@ -96,6 +96,15 @@ class VisionTransformer(nn.Module):
         return self.norm(x)[:, 0]
 
 
+def resnet(arch):
+    """torchvision's without the classifier, and the number of its features."""
+    import torchvision  # here: nothing else needs it
+
+    model = getattr(torchvision.models, arch)()
+    dim, model.fc = model.fc.in_features, nn.Identity()
+    return model, dim
+
+
 class WeightNormLinear(nn.Module):
     """Rows v scaled to the length g; g first, as PyTorch's weight_norm names and orders them."""
 
@@ -109,10 +118,12 @@ class WeightNormLinear(nn.Module):
 
 
 class Head(nn.Module):
-    def __init__(self, inputs, outputs, norm_last_layer, hidden=2048, bottleneck=256):
+    def __init__(self, inputs, outputs, norm_last_layer, hidden=2048, bottleneck=256, bn=False):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(),
-                                 nn.Linear(hidden, bottleneck))
+        layers = []
+        for width in (inputs, hidden):
+            layers += [nn.Linear(width, hidden), *([nn.BatchNorm1d(hidden)] if bn else []), nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
         self.last_layer = WeightNormLinear(bottleneck, outputs, not norm_last_layer)
 
     def forward(self, x):
@@ -120,11 +131,14 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    def __init__(self, arch, patch, out_dim, norm_last_layer=True, rate=0.0):
+    def __init__(self, arch, patch, out_dim, norm_last_layer=True, rate=0.0, bn=False):
         super().__init__()
-        dim, heads = VITS[arch]
-        self.backbone = VisionTransformer(dim, heads, patch, rate=rate)
-        self.head = Head(dim, out_dim, norm_last_layer)
+        if arch in VITS:
+            dim, heads = VITS[arch]
+            self.backbone = VisionTransformer(dim, heads, patch, rate=rate)
+        else:
+            self.backbone, dim = resnet(arch)
+        self.head = Head(dim, out_dim, norm_last_layer, bn=bn)
 
     def forward(self, crops):
         """Neighbours of one size share a call of the backbone; the head sees all crops at once."""
@@ -136,11 +150,12 @@ class Network(nn.Module):
         return self.head(torch.cat(features))
 
 
-def set_initial(module, prefix):
+def set_initial(module, prefix, value=initial_value):
     """The shared initial values; prefix is "student." or "student.backbone."."""
     with torch.no_grad():
-        for name, p in module.named_parameters():
-            p.copy_(torch.from_numpy(initial_value(prefix + name, tuple(p.shape))))
+        for name, x in module.state_dict().items():
+            if x.is_floating_point():  # not the counters of batch norms
+                x.copy_(torch.from_numpy(value(prefix + name, tuple(x.shape))))
 
 
 def dino_loss(student, teacher, center, views, student_temp, teacher_temp):
@@ -164,12 +179,45 @@ def linear_per_epoch(start, end, over, epochs):
     return np.concatenate([np.linspace(start, end, over), np.full(epochs - over, end)])
 
 
+class Lars(torch.optim.Optimizer):
+    """Layer-wise rates: the step of a tensor is in proportion to its norm. Those of one dimension take plain momentum
+    steps without decay."""
+
+    def __init__(self, groups, lr, momentum=0.9, eta=0.001):
+        super().__init__(groups, {"lr": lr, "weight_decay": 0.0, "momentum": momentum, "eta": eta})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                d = p.grad
+                if p.dim() != 1:
+                    d = d + group["weight_decay"] * p
+                    size, change = p.norm(), d.norm()
+                    if size > 0 and change > 0:
+                        d = d * (group["eta"] * size / change)
+                state = self.state[p]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(p)
+                p.sub_(group["lr"] * state["momentum_buffer"].mul_(group["momentum"]).add_(d))
+
+
+OPTIMIZERS = {"adamw": lambda groups: torch.optim.AdamW(groups, lr=0.0),
+              "sgd": lambda groups: torch.optim.SGD(groups, lr=0.0, momentum=0.9),
+              "lars": lambda groups: Lars(groups, lr=0.0)}
+
+
 class Dino:
-    def __init__(self, student, clip=0.0, freeze_epochs=0, student_temp=0.1, center_momentum=0.9):
+    """Batch norm needs no word here: the teacher trains on its own statistics, of the global crops, and is never put in
+    evaluation mode, and buffers are not averaged."""
+
+    def __init__(self, student, clip=0.0, freeze_epochs=0, student_temp=0.1, center_momentum=0.9, optimizer="adamw"):
         self.student, self.teacher = student, copy.deepcopy(student)
         for p in self.teacher.parameters():
             p.requires_grad_(False)
-        for block in self.teacher.backbone.blocks:
+        for block in getattr(self.teacher.backbone, "blocks", ()):
             block.rate = 0.0
         last = student.head.last_layer
         self.center = last.weight_v.new_zeros(1, last.weight_v.shape[0])
@@ -178,7 +226,7 @@ class Dino:
         trained = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
         plain = [p for n, p in trained if n.endswith(".bias") or p.dim() == 1]
         decayed = [p for n, p in trained if not (n.endswith(".bias") or p.dim() == 1)]
-        self.optimizer = torch.optim.AdamW([{"params": decayed}, {"params": plain, "weight_decay": 0.0}], lr=0.0)
+        self.optimizer = OPTIMIZERS[optimizer]([{"params": decayed}, {"params": plain, "weight_decay": 0.0}])
 
     def step(self, crops, epoch, lr, weight_decay, momentum, teacher_temp, keep_grads=True):
         """One iteration; returns loss, teacher_entropy, kl and, unless told otherwise, grad_norm and the gradients by
@@ -217,7 +265,8 @@ class Dino:
 
     def state(self):
         """Every tensor by its name in a checkpoint."""
-        out = {"student." + n: p.detach() for n, p in self.student.named_parameters()}
-        out.update({"teacher." + n: p.detach() for n, p in self.teacher.named_parameters()})
+        out = {}
+        for owner, network in (("student.", self.student), ("teacher.", self.teacher)):
+            out.update({owner + n: x.detach() for n, x in network.state_dict().items()})
         out["center"] = self.center
         return {name: x.cpu().numpy() for name, x in out.items()}

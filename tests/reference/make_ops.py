@@ -16,6 +16,19 @@ Inputs are test tensors of values.py (named_uniform(name, shape, lo, hi)); only 
              "ops.adamw.step{i}." + name in (-1, 1), but the bias's in (-0.1, 0.1), which clip leaves alone.
              Betas 0.9, 0.999, eps 1e-8; the bias is not decayed; last_layer is frozen in step 0.
              A state is param, teacher, exp_avg, exp_avg_sq (flat) and step (a count); a frozen first step has zeros.
+"sgd", "lars" the same with momentum 0.9 (and eta 0.001); a state is param, teacher, momentum. LARS neither decays nor
+             scales what has one dimension.
+"conv2d"     a list of {"images", "height", "width", "in", "out", "kernel", "stride", "pad", "groups", "dilation",
+             "bias", "forward", "diff_src", "diff_weight", "diff_bias" (if there is a bias)}. Images are [N, H, W, C] here and
+             below; case i has "ops.conv2d{i}.src", ".weight" [out, in / groups, k, k], ".bias" and ".cotangent" (of
+             forward, of its shape), all in (-1, 1).
+"batch_norm" a list of {"shape", "eps", "momentum", "forward", "diff_src", "diff_weight", "diff_bias", "running_mean",
+             "running_var", "num_batches_tracked", "eval"}: a training step's results, and the output that evaluation
+             gives before it. "ops.batch_norm{i}.src" in (-1, 3), ".weight" in (0.5, 1.5), ".bias" in (-0.5, 0.5),
+             ".running_mean" in (-1, 1), ".running_var" in (0.5, 2), ".cotangent" in (-1, 1); 3 batches were tracked.
+"max_pool", "avg_pool"  lists of {"shape", "kernel", "stride", "pad", "forward", "diff_src"}, avg_pool also with
+             "count_include_pad"; "global_avg_pool", "relu" are lists of {"shape", "forward", "diff_src"}:
+             "ops.max_pool{i}.src" and ".cotangent" in (-1, 1). Every third element of relu's src is 0.
 "schedules"  a list of {"name", "niter", "epochs", "lr": {"peak", "to", "warmup" epochs},
              "weight_decay": {"from", "to"}, "momentum": {"from", "to"},
              "teacher_temp": {"from", "to", "over" epochs}, "values": [{"step", "lr", "weight_decay", "momentum",
@@ -27,8 +40,9 @@ import sys
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from dino import Dino, cosine, dino_loss, linear_per_epoch, positions_for
+from dino import OPTIMIZERS, Dino, cosine, dino_loss, linear_per_epoch, positions_for
 from values import named_uniform
 
 GRIDS = ((14, 6, 6), (14, 30, 30), (14, 10, 15), (28, 12, 12))
@@ -60,36 +74,130 @@ def loss():
             "gradient": short(student.grad), "center": short(0.9 * center + (1 - 0.9) * teacher.mean(0))}
 
 
-def adamw():
+def optimizer(kind):
     """Through Dino's own clip_and_freeze, on a module of three small tensors."""
     shapes = {"backbone.weight": (3, 4), "backbone.bias": (4,), "head.last_layer.weight_v": (2, 4)}
-    steps = [{"lr": lr, "weight_decay": decay, "momentum": m, "clip": 0.5, "frozen": i == 0}
+    scale = 100 if kind == "lars" else 1  # a step of LARS is eta of the weights
+    steps = [{"lr": scale * lr, "weight_decay": decay, "momentum": m, "clip": 0.5, "frozen": i == 0}
              for i, (lr, decay, m) in enumerate(((1e-2, 0.1, 0.9), (2e-2, 0.2, 0.95), (1.5e-2, 0.3, 0.99)))]
-    params = {name: torch.nn.Parameter(tensor("ops.adamw." + name, shape, -1, 1)) for name, shape in shapes.items()}
-    teachers = {name: tensor("ops.adamw.teacher." + name, shape, -1, 1) for name, shape in shapes.items()}
+    params = {name: torch.nn.Parameter(tensor(f"ops.{kind}.{name}", shape, -1, 1)) for name, shape in shapes.items()}
+    teachers = {name: tensor(f"ops.{kind}.teacher.{name}", shape, -1, 1) for name, shape in shapes.items()}
     dino = Dino.__new__(Dino)
     dino.student = torch.nn.Module()
     dino.student.named_parameters = lambda: iter(params.items())
     dino.clip, dino.freeze_epochs = steps[0]["clip"], 1
     groups = [{"params": [params["backbone.weight"], params["head.last_layer.weight_v"]]},
               {"params": [params["backbone.bias"]]}]
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = OPTIMIZERS[kind](groups)
     out = {name: [] for name in shapes}
     for i, step in enumerate(steps):
         for group, decay in zip(optimizer.param_groups, (step["weight_decay"], 0.0)):
             group.update(lr=step["lr"], weight_decay=decay)
         for name, p in params.items():
             bound = 0.1 if name.endswith("bias") else 1
-            p.grad = tensor(f"ops.adamw.step{i}.{name}", shapes[name], -bound, bound)
+            p.grad = tensor(f"ops.{kind}.step{i}.{name}", shapes[name], -bound, bound)
         dino.clip_and_freeze(epoch=i)
         optimizer.step()
         for name, p in params.items():
             teachers[name] = teachers[name] * step["momentum"] + (1 - step["momentum"]) * p.detach()
             zeros = torch.zeros(p.shape)
-            state = optimizer.state.get(p) or {"exp_avg": zeros, "exp_avg_sq": zeros, "step": 0}
-            out[name].append({"param": short(p), "teacher": short(teachers[name]), "exp_avg": short(state["exp_avg"]),
-                              "exp_avg_sq": short(state["exp_avg_sq"]), "step": int(state["step"])})
+            unused = {"exp_avg": zeros, "exp_avg_sq": zeros, "step": 0, "momentum_buffer": zeros}
+            state = optimizer.state.get(p) or unused
+            entry = {"param": short(p), "teacher": short(teachers[name])}
+            if kind == "adamw":
+                entry.update({key: short(state[key]) for key in ("exp_avg", "exp_avg_sq")}, step=int(state["step"]))
+            else:
+                entry["momentum"] = short(state["momentum_buffer"])
+            out[name].append(entry)
     return {"steps": steps, "tensors": out}
+
+
+def channels_last(x):
+    return x.permute(0, *range(2, x.dim()), 1) if x.dim() > 2 else x
+
+
+def channels_first(x):
+    return x.permute(0, -1, *range(1, x.dim() - 1)) if x.dim() > 2 else x
+
+
+def apply(name, function, shape, lo=-1, hi=1, src=None):
+    """forward and diff_src of a function of images with channels second; results and named tensors have them last."""
+    src = (tensor(f"ops.{name}.src", shape, lo, hi) if src is None else src).requires_grad_()
+    out = channels_last(function(channels_first(src)))
+    out.backward(tensor(f"ops.{name}.cotangent", tuple(out.shape), -1, 1))
+    return {"forward": short(out), "diff_src": short(src.grad)}
+
+
+CONVOLUTIONS = (  # images, height, width, in, out, kernel, stride, pad, groups, dilation, bias
+    (1, 9, 7, 3, 8, 7, 2, 3, 1, 1, False),
+    (2, 5, 3, 4, 6, 3, 1, 1, 1, 1, False),
+    (1, 7, 6, 4, 8, 3, 2, 1, 1, 1, False),
+    (2, 3, 5, 8, 6, 1, 1, 0, 1, 1, True),
+    (1, 5, 7, 6, 8, 1, 2, 0, 1, 1, False),
+    (1, 5, 3, 8, 8, 3, 1, 1, 2, 1, False),
+    (1, 6, 5, 4, 4, 3, 1, 2, 1, 2, True),
+    (1, 5, 7, 8, 8, 3, 2, 1, 8, 1, False),
+)
+
+
+def conv2d():
+    keys = ("images", "height", "width", "in", "out", "kernel", "stride", "pad", "groups", "dilation", "bias")
+    for i, case in enumerate(CONVOLUTIONS):
+        c = dict(zip(keys, case))
+        weight = tensor(f"ops.conv2d{i}.weight", (c["out"], c["in"] // c["groups"], c["kernel"], c["kernel"]), -1, 1)
+        bias = tensor(f"ops.conv2d{i}.bias", (c["out"],), -1, 1).requires_grad_() if c["bias"] else None
+        weight.requires_grad_()
+        args = {"stride": c["stride"], "padding": c["pad"], "groups": c["groups"], "dilation": c["dilation"]}
+        c.update(apply(f"conv2d{i}", lambda x: F.conv2d(x, weight, bias, **args), case[:4]))
+        c["diff_weight"] = short(weight.grad)
+        if c["bias"]:
+            c["diff_bias"] = short(bias.grad)
+        yield c
+
+
+def batch_norm():
+    for i, (shape, eps, momentum) in enumerate((((2, 5, 3, 8), 1e-5, 0.1), ((7, 11), 1e-5, 0.1),
+                                                ((3, 3, 5, 5), 1e-3, 0.3))):
+        kind = torch.nn.BatchNorm2d if len(shape) == 4 else torch.nn.BatchNorm1d
+        module, name = kind(shape[-1], eps, momentum).double(), f"batch_norm{i}"
+        with torch.no_grad():
+            for key, lo, hi in (("weight", 0.5, 1.5), ("bias", -0.5, 0.5), ("running_mean", -1, 1),
+                                ("running_var", 0.5, 2)):
+                getattr(module, key).copy_(tensor(f"ops.{name}.{key}", shape[-1:], lo, hi))
+        module.num_batches_tracked.fill_(3)
+        evaluated = apply(name, module.eval(), shape, -1, 3)["forward"]
+        module.zero_grad()
+        out = {"shape": shape, "eps": eps, "momentum": momentum, **apply(name, module.train(), shape, -1, 3)}
+        yield {**out, "diff_weight": short(module.weight.grad), "diff_bias": short(module.bias.grad),
+               "running_mean": short(module.running_mean), "running_var": short(module.running_var),
+               "num_batches_tracked": int(module.num_batches_tracked), "eval": evaluated}
+
+
+POOLS = (((2, 7, 5, 3), 3, 2, 1), ((1, 8, 6, 3), 3, 2, 1), ((1, 6, 7, 2), 2, 2, 0), ((1, 3, 4, 3), 3, 1, 1))
+
+
+def pools(kind):
+    for i, (shape, kernel, stride, pad) in enumerate(POOLS):
+        for counts in (True, False) if kind == "avg_pool" and pad else (True,):
+            out = {"shape": shape, "kernel": kernel, "stride": stride, "pad": pad}
+            if kind == "avg_pool":
+                out["count_include_pad"] = counts
+                function = torch.nn.AvgPool2d(kernel, stride, pad, count_include_pad=counts)
+            else:
+                function = torch.nn.MaxPool2d(kernel, stride, pad)
+            yield {**out, **apply(f"{kind}{i}", function, shape)}
+
+
+def global_avg_pool():
+    for i, shape in enumerate(((2, 5, 7, 6), (3, 1, 1, 5))):
+        yield {"shape": shape, **apply(f"global_avg_pool{i}", lambda x: x.mean((2, 3)), shape)}
+
+
+def relu():
+    for i, shape in enumerate(((2, 3, 5, 3), (7, 11))):
+        src = tensor(f"ops.relu{i}.src", shape, -1, 1)
+        src.view(-1)[::3] = 0
+        yield {"shape": shape, **apply(f"relu{i}", torch.relu, shape, src=src)}
 
 
 RECIPES = (  # name, niter, epochs, lr, weight decay, momentum, teacher temperature; steps per epoch on ImageNet
@@ -126,7 +234,10 @@ def schedules():
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    out = {"positions": list(positions()), "loss": loss(), "adamw": adamw(), "schedules": list(schedules())}
+    out = {"positions": list(positions()), "loss": loss(), "adamw": optimizer("adamw"), "sgd": optimizer("sgd"),
+           "lars": optimizer("lars"), "schedules": list(schedules()), "conv2d": list(conv2d()),
+           "batch_norm": list(batch_norm()), "max_pool": list(pools("max_pool")),
+           "avg_pool": list(pools("avg_pool")), "global_avg_pool": list(global_avg_pool()), "relu": list(relu())}
     with open(sys.argv[1], "w") as file:
         parts = [f'"{key}": ' + ("[\n" + ",\n".join(map(json.dumps, x)) + "]" if isinstance(x, list) else json.dumps(x))
                  for key, x in out.items()]

@@ -1,6 +1,7 @@
 #include "tests/support/one_op.h"
 #include "tests/support/eager.h"
 
+#include <dnnl.h>
 #include <math.h>
 #include <omp.h>
 #include <setjmp.h>
@@ -79,14 +80,23 @@ struct one_op_result one_op_run(const struct one_op *o)
         }
     }
     if (op->run) {
-        struct dg_prepare p = {
-            .call = &call, .threads = threads, .stream = o->stream, .view0 = o->view0, .batch = o->batch};
+        dnnl_engine_t engine;
+        dnnl_stream_t stream;
+        assert_int_equal(dnnl_engine_create(&engine, dnnl_cpu, 0), dnnl_success);
+        assert_int_equal(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags), dnnl_success);
+        struct dg_prepare p = {.call = &call,
+                               .threads = threads,
+                               .engine = engine,
+                               .stream = o->stream,
+                               .view0 = o->view0,
+                               .batch = o->batch};
         if (op->prepare && op->prepare(&p, &err) != DG_OK) fail_msg("%s: %s", o->op, err.text);
         void *scratch = guarded(p.scratch_bytes);
         struct dg_run run = {.state = p.state,
                              .input = input,
                              .output = result.data,
                              .scratch = scratch,
+                             .stream = stream,
                              .step = &o->step,
                              .threads = threads};
         if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", o->op, err.text);
@@ -96,6 +106,8 @@ struct one_op_result one_op_run(const struct one_op *o)
             op->release(p.state);
         else
             free(p.state);
+        dnnl_stream_destroy(stream);
+        dnnl_engine_destroy(engine);
     }
     for (int out = 0; out < call.num_outputs; out++)
         if (wanted[out]) check_guard(result.data[out], dg_desc_bytes(&result.desc[out]), o->op);
