@@ -5,19 +5,31 @@ A test tensor is named; element i (row-major) is draw i of seed 0, purpose TEST,
 
 initial_value(name, shape)   `name` starts with "student."; the first rule whose ending fits. The teacher is a copy.
     last_layer.weight_g              1
-    .weight of one dimension         uniform(0.9, 1.1)       layer norms
+    bn3.weight                       uniform(0.1, 0.3)       the last batch norm of a bottleneck
+    .weight of one dimension         uniform(0.9, 1.1)       layer norms and other batch norms
     .bias                            uniform(-0.02, 0.02)
     last_layer.weight_v              uniform(-0.0625, 0.0625)
-    everything else                  uniform(-0.035, 0.035)  matrices, patches, tokens, positions
+    patch_embed.proj.weight          uniform(-0.035, 0.035)
+    .weight of four dimensions       uniform(-b, b), b = sqrt(6 / (kh * kw * out)): convolutions of ResNets
+    .running_mean, .running_var      0, 1
+    everything else                  uniform(-0.035, 0.035)  matrices, tokens, positions
 
 0.035 gives the published deviation of 0.02. Larger weights make larger gradients, and with them more rounding noise in
-the key third of qkv.bias, whose exact gradient is zero: at 0.06 it already fills two thirds of the tolerance there.
+the key third of qkv.bias, whose exact gradient is zero: at 0.06 it already fills two thirds of the tolerance there. b
+is of the published deviation, too. Bottlenecks begin near the identity: at weights of 1, the sixteen of a ResNet-50
+amplify rounding to 1e-4 of what features differ by, and through the kinks of ReLU 2e-2 of the gradients are noise.
+
+random_norm(name, shape)     as initial_value, but with batch norms that do something when they do not train:
+    .running_mean                    uniform(-0.5, 0.5)
+    .running_var                     uniform(0.5, 2)
+    .weight of one dimension         uniform(0.5, 1.5)
+    .bias                            uniform(-0.5, 0.5)
 
 crop_value(name, shape)      uniform(-2, 2): "step{S}.crop{V}" [batch, 3, H, W] and the feature images
 
-summary(name, tensor, moved) `name` is without "student." or "teacher.", so both share their signs:
+summary(name, tensor, initial) `name` is without "student." or "teacher.", so both share their signs:
     norm    L2 norm of the tensor
-    moved   L2 norm of (tensor - initial value), where asked for
+    moved   L2 norm of (tensor - initial value), where one is given
     proj    for j = 0..15: sum over elements i of sign(i, j) * tensor[i], in f64, where sign is +1 if bit j of draw i of
             the test tensor named "projection:" + name is set, else -1.
 The square of a projection of (ours - theirs) has the expectation ||ours - theirs||^2, so the root of the mean of the
@@ -42,11 +54,25 @@ def initial_value(name, shape):
     if name.endswith("last_layer.weight_g"):
         return np.ones(shape, np.float32)
     if name.endswith(".weight") and len(shape) == 1:
-        return named_uniform(name, shape, 0.9, 1.1)
+        return named_uniform(name, shape, *((0.1, 0.3) if name.endswith("bn3.weight") else (0.9, 1.1)))
     if name.endswith(".bias"):
         return named_uniform(name, shape, -0.02, 0.02)
+    if name.endswith((".running_mean", ".running_var")):
+        return np.full(shape, name.endswith("var"), np.float32)
     bound = 0.0625 if name.endswith("last_layer.weight_v") else 0.035
+    if name.endswith(".weight") and len(shape) == 4 and "patch_embed" not in name:
+        bound = np.sqrt(6 / (shape[0] * shape[2] * shape[3]))
     return named_uniform(name, shape, -bound, bound)
+
+
+def random_norm(name, shape):
+    if name.endswith((".running_mean", ".bias")):
+        return named_uniform(name, shape, -0.5, 0.5)
+    if name.endswith(".running_var"):
+        return named_uniform(name, shape, 0.5, 2)
+    if name.endswith(".weight") and len(shape) == 1:
+        return named_uniform(name, shape, 0.5, 1.5)
+    return initial_value(name, shape)
 
 
 def crop_value(name, shape):

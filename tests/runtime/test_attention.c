@@ -1,8 +1,8 @@
 /* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the commands. */
 #include "runtime/attention.h"
 #include "runtime/image_decode.h"
+#include "tests/runtime/net.h"
 #include "tests/runtime/tiny.h"
-#include "tests/runtime/vit.h"
 #include "tests/support/process.h"
 
 #include <jansson.h>
@@ -54,7 +54,7 @@ static void check_masks(const float *maps, int64_t heads, int64_t patches, const
     free(mask);
 }
 
-static void check_attention(struct dg_vit *vit, const json_t *expected)
+static void check_attention(struct dg_net *vit, const json_t *expected)
 {
     const struct dg_plan_tensor *tensor;
     const float *probs = dg_session_output(vit->session, "attention", &tensor);
@@ -94,16 +94,21 @@ static void test_pytorch(void **state)
         assert_true(json_object_size(sizes) > 0);
         json_object_foreach(sizes, size, expected)
         {
-            struct dg_vit vit =
-                dg_vit_run(models[m].module, models[m].set, models[m].num_sets, size, models[m].batch, "attention");
+            struct dg_net_spec spec = {.file = "vit.yaml",
+                                       .module = models[m].module,
+                                       .set = models[m].set,
+                                       .num_sets = models[m].num_sets,
+                                       .size = size,
+                                       .batch = models[m].batch};
+            struct dg_net vit = dg_net_run(&spec, "attention");
             check_attention(&vit, expected);
-            dg_vit_close(&vit);
-            vit = dg_vit_run(models[m].module, models[m].set, models[m].num_sets, size, models[m].batch, "tokens");
+            dg_net_close(&vit);
+            vit = dg_net_run(&spec, "tokens");
             const struct dg_plan_tensor *tensor;
             const float *tokens = dg_session_output(vit.session, "tokens", &tensor);
             const json_t *want = json_object_get(expected, "tokens");
             check_projections("tokens", tokens, (int64_t)(tensor->bytes / sizeof(float)), want, number(want, "norm"));
-            dg_vit_close(&vit);
+            dg_net_close(&vit);
         }
     }
     json_decref(fixture);

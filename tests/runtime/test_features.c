@@ -1,16 +1,16 @@
-/* Features of ViT-S/16, ViT-S/8 and ViT-B/16 with made-up weights, at three image sizes, against PyTorch in f64. */
-#include "tests/runtime/vit.h"
+/* Features of ViT-S/16, ViT-S/8, ViT-B/16 and ResNet-50 with made-up weights, at several image sizes, against PyTorch in
+ * f64. The ResNet's plan has its batch norms folded into the convolutions. */
+#include "tests/runtime/net.h"
 
 #include <jansson.h>
 #include <math.h>
 
-static void check_size(const char *module, const char *patch, const char *size, const json_t *expected)
+static void check(const struct dg_net_spec *spec, const char *name, const json_t *expected)
 {
-    char set[32];
-    snprintf(set, sizeof set, "patch=%s", patch);
-    struct dg_vit vit = dg_vit_run(module, (const char *const[]){set}, 1, size, 2, "features");
-    const float *features = dg_session_output(vit.session, "features", NULL);
+    struct dg_net net = dg_net_run(spec, "features");
+    const float *features = dg_session_output(net.session, "features", NULL);
     double error = 0, norm = 0;
+    assert_int_equal(json_array_size(expected), spec->batch);
     for (size_t b = 0, i = 0; b < json_array_size(expected); b++)
         for (size_t d = 0; d < json_array_size(json_array_get(expected, b)); d++, i++) {
             double want = json_number_value(json_array_get(json_array_get(expected, b), d));
@@ -19,35 +19,58 @@ static void check_size(const char *module, const char *patch, const char *size, 
         }
     assert_true(norm > 0);
     if (!(sqrt(error) <= 1e-5 * sqrt(norm)))
-        fail_msg("%s/%s at %s: relative L2 difference %g", module, patch, size, sqrt(error / norm));
-    dg_vit_close(&vit);
+        fail_msg("%s at %s: relative L2 difference %g", name, spec->size, sqrt(error / norm));
+    dg_net_close(&net);
 }
 
-static void test_features(void **state)
+/* All models and sizes of a fixture; how many models and sizes of each there are. */
+static void check_all(const char *fixture, const char *file, size_t num_models, size_t num_sizes)
 {
-    (void)state;
+    char path[1024];
+    snprintf(path, sizeof path, "%s/tests/fixtures/%s", DG_SOURCE_DIR, fixture);
     json_error_t error;
-    json_t *models = json_load_file(DG_SOURCE_DIR "/tests/fixtures/features.json", 0, &error), *sizes, *expected;
-    if (!models) fail_msg("%s", error.text);
-    assert_int_equal(json_object_size(models), 3);
+    json_t *models = json_load_file(path, 0, &error), *sizes, *expected;
+    if (!models) fail_msg("%s: %s", path, error.text);
+    assert_int_equal(json_object_size(models), num_models);
     const char *model, *size;
     json_object_foreach(models, model, sizes)
     {
-        assert_int_equal(json_object_size(sizes), 3);
+        assert_int_equal(json_object_size(sizes), num_sizes);
+        /* "vit_small/16" has a patch size behind the slash, "resnet50/random_norm" another kind of weights. */
+        char module[32], set[32];
+        int length = (int)strcspn(model, "/");
+        bool patch = !strncmp(model, "vit", 3);
+        snprintf(module, sizeof module, "%.*s", length, model);
+        snprintf(set, sizeof set, "patch=%s", model + length + (model[length] == '/'));
         json_object_foreach(sizes, size, expected)
         {
-            char module[32];
-            const char *slash = strchr(model, '/');
-            assert_non_null(slash);
-            snprintf(module, sizeof module, "%.*s", (int)(slash - model), model);
-            check_size(module, slash + 1, size, expected);
+            struct dg_net_spec spec = {.file = file,
+                                       .module = module,
+                                       .set = (const char *const[]){set},
+                                       .num_sets = patch,
+                                       .size = size,
+                                       .batch = 2,
+                                       .value = strstr(model, "/random_norm") ? dg_random_norm : NULL};
+            check(&spec, model, expected);
         }
     }
     json_decref(models);
 }
 
+static void test_vit(void **state)
+{
+    (void)state;
+    check_all("features.json", "vit.yaml", 3, 3);
+}
+
+static void test_resnet(void **state)
+{
+    (void)state;
+    check_all("features_resnet.json", "resnet.yaml", 2, 2);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vit), cmocka_unit_test(test_resnet)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,7 @@ static void write_weights(const char *file, const char *plan_file)
         if (tensor->region != DG_REGION_PARAM || strncmp(name, "student.", 8)) continue;
         float *data = malloc(tensor->bytes);
         assert_non_null(data);
-        dg_initial_value(name, tensor->ndim, (int64_t)(tensor->bytes / sizeof *data), data);
+        dg_initial_value(name, tensor->ndim, tensor->dim, data);
         item[items] =
             (struct dg_safetensors_item){.name = name, .dtype = DG_SAFETENSORS_F32, .ndim = tensor->ndim, .data = data};
         memcpy(item[items++].dim, tensor->dim, sizeof(int64_t) * tensor->ndim);
@@ -301,7 +301,7 @@ static void assert_initial(const struct dg_safetensors *file, const char *name)
     snprintf(full, sizeof full, "student.head.%s", name);
     float *got = floats(tensor), *want = malloc(tensor->bytes);
     assert_non_null(want);
-    dg_initial_value(full, tensor->ndim, dg_safetensors_elements(tensor), want);
+    dg_initial_value(full, tensor->ndim, tensor->dim, want);
     assert_memory_equal(got, want, tensor->bytes);
     free(got);
     free(want);

@@ -3,6 +3,7 @@
 #include "ops/base.h"
 #include "ops/rng.h"
 
+#include <math.h>
 #include <string.h>
 
 static struct dg_rng stream_of(const char *prefix, const char *name)
@@ -23,18 +24,52 @@ static bool ends(const char *name, const char *end)
     return length >= n && !strcmp(name + length - n, end);
 }
 
-void dg_initial_value(const char *name, int ndim, int64_t count, float *out)
+static int64_t count_of(int ndim, const int64_t *dim)
 {
+    int64_t count = 1;
+    for (int d = 0; d < ndim; d++) count *= dim[d];
+    return count;
+}
+
+static void fill(int64_t count, float value, float *out)
+{
+    for (int64_t i = 0; i < count; i++) out[i] = value;
+}
+
+void dg_initial_value(const char *name, int ndim, const int64_t *dim, float *out)
+{
+    int64_t count = count_of(ndim, dim);
+    float bound = 0.035F;
+    if (ends(name, "last_layer.weight_v"))
+        bound = 0.0625F;
+    else if (ends(name, ".weight") && ndim == 4 && !strstr(name, "patch_embed"))
+        bound = (float)sqrt(6 / (double)(dim[0] * dim[2] * dim[3]));
+
     if (ends(name, "last_layer.weight_g"))
-        for (int64_t i = 0; i < count; i++) out[i] = 1;
+        fill(count, 1, out);
+    else if (ends(name, "bn3.weight"))
+        dg_named_uniform(name, count, 0.1F, 0.3F, out);
     else if (ends(name, ".weight") && ndim == 1)
         dg_named_uniform(name, count, 0.9F, 1.1F, out);
     else if (ends(name, ".bias"))
         dg_named_uniform(name, count, -0.02F, 0.02F, out);
-    else if (ends(name, "last_layer.weight_v"))
-        dg_named_uniform(name, count, -0.0625F, 0.0625F, out);
+    else if (ends(name, ".running_mean") || ends(name, ".running_var"))
+        fill(count, ends(name, "var") ? 1 : 0, out);
     else
-        dg_named_uniform(name, count, -0.035F, 0.035F, out);
+        dg_named_uniform(name, count, -bound, bound, out);
+}
+
+void dg_random_norm(const char *name, int ndim, const int64_t *dim, float *out)
+{
+    int64_t count = count_of(ndim, dim);
+    if (ends(name, ".running_mean") || ends(name, ".bias"))
+        dg_named_uniform(name, count, -0.5F, 0.5F, out);
+    else if (ends(name, ".running_var"))
+        dg_named_uniform(name, count, 0.5F, 2, out);
+    else if (ends(name, ".weight") && ndim == 1)
+        dg_named_uniform(name, count, 0.5F, 1.5F, out);
+    else
+        dg_initial_value(name, ndim, dim, out);
 }
 
 void dg_projections(const char *name, const float *values, int64_t count, double scale, double out[DG_PROJECTIONS])
