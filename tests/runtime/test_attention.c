@@ -12,10 +12,11 @@
 
 static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
 
-/* The distance from what PyTorch has, estimated through projections, is within 1e-5 of `norm`. */
-static void check_projections(const char *what, const float *values, int64_t count, const json_t *expected, double norm)
+/* The distance from what PyTorch has, estimated through projections, is within 1e-5 of its norm; of attention, which is nearly
+ * uniform without training, also within 1e-4 of its own distance from the mean. */
+static void check_projections(const char *what, const float *values, int64_t count, const json_t *expected)
 {
-    double ours[DG_PROJECTIONS], square = 0;
+    double ours[DG_PROJECTIONS], square = 0, norm = number(expected, "norm"), moved = number(expected, "moved");
     const json_t *theirs = json_object_get(expected, "proj");
     assert_int_equal(json_array_size(theirs), DG_PROJECTIONS);
     assert_true(norm > 0);
@@ -24,7 +25,9 @@ static void check_projections(const char *what, const float *values, int64_t cou
         double difference = ours[p] - json_number_value(json_array_get(theirs, p));
         square += difference * difference / DG_PROJECTIONS;
     }
-    if (!(sqrt(square) <= 1e-5 * norm)) fail_msg("%s: relative L2 difference %g", what, sqrt(square) / norm);
+    if (!(sqrt(square) <= 1e-5 * norm) || (moved > 0 && !(sqrt(square) <= 1e-4 * moved)))
+        fail_msg("%s: relative L2 difference %g, of the distance from the mean %g", what, sqrt(square) / norm,
+                 sqrt(square) / moved);
 }
 
 static void check_rows(const float *maps, int64_t heads, int64_t patches, const json_t *expected)
@@ -38,7 +41,7 @@ static void check_rows(const float *maps, int64_t heads, int64_t patches, const 
         error += (maps[i] - want) * (maps[i] - want);
         away += (want - mean) * (want - mean);
     }
-    if (!(sqrt(error) <= 1e-5 * sqrt(away))) fail_msg("rows: relative L2 difference %g", sqrt(error / away));
+    if (!(sqrt(error) <= 1e-4 * sqrt(away))) fail_msg("rows: relative L2 difference %g", sqrt(error / away));
 }
 
 static void check_masks(const float *maps, int64_t heads, int64_t patches, const json_t *expected)
@@ -66,8 +69,8 @@ static void check_attention(struct dg_net *vit, const json_t *expected)
     assert_non_null(maps);
     for (int64_t i = 0; i < images; i++)
         assert_ok(dg_attention_maps(probs + i * heads * tokens * tokens, heads, tokens, maps + i * count, try_err));
-    const json_t *attention = json_object_get(expected, "attention"), *rows = json_object_get(expected, "rows");
-    check_projections("attention", maps, images * count, attention, number(attention, "moved"));
+    const json_t *rows = json_object_get(expected, "rows");
+    check_projections("attention", maps, images * count, json_object_get(expected, "attention"));
     if (rows) {
         check_rows(maps, heads, tokens - 1, rows);
         check_masks(maps, heads, tokens - 1, json_object_get(expected, "mask"));
@@ -106,8 +109,8 @@ static void test_pytorch(void **state)
             vit = dg_net_run(&spec, "tokens");
             const struct dg_plan_tensor *tensor;
             const float *tokens = dg_session_output(vit.session, "tokens", &tensor);
-            const json_t *want = json_object_get(expected, "tokens");
-            check_projections("tokens", tokens, (int64_t)(tensor->bytes / sizeof(float)), want, number(want, "norm"));
+            check_projections("tokens", tokens, (int64_t)(tensor->bytes / sizeof(float)),
+                              json_object_get(expected, "tokens"));
             dg_net_close(&vit);
         }
     }
