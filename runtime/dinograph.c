@@ -56,6 +56,25 @@ static dinograph_status told(enum dg_status status, const struct dg_error *err)
     return (dinograph_status)status;
 }
 
+/* OpenMP as a session wants it, and as the caller had it. */
+struct openmp {
+    int threads, dynamic;
+};
+
+static struct openmp take_openmp(int threads)
+{
+    struct openmp before = {omp_get_max_threads(), omp_get_dynamic()};
+    omp_set_dynamic(0);
+    if (threads) omp_set_num_threads(threads);
+    return before;
+}
+
+static void give_back_openmp(struct openmp before)
+{
+    omp_set_dynamic(before.dynamic);
+    omp_set_num_threads(before.threads);
+}
+
 #define FAIL(status, ...)                                                                                              \
     do {                                                                                                               \
         struct dg_error fail_error = {0};                                                                              \
@@ -156,12 +175,12 @@ dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *
     struct dinograph_session *session = calloc(1, sizeof *session);
     if (!session) FAIL(DG_ERR_MEMORY, "out of memory");
     session->plan = plan;
-    int before = omp_get_max_threads();
+    struct openmp before = take_openmp(0); /* opening sets the number itself */
     status = dg_session_open(
         &plan->plan, entry_name,
         &(struct dg_session_options){.threads = options->threads, .ignore_memory = options->ignore_memory},
         &session->session, &err);
-    omp_set_num_threads(before);
+    give_back_openmp(before);
     if (status == DG_OK) status = prepare_inputs(session, &err);
     if (status == DG_OK)
         *result = session;
@@ -190,12 +209,11 @@ dinograph_status dinograph_load_weights(dinograph_session *session, const char *
     if (strcmp(from, "teacher") && strcmp(from, "student"))
         FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
     session->loaded = session->ran = false;
-    int before = omp_get_max_threads();
-    omp_set_num_threads(dg_session_threads(session->session));
+    struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status =
         dg_weights_load(session->session, &session->plan->plan, path, from, note, sizeof note, &err);
     if (status == DG_OK) status = dg_session_pack(session->session, &err);
-    omp_set_num_threads(before);
+    give_back_openmp(before);
     session->loaded = status == DG_OK;
     return told(status, &err);
 }
@@ -344,10 +362,9 @@ dinograph_status dinograph_run(dinograph_session *session)
     session->ran = false;
     if (!session->loaded)
         FAIL(DG_ERR_USAGE, "there are no weights yet: call dinograph_load_weights before the first run");
-    int before = omp_get_max_threads();
-    omp_set_num_threads(dg_session_threads(session->session));
+    struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status = dg_session_compute(session->session, &(struct dg_step_info){0}, &err);
-    omp_set_num_threads(before);
+    give_back_openmp(before);
     session->ran = status == DG_OK;
     return told(status, &err);
 }

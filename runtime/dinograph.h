@@ -13,7 +13,8 @@
  * except where it says so. Nothing here prints or ends the process.
  *
  * Threads: one call at a time on a session. Several sessions of one plan may be used by several threads. A session computes
- * with threads of its own (OpenMP); the calling thread's OpenMP settings are as before when a call returns.
+ * with threads of its own (OpenMP): dinograph_run inside of a parallel region is DINOGRAPH_ERR_USAGE, unless the session was
+ * opened in one. The calling thread's OpenMP settings are as before when a call returns.
  *
  * Memory: opening a session takes all that its runs need; dinograph_run allocates nothing of Dinograph's own. */
 #ifndef DINOGRAPH_H

@@ -46,6 +46,16 @@ int dg_usable_cpus(void)
     return count > 0 ? count : 1;
 }
 
+/* The threads that a parallel region gets: fewer than asked for under OMP_THREAD_LIMIT, and one inside of another region. */
+static int team_size(int asked)
+{
+    int size = 1;
+#pragma omp parallel num_threads(asked)
+#pragma omp single
+    size = omp_get_num_threads();
+    return size;
+}
+
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session) { return session->entry; }
 struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
 int dg_session_threads(const struct dg_session *session) { return session->threads; }
@@ -215,7 +225,9 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     session->plan = plan;
     session->entry = entry;
     session->threads = options->threads > 0 ? options->threads : dg_usable_cpus();
-    omp_set_num_threads(session->threads);
+    omp_set_dynamic(0);
+    session->threads = team_size(session->threads);
+    omp_set_num_threads(session->threads); /* also what oneDNN goes by */
 
     uint64_t pointers = 0;
     for (uint32_t n = 0; n < entry->num_ops; n++)
@@ -362,6 +374,13 @@ static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32
 
 enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err)
 {
+    /* Ops and oneDNN's primitives divide their work, and scratch, among as many threads as they were prepared for. */
+    int threads = team_size(session->threads);
+    if (threads != session->threads)
+        return dg_fail(
+            err, DG_ERR_USAGE,
+            "the session was opened for %d threads, and OpenMP gives %d here: is this inside of a parallel region?",
+            session->threads, threads);
     return run_ops(session, 0, session->entry->first_commit, step, err);
 }
 

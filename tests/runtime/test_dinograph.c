@@ -5,6 +5,7 @@
 #include "tests/runtime/tiny.h"
 #include "tests/support/process.h"
 
+#include <math.h>
 #include <omp.h>
 
 enum { PICTURES = 9, ROWS = 7, DIM = 32, SIDE = 32 };
@@ -194,6 +195,19 @@ static void test_equals_session(void **state)
     assert_int_equal(omp_get_max_threads(), 1);
     omp_set_num_threads(2);
 
+    /* In a parallel region of the caller's there is but one thread: refused, not computed wrongly. */
+    dinograph_status inside = DINOGRAPH_OK;
+    char text[256] = "";
+#pragma omp parallel num_threads(2)
+#pragma omp single
+    {
+        inside = dinograph_run(s);
+        snprintf(text, sizeof text, "%s", dinograph_error());
+    }
+    assert_int_equal(inside, DINOGRAPH_ERR_USAGE);
+    assert_non_null(strstr(text, "opened for 2 threads, and OpenMP gives 1 here"));
+    assert_memory_equal(features_of(s), want, sizeof want);
+
     memset(unaligned, 0, bytes);
     ok(dinograph_set_input(s, "images", unaligned, bytes));
     assert_memory_not_equal(features_of(s), want, sizeof want);
@@ -202,6 +216,21 @@ static void test_equals_session(void **state)
     close_session(s, p);
     free(numbers);
     free(unaligned);
+}
+
+/* Fewer threads than asked for: the same features, to rounding. */
+static void test_thread_limit(void **state)
+{
+    (void)state;
+    float limited[PICTURES][DIM];
+    setenv("OMP_THREAD_LIMIT", "1", 1);
+    process_assert_status(RUN(DG_BUILD_DIR "/dinorun", "features", plan_path, "--weights", weights, "--data",
+                              in("pictures"), "--out", in("limited.npy"), "--threads", "2"),
+                          0);
+    unsetenv("OMP_THREAD_LIMIT");
+    read_npy(in("limited.npy"), limited, sizeof limited);
+    for (int i = 0; i < PICTURES; i++)
+        for (int d = 0; d < DIM; d++) assert_true(fabsf(limited[i][d] - expected[i][d]) <= 1e-4F);
 }
 
 static void test_errors(void **state)
@@ -273,6 +302,7 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_describes), cmocka_unit_test(test_equals_dinorun),
-                                       cmocka_unit_test(test_equals_session), cmocka_unit_test(test_errors)};
+                                       cmocka_unit_test(test_equals_session), cmocka_unit_test(test_thread_limit),
+                                       cmocka_unit_test(test_errors)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
