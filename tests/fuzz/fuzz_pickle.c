@@ -1,0 +1,34 @@
+/* libFuzzer's entry to the importer of PyTorch files: the bytes as a file, and as the pickle of a file's object. */
+#include "runtime/torch_import.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void import(const uint8_t *bytes, size_t size)
+{
+    struct dg_error err = {0};
+    struct dg_torch_file *file;
+    enum dg_status status = dg_torch_open_bytes(bytes, size, &file, &err);
+    if (status == DG_OK) {
+        status = dg_torch_import_file(file, "fuzz.pth", NULL, NULL, NULL, &err);
+        dg_torch_close(file);
+    }
+    if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    import(data, size);
+    /* Behind the stream form's first three pickles, so that nothing has to be found before the object. */
+    static const char before[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03."
+                                 "\x80\x02}X\x0d\0\0\0little_endian\x88s.";
+    uint8_t *file = malloc(sizeof before - 1 + size);
+    if (!file) abort();
+    memcpy(file, before, sizeof before - 1);
+    if (size) memcpy(file + sizeof before - 1, data, size);
+    import(file, sizeof before - 1 + size);
+    free(file);
+    return 0;
+}
