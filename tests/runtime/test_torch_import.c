@@ -4,6 +4,8 @@
 #include "runtime/torch_import.h"
 #include "tests/image/support.h"
 
+#include <zip.h>
+
 #define TORCH(name) DG_SOURCE_DIR "/tests/fixtures/torch/" name
 
 static const char *const files[] = {"full_zip",  "full_stream",     "first_zip",    "first_stream",  "resnet_zip",
@@ -368,6 +370,97 @@ static void test_not_torch(void **state)
     assert_int_equal(dg_torch_import("/dev/null", out_path(), NULL, NULL, NULL), DG_ERR_INPUT);
 }
 
+/* ---- archives ---- */
+
+struct member {
+    const char *name;
+    const void *bytes;
+    size_t size;
+    int method; /* ZIP_CM_STORE unless given */
+};
+
+/* {"a": the four f32 of storage "0"} */
+static const char archive_object[] =
+    "\x80\x02}X\x01\0\0\0"
+    "actorch._utils\n_rebuild_tensor_v2\n" STORAGE("K\x04") "K\x00K\x04\x85K\x01\x85\x89NtRs.";
+static const char sixteen[] = "aaaabbbbccccdddd";
+
+/* Imports an archive of these members; NULL: it goes well. */
+static void import_archive(const struct member *member, int count, const char *words)
+{
+    char path[96];
+    int reason;
+    struct dg_error err = {0};
+    snprintf(path, sizeof path, "%s/in.pth", folder);
+    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &reason);
+    assert_non_null(zip);
+    for (int m = 0; m < count; m++) {
+        zip_source_t *source = zip_source_buffer(zip, member[m].bytes, member[m].size, 0);
+        zip_int64_t index = zip_file_add(zip, member[m].name, source, 0);
+        assert_true(index >= 0);
+        zip_set_file_compression(zip, (zip_uint64_t)index, member[m].method ? member[m].method : ZIP_CM_STORE, 0);
+    }
+    assert_int_equal(zip_close(zip), 0);
+    enum dg_status status = dg_torch_import(path, out_path(), NULL, NULL, &err);
+    unlink(path);
+    if (!words) {
+        if (status != DG_OK) fail_msg("%s", err.text);
+        return;
+    }
+    assert_int_equal(status, DG_ERR_INPUT);
+    if (!strstr(err.text, words) || !strstr(err.text, "in.pth")) fail_msg("%s\nhas no \"%s\"", err.text, words);
+}
+
+static void test_archives(void **state)
+{
+    (void)state;
+#define OBJECT(...) {"x/data.pkl", archive_object, sizeof archive_object - 1, __VA_ARGS__}
+#define DATA(size, ...)                                                                                                \
+    {                                                                                                                  \
+        "x/data/0", sixteen, size, __VA_ARGS__                                                                         \
+    }
+    import_archive((struct member[]){OBJECT(0), DATA(16, 0)}, 2, NULL);
+    import_archive(
+        (struct member[]){
+            {"x/.data/serialization_id", "1", 1, 0}, OBJECT(0), DATA(16, 0), {"x/byteorder", "little", 6, 0}},
+        4, NULL);
+    import_archive((struct member[]){OBJECT(0), DATA(16, 0), {"x/byteorder", "big", 3, 0}}, 3, "not little-endian");
+    import_archive((struct member[]){OBJECT(0), DATA(16, 0), {"x/constants.pkl", "", 0, 0}}, 3,
+                   "a TorchScript program");
+    import_archive((struct member[]){OBJECT(0)}, 1, "has no storage 0");
+    import_archive((struct member[]){DATA(16, 0)}, 1, "without a data.pkl");
+    import_archive((struct member[]){{"data.pkl", archive_object, sizeof archive_object - 1, 0}}, 1,
+                   "without a data.pkl");
+    import_archive((struct member[]){{"x/y/data.pkl", archive_object, sizeof archive_object - 1, 0}}, 1,
+                   "without a data.pkl");
+    import_archive((struct member[]){OBJECT(0), DATA(12, 0)}, 2,
+                   "storage 0: it has 12 bytes, 4 elements of F32 take 16");
+    /* A megabyte of zeros in a kilobyte is for others to unpack. */
+    char *zeros = calloc(1 << 20, 1);
+    assert_non_null(zeros);
+    import_archive((struct member[]){OBJECT(0), {"x/data/0", zeros, 1 << 20, ZIP_CM_DEFLATE}}, 2, "it is compressed");
+    import_archive((struct member[]){{"x/data.pkl", zeros, 1 << 20, ZIP_CM_DEFLATE}}, 1, "data.pkl: it is compressed");
+    free(zeros);
+}
+
+/* One of the file's numbers, in every place of the directory at its end, made as large as it goes. */
+static void test_archives_that_lie(void **state)
+{
+    (void)state;
+    size_t size;
+    uint8_t *bytes = dg_test_read(TORCH("linear_zip.pth"), &size), *bad = malloc(size);
+    assert_non_null(bad);
+    for (size_t at = size - 700; at + 8 <= size; at++)
+        for (size_t width = 2; width <= 8; width *= 2) {
+            struct dg_error err = {0};
+            memcpy(bad, bytes, size);
+            memset(bad + at, 0xff, width);
+            if (import_bytes(bad, size, &err) != DG_OK) assert_true(err.text[0]);
+        }
+    free(bytes);
+    free(bad);
+}
+
 /* Every prefix and many changed copies of small real files: an error or sound tensors, and nothing left behind. */
 static void mangle(const char *name, const char *form, int step)
 {
@@ -409,9 +502,10 @@ static void test_mangled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bit_for_bit), cmocka_unit_test(test_notes),   cmocka_unit_test(test_callables),
-        cmocka_unit_test(test_machine),     cmocka_unit_test(test_tensors), cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_not_torch),   cmocka_unit_test(test_mangled),
+        cmocka_unit_test(test_bit_for_bit),       cmocka_unit_test(test_notes),   cmocka_unit_test(test_callables),
+        cmocka_unit_test(test_machine),           cmocka_unit_test(test_tensors), cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_not_torch),         cmocka_unit_test(test_mangled), cmocka_unit_test(test_archives),
+        cmocka_unit_test(test_archives_that_lie),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
