@@ -206,7 +206,7 @@ static void bind(struct dg_session *session)
         bound->run.input = bound->pointer;
         bound->run.output = bound->pointer + record->num_inputs;
         bound->run.scratch = session->scratch;
-        bound->run.packed = (char *)session->packed + (intptr_t)bound->run.packed;
+        bound->run.packed = (void *)((uintptr_t)session->packed + (uintptr_t)bound->run.packed); /* maybe nothing is */
         bound->run.stream = session->stream;
         bound->run.step = &session->step;
         bound->run.threads = session->threads;
