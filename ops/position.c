@@ -7,6 +7,8 @@
  * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale:
  * a constant sparse matrix of 16 entries a row, made when the op is prepared. The backward applies its transpose to the
  * sum over images, so the table itself stays what is trained. */
+#include "ops/position.h"
+
 #include "ops/op.h"
 
 #include <math.h>
@@ -104,6 +106,40 @@ static void axis_taps(int64_t i, int64_t out, int64_t size, int64_t from[4], dou
     }
 }
 
+/* The 16 entries of the row of the resize that makes token (y, x) of a grid of height x width; `from` counts the table's rows. */
+static void token_taps(int64_t y, int64_t x, int64_t height, int64_t width, int64_t size, int64_t from[16],
+                       double weight[16])
+{
+    int64_t row[4], column[4];
+    double wy[4], wx[4];
+    axis_taps(y, height, size, row, wy);
+    axis_taps(x, width, size, column, wx);
+    for (int k = 0; k < 16; k++) {
+        from[k] = 1 + row[k / 4] * size + column[k % 4];
+        weight[k] = wy[k / 4] * wx[k % 4];
+    }
+}
+
+int64_t dg_position_grid(int64_t rows)
+{
+    int64_t grid = rows > 1 ? square_root(rows - 1) : 0;
+    return grid > 0 ? grid : 0;
+}
+
+void dg_position_resize(const float *table, int64_t from, float *out, int64_t to, int64_t dim)
+{
+    memcpy(out, table, (size_t)dim * sizeof *out);
+    for (int64_t t = 0; t < to * to; t++) {
+        int64_t row[16];
+        double weight[16];
+        token_taps(t / to, t % to, to, to, from, row, weight);
+        float *result = out + (1 + t) * dim;
+        memset(result, 0, (size_t)dim * sizeof *result);
+        for (int k = 0; k < 16; k++) /* products and sums as in run() */
+            for (int64_t c = 0; c < dim; c++) result[c] += (float)weight[k] * table[row[k] * dim + c];
+    }
+}
+
 static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, int64_t grid_h,
                                  int64_t grid_w, struct dg_error *err)
 {
@@ -128,13 +164,12 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tok
             weight[0] = 1;
             continue;
         }
-        int64_t row[4], column[4];
-        double wy[4], wx[4];
-        axis_taps((t - 1) / grid_w, grid_h, size, row, wy);
-        axis_taps((t - 1) % grid_w, grid_w, size, column, wx);
+        int64_t row[16];
+        double factor[16];
+        token_taps((t - 1) / grid_w, (t - 1) % grid_w, grid_h, grid_w, size, row, factor);
         for (int k = 0; k < 16; k++) {
-            from[k] = (int32_t)(1 + row[k / 4] * size + column[k % 4]);
-            weight[k] = (float)(wy[k / 4] * wx[k % 4]);
+            from[k] = (int32_t)row[k];
+            weight[k] = (float)factor[k];
         }
     }
     /* One row of tokens of scratch: the resized table, or the sum over images. */

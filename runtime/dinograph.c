@@ -204,14 +204,14 @@ void dinograph_session_close(dinograph_session *session)
 dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from)
 {
     struct dg_error err = {0};
-    char note[512];
+    char note[DG_WEIGHTS_NOTE];
     if (!from) from = "teacher";
     if (strcmp(from, "teacher") && strcmp(from, "student"))
         FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
     session->loaded = session->ran = false;
     struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status =
-        dg_weights_load(session->session, &session->plan->plan, path, from, note, sizeof note, &err);
+        dg_weights_load(session->session, &session->plan->plan, path, from, false, note, sizeof note, &err);
     if (status == DG_OK) status = dg_session_pack(session->session, &err);
     give_back_openmp(before);
     session->loaded = status == DG_OK;

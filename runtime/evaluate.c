@@ -28,7 +28,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
     if (!e) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     e->plan = plan;
     e->knobs = knobs;
-    char text[512];
+    char text[DG_WEIGHTS_NOTE];
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_entry(plan, options->entry, &entry, err);
     struct dg_session_options session = {.threads = options->threads, .ignore_memory = options->ignore_memory};
@@ -39,8 +39,8 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
         status = dg_session_open(plan, options->entry, &session, &e->session, err);
     }
     if (status == DG_OK)
-        status = dg_weights_load(e->session, plan, options->weights, options->from, note ? note : text,
-                                 note ? note_size : sizeof text, err);
+        status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial,
+                                 note ? note : text, note ? note_size : sizeof text, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);
     if (status == DG_OK) {
         e->input = dg_session_input(e->session, "images", &e->images);

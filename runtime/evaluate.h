@@ -18,6 +18,7 @@ struct dg_evaluator_options {
     const char *weights; /* a checkpoint, or a file of a bare backbone */
     const char *from;    /* "teacher" or "student" */
     int threads;         /* 0: all; also of the loader */
+    bool partial;        /* go on with weights that fit only in part (see dg_weights_load) */
     bool ignore_memory;
 };
 

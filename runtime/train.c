@@ -188,8 +188,8 @@ static enum dg_status set_state(struct run *run, struct dg_error *err)
     if (o->resume) message(run, "--resume: there is no checkpoint yet, so the run begins at step 0");
     DG_TRY(dg_session_initialize(run->session, run->position.seed, err));
     if (!o->init) return DG_OK;
-    char note[512];
-    DG_TRY(dg_weights_init(run->session, run->plan, o->init, note, sizeof note, err));
+    char note[DG_WEIGHTS_NOTE];
+    DG_TRY(dg_weights_init(run->session, run->plan, o->init, o->partial, note, sizeof note, err));
     message(run, note);
     return DG_OK;
 }

@@ -29,6 +29,7 @@ struct dg_train_options {
     const char *replay; /* recorded crops */
     const char *out;    /* the run's folder, made if it is not there */
     const char *init;   /* weights to start from; NULL: initialisers */
+    bool partial;       /* go on when init fits only in part */
     bool resume;
     int64_t
         steps; /* stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the

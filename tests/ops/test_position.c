@@ -1,4 +1,5 @@
 /* Position tables (interpolate_pos_encoding of the official code): when they are resized, and to what. */
+#include "ops/position.h"
 #include "tests/support/one_op.h"
 
 #include <math.h>
@@ -65,6 +66,28 @@ static void test_worked_example(void **state)
     float *got = position(table, 5, 3, 4, 1, true);
     assert_near(got, want, 13, 1e-6, "resized table");
     free(got);
+}
+
+/* A table resized for good is what the op would add from the original. */
+static void test_resized_tables_add_the_same(void **state)
+{
+    (void)state;
+    enum { D = 3 };
+    static const int64_t grids[][2] = {{4, 7}, {7, 4}, {14, 28}, {1, 2}};
+    for (size_t k = 0; k < sizeof grids / sizeof grids[0]; k++) {
+        int64_t from = grids[k][0], to = grids[k][1], size = (1 + to * to) * D;
+        float *table = random_f32("table", 1, (1 + from * from) * D), *got = position(table, from, to, to, D, true);
+        float *resized = malloc((size_t)size * sizeof *resized);
+        assert_non_null(resized);
+        dg_position_resize(table, from, resized, to, D);
+        for (int64_t i = 0; i < size; i++) assert_true(fabsf(resized[i] - got[i]) <= 1e-6f);
+        free(table);
+        free(got);
+        free(resized);
+    }
+    assert_int_equal(dg_position_grid(197), 14);
+    assert_int_equal(dg_position_grid(198), 0);
+    assert_int_equal(dg_position_grid(1), 0);
 }
 
 /* The weights of a token sum to one, also where taps are clamped; a table of rows gives rows, of columns columns. */
@@ -146,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_the_trained_grid_is_used_untouched),
         cmocka_unit_test(test_same_count_of_another_shape_is_resized),
         cmocka_unit_test(test_worked_example),
+        cmocka_unit_test(test_resized_tables_add_the_same),
         cmocka_unit_test(test_constants_rows_and_columns),
         cmocka_unit_test(test_backward_is_the_transpose),
         cmocka_unit_test(test_refusals),

@@ -206,8 +206,10 @@ static void test_init(void **state)
     dg_safetensors_close(file);
     runs((struct asked){.out = "from_bare", .steps = 0, .init = "bare"});
     says("student's backbone; the rest is new");
-    fails((struct asked){.out = "from_part", .steps = 0, .init = "part"}, DG_ERR_INPUT, "only a part of student.head.");
-    fails((struct asked){.out = "from_less", .steps = 0, .init = "less"}, DG_ERR_INPUT, "missing are");
+    fails((struct asked){.out = "from_part", .steps = 0, .init = "part"}, DG_ERR_INPUT,
+          "missing from the file: student.head.");
+    fails((struct asked){.out = "from_less", .steps = 0, .init = "less"}, DG_ERR_INPUT,
+          "missing from the file: student.backbone.");
 }
 
 static void test_replay(void **state)

@@ -6,6 +6,7 @@
 #include "runtime/image_write.h"
 #include "runtime/npy.h"
 #include "runtime/sheet.h"
+#include "runtime/weights.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -157,9 +158,10 @@ static enum dg_status make_folder(const char *path, struct dg_error *err)
 
 static int attention(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, IMAGE, OUT, THRESHOLD, SIZE, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, IMAGE, OUT, THRESHOLD, SIZE, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
+                                          {"partial", no_argument, NULL, PARTIAL},
                                           {"image", required_argument, NULL, IMAGE},
                                           {"out", required_argument, NULL, OUT},
                                           {"threshold", required_argument, NULL, THRESHOLD},
@@ -176,6 +178,7 @@ static int attention(int argc, char **argv)
         switch (flag) {
         case WEIGHTS: o.weights = optarg; break;
         case FROM: o.from = optarg; break;
+        case PARTIAL: o.partial = true; break;
         case IMAGE: image = optarg; break;
         case OUT: maps.folder = optarg; break;
         case THRESHOLD:
@@ -203,7 +206,7 @@ static int attention(int argc, char **argv)
     struct dg_knobs knobs = {0};
     struct dg_evaluator *evaluator = NULL;
     struct dg_patches *patches = &maps.patches;
-    char note[512];
+    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = dg_plan_open(path, &plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, "attention", patches, &err);
@@ -238,6 +241,7 @@ const struct command command_attention = {
     .flags =
         "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
         "  --weights-from NET    teacher or student (teacher)\n"
+        "  --partial             go on with weights that fit the plan only in part\n"
         "  --image FILE          JPEG or PNG; it is resized to the plan's image size, bilinear\n"
         "  --out DIR             attention.npy [heads, rows, cols]: the class token's attention to the patches;\n"
         "                        img.png; attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; sheet.png:\n"

@@ -3,6 +3,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/evaluate.h"
 #include "runtime/npy.h"
+#include "runtime/weights.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -45,9 +46,10 @@ static enum dg_status write_list(const struct dg_dataset *dataset, const char *o
 
 static int features(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, DATA, OUT, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, DATA, OUT, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
+                                          {"partial", no_argument, NULL, PARTIAL},
                                           {"data", required_argument, NULL, DATA},
                                           {"out", required_argument, NULL, OUT},
                                           {"threads", required_argument, NULL, THREADS},
@@ -61,6 +63,7 @@ static int features(int argc, char **argv)
         switch (flag) {
         case WEIGHTS: o.weights = optarg; break;
         case FROM: o.from = optarg; break;
+        case PARTIAL: o.partial = true; break;
         case DATA: data = optarg; break;
         case OUT: out = optarg; break;
         case THREADS:
@@ -82,7 +85,7 @@ static int features(int argc, char **argv)
     struct dg_dataset *dataset = NULL;
     struct dg_evaluator *evaluator = NULL;
     struct sink sink = {.terminal = isatty(STDOUT_FILENO)};
-    char note[512];
+    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = dg_plan_open(path, &plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
     if (status == DG_OK) status = dg_dataset_open(data, &dataset, &err);
@@ -117,6 +120,7 @@ const struct command command_features = {
     .summary = "writes the backbone's features of images as a NumPy array",
     .flags = "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
              "  --weights-from NET    teacher or student (teacher)\n"
+             "  --partial             go on with weights that fit the plan only in part\n"
              "  --data DIR            images: a folder of them, or a folder a class\n"
              "  --out FILE.npy        [images, dim] f32 in the order of the paths; FILE.npy.tsv has path and label\n"
              "  --threads N           (all)\n",

@@ -2,6 +2,7 @@
 
 #include "runtime/evaluate.h"
 #include "runtime/knn.h"
+#include "runtime/weights.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -104,9 +105,10 @@ static bool read_list(const char *text, int *k, int *count)
 
 static int knn(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, TRAIN, VAL, TEMPERATURE, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, TRAIN, VAL, TEMPERATURE, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
+                                          {"partial", no_argument, NULL, PARTIAL},
                                           {"train", required_argument, NULL, TRAIN},
                                           {"val", required_argument, NULL, VAL},
                                           {"k", required_argument, NULL, 'k'},
@@ -125,6 +127,7 @@ static int knn(int argc, char **argv)
         switch (flag) {
         case WEIGHTS: o.weights = optarg; break;
         case FROM: o.from = optarg; break;
+        case PARTIAL: o.partial = true; break;
         case TRAIN: train_path = optarg; break;
         case VAL: val_path = optarg; break;
         case 'k':
@@ -156,7 +159,7 @@ static int knn(int argc, char **argv)
     struct dg_knobs knobs = {0};
     struct dg_evaluator *evaluator = NULL;
     struct dg_knn_result result[MAX_K];
-    char note[512];
+    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = dg_plan_open(path, &plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
     if (status == DG_OK) status = open_split(&train, train_path, &err);
@@ -199,6 +202,7 @@ const struct command command_knn = {
     .summary = "classifies images by their nearest neighbours among the features, without any training",
     .flags = "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
              "  --weights-from NET    teacher or student (teacher)\n"
+             "  --partial             go on with weights that fit the plan only in part\n"
              "  --train DIR           labelled images that vote: a folder a class\n"
              "  --val DIR             labelled images to classify\n"
              "  -k, --k LIST          neighbours that vote (10,20,100,200)\n"

@@ -4,6 +4,7 @@
 #include "runtime/evaluate.h"
 #include "runtime/pca.h"
 #include "runtime/sheet.h"
+#include "runtime/weights.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -97,9 +98,10 @@ static enum dg_status draw(struct features *f, const char *const *path, const st
 
 static int pca(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, IMAGE, OUT, SIZE, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, IMAGE, OUT, SIZE, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
+                                          {"partial", no_argument, NULL, PARTIAL},
                                           {"image", required_argument, NULL, IMAGE},
                                           {"out", required_argument, NULL, OUT},
                                           {"image-size", required_argument, NULL, SIZE},
@@ -118,6 +120,7 @@ static int pca(int argc, char **argv)
         switch (flag) {
         case WEIGHTS: o.weights = optarg; break;
         case FROM: o.from = optarg; break;
+        case PARTIAL: o.partial = true; break;
         case IMAGE: image[features.images++] = optarg; break;
         case OUT: out = optarg; break;
         case SIZE: good = flag_size(me, "--image-size", optarg, &height, &width); break;
@@ -149,7 +152,7 @@ static int pca(int argc, char **argv)
     struct dg_evaluator *evaluator = NULL;
     struct dg_pca fit = {0};
     struct dg_patches *patches = &features.patches;
-    char note[512];
+    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = dg_plan_open(path, &plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, o.entry, patches, &err);
@@ -190,6 +193,7 @@ const struct command command_pca = {
     .flags =
         "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
         "  --weights-from NET    teacher or student (teacher)\n"
+        "  --partial             go on with weights that fit the plan only in part\n"
         "  --image FILE          JPEG or PNG, resized to the plan's image size; give it again for more images, whose\n"
         "                        components are then the same: what looks alike to the network has one colour\n"
         "  --out FILE.png        each image, and beside it its patches\n"

@@ -1,6 +1,7 @@
 #include "tools/dinorun/command.h"
 
 #include "runtime/segment.h"
+#include "runtime/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,9 +28,10 @@ static void print_score(const struct dg_segment_score *score, double keep)
 
 static int segment_score(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, DATA, MASKS, THRESHOLD, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, DATA, MASKS, THRESHOLD, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
+                                          {"partial", no_argument, NULL, PARTIAL},
                                           {"data", required_argument, NULL, DATA},
                                           {"masks", required_argument, NULL, MASKS},
                                           {"threshold", required_argument, NULL, THRESHOLD},
@@ -45,6 +47,7 @@ static int segment_score(int argc, char **argv)
         switch (flag) {
         case WEIGHTS: o.weights = optarg; break;
         case FROM: o.from = optarg; break;
+        case PARTIAL: o.partial = true; break;
         case DATA: data = optarg; break;
         case MASKS: masks = optarg; break;
         case THRESHOLD:
@@ -71,7 +74,7 @@ static int segment_score(int argc, char **argv)
     struct dg_patches patches;
     struct dg_segment_score score = {0};
     bool terminal = isatty(STDOUT_FILENO);
-    char note[512];
+    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = dg_plan_open(path, &plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, o.entry, &patches, &err);
@@ -99,6 +102,7 @@ const struct command command_segment_score = {
     .flags =
         "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
         "  --weights-from NET    teacher or student (teacher)\n"
+        "  --partial             go on with weights that fit the plan only in part\n"
         "  --data DIR            images, resized to the plan's image size\n"
         "  --masks DIR           their masks, under the same names: of a/b.jpg a/b.png. Gray: the object is 128 or\n"
         "                        brighter; in PASCAL VOC's colours: all but black, (224, 224, 192) is left out\n"
