@@ -318,7 +318,7 @@ static void check_interrupt(int signal, const char *source, const char *path, co
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     kill(p.pid, signal);
     process_wait(&p);
-    process_assert_status(&p, 0);
+    process_assert_status(&p, 3);
     process_assert_says(&p, p.out, "stopped at step ");
     process_assert_says(&p, p.out, "checkpoint.safetensors");
     int done = lines(log);
@@ -337,6 +337,17 @@ static void test_interrupt(void **state)
     (void)state;
     check_interrupt(SIGINT, "--replay", crops, "replayed");
     check_interrupt(SIGTERM, "--data", pictures, "pictured");
+}
+
+static void test_time_limit(void **state)
+{
+    (void)state;
+#define TIMED DINORUN, "train", plan, "--replay", crops, "--out", in("limited"), "--ignore-memory", "--epochs", "100000"
+    const struct process *p = RUN(TIMED, "--time-limit", "0.5s");
+    process_assert_status(p, 3);
+    process_assert_says(p, p->out, "stopped at step ");
+    process_assert_status(RUN(TIMED, "--resume", "--time-limit", "1m", "--steps", "1"), 0); /* all done already */
+    refuses(RUN(TIMED, "--time-limit", "soon"), 2, "expected a time, as in 90s, 45m, 12h or 3d");
 }
 
 static void test_resume(void **state)
@@ -363,6 +374,7 @@ int main(void)
                                        cmocka_unit_test(test_links),
                                        cmocka_unit_test(test_unwritable),
                                        cmocka_unit_test(test_interrupt),
+                                       cmocka_unit_test(test_time_limit),
                                        cmocka_unit_test(test_resume)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

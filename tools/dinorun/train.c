@@ -18,6 +18,8 @@
  * oneDNN's generated code was seen to lose values it keeps there. */
 static sigset_t stop_signals;
 static bool interrupted;
+static double time_limit;   /* seconds; 0: none */
+enum { STOPPED_EARLY = 3 }; /* exit status: the state is saved, --resume goes on */
 
 static void block_signals(void)
 {
@@ -34,8 +36,31 @@ struct progress {
     double seconds, waited; /* of all steps so far */
     double recent;          /* seconds a step, smoothed */
     int64_t steps;
+    double begin; /* of the program, for --time-limit */
     struct dg_step_report last;
 };
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* "90", "90s", "45m", "12h", "3d"; seconds, or 0 when it is none of them. */
+static double duration_flag(const char *text)
+{
+    static const struct {
+        char unit;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || !(value > 0) || value > 1e9) return 0;
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++)
+        if (end[0] == units[u].unit && !end[1]) return value * units[u].seconds;
+    return *end ? 0 : value;
+}
 
 static void end_line(struct progress *p)
 {
@@ -96,7 +121,8 @@ static void on_message(void *context, const char *text)
 
 static bool on_stop(void *context)
 {
-    (void)context;
+    const struct progress *p = context;
+    if (time_limit > 0 && seconds_now() - p->begin >= time_limit) return interrupted = true;
     if (interrupted || sigtimedwait(&stop_signals, NULL, &(struct timespec){0}) < 0) return interrupted;
     interrupted = true;
     pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL); /* a second one kills */
@@ -105,7 +131,7 @@ static bool on_stop(void *context)
 
 static int train(int argc, char **argv)
 {
-    enum { DATA = 256, REPLAY, OUT, EPOCHS, STEPS, INIT, RESUME, SEED, THREADS, LOADERS, SET, MAX_BAD, ANYWAY };
+    enum { DATA = 256, REPLAY, OUT, EPOCHS, STEPS, INIT, RESUME, SEED, THREADS, LOADERS, SET, MAX_BAD, ANYWAY, LIMIT };
     static const struct option flags[] = {{"data", required_argument, NULL, DATA},
                                           {"replay", required_argument, NULL, REPLAY},
                                           {"out", required_argument, NULL, OUT},
@@ -119,10 +145,11 @@ static int train(int argc, char **argv)
                                           {"set", required_argument, NULL, SET},
                                           {"max-bad-images", required_argument, NULL, MAX_BAD},
                                           {"ignore-memory", no_argument, NULL, ANYWAY},
+                                          {"time-limit", required_argument, NULL, LIMIT},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_train;
-    struct progress progress = {.terminal = isatty(STDOUT_FILENO)};
+    struct progress progress = {.terminal = isatty(STDOUT_FILENO), .begin = seconds_now()};
     struct dg_train_options o = {
         .steps = -1,
         .max_bad = 10,
@@ -141,6 +168,12 @@ static int train(int argc, char **argv)
         case RESUME: o.resume = true; break;
         case SET: set[num_sets++] = optarg; break;
         case ANYWAY: o.ignore_memory = true; break;
+        case LIMIT:
+            time_limit = duration_flag(optarg);
+            if (!(time_limit > 0))
+                usage_error(me, "--time-limit %s: expected a time, as in 90s, 45m, 12h or 3d", optarg);
+            ok = time_limit > 0;
+            break;
         case EPOCHS: ok = flag_whole(me, "--epochs", optarg, 1, 1000000, &epochs); break;
         case STEPS: ok = flag_whole(me, "--steps", optarg, 0, INT64_MAX, &o.steps); break;
         case MAX_BAD: ok = flag_whole(me, "--max-bad-images", optarg, 0, INT32_MAX, &o.max_bad); break;
@@ -191,24 +224,30 @@ static int train(int argc, char **argv)
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);
     free(set);
-    return status == DG_OK ? 0 : fail(&err);
+    if (status != DG_OK) return fail(&err);
+    return interrupted && progress.last.step + 1 < progress.start.end_step ? STOPPED_EARLY : 0;
 }
 
 const struct command command_train = {
     .name = "train",
     .arguments = "PLAN (--data DIR | --replay FILE) --out RUN [flags]",
     .summary = "trains, and leaves log and checkpoints in a folder",
-    .flags = "  --data DIR            images: a folder of them, or a folder a class\n"
-             "  --replay FILE         recorded crops (safetensors: step{S}.crop{V}) in place of images\n"
-             "  --out RUN             folder for log.jsonl, settings.txt and checkpoint.safetensors\n"
-             "  --resume              go on from RUN/checkpoint.safetensors\n"
-             "  --init FILE           begin with the weights of a safetensors file\n"
-             "  --epochs N            length of the run and of all its schedules\n"
-             "  --steps N             stop once N steps of the run are done; 0 writes the untrained checkpoint\n"
-             "  --set key=value       change a knob of the recipe (dinorun info PLAN lists them); may be given again\n"
-             "  --seed N              of initial values, order, crops and drop path (0)\n"
-             "  --threads N           threads to compute with (all)\n"
-             "  --loader-threads N    threads to read images with (as many)\n"
-             "  --max-bad-images N    unreadable images to replace by others before giving up (10)\n"
-             "  --ignore-memory       start even if the machine seems to have too little memory\n",
+    .flags =
+        "  --data DIR            images: a folder of them, or a folder a class\n"
+        "  --replay FILE         recorded crops (safetensors: step{S}.crop{V}) in place of images\n"
+        "  --out RUN             folder for log.jsonl, settings.txt and checkpoint.safetensors\n"
+        "  --resume              go on from RUN/checkpoint.safetensors\n"
+        "  --init FILE           begin with the weights of a safetensors file\n"
+        "  --epochs N            length of the run and of all its schedules\n"
+        "  --steps N             stop once N steps of the run are done; 0 writes the untrained checkpoint\n"
+        "  --set key=value       change a knob of the recipe (dinorun info PLAN lists them); may be given again\n"
+        "  --seed N              of initial values, order, crops and drop path (0)\n"
+        "  --threads N           threads to compute with (all)\n"
+        "  --loader-threads N    threads to read images with (as many)\n"
+        "  --max-bad-images N    unreadable images to replace by others before giving up (10)\n"
+        "  --time-limit T        finish the step, save and stop after T: 90s, 45m, 12h, 3d\n"
+        "  --ignore-memory       start even if the machine seems to have too little memory\n"
+        "\n"
+        "Ctrl-C, SIGTERM and --time-limit finish the step, save, and exit with status 3: --resume goes on. A second\n"
+        "signal ends the program at once; the newest checkpoint is then that of the recipe's checkpoint.every.\n",
     .run = train};
