@@ -342,7 +342,7 @@ static void test_interrupt(void **state)
 static void test_time_limit(void **state)
 {
     (void)state;
-#define TIMED DINORUN, "train", plan, "--replay", crops, "--out", in("limited"), "--ignore-memory", "--epochs", "100000"
+#define TIMED DINORUN, "train", plan, "--replay", crops, "--out", in("timed"), "--ignore-memory", "--epochs", "100000"
     const struct process *p = RUN(TIMED, "--time-limit", "0.5s");
     process_assert_status(p, 3);
     process_assert_says(p, p->out, "stopped at step ");
