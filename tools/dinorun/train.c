@@ -154,7 +154,7 @@ static int train(int argc, char **argv)
         .steps = -1,
         .max_bad = 10,
         .events = {.context = &progress, .start = on_start, .step = on_step, .message = on_message, .stop = on_stop}};
-    const char **set = calloc((size_t)argc, sizeof *set);
+    const char **set = flag_values(argc);
     int num_sets = 0;
     int64_t epochs = 0, value;
     if (!set) return 1;
@@ -190,7 +190,7 @@ static int train(int argc, char **argv)
             ok = flag_whole(me, "--loader-threads", optarg, 1, 256, &value);
             o.loader_threads = (int)value;
             break;
-        default: free(set); return flag == 'h' ? 0 : 2;
+        default: return flag == 'h' ? 0 : 2;
         }
         if (!ok) return 2;
     }
@@ -223,7 +223,6 @@ static int train(int argc, char **argv)
     }
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);
-    free(set);
     if (status != DG_OK) return fail(&err);
     return interrupted && progress.last.step + 1 < progress.start.end_step ? STOPPED_EARLY : 0;
 }
