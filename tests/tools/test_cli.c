@@ -114,6 +114,37 @@ static void test_dinoc_refuses(void **state)
     leaves_nothing("new.plan");
 }
 
+static void test_import_and_export(void **state)
+{
+    (void)state;
+    const char *pth = DG_SOURCE_DIR "/tests/fixtures/torch/full_stream.pth", *w = in("imported"), *out = in("exported");
+    refuses(RUN(DINORUN, "import"), 2, "dinorun import: FILE is missing");
+    refuses(RUN(DINORUN, "import", pth), 2, "-o W.safetensors says where");
+    refuses(RUN(DINORUN, "import", pth, "more", "-o", w), 2, "not also more");
+    refuses(RUN(DINORUN, "import", plan, "-o", w), 1, "not a file of torch.save");
+    leaves_nothing("imported");
+    const struct process *p = RUN(DINORUN, "import", pth, "-o", w);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "teacher: 18 tensors of the backbone, 8 of the head");
+    refuses(RUN(DINORUN, "export"), 2, "dinorun export: CHECKPOINT is missing");
+    refuses(RUN(DINORUN, "export", w), 2, "-o FILE says where");
+    refuses(RUN(DINORUN, "export", w, "-o", out, "--backbone", "me"), 2, "expected teacher or student");
+    refuses(RUN(DINORUN, "export", pth, "-o", out), 1, "is this a safetensors file?");
+    leaves_nothing("exported");
+    p = RUN(DINORUN, "export", w, "-o", out, "--backbone", "teacher");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "18 tensors, teacher's backbone");
+    process_assert_status(RUN(DINORUN, "import", pth, "-o", "/dev/full"), 1);
+    process_assert_status(RUN(DINORUN, "import", "--help"), 0);
+    process_assert_status(RUN(DINORUN, "export", "--help"), 0);
+    /* Another network's weights: both sides are named, and --partial goes on. */
+    refuses(RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy")), 1,
+            "another shape: teacher.backbone.cls_token is [1, 1, 4], the plan has [1, 1, 32]");
+    p = RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy"), "--partial");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "keep their initial values");
+}
+
 static void test_dinorun_refuses(void **state)
 {
     (void)state;
@@ -367,6 +398,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_help),
                                        cmocka_unit_test(test_dinoc_refuses),
+                                       cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
                                        cmocka_unit_test(test_full_output),
                                        cmocka_unit_test(test_full_files),

@@ -131,13 +131,30 @@ static bool on_stop(void *context)
 
 static int train(int argc, char **argv)
 {
-    enum { DATA = 256, REPLAY, OUT, EPOCHS, STEPS, INIT, RESUME, SEED, THREADS, LOADERS, SET, MAX_BAD, ANYWAY, LIMIT };
+    enum {
+        DATA = 256,
+        REPLAY,
+        OUT,
+        EPOCHS,
+        STEPS,
+        INIT,
+        PARTIAL,
+        RESUME,
+        SEED,
+        THREADS,
+        LOADERS,
+        SET,
+        MAX_BAD,
+        ANYWAY,
+        LIMIT
+    };
     static const struct option flags[] = {{"data", required_argument, NULL, DATA},
                                           {"replay", required_argument, NULL, REPLAY},
                                           {"out", required_argument, NULL, OUT},
                                           {"epochs", required_argument, NULL, EPOCHS},
                                           {"steps", required_argument, NULL, STEPS},
                                           {"init", required_argument, NULL, INIT},
+                                          {"partial", no_argument, NULL, PARTIAL},
                                           {"resume", no_argument, NULL, RESUME},
                                           {"seed", required_argument, NULL, SEED},
                                           {"threads", required_argument, NULL, THREADS},
@@ -165,6 +182,7 @@ static int train(int argc, char **argv)
         case REPLAY: o.replay = optarg; break;
         case OUT: o.out = optarg; break;
         case INIT: o.init = optarg; break;
+        case PARTIAL: o.partial = true; break;
         case RESUME: o.resume = true; break;
         case SET: set[num_sets++] = optarg; break;
         case ANYWAY: o.ignore_memory = true; break;
@@ -237,6 +255,7 @@ const struct command command_train = {
         "  --out RUN             folder for log.jsonl, settings.txt and checkpoint.safetensors\n"
         "  --resume              go on from RUN/checkpoint.safetensors\n"
         "  --init FILE           begin with the weights of a safetensors file\n"
+        "  --partial             with --init: go on with weights that fit the plan only in part\n"
         "  --epochs N            length of the run and of all its schedules\n"
         "  --steps N             stop once N steps of the run are done; 0 writes the untrained checkpoint\n"
         "  --set key=value       change a knob of the recipe (dinorun info PLAN lists them); may be given again\n"
