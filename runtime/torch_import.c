@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 256, MAX_REPEAT = 16 };
+enum { MAX_NAME = 256, MAX_REPEAT = 16, MAX_STATE = 64 };
 
 struct entry {
     char name[MAX_NAME];
@@ -320,6 +320,10 @@ static enum dg_status add_state(struct import *im, const struct dg_pickle_value 
                  {"momentum_buffer", "momentum"}, /* SGD */
                  {"mu", "momentum"}};             /* the published LARS */
     char prefix[32];
+    if (state->list.count > 2 * MAX_STATE) { /* it is searched again and again */
+        *why = "it keeps too much of a parameter";
+        return DG_OK;
+    }
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         const struct dg_pickle_value *value = dg_pickle_get(state, kinds[k].theirs);
         if (!value || value->kind != DG_PICKLE_TENSOR) continue;
