@@ -1,10 +1,12 @@
-"""The DINO step of `dinorun bench` in PyTorch, for comparison only: ViT-S/16, 2 crops of 224 and 8 of 96, out_dim
-65536, drop path 0.1, clip 3, AdamW, f32.
+"""The step of `dinorun bench` in PyTorch, for comparison only: f32, ten crops unless told otherwise.
 
-    bench_pytorch.py [--batch 8] [--threads 2] [--steps 5] [--arch vit_small] [--patch 16] [--out-dim 65536]
+    bench_pytorch.py [--arch vit_small] [--patch 16] [--batch 8] [--locals 8] [--out-dim 65536] [--bn]
+                     [--optimizer adamw] [--channels-last] [--features] [--threads 2] [--steps 5]
 
-Prints the median ms a step after one to warm up, images/s, the peak resident memory and the BLAS that PyTorch loaded:
-with the reference libblas.so.3 (Debian's default) it is more than ten times slower than with OpenBLAS."""
+--arch takes vit_tiny, vit_small, vit_base and torchvision's ResNets; --bn puts batch norm into the head; --features times
+the backbone alone in evaluation mode. Prints the median ms after one step to warm up, images/s, the peak resident memory
+and the BLAS that PyTorch loaded: with the reference libblas.so.3 (Debian's default) matmuls are more than ten times
+slower than with OpenBLAS (apt install libopenblas0-pthread)."""
 import argparse
 import os
 import resource
@@ -25,27 +27,44 @@ def blas():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--arch", default="vit_small")
     parser.add_argument("--patch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--locals", type=int, default=8)
     parser.add_argument("--out-dim", type=int, default=65536)
+    parser.add_argument("--bn", action="store_true")
+    parser.add_argument("--optimizer", default="adamw", choices=["adamw", "sgd", "lars"])
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--features", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    dino = Dino(Network(args.arch, args.patch, args.out_dim, rate=0.1), clip=3.0)
-    crops = [torch.randn(args.batch, 3, size, size) for size in (224,) * 2 + (96,) * 8]
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    network = Network(args.arch, args.patch, args.out_dim, rate=0.1, bn=args.bn)
+    network.backbone.to(memory_format=layout)
+    sizes = (224,) if args.features else (224,) * 2 + (96,) * args.locals
+    crops = [torch.randn(args.batch, 3, size, size).contiguous(memory_format=layout) for size in sizes]
+    if args.features:
+        network.eval()
+    else:
+        dino = Dino(network, clip=3.0, optimizer=args.optimizer)
     times = []
     for _ in range(args.steps + 1):
         start = time.perf_counter()
-        result, _ = dino.step(crops, epoch=0, lr=5e-4 * args.batch / 256, weight_decay=0.04, momentum=0.996,
-                              teacher_temp=0.04, keep_grads=False)
+        if args.features:
+            with torch.no_grad():
+                network.backbone(crops[0])
+        else:
+            dino.step(crops, epoch=0, lr=5e-4 * args.batch / 256, weight_decay=0.04, momentum=0.996, teacher_temp=0.04,
+                      keep_grads=False)
         times.append(time.perf_counter() - start)
     seconds = statistics.median(times[1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{seconds * 1e3:.0f} ms a step, {args.batch / seconds:.2f} images/s, peak {peak:.0f} MiB, "
-          f"{args.threads} threads, PyTorch {torch.__version__}; loss {result['loss']:.4f}; BLAS {blas()}")
+    print(f"{args.arch}{' features' if args.features else ''}{' channels_last' if args.channels_last else ''}: "
+          f"{seconds * 1e3:.0f} ms a step, {args.batch / seconds:.2f} images/s, peak {peak:.0f} MiB, "
+          f"{args.threads} threads, PyTorch {torch.__version__}; BLAS {blas()}")
 
 
 if __name__ == "__main__":
