@@ -1,4 +1,4 @@
-/* The passes in their order, for a recipe and for a module alone. */
+/* The passes in their order, for a recipe, for a probe and for a module alone. */
 #include "compiler/compile.h"
 
 #include "compiler/passes.h"
@@ -150,6 +150,51 @@ static bool compile_recipe(struct compile *c)
     return !dg_diag_errors(c->diag);
 }
 
+/* The frozen features, and the step on them. The step is the plan's first entry: it is the model that a run saves. */
+static bool compile_probe(struct compile *c)
+{
+    const struct dg_compile_options *o = c->options;
+    bool ok = true;
+    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, c->definition->map, o->set[s], s + 1);
+    if (o->batch > 0)
+        ok &= dg_recipe_set(c->program, c->definition->map,
+                            dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch), o->num_sets + 1);
+    if (o->height > 0)
+        ok &= dg_recipe_set(
+            c->program, c->definition->map,
+            dg_arena_printf(c->arena, "crops.size=[%lld, %lld]", (long long)o->height, (long long)o->width),
+            o->num_sets + 2);
+    if (!dg_probe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
+    if (o->print) return true;
+    struct dg_graph *frozen = dg_graph_create(c->arena), *step = dg_graph_create(c->arena);
+    struct dg_train_step train;
+    dg_value images, features = dg_pass_probe_features(c->program, c->diag, &c->recipe, frozen, &images);
+    if (features == DG_NO_VALUE) return false;
+    dg_pass_prune(frozen, &features, 1);
+    if (!o->plain) dg_pass_fuse(frozen, 0, true, &features, 1);
+    frozen->value[features].name = "features";
+    if (!dg_pass_probe_step(c->diag, &c->recipe, frozen->value[features].desc.dim[1], step, &train)) return false;
+    add_entry(c, "train", step, c->recipe.batch, false, train.input, train.num_inputs, train.output, train.num_outputs);
+    add_entry(c, "features", frozen, c->recipe.features_batch, true, &images, 1, &features, 1);
+    return !dg_diag_errors(c->diag);
+}
+
+/* What else was asked for, so that messages of the runtime can repeat the command with another number of classes. */
+static const char *probe_settings(const struct compile *c)
+{
+    const struct dg_compile_options *o = c->options;
+    const char *text = "";
+    for (int s = 0; s < o->num_sets; s++) {
+        if (!strncmp(o->set[s], "classes=", 8)) continue;
+        const char *quote = strpbrk(o->set[s], " []{}*$'\"\\") ? "'" : "";
+        text = dg_arena_printf(c->arena, "%s --set %s%s%s", text, quote, o->set[s], quote);
+    }
+    if (o->batch > 0) text = dg_arena_printf(c->arena, "%s --batch %lld", text, (long long)o->batch);
+    if (o->height > 0)
+        text = dg_arena_printf(c->arena, "%s --image-size %lldx%lld", text, (long long)o->height, (long long)o->width);
+    return text;
+}
+
 /* A module alone: its arguments come from --set, its images from the argument `image`. */
 static bool compile_module(struct compile *c)
 {
@@ -194,9 +239,9 @@ static bool load(struct compile *c)
     }
     struct dg_origin at = {.file = o->file};
     if (o->name)
-        dg_diag_error(c->diag, &at, "there is no module or recipe %s in it", o->name);
+        dg_diag_error(c->diag, &at, "there is no module, recipe or probe %s in it", o->name);
     else
-        dg_diag_error(c->diag, &at, "it defines no module or recipe");
+        dg_diag_error(c->diag, &at, "it defines no module, recipe or probe");
     return false;
 }
 
@@ -222,11 +267,16 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                                .schedule_key = c->recipe.schedule_key,
                                .num_schedules = c->recipe.num_schedules,
                                .recipe = c->recipe.name,
-                               .source = o->file};
+                               .source = o->file,
+                               .settings = c->definition->kind == DG_DEFINITION_PROBE ? probe_settings(c) : ""};
     uint64_t size;
     DG_TRY(dg_plan_emit(c->arena, &in, o->output, &size, err));
     char bytes[32];
-    dg_text_add(&c->text, "%s %s", c->definition->kind == DG_DEFINITION_RECIPE ? "recipe" : "module", c->recipe.name);
+    dg_text_add(&c->text, "%s %s",
+                c->definition->kind == DG_DEFINITION_RECIPE  ? "recipe"
+                : c->definition->kind == DG_DEFINITION_PROBE ? "probe"
+                                                             : "module",
+                c->recipe.name);
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
     dg_report_coupling(&c->text, &c->step);
@@ -250,7 +300,9 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
     c->arena = c->text.arena = arena;
     c->diag = dg_diag_create(arena);
     enum dg_status status = DG_ERR_INPUT;
-    if (load(c) && (c->definition->kind == DG_DEFINITION_RECIPE ? compile_recipe(c) : compile_module(c)))
+    if (load(c) && (c->definition->kind == DG_DEFINITION_RECIPE  ? compile_recipe(c)
+                    : c->definition->kind == DG_DEFINITION_PROBE ? compile_probe(c)
+                                                                 : compile_module(c)))
         status = finish(c, err);
     else
         dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", options->file, dg_diag_errors(c->diag),

@@ -6,7 +6,7 @@
 
 struct dg_compile_options {
     const char *file,
-        *name;              /* the description, and the definition in it; NULL: its last recipe, else its last module */
+        *name; /* the description, and the definition in it; NULL: its last recipe or probe, else its last module */
     const char *output;     /* the plan to write; NULL: none */
     const char *const *set; /* "a.b=value", in order */
     int num_sets;

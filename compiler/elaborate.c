@@ -763,6 +763,32 @@ dg_value dg_application_output(const struct dg_application *application, const c
     return !found || s.poisoned ? DG_NO_VALUE : s.output[0];
 }
 
+/* The node that an output names as a whole, if it is a repeated one. */
+static const struct entry *repeated_output(const struct dg_application *a, const char *name)
+{
+    const struct frame *f = a->root;
+    struct dg_yaml *outputs = dg_yaml_get(arena_of(f), f->module->map, "outputs");
+    const struct dg_yaml *output = dg_yaml_get(arena_of(f), outputs, name);
+    for (size_t i = 0; output && output->kind == DG_YAML_SCALAR && i < f->num_entries; i++)
+        if (f->entry[i].repeated && !strcmp(f->entry[i].name, output->text)) return &f->entry[i];
+    return NULL;
+}
+
+int64_t dg_application_repeats(const struct dg_application *application, const char *name)
+{
+    const struct entry *entry = repeated_output(application, name);
+    return entry ? entry->count : 0;
+}
+
+dg_value dg_application_repeated(const struct dg_application *application, const char *name, int64_t index)
+{
+    const struct entry *entry = repeated_output(application, name);
+    if (!entry || index < 0 || index >= entry->count) return DG_NO_VALUE;
+    struct single s = entry->item[index];
+    if (s.frame && !s.poisoned) s = default_output(s.frame);
+    return s.poisoned ? DG_NO_VALUE : s.output[0];
+}
+
 int dg_instance_num_params(const struct dg_instance *instance) { return (int)instance->num_params; }
 dg_value dg_instance_param(const struct dg_instance *instance, int index)
 {

@@ -287,11 +287,12 @@ static enum dg_status emit_entry(struct emitter *e, struct dg_emit_entry *entry,
 static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *in, const char *path,
                                  uint64_t *file_size, struct dg_error *err)
 {
-    struct dg_plan_header header = {.version = DG_PLAN_VERSION,
-                                    .endian = DG_PLAN_ENDIAN,
-                                    .recipe = string(e, in->recipe),
-                                    .source = string(e, base_name(in->source)),
-                                    .model_hash = e->model_hash};
+    struct dg_plan_header header = {
+        .version = DG_PLAN_VERSION,
+        .endian = DG_PLAN_ENDIAN,
+        .recipe = string(e, in->recipe),
+        .source = string(e, dg_arena_printf(e->arena, "%s%s", base_name(in->source), in->settings ? in->settings : "")),
+        .model_hash = e->model_hash};
     memcpy(header.magic, DG_PLAN_MAGIC, sizeof header.magic);
     uint64_t size = sizeof header;
     for (int s = 0; s < DG_SECTIONS; s++) {

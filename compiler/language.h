@@ -14,8 +14,8 @@ struct dg_program; /* all definitions of a file and its imports */
 /* Reads `path` and everything it imports. NULL: errors are in diag, among them an unreadable file. */
 struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path);
 
-/* The definition to compile: `name`, or when NULL the last recipe of the file, else its last module. */
-enum dg_definition_kind { DG_DEFINITION_NONE, DG_DEFINITION_MODULE, DG_DEFINITION_RECIPE };
+/* The definition to compile: `name`, or when NULL the last recipe or probe of the file, else its last module. */
+enum dg_definition_kind { DG_DEFINITION_NONE, DG_DEFINITION_MODULE, DG_DEFINITION_RECIPE, DG_DEFINITION_PROBE };
 enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found);
 
 /* --- instances and applications --- */
@@ -38,12 +38,16 @@ struct dg_application *dg_instance_apply(struct dg_instance *instance, const dg_
 /* A named output of the module (`outputs:`); what the module stands for when name is NULL: its first named output, or its
  * last node. DG_NO_VALUE when there is none of that name. */
 dg_value dg_application_output(const struct dg_application *application, const char *name);
+/* Of an output that names a repeated node, how often it is repeated (0: there is no such output), and the value of one
+ * repetition, 0 <= index < that. */
+int64_t dg_application_repeats(const struct dg_application *application, const char *name);
+dg_value dg_application_repeated(const struct dg_application *application, const char *name, int64_t index);
 
 /* Parameters of an instance in definition order (PyTorch's order), after its first application. */
 int dg_instance_num_params(const struct dg_instance *instance);
 dg_value dg_instance_param(const struct dg_instance *instance, int index);
 
-/* --- a recipe, checked and with every default filled in --- */
+/* --- a recipe or a probe, checked and with every default filled in --- */
 
 struct dg_recipe_crops {
     int64_t height, width;        /* pixels */
@@ -64,7 +68,9 @@ struct dg_recipe {
     bool no_decay_bias, no_decay_1d; /* optim.no_decay: names ending in .bias; tensors of one dimension */
     const char *freeze_params; /* parameters whose name contains this are frozen until optim.freeze ends; NULL: none */
     struct dg_origin freeze_origin;  /* line 0: the recipe says nothing of freezing */
-    int64_t features_batch;          /* entries.features.batch */
+    int64_t classes, blocks;         /* of a probe */
+    bool avgpool;                    /* of a probe */
+    int64_t features_batch;          /* entries.features.batch; a probe's batch */
     struct dg_recipe_crops features; /* entries.features.size, of evaluation images */
     struct dg_plan_knob *knobs;      /* key, unit..: `key` indexes key_text */
     const char **knob_key;

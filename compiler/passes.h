@@ -2,6 +2,7 @@
  *
  *   parse, elaborate, infer   language.h: definitions -> nodes with shapes, one application at a time
  *   train_step.c              recipe -> the whole DINO step: teacher, each resolution's forward, loss and backward, commit
+ *   probe.c                   probe -> features of a frozen backbone, and the step of a linear layer on them
  *   fuse.c                    a node takes over its only reader, where its op can
  *   differentiate.c           the backward nodes of one application, by the ops' own gradient rules
  *   prune.c                   drops nodes whose results nobody reads
@@ -34,9 +35,9 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
 
 /* The training step of a recipe, as nodes in order of execution, and what the plan entry must name. */
 struct dg_train_step {
-    dg_value input[2]; /* crops.global, crops.local */
+    dg_value input[2]; /* crops.global, crops.local; of a probe: features, labels */
     int num_inputs;
-    dg_value output[3]; /* loss, teacher_entropy, grad_summary */
+    dg_value output[3]; /* loss, teacher_entropy, grad_summary; of a probe: loss, logits, grad_summary */
     int num_outputs;
     const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
     const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
@@ -45,6 +46,14 @@ struct dg_program;
 struct dg_recipe;
 bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *recipe,
                         struct dg_graph *graph, struct dg_train_step *step);
+
+/* A probe's features [features_batch, F] of `images`, which it makes; to be fused and pruned. DG_NO_VALUE: errors are in diag. */
+dg_value dg_pass_probe_features(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *probe,
+                                struct dg_graph *graph, dg_value *images);
+/* A probe's training step on features [batch, dim] and labels i64 [batch] (-1: the row does not count): linear.weight
+ * [classes, dim] from N(0, 0.01), linear.bias [classes] from 0, cross-entropy, SGD. */
+bool dg_pass_probe_step(struct dg_diagnostics *diag, const struct dg_recipe *probe, int64_t dim, struct dg_graph *graph,
+                        struct dg_train_step *step);
 
 /* Removes nodes none of whose outputs is read by a kept node or listed in `keep`; commit nodes stay. Values stay where they
  * are; nodes are renumbered. */

@@ -59,7 +59,8 @@ static bool add_definition(struct dg_program *program, struct dg_yaml *map, enum
 static bool load_document(struct dg_program *program, const char *path, struct dg_yaml *map)
 {
     if (map->kind != DG_YAML_MAP) {
-        dg_diag_error(program->diag, &map->origin, "expected a definition: `module: NAME` or `recipe: NAME`");
+        dg_diag_error(program->diag, &map->origin,
+                      "expected a definition: `module: NAME`, `recipe: NAME` or `probe: NAME`");
         return false;
     }
     bool ok = true;
@@ -79,10 +80,13 @@ static bool load_document(struct dg_program *program, const char *path, struct d
                    &name->origin);
     }
     struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),
-                   *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe");
+                   *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe"),
+                   *probe = module || recipe ? NULL : dg_yaml_get(program->arena, map, "probe");
     if (module) return add_definition(program, map, DG_DEFINITION_MODULE, module) && ok;
     if (recipe) return add_definition(program, map, DG_DEFINITION_RECIPE, recipe) && ok;
-    dg_diag_error(program->diag, &map->origin, "a definition begins with `module: NAME` or `recipe: NAME`");
+    if (probe) return add_definition(program, map, DG_DEFINITION_PROBE, probe) && ok;
+    dg_diag_error(program->diag, &map->origin,
+                  "a definition begins with `module: NAME`, `recipe: NAME` or `probe: NAME`");
     return false;
 }
 
@@ -135,15 +139,15 @@ struct dg_definition *dg_program_definition(struct dg_program *program, enum dg_
 
 enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found)
 {
-    const struct dg_definition *recipe = NULL, *module = NULL;
+    const struct dg_definition *run = NULL, *module = NULL;
     for (const struct dg_definition *d = program->first; d; d = d->next) {
         if (name && strcmp(d->name, name)) continue;
-        if (d->kind == DG_DEFINITION_RECIPE)
-            recipe = d;
-        else
+        if (d->kind == DG_DEFINITION_MODULE)
             module = d;
+        else
+            run = d;
     }
-    const struct dg_definition *best = recipe ? recipe : module;
+    const struct dg_definition *best = run ? run : module;
     if (best) *found = best->name;
     return best ? best->kind : DG_DEFINITION_NONE;
 }

@@ -8,6 +8,7 @@
 struct reader {
     struct dg_program *program;
     struct dg_recipe *recipe;
+    const char *kind;             /* "recipe", "probe" */
     const struct dg_scope *scope; /* batch, epochs */
     size_t knob_capacity, knob_key_capacity, schedule_capacity, schedule_key_capacity;
 };
@@ -50,7 +51,7 @@ static struct dg_yaml *get_map(struct reader *r, struct dg_yaml *map, const char
 static void missing(struct reader *r, const struct dg_yaml *map, const char *name)
 {
     const struct dg_origin *at = map->origin.line > 0 ? &map->origin : &r->recipe->origin; /* `map` may be a default */
-    dg_diag_error(diag_of(r), at, "recipe %s needs %s", r->recipe->name, name);
+    dg_diag_error(diag_of(r), at, "%s %s needs %s", r->kind, r->recipe->name, name);
 }
 
 /* A word; `name` is its whole path. */
@@ -443,7 +444,10 @@ static void read_entries(struct reader *r, struct dg_yaml *map)
 {
     struct dg_recipe *recipe = r->recipe;
     struct dg_yaml *features = get_map(r, map, "features");
-    recipe->features_batch = shape_number(r, features, "entries.features.batch", "batch", 1, 1 << 20, "32");
+    if (!strcmp(r->kind, "recipe"))
+        recipe->features_batch = shape_number(r, features, "entries.features.batch", "batch", 1, 1 << 20, "32");
+    else
+        recipe->features_batch = recipe->batch; /* features go into the classifier's batches */
     const char *size = recipe->global.height == recipe->global.width
                            ? dg_arena_printf(arena_of(r), "%lld", (long long)recipe->global.height)
                            : dg_arena_printf(arena_of(r), "[%lld, %lld]", (long long)recipe->global.height,
@@ -464,7 +468,7 @@ bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_reci
     struct dg_definition *definition = dg_program_definition(program, DG_DEFINITION_RECIPE, name);
     int errors = dg_diag_errors(program->diag);
     struct dg_yaml *map = definition->map;
-    struct reader r = {.program = program, .recipe = recipe};
+    struct reader r = {.program = program, .recipe = recipe, .kind = "recipe"};
     *recipe = (struct dg_recipe){.name = name, .origin = map->origin};
     recipe->origin.path = name;
 
@@ -495,5 +499,84 @@ bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_reci
     dg_yaml_check_used(program->diag, checkpoint, "checkpoint");
     dg_yaml_get(arena_of(&r), map, "import");
     dg_yaml_check_used(program->diag, map, "a recipe");
+    return dg_diag_errors(program->diag) == errors;
+}
+
+/* --- a probe --- */
+
+static bool truth(struct reader *r, struct dg_yaml *map, const char *key, const char *otherwise)
+{
+    struct dg_yaml *yaml = get(r, map, key, otherwise);
+    struct dg_term term;
+    if (!yaml || !dg_expr_yaml(arena_of(r), diag_of(r), yaml, r->scope, &term)) return false;
+    if (term.kind == DG_TERM_BOOL) return term.i;
+    dg_diag_error(diag_of(r), &yaml->origin, "%s must be true or false", key);
+    return false;
+}
+
+/* torchvision's RandomResizedCrop and a flip: no other augmentation. */
+static void read_probe_crops(struct reader *r, struct dg_yaml *map)
+{
+    read_size(r, map, "crops.size", "224", &r->recipe->global);
+    knob(r, get(r, map, "scale", "[0.08, 1]"), "crops.scale", DG_KNOB_PAIR, 1e-6, 1);
+    knob(r, get(r, map, "ratio", "[3 / 4, 4 / 3]"), "crops.ratio", DG_KNOB_PAIR, 0.01, 100);
+    knob(r, get(r, map, "flip", "0.5"), "crops.flip", DG_KNOB_FLOAT, 0, 1);
+    read_pixels(r, map);
+    dg_yaml_check_used(diag_of(r), map, "crops");
+}
+
+static void read_probe_backbone(struct reader *r, struct dg_yaml *map)
+{
+    struct dg_recipe *probe = r->recipe;
+    probe->backbone = get_word(r, map, "backbone", "backbone", NULL);
+    struct dg_yaml *with = get_map(r, map, "with");
+    dg_program_give(r->program, with, r->scope, &probe->teacher_with);
+    show_arguments(r, with, dg_yaml_get(arena_of(r), map, "backbone"), probe->teacher_with);
+    probe->classes = shape_number(r, map, "classes", "classes", 1, 1 << 24, "1000");
+    probe->blocks = shape_number(r, map, "blocks", "blocks", 1, 4096, "4");
+    probe->avgpool = truth(r, map, "avgpool", "false");
+    if (probe->avgpool && probe->blocks > 1)
+        dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), map, "avgpool")->origin,
+                      "avgpool goes with blocks: 1, and blocks is %lld", (long long)probe->blocks);
+}
+
+static void read_probe_optimizer(struct reader *r, struct dg_yaml *map)
+{
+    r->recipe->optimizer = get_word(r, map, "kind", "optim.kind", "sgd");
+    if (r->recipe->optimizer && strcmp(r->recipe->optimizer, "sgd"))
+        dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), map, "kind")->origin,
+                      "a probe is trained by sgd, got optim.kind %s", r->recipe->optimizer);
+    knob(r, get(r, map, "momentum", "0.9"), "optim.momentum", DG_KNOB_FLOAT, 0, 0.99999999);
+    knob(r, get(r, map, "clip", "0"), "optim.clip", DG_KNOB_FLOAT, 0, 1e9);
+    dg_yaml_check_used(diag_of(r), map, "optim");
+}
+
+bool dg_probe_read(struct dg_program *program, const char *name, struct dg_recipe *probe)
+{
+    struct dg_definition *definition = dg_program_definition(program, DG_DEFINITION_PROBE, name);
+    int errors = dg_diag_errors(program->diag);
+    struct dg_yaml *map = definition->map;
+    struct reader r = {.program = program, .recipe = probe, .kind = "probe"};
+    *probe = (struct dg_recipe){.name = name, .origin = map->origin};
+    probe->origin.path = name;
+
+    probe->batch = shape_number(&r, map, "batch", "batch", 1, 1 << 20, "128");
+    struct dg_scope batch = {.name = "batch", .value = {.kind = DG_TERM_INT, .i = probe->batch}};
+    r.scope = &batch;
+    int64_t epochs = shape_number(&r, map, "epochs", "epochs", 1, 1000000, "100");
+    struct dg_scope both = {.outer = &batch, .name = "epochs", .value = {.kind = DG_TERM_INT, .i = epochs}};
+    r.scope = &both;
+    knob(&r, get(&r, map, "epochs", NULL), "epochs", DG_KNOB_INT, 1, 1000000);
+    read_probe_backbone(&r, map);
+    read_probe_crops(&r, get_map(&r, map, "crops"));
+    read_probe_optimizer(&r, get_map(&r, map, "optim"));
+    schedule(&r, get(&r, map, "lr", "{curve: cosine, from: 0.001 * batch / 256, to: 0, per: epoch}"), "lr", 0, 1000);
+    schedule(&r, get(&r, map, "weight_decay", "0"), "weight_decay", 0, 1000);
+    read_entries(&r, get_map(&r, map, "entries"));
+    if (probe->features.height != probe->global.height || probe->features.width != probe->global.width)
+        dg_diag_error(program->diag, &probe->features.size_origin,
+                      "entries.features.size must be that of crops.size: one network sees both");
+    dg_yaml_get(arena_of(&r), map, "import");
+    dg_yaml_check_used(program->diag, map, "a probe");
     return dg_diag_errors(program->diag) == errors;
 }

@@ -14,6 +14,9 @@ bool dg_recipe_set(struct dg_program *program, struct dg_yaml *map, const char *
  * training script (paper, section 3.2 and its public command line). */
 bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_recipe *recipe);
 
+/* Reads the probe likewise; defaults are those of the published linear evaluation (eval_linear.py). */
+bool dg_probe_read(struct dg_program *program, const char *name, struct dg_recipe *probe);
+
 /* The knobs that a module compiled alone has: how pixels become its input (crops.mean, crops.std). */
 void dg_recipe_pixels(struct dg_program *program, struct dg_recipe *recipe);
 

@@ -764,13 +764,13 @@ static const struct {
      "test.yaml:3:12: error: module a uses itself, or modules are nested more than 32 deep\n"
      "      n: {use: a}\n"
      "               ^\n"},
-    {"nothing at all", NULL, "", "test.yaml: error: it defines no module or recipe\n"},
+    {"nothing at all", NULL, "", "test.yaml: error: it defines no module, recipe or probe\n"},
     {"no definition", NULL, "hello\n",
-     "test.yaml:1:1: error: expected a definition: `module: NAME` or `recipe: NAME`\n"
+     "test.yaml:1:1: error: expected a definition: `module: NAME`, `recipe: NAME` or `probe: NAME`\n"
      "    hello\n"
      "    ^\n"},
     {"a definition without a name", NULL, "nodes: {a: gelu}\n",
-     "test.yaml:1:1: error: a definition begins with `module: NAME` or `recipe: NAME`\n"
+     "test.yaml:1:1: error: a definition begins with `module: NAME`, `recipe: NAME` or `probe: NAME`\n"
      "    nodes: {a: gelu}\n"
      "    ^\n"},
     {"no nodes", NULL, "module: m\n",
@@ -1183,7 +1183,7 @@ static void test_missing_name(void **state)
     struct dg_compile_result result;
     struct dg_error err = {0};
     assert_int_equal(dg_compile(&options, &result, &err), DG_ERR_INPUT);
-    assert_string_equal(result.diagnostics, "net.yaml: error: there is no module or recipe nets in it\n");
+    assert_string_equal(result.diagnostics, "net.yaml: error: there is no module, recipe or probe nets in it\n");
     dg_compile_result_free(&result);
 }
 

@@ -319,6 +319,61 @@ static void test_weight_norm_linear(void **state)
                                    .grad_input = {true}});
 }
 
+static void ref_mean_tokens(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t images = call->input[0].dim[0], t = call->input[0].dim[1], d = call->input[0].dim[2], f = call->attr[0].i;
+    for (int64_t n = 0; n < images; n++)
+        for (int64_t c = 0; c < d; c++) {
+            double sum = 0;
+            for (int64_t i = f; i < t; i++) sum += in[0][(n * t + i) * d + c];
+            out[n * d + c] = sum / (double)(t - f);
+        }
+}
+
+static void test_mean_tokens(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 3; first++)
+        check_op(&(struct op_case){.op = "mean_tokens",
+                                   .attr = {{.i = first}},
+                                   .num_inputs = 1,
+                                   .input = {f32(3, 3, 7, 13, 0)},
+                                   .reference = ref_mean_tokens,
+                                   .tolerance = 1e-6,
+                                   .grad_tolerance = 1e-6,
+                                   .grad_input = {true}});
+}
+
+/* Column k of part i is column k * parts + i of the whole where columns are interleaved. */
+static void ref_concat_columns(const struct dg_op_call *call, double *const *in, double *out)
+{
+    int64_t rows = call->input[0].dim[0], all = 0, before = 0;
+    for (int i = 0; i < call->num_inputs; i++) all += call->input[i].dim[1];
+    for (int i = 0; i < call->num_inputs; i++) {
+        int64_t cols = call->input[i].dim[1];
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t k = 0; k < cols; k++)
+                out[r * all + (call->attr[0].i ? k * call->num_inputs + i : before + k)] = in[i][r * cols + k];
+        before += cols;
+    }
+}
+
+static void test_concat_columns(void **state)
+{
+    (void)state;
+    for (int parts = 1; parts <= 3; parts++)
+        for (int interleave = 0; interleave < 2; interleave++)
+            check_op(&(struct op_case){
+                .op = "concat_columns",
+                .attr = {{.i = interleave}},
+                .num_inputs = parts,
+                .input = {f32(2, 5, 11, 0, 0), f32(2, 5, interleave ? 11 : 3, 0, 0), f32(2, 5, 11, 0, 0)},
+                .reference = ref_concat_columns,
+                .tolerance = 0,
+                .grad_tolerance = 1e-6,
+                .grad_input = {true, true, true}});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_softmax),      cmocka_unit_test(test_attention),
         cmocka_unit_test(test_tokens),       cmocka_unit_test(test_position),
         cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_weight_norm_linear),
+        cmocka_unit_test(test_mean_tokens),  cmocka_unit_test(test_concat_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

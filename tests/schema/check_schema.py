@@ -43,6 +43,7 @@ for where, document in shipped + printed:
 
 # What the compiler refuses, an editor should mark.
 recipe = {"recipe": "r", "batch": 16, "student": {"backbone": "vit"}}
+probe = {"probe": "p", "backbone": "vit"}
 module = {"module": "m", "args": {"dim": "int"}, "nodes": {"a": {"op": "linear", "out": "2 * dim"}, "b": "gelu"}}
 wrong = [
     (recipe, "epocs", 10),
@@ -61,6 +62,12 @@ wrong = [
     (recipe, "optim", {"no_decay": ["weights"]}),
     (recipe, "optim", {"kind": "adam"}),
     (recipe, "nodes", {"a": "gelu"}),
+    (probe, "clases", 10),
+    (probe, "classes", 0),
+    (probe, "blocks", [4]),
+    (probe, "optim", {"kind": "adamw"}),
+    (probe, "crops", {"jitter": 0.4}),
+    (probe, "recipe", "r"),
     (module, "nodes", {}),
     (module, "nodes", {"a": "gelo"}),
     (module, "nodes", {"a": "adamw"}),
@@ -82,7 +89,7 @@ wrong = [
     (module, "like", "n"),
     (module, "recipe", "r"),
 ]
-for document in (recipe, module):
+for document in (recipe, probe, module):
     check(validator.is_valid(document), "%r is right, but refused" % document)
 for base, key, value in wrong:
     document = copy.deepcopy(base)
@@ -92,7 +99,7 @@ check(not validator.is_valid(["module"]), "a list is no document")
 check(not validator.is_valid({"nodes": {"a": "gelu"}}), "a definition needs a name")
 
 
-# A printed recipe has every key there is, so the schema must have no others. Curves have theirs by their kind.
+# A printed recipe or probe has every key there is, so the schema must have no others. Curves have theirs by their kind.
 def missing_keys(part, values, path):
     if "$ref" in part:
         part = definitions[part["$ref"].split("/")[-1]]
@@ -107,9 +114,10 @@ def missing_keys(part, values, path):
     return found
 
 
-recipes = [document for where, document in printed if "recipe" in document]
-check(missing_keys(definitions["recipe"], recipes, "recipe") == ["recipe.import"],
-      "keys of the schema that no recipe has: %s" % missing_keys(definitions["recipe"], recipes, "recipe"))
+for kind in ("recipe", "probe"):
+    of_kind = [document for where, document in printed if kind in document]
+    missing = missing_keys(definitions[kind], of_kind, kind)
+    check(missing == [kind + ".import"], "keys of the schema that no %s has: %s" % (kind, missing))
 
 # Operations: the same attributes with the same types, bounds and defaults as the compiler's table.
 types = {"int": ["integer", "string"], "float": ["number", "string"], "bool": ["boolean", "string"], "param": "string"}

@@ -108,7 +108,7 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
     refuses(RUN(DINOC, DEMO), 2, "-o PLAN says where");
     refuses(RUN(DINOC, in("none.yaml"), "-o", out), 1, "none.yaml: No such file");
-    refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module or recipe nothing");
+    refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module, recipe or probe nothing");
     refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
     refuses(RUN(DINOC, DEMO, "--explain", "nothing"), 2, "has no such node");
     leaves_nothing("new.plan");

@@ -1,0 +1,143 @@
+/* Softmax cross-entropy with labels: the mean over the rows that count.
+ *
+ *   cross_entropy      (logits [B,C], labels i64 [B]) -> loss, [lse f64 [B]]
+ *   cross_entropy_grad (logits, labels, lse) -> diff_logits [B,C]
+ *
+ * The loss is an f64 scalar. A label of -1 marks a row that does not count, as a last, partial batch has them: it adds nothing,
+ * and its gradient is zero; where no row counts the loss is 0. The loss is where differentiation starts, so cross_entropy_grad
+ * takes its cotangent to be one. Exponentials are f64: beside the network that made the features these are few. */
+#include "ops/op.h"
+
+#include <math.h>
+
+extern const struct dg_op dg_op_cross_entropy_grad;
+
+struct state {
+    int64_t rows, cols;
+};
+
+static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    *s = (struct state){p->call->input[0].dim[0], p->call->input[0].dim[1]};
+    return DG_OK;
+}
+
+static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_desc *logits = &call->input[0], *labels = &call->input[1];
+    DG_TRY(dg_want_ndim(logits, 2, "logits", err));
+    DG_TRY(dg_want_f32(logits, "logits", err));
+    if (labels->dtype == DG_I64 && labels->ndim == 1 && labels->dim[0] == logits->dim[0]) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "labels must be an i64 a row of the logits");
+}
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    output[0] = dg_desc_scalar(DG_F64);
+    output[1] = dg_desc_make(DG_F64, 1, (int64_t[]){call->input[0].dim[0]});
+    return DG_OK;
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    DG_TRY(b->emit(b, &dg_op_cross_entropy_grad, NULL, (dg_value[]){b->input[0], b->input[1], b->output[1]}, 3, made));
+    return b->give(b, 0, made[0]);
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    DG_TRY(open_state(p, err));
+    dg_op_scratch(p, p->call->input[0].dim[0] * (int64_t)sizeof(double)); /* lse, where nobody wants it */
+    return DG_OK;
+}
+
+static int64_t counting(const struct state *s, const int64_t *labels)
+{
+    int64_t count = 0;
+    for (int64_t row = 0; row < s->rows; row++) count += labels[row] >= 0;
+    return count;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    const float *logits = r->input[0];
+    const int64_t *labels = r->input[1];
+    double *lse = r->output[1] ? r->output[1] : r->scratch, sum = 0;
+    for (int64_t row = 0; row < s->rows; row++)
+        if (labels[row] < -1 || labels[row] >= s->cols)
+            return dg_fail(err, DG_ERR_INPUT, "row %lld has label %lld; there are %lld classes", (long long)row,
+                           (long long)labels[row], (long long)s->cols);
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < s->rows; row++) {
+        const float *x = logits + row * s->cols;
+        float most = x[0];
+        double total = 0;
+        for (int64_t c = 1; c < s->cols; c++) most = x[c] > most ? x[c] : most;
+        for (int64_t c = 0; c < s->cols; c++) total += exp((double)x[c] - (double)most);
+        lse[row] = (double)most + log(total);
+    }
+    for (int64_t row = 0; row < s->rows; row++) /* one after another: the sum does not depend on threads */
+        if (labels[row] >= 0) sum += lse[row] - (double)logits[row * s->cols + labels[row]];
+    int64_t count = counting(s, labels);
+    *(double *)r->output[0] = count ? sum / (double)count : 0;
+    return DG_OK;
+}
+
+const struct dg_op dg_op_cross_entropy = {
+    .name = "cross_entropy",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
+    .infer = infer,
+    .grad = grad,
+    .prepare = prepare,
+    .run = run,
+};
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    const struct dg_desc *lse = &call->input[2];
+    if (lse->dtype != DG_F64 || lse->ndim != 1 || lse->dim[0] != call->input[0].dim[0])
+        return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
+    output[0] = call->input[0];
+    return DG_OK;
+}
+
+/* The labels are those that the forward looked at. */
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *logits = r->input[0];
+    const int64_t *labels = r->input[1];
+    const double *lse = r->input[2];
+    float *diff = r->output[0];
+    int64_t count = counting(s, labels);
+    double share = count ? 1 / (double)count : 0;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < s->rows; row++)
+        for (int64_t c = 0; c < s->cols; c++) {
+            int64_t i = row * s->cols + c;
+            double p = labels[row] < 0 ? 0 : exp((double)logits[i] - lse[row]);
+            diff[i] = (float)((p - (labels[row] == c)) * share);
+        }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_cross_entropy_grad = {
+    .name = "cross_entropy_grad",
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .output = {{"diff_logits", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .inplace = {1},
+    .prepare = open_state,
+    .run = run_grad,
+};

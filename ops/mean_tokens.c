@@ -1,0 +1,118 @@
+/* The mean of an image's tokens.
+ *
+ *   mean_tokens      (src [N,T,D]) -> dst [N,D], the mean over tokens first .. T-1
+ *   mean_tokens_grad (diff_dst [N,D]) -> diff_src [N,T,D], zero for the tokens before first */
+#include "ops/kernels/kernels.h"
+#include "ops/op.h"
+
+#include <string.h>
+
+extern const struct dg_op dg_op_mean_tokens_grad;
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "first", .type = DG_ATTR_INT, .min = 0, .max = 1 << 24, .doc = "tokens before this one are left out"},
+    {0},
+};
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_f32(src, "input", err));
+    if (call->attr[0].i >= src->dim[1])
+        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld", (long long)call->attr[0].i,
+                       (long long)src->dim[1]);
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
+    return DG_OK;
+}
+
+static const struct dg_attr_spec grad_attrs[] = {
+    {.name = "first", .type = DG_ATTR_INT, .required = true, .min = 0, .max = 1 << 24, .internal = true},
+    {.name = "tokens", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 24, .internal = true},
+    {0},
+};
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[0].dim[1]}};
+    DG_TRY(b->emit(b, &dg_op_mean_tokens_grad, attr, &b->diff_output[0], 1, made));
+    return b->give(b, 0, made[0]);
+}
+
+struct state {
+    int64_t images, tokens, dim, first;
+};
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *src = p->call->input[0].ndim == 3 ? &p->call->input[0] : &p->call->output[0];
+    *s = (struct state){src->dim[0], src->dim[1], src->dim[2], p->call->attr[0].i};
+    return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *src = r->input[0];
+    float *dst = r->output[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < s->images; n++) /* the kernel's own loop over images is for whole ones */
+        dg_kernels()->global_mean(1, s->tokens - s->first, s->dim, src + (n * s->tokens + s->first) * s->dim,
+                                  dst + n * s->dim);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_mean_tokens = {
+    .name = "mean_tokens",
+    .in_yaml = true,
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad,
+    .prepare = prepare,
+    .run = run,
+};
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *diff_dst = &call->input[0];
+    DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
+    if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "first is beyond the tokens");
+    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
+    return DG_OK;
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *diff_dst = r->input[0];
+    float *diff_src = r->output[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < s->images; n++) {
+        float *to = diff_src + n * s->tokens * s->dim;
+        memset(to, 0, (size_t)(s->first * s->dim) * sizeof *to);
+        dg_kernels()->global_mean_backward(1, s->tokens - s->first, s->dim, diff_dst + n * s->dim,
+                                           to + s->first * s->dim);
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_mean_tokens_grad = {
+    .name = "mean_tokens_grad",
+    .attrs = grad_attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"diff_src", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .prepare = prepare,
+    .run = run_grad,
+};
