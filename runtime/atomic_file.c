@@ -76,3 +76,14 @@ void dg_atomic_abandon(struct dg_atomic_file *file)
     free(file->path);
     *file = (struct dg_atomic_file){0};
 }
+
+enum dg_status dg_make_folder(const char *path, struct dg_error *err)
+{
+    struct stat info;
+    if (!mkdir(path, 0777)) return DG_OK;
+    int reason = errno;
+    if (reason == EEXIST && !stat(path, &info))
+        reason = S_ISDIR(info.st_mode) ? access(path, W_OK) ? errno : 0 : ENOTDIR;
+    if (!reason) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "cannot make the run's folder %s: %s", path, strerror(reason));
+}

@@ -116,6 +116,7 @@ static void random_inputs(struct dg_session *session, const struct dg_plan *plan
     for (uint32_t i = 0; i < entry->num_inputs; i++) {
         uint32_t t = plan->operand[entry->first_input + i];
         float *data = dg_session_data(session, t);
+        if (plan->tensor[t].dtype != DG_F32) continue; /* labels: zeros are some */
         struct dg_rng rng = dg_rng_open(0, DG_RNG_TEST, i + 1, 0);
         for (uint64_t e = 0; e < plan->tensor[t].bytes / sizeof *data; e++) data[e] = dg_rng_uniform(&rng, -2, 2);
     }

@@ -316,6 +316,19 @@ int dg_dataset_classes(const struct dg_dataset *dataset) { return dataset->class
 
 const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label) { return dataset->class_name[label]; }
 
+enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
+                                        int *number, struct dg_error *err)
+{
+    for (int c = 0; c < dataset->classes; c++) {
+        int n = 0;
+        while (n < reference->classes && strcmp(reference->class_name[n], dataset->class_name[c])) n++;
+        if (n == reference->classes)
+            return dg_fail(err, DG_ERR_INPUT, "class %s is not among the training classes", dataset->class_name[c]);
+        number[c] = n;
+    }
+    return DG_OK;
+}
+
 struct dg_dataset_skipped dg_dataset_skipped(const struct dg_dataset *dataset) { return dataset->skipped; }
 
 uint64_t dg_dataset_hash(const struct dg_dataset *dataset)

@@ -38,6 +38,11 @@ int dg_dataset_label(const struct dg_dataset *dataset, int64_t i);            /*
 int dg_dataset_classes(const struct dg_dataset *dataset); /* 0 when flat */
 const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label);
 
+/* number[classes of `dataset`]: the number that `reference` gives a class of that name. DG_ERR_INPUT names one that it has
+ * not. */
+enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
+                                        int *number, struct dg_error *err);
+
 struct dg_dataset_skipped dg_dataset_skipped(const struct dg_dataset *dataset);
 
 /* FNV-1a of the relative paths in order, each with its terminating zero: the same list, the same hash, on any machine. */

@@ -67,6 +67,7 @@ void dg_evaluator_close(struct dg_evaluator *evaluator)
 
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator) { return evaluator->session; }
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }
+const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator) { return evaluator->images; }
 
 struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images)
 {
@@ -78,6 +79,14 @@ struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const s
                                       .filter = DG_FILTER_BICUBIC};
     dg_views_pixels(knobs, reading.mean, reading.std);
     return reading;
+}
+
+enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, const float **output,
+                                 struct dg_error *err)
+{
+    dg_session_bind(e->session, e->images, (void *)(uintptr_t)images);
+    *output = e->result;
+    return dg_session_compute(e->session, &(struct dg_step_info){0}, err);
 }
 
 enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,

@@ -29,7 +29,8 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
 void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */
 
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator);
-int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator); /* numbers an image */
+int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator);                         /* numbers an image */
+const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator); /* the input's record */
 
 /* Receives `rows` images' outputs [rows, dim], in order; may fail. `done` of `all` images are through. */
 typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
@@ -38,6 +39,11 @@ typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t 
 /* All images of the data set in order, by dg_evaluate_reading. An image that cannot be read is DG_ERR_INPUT, named. */
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
+
+/* One batch of input that the caller made, [batch, height, width, 3], 64-byte aligned; *output [batch, dim] is the
+ * evaluator's, until the next call. */
+enum dg_status dg_evaluate_batch(struct dg_evaluator *evaluator, const float *images, const float **output,
+                                 struct dg_error *err);
 
 /* The pictures at `path`, resized as a whole to exactly the input's size, bilinear, as the published attention maps are made
  * (visualize_attention.py of the official code); `sink` as above. One that cannot be read is DG_ERR_INPUT or DG_ERR_IO,

@@ -125,11 +125,12 @@ static enum dg_status check_train(const struct dg_loader_config *config, const s
         DG_TRY(dg_view_spec_check(&reading->views[v], name, err));
     }
     int64_t images = dg_dataset_count(config->dataset);
-    if (images < config->batch)
+    if (images < config->batch && !reading->rest)
         return dg_fail(err, DG_ERR_INPUT,
                        "%lld pictures are fewer than one batch of %d; add pictures or use a smaller batch",
                        (long long)images, config->batch);
-    DG_TRY(check_range("steps per epoch", reading->steps_per_epoch, 1, images / config->batch, err));
+    int64_t most = (images + (reading->rest ? config->batch - 1 : 0)) / config->batch;
+    DG_TRY(check_range("steps per epoch", reading->steps_per_epoch, 1, most, err));
     DG_TRY(check_range("the first epoch", reading->epoch, 0, (1 << 24) - 1, err));
     DG_TRY(check_range("the first step in its epoch", reading->step, 0, reading->steps_per_epoch - 1, err));
     DG_TRY(check_range("batches to read", reading->batches, 0, INT64_MAX / 2, err));
@@ -329,6 +330,14 @@ static enum dg_status fill_eval_row(struct worker *worker, struct slot *slot, in
 
 /* ---- threads ---- */
 
+/* A batch of fewer rows, `left`, where that is all there is. */
+static void shorten(const struct dg_loader *loader, struct slot *slot, int64_t left)
+{
+    if (left >= slot->batch.rows) return;
+    slot->batch.rows = (int)left;
+    memset(slot->data, 0, (size_t)loader->view_offset[loader->view_count] * sizeof(float));
+}
+
 /* Makes the slot of issue_batch ready to be filled. */
 static void start_batch(struct dg_loader *loader, struct slot *slot)
 {
@@ -347,15 +356,12 @@ static void start_batch(struct dg_loader *loader, struct slot *slot)
                            loader->order);
             loader->order_epoch = slot->batch.epoch;
         }
+        shorten(loader, slot, dg_dataset_count(loader->config.dataset) - slot->batch.step * loader->config.batch);
         return;
     }
     slot->batch.epoch = 0;
     slot->batch.step = number;
-    int64_t left = loader->eval.image_count - number * loader->config.batch;
-    if (left < slot->batch.rows) {
-        slot->batch.rows = (int)left;
-        memset(slot->data, 0, (size_t)loader->view_offset[loader->view_count] * sizeof(float));
-    }
+    shorten(loader, slot, loader->eval.image_count - number * loader->config.batch);
 }
 
 /* Whether a row can be given out now. The order of an epoch stays until all its rows are done. */

@@ -28,6 +28,7 @@ struct dg_train_reading {
     uint64_t seed;
     int64_t epoch, step;     /* of the first batch */
     int64_t steps_per_epoch; /* at most images / batch; what is left of an epoch's order is dropped */
+    bool rest;               /* at most that rounded up: a last, smaller batch takes what is left */
     int64_t batches;         /* to read in all; 0: without end */
     int64_t max_bad;         /* unreadable pictures (distinct ones) that are replaced before giving up */
 };
@@ -49,7 +50,8 @@ enum dg_status dg_eval_reading_check(const struct dg_eval_reading *reading, stru
 /* One batch, owned by the loader until it is released. */
 struct dg_batch {
     int64_t epoch, step;      /* evaluation: epoch 0, and the batch's number */
-    int rows;                 /* real ones: `batch`, except in the last one of an evaluation, whose other rows are 0 */
+    int rows;                 /* real ones: `batch`, except in the last one of an evaluation, or of an epoch with a
+                                 rest, whose other rows are 0 */
     const float *data;        /* all views, one after another */
     const float *const *view; /* [view_count], each [batch, height, width, 3], normalised; consecutive views of equal
                                  size are one tensor [views * batch, height, width, 3], crop-major */

@@ -31,4 +31,7 @@ static inline const char *dg_plan_string(const struct dg_plan *plan, uint32_t of
 enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
                                   struct dg_error *err);
 
+/* The plan trains a linear probe on features and labels (dinorun linear), not a network on images. */
+bool dg_plan_is_probe(const struct dg_plan *plan);
+
 #endif

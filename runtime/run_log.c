@@ -48,17 +48,26 @@ enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log
     return DG_OK;
 }
 
-enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_report *r, struct dg_error *err)
+enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, const char *format, ...)
 {
+    va_list args;
+    va_start(args, format);
     fseek(log->file, 0, SEEK_END);
-    fprintf(log->file,
-            "{\"step\": %lld, \"epoch\": %lld, \"loss\": %.9g, \"lr\": %.17g, \"weight_decay\": %.17g, "
-            "\"momentum\": %.17g, \"teacher_temp\": %.17g, \"teacher_entropy\": %.9g, \"kl\": %.9g, "
-            "\"grad_norm\": %.9g, \"images_per_s\": %.4g}\n",
-            (long long)r->step, (long long)r->epoch, r->loss, r->lr, r->weight_decay, r->momentum, r->teacher_temp,
-            r->teacher_entropy, r->kl, r->grad_norm, r->images_per_s);
+    vfprintf(log->file, format, args);
+    fputc('\n', log->file);
+    va_end(args);
     if (!fflush(log->file) && !ferror(log->file)) return DG_OK;
     return dg_fail(err, DG_ERR_IO, "%s: %s", log->path, strerror(errno));
+}
+
+enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_report *r, struct dg_error *err)
+{
+    return dg_run_log_line(log, err,
+                           "{\"step\": %lld, \"epoch\": %lld, \"loss\": %.9g, \"lr\": %.17g, \"weight_decay\": %.17g, "
+                           "\"momentum\": %.17g, \"teacher_temp\": %.17g, \"teacher_entropy\": %.9g, \"kl\": %.9g, "
+                           "\"grad_norm\": %.9g, \"images_per_s\": %.4g}",
+                           (long long)r->step, (long long)r->epoch, r->loss, r->lr, r->weight_decay, r->momentum,
+                           r->teacher_temp, r->teacher_entropy, r->kl, r->grad_norm, r->images_per_s);
 }
 
 void dg_run_log_close(struct dg_run_log *log)

@@ -1,4 +1,4 @@
-/* RUN/log.jsonl: one JSON object a step. */
+/* RUN/log.jsonl: one JSON object a step, or an epoch of a probe. */
 #ifndef DG_RUNTIME_RUN_LOG_H
 #define DG_RUNTIME_RUN_LOG_H
 
@@ -20,6 +20,9 @@ struct dg_run_log;
 enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log **log, struct dg_error *err);
 /* The line is in the file when this returns. DG_ERR_IO (a full disk). */
 enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_report *report, struct dg_error *err);
+/* Any line that begins with {"step": N, without its end of line; likewise. */
+enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void dg_run_log_close(struct dg_run_log *log); /* NULL is fine */
 
 #endif

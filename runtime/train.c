@@ -9,13 +9,11 @@
 #include "runtime/weights.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,17 +66,6 @@ static enum dg_status check_folder(struct run *run, struct dg_error *err)
         return dg_fail(err, DG_ERR_USAGE,
                        "%s holds a run already: add --resume to go on with it, or choose another --out", out);
     return DG_OK;
-}
-
-static enum dg_status make_folder(const char *path, struct dg_error *err)
-{
-    struct stat info;
-    if (!mkdir(path, 0777)) return DG_OK;
-    int reason = errno;
-    if (reason == EEXIST && !stat(path, &info))
-        reason = S_ISDIR(info.st_mode) ? access(path, W_OK) ? errno : 0 : ENOTDIR;
-    if (!reason) return DG_OK;
-    return dg_fail(err, DG_ERR_IO, "cannot make the run's folder %s: %s", path, strerror(reason));
 }
 
 static enum dg_status open_data(struct run *run, struct dg_error *err)
@@ -227,11 +214,13 @@ static int64_t out_dim(const struct run *run)
 static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg_error *err)
 {
     const struct dg_train_options *o = run->options;
+    if (dg_plan_is_probe(run->plan))
+        return dg_fail(err, DG_ERR_USAGE, "the plan is a linear probe's: dinorun linear trains it");
     DG_TRY(dg_plan_find_entry(run->plan, "train", &run->entry, err));
     DG_TRY(check_folder(run, err));
     DG_TRY(open_data(run, err));
     DG_TRY(plan_loader(run, loader_bytes, err));
-    DG_TRY(make_folder(o->out, err)); /* a call that asks for what is not there leaves nothing behind */
+    DG_TRY(dg_make_folder(o->out, err)); /* a call that asks for what is not there leaves nothing behind */
     struct dg_session_options session = {
         .threads = o->threads, .other_bytes = *loader_bytes, .ignore_memory = o->ignore_memory};
     DG_TRY(dg_session_open(run->plan, "train", &session, &run->session, err));

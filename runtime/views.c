@@ -53,6 +53,8 @@ enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *
 {
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
+    if (dg_plan_is_probe(plan))
+        return dg_fail(err, DG_ERR_USAGE, "the plan is a linear probe's, which has no such views");
     *count = 0;
     for (uint32_t i = 0; i < entry->num_inputs; i++) {
         const struct dg_plan_tensor *tensor = &plan->tensor[plan->operand[entry->first_input + i]];
@@ -65,6 +67,23 @@ enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *
         }
     }
     return DG_OK;
+}
+
+enum dg_status dg_views_probe(const struct dg_knobs *knobs, int height, int width, struct dg_view_spec *view,
+                              struct dg_error *err)
+{
+    const struct dg_plan_knob *scale = dg_knobs_find(knobs, "crops.scale"),
+                              *ratio = dg_knobs_find(knobs, "crops.ratio");
+    if (!scale || !ratio)
+        return dg_fail(err, DG_ERR_INPUT, "the plan has no knobs for a probe's crops; compile it again");
+    *view = (struct dg_view_spec){.height = height,
+                                  .width = width,
+                                  .filter = DG_FILTER_BILINEAR,
+                                  .flip = dg_knobs_value(knobs, "crops.flip", 0.5)};
+    memcpy(view->scale, scale->value, sizeof view->scale);
+    memcpy(view->ratio, ratio->value, sizeof view->ratio);
+    dg_views_pixels(knobs, view->mean, view->std);
+    return dg_view_spec_check(view, "crops", err);
 }
 
 void dg_views_pixels(const struct dg_knobs *knobs, double mean[3], double std[3])

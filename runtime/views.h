@@ -11,6 +11,11 @@
 enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
                              struct dg_view_spec view[DG_LOADER_MAX_VIEWS], int *count, struct dg_error *err);
 
+/* The one view of a probe's training (dinorun linear): a random part, resized to height x width (bilinear, as torchvision's
+ * default is), and flipped; knobs crops.scale, crops.ratio, crops.flip. Errors likewise. */
+enum dg_status dg_views_probe(const struct dg_knobs *knobs, int height, int width, struct dg_view_spec *view,
+                              struct dg_error *err);
+
 /* The knobs crops.mean and crops.std. */
 void dg_views_pixels(const struct dg_knobs *knobs, double mean[3], double std[3]);
 

@@ -294,6 +294,43 @@ static void test_a_run_has_an_end(void **state)
 }
 
 /* A batch that is not released is never written to, and the threads go no further than the prefetch. */
+/* With a rest, an epoch takes every picture once, and ends in a smaller batch whose other rows are zero. */
+static void test_an_epoch_with_a_rest(void **state)
+{
+    (void)state;
+    enum { LEFT = IMAGES % BATCH, VIEW = 24 * 24 * 3 };
+    struct dg_train_reading train = reading();
+    train.steps_per_epoch = STEPS + 1;
+    train.rest = true;
+    struct dg_loader *loader = open_train(&train, 3, 2);
+    const struct dg_batch *batch;
+    for (int epoch = 0; epoch < 3; epoch++) {
+        int seen[IMAGES] = {0};
+        for (int step = 0; step <= STEPS; step++) {
+            assert_ok(dg_loader_next(loader, &batch, try_err));
+            assert_int_equal(batch->epoch, epoch);
+            assert_int_equal(batch->rows, step < STEPS ? BATCH : LEFT);
+            for (int r = 0; r < batch->rows; r++) seen[batch->image[r]]++;
+            for (int i = batch->rows * VIEW; i < BATCH * VIEW; i++) assert_true(batch->view[0][i] == 0);
+            dg_loader_release(loader, batch);
+        }
+        for (int i = 0; i < IMAGES; i++) assert_int_equal(seen[i], 1);
+    }
+    dg_loader_close(loader);
+
+    /* Fewer pictures than a batch are an epoch of one step. */
+    struct dg_loader_config config = {dataset, IMAGES + 9, 2, 1};
+    struct dg_error err = {0};
+    int64_t bytes;
+    train.steps_per_epoch = 1;
+    assert_ok(dg_loader_open_train(&config, &train, &loader, try_err));
+    assert_ok(dg_loader_next(loader, &batch, try_err));
+    assert_int_equal(batch->rows, IMAGES);
+    dg_loader_close(loader);
+    train.steps_per_epoch = 2;
+    assert_int_equal(dg_loader_train_bytes(&config, &train, &bytes, &err), DG_ERR_USAGE);
+}
+
 static void test_back_pressure(void **state)
 {
     (void)state;
@@ -506,6 +543,7 @@ int main(void)
         LOADER_TEST(test_the_last_place_wraps_around),
         LOADER_TEST(test_too_many_damaged_pictures),
         LOADER_TEST(test_a_run_has_an_end),
+        LOADER_TEST(test_an_epoch_with_a_rest),
         LOADER_TEST(test_back_pressure),
         LOADER_TEST(test_closing_at_any_time),
         LOADER_TEST(test_values_are_checked),

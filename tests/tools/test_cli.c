@@ -10,8 +10,8 @@
 #define DINORUN DG_BUILD_DIR "/dinorun"
 #define DEMO DG_SOURCE_DIR "/graphs/demo.yaml"
 
-static const char *const commands[] = {"train", "crops",         "features", "knn",  "attention",
-                                       "pca",   "segment-score", "info",     "bench"};
+static const char *const commands[] = {"train",     "crops", "features",      "knn",  "linear",
+                                       "attention", "pca",   "segment-score", "info", "bench"};
 enum { COMMANDS = sizeof commands / sizeof *commands, REPLAY_STEPS = 5, STEP_SECONDS = 60 };
 
 static char folder[64], plan[96], pictures[96], crops[96];
@@ -112,6 +112,54 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
     refuses(RUN(DINOC, DEMO, "--explain", "nothing"), 2, "has no such node");
     leaves_nothing("new.plan");
+}
+
+/* A path that stays. */
+struct path {
+    char text[128];
+};
+static struct path keep(const char *name)
+{
+    struct path path;
+    snprintf(path.text, sizeof path.text, "%s/%s", folder, name);
+    return path;
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    struct path weights = keep("run/checkpoint.safetensors"), classes = keep("classes"), a = keep("classes/a"),
+                b = keep("classes/b"), probe = keep("probe.plan"), best = keep("head/best.safetensors"),
+                head = keep("head");
+    const char *w = weights.text, *images = classes.text, *out = head.text;
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images), 2, "--train DIR, --val DIR and --out DIR");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--evaluate", w), 2, "--weights FILE and --val DIR are");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images, "--evaluate", w, "--out", out), 2,
+            "it goes without --train, --out and --resume");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--train", images, "--val", images, "--out", out), 2,
+            "the plan has no linear probe: dinoc graphs/linear.yaml");
+    refuses(RUN(DINORUN, "linear", plan, "--epochs", "0"), 2, "--epochs 0: expected a whole number");
+    leaves_nothing("head");
+
+    assert_int_equal(mkdir(images, 0777), 0);
+    dg_tiny_pictures(a.text, 5);
+    dg_tiny_pictures(b.text, 3);
+    process_assert_status(RUN(DINOC, DG_SOURCE_DIR "/graphs/linear.yaml", "-o", probe.text, "--set", "backbone=vit",
+                              "--set", "with={dim: 32, heads: 2, depth: 2, patch: 8, image: 32}", "--set", "blocks=2",
+                              "--set", "crops.size=32", "--set", "classes=2", "--batch", "3"),
+                          0);
+    const struct process *p = RUN(DINORUN, "linear", probe.text, "--weights", w, "--train", images, "--val", images,
+                                  "--out", out, "--epochs", "2", "--threads", "1", "--ignore-memory");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "validation features");
+    process_assert_says(p, p->out,
+                        "8 images of 2 classes, 64 features each, 8 to validate; 3 steps an epoch, 2 epochs");
+    process_assert_says(p, p->out, "epoch 2/2  loss");
+    p = RUN(DINORUN, "linear", probe.text, "--weights", w, "--val", images, "--evaluate", best.text, "--ignore-memory");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "top-5 100.00 %");
+    refuses(RUN(DINORUN, "crops", probe.text, "--data", pictures, "--out", in("sheet.png")), 2, "a linear probe's");
+    process_assert_status(RUN(DINORUN, "bench", probe.text, "--entry", "train", "--steps", "1", "--threads", "1"), 0);
 }
 
 static void test_import_and_export(void **state)
@@ -398,6 +446,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_help),
                                        cmocka_unit_test(test_dinoc_refuses),
+                                       cmocka_unit_test(test_linear),
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
                                        cmocka_unit_test(test_full_output),

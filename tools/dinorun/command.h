@@ -13,8 +13,8 @@ struct command {
     const char *flags;                      /* its own help: a line a flag */
     int (*run)(int argc, char **argv);      /* argv[0] is the command's name */
 };
-extern const struct command command_train, command_crops, command_features, command_knn, command_attention, command_pca,
-    command_segment_score, command_info, command_bench, command_import, command_export;
+extern const struct command command_train, command_crops, command_features, command_knn, command_linear,
+    command_attention, command_pca, command_segment_score, command_info, command_bench, command_import, command_export;
 
 /* Says what went wrong, and turns it into an exit status. */
 int fail(const struct dg_error *err);

@@ -48,24 +48,16 @@ static enum dg_status read_labels(struct split *split, const struct split *train
                                   struct dg_error *err)
 {
     int64_t count = dg_dataset_count(split->dataset);
-    int classes = dg_dataset_classes(split->dataset), known = dg_dataset_classes(train->dataset);
-    int *number = malloc(sizeof *number * (size_t)classes);
+    int *number = malloc(sizeof *number * (size_t)dg_dataset_classes(split->dataset));
     split->label = malloc(sizeof *split->label * (size_t)count);
     if (!number || !split->label) {
         free(number);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    enum dg_status status = DG_OK;
-    for (int c = 0; c < classes; c++) {
-        number[c] = 0;
-        while (number[c] < known &&
-               strcmp(dg_dataset_class_name(train->dataset, number[c]), dg_dataset_class_name(split->dataset, c)))
-            number[c]++;
-        if (number[c] == known)
-            status = dg_fail(err, DG_ERR_INPUT, "%s: class %s is not among the training classes", path,
-                             dg_dataset_class_name(split->dataset, c));
-    }
-    for (int64_t i = 0; i < count; i++) split->label[i] = number[dg_dataset_label(split->dataset, i)];
+    enum dg_status status = dg_dataset_match_classes(split->dataset, train->dataset, number, err);
+    if (status != DG_OK) dg_error_prefix(err, "%s", path);
+    for (int64_t i = 0; status == DG_OK && i < count; i++)
+        split->label[i] = number[dg_dataset_label(split->dataset, i)];
     free(number);
     return status;
 }

@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_train,         &command_crops, &command_features, &command_knn,    &command_attention, &command_pca,
-    &command_segment_score, &command_info,  &command_bench,    &command_import, &command_export};
+    &command_train, &command_crops,         &command_features, &command_knn,   &command_linear, &command_attention,
+    &command_pca,   &command_segment_score, &command_info,     &command_bench, &command_import, &command_export};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *context, int index)
