@@ -1,6 +1,7 @@
 #include "tools/dinorun/command.h"
 
 #include "runtime/evaluate.h"
+#include "runtime/feature_file.h"
 #include "runtime/knn.h"
 #include "runtime/weights.h"
 
@@ -95,12 +96,59 @@ static bool read_list(const char *text, int *k, int *count)
     return false;
 }
 
+struct vote {
+    int k[MAX_K], num_k;
+    double temperature;
+    struct dg_knn_result result[MAX_K];
+};
+
+/* Of a small training set, all of it. */
+static void limit_k(struct vote *vote, int64_t all)
+{
+    for (int i = 0; i < vote->num_k; i++)
+        if (vote->k[i] > all) {
+            printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", vote->k[i], all, all);
+            vote->k[i] = (int)all;
+        }
+}
+
+static void print_votes(const struct vote *vote, int64_t train, int64_t val, int classes)
+{
+    printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", train, val, classes);
+    for (int i = 0; i < vote->num_k; i++)
+        printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", vote->k[i], vote->result[i].top1, vote->result[i].top5);
+}
+
+/* --features: what `dinorun features` wrote, without plan and weights. */
+static enum dg_status vote_of_files(const char *train_path, const char *val_path, int threads, struct vote *vote,
+                                    struct dg_error *err)
+{
+    struct dg_feature_file train = {0}, val = {0};
+    enum dg_status status = dg_feature_file_read(train_path, &train, err);
+    if (status == DG_OK) status = dg_feature_file_read(val_path, &val, err);
+    if (status == DG_OK) status = dg_feature_file_match(&val, &train, err);
+    if (status == DG_OK && train.classes < 2)
+        status = dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs labels of at least two classes", train_path);
+    if (status == DG_OK) {
+        limit_k(vote, train.rows);
+        dg_knn_normalize(train.features, train.rows, train.dim, threads);
+        dg_knn_normalize(val.features, val.rows, val.dim, threads);
+        status = dg_knn(train.features, train.label, train.rows, val.features, val.label, val.rows, train.dim,
+                        train.classes, vote->k, vote->num_k, vote->temperature, threads, vote->result, err);
+    }
+    if (status == DG_OK) print_votes(vote, train.rows, val.rows, train.classes);
+    dg_feature_file_free(&train);
+    dg_feature_file_free(&val);
+    return status;
+}
+
 static int knn(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, PARTIAL, TRAIN, VAL, TEMPERATURE, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, FEATURES, TRAIN, VAL, TEMPERATURE, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
                                           {"partial", no_argument, NULL, PARTIAL},
+                                          {"features", no_argument, NULL, FEATURES},
                                           {"train", required_argument, NULL, TRAIN},
                                           {"val", required_argument, NULL, VAL},
                                           {"k", required_argument, NULL, 'k'},
@@ -112,23 +160,25 @@ static int knn(int argc, char **argv)
     struct dg_evaluator_options o = {.entry = "features", .from = "teacher"};
     struct split train = {.terminal = isatty(STDOUT_FILENO)}, val = train;
     const char *train_path = NULL, *val_path = NULL;
-    int k[MAX_K] = {10, 20, 100, 200}, num_k = 4;
-    double temperature = 0.07;
+    struct vote vote = {.k = {10, 20, 100, 200}, .num_k = 4, .temperature = 0.07};
+    bool of_files = false;
     int64_t threads = 0;
     for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
         switch (flag) {
         case WEIGHTS: o.weights = optarg; break;
         case FROM: o.from = optarg; break;
         case PARTIAL: o.partial = true; break;
+        case FEATURES: of_files = true; break;
         case TRAIN: train_path = optarg; break;
         case VAL: val_path = optarg; break;
         case 'k':
-            if (!read_list(optarg, k, &num_k)) return usage_error(me, "-k %s: expected numbers as in 10,20", optarg);
+            if (!read_list(optarg, vote.k, &vote.num_k))
+                return usage_error(me, "-k %s: expected numbers as in 10,20", optarg);
             break;
         case TEMPERATURE: {
             char *end;
-            temperature = strtod(optarg, &end);
-            if (end == optarg || *end || !(temperature > 0) || !isfinite(temperature))
+            vote.temperature = strtod(optarg, &end);
+            if (end == optarg || *end || !(vote.temperature > 0) || !isfinite(vote.temperature))
                 return usage_error(me, "--temperature %s: expected a number above 0", optarg);
             break;
         }
@@ -138,6 +188,13 @@ static int knn(int argc, char **argv)
         default: return flag == 'h' ? 0 : 2;
         }
     }
+    struct dg_error err = {0};
+    if (of_files) {
+        if (!train_path || !val_path || o.weights || optind < argc)
+            return usage_error(me, "--features takes --train FILE.npy and --val FILE.npy, and no plan and no weights");
+        int n = threads ? (int)threads : dg_usable_cpus();
+        return vote_of_files(train_path, val_path, n, &vote, &err) == DG_OK ? 0 : fail(&err);
+    }
     const char *path = plan_argument(me, argc, argv);
     if (!path) return 2;
     if (!o.weights || !train_path || !val_path)
@@ -146,11 +203,9 @@ static int knn(int argc, char **argv)
         return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
     o.threads = (int)threads;
 
-    struct dg_error err = {0};
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_evaluator *evaluator = NULL;
-    struct dg_knn_result result[MAX_K];
     char note[DG_WEIGHTS_NOTE];
     enum dg_status status = dg_plan_open(path, &plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
@@ -161,25 +216,18 @@ static int knn(int argc, char **argv)
     if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
     if (status == DG_OK) {
         puts(note);
-        int n = dg_session_threads(dg_evaluator_session(evaluator)), all = (int)dg_dataset_count(train.dataset);
-        for (int i = 0; i < num_k; i++) /* of a small training set, all of it */
-            if (k[i] > all) {
-                printf("%d-NN of %d images is %d-NN\n", k[i], all, all);
-                k[i] = all;
-            }
+        int n = dg_session_threads(dg_evaluator_session(evaluator));
+        limit_k(&vote, dg_dataset_count(train.dataset));
         status = extract(&train, evaluator, n, &err);
         if (status == DG_OK) status = extract(&val, evaluator, n, &err);
         if (status == DG_OK)
             status = dg_knn(train.features, train.label, dg_dataset_count(train.dataset), val.features, val.label,
-                            dg_dataset_count(val.dataset), train.dim, dg_dataset_classes(train.dataset), k, num_k,
-                            temperature, n, result, &err);
+                            dg_dataset_count(val.dataset), train.dim, dg_dataset_classes(train.dataset), vote.k,
+                            vote.num_k, vote.temperature, n, vote.result, &err);
     }
-    if (status == DG_OK) {
-        printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", dg_dataset_count(train.dataset),
-               dg_dataset_count(val.dataset), dg_dataset_classes(train.dataset));
-        for (int i = 0; i < num_k; i++)
-            printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", k[i], result[i].top1, result[i].top5);
-    }
+    if (status == DG_OK)
+        print_votes(&vote, dg_dataset_count(train.dataset), dg_dataset_count(val.dataset),
+                    dg_dataset_classes(train.dataset));
     close_split(&train);
     close_split(&val);
     dg_evaluator_close(evaluator);
@@ -190,14 +238,16 @@ static int knn(int argc, char **argv)
 
 const struct command command_knn = {
     .name = "knn",
-    .arguments = "PLAN --weights FILE --train DIR --val DIR [flags]",
+    .arguments = "(PLAN --weights FILE | --features) --train DIR --val DIR [flags]",
     .summary = "classifies images by their nearest neighbours among the features, without any training",
-    .flags = "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
-             "  --weights-from NET    teacher or student (teacher)\n"
-             "  --partial             go on with weights that fit the plan only in part\n"
-             "  --train DIR           labelled images that vote: a folder a class\n"
-             "  --val DIR             labelled images to classify\n"
-             "  -k, --k LIST          neighbours that vote (10,20,100,200)\n"
-             "  --temperature T       of the votes, exp(similarity / T) (0.07)\n"
-             "  --threads N           (all)\n",
+    .flags =
+        "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
+        "  --weights-from NET    teacher or student (teacher)\n"
+        "  --partial             go on with weights that fit the plan only in part\n"
+        "  --features            --train and --val are files that `dinorun features` wrote: nothing is computed anew\n"
+        "  --train DIR           labelled images that vote: a folder a class\n"
+        "  --val DIR             labelled images to classify\n"
+        "  -k, --k LIST          neighbours that vote (10,20,100,200)\n"
+        "  --temperature T       of the votes, exp(similarity / T) (0.07)\n"
+        "  --threads N           (all)\n",
     .run = knn};
