@@ -27,7 +27,7 @@ struct dg_emit_input {
     const char *const *schedule_key;
     int num_schedules;
     const char *recipe, *source;
-    const char *settings; /* put behind the source's name: what the command line must repeat to make the like; NULL: nothing */
+    const char *settings; /* behind the source's name: what makes the like of the plan; NULL: nothing */
 };
 
 /* Plans the memory of every entry, checks it, and writes the file (whole or not at all). The same input gives the same
