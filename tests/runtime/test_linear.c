@@ -102,7 +102,7 @@ static int teardown(void **state)
 
 /* --- features --- */
 
-/* Entry `name` of a plan, run on the pictures: [8, ...] numbers, to be freed; *dim an image. */
+/* An entry's output of all images in order, `dim` numbers each; the numbers are to be freed. */
 struct collected {
     float *value;
     int64_t filled, dim;
@@ -120,7 +120,7 @@ static enum dg_status collect(void *context, const float *output, int64_t rows, 
     return DG_OK;
 }
 
-static struct collected outputs(const char *path, const char *entry)
+static struct collected outputs_of(const char *path, const char *entry, const char *weights, const char *images)
 {
     struct dg_plan plan;
     struct dg_knobs knobs;
@@ -128,22 +128,24 @@ static struct collected outputs(const char *path, const char *entry)
     struct dg_dataset *dataset;
     assert_ok(dg_plan_open(path, &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    assert_ok(dg_dataset_open(in("pictures"), &dataset, try_err));
-    struct dg_evaluator_options o = {.entry = entry,
-                                     .weights = in("backbone/checkpoint.safetensors"),
-                                     .from = "teacher",
-                                     .threads = 2,
-                                     .ignore_memory = true};
+    assert_ok(dg_dataset_open(images, &dataset, try_err));
+    struct dg_evaluator_options o = {
+        .entry = entry, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, NULL, 0, try_err));
     struct collected c = {.dim = dg_evaluator_dim(evaluator)};
-    c.value = malloc(sizeof(float) * (size_t)(8 * c.dim));
+    c.value = malloc(sizeof(float) * (size_t)(dg_dataset_count(dataset) * c.dim));
     assert_ok(dg_evaluate(evaluator, dataset, collect, &c, try_err));
-    assert_int_equal(c.filled, 8);
+    assert_int_equal(c.filled, dg_dataset_count(dataset));
     dg_evaluator_close(evaluator);
     dg_dataset_close(dataset);
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);
     return c;
+}
+
+static struct collected outputs(const char *path, const char *entry)
+{
+    return outputs_of(path, entry, in("backbone/checkpoint.safetensors"), in("pictures"));
 }
 
 static void near(double got, double want, const char *what, int64_t i)
@@ -568,6 +570,79 @@ static void break_backbone(const char *path)
     dg_safetensors_close(file);
 }
 
+/* The backbone of a plan's features with made-up weights, as a file. */
+static void write_backbone(const char *plan_path, const char *path)
+{
+    struct dg_plan plan;
+    const struct dg_plan_entry *entry;
+    assert_ok(dg_plan_open(plan_path, &plan, try_err));
+    assert_ok(dg_plan_find_entry(&plan, "features", &entry, try_err));
+    struct dg_safetensors_item item[64];
+    int count = 0;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan.tensor[t];
+        if (tensor->region != DG_REGION_PARAM) continue;
+        assert_true(count < 64);
+        float *values = malloc(tensor->bytes);
+        char name[256];
+        snprintf(name, sizeof name, "student.backbone.%s", dg_plan_string(&plan, tensor->name));
+        dg_initial_value(name, tensor->ndim, tensor->dim, values);
+        item[count] = (struct dg_safetensors_item){.name = dg_plan_string(&plan, tensor->name),
+                                                   .dtype = DG_SAFETENSORS_F32,
+                                                   .ndim = tensor->ndim,
+                                                   .data = values};
+        memcpy(item[count++].dim, tensor->dim, sizeof(int64_t) * tensor->ndim);
+    }
+    assert_ok(dg_safetensors_write(path, item, count, NULL, 0, try_err));
+    for (int i = 0; i < count; i++) free((void *)(uintptr_t)item[i].data);
+    dg_plan_close(&plan);
+}
+
+/* A published head, imported from what torch.save wrote: its score is that of its weights on the features, by hand. */
+static void test_published_head(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"backbone=vit",  "with={dim: 6, heads: 2, depth: 1, patch: 8, image: 16}",
+                                      "crops.size=16", "blocks=1",
+                                      "classes=3",     "batch=4"};
+    compile_file("linear.yaml", NULL, in("six.plan"), set, sizeof set / sizeof *set);
+    write_backbone(in("six.plan"), in("six.safetensors"));
+    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("head.safetensors"), on_message,
+                              NULL, try_err));
+    struct dg_safetensors *file;
+    float weight[3 * 6], bias[3];
+    assert_ok(dg_safetensors_open(in("head.safetensors"), &file, try_err));
+    assert_ok(dg_safetensors_read_f32(dg_safetensors_find(file, "linear.weight"), weight));
+    assert_ok(dg_safetensors_read_f32(dg_safetensors_find(file, "linear.bias"), bias));
+    dg_safetensors_close(file);
+    struct collected features = outputs_of(in("six.plan"), "features", in("six.safetensors"), in("train"));
+    struct dg_dataset *images;
+    assert_ok(dg_dataset_open(in("train"), &images, try_err));
+    double loss = 0, hits = 0;
+    for (int64_t i = 0; i < features.filled; i++) {
+        double logits[3], total = 0;
+        int label = dg_dataset_label(images, i), before = 0;
+        for (int c = 0; c < 3; c++) {
+            logits[c] = bias[c];
+            for (int d = 0; d < 6; d++) logits[c] += (double)weight[c * 6 + d] * (double)features.value[i * 6 + d];
+            total += exp(logits[c]);
+        }
+        for (int c = 0; c < 3; c++) before += logits[c] > logits[label];
+        loss += log(total) - logits[label];
+        hits += !before;
+    }
+    struct dg_linear_score score;
+    struct dg_error err;
+    struct asked asked = {
+        .plan = "six.plan", .weights = "six.safetensors", .val = "train", .head = in("head.safetensors")};
+    if (run(asked, &score, &err) != DG_OK) fail_msg("%s", err.text);
+    near(score.loss, loss / (double)features.filled, "the loss", 0);
+    near(score.top1, 100 * hits / (double)features.filled, "top-1", 0);
+    assert_true(score.top5 == 100);
+    free(features.value);
+    dg_dataset_close(images);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -634,9 +709,10 @@ static void test_resnet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_features), cmocka_unit_test(test_older_block), cmocka_unit_test(test_pytorch),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_resume),      cmocka_unit_test(test_files),
-        cmocka_unit_test(test_evaluate), cmocka_unit_test(test_damaged),     cmocka_unit_test(test_resnet),
+        cmocka_unit_test(test_features),       cmocka_unit_test(test_older_block), cmocka_unit_test(test_pytorch),
+        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_resume),      cmocka_unit_test(test_files),
+        cmocka_unit_test(test_evaluate),       cmocka_unit_test(test_damaged),     cmocka_unit_test(test_resnet),
+        cmocka_unit_test(test_published_head),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
