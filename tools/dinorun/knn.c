@@ -238,7 +238,7 @@ static int knn(int argc, char **argv)
 
 const struct command command_knn = {
     .name = "knn",
-    .arguments = "(PLAN --weights FILE | --features) --train DIR --val DIR [flags]",
+    .arguments = "PLAN --weights FILE --train DIR --val DIR [flags], or --features --train FILE --val FILE",
     .summary = "classifies images by their nearest neighbours among the features, without any training",
     .flags =
         "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
