@@ -72,35 +72,33 @@ static inline void dg_net_compile(const char *path, const struct dg_net_spec *sp
 }
 
 /* Compiles, opens, fills weights and images, and runs; close with dg_net_close. */
-static inline struct dg_net dg_net_run(const struct dg_net_spec *spec, const char *entry_name)
+static inline void dg_net_run(struct dg_net *net, const struct dg_net_spec *spec, const char *entry_name)
 {
     char path[] = "/tmp/dinograph-net-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
     dg_net_compile(path, spec);
-    struct dg_net net;
     struct dg_error err = {0};
-    dg_net_must(dg_plan_open(path, &net.plan, &err), &err);
+    dg_net_must(dg_plan_open(path, &net->plan, &err), &err);
     unlink(path);
-    dg_net_must(dg_session_open(&net.plan, entry_name, &(struct dg_session_options){.threads = 2}, &net.session, &err),
-                &err);
-    const struct dg_plan_entry *entry = dg_session_entry(net.session);
+    dg_net_must(
+        dg_session_open(&net->plan, entry_name, &(struct dg_session_options){.threads = 2}, &net->session, &err), &err);
+    const struct dg_plan_entry *entry = dg_session_entry(net->session);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
-        const struct dg_plan_tensor *tensor = &net.plan.tensor[t];
+        const struct dg_plan_tensor *tensor = &net->plan.tensor[t];
         if (tensor->region != DG_REGION_PARAM || tensor->dtype != DG_F32)
             continue; /* a counter: evaluation has no use */
         char name[256];
-        snprintf(name, sizeof name, "student.backbone.%s", dg_plan_string(&net.plan, tensor->name));
+        snprintf(name, sizeof name, "student.backbone.%s", dg_plan_string(&net->plan, tensor->name));
         (spec->value ? spec->value : dg_initial_value)(name, tensor->ndim, tensor->dim,
-                                                       dg_session_data(net.session, t));
+                                                       dg_session_data(net->session, t));
     }
-    dg_net_must(dg_session_pack(net.session, &err), &err);
+    dg_net_must(dg_session_pack(net->session, &err), &err);
     const struct dg_plan_tensor *images;
-    float *input = dg_session_input(net.session, "images", &images);
+    float *input = dg_session_input(net->session, "images", &images);
     dg_net_images(spec->size, images, input);
-    dg_net_must(dg_session_compute(net.session, &(struct dg_step_info){0}, &err), &err);
-    return net;
+    dg_net_must(dg_session_compute(net->session, &(struct dg_step_info){0}, &err), &err);
 }
 
 static inline void dg_net_close(struct dg_net *net)

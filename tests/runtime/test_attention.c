@@ -103,10 +103,11 @@ static void test_pytorch(void **state)
                                        .num_sets = models[m].num_sets,
                                        .size = size,
                                        .batch = models[m].batch};
-            struct dg_net vit = dg_net_run(&spec, "attention");
+            struct dg_net vit;
+            dg_net_run(&vit, &spec, "attention");
             check_attention(&vit, expected);
             dg_net_close(&vit);
-            vit = dg_net_run(&spec, "tokens");
+            dg_net_run(&vit, &spec, "tokens");
             const struct dg_plan_tensor *tensor;
             const float *tokens = dg_session_output(vit.session, "tokens", &tensor);
             check_projections("tokens", tokens, (int64_t)(tensor->bytes / sizeof(float)),

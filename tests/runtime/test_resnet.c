@@ -32,6 +32,7 @@ static void open_plan(struct opened *o, const char *file, const char *name, cons
     char path[] = "/tmp/dinograph-resnet-XXXXXX", source[256];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
+    *o = (struct opened){0};
     close(fd);
     snprintf(source, sizeof source, "%s/graphs/%s", DG_SOURCE_DIR, file);
     struct dg_compile_options options = {.file = source,
@@ -55,6 +56,7 @@ static void open_plan(struct opened *o, const char *file, const char *name, cons
 static void close_plan(struct opened *o)
 {
     dg_session_close(o->session);
+    dg_knobs_close(&o->knobs);
     dg_plan_close(&o->plan);
 }
 
