@@ -105,7 +105,7 @@ static void test_symbols(void **state)
 static void test_cplusplus(void **state)
 {
     (void)state;
-    if (RUN("/bin/sh", "-c", "command -v c++")->status) skip();
+    if (RUN("/bin/sh", "-c", "command -v c++ || exit 1")->status) skip();
     shell("cp $D/program.c $D/program.cc\n"
           "c++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -I$PREFIX/include $D/program.cc");
 }
