@@ -98,6 +98,16 @@ static void train_entry(struct compile *c)
     if (step.num_inputs) check_freeze(c, graph);
 }
 
+/* An entry from images to one output, with what can be fused fused. */
+static void add_evaluation(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, dg_value images,
+                           dg_value output)
+{
+    dg_pass_prune(graph, &output, 1);
+    if (!c->options->plain) dg_pass_fuse(graph, 0, true, &output, 1);
+    graph->value[output].name = name;
+    add_entry(c, name, graph, batch, true, &images, 1, &output, 1);
+}
+
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */
 static void evaluation_entries(struct compile *c, const char *module, struct dg_given *given, int64_t batch,
                                const struct dg_recipe_crops *image)
@@ -121,26 +131,32 @@ static void evaluation_entries(struct compile *c, const char *module, struct dg_
         dg_value output = dg_application_output(a, evaluations[k]);
         if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);
         if (output == DG_NO_VALUE) continue;
-        dg_pass_prune(graph, &output, 1);
-        if (!c->options->plain) dg_pass_fuse(graph, 0, true, &output, 1);
-        graph->value[output].name = evaluations[k];
-        add_entry(c, evaluations[k], graph, batch, true, &images, 1, &output, 1);
+        add_evaluation(c, evaluations[k], graph, batch, images, output);
     }
+}
+
+/* --set, then what --batch and --image-size set; `size_key` is the key that has the size of evaluated images. */
+static bool apply_flags(struct compile *c, const char *size_key)
+{
+    const struct dg_compile_options *o = c->options;
+    struct dg_yaml *map = c->definition->map;
+    bool ok = true;
+    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, map, o->set[s], s + 1);
+    if (o->batch > 0)
+        ok &= dg_recipe_set(c->program, map, dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch),
+                            o->num_sets + 1);
+    if (o->height > 0)
+        ok &= dg_recipe_set(
+            c->program, map,
+            dg_arena_printf(c->arena, "%s=[%lld, %lld]", size_key, (long long)o->height, (long long)o->width),
+            o->num_sets + 2);
+    return ok;
 }
 
 static bool compile_recipe(struct compile *c)
 {
     const struct dg_compile_options *o = c->options;
-    bool ok = true;
-    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, c->definition->map, o->set[s], s + 1);
-    if (o->batch > 0)
-        ok &= dg_recipe_set(c->program, c->definition->map,
-                            dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch), o->num_sets + 1);
-    if (o->height > 0)
-        ok &= dg_recipe_set(
-            c->program, c->definition->map,
-            dg_arena_printf(c->arena, "entries.features.size=[%lld, %lld]", (long long)o->height, (long long)o->width),
-            o->num_sets + 2);
+    bool ok = apply_flags(c, "entries.features.size");
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
     c->recipe.plain = o->plain;
@@ -154,28 +170,16 @@ static bool compile_recipe(struct compile *c)
 static bool compile_probe(struct compile *c)
 {
     const struct dg_compile_options *o = c->options;
-    bool ok = true;
-    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, c->definition->map, o->set[s], s + 1);
-    if (o->batch > 0)
-        ok &= dg_recipe_set(c->program, c->definition->map,
-                            dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch), o->num_sets + 1);
-    if (o->height > 0)
-        ok &= dg_recipe_set(
-            c->program, c->definition->map,
-            dg_arena_printf(c->arena, "crops.size=[%lld, %lld]", (long long)o->height, (long long)o->width),
-            o->num_sets + 2);
+    bool ok = apply_flags(c, "crops.size");
     if (!dg_probe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
     struct dg_graph *frozen = dg_graph_create(c->arena), *step = dg_graph_create(c->arena);
     struct dg_train_step train;
     dg_value images, features = dg_pass_probe_features(c->program, c->diag, &c->recipe, frozen, &images);
     if (features == DG_NO_VALUE) return false;
-    dg_pass_prune(frozen, &features, 1);
-    if (!o->plain) dg_pass_fuse(frozen, 0, true, &features, 1);
-    frozen->value[features].name = "features";
     if (!dg_pass_probe_step(c->diag, &c->recipe, frozen->value[features].desc.dim[1], step, &train)) return false;
     add_entry(c, "train", step, c->recipe.batch, false, train.input, train.num_inputs, train.output, train.num_outputs);
-    add_entry(c, "features", frozen, c->recipe.features_batch, true, &images, 1, &features, 1);
+    add_evaluation(c, "features", frozen, c->recipe.features_batch, images, features);
     return !dg_diag_errors(c->diag);
 }
 

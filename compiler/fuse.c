@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* The node that alone reads `value`; NULL when there is none, or several, or the value leaves the graph. */
+/* By value, the node that alone reads it; DG_PLAN_NONE where there is none, or several, or the value leaves the graph. */
 static uint32_t *index_readers(struct dg_graph *graph, const dg_value *keep, int num_keep)
 {
     uint32_t *reader = dg_arena_alloc(graph->arena, ((size_t)graph->num_values + 1) * sizeof *reader);

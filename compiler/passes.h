@@ -33,6 +33,12 @@ bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, 
  * values keep their numbers. */
 void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep);
 
+/* Inputs of the optimiser `op` for one parameter, as the op lists them; its state is made. `teacher`: DG_NO_VALUE where there
+ * is none. Returns their number. */
+enum { DG_MAX_STEP_INPUTS = 24 };
+int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, dg_value param, dg_value gradient, dg_value norms,
+                   dg_value teacher, bool freezes, dg_value input[DG_MAX_STEP_INPUTS]);
+
 /* The training step of a recipe, as nodes in order of execution, and what the plan entry must name. */
 struct dg_train_step {
     dg_value input[2]; /* crops.global, crops.local; of a probe: features, labels */

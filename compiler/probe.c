@@ -113,30 +113,15 @@ dg_value dg_pass_probe_features(struct dg_program *program, struct dg_diagnostic
     return features;
 }
 
-/* SGD on one parameter; the inputs are those of ops/optimizer.c. Weights and biases decay alike, as published. */
+/* SGD on one parameter. Weights and biases decay alike, as published. */
 static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_value norms, int norm_index)
 {
     struct dg_graph *graph = b->graph;
-    struct dg_init zero = {.kind = DG_INIT_CONSTANT};
-    const char *name = graph->value[param].name;
-    struct dg_desc desc = graph->value[param].desc;
-    dg_value momentum = dg_graph_param(graph, dg_arena_printf(graph->arena, "optim.momentum.%s", name), &desc,
-                                       DG_REGION_STATE, 0, &zero, graph->value[param].origin);
-    dg_value input[] = {param,
-                        gradient,
-                        norms,
-                        momentum,
-                        DG_NO_VALUE, /* no teacher */
-                        dg_graph_control(graph, "lr"),
-                        dg_graph_control(graph, "weight_decay"),
-                        dg_graph_control(graph, "optim.clip"),
-                        dg_graph_control(graph, "optim.momentum"),
-                        DG_NO_VALUE,
-                        DG_NO_VALUE,
-                        DG_NO_VALUE};
+    dg_value input[DG_MAX_STEP_INPUTS];
+    int count = dg_step_inputs(graph, dg_op_find("sgd"), param, gradient, norms, DG_NO_VALUE, false, input);
     graph->value[param].decay = true;
-    return add_node(b, "sgd", (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, sizeof input / sizeof *input,
-                    dg_arena_printf(graph->arena, "sgd %s", name), true, true, NULL);
+    return add_node(b, "sgd", (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
+                    dg_arena_printf(graph->arena, "sgd %s", graph->value[param].name), true, true, NULL);
 }
 
 bool dg_pass_probe_step(struct dg_diagnostics *diag, const struct dg_recipe *probe, int64_t dim, struct dg_graph *graph,

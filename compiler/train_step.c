@@ -160,65 +160,22 @@ static bool decays(const struct dg_recipe *recipe, const struct dg_graph_value *
     return !(recipe->no_decay_bias && bias) && !(recipe->no_decay_1d && param->desc.ndim == 1);
 }
 
-static dg_value optimizer_state(struct build *b, const char *kind, const struct dg_desc *desc, dg_value param)
-{
-    struct dg_init zero = {.kind = DG_INIT_CONSTANT};
-    const struct dg_graph_value *value = &b->graph->value[param];
-    const char *name = dg_arena_printf(b->graph->arena, "optim.%s.%s", kind, value->name);
-    return dg_graph_param(b->graph, name, desc, DG_REGION_STATE, 0, &zero, value->origin);
-}
-
-/* AdamW's inputs and SGD's: see ops/optimizer.c. */
-static int optimizer_inputs(struct build *b, dg_value param, dg_value gradient, dg_value norms, dg_value teacher,
-                            dg_value frozen, dg_value *input)
-{
-    struct dg_graph *graph = b->graph;
-    struct dg_desc desc = graph->value[param].desc, count = dg_desc_scalar(DG_I64);
-    int n = 0;
-    input[n++] = param;
-    input[n++] = gradient;
-    input[n++] = norms;
-    bool adamw = !strcmp(b->recipe->optimizer, "adamw"), lars = !strcmp(b->recipe->optimizer, "lars");
-    if (adamw) {
-        input[n++] = optimizer_state(b, "exp_avg", &desc, param);
-        input[n++] = optimizer_state(b, "exp_avg_sq", &desc, param);
-        input[n++] = optimizer_state(b, "step", &count, param);
-    } else {
-        input[n++] = optimizer_state(b, "momentum", &desc, param);
-    }
-    input[n++] = teacher;
-    input[n++] = dg_graph_control(graph, "lr");
-    input[n++] = dg_graph_control(graph, "weight_decay");
-    input[n++] = dg_graph_control(graph, "optim.clip");
-    if (adamw) {
-        input[n++] = dg_graph_control(graph, "optim.betas.0");
-        input[n++] = dg_graph_control(graph, "optim.betas.1");
-        input[n++] = dg_graph_control(graph, "optim.eps");
-    } else {
-        input[n++] = dg_graph_control(graph, "optim.momentum");
-        input[n++] = lars ? dg_graph_control(graph, "optim.eta") : DG_NO_VALUE;
-    }
-    input[n++] = dg_graph_control(graph, "teacher.momentum");
-    input[n++] = frozen;
-    return n;
-}
-
 /* One parameter's commit: optimiser step and average into the teacher. `norm_index` < 0: nothing trained it. */
 static bool commit_param(struct build *b, dg_value param, dg_value teacher, dg_value gradient, dg_value norms,
                          int norm_index)
 {
     struct dg_graph *graph = b->graph;
-    dg_value momentum = dg_graph_control(graph, "teacher.momentum");
     if (norm_index < 0) {
+        dg_value momentum = dg_graph_control(graph, "teacher.momentum");
         const char *path = dg_arena_printf(graph->arena, "ema %s", graph->value[param].name);
         struct dg_node_options options = trainer_node(b, path, "commit", true);
         return add_node(b, "ema", NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
     }
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
     bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
-    dg_value input[16];
-    int count = optimizer_inputs(b, param, gradient, norms, teacher,
-                                 freezes ? dg_graph_control(graph, "optim.freeze") : DG_NO_VALUE, input);
+    dg_value input[DG_MAX_STEP_INPUTS];
+    const struct dg_op *op = dg_op_find(b->recipe->optimizer); /* the recipe's reader knows them */
+    int count = dg_step_inputs(graph, op, param, gradient, norms, teacher, freezes, input);
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
     const char *path = dg_arena_printf(graph->arena, "%s %s", b->recipe->optimizer, graph->value[param].name);
     struct dg_node_options options = trainer_node(b, path, "commit", true);

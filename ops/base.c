@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum dg_status dg_fail(struct dg_error *err, enum dg_status status, const char *format, ...)
 {
@@ -95,4 +96,11 @@ const char *dg_format_bytes(char *text, size_t size, double bytes)
     }
     snprintf(text, size, "%.*f %s", u > 2 ? 2 : u > 0, bytes, unit[u]); /* 5 % of a GiB must show */
     return text;
+}
+
+double dg_seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

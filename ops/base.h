@@ -64,6 +64,9 @@ uint64_t dg_fnv1a(uint64_t basis, const void *bytes, size_t size);
 const char *dg_nearest_name(const char *word, const char *(*candidate)(const void *context, int index),
                             const void *context, int count);
 
+/* A clock that only goes forward, for durations. */
+double dg_seconds_now(void);
+
 /* "1.5 GiB", "12.0 MiB", "640 B" into `text`; returns `text`. */
 const char *dg_format_bytes(char *text, size_t size, double bytes);
 

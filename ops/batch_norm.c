@@ -9,13 +9,11 @@
  * In train mode the batch's own moments normalise (biased variance) and are kept for the commit, which moves the running
  * ones (unbiased variance) towards them; in eval mode the running ones normalise. With `relu`, which the compiler sets, the
  * ReLU behind it is part of the op, and its gradient looks at dst. */
+#include "ops/batch_norm.h"
+
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
 
 extern const struct dg_op dg_op_relu, dg_op_batch_norm_grad, dg_op_batch_norm_update;
-
-enum { EPS, MOMENTUM, RELU };                                           /* attributes */
-enum { SRC, WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, TRACKED, INPUTS }; /* inputs */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "eps", .type = DG_ATTR_FLOAT, .value.f = 1e-5, .min = 0, .max = 1, .doc = "added to the variance"},
@@ -49,14 +47,16 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[SRC];
+    const struct dg_desc *src = &call->input[DG_NORM_SRC];
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     if (call->train && dg_desc_rows(src) < 2)
         return dg_fail(err, DG_ERR_INPUT, "one value a channel has no variance: training needs more than one row");
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
-    bool fits = call->num_inputs == INPUTS && call->input[TRACKED].dtype == DG_I64 && !call->input[TRACKED].ndim;
-    for (int i = WEIGHT; fits && i <= RUNNING_VAR; i++) fits = dg_desc_equal(&call->input[i], &channels);
+    bool fits = call->num_inputs == DG_NORM_INPUTS && call->input[DG_NORM_TRACKED].dtype == DG_I64 &&
+                !call->input[DG_NORM_TRACKED].ndim;
+    for (int i = DG_NORM_WEIGHT; fits && i <= DG_NORM_RUNNING_VAR; i++)
+        fits = dg_desc_equal(&call->input[i], &channels);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weights or running statistics have the wrong shape");
     output[0] = *src;
     output[1] = output[2] = channels;
@@ -67,26 +67,33 @@ static enum dg_status grad(struct dg_grad_builder *b)
 {
     if (!b->call->train) return dg_fail(b->err, DG_ERR_UNSUPPORTED, "batch_norm has a gradient in train mode only");
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->diff_output[0],     b->input[SRC],      b->input[WEIGHT],
-                        b->output[1],          b->output[2],       b->call->attr[RELU].i ? b->output[0] : DG_NO_VALUE,
-                        b->partial(b, WEIGHT), b->partial(b, BIAS)};
+    dg_value input[] = {b->diff_output[0],
+                        b->input[DG_NORM_SRC],
+                        b->input[DG_NORM_WEIGHT],
+                        b->output[1],
+                        b->output[2],
+                        b->call->attr[DG_NORM_RELU].i ? b->output[0] : DG_NO_VALUE,
+                        b->partial(b, DG_NORM_WEIGHT),
+                        b->partial(b, DG_NORM_BIAS)};
     DG_TRY(b->emit(b, &dg_op_batch_norm_grad, b->call->attr, input, 8, made));
-    if (b->wants[WEIGHT]) b->set(b, WEIGHT, made[1]);
-    if (b->wants[BIAS]) b->set(b, BIAS, made[2]);
-    return b->wants[SRC] ? b->give(b, SRC, made[0]) : DG_OK;
+    if (b->wants[DG_NORM_WEIGHT]) b->set(b, DG_NORM_WEIGHT, made[1]);
+    if (b->wants[DG_NORM_BIAS]) b->set(b, DG_NORM_BIAS, made[2]);
+    return b->wants[DG_NORM_SRC] ? b->give(b, DG_NORM_SRC, made[0]) : DG_OK;
 }
 
 static bool absorb(struct dg_absorb *a)
 {
-    if (a->next != &dg_op_relu || a->attr[RELU].i) return false;
-    a->attr[RELU].i = true;
+    if (a->next != &dg_op_relu || a->attr[DG_NORM_RELU].i) return false;
+    a->attr[DG_NORM_RELU].i = true;
     return true;
 }
 
 static enum dg_status commit(struct dg_grad_builder *b)
 {
-    union dg_attr attr[] = {{.f = b->call->attr[MOMENTUM].f}, {.i = dg_desc_rows(&b->call->input[SRC])}};
-    dg_value input[] = {b->input[RUNNING_MEAN], b->input[RUNNING_VAR], b->input[TRACKED], b->output[1], b->output[2]};
+    union dg_attr attr[] = {{.f = b->call->attr[DG_NORM_MOMENTUM].f},
+                            {.i = dg_desc_rows(&b->call->input[DG_NORM_SRC])}};
+    dg_value input[] = {b->input[DG_NORM_RUNNING_MEAN], b->input[DG_NORM_RUNNING_VAR], b->input[DG_NORM_TRACKED],
+                        b->output[1], b->output[2]};
     return b->emit(b, &dg_op_batch_norm_update, attr, input, 5, NULL);
 }
 
@@ -103,8 +110,8 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     if (!s) return NULL;
     s->rows = dg_desc_rows(src);
     s->cols = src->dim[src->ndim - 1];
-    s->eps = p->call->attr[EPS].f;
-    s->relu = p->call->attr[RELU].i;
+    s->eps = p->call->attr[DG_NORM_EPS].f;
+    s->relu = p->call->attr[DG_NORM_RELU].i;
     s->train = p->call->train;
     s->partial_at = dg_op_scratch(p, s->cols * p->threads * 2 * (int64_t)(sizeof(double) + sizeof(float)) +
                                          3 * s->cols * (int64_t)sizeof(float));
@@ -115,7 +122,7 @@ static void *at(const struct dg_run *r, int64_t offset) { return (char *)r->scra
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    struct state *s = open_state(p, &p->call->input[SRC], err);
+    struct state *s = open_state(p, &p->call->input[DG_NORM_SRC], err);
     if (!s) return DG_ERR_MEMORY;
     int64_t vector = s->cols * (int64_t)sizeof(float);
     s->scale_at = dg_op_scratch(p, vector);
@@ -128,17 +135,17 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *mean = r->input[RUNNING_MEAN], *var = r->input[RUNNING_VAR];
+    const float *mean = r->input[DG_NORM_RUNNING_MEAN], *var = r->input[DG_NORM_RUNNING_VAR];
     if (s->train) {
         float *batch_mean = r->output[1] ? r->output[1] : at(r, s->mean_at);
         float *batch_var = r->output[2] ? r->output[2] : at(r, s->var_at);
-        dg_kernels()->batch_norm_moments(s->rows, s->cols, r->input[SRC], batch_mean, batch_var, at(r, s->partial_at),
-                                         r->threads);
+        dg_kernels()->batch_norm_moments(s->rows, s->cols, r->input[DG_NORM_SRC], batch_mean, batch_var,
+                                         at(r, s->partial_at), r->threads);
         mean = batch_mean;
         var = batch_var;
     }
-    dg_kernels()->batch_norm_apply(s->rows, s->cols, r->input[SRC], mean, var, r->input[WEIGHT], r->input[BIAS], s->eps,
-                                   s->relu, r->output[0], at(r, s->scale_at));
+    dg_kernels()->batch_norm_apply(s->rows, s->cols, r->input[DG_NORM_SRC], mean, var, r->input[DG_NORM_WEIGHT],
+                                   r->input[DG_NORM_BIAS], s->eps, s->relu, r->output[0], at(r, s->scale_at));
     return DG_OK;
 }
 
@@ -170,7 +177,8 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &in[0].dim[fits ? in[0].ndim - 1 : 0]);
     for (int i = 2; fits && i < 8; i++)
         fits = i == 5 || (i > 5 && dg_absent(&in[i])) || dg_desc_equal(&in[i], &channels);
-    if (!fits || (call->attr[RELU].i && dg_absent(&in[5]))) return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+    if (!fits || (call->attr[DG_NORM_RELU].i && dg_absent(&in[5])))
+        return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
     output[0] = in[0];
     output[1] = output[2] = channels;
     return dg_want_f32(&in[0], "diff_dst", err);

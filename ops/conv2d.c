@@ -9,6 +9,7 @@
  * convolution. All others are oneDNN's, with weights packed for the call (or once, in evaluation).
  *
  * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (compiler/fuse.c). */
+#include "ops/batch_norm.h"
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
@@ -17,10 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct dg_op dg_op_batch_norm, dg_op_relu, dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
+extern const struct dg_op dg_op_relu, dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
 
 /* Attributes; the backward ops have the first seven, conv2d_grad_src then the image's size. */
 enum { OUT, KERNEL, STRIDE, PAD, GROUPS, DILATION, BIAS, FOLD, EPS, RELU, HEIGHT = FOLD, WIDTH };
+
+enum { FOLDED = DG_NORM_INPUTS - DG_NORM_WEIGHT }; /* what a folded batch norm adds to the inputs: all its parameters */
 
 #define GEOMETRY                                                                                                       \
     {.name = "out", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .doc = "output channels"},        \
@@ -123,7 +126,8 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc weight = weight_desc(&s), vector = dg_desc_make(DG_F32, 1, &s.out);
-    int count = 2 + !!call->attr[BIAS].i + 5 * !!call->attr[FOLD].i; /* the last, a counter, is there for its name */
+    int count =
+        2 + !!call->attr[BIAS].i + FOLDED * !!call->attr[FOLD].i; /* the last, a counter, is there for its name */
     bool fits = call->num_inputs == count && src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[1], &weight);
     for (int i = 2; fits && i < count - !!call->attr[FOLD].i; i++) fits = dg_desc_equal(&call->input[i], &vector);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weight or bias has the wrong shape");
@@ -157,13 +161,6 @@ static enum dg_status grad(struct dg_grad_builder *b)
 /* In evaluation: the batch norm behind it, then the ReLU behind that. */
 static bool absorb(struct dg_absorb *a)
 {
-    enum {
-        NORM_EPS,
-        NORM_MOMENTUM,
-        NORM_RELU,
-        NORM_PARAMS = 1,
-        NUM_NORM_PARAMS = 5
-    }; /* as ops/batch_norm.c has them */
     if (a->train || !a->constant_params || a->attr[RELU].i) return false;
     if (a->next == &dg_op_relu && a->attr[FOLD].i) {
         a->attr[RELU].i = true;
@@ -171,10 +168,10 @@ static bool absorb(struct dg_absorb *a)
     }
     if (a->next != &dg_op_batch_norm || a->attr[FOLD].i) return false;
     a->attr[FOLD].i = true;
-    a->attr[EPS] = a->next_attr[NORM_EPS];
-    a->attr[RELU] = a->next_attr[NORM_RELU];
-    memcpy(a->input + a->num_inputs, a->next_input + NORM_PARAMS, NUM_NORM_PARAMS * sizeof *a->input);
-    a->num_inputs += NUM_NORM_PARAMS;
+    a->attr[EPS] = a->next_attr[DG_NORM_EPS];
+    a->attr[RELU] = a->next_attr[DG_NORM_RELU];
+    memcpy(a->input + a->num_inputs, a->next_input + DG_NORM_WEIGHT, FOLDED * sizeof *a->input);
+    a->num_inputs += FOLDED;
     return true;
 }
 

@@ -17,14 +17,6 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->give(b, 0, made[0]);
 }
 
-static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
-{
-    int64_t *count = dg_op_state(p, sizeof *count, err);
-    if (!count) return DG_ERR_MEMORY;
-    *count = dg_desc_count(&p->call->input[0]);
-    return DG_OK;
-}
-
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
@@ -41,7 +33,7 @@ const struct dg_op dg_op_gelu = {
     .infer = infer,
     .grad = grad,
     .inplace = {1},
-    .prepare = prepare,
+    .prepare = dg_op_prepare_count,
     .run = run,
 };
 
@@ -67,6 +59,6 @@ const struct dg_op dg_op_gelu_grad = {
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .inplace = {2},
-    .prepare = prepare,
+    .prepare = dg_op_prepare_count,
     .run = run_grad,
 };

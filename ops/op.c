@@ -124,6 +124,14 @@ void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err)
     return p->state;
 }
 
+enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err)
+{
+    int64_t *count = dg_op_state(p, sizeof *count, err);
+    if (!count) return DG_ERR_MEMORY;
+    *count = dg_desc_count(&p->call->output[0]);
+    return DG_OK;
+}
+
 int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes)
 {
     int64_t offset = dg_round_up(p->scratch_bytes, 64);

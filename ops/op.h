@@ -157,6 +157,27 @@ struct dg_absorb {
     int next_num_inputs;
 };
 
+/* ---- an optimiser ---- */
+
+/* What an optimiser wants at one of its inputs, for the compiler to bring. */
+enum dg_step_source {
+    DG_STEP_END,
+    DG_STEP_PARAM,
+    DG_STEP_GRADIENT,
+    DG_STEP_NORMS,   /* of all gradients */
+    DG_STEP_STATE,   /* its own tensor `name`, shaped as the parameter, from zero */
+    DG_STEP_COUNT,   /* its own counter `name`, i64, from zero */
+    DG_STEP_TEACHER, /* absent where there is none */
+    DG_STEP_CONTROL, /* the schedule or knob `name` */
+    DG_STEP_AVERAGE, /* the same, absent without a teacher */
+    DG_STEP_FREEZE,  /* the same, absent for parameters that no freeze names */
+    DG_STEP_ABSENT,  /* nothing */
+};
+struct dg_step_input {
+    enum dg_step_source source;
+    const char *name;
+};
+
 /* ---- running ---- */
 
 /* Values that change from step to step and are not tensors. */
@@ -209,6 +230,8 @@ struct dg_op {
     /* Adds the commit node of an application in train mode: what it leaves for later steps (running statistics). Only
      * `emit`, `call`, `input` and `output` of the builder are there. NULL: it leaves nothing. */
     enum dg_status (*commit)(struct dg_grad_builder *b);
+    /* Of an optimiser: its inputs in order, ended by DG_STEP_END. NULL: it is none. */
+    const struct dg_step_input *step_inputs;
     /* Takes the only reader of output 0 over, in place: true, with attributes and inputs changed. NULL: never does. */
     bool (*absorb)(struct dg_absorb *a);
     struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
@@ -242,6 +265,8 @@ int dg_op_num_attrs(const struct dg_op *op);
 
 /* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
+/* A `prepare` for ops whose state is one int64_t, the number of elements of their first output. */
+enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);
 /* Makes room for `bytes` of scratch after what was asked for so far; returns its offset from the scratch pointer. */
 int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);
 

@@ -158,8 +158,28 @@ static enum dg_status run_adamw(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_step_input adamw_inputs[] = {
+    [PARAM] = {DG_STEP_PARAM, NULL},
+    [GRAD] = {DG_STEP_GRADIENT, NULL},
+    [NORMS] = {DG_STEP_NORMS, NULL},
+    [EXP_AVG] = {DG_STEP_STATE, "exp_avg"},
+    [EXP_AVG_SQ] = {DG_STEP_STATE, "exp_avg_sq"},
+    [STEP] = {DG_STEP_COUNT, "step"},
+    [TEACHER] = {DG_STEP_TEACHER, NULL},
+    [LR] = {DG_STEP_CONTROL, "lr"},
+    [WEIGHT_DECAY] = {DG_STEP_CONTROL, "weight_decay"},
+    [CLIP] = {DG_STEP_CONTROL, "optim.clip"},
+    [BETA1] = {DG_STEP_CONTROL, "optim.betas.0"},
+    [BETA2] = {DG_STEP_CONTROL, "optim.betas.1"},
+    [EPS] = {DG_STEP_CONTROL, "optim.eps"},
+    [MOMENTUM] = {DG_STEP_AVERAGE, "teacher.momentum"},
+    [FROZEN] = {DG_STEP_FREEZE, "optim.freeze"},
+    [ADAMW_INPUTS] = {DG_STEP_END, NULL},
+};
+
 const struct dg_op dg_op_adamw = {
     .name = "adamw",
+    .step_inputs = adamw_inputs,
     .attrs = step_attrs,
     .min_inputs = ADAMW_INPUTS,
     .max_inputs = ADAMW_INPUTS,
@@ -188,6 +208,8 @@ enum {
     SGD_INPUTS
 };
 
+extern const struct dg_op dg_op_sgd;
+
 static enum dg_status infer_sgd(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
@@ -197,7 +219,8 @@ static enum dg_status infer_sgd(const struct dg_op_call *call, struct dg_desc *o
               call->attr[0].i < in[S_NORMS].dim[0] &&
               (dg_absent(&in[S_TEACHER]) || dg_desc_equal(&in[S_PARAM], &in[S_TEACHER]));
     for (int i = S_LR; i < SGD_INPUTS; i++) {
-        bool optional = i == S_FROZEN || i == S_ETA || (i == S_TEACHER_MOMENTUM && dg_absent(&in[S_TEACHER]));
+        bool optional = i == S_FROZEN || (i == S_ETA && call->op == &dg_op_sgd) ||
+                        (i == S_TEACHER_MOMENTUM && dg_absent(&in[S_TEACHER]));
         ok = ok && (scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
     }
     return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
@@ -245,15 +268,25 @@ static enum dg_status run_sgd(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
-#define SGD(op_name)                                                                                                   \
+/* All but [S_ETA], which SGD leaves empty. */
+#define SGD_STEP_INPUTS                                                                                                \
+    [S_PARAM] = {DG_STEP_PARAM, NULL}, [S_GRAD] = {DG_STEP_GRADIENT, NULL}, [S_NORMS] = {DG_STEP_NORMS, NULL},         \
+    [S_BUFFER] = {DG_STEP_STATE, "momentum"}, [S_TEACHER] = {DG_STEP_TEACHER, NULL}, [S_LR] = {DG_STEP_CONTROL, "lr"}, \
+    [S_WEIGHT_DECAY] = {DG_STEP_CONTROL, "weight_decay"}, [S_CLIP] = {DG_STEP_CONTROL, "optim.clip"},                  \
+    [S_MOMENTUM] = {DG_STEP_CONTROL, "optim.momentum"}, [S_TEACHER_MOMENTUM] = {DG_STEP_AVERAGE, "teacher.momentum"},  \
+    [S_FROZEN] = {DG_STEP_FREEZE, "optim.freeze"}, [SGD_INPUTS] = {DG_STEP_END, NULL}
+static const struct dg_step_input sgd_inputs[] = {SGD_STEP_INPUTS, [S_ETA] = {DG_STEP_ABSENT, NULL}};
+static const struct dg_step_input lars_inputs[] = {SGD_STEP_INPUTS, [S_ETA] = {DG_STEP_CONTROL, "optim.eta"}};
+
+#define SGD(op_name, inputs)                                                                                           \
     {                                                                                                                  \
         .name = op_name, .attrs = step_attrs, .min_inputs = SGD_INPUTS, .max_inputs = SGD_INPUTS, .infer = infer_sgd,  \
         .grad = dg_no_gradient, .writes = 1 << S_PARAM | 1 << S_BUFFER | 1 << S_TEACHER, .prepare = prepare_sgd,       \
-        .run = run_sgd,                                                                                                \
+        .run = run_sgd, .step_inputs = inputs,                                                                         \
     }
 
-const struct dg_op dg_op_sgd = SGD("sgd");
-const struct dg_op dg_op_lars = SGD("lars"); /* has the input eta */
+const struct dg_op dg_op_sgd = SGD("sgd", sgd_inputs);
+const struct dg_op dg_op_lars = SGD("lars", lars_inputs);
 
 /* --- ema --- */
 

@@ -18,14 +18,6 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->give(b, 0, made[0]);
 }
 
-static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
-{
-    int64_t *count = dg_op_state(p, sizeof *count, err);
-    if (!count) return DG_ERR_MEMORY;
-    *count = dg_desc_count(&p->call->output[0]);
-    return DG_OK;
-}
-
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
@@ -42,7 +34,7 @@ const struct dg_op dg_op_relu = {
     .infer = infer,
     .grad = grad,
     .inplace = {1},
-    .prepare = prepare,
+    .prepare = dg_op_prepare_count,
     .run = run,
 };
 
@@ -68,6 +60,6 @@ const struct dg_op dg_op_relu_grad = {
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .inplace = {1},
-    .prepare = prepare,
+    .prepare = dg_op_prepare_count,
     .run = run_grad,
 };

@@ -85,5 +85,5 @@ enum dg_status dg_make_folder(const char *path, struct dg_error *err)
     if (reason == EEXIST && !stat(path, &info))
         reason = S_ISDIR(info.st_mode) ? access(path, W_OK) ? errno : 0 : ENOTDIR;
     if (!reason) return DG_OK;
-    return dg_fail(err, DG_ERR_IO, "cannot make the run's folder %s: %s", path, strerror(reason));
+    return dg_fail(err, DG_ERR_IO, "cannot make the folder %s: %s", path, strerror(reason));
 }

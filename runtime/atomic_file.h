@@ -19,7 +19,7 @@ enum dg_status dg_atomic_commit(struct dg_atomic_file *file, struct dg_error *er
 /* Gives up: removes what was written. Fine on a file that is done. */
 void dg_atomic_abandon(struct dg_atomic_file *file);
 
-/* A run's folder, made if it is not there. DG_ERR_IO: it cannot be made, or what is there cannot be written to. */
+/* A folder to write to, made if it is not there. DG_ERR_IO: it cannot be made, or what is there cannot be written to. */
 enum dg_status dg_make_folder(const char *path, struct dg_error *err);
 
 #endif

@@ -6,16 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROOFS = 2, REPEATS = 3 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -88,10 +80,10 @@ static enum dg_status run_roof(struct roof *roof, int r, double *rate, struct dg
 {
     *rate = 0;
     for (int i = 0; i < REPEATS; i++) {
-        double begin = seconds_now();
+        double begin = dg_seconds_now();
         DG_TRY(
             dg_gemm_run(&roof->gemm[r], roof->stream, roof->src, roof->weights, NULL, roof->dst, roof->scratch, err));
-        double now = roof->flops[r] / (seconds_now() - begin);
+        double now = roof->flops[r] / (dg_seconds_now() - begin);
         if (now > *rate) *rate = now;
     }
     return DG_OK;
@@ -161,10 +153,10 @@ static enum dg_status measure(const struct dg_plan *plan, const struct dg_knobs 
         struct dg_step_info info = {.step = s + 1};
         timing.counts = s >= 0;
         dg_session_set_controls(session, knobs, s + 1, length);
-        double begin = seconds_now();
+        double begin = dg_seconds_now();
         DG_TRY(dg_session_compute(session, &info, err));
         DG_TRY(dg_session_commit(session, &info, err));
-        if (s >= 0) time[s] = seconds_now() - begin;
+        if (s >= 0) time[s] = dg_seconds_now() - begin;
         for (int r = 0; r < ROOFS; r++) {
             double now;
             DG_TRY(run_roof(roof, r, &now, err));

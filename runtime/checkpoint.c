@@ -105,8 +105,7 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
                                              .ndim = tensor->ndim,
                                              .data = dg_session_data(session, t)};
             memcpy(item[count].dim, tensor->dim, sizeof(int64_t) * tensor->ndim);
-            bytes[count] = (uint64_t)dg_dtype_size((enum dg_dtype)tensor->dtype);
-            for (uint32_t d = 0; d < tensor->ndim; d++) bytes[count] *= (uint64_t)tensor->dim[d];
+            bytes[count] = tensor->bytes;
             count++;
         }
         put_all(&m, plan, knobs, position);

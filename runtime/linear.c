@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAX_PATH = 4096, PREFETCH = 2, TOP = 5 };
@@ -65,13 +64,6 @@ static void silence(void *context, const char *text)
 static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all)
 {
     if (p->options->events.progress) p->options->events.progress(p->options->events.context, epoch, images, all);
-}
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* --- opening --- */
@@ -368,7 +360,7 @@ static enum dg_status train_step(struct probe *p, const struct dg_batch *batch, 
 static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *report, struct dg_error *err)
 {
     int64_t all = dg_dataset_count(p->train), done = 0;
-    double sum = 0, begin = seconds_now();
+    double sum = 0, begin = dg_seconds_now();
     for (int64_t s = 0; s < p->length.steps_per_epoch; s++) {
         const struct dg_batch *batch;
         double loss;
@@ -386,7 +378,7 @@ static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *repo
         progress(p, report->epoch, done, all);
     }
     report->loss = sum / (double)all;
-    report->images_per_s = (double)all / (seconds_now() - begin);
+    report->images_per_s = (double)all / (dg_seconds_now() - begin);
     return DG_OK;
 }
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A thread and what it reuses from picture to picture. */
 struct worker {
@@ -618,13 +617,6 @@ void dg_loader_close(struct dg_loader *loader)
 
 /* ---- the caller's side ---- */
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* Called with the lock. */
 static enum dg_status take(struct dg_loader *loader, const struct dg_batch **batch, struct dg_error *err)
 {
@@ -633,10 +625,10 @@ static enum dg_status take(struct dg_loader *loader, const struct dg_batch **bat
     if (slot->state == SLOT_HELD)
         return dg_fail(err, DG_ERR_USAGE, "loader: all %d batches are held by the caller; release one first",
                        loader->slot_count);
-    double start = seconds_now();
+    double start = dg_seconds_now();
     while (slot->state != SLOT_READY && loader->failure.status == DG_OK)
         pthread_cond_wait(&loader->batch_came, &loader->lock);
-    loader->waited += seconds_now() - start;
+    loader->waited += dg_seconds_now() - start;
     if (loader->failure.status == DG_OK && slot->failed_row >= 0) loader->failure = slot->failure;
     if (loader->failure.status != DG_OK) return dg_fail(err, loader->failure.status, "%s", loader->failure.text);
     slot->state = SLOT_HELD;

@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* One op, ready to run: the step loop walks an array of these. */
 struct bound_op {
@@ -344,13 +343,6 @@ void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *c
     session->timer_context = context;
 }
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* No checks here: everything was verified when plan and session were opened. */
 static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32_t end, const struct dg_step_info *step,
                               struct dg_error *err)
@@ -359,7 +351,7 @@ static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32
     for (uint32_t n = first; n < end; n++) {
         struct bound_op *bound = &session->op[n];
         if (!bound->op->run) continue; /* a view */
-        double start = session->timer ? seconds_now() : 0;
+        double start = session->timer ? dg_seconds_now() : 0;
         enum dg_status status = bound->op->run(&bound->run, err);
         if (status != DG_OK) {
             const struct dg_plan_op *record = &session->plan->op[session->entry->first_op + n];
@@ -367,7 +359,7 @@ static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32
                             dg_plan_string(session->plan, record->file), record->line);
             return status;
         }
-        if (session->timer) session->timer(session->timer_context, n, seconds_now() - start);
+        if (session->timer) session->timer(session->timer_context, n, dg_seconds_now() - start);
     }
     return DG_OK;
 }

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAX_PATH = 4096, PREFETCH = 2 };
@@ -46,13 +45,6 @@ static void message(struct run *run, const char *text)
 }
 
 static void notice(void *context, const char *text) { message(context, text); }
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* --- opening --- */
 
@@ -126,41 +118,45 @@ static int64_t newest_kept(const struct run *run, int64_t below)
     return newest;
 }
 
+/* The next older checkpoint: at first checkpoint.safetensors, then the kept ones. False: there is none. */
+static bool next_checkpoint(const struct run *run, char path[MAX_PATH], int64_t *below)
+{
+    bool newest = !*path && !access(run->checkpoint, F_OK);
+    if (newest) {
+        snprintf(path, MAX_PATH, "%s", run->checkpoint);
+        return true;
+    }
+    *below = newest_kept(run, *below);
+    snprintf(path, MAX_PATH, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, *below);
+    return *below >= 0;
+}
+
 /* Goes on from the newest checkpoint that is whole: a damaged one is named and passed over. */
 static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
 {
-    char path[MAX_PATH];
+    char path[MAX_PATH] = "";
     int64_t below = INT64_MAX;
-    struct dg_error why = {0};
-    bool named = !access(run->checkpoint, F_OK);
-    *found = true;
-    snprintf(path, sizeof path, "%s", run->checkpoint);
-    for (bool first = true;; first = false) {
-        if (!first || !named) {
-            below = newest_kept(run, below);
-            if (below < 0) break;
-            if (why.status != DG_OK) message(run, why.text); /* of the one before */
-            snprintf(path, sizeof path, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, below);
-        }
+    struct dg_error why = {0}; /* of the one before */
+    for (*found = false; next_checkpoint(run, path, &below);) {
+        if (why.status != DG_OK) message(run, why.text);
         why = (struct dg_error){0};
-        struct dg_run_position position = run->position;
-        enum dg_status status = dg_checkpoint_load(run->session, run->plan, run->knobs, &position,
+        enum dg_status status = dg_checkpoint_load(run->session, run->plan, run->knobs, &run->position,
                                                    run->options->seed_given, path, notice, run, &why);
-        if (status == DG_OK) {
-            if (!first || !named) {
-                char text[MAX_PATH + 64];
-                snprintf(text, sizeof text, "the run goes on from %s", path);
-                message(run, text);
-            }
-            run->position = position;
-            run->saved_step = named && first ? position.step : -1; /* else checkpoint.safetensors is to be renewed */
-            return DG_OK;
-        }
-        if (err->status == DG_OK) *err = why; /* the newest one's fault is the one to tell */
+        *found = status == DG_OK;
+        if (err->status == DG_OK) *err = why; /* if none is whole, the newest one's fault is the one to tell */
         if (status == DG_ERR_USAGE) return status;
+        if (*found) break;
     }
-    *found = false;
-    return err->status;
+    if (!*found) return err->status;
+    *err = (struct dg_error){0};
+    if (!strcmp(path, run->checkpoint)) {
+        run->saved_step = run->position.step;
+    } else {
+        char text[MAX_PATH + 64];
+        snprintf(text, sizeof text, "the run goes on from %s", path);
+        message(run, text);
+    }
+    return DG_OK;
 }
 
 static enum dg_status set_state(struct run *run, struct dg_error *err)
@@ -358,9 +354,9 @@ static enum dg_status loop(struct run *run, int64_t end, struct dg_error *err)
     int64_t every = interval(run, "checkpoint.every"), kept = interval(run, "checkpoint.keep");
     while (run->position.step < end && !(events->stop && events->stop(events->context))) {
         const struct dg_batch *batch = NULL;
-        double begin = seconds_now();
+        double begin = dg_seconds_now();
         DG_TRY(next_crops(run, &batch, err));
-        double loaded = seconds_now();
+        double loaded = dg_seconds_now();
         struct dg_step_report report;
         enum dg_status status = run_step(run, batch, &report, err);
         if (batch) dg_loader_release(run->loader, batch);
@@ -374,7 +370,7 @@ static enum dg_status loop(struct run *run, int64_t end, struct dg_error *err)
         }
         DG_TRY(status);
         run->position.step++;
-        double seconds = seconds_now() - begin;
+        double seconds = dg_seconds_now() - begin;
         report.images_per_s = (double)run->entry->batch / seconds;
         DG_TRY(dg_run_log_write(run->log, &report, err));
         if (events->step) events->step(events->context, &report, seconds, loaded - begin);

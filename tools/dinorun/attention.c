@@ -149,13 +149,6 @@ static enum dg_status write_numbers(const struct maps *m, struct dg_error *err)
     return status;
 }
 
-static enum dg_status make_folder(const char *path, struct dg_error *err)
-{
-    struct stat about;
-    if (!mkdir(path, 0777) || (errno == EEXIST && !stat(path, &about) && S_ISDIR(about.st_mode))) return DG_OK;
-    return dg_fail(err, DG_ERR_IO, "cannot make the folder %s: %s", path, strerror(errno));
-}
-
 static int attention(int argc, char **argv)
 {
     enum { WEIGHTS = 256, FROM, PARTIAL, IMAGE, OUT, THRESHOLD, SIZE, THREADS };
@@ -197,8 +190,7 @@ static int attention(int argc, char **argv)
     if (!path) return 2;
     if (!o.weights || !image || !maps.folder)
         return usage_error(me, "--weights FILE, --image FILE and --out DIR are needed");
-    if (strcmp(o.from, "teacher") && strcmp(o.from, "student"))
-        return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
+    if (!flag_from(me, o.from)) return 2;
     o.threads = (int)threads;
 
     struct dg_error err = {0};
@@ -207,12 +199,11 @@ static int attention(int argc, char **argv)
     struct dg_evaluator *evaluator = NULL;
     struct dg_patches *patches = &maps.patches;
     char note[DG_WEIGHTS_NOTE];
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, "attention", patches, &err);
     if (status == DG_OK && height) status = dg_patches_want_size(&plan, patches, height, width, &err);
     if (status == DG_OK) status = read_picture(&maps, image, &err); /* before the long work: what may be mistyped */
-    if (status == DG_OK) status = make_folder(maps.folder, &err);
+    if (status == DG_OK) status = dg_make_folder(maps.folder, &err);
     if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
     if (status == DG_OK) {
         puts(note);

@@ -67,8 +67,7 @@ static int bench(int argc, char **argv)
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_bench_result r = {0};
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK && !entry) entry = dg_plan_string(&plan, plan.entry[0].name);
     if (status == DG_OK) status = dg_bench(&plan, &knobs, entry, (int)steps, (int)threads, &r, &err);
     if (status == DG_OK) {

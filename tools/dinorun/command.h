@@ -30,6 +30,9 @@ bool flag_share(const struct command *command, const char *flag, const char *tex
 /* Pixels, "480" or "160x240" (height x width). */
 bool flag_size(const struct command *command, const char *flag, const char *text, int64_t *height, int64_t *width);
 
+/* --weights-from: teacher or student. */
+bool flag_from(const struct command *command, const char *from);
+
 /* getopt_long for a command: the flags of `options`, and --help. Returns the flag's value; 'h' after printing the help, '?'
  * after an error message, -1 at the end. */
 int next_flag(const struct command *command, int argc, char **argv, const struct option *options);
@@ -39,6 +42,15 @@ const char **flag_values(int argc);
 /* The one file that follows the flags, `what` it is; NULL: reported. */
 const char *file_argument(const struct command *command, int argc, char **argv, const char *what);
 const char *plan_argument(const struct command *command, int argc, char **argv);
+
+/* A plan and its knobs, with what --set and --epochs (0: not given) change. Close both, whatever the result; zeroed ones are
+ * fine. */
+enum dg_status open_plan(const char *path, const char *const *set, int num_sets, int64_t epochs, struct dg_plan *plan,
+                         struct dg_knobs *knobs, struct dg_error *err);
+
+/* "12/400 images" over and over on one line, for terminals; and nothing again. */
+void show_images(int64_t done, int64_t all);
+void clear_images(void);
 
 /* Region by region what a session takes, to standard output. */
 void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes);

@@ -70,6 +70,13 @@ bool flag_size(const struct command *command, const char *flag, const char *text
     return false;
 }
 
+bool flag_from(const struct command *command, const char *from)
+{
+    if (!strcmp(from, "teacher") || !strcmp(from, "student")) return true;
+    usage_error(command, "--weights-from %s: expected teacher or student", from);
+    return false;
+}
+
 int next_flag(const struct command *command, int argc, char **argv, const struct option *options)
 {
     char letters[64] = ":", text[256]; /* the flags that have one: a value below 256 */
@@ -110,6 +117,26 @@ const char *plan_argument(const struct command *command, int argc, char **argv)
 {
     return file_argument(command, argc, argv, "PLAN");
 }
+
+enum dg_status open_plan(const char *path, const char *const *set, int num_sets, int64_t epochs, struct dg_plan *plan,
+                         struct dg_knobs *knobs, struct dg_error *err)
+{
+    DG_TRY(dg_plan_open(path, plan, err));
+    DG_TRY(dg_knobs_open(plan, knobs, err));
+    for (int s = 0; s < num_sets; s++) DG_TRY(dg_knobs_set(knobs, set[s], err));
+    if (!epochs) return DG_OK;
+    char text[64];
+    snprintf(text, sizeof text, "epochs=%" PRId64, epochs);
+    return dg_knobs_set(knobs, text, err);
+}
+
+void show_images(int64_t done, int64_t all)
+{
+    printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
+    fflush(stdout);
+}
+
+void clear_images(void) { printf("\r\033[K"); }
 
 static void line(const char *what, int64_t bytes)
 {

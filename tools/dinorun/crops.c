@@ -45,9 +45,7 @@ static int crops(int argc, char **argv)
     struct dg_dataset *dataset = NULL;
     struct dg_view_spec view[DG_LOADER_MAX_VIEWS];
     int count = 0;
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
-    for (int s = 0; s < num_sets && status == DG_OK; s++) status = dg_knobs_set(&knobs, set[s], &err);
+    enum dg_status status = open_plan(path, set, num_sets, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_views_open(&plan, &knobs, view, &count, &err);
     if (status == DG_OK) status = dg_dataset_open(data, &dataset, &err);
     if (status == DG_OK) status = dg_crops_sheet(dataset, view, count, (int)images, (uint64_t)seed, out, &err);

@@ -20,10 +20,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
                               struct dg_error *err)
 {
     struct sink *sink = context;
-    if (sink->terminal) {
-        printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
-        fflush(stdout);
-    }
+    if (sink->terminal) show_images(done, all);
     return dg_npy_append(&sink->npy, output, rows, err);
 }
 
@@ -75,8 +72,7 @@ static int features(int argc, char **argv)
     const char *path = plan_argument(me, argc, argv);
     if (!path) return 2;
     if (!o.weights || !data || !out) return usage_error(me, "--weights FILE, --data DIR and --out FILE.npy are needed");
-    if (strcmp(o.from, "teacher") && strcmp(o.from, "student"))
-        return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
+    if (!flag_from(me, o.from)) return 2;
     o.threads = (int)threads;
 
     struct dg_error err = {0};
@@ -86,8 +82,7 @@ static int features(int argc, char **argv)
     struct dg_evaluator *evaluator = NULL;
     struct sink sink = {.terminal = isatty(STDOUT_FILENO)};
     char note[DG_WEIGHTS_NOTE];
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_dataset_open(data, &dataset, &err);
     if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
     if (status == DG_OK) {
@@ -96,7 +91,7 @@ static int features(int argc, char **argv)
         status = dg_npy_open(out, count, dim, &sink.npy, &err);
         if (status == DG_OK) {
             status = dg_evaluate(evaluator, dataset, on_rows, &sink, &err);
-            if (sink.terminal) printf("\r\033[K");
+            if (sink.terminal) clear_images();
             /* All of the list is written before the array takes its place, so that both are there or neither. */
             struct dg_atomic_file list = {0};
             if (status == DG_OK) status = write_list(dataset, out, &list, &err);

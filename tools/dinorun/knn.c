@@ -30,10 +30,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     (void)err;
     memcpy(split->features + split->filled * split->dim, output, sizeof(float) * (size_t)(rows * split->dim));
     split->filled += rows;
-    if (split->terminal) {
-        printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
-        fflush(stdout);
-    }
+    if (split->terminal) show_images(done, all);
     return DG_OK;
 }
 
@@ -70,7 +67,7 @@ static enum dg_status extract(struct split *split, struct dg_evaluator *evaluato
     split->features = malloc(sizeof(float) * (size_t)(count * split->dim));
     if (!split->features) return dg_fail(err, DG_ERR_MEMORY, "no memory for the features of %" PRId64 " images", count);
     enum dg_status status = dg_evaluate(evaluator, split->dataset, on_rows, split, err);
-    if (split->terminal) printf("\r\033[K");
+    if (split->terminal) clear_images();
     if (status == DG_OK) dg_knn_normalize(split->features, count, split->dim, threads);
     return status;
 }
@@ -199,16 +196,14 @@ static int knn(int argc, char **argv)
     if (!path) return 2;
     if (!o.weights || !train_path || !val_path)
         return usage_error(me, "--weights FILE, --train DIR and --val DIR are needed");
-    if (strcmp(o.from, "teacher") && strcmp(o.from, "student"))
-        return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
+    if (!flag_from(me, o.from)) return 2;
     o.threads = (int)threads;
 
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_evaluator *evaluator = NULL;
     char note[DG_WEIGHTS_NOTE];
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = open_split(&train, train_path, &err);
     if (status == DG_OK) status = open_split(&val, val_path, &err);
     if (status == DG_OK) status = read_labels(&train, &train, train_path, &err);

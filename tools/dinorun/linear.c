@@ -157,21 +157,13 @@ static int linear(int argc, char **argv)
     if (!o.weights || !o.val || (!head && (!o.train || !o.out)))
         return usage_error(me, head ? "--weights FILE and --val DIR are needed"
                                     : "--weights FILE, --train DIR, --val DIR and --out DIR are needed");
-    if (strcmp(o.from, "teacher") && strcmp(o.from, "student"))
-        return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
+    if (!flag_from(me, o.from)) return 2;
 
     struct dg_error err = {0};
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_linear_score score;
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
-    for (int s = 0; s < num_sets && status == DG_OK; s++) status = dg_knobs_set(&knobs, set[s], &err);
-    if (epochs && status == DG_OK) {
-        char text[64];
-        snprintf(text, sizeof text, "epochs=%" PRId64, epochs);
-        status = dg_knobs_set(&knobs, text, &err);
-    }
+    enum dg_status status = open_plan(path, set, num_sets, epochs, &plan, &knobs, &err);
     if (status == DG_OK)
         status =
             head ? dg_linear_evaluate(&plan, &knobs, &o, head, &score, &err) : dg_linear_train(&plan, &knobs, &o, &err);

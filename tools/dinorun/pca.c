@@ -33,10 +33,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     int64_t size = dg_patches_count(&f->patches) * f->dim;
     for (int64_t r = 0; r < rows; r++)
         memcpy(f->rows + f->filled++ * size, output + r * (size + f->dim) + f->dim, sizeof(float) * (size_t)size);
-    if (f->terminal && all > 1) {
-        printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
-        fflush(stdout);
-    }
+    if (f->terminal && all > 1) show_images(done, all);
     (void)err;
     return DG_OK;
 }
@@ -136,9 +133,8 @@ static int pca(int argc, char **argv)
     if (asked && (!o.weights || !features.images || !out)) {
         usage_error(me, "--weights FILE, --image FILE and --out FILE.png are needed");
         asked = false;
-    } else if (asked && strcmp(o.from, "teacher") && strcmp(o.from, "student")) {
-        usage_error(me, "--weights-from %s: expected teacher or student", o.from);
-        asked = false;
+    } else if (asked) {
+        asked = flag_from(me, o.from);
     }
     if (!asked) {
         free(image);
@@ -153,8 +149,7 @@ static int pca(int argc, char **argv)
     struct dg_pca fit = {0};
     struct dg_patches *patches = &features.patches;
     char note[DG_WEIGHTS_NOTE];
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, o.entry, patches, &err);
     if (status == DG_OK && height) status = dg_patches_want_size(&plan, patches, height, width, &err);
     if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
@@ -164,7 +159,7 @@ static int pca(int argc, char **argv)
         status = make_room(&features, &err);
     }
     if (status == DG_OK) status = dg_evaluate_whole(evaluator, image, features.images, on_rows, &features, &err);
-    if (features.terminal && features.filled > 1) printf("\r\033[K");
+    if (features.terminal && features.filled > 1) clear_images();
     if (status == DG_OK)
         status = dg_pca_fit(features.rows, features.images * dg_patches_count(patches), features.dim,
                             (int)dg_min_i64(COMPONENTS, features.dim),

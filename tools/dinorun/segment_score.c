@@ -8,12 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static void show_progress(int64_t done, int64_t all)
-{
-    printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
-    fflush(stdout);
-}
-
 static void print_score(const struct dg_segment_score *score, double keep)
 {
     printf("%" PRId64 " images", score->images);
@@ -62,8 +56,7 @@ static int segment_score(int argc, char **argv)
     const char *path = plan_argument(me, argc, argv);
     if (!path) return 2;
     if (!o.weights || !data || !masks) return usage_error(me, "--weights FILE, --data DIR and --masks DIR are needed");
-    if (strcmp(o.from, "teacher") && strcmp(o.from, "student"))
-        return usage_error(me, "--weights-from %s: expected teacher or student", o.from);
+    if (!flag_from(me, o.from)) return 2;
     o.threads = (int)threads;
 
     struct dg_error err = {0};
@@ -75,16 +68,15 @@ static int segment_score(int argc, char **argv)
     struct dg_segment_score score = {0};
     bool terminal = isatty(STDOUT_FILENO);
     char note[DG_WEIGHTS_NOTE];
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, o.entry, &patches, &err);
     if (status == DG_OK) status = dg_dataset_open(data, &dataset, &err);
     if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
     if (status == DG_OK) {
         puts(note);
         status =
-            dg_segment_score(evaluator, &patches, dataset, masks, keep, terminal ? show_progress : NULL, &score, &err);
-        if (terminal) printf("\r\033[K");
+            dg_segment_score(evaluator, &patches, dataset, masks, keep, terminal ? show_images : NULL, &score, &err);
+        if (terminal) clear_images();
     }
     if (status == DG_OK) print_score(&score, keep);
     dg_segment_free(&score);

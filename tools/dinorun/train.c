@@ -40,13 +40,6 @@ struct progress {
     struct dg_step_report last;
 };
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* "90", "90s", "45m", "12h", "3d"; seconds, or 0 when it is none of them. */
 static double duration_flag(const char *text)
 {
@@ -122,7 +115,7 @@ static void on_message(void *context, const char *text)
 static bool on_stop(void *context)
 {
     const struct progress *p = context;
-    if (time_limit > 0 && seconds_now() - p->begin >= time_limit) return interrupted = true;
+    if (time_limit > 0 && dg_seconds_now() - p->begin >= time_limit) return interrupted = true;
     if (interrupted || sigtimedwait(&stop_signals, NULL, &(struct timespec){0}) < 0) return interrupted;
     interrupted = true;
     pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL); /* a second one kills */
@@ -166,7 +159,7 @@ static int train(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_train;
-    struct progress progress = {.terminal = isatty(STDOUT_FILENO), .begin = seconds_now()};
+    struct progress progress = {.terminal = isatty(STDOUT_FILENO), .begin = dg_seconds_now()};
     struct dg_train_options o = {
         .steps = -1,
         .max_bad = 10,
@@ -220,14 +213,7 @@ static int train(int argc, char **argv)
     struct dg_error err = {0};
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
-    for (int s = 0; s < num_sets && status == DG_OK; s++) status = dg_knobs_set(&knobs, set[s], &err);
-    if (epochs && status == DG_OK) {
-        char text[64];
-        snprintf(text, sizeof text, "epochs=%" PRId64, epochs);
-        status = dg_knobs_set(&knobs, text, &err);
-    }
+    enum dg_status status = open_plan(path, set, num_sets, epochs, &plan, &knobs, &err);
     block_signals();
     if (status == DG_OK) status = dg_train(&plan, &knobs, &o, &err);
     end_line(&progress);
