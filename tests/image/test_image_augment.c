@@ -213,6 +213,53 @@ static void test_whole_views(void **state)
     dg_image_free(&image);
 }
 
+/* A linear probe's training pictures: the same boxes, and of them torchvision's pixels. */
+static void test_probe_views(void **state)
+{
+    (void)state;
+    enum { SIZE = 224 };
+    FILE *table = dg_test_table(FIXTURE("probe_views.txt"));
+    struct dg_scratch work = {0};
+    struct dg_view_spec spec = {.height = SIZE,
+                                .width = SIZE,
+                                .filter = DG_FILTER_BILINEAR,
+                                .scale = {0.08, 1},
+                                .ratio = {3.0 / 4, 4.0 / 3},
+                                .flip = 0.5,
+                                .mean = {0.485, 0.456, 0.406},
+                                .std = {0.229, 0.224, 0.225}};
+    struct dg_normalizer normalizer = dg_normalizer_open(spec.mean, spec.std);
+    uint8_t *bytes = malloc(SIZE * SIZE * 3);
+    float *floats = malloc(SIZE * SIZE * 3 * sizeof *floats);
+    int width, height, flip, flips = 0, count = 0;
+    long long epoch, index;
+    struct dg_box box;
+    unsigned long long byte_hash, float_hash;
+    while (fscanf(table, "%d %d %lld %lld %d %d %d %d %d %llx %llx", &width, &height, &epoch, &index, &box.left,
+                  &box.top, &box.width, &box.height, &flip, &byte_hash, &float_hash) == 11) {
+        struct dg_image image = dg_test_noise("probe", width, height);
+        struct dg_view_draw draw = dg_view_sample(&spec, width, height, 5, epoch, index, 0);
+        if (memcmp(&draw.crop, &box, sizeof box) || draw.flip != flip || draw.jitter_count || draw.gray ||
+            draw.solarize || draw.blur_sigma > 0)
+            fail_msg("case %d: the crop is %d x %d at %d, %d, flip %d", count, draw.crop.width, draw.crop.height,
+                     draw.crop.left, draw.crop.top, draw.flip);
+        assert_ok(dg_view_apply(&spec, &draw, &image, bytes, &work, try_err));
+        dg_normalize(&normalizer, bytes, SIZE * SIZE, floats);
+        if (dg_test_hash(bytes, SIZE * SIZE * 3) != byte_hash) fail_msg("case %d differs in bytes", count);
+        if (dg_test_hash(floats, SIZE * SIZE * 3 * sizeof *floats) != float_hash)
+            fail_msg("case %d differs in floats", count);
+        dg_image_free(&image);
+        flips += flip;
+        count++;
+    }
+    assert_int_equal(count, 21);
+    assert_true(flips > 0 && flips < count);
+    fclose(table);
+    free(bytes);
+    free(floats);
+    dg_scratch_free(&work);
+}
+
 /* ---- sampling ---- */
 
 enum { DRAWS = 20000 };
@@ -374,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_blur),
         cmocka_unit_test(test_normalise),
         cmocka_unit_test(test_whole_views),
+        cmocka_unit_test(test_probe_views),
         cmocka_unit_test(test_distributions),
         cmocka_unit_test(test_gates_at_their_ends),
         cmocka_unit_test(test_crop_fallback),

@@ -18,10 +18,10 @@ import torchvision.transforms.functional as F
 from PIL import Image, ImageFilter, ImageOps
 
 import philox
+from pictures import MEAN, STD, probe_draw, probe_view
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "fixtures" / "image"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILTERS = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}
 
 
@@ -286,6 +286,21 @@ def write_views():
     write("views.txt", f"of noise 'view' 83x67: {columns} jitters, each operation factor", lines)
 
 
+def write_probe_views():
+    """What a linear probe trains on: boxes and flips of seed 5, epoch and picture number, and the views that come of them."""
+    lines = []
+    sizes = [(500, 375), (333, 500), (224, 224), (64, 64), (1000, 31), (31, 200), (9, 5)]
+    cases = [(*size, epoch, index) for size in sizes for epoch, index in ((0, 0), (3, 7), (99, 1281166))]
+    for width, height, epoch, index in cases:
+        box, flip = draw = probe_draw(5, epoch, index, width, height)
+        view = probe_view(Image.fromarray(noise("probe", width, height)), draw, 224)
+        floats = F.normalize(F.to_tensor(view), MEAN, STD).permute(1, 2, 0).contiguous().numpy()
+        where = " ".join(map(str, (width, height, epoch, index, *box)))
+        lines.append(f"{where} {int(flip)} {digest(view)} {digest(floats)}")
+    columns = "width height of noise 'probe', epoch, picture | crop: left top width height | flip | hashes: bytes floats"
+    write("probe_views.txt", columns, lines)
+
+
 def write_normalised():
     """Every value of every channel, as torchvision rounds it."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
@@ -302,6 +317,7 @@ def main():
     write_colour()
     write_blur()
     write_views()
+    write_probe_views()
     write_normalised()
 
 
