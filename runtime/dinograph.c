@@ -356,6 +356,11 @@ dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t ro
     return told(status, &err);
 }
 
+const void *dinograph_input_data(const dinograph_session *session, const char *name)
+{
+    return dg_session_input(session->session, name, NULL);
+}
+
 dinograph_status dinograph_run(dinograph_session *session)
 {
     struct dg_error err = {0};

@@ -144,6 +144,10 @@ DINOGRAPH_API dinograph_status dinograph_set_image(dinograph_session *session, i
                                                    int width, int height);
 DINOGRAPH_API dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t row, const char *path);
 
+/* The input of that name as it is now, what dinograph_set_image made of a picture for one; NULL if there is no such input. The
+ * memory is the session's (or the caller's, where it is bound), to be read. */
+DINOGRAPH_API const void *dinograph_input_data(const dinograph_session *session, const char *name);
+
 /* Computes the outputs from the inputs. DINOGRAPH_ERR_USAGE: no weights were loaded. After a failure there are no outputs. */
 DINOGRAPH_API dinograph_status dinograph_run(dinograph_session *session);
 

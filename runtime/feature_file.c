@@ -101,7 +101,8 @@ static enum dg_status read_labels(const char *path, struct dg_feature_file *file
     char **name = calloc((size_t)file->rows, sizeof *name), *line = NULL;
     size_t room = 0;
     int64_t rows = 0;
-    enum dg_status status = name ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    file->path = calloc((size_t)file->rows, sizeof *file->path);
+    enum dg_status status = name && file->path ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (ssize_t n; status == DG_OK && (n = getline(&line, &room, stream)) > 0; rows++) {
         if (line[n - 1] == '\n') line[n - 1] = 0;
         char *label = strrchr(line, '\t');
@@ -110,7 +111,7 @@ static enum dg_status read_labels(const char *path, struct dg_feature_file *file
         } else if (!label || !label[1]) {
             status = dg_fail(err, DG_ERR_INPUT,
                              "%s, line %" PRId64 ": no label; features of a folder a class have them", list, rows + 1);
-        } else if (!(name[rows] = strdup(label + 1))) {
+        } else if (!(name[rows] = strdup(label + 1)) || !(file->path[rows] = strndup(line, (size_t)(label - line)))) {
             status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
         }
     }
@@ -152,7 +153,9 @@ enum dg_status dg_feature_file_match(struct dg_feature_file *file, const struct 
 void dg_feature_file_free(struct dg_feature_file *file)
 {
     for (int c = 0; c < file->classes; c++) free(file->class_name[c]);
+    for (int64_t r = 0; file->path && r < file->rows; r++) free(file->path[r]);
     free((void *)(uintptr_t)file->class_name);
+    free(file->path);
     free(file->features);
     free(file->label);
     *file = (struct dg_feature_file){0};

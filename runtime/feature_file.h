@@ -8,6 +8,7 @@ struct dg_feature_file {
     int64_t rows, dim;
     float *features;         /* [rows, dim]; owned */
     int *label;              /* [rows], by class_name; owned */
+    char **path;             /* [rows]; owned */
     char *const *class_name; /* [classes], sorted; owned */
     int classes;
 };

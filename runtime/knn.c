@@ -29,6 +29,7 @@ struct task {
     int classes, num_k, max_k;
     const int *k;
     double temperature;
+    int *predicted; /* [num_test, num_k], or NULL */
 };
 
 /* What a thread works with. */
@@ -89,19 +90,23 @@ static void keep_best(struct neighbor *heap, int size, const float *similarity, 
     }
 }
 
-static void count_hits(const struct task *t, struct scratch *s, struct neighbor *best, int label)
+static void vote(const struct task *t, struct scratch *s, struct neighbor *best, int64_t test)
 {
+    int label = t->test_label[test];
     qsort(best, (size_t)t->max_k, sizeof *best, compare_neighbors);
     for (int i = 0; i < t->max_k; i++)
         s->weight[i] = exp(((double)best[i].similarity - (double)best[0].similarity) / t->temperature);
     for (int which = 0; which < t->num_k; which++) {
-        int k = t->k[which], before = 0;
+        int k = t->k[which], before = 0, first = 0;
         memset(s->vote, 0, (size_t)t->classes * sizeof *s->vote);
         for (int i = 0; i < k; i++) s->vote[t->train_label[best[i].index]] += s->weight[i];
-        for (int c = 0; c < t->classes; c++)
+        for (int c = 0; c < t->classes; c++) {
             before += s->vote[c] > s->vote[label] || (s->vote[c] == s->vote[label] && c < label);
+            if (s->vote[c] > s->vote[first]) first = c;
+        }
         s->hits[2 * which] += before == 0;
         s->hits[2 * which + 1] += before < (k < 5 ? k : 5);
+        if (t->predicted) t->predicted[test * t->num_k + which] = first;
     }
 }
 
@@ -118,8 +123,7 @@ static enum dg_status do_block(const struct task *t, struct scratch *s, int64_t 
         for (int64_t row = 0; row < tests; row++)
             keep_best(s->best + row * t->max_k, t->max_k, s->similarity + row * TRAIN_BLOCK, first, count);
     }
-    for (int64_t row = 0; row < tests; row++)
-        count_hits(t, s, s->best + row * t->max_k, t->test_label[first_test + row]);
+    for (int64_t row = 0; row < tests; row++) vote(t, s, s->best + row * t->max_k, first_test + row);
     return DG_OK;
 }
 
@@ -204,7 +208,8 @@ static enum dg_status check(const struct task *t, int threads, struct dg_error *
 
 enum dg_status dg_knn(const float *train, const int *train_label, int64_t num_train, const float *test,
                       const int *test_label, int64_t num_test, int64_t dim, int classes, const int *k, int num_k,
-                      double temperature, int threads, struct dg_knn_result *result, struct dg_error *err)
+                      double temperature, int threads, struct dg_knn_result *result, int *predicted,
+                      struct dg_error *err)
 {
     struct task t = {.train = train,
                      .train_label = train_label,
@@ -216,7 +221,8 @@ enum dg_status dg_knn(const float *train, const int *train_label, int64_t num_tr
                      .classes = classes,
                      .k = k,
                      .num_k = num_k,
-                     .temperature = temperature};
+                     .temperature = temperature,
+                     .predicted = predicted};
     DG_TRY(check(&t, threads, err));
     for (int i = 0; i < num_k; i++)
         if (k[i] > t.max_k) t.max_k = k[i];

@@ -186,7 +186,13 @@ static void test_equals_session(void **state)
     assert_memory_equal(features_of(s), want, sizeof want);
     ok(dinograph_set_image_file(s, 2, picture(0)));
     assert_memory_equal(features_of(s) + 2 * DIM, expected[0], sizeof *expected);
+    assert_memory_equal(dinograph_input_data(s, "images"), numbers, 2 * bytes / ROWS);
+    memcpy(unaligned, dinograph_input_data(s, "images"), bytes); /* the picture as the network sees it */
+    ok(dinograph_set_input(s, "images", unaligned, bytes));
+    assert_memory_equal(features_of(s) + 2 * DIM, expected[0], sizeof *expected);
+    assert_null(dinograph_input_data(s, "pictures"));
     ok(dinograph_bind_input(s, "images", numbers, bytes));
+    assert_ptr_equal(dinograph_input_data(s, "images"), numbers);
     assert_memory_equal(features_of(s), want, sizeof want);
     fails(dinograph_set_image_file(s, 2, picture(0)), DINOGRAPH_ERR_USAGE, "bound to memory of the caller's");
     uintptr_t odd = ((uintptr_t)unaligned + 63) / 64 * 64 + 4;

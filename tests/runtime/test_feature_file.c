@@ -80,6 +80,7 @@ static void test_read(void **state)
     assert_int_equal(train.classes, 3);
     assert_memory_equal(train.features, values, sizeof values);
     assert_memory_equal(train.label, ((int[]){1, 0, 2}), 3 * sizeof(int));
+    assert_string_equal(train.path[2], "c/x\ty.png");
     write_pair("val.npy", 2, 2, values, "c/1.png\tc\nb/1.png\tb\n");
     assert_int_equal(dg_feature_file_read(in("val.npy"), &val, &err), DG_OK);
     assert_int_equal(dg_feature_file_match(&val, &train, &err), DG_OK);

@@ -58,7 +58,9 @@ static int compare_pairs(const void *a, const void *b)
     return p->index < q->index ? -1 : 1;
 }
 
-static struct dg_knn_result reference(struct set train, struct set test, int classes, int k, double temperature)
+/* predicted[t * stride] is test feature t's. */
+static struct dg_knn_result reference(struct set train, struct set test, int classes, int k, double temperature,
+                                      int *predicted, int stride)
 {
     struct pair *pair = malloc((size_t)train.n * sizeof *pair);
     double *vote = malloc((size_t)classes * sizeof *vote);
@@ -79,6 +81,7 @@ static struct dg_knn_result reference(struct set train, struct set test, int cla
             for (int c = 1; c < classes; c++)
                 if (vote[c] > vote[best]) best = c;
             vote[best] = -1;
+            if (rank == 0) predicted[t * stride] = best;
             top1 += best == test.label[t] && rank == 0;
             top5 += best == test.label[t];
         }
@@ -89,26 +92,33 @@ static struct dg_knn_result reference(struct set train, struct set test, int cla
 }
 
 static void knn(struct set train, struct set test, int classes, const int *k, int num_k, double temperature,
-                int threads, struct dg_knn_result *result)
+                int threads, struct dg_knn_result *result, int *predicted)
 {
     struct dg_error err = {0};
     if (dg_knn(train.features, train.label, train.n, test.features, test.label, test.n, train.dim, classes, k, num_k,
-               temperature, threads, result, &err) != DG_OK)
+               temperature, threads, result, predicted, &err) != DG_OK)
         fail_msg("%s", err.text);
 }
 
 static void check(struct set train, struct set test, int classes, const int *k, int num_k, double temperature)
 {
     struct dg_knn_result expected[8], result[8];
-    for (int i = 0; i < num_k; i++) expected[i] = reference(train, test, classes, k[i], temperature);
+    size_t guesses = sizeof(int) * (size_t)(test.n * num_k);
+    int *expected_class = malloc(guesses), *class = malloc(guesses);
+    for (int i = 0; i < num_k; i++)
+        expected[i] = reference(train, test, classes, k[i], temperature, expected_class + i, num_k);
     for (int threads = 1; threads <= 3; threads++) {
         memset(result, 0, sizeof result);
-        knn(train, test, classes, k, num_k, temperature, threads, result);
+        memset(class, -1, guesses);
+        knn(train, test, classes, k, num_k, temperature, threads, result, class);
+        assert_memory_equal(class, expected_class, guesses);
         for (int i = 0; i < num_k; i++)
             if (result[i].top1 != expected[i].top1 || result[i].top5 != expected[i].top5)
                 fail_msg("k = %d, %d threads: %.3f %.3f, expected %.3f %.3f", k[i], threads, result[i].top1,
                          result[i].top5, expected[i].top1, expected[i].top5);
     }
+    free(expected_class);
+    free(class);
 }
 
 static void test_against_definition(void **state)
@@ -142,7 +152,7 @@ static void test_top5_of_few_classes(void **state)
     struct set train = make_set("train", 300, 12, 3, 1), test = make_set("test", 90, 12, 3, -1);
     check(train, test, 3, k, 4, 0.25);
     struct dg_knn_result result[4];
-    knn(train, test, 3, k, 4, 0.25, 2, result);
+    knn(train, test, 3, k, 4, 0.25, 2, result, NULL);
     assert_true(result[0].top5 == result[0].top1);                         /* the first class only */
     assert_true(result[1].top5 >= result[1].top1 && result[1].top5 < 100); /* the first two */
     assert_true(result[2].top5 == 100 && result[3].top5 == 100);           /* all there are */
@@ -172,11 +182,11 @@ static void test_copies_come_in_order(void **state)
             for (int threads = 1; threads <= 2; threads++) {
                 /* one vote more for class 1: another neighbor in the place of one of the first makes it a tie or worse */
                 for (int r = 0; r < TRAIN; r++) train.label[r] = r <= k[i] / 2;
-                knn(train, test, 2, &k[i], 1, 0.07, threads, &result);
+                knn(train, test, 2, &k[i], 1, 0.07, threads, &result, NULL);
                 assert_true(result.top1 == 100);
                 /* a tie, which class 0 wins: another neighbor in the place of one of the first gives it to class 1 */
                 for (int r = 0; r < TRAIN; r++) train.label[r] = r >= k[i] / 2;
-                knn(train, test, 2, &k[i], 1, 0.07, threads, &result);
+                knn(train, test, 2, &k[i], 1, 0.07, threads, &result, NULL);
                 assert_true(result.top1 == 0);
             }
         }
@@ -194,7 +204,7 @@ static void test_low_temperature(void **state)
     dg_knn_normalize(test.features, test.n, test.dim, 2);
     const int k[] = {1, 20};
     struct dg_knn_result result[2];
-    knn(train, test, 10, k, 2, 1e-9, 2, result);
+    knn(train, test, 10, k, 2, 1e-9, 2, result, NULL);
     assert_true(result[0].top1 == result[1].top1);
     free_set(&train);
     free_set(&test);
@@ -218,7 +228,7 @@ static void test_refusals(void **state)
     struct dg_error err = {0};
 #define KNN(num_train, num_test, classes, k, temperature, threads)                                                     \
     (err = (struct dg_error){0}, dg_knn(train.features, train.label, num_train, test.features, test.label, num_test,   \
-                                        6, classes, (const int[]){k}, 1, temperature, threads, &result, &err))
+                                        6, classes, (const int[]){k}, 1, temperature, threads, &result, NULL, &err))
     assert_int_equal(KNN(30, 8, 4, 30, 0.07, 1), DG_OK);
     assert_int_equal(KNN(30, 8, 4, 31, 0.07, 1), DG_ERR_USAGE);
     assert_non_null(strstr(err.text, "k = 31"));

@@ -162,6 +162,60 @@ static void test_linear(void **state)
     process_assert_status(RUN(DINORUN, "bench", probe.text, "--entry", "train", "--steps", "1", "--threads", "1"), 0);
 }
 
+static void assert_file_is(const char *path, const char *text)
+{
+    char have[4096];
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    have[fread(have, 1, sizeof have - 1, file)] = 0;
+    fclose(file);
+    assert_string_equal(have, text);
+}
+
+/* Class b has copies of three pictures of a, so each vote of one neighbour is a tie, which the first in order wins. */
+static void test_knn(void **state)
+{
+    (void)state;
+    struct path weights = keep("run/checkpoint.safetensors"), images = keep("labelled"), a = keep("labelled/a"),
+                b = keep("labelled/b"), none = keep("labelled/none"), file = keep("neighbours.tsv"),
+                features = keep("labelled.npy"), alone = keep("alone"), only = keep("alone/a");
+    const char *w = weights.text, *i = images.text, *f = features.text;
+    assert_int_equal(mkdir(i, 0777), 0);
+    assert_int_equal(mkdir(none.text, 0777), 0); /* a class for which nothing votes */
+    dg_tiny_pictures(a.text, 5);
+    dg_tiny_pictures(b.text, 3);
+    static const char expected[] = "path\tlabel\t1-NN\t8-NN\na/00.png\ta\ta\ta\na/01.png\ta\ta\ta\n"
+                                   "a/02.png\ta\ta\ta\na/03.jpg\ta\ta\ta\na/04.png\ta\ta\ta\n"
+                                   "b/00.png\tb\ta\ta\nb/01.png\tb\ta\ta\nb/02.png\tb\ta\ta\n";
+    const struct process *p = RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "-k", "1,10",
+                                  "--temperature", "1000", "--predictions", file.text);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "10-NN of 8 images is 8-NN\n");
+    process_assert_says(p, p->out, "8 images vote on 8, 3 classes\n1-NN: top-1 62.50 %, top-5 62.50 %\n");
+    process_assert_says(p, p->out, "8-NN: top-1 62.50 %, top-5 100.00 %\n");
+    assert_file_is(file.text, expected);
+    assert_int_equal(unlink(file.text), 0);
+    process_assert_status(RUN(DINORUN, "features", plan, "--weights", w, "--data", i, "--out", f), 0);
+    p = RUN(DINORUN, "knn", "--features", "--train", f, "--val", f, "-k", "1,10", "--temperature", "1000",
+            "--predictions", file.text);
+    process_assert_status(p, 0);
+    assert_file_is(file.text, expected);
+
+    /* One class can be asked for, not chosen from. */
+    assert_int_equal(mkdir(alone.text, 0777), 0);
+    dg_tiny_pictures(only.text, 2);
+    process_assert_status(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", alone.text, "-k", "1"), 0);
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", i, "-k", "1"), 1,
+            "class b is not");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", alone.text, "--predictions",
+                in("new")),
+            1, "alone: k-NN needs images of at least two classes");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", pictures, "--val", i), 1, "a folder a class");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "--predictions", in("no/new")), 1,
+            "no/new");
+    leaves_nothing("new");
+}
+
 static void test_import_and_export(void **state)
 {
     (void)state;
@@ -447,6 +501,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_help),
                                        cmocka_unit_test(test_dinoc_refuses),
                                        cmocka_unit_test(test_linear),
+                                       cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
                                        cmocka_unit_test(test_full_output),

@@ -1,8 +1,10 @@
 #include "tools/dinorun/command.h"
 
+#include "runtime/atomic_file.h"
 #include "runtime/evaluate.h"
 #include "runtime/feature_file.h"
 #include "runtime/knn.h"
+#include "runtime/memory.h"
 #include "runtime/weights.h"
 
 #include <inttypes.h>
@@ -14,14 +16,38 @@
 
 enum { MAX_K = 32 };
 
-/* A split: its images, features and labels. */
+/* A split's features and labels: of images, or of a file that has them. */
 struct split {
-    struct dg_dataset *dataset;
-    float *features;
+    struct dg_dataset *dataset; /* NULL: of a file */
+    struct dg_feature_file file;
+    int64_t count, dim, filled;
+    int classes;
+    float *features; /* with labels the split's own, or the file's */
     int *label;
-    int64_t dim, filled;
     bool terminal;
 };
+
+static const char *path_of(const struct split *split, int64_t image)
+{
+    return split->dataset ? dg_dataset_relative(split->dataset, image) : split->file.path[image];
+}
+
+static const char *class_of(const struct split *split, int number)
+{
+    return split->dataset ? dg_dataset_class_name(split->dataset, number) : split->file.class_name[number];
+}
+
+static void close_split(struct split *split)
+{
+    if (split->dataset) {
+        free(split->features);
+        free(split->label);
+    }
+    dg_dataset_close(split->dataset);
+    dg_feature_file_free(&split->file);
+}
+
+/* ---- from images ---- */
 
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                               struct dg_error *err)
@@ -37,47 +63,66 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
 static enum dg_status open_split(struct split *split, const char *path, struct dg_error *err)
 {
     DG_TRY(dg_dataset_open(path, &split->dataset, err));
-    if (dg_dataset_classes(split->dataset) >= 2) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs labels: a folder a class, at least two", path);
+    split->count = dg_dataset_count(split->dataset);
+    split->classes = dg_dataset_classes(split->dataset);
+    return DG_OK;
 }
 
 /* Labels by class name, as the training split numbers them. */
 static enum dg_status read_labels(struct split *split, const struct split *train, const char *path,
                                   struct dg_error *err)
 {
-    int64_t count = dg_dataset_count(split->dataset);
-    int *number = malloc(sizeof *number * (size_t)dg_dataset_classes(split->dataset));
-    split->label = malloc(sizeof *split->label * (size_t)count);
+    if (!split->classes) return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs labels: a folder a class", path);
+    int *number = malloc(sizeof *number * (size_t)split->classes);
+    split->label = malloc(sizeof *split->label * (size_t)split->count);
     if (!number || !split->label) {
         free(number);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     enum dg_status status = dg_dataset_match_classes(split->dataset, train->dataset, number, err);
     if (status != DG_OK) dg_error_prefix(err, "%s", path);
-    for (int64_t i = 0; status == DG_OK && i < count; i++)
+    for (int64_t i = 0; status == DG_OK && i < split->count; i++)
         split->label[i] = number[dg_dataset_label(split->dataset, i)];
     free(number);
     return status;
 }
 
-static enum dg_status extract(struct split *split, struct dg_evaluator *evaluator, int threads, struct dg_error *err)
+/* Of both splits, before the first image is read. */
+static enum dg_status take_memory(struct split *train, struct split *val, int64_t dim, struct dg_error *err)
 {
-    int64_t count = dg_dataset_count(split->dataset);
-    split->dim = dg_evaluator_dim(evaluator);
-    split->features = malloc(sizeof(float) * (size_t)(count * split->dim));
-    if (!split->features) return dg_fail(err, DG_ERR_MEMORY, "no memory for the features of %" PRId64 " images", count);
+    int64_t bytes = (train->count + val->count) * dim * (int64_t)sizeof(float), available = dg_memory_available();
+    char need[32], have[32];
+    if (bytes > available)
+        return dg_fail(err, DG_ERR_MEMORY, "the features of %" PRId64 " images take %s, and %s are free",
+                       train->count + val->count, dg_format_bytes(need, sizeof need, (double)bytes),
+                       dg_format_bytes(have, sizeof have, (double)available));
+    train->dim = val->dim = dim;
+    train->features = malloc(sizeof(float) * (size_t)(train->count * dim));
+    val->features = malloc(sizeof(float) * (size_t)(val->count * dim));
+    return train->features && val->features ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "no memory for the features");
+}
+
+static enum dg_status extract(struct split *split, struct dg_evaluator *evaluator, struct dg_error *err)
+{
     enum dg_status status = dg_evaluate(evaluator, split->dataset, on_rows, split, err);
     if (split->terminal) clear_images();
-    if (status == DG_OK) dg_knn_normalize(split->features, count, split->dim, threads);
     return status;
 }
 
-static void close_split(struct split *split)
+/* ---- from what `dinorun features` wrote ---- */
+
+static enum dg_status read_split(struct split *split, const char *path, struct dg_error *err)
 {
-    dg_dataset_close(split->dataset);
-    free(split->features);
-    free(split->label);
+    DG_TRY(dg_feature_file_read(path, &split->file, err));
+    split->features = split->file.features;
+    split->label = split->file.label;
+    split->count = split->file.rows;
+    split->dim = split->file.dim;
+    split->classes = split->file.classes;
+    return DG_OK;
 }
+
+/* ---- votes ---- */
 
 static bool read_list(const char *text, int *k, int *count)
 {
@@ -97,51 +142,98 @@ struct vote {
     int k[MAX_K], num_k;
     double temperature;
     struct dg_knn_result result[MAX_K];
+    const char *out; /* the file of predictions, or NULL */
+    struct dg_atomic_file file;
+    int *predicted; /* [test images, num_k] */
 };
 
-/* Of a small training set, all of it. */
-static void limit_k(struct vote *vote, int64_t all)
+/* What has to be right before the work begins. */
+static enum dg_status prepare(struct vote *vote, const struct split *train, const struct split *val, const char *path,
+                              struct dg_error *err)
 {
+    if (train->classes < 2)
+        return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs images of at least two classes to choose from", path);
     for (int i = 0; i < vote->num_k; i++)
-        if (vote->k[i] > all) {
-            printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", vote->k[i], all, all);
-            vote->k[i] = (int)all;
+        if (vote->k[i] > train->count) { /* of a small training set, all of it */
+            printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", vote->k[i], train->count, train->count);
+            vote->k[i] = (int)train->count;
         }
+    if (!vote->out) return DG_OK;
+    vote->predicted = malloc(sizeof *vote->predicted * (size_t)(val->count * vote->num_k));
+    if (!vote->predicted) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    return dg_atomic_open(vote->out, &vote->file, err);
 }
 
-static void print_votes(const struct vote *vote, int64_t train, int64_t val, int classes)
+static void write_predictions(const struct vote *vote, const struct split *train, const struct split *val)
 {
-    printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", train, val, classes);
+    FILE *out = vote->file.stream;
+    fputs("path\tlabel", out);
+    for (int i = 0; i < vote->num_k; i++) fprintf(out, "\t%d-NN", vote->k[i]);
+    for (int64_t v = 0; v < val->count; v++) {
+        fprintf(out, "\n%s\t%s", path_of(val, v), class_of(train, val->label[v]));
+        for (int i = 0; i < vote->num_k; i++)
+            fprintf(out, "\t%s", class_of(train, vote->predicted[v * vote->num_k + i]));
+    }
+    fputc('\n', out);
+}
+
+static enum dg_status answer(struct vote *vote, struct split *train, struct split *val, int threads,
+                             struct dg_error *err)
+{
+    dg_knn_normalize(train->features, train->count, train->dim, threads);
+    dg_knn_normalize(val->features, val->count, val->dim, threads);
+    DG_TRY(dg_knn(train->features, train->label, train->count, val->features, val->label, val->count, train->dim,
+                  train->classes, vote->k, vote->num_k, vote->temperature, threads, vote->result, vote->predicted,
+                  err));
+    if (vote->out) {
+        write_predictions(vote, train, val);
+        DG_TRY(dg_atomic_commit(&vote->file, err));
+    }
+    printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", train->count, val->count, train->classes);
     for (int i = 0; i < vote->num_k; i++)
         printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", vote->k[i], vote->result[i].top1, vote->result[i].top5);
+    return DG_OK;
 }
 
-/* --features: what `dinorun features` wrote, without plan and weights. */
-static enum dg_status vote_of_files(const char *train_path, const char *val_path, int threads, struct vote *vote,
-                                    struct dg_error *err)
+static enum dg_status vote_of_files(struct vote *vote, const char *const path[2], struct split *train,
+                                    struct split *val, int threads, struct dg_error *err)
 {
-    struct dg_feature_file train = {0}, val = {0};
-    enum dg_status status = dg_feature_file_read(train_path, &train, err);
-    if (status == DG_OK) status = dg_feature_file_read(val_path, &val, err);
-    if (status == DG_OK) status = dg_feature_file_match(&val, &train, err);
-    if (status == DG_OK && train.classes < 2)
-        status = dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs labels of at least two classes", train_path);
-    if (status == DG_OK) {
-        limit_k(vote, train.rows);
-        dg_knn_normalize(train.features, train.rows, train.dim, threads);
-        dg_knn_normalize(val.features, val.rows, val.dim, threads);
-        status = dg_knn(train.features, train.label, train.rows, val.features, val.label, val.rows, train.dim,
-                        train.classes, vote->k, vote->num_k, vote->temperature, threads, vote->result, err);
-    }
-    if (status == DG_OK) print_votes(vote, train.rows, val.rows, train.classes);
-    dg_feature_file_free(&train);
-    dg_feature_file_free(&val);
+    DG_TRY(read_split(train, path[0], err));
+    DG_TRY(read_split(val, path[1], err));
+    DG_TRY(dg_feature_file_match(&val->file, &train->file, err));
+    DG_TRY(prepare(vote, train, val, path[0], err));
+    return answer(vote, train, val, threads, err);
+}
+
+static enum dg_status vote_of_images(struct vote *vote, const char *const path[2], struct split *train,
+                                     struct split *val, const char *plan_path, const struct dg_evaluator_options *o,
+                                     struct dg_error *err)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs = {0};
+    struct dg_evaluator *evaluator = NULL;
+    char note[DG_WEIGHTS_NOTE];
+    enum dg_status status = open_plan(plan_path, NULL, 0, 0, &plan, &knobs, err);
+    if (status == DG_OK) status = open_split(train, path[0], err);
+    if (status == DG_OK) status = open_split(val, path[1], err);
+    if (status == DG_OK) status = read_labels(train, train, path[0], err);
+    if (status == DG_OK) status = read_labels(val, train, path[1], err);
+    if (status == DG_OK) status = prepare(vote, train, val, path[0], err);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, o, &evaluator, note, sizeof note, err);
+    if (status == DG_OK) puts(note);
+    if (status == DG_OK) status = take_memory(train, val, dg_evaluator_dim(evaluator), err);
+    if (status == DG_OK) status = extract(train, evaluator, err);
+    if (status == DG_OK) status = extract(val, evaluator, err);
+    if (status == DG_OK) status = answer(vote, train, val, dg_session_threads(dg_evaluator_session(evaluator)), err);
+    dg_evaluator_close(evaluator);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
     return status;
 }
 
 static int knn(int argc, char **argv)
 {
-    enum { WEIGHTS = 256, FROM, PARTIAL, FEATURES, TRAIN, VAL, TEMPERATURE, THREADS };
+    enum { WEIGHTS = 256, FROM, PARTIAL, FEATURES, TRAIN, VAL, TEMPERATURE, PREDICTIONS, THREADS };
     static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
                                           {"weights-from", required_argument, NULL, FROM},
                                           {"partial", no_argument, NULL, PARTIAL},
@@ -150,13 +242,14 @@ static int knn(int argc, char **argv)
                                           {"val", required_argument, NULL, VAL},
                                           {"k", required_argument, NULL, 'k'},
                                           {"temperature", required_argument, NULL, TEMPERATURE},
+                                          {"predictions", required_argument, NULL, PREDICTIONS},
                                           {"threads", required_argument, NULL, THREADS},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_knn;
     struct dg_evaluator_options o = {.entry = "features", .from = "teacher"};
     struct split train = {.terminal = isatty(STDOUT_FILENO)}, val = train;
-    const char *train_path = NULL, *val_path = NULL;
+    const char *path[2] = {NULL, NULL}; /* of the split that votes, and of the other */
     struct vote vote = {.k = {10, 20, 100, 200}, .num_k = 4, .temperature = 0.07};
     bool of_files = false;
     int64_t threads = 0;
@@ -166,8 +259,8 @@ static int knn(int argc, char **argv)
         case FROM: o.from = optarg; break;
         case PARTIAL: o.partial = true; break;
         case FEATURES: of_files = true; break;
-        case TRAIN: train_path = optarg; break;
-        case VAL: val_path = optarg; break;
+        case TRAIN: path[0] = optarg; break;
+        case VAL: path[1] = optarg; break;
         case 'k':
             if (!read_list(optarg, vote.k, &vote.num_k))
                 return usage_error(me, "-k %s: expected numbers as in 10,20", optarg);
@@ -179,55 +272,33 @@ static int knn(int argc, char **argv)
                 return usage_error(me, "--temperature %s: expected a number above 0", optarg);
             break;
         }
+        case PREDICTIONS: vote.out = optarg; break;
         case THREADS:
             if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
             break;
         default: return flag == 'h' ? 0 : 2;
         }
     }
-    struct dg_error err = {0};
+    const char *plan_path = NULL;
     if (of_files) {
-        if (!train_path || !val_path || o.weights || optind < argc)
+        if (!path[0] || !path[1] || o.weights || optind < argc)
             return usage_error(me, "--features takes --train FILE.npy and --val FILE.npy, and no plan and no weights");
-        int n = threads ? (int)threads : dg_usable_cpus();
-        return vote_of_files(train_path, val_path, n, &vote, &err) == DG_OK ? 0 : fail(&err);
+    } else {
+        if (!(plan_path = plan_argument(me, argc, argv))) return 2;
+        if (!o.weights || !path[0] || !path[1])
+            return usage_error(me, "--weights FILE, --train DIR and --val DIR are needed");
+        if (!flag_from(me, o.from)) return 2;
     }
-    const char *path = plan_argument(me, argc, argv);
-    if (!path) return 2;
-    if (!o.weights || !train_path || !val_path)
-        return usage_error(me, "--weights FILE, --train DIR and --val DIR are needed");
-    if (!flag_from(me, o.from)) return 2;
     o.threads = (int)threads;
 
-    struct dg_plan plan;
-    struct dg_knobs knobs = {0};
-    struct dg_evaluator *evaluator = NULL;
-    char note[DG_WEIGHTS_NOTE];
-    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
-    if (status == DG_OK) status = open_split(&train, train_path, &err);
-    if (status == DG_OK) status = open_split(&val, val_path, &err);
-    if (status == DG_OK) status = read_labels(&train, &train, train_path, &err);
-    if (status == DG_OK) status = read_labels(&val, &train, val_path, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
-    if (status == DG_OK) {
-        puts(note);
-        int n = dg_session_threads(dg_evaluator_session(evaluator));
-        limit_k(&vote, dg_dataset_count(train.dataset));
-        status = extract(&train, evaluator, n, &err);
-        if (status == DG_OK) status = extract(&val, evaluator, n, &err);
-        if (status == DG_OK)
-            status = dg_knn(train.features, train.label, dg_dataset_count(train.dataset), val.features, val.label,
-                            dg_dataset_count(val.dataset), train.dim, dg_dataset_classes(train.dataset), vote.k,
-                            vote.num_k, vote.temperature, n, vote.result, &err);
-    }
-    if (status == DG_OK)
-        print_votes(&vote, dg_dataset_count(train.dataset), dg_dataset_count(val.dataset),
-                    dg_dataset_classes(train.dataset));
+    struct dg_error err = {0};
+    enum dg_status status =
+        of_files ? vote_of_files(&vote, path, &train, &val, threads ? (int)threads : dg_usable_cpus(), &err)
+                 : vote_of_images(&vote, path, &train, &val, plan_path, &o, &err);
+    dg_atomic_abandon(&vote.file);
+    free(vote.predicted);
     close_split(&train);
     close_split(&val);
-    dg_evaluator_close(evaluator);
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
     return status == DG_OK ? 0 : fail(&err);
 }
 
@@ -244,5 +315,6 @@ const struct command command_knn = {
         "  --val DIR             labelled images to classify\n"
         "  -k, --k LIST          neighbours that vote (10,20,100,200)\n"
         "  --temperature T       of the votes, exp(similarity / T) (0.07)\n"
+        "  --predictions FILE    a line an image: path, label, and the class that each k predicts, with tabs between\n"
         "  --threads N           (all)\n",
     .run = knn};
