@@ -153,15 +153,17 @@ static enum dg_status prepare(struct vote *vote, const struct split *train, cons
 {
     if (train->classes < 2)
         return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs images of at least two classes to choose from", path);
+    if (vote->out) {
+        vote->predicted = malloc(sizeof *vote->predicted * (size_t)(val->count * vote->num_k));
+        if (!vote->predicted) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        DG_TRY(dg_atomic_open(vote->out, &vote->file, err));
+    }
     for (int i = 0; i < vote->num_k; i++)
         if (vote->k[i] > train->count) { /* of a small training set, all of it */
             printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", vote->k[i], train->count, train->count);
             vote->k[i] = (int)train->count;
         }
-    if (!vote->out) return DG_OK;
-    vote->predicted = malloc(sizeof *vote->predicted * (size_t)(val->count * vote->num_k));
-    if (!vote->predicted) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    return dg_atomic_open(vote->out, &vote->file, err);
+    return DG_OK;
 }
 
 static void write_predictions(const struct vote *vote, const struct split *train, const struct split *val)
