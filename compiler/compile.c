@@ -91,7 +91,7 @@ static void train_entry(struct compile *c)
 {
     struct dg_graph *graph = dg_graph_create(c->arena);
     struct dg_train_step step = {0};
-    if (dg_pass_train_step(c->program, c->diag, &c->recipe, graph, &step))
+    if (dg_pass_train_step(c->program, c->diag, &c->recipe, &(struct dg_step_form){0}, graph, &step))
         add_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
                   step.num_outputs);
     c->step = step;

@@ -33,6 +33,7 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
 {
     struct driver *d = b->compiler;
     struct dg_node_options options = {.train = d->forward.train,
+                                      .backward = true,
                                       .stream = d->forward.stream, /* the same random draws as the forward node */
                                       .position = d->forward.position,
                                       .label = d->forward.label,
@@ -43,10 +44,31 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
     return status;
 }
 
+dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *name)
+{
+    enum dg_phase phase = graph->phase;
+    struct dg_node_options options = {.label = "sums", .origin = {.path = name}};
+    dg_value zeros[DG_MAX_OUTPUTS] = {DG_NO_VALUE};
+    struct dg_error err; /* any shape has zeros */
+    graph->phase = DG_PHASE_BEFORE;
+    dg_graph_node(graph, dg_op_find("zeros_like"), NULL, &like, 1, &options, zeros, &err);
+    graph->phase = phase;
+    graph->value[zeros[0]].collects = true;
+    return zeros[0];
+}
+
+/* Where the batch is cut, a parameter's gradient begins as a sum of earlier slices. */
 static dg_value partial(struct dg_grad_builder *b, int i)
 {
     struct driver *d = b->compiler;
-    return dg_gradients_of(d->gradients, b->input[i]);
+    dg_value of = b->input[i], sum = dg_gradients_of(d->gradients, of);
+    bool begins = sum == DG_NO_VALUE && of != DG_NO_VALUE && b->wants[i] &&
+                  d->graph->value[of].flags & DG_TENSOR_TRAINABLE && d->graph->phase == DG_PHASE_LOOP;
+    if (!begins) return sum;
+    sum = dg_sum_over_slices(d->graph, of, dg_arena_printf(d->graph->arena, "sum of d:%s", d->graph->value[of].name));
+    reserve(d->graph, d->gradients, d->graph->num_values);
+    d->gradients->of[of] = sum;
+    return sum;
 }
 
 static void set(struct dg_grad_builder *b, int i, dg_value gradient)

@@ -1,5 +1,6 @@
 #include "compiler/emit.h"
 
+#include "compiler/lifetimes.h"
 #include "compiler/names.h"
 #include "runtime/atomic_file.h"
 #include "runtime/plan_check.h"
@@ -47,94 +48,18 @@ static uint32_t string(struct emitter *e, const char *text)
     return offset;
 }
 
-/* What memory planning knows of a value. */
-struct life {
-    uint32_t root;        /* the value whose bytes it shares */
-    uint32_t first, last; /* of a root: first to last op that touches any value sharing it */
-    uint32_t reads;
-    uint32_t tensor; /* plan index, DG_PLAN_NONE: not in the plan */
-    uint64_t bytes, offset;
-    bool output;
-};
-
-static void find_lives(struct dg_emit_entry *entry, struct life *life)
-{
-    struct dg_graph *graph = entry->graph;
-    uint32_t end = graph->num_nodes ? graph->num_nodes - 1 : 0;
-    for (uint32_t v = 0; v < graph->num_values; v++)
-        life[v] = (struct life){.root = v,
-                                .tensor = DG_PLAN_NONE,
-                                .bytes = (uint64_t)dg_round_up(dg_desc_bytes(&graph->value[v].desc), DG_PLAN_ALIGN)};
-    for (uint32_t n = 0; n < graph->num_nodes; n++)
-        for (int i = 0; i < graph->node[n].num_inputs; i++) {
-            dg_value v = graph->node[n].input[i];
-            if (v == DG_NO_VALUE) continue;
-            life[v].reads++;
-            life[v].last = n;
-        }
-    for (int o = 0; o < entry->num_outputs; o++) {
-        life[entry->output[o]].output = true;
-        life[entry->output[o]].last = end;
-    }
-    for (uint32_t v = 0; v < graph->num_values; v++)
-        if (graph->value[v].region != DG_REGION_STEP) life[v].last = end; /* there before the step and after it */
-}
-
-/* An output that nobody reads and that its op need not compute. */
-static bool absent(const struct dg_graph_node *node, int o, const struct life *life)
-{
-    const struct life *l = &life[node->output[o]];
-    return !l->reads && !l->output && node->op->output[o].flags;
-}
-
-/* Decides which outputs live in the bytes of an input: views always, in-place outputs where the input dies here. */
-static void find_aliases(struct dg_emit_entry *entry, struct life *life)
-{
-    struct dg_graph *graph = entry->graph;
-    for (uint32_t n = 0; n < graph->num_nodes; n++) {
-        const struct dg_graph_node *node = &graph->node[n];
-        uint32_t claimed[DG_MAX_OUTPUTS];
-        int claims = 0;
-        for (int o = 0; o < node->num_outputs; o++) {
-            dg_value v = node->output[o];
-            int source = node->op->inplace[o] - 1;
-            bool view = node->op->view >> o & 1;
-            life[v].first = n;
-            if (life[v].last < n) life[v].last = n;
-            if (absent(node, o, life) || source < 0 || source >= node->num_inputs || node->input[source] == DG_NO_VALUE)
-                continue;
-            uint32_t root = life[node->input[source]].root;
-            bool free_here = graph->value[root].region == DG_REGION_STEP && life[root].last == n &&
-                             life[v].bytes == life[root].bytes;
-            for (int i = 0; i < node->num_inputs; i++)
-                free_here =
-                    free_here && (i == source || node->input[i] == DG_NO_VALUE || life[node->input[i]].root != root);
-            for (int c = 0; c < claims; c++) free_here = free_here && claimed[c] != root;
-            if (!view && !free_here) continue;
-            claimed[claims++] = root;
-            life[v].root = root;
-            if (life[v].last > life[root].last) life[root].last = life[v].last;
-        }
-    }
-}
-
-static enum dg_status place(struct emitter *e, struct dg_emit_entry *entry, struct life *life, const bool *used,
+static enum dg_status place(struct emitter *e, struct dg_emit_entry *entry, struct dg_life *life, const bool *used,
                             struct dg_error *err)
 {
     struct dg_graph *graph = entry->graph;
     struct dg_interval *interval = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *interval);
-    uint32_t *of = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *of), count = 0;
+    dg_value *of = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *of);
+    uint32_t count = dg_live_intervals(graph, life, used, interval, of);
     for (uint32_t v = 0; v < graph->num_values; v++) {
         enum dg_region region = graph->value[v].region;
-        if (!used[v] || life[v].root != v) continue;
-        if (region == DG_REGION_STEP) {
-            of[count] = v;
-            interval[count++] =
-                (struct dg_interval){.first = life[v].first, .last = life[v].last, .bytes = life[v].bytes};
-        } else {
-            life[v].offset = entry->region_bytes[region];
-            entry->region_bytes[region] += life[v].bytes;
-        }
+        if (!used[v] || life[v].root != v || region == DG_REGION_STEP) continue;
+        life[v].offset = entry->region_bytes[region];
+        entry->region_bytes[region] += life[v].bytes;
     }
     entry->step = dg_plan_memory(e->arena, interval, count);
     entry->region_bytes[DG_REGION_STEP] = entry->step.peak;
@@ -151,7 +76,7 @@ static enum dg_status place(struct emitter *e, struct dg_emit_entry *entry, stru
     return DG_OK;
 }
 
-static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct life *life, const bool *used,
+static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct dg_life *life, const bool *used,
                          struct dg_plan_entry *record)
 {
     struct dg_graph *graph = entry->graph;
@@ -162,7 +87,7 @@ static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct 
     for (uint32_t v = 0; v < graph->num_values; v++) {
         if (!used[v]) continue;
         const struct dg_graph_value *value = &graph->value[v];
-        const struct life *root = &life[life[v].root];
+        const struct dg_life *root = &life[life[v].root];
         struct dg_plan_tensor t = {.name = string(e, value->name),
                                    .dtype = (uint8_t)value->desc.dtype,
                                    .ndim = (uint8_t)value->desc.ndim,
@@ -193,7 +118,7 @@ static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct 
     }
 }
 
-static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const struct life *life,
+static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const struct dg_life *life,
                      struct dg_plan_entry *record)
 {
     struct dg_graph *graph = entry->graph;
@@ -202,6 +127,8 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
     record->first_op = (uint32_t)e->section[DG_SECTION_OPS].count;
     record->num_ops = graph->num_nodes;
     record->first_commit = graph->num_nodes;
+    record->slices = (uint32_t)graph->slices;
+    dg_graph_loop(graph, &record->loop_first, &record->loop_ops);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         if (node->commit && record->first_commit == graph->num_nodes) record->first_commit = n;
@@ -224,7 +151,7 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
         for (int i = 0; i < node->num_inputs + node->num_outputs; i++) {
             int o = i - node->num_inputs;
             dg_value v = o < 0 ? node->input[i] : node->output[o];
-            bool gone = v == DG_NO_VALUE || (o >= 0 && absent(node, o, life));
+            bool gone = v == DG_NO_VALUE || (o >= 0 && dg_output_absent(node, o, life));
             uint32_t tensor = gone ? DG_PLAN_NONE : life[v].tensor;
             if (!gone) op.bytes += (double)dg_desc_bytes(&graph->value[v].desc);
             append(e, DG_SECTION_OPERANDS, &tensor);
@@ -236,11 +163,16 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
             op.flops = cost.flops;
             op.useful = cost.useful;
         }
+        if (node->phase == DG_PHASE_LOOP) {
+            op.flops *= (double)graph->slices;
+            op.useful *= (double)graph->slices;
+            op.bytes *= (double)graph->slices;
+        }
         append(e, DG_SECTION_OPS, &op);
     }
 }
 
-static uint32_t emit_names(struct emitter *e, const dg_value *value, int count, const struct life *life)
+static uint32_t emit_names(struct emitter *e, const dg_value *value, int count, const struct dg_life *life)
 {
     uint32_t first = (uint32_t)e->section[DG_SECTION_OPERANDS].count;
     for (int i = 0; i < count; i++) append(e, DG_SECTION_OPERANDS, &life[value[i]].tensor);
@@ -251,17 +183,9 @@ static enum dg_status emit_entry(struct emitter *e, struct dg_emit_entry *entry,
 {
     struct dg_graph *graph = entry->graph;
     DG_TRY(dg_graph_verify(graph, err));
-    struct life *life = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *life);
+    struct dg_life *life = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *life);
     bool *used = dg_arena_alloc(e->arena, (size_t)graph->num_values + 1);
-    find_lives(entry, life);
-    find_aliases(entry, life);
-    for (uint32_t n = 0; n < graph->num_nodes; n++) {
-        const struct dg_graph_node *node = &graph->node[n];
-        for (int i = 0; i < node->num_inputs; i++)
-            if (node->input[i] != DG_NO_VALUE) used[node->input[i]] = true;
-        for (int o = 0; o < node->num_outputs; o++)
-            if (!absent(node, o, life)) used[node->output[o]] = true;
-    }
+    DG_TRY(dg_lifetimes(graph, entry->output, entry->num_outputs, life, used, err));
     for (int i = 0; i < entry->num_inputs; i++) used[entry->input[i]] = true;
     for (uint32_t v = 0; v < graph->num_values; v++)
         if (used[v] && graph->value[v].init_from != DG_PLAN_NONE) used[graph->value[v].init_from] = true;

@@ -7,6 +7,7 @@ struct dg_graph *dg_graph_create(struct dg_arena *arena)
 {
     struct dg_graph *graph = dg_arena_alloc(arena, sizeof *graph);
     graph->arena = arena;
+    graph->slices = 1;
     return graph;
 }
 
@@ -56,6 +57,11 @@ dg_value dg_graph_control(struct dg_graph *graph, const char *key)
     return v;
 }
 
+static int64_t slices_of(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    return node->phase == DG_PHASE_LOOP ? graph->slices : 1;
+}
+
 enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
                              const dg_value *input, int num_inputs, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err)
@@ -65,6 +71,8 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                                  .num_outputs = dg_op_num_outputs(op),
                                  .train = options->train,
                                  .commit = options->commit,
+                                 .backward = options->backward,
+                                 .phase = graph->phase,
                                  .stream = options->stream,
                                  .position = options->position,
                                  .label = options->label ? options->label : "",
@@ -75,8 +83,12 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
     for (int i = 0; i < num_inputs; i++)
         desc[i] = input[i] == DG_NO_VALUE ? DG_ABSENT_DESC : graph->value[input[i]].desc;
     struct dg_desc made[DG_MAX_OUTPUTS] = {{0}};
-    struct dg_op_call call = {
-        .op = op, .attr = node.attr, .num_inputs = num_inputs, .input = desc, .train = options->train};
+    struct dg_op_call call = {.op = op,
+                              .attr = node.attr,
+                              .num_inputs = num_inputs,
+                              .input = desc,
+                              .train = options->train,
+                              .slices = slices_of(graph, &node)};
     DG_TRY(op->infer(&call, made, err));
     for (int o = 0; o < node.num_outputs; o++)
         if (!dg_desc_valid(&made[o]))
@@ -122,7 +134,27 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
                                .num_outputs = node->num_outputs,
                                .output = output,
                                .output_wanted = wanted,
-                               .train = node->train};
+                               .train = node->train,
+                               .slices = slices_of(graph, node)};
+}
+
+void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count)
+{
+    *first = *count = 0;
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        if (graph->node[n].phase == DG_PHASE_LOOP && !(*count)++) *first = n;
+}
+
+void dg_graph_sort_phases(struct dg_graph *graph)
+{
+    struct dg_graph_node *sorted = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *sorted);
+    uint32_t to = 0;
+    for (int phase = DG_PHASE_BEFORE; phase <= DG_PHASE_AFTER; phase++)
+        for (uint32_t n = 0; n < graph->num_nodes; n++)
+            if (graph->node[n].phase == (enum dg_phase)phase) sorted[to++] = graph->node[n];
+    memcpy(graph->node, sorted, graph->num_nodes * sizeof *sorted);
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = n;
 }
 
 uint32_t *dg_graph_reads(struct dg_graph *graph)
@@ -145,6 +177,9 @@ enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err)
     bool committing = false;
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
+        if (n && node->phase < graph->node[n - 1].phase) return broken(node, "comes after a later phase", err);
+        if (node->phase == DG_PHASE_LOOP && (graph->slices < 2 || node->commit))
+            return broken(node, "runs for each slice where there are none", err);
         if (committing && !node->commit) return broken(node, "comes after the commit began", err);
         committing = node->commit;
         if (node->op->writes && !node->commit) return broken(node, "writes outside the commit", err);

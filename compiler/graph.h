@@ -28,12 +28,16 @@ struct dg_graph_value {
     int64_t grid_h, grid_w;    /* image or token grid this value stands for: dims 1, 2 of an NHWC value, kept through
                                   to_tokens and everything after; 0: none */
     uint32_t flags;            /* DG_TENSOR_* */
+    bool collects;             /* zeros that a loop over slices adds to: the sum stays in the same bytes */
     bool decay;                /* parameters: subject to weight decay (set by the recipe) */
     uint32_t init_kind, init_from; /* as in struct dg_plan_tensor; init_from is a value */
     double init_value;
     const char *control; /* key of a schedule or knob; NULL: none */
     struct dg_origin origin;
 };
+
+/* A step whose batch is cut: its body runs once for each slice, and adds to sums that were zeroed before it. */
+enum dg_phase { DG_PHASE_BEFORE, DG_PHASE_LOOP, DG_PHASE_AFTER };
 
 struct dg_graph_node {
     const struct dg_op *op;
@@ -44,6 +48,8 @@ struct dg_graph_node {
     int num_outputs;
     bool train;
     bool commit; /* writes what outlives the step; all commit nodes come last */
+    bool backward;
+    enum dg_phase phase;
     uint64_t stream;
     struct dg_position position;
     const char *label; /* the application: "student.backbone(local)" */
@@ -59,6 +65,8 @@ struct dg_graph {
     uint32_t num_nodes;
     size_t node_capacity;
     struct dg_names controls; /* by key, to values */
+    int64_t slices;           /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
+    enum dg_phase phase;      /* of the nodes that are added next */
 };
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);
@@ -72,7 +80,7 @@ dg_value dg_graph_control(struct dg_graph *graph, const char *key);
 
 /* What a node to be added is like, besides op, attributes and inputs. */
 struct dg_node_options {
-    bool train, commit;
+    bool train, commit, backward;
     uint64_t stream;
     struct dg_position position;
     const char *label;
@@ -86,13 +94,20 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                              const dg_value *input, int num_inputs, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err);
 
+/* The nodes of DG_PHASE_LOOP, once the phases are in order. */
+void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count);
+
+/* Puts the nodes into the order of their phases, and within each leaves their order as it is. */
+void dg_graph_sort_phases(struct dg_graph *graph);
+
 /* The call facet of a node that stands in the graph (arrays in the arena); output_wanted from `reads` counts if given. */
 struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads);
 
 /* Number of reads of each value by nodes (arena array of num_values). */
 uint32_t *dg_graph_reads(struct dg_graph *graph);
 
-/* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last. */
+/* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last, phases
+ * in order. */
 enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err);
 
 #endif

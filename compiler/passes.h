@@ -23,10 +23,13 @@ dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value);
 
 /* Appends the backward of nodes [first, num_nodes at call) to the graph. `loss` is the value to differentiate: a scalar
  * whose cotangent is one, which the loss op's rule knows (it gets the loss itself in that place). Gradients of trainable
- * parameters are added to what `gradients` holds, in plan order. A rule that is missing is an error at the node's YAML
+ * parameters are added to what `gradients` holds, in plan order; in a loop over slices, to the sum so far. A rule that is missing is an error at the node's YAML
  * line. False: errors are in diag. */
 bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
                            struct dg_gradients *gradients);
+
+/* Where a sum over the slices of the batch begins: zeros shaped as `like`, made before the loop. */
+dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *name);
 
 /* Fuses nodes from `first` on with their readers, as far as their ops know how. Values in `keep` leave the graph and stay
  * what they are. `constant_params`: of an evaluation entry, where weights may be folded. Nodes are renumbered; output
@@ -48,10 +51,15 @@ struct dg_train_step {
     const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
     const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
 };
+/* What may be chosen about a step and does not change its result, but to rounding. */
+struct dg_step_form {
+    int64_t slices;      /* of the batch, equal ones, each with its forward and backward; 0 and 1: all at once */
+    bool smallest_first; /* the order of the resolutions, where they do not meet in a batch norm */
+};
 struct dg_program;
 struct dg_recipe;
 bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *recipe,
-                        struct dg_graph *graph, struct dg_train_step *step);
+                        const struct dg_step_form *form, struct dg_graph *graph, struct dg_train_step *step);
 
 /* A probe's features [features_batch, F] of `images`, which it makes; to be fused and pruned. DG_NO_VALUE: errors are in diag. */
 dg_value dg_pass_probe_features(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *probe,

@@ -8,7 +8,11 @@
  * Nothing before the commit writes what outlives the step. Where no op of the head couples rows, a resolution's loss is a
  * sum over its own crops, so its activations die before the next resolution begins. Batch norm in the head sees all crops
  * at once, as the published code does: then all backbone forwards come first, the head runs once on their features, and
- * all backbone backwards follow. */
+ * all backbone backwards follow.
+ *
+ * Where no op at all couples rows, the images of a batch meet in sums only, and the batch may be cut (struct dg_step_form):
+ * the first two lines are then a loop over slices of images, and gradients, loss, entropy and the centre's mean are sums that
+ * are zeroed before it. */
 #include "compiler/language.h"
 #include "compiler/passes.h"
 
@@ -22,6 +26,8 @@ struct build {
     struct dg_graph *graph;
     struct dg_instance *student_backbone, *student_head, *teacher_backbone, *teacher_head;
     struct dg_gradients gradients;
+    struct dg_step_form form;
+    int64_t images;              /* of a slice: the batch, if it is not cut */
     int views;                   /* all crops of an image */
     struct dg_origin committing; /* the node whose commit rule runs */
 };
@@ -45,7 +51,7 @@ static struct dg_node_options trainer_node(const struct build *b, const char *pa
 {
     struct dg_node_options options = {.train = true, .commit = commit, .label = label, .origin = b->recipe->origin};
     options.origin.path = path;
-    options.position.batch = (int)b->recipe->batch;
+    options.position.batch = (int)b->images;
     return options;
 }
 
@@ -68,7 +74,7 @@ static dg_value crops_input(struct build *b, const char *name, const struct dg_r
 static dg_value apply(struct build *b, struct dg_instance *instance, dg_value input, const char *output, int view0,
                       const char *label)
 {
-    struct dg_position position = {.view0 = view0, .batch = (int)b->recipe->batch};
+    struct dg_position position = {.view0 = view0, .batch = (int)b->images};
     uint32_t first = b->graph->num_nodes;
     if (input == DG_NO_VALUE) return DG_NO_VALUE;
     struct dg_application *a = dg_instance_apply(instance, &input, 1, true, position, label);
@@ -117,12 +123,13 @@ static bool add_loss(struct build *b, const char *group, dg_value logits, dg_val
     return true;
 }
 
-/* Each resolution on its own, largest first: forward, loss, backward. */
+/* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
 static bool groups_apart(struct build *b, const dg_value crops[2], dg_value target, dg_value *loss)
 {
     const struct dg_recipe *recipe = b->recipe;
-    bool local_first = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
-                                                  recipe->global.height * recipe->global.width * recipe->global.count;
+    bool local_larger = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
+                                                   recipe->global.height * recipe->global.width * recipe->global.count;
+    bool local_first = recipe->local.count && local_larger != b->form.smallest_first;
     for (int turn = 0; turn < 2; turn++) {
         int g = turn ^ local_first;
         const char *group = g ? "local" : "global";
@@ -294,13 +301,40 @@ static bool commit(struct build *b, dg_value loss, dg_value center, dg_value bat
     return true;
 }
 
+/* Crops of the slice that a run of the loop is at; all of them, where the batch is not cut. */
+static bool take_images(struct build *b, const char *group, dg_value *crops)
+{
+    struct dg_node_options options =
+        trainer_node(b, dg_arena_printf(b->graph->arena, "crops.%s", group), "crops", false);
+    dg_value output[DG_MAX_OUTPUTS];
+    if (b->form.slices < 2 || *crops == DG_NO_VALUE) return true;
+    if (!add_node(b, "take_images", NULL, crops, 1, &options, output)) return false;
+    *crops = output[0];
+    return true;
+}
+
+/* The mean of `part` over the slices; `part` itself, where the batch is not cut. */
+static bool mean_of_slices(struct build *b, dg_value like, dg_value *part)
+{
+    struct dg_graph *graph = b->graph;
+    if (b->form.slices < 2) return true;
+    const char *name = dg_arena_printf(graph->arena, "mean of %s", graph->value[*part].name);
+    struct dg_node_options options = trainer_node(b, name, "loss", false);
+    dg_value output[DG_MAX_OUTPUTS], input[] = {dg_sum_over_slices(graph, like, name), *part};
+    if (!add_node(b, "add_mean", NULL, input, 2, &options, output)) return false;
+    *part = output[0];
+    return true;
+}
+
 bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *recipe,
-                        struct dg_graph *graph, struct dg_train_step *step)
+                        const struct dg_step_form *form, struct dg_graph *graph, struct dg_train_step *step)
 {
     struct build b = {.program = program,
                       .diag = diag,
                       .recipe = recipe,
                       .graph = graph,
+                      .form = *form,
+                      .images = recipe->batch / (form->slices > 1 ? form->slices : 1),
                       .views = (int)(recipe->global.count + recipe->local.count)};
     *step = (struct dg_train_step){0};
     const struct dg_origin *at = &recipe->origin;
@@ -316,6 +350,11 @@ bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag,
     if (recipe->local.count) crops[1] = crops_input(&b, "crops.local", &recipe->local);
     for (int g = 0; g < 2; g++)
         if (crops[g] != DG_NO_VALUE) step->input[step->num_inputs++] = crops[g];
+    if (form->slices > 1) {
+        graph->slices = form->slices;
+        graph->phase = DG_PHASE_LOOP;
+    }
+    if (!take_images(&b, "global", &crops[0]) || !take_images(&b, "local", &crops[1])) return false;
 
     /* Teacher first: its targets are all that the student's side needs of it. */
     uint32_t start = graph->num_nodes;
@@ -331,14 +370,19 @@ bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag,
         dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->origin);
     dg_value target[DG_MAX_OUTPUTS];
     struct dg_node_options options = trainer_node(&b, "target", "loss", false);
-    dg_value target_input[] = {teacher, center, dg_graph_control(graph, "loss.teacher_temp")};
+    dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */
+    dg_value target_input[] = {teacher, center, temperature};
     if (!add_node(&b, "dino_target", NULL, target_input, 3, &options, target)) return false;
+    if (!mean_of_slices(&b, center, &target[1]) || !mean_of_slices(&b, temperature, &target[2])) return false;
     graph->value[target[2]].name = "teacher_entropy";
 
-    dg_value loss = DG_NO_VALUE;
+    dg_value loss = form->slices > 1 ? dg_sum_over_slices(graph, temperature, "loss") : DG_NO_VALUE;
     if (!(step->coupling ? groups_together : groups_apart)(&b, crops, target[0], &loss)) return false;
     graph->value[loss].name = "loss";
+    if (form->slices > 1) graph->phase = DG_PHASE_AFTER;
     step->output[step->num_outputs++] = loss;
     step->output[step->num_outputs++] = target[2];
-    return commit(&b, loss, center, target[1], step);
+    if (!commit(&b, loss, center, target[1], step)) return false;
+    dg_graph_sort_phases(graph);
+    return true;
 }

@@ -18,6 +18,7 @@ static bool scalar(const struct dg_desc *desc) { return desc->dtype == DG_F64 &&
 
 struct state {
     int64_t rows, cols, batch, view0, views;
+    double pair_weight; /* a pair's part of the mean over the images of the whole batch */
 };
 
 static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
@@ -119,10 +120,9 @@ static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)
     struct state *s = p->state;
     s->batch = p->call->input[1].dim[0] / 2;
     s->views = p->call->attr[0].i;
+    s->pair_weight = 1.0 / ((double)(s->batch * dg_slices(p->call)) * (double)(2 * s->views - 2));
     return DG_OK;
 }
-
-static double pair_weight(const struct state *s) { return 1.0 / ((double)s->batch * (double)(2 * s->views - 2)); }
 
 static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
 {
@@ -132,7 +132,7 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
     dg_kernels()->dino_loss(s->rows, s->cols, s->batch, s->view0, r->input[0], r->input[1],
                             (float)*(const double *)r->input[2], r->output[1], term);
     for (int64_t row = 0; row < s->rows; row++) sum += term[row];
-    *(double *)r->output[0] = (r->input[3] ? *(const double *)r->input[3] : 0) + sum * pair_weight(s);
+    *(double *)r->output[0] = (r->input[3] ? *(const double *)r->input[3] : 0) + sum * s->pair_weight;
     return DG_OK;
 }
 
@@ -144,6 +144,7 @@ const struct dg_op dg_op_dino_loss = {
     .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
     .infer = infer_loss,
     .grad = grad_loss,
+    .inplace = {4},
     .prepare = prepare_loss,
     .run = run_loss,
 };
@@ -163,7 +164,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     double temp = *(const double *)r->input[2];
     dg_kernels()->dino_loss_backward(s->rows, s->cols, s->batch, s->view0, r->input[0], r->input[1], (float)temp,
-                                     r->input[3], (float)(pair_weight(s) / temp), r->output[0]);
+                                     r->input[3], (float)(s->pair_weight / temp), r->output[0]);
     return DG_OK;
 }
 

@@ -3,7 +3,7 @@
  * drop_path_grad draws it again.
  *
  * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
- * are grouped into applications. */
+ * are grouped into applications and slices. */
 #include "ops/op.h"
 #include "ops/rng.h"
 
@@ -65,10 +65,11 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     uint64_t stream = s->stream ^ (uint64_t)r->step->step * UINT64_C(0x9E3779B97F4A7C15);
     const float *src = r->input[0];
     float *dst = r->output[0];
+    int64_t image0 = r->step->slice * s->batch;
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < s->rows; row++) {
         uint32_t view = (uint32_t)(s->view0 + row / s->batch);
-        uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(row % s->batch));
+        uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(image0 + row % s->batch));
         const float *x = src + row * s->row_size;
         float *y = dst + row * s->row_size;
         if (s->keep + dg_unit_float(word) >= 1.0f)

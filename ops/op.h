@@ -98,7 +98,10 @@ struct dg_op_call {
     const struct dg_desc *output; /* valid after infer */
     const bool *output_wanted; /* false: nothing reads it; run gets NULL (only DG_OUT_OPTIONAL and DG_OUT_SAVED ones) */
     bool train;                /* mode of the application */
+    int64_t
+        slices; /* a step runs the op so often, each time on the next slice of the batch; 0 and 1: once, on all of it */
 };
+static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
 static inline bool dg_absent(const struct dg_desc *desc) { return desc->ndim < 0; }
 
 enum {
@@ -183,16 +186,18 @@ struct dg_step_input {
 /* Values that change from step to step and are not tensors. */
 struct dg_step_info {
     uint64_t seed;
-    int64_t step; /* from 0 */
+    int64_t step;  /* from 0 */
+    int64_t slice; /* which part of the batch it is at, from 0 */
 };
 
 /* Filled by `prepare`. Everything but the out fields is input. */
 struct dg_prepare {
     const struct dg_op_call *call;
     int threads;
-    void *engine;          /* dnnl_engine_t */
-    uint64_t stream;       /* FNV-1a of the node's path: its random stream */
-    int view0, batch;      /* row r of the leading dimension is image r % batch of view view0 + r / batch */
+    void *engine;     /* dnnl_engine_t */
+    uint64_t stream;  /* FNV-1a of the node's path: its random stream */
+    int view0, batch; /* row r of the leading dimension is image r % batch of view view0 + r / batch; where the batch
+                              is cut, of a slice of `batch` images, the first of which is image slice * batch of the step */
     bool constant_params;  /* an evaluation entry: parameters do not change between runs, so `pack` may be used */
     int64_t scratch_bytes; /* out: needed during run, 64-byte aligned, shared between ops */
     int64_t packed_bytes;  /* out: kept between runs, filled by `pack`; only with constant_params */

@@ -16,7 +16,7 @@
 #include "ops/op.h"
 
 #define DG_PLAN_MAGIC "DINOPLAN"
-#define DG_PLAN_VERSION 1u
+#define DG_PLAN_VERSION 2u
 #define DG_PLAN_ENDIAN 0x01020304u
 #define DG_PLAN_ALIGN 64 /* of every tensor in its region */
 #define DG_PLAN_NONE UINT32_MAX
@@ -93,7 +93,7 @@ struct dg_plan_op {
     uint32_t flags;
     uint64_t stream;
     int32_t view0, batch;
-    double flops, useful, bytes;
+    double flops, useful, bytes; /* of a whole step: of all slices */
 };
 
 struct dg_plan_entry {
@@ -101,7 +101,10 @@ struct dg_plan_entry {
     uint32_t batch;
     uint32_t first_tensor, num_tensors;
     uint32_t first_op, num_ops;
-    uint32_t first_commit;            /* op (counted from first_op) where the commit begins; num_ops if there is none */
+    uint32_t first_commit;         /* op (counted from first_op) where the commit begins; num_ops if there is none */
+    uint32_t loop_first, loop_ops; /* ops (counted from first_op) that run `slices` times, once for each slice of the
+                                         batch; none if slices is 1 */
+    uint32_t slices, reserved;
     uint32_t first_input, num_inputs; /* operands: tensors to bind, by name: "crops.global", "crops.local", "images" */
     uint32_t first_output, num_outputs; /* operands: tensors to read, by name: "features", "loss", ... */
     uint32_t bind;                      /* string: prefix of this entry's parameter names in a full checkpoint, e.g.

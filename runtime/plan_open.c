@@ -181,7 +181,8 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
                                   .attr = plan->attr + record->first_attr,
                                   .num_inputs = (int)record->num_inputs,
                                   .input = input,
-                                  .train = record->flags & DG_PLAN_OP_TRAIN};
+                                  .train = record->flags & DG_PLAN_OP_TRAIN,
+                                  .slices = dg_plan_slices(entry, n)};
         struct dg_error why = {0};
         if (op->infer(&call, output, &why) != DG_OK)
             status = bad(err, "op %u (%s, %s): %s", n, name, op_name, why.text);
@@ -244,6 +245,43 @@ static enum dg_status check_memory(const struct dg_plan *plan, const struct dg_p
     return status;
 }
 
+/* The loop over slices: a step tensor that is there before it and used in it lasts beyond it, and what a slice makes dies with
+ * it. What is there before and written is a sum: no op of the loop reads it but to add to it where it stands, so that the
+ * next slice finds what this one left. */
+static enum dg_status check_loop(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+{
+    uint32_t first = entry->loop_first, end = first + entry->loop_ops;
+    bool *sum = calloc(entry->num_tensors + 1, sizeof *sum); /* by root */
+    if (!sum) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = DG_OK;
+    for (int reading = 0; reading < 2; reading++)
+        for (uint32_t n = first; n < end && status == DG_OK; n++) {
+            const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+            for (uint32_t i = 0; i < op->num_inputs + op->num_outputs && status == DG_OK; i++) {
+                uint32_t t = plan->operand[op->first_operand + i];
+                if (t == DG_PLAN_NONE) continue;
+                uint32_t r = plan->tensor[t].root;
+                const struct dg_plan_tensor *root = &plan->tensor[r];
+                if (root->region != DG_REGION_STEP) continue;
+                const char *name = dg_plan_string(plan, root->name);
+                bool before = root->first < first, adds = false;
+                if (before != (root->last >= end))
+                    status = bad(err, "tensor %s is used in the loop over slices, and %s", name,
+                                 before ? "ends in it" : "lasts beyond it");
+                if (!reading && before && i >= op->num_inputs) sum[r - entry->first_tensor] = true;
+                if (!reading || i >= op->num_inputs || !sum[r - entry->first_tensor]) continue;
+                for (uint32_t o = op->num_inputs; o < op->num_inputs + op->num_outputs; o++) {
+                    uint32_t made = plan->operand[op->first_operand + o];
+                    adds |= made != DG_PLAN_NONE && plan->tensor[made].root == r;
+                }
+                if (!adds && status == DG_OK)
+                    status = bad(err, "op %u reads %s while the loop over slices adds to it", n, name);
+            }
+        }
+    free(sum);
+    return status;
+}
+
 static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, struct dg_error *err)
 {
     const struct dg_plan_entry *entry = &plan->entry[index];
@@ -251,6 +289,10 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
     if (!range_ok(entry->first_tensor, entry->num_tensors, plan->num_tensors) ||
         !range_ok(entry->first_op, entry->num_ops, plan->num_ops) || entry->first_commit > entry->num_ops)
         return bad(err, "entry %u lies outside the plan", index);
+    if (!entry->slices || entry->slices > 1u << 24 ||
+        !range_ok(entry->loop_first, entry->loop_ops, entry->first_commit) ||
+        (entry->slices > 1) != (entry->loop_ops > 0) || entry->reserved)
+        return bad(err, "entry %u: bad loop over slices", index);
     for (int r = 0; r < DG_REGIONS; r++)
         if (entry->region_bytes[r] > UINT64_C(1) << 46)
             return bad(err, "entry %u: a region of more than 64 TiB", index);
@@ -258,6 +300,7 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
     DG_TRY(check_named(plan, entry, entry->first_input, entry->num_inputs, err));
     DG_TRY(check_named(plan, entry, entry->first_output, entry->num_outputs, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY(check_op(plan, entry, n, err));
+    DG_TRY(check_loop(plan, entry, err));
     return check_memory(plan, entry, err);
 }
 

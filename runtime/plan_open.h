@@ -27,6 +27,12 @@ void dg_plan_close(struct dg_plan *plan);
 
 static inline const char *dg_plan_string(const struct dg_plan *plan, uint32_t offset) { return plan->strings + offset; }
 
+/* How often op `n` of the entry runs in a step, each time on another slice of the batch. */
+static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t n)
+{
+    return n - entry->loop_first < entry->loop_ops ? entry->slices : 1; /* before the loop the difference is huge */
+}
+
 /* The entry of that name, or an error that lists the ones there are. */
 enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
                                   struct dg_error *err);

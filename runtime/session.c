@@ -127,7 +127,8 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                               .num_outputs = (int)record->num_outputs,
                               .output = desc + record->num_inputs,
                               .output_wanted = wanted,
-                              .train = record->flags & DG_PLAN_OP_TRAIN};
+                              .train = record->flags & DG_PLAN_OP_TRAIN,
+                              .slices = dg_plan_slices(session->entry, index)};
     /* Shapes of outputs nobody wants are not in the plan, but ops may size their work by them. */
     struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
     enum dg_status status = bound->op->infer(&call, inferred, err);
@@ -344,10 +345,8 @@ void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *c
 }
 
 /* No checks here: everything was verified when plan and session were opened. */
-static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32_t end, const struct dg_step_info *step,
-                              struct dg_error *err)
+static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32_t end, struct dg_error *err)
 {
-    session->step = *step;
     for (uint32_t n = first; n < end; n++) {
         struct bound_op *bound = &session->op[n];
         if (!bound->op->run) continue; /* a view */
@@ -373,10 +372,22 @@ enum dg_status dg_session_compute(struct dg_session *session, const struct dg_st
             err, DG_ERR_USAGE,
             "the session was opened for %d threads, and OpenMP gives %d here: is this inside of a parallel region?",
             session->threads, threads);
-    return run_ops(session, 0, session->entry->first_commit, step, err);
+    const struct dg_plan_entry *entry = session->entry;
+    uint32_t loop_end = entry->loop_first + entry->loop_ops;
+    session->step = *step;
+    session->step.slice = 0;
+    DG_TRY(run_ops(session, 0, entry->loop_first, err));
+    for (uint32_t slice = 0; slice < entry->slices && entry->loop_ops; slice++) {
+        session->step.slice = slice;
+        DG_TRY(run_ops(session, entry->loop_first, loop_end, err));
+    }
+    session->step.slice = 0;
+    return run_ops(session, loop_end, entry->first_commit, err);
 }
 
 enum dg_status dg_session_commit(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err)
 {
-    return run_ops(session, session->entry->first_commit, session->entry->num_ops, step, err);
+    session->step = *step;
+    session->step.slice = 0;
+    return run_ops(session, session->entry->first_commit, session->entry->num_ops, err);
 }

@@ -55,7 +55,7 @@ enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err)
 void dg_session_set_controls(struct dg_session *session, const struct dg_knobs *knobs, int64_t step,
                              struct dg_run_length length);
 
-/* Called after each op with its wall time; for bench and traces. */
+/* Called after each op with its wall time, in a loop after each of its runs; for bench and traces. */
 typedef void dg_op_timer(void *context, uint32_t op, double seconds);
 void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *context);
 

@@ -147,7 +147,8 @@ static void test_a_step_runs_and_learns(void **state)
                                .origin = {.file = "test", .path = "test"}};
     struct dg_graph *graph = dg_graph_create(arena);
     struct dg_train_step step;
-    if (!dg_pass_train_step(program, diag, &recipe, graph, &step)) fail_msg("%s", dg_diag_text(diag));
+    if (!dg_pass_train_step(program, diag, &recipe, &(struct dg_step_form){0}, graph, &step))
+        fail_msg("%s", dg_diag_text(diag));
     dg_pass_prune(graph, step.output, step.num_outputs);
     struct dg_emit_entry entry = {.name = "train",
                                   .bind = "",

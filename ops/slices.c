@@ -1,0 +1,149 @@
+/* What a step needs whose batch is cut into slices of images, which run one after another and add up.
+ *
+ *   take_images (src [V*B,...]) -> dst [V*b,...]: the slice's b images of each of V views
+ *   zeros_like  (like) -> dst, zeros of the same shape and type: where a sum over slices begins
+ *   add_mean    (sum, part) -> dst = sum + part / slices: after all slices the mean of their parts
+ *
+ * Rows are view-major: row r is image r % batch of view r / batch. */
+#include "ops/op.h"
+
+#include <string.h>
+
+/* --- take_images --- */
+
+static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    if (src->ndim < 1 || src->dim[0] % dg_slices(call))
+        return dg_fail(err, DG_ERR_INPUT, "the rows cannot be cut into %lld slices", (long long)dg_slices(call));
+    output[0] = *src;
+    output[0].dim[0] /= dg_slices(call);
+    return DG_OK;
+}
+
+struct take {
+    int64_t views;
+    size_t slice, batch; /* bytes of one view's images */
+};
+
+static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
+{
+    struct take *t = dg_op_state(p, sizeof *t, err);
+    if (!t) return DG_ERR_MEMORY;
+    const struct dg_desc *dst = &p->call->output[0];
+    int64_t images = p->batch > 0 ? p->batch : dst->dim[0];
+    if (dst->dim[0] % images) return dg_fail(err, DG_ERR_INPUT, "%d images do not divide the rows", p->batch);
+    t->views = dst->dim[0] / images;
+    t->slice = (size_t)(dg_desc_bytes(dst) / t->views);
+    t->batch = t->slice * (size_t)dg_slices(p->call);
+    return DG_OK;
+}
+
+static enum dg_status run_take(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct take *t = r->state;
+    const char *src = (const char *)r->input[0] + (size_t)r->step->slice * t->slice;
+    for (int64_t v = 0; v < t->views; v++)
+        memcpy((char *)r->output[0] + (size_t)v * t->slice, src + (size_t)v * t->batch, t->slice);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_take_images = {
+    .name = "take_images",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_take,
+    .grad = dg_stop_gradient, /* crops are data */
+    .prepare = prepare_take,
+    .run = run_take,
+};
+
+/* --- zeros_like --- */
+
+static enum dg_status infer_zeros(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)err;
+    output[0] = call->input[0];
+    return DG_OK;
+}
+
+static enum dg_status prepare_zeros(struct dg_prepare *p, struct dg_error *err)
+{
+    size_t *bytes = dg_op_state(p, sizeof *bytes, err);
+    if (!bytes) return DG_ERR_MEMORY;
+    *bytes = (size_t)dg_desc_bytes(&p->call->output[0]);
+    return DG_OK;
+}
+
+static enum dg_status run_zeros(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    memset(r->output[0], 0, *(const size_t *)r->state);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_zeros_like = {
+    .name = "zeros_like",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer_zeros,
+    .grad = dg_stop_gradient,
+    .prepare = prepare_zeros,
+    .run = run_zeros,
+};
+
+/* --- add_mean --- */
+
+static enum dg_status infer_mean(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *sum = &call->input[0];
+    if (!dg_desc_equal(sum, &call->input[1]) || (sum->dtype != DG_F32 && sum->dtype != DG_F64))
+        return dg_fail(err, DG_ERR_INPUT, "sum and part must be f32 or f64 and of one shape");
+    output[0] = *sum;
+    return DG_OK;
+}
+
+struct mean {
+    int64_t count, slices;
+    bool f64;
+};
+
+static enum dg_status prepare_mean(struct dg_prepare *p, struct dg_error *err)
+{
+    struct mean *m = dg_op_state(p, sizeof *m, err);
+    if (!m) return DG_ERR_MEMORY;
+    const struct dg_desc *dst = &p->call->output[0];
+    *m = (struct mean){.count = dg_desc_count(dst), .slices = dg_slices(p->call), .f64 = dst->dtype == DG_F64};
+    return DG_OK;
+}
+
+static enum dg_status run_mean(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct mean *m = r->state;
+    if (m->f64) {
+        const double *sum = r->input[0], *part = r->input[1];
+        double *dst = r->output[0];
+        for (int64_t i = 0; i < m->count; i++) dst[i] = sum[i] + part[i] / (double)m->slices;
+    } else {
+        const float *sum = r->input[0], *part = r->input[1];
+        float *dst = r->output[0];
+        for (int64_t i = 0; i < m->count; i++) dst[i] = sum[i] + part[i] / (float)m->slices;
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_add_mean = {
+    .name = "add_mean",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"dst", 0}},
+    .infer = infer_mean,
+    .grad = dg_stop_gradient,
+    .inplace = {1},
+    .prepare = prepare_mean,
+    .run = run_mean,
+};

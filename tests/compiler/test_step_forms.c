@@ -1,0 +1,252 @@
+/* The forms a training step may take, cut into slices of the batch or computing activations again, are one step: losses,
+ * gradients and what is committed are equal to rounding, or to the bit where the arithmetic is the same. */
+#include "compiler/emit.h"
+#include "compiler/passes.h"
+#include "compiler/program.h"
+#include "ops/rng.h"
+#include "runtime/session.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { BATCH = 12, STEPS = 3 };
+
+static jmp_buf out_of_memory;
+static struct dg_arena *arena;
+static struct dg_diagnostics *diag;
+
+static void must(enum dg_status status, const struct dg_error *err)
+{
+    if (status != DG_OK) fail_msg("%s", err->text);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    arena = dg_arena_create(&out_of_memory);
+    if (!arena || setjmp(out_of_memory)) return 1;
+    diag = dg_diag_create(arena);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_arena_free(arena);
+    return 0;
+}
+
+static struct dg_given *give(struct dg_given *next, const char *name, struct dg_term value)
+{
+    struct dg_given *g = dg_arena_alloc(arena, sizeof *g);
+    *g = (struct dg_given){.name = name, .value = value, .next = next};
+    return g;
+}
+
+static struct dg_term whole(int64_t i) { return (struct dg_term){.kind = DG_TERM_INT, .i = i}; }
+
+static struct dg_program *load(const char *file)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/graphs/%s", DG_SOURCE_DIR, file);
+    struct dg_program *program = dg_program_load(arena, diag, path);
+    if (!program) fail_msg("%s", dg_diag_text(diag));
+    return program;
+}
+
+/* Plain SGD with a rate of one: a step's parameters are those before minus the gradients. */
+static struct dg_recipe vit_recipe(void)
+{
+    struct dg_given *vit = NULL;
+    vit = give(vit, "dim", whole(32));
+    vit = give(vit, "heads", whole(2));
+    vit = give(vit, "depth", whole(3));
+    vit = give(vit, "patch", whole(8));
+    vit = give(vit, "image", whole(32));
+    struct dg_given *student = give(vit, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
+    struct dg_given *head = NULL;
+    head = give(head, "out_dim", whole(96));
+    head = give(head, "hidden", whole(48));
+    head = give(head, "bottleneck", whole(16));
+    return (struct dg_recipe){.name = "test",
+                              .batch = BATCH,
+                              .backbone = "vit",
+                              .head = "dino_head",
+                              .student_with = student,
+                              .teacher_with = vit,
+                              .head_with = head,
+                              .global = {.height = 32, .width = 32, .count = 2},
+                              .local = {.height = 16, .width = 16, .count = 3},
+                              .optimizer = "sgd",
+                              .buffers = "own",
+                              .origin = {.file = "test", .path = "test"}};
+}
+
+/* What a few steps leave: the loss and entropy of each, and in the end all that outlives them, tensor by tensor. */
+struct outcome {
+    double loss[STEPS], entropy[STEPS], norm[STEPS];
+    int count;
+    struct {
+        char name[96];
+        int64_t size;
+        float *data, *before;
+    } tensor[256];
+    uint64_t peak;
+};
+
+static void set_controls(struct dg_session *session, const struct dg_plan *plan)
+{
+    static const struct {
+        const char *key;
+        double value;
+    } controls[] = {{"lr", 1},
+                    {"teacher.momentum", 0.5},
+                    {"loss.teacher_temp", 0.05},
+                    {"loss.student_temp", 0.1},
+                    {"loss.center_momentum", 0.5}};
+    const struct dg_plan_entry *entry = dg_session_entry(session);
+    for (uint32_t t = 0; t < entry->num_tensors; t++)
+        for (size_t c = 0; c < sizeof controls / sizeof *controls; c++)
+            if (!strcmp(dg_plan_string(plan, plan->tensor[entry->first_tensor + t].control), controls[c].key))
+                *(double *)dg_session_data(session, entry->first_tensor + t) = controls[c].value;
+}
+
+static void keep_tensors(struct dg_session *session, const struct dg_plan *plan, struct outcome *out, bool before)
+{
+    const struct dg_plan_entry *entry = dg_session_entry(session);
+    out->count = 0;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan->tensor[t];
+        if (tensor->region != DG_REGION_PARAM || tensor->dtype != DG_F32) continue;
+        assert_true(out->count < 256);
+        float *copy = malloc(tensor->bytes);
+        assert_non_null(copy);
+        memcpy(copy, dg_session_data(session, t), tensor->bytes);
+        snprintf(out->tensor[out->count].name, 96, "%s", dg_plan_string(plan, tensor->name));
+        out->tensor[out->count].size = (int64_t)(tensor->bytes / sizeof(float));
+        *(before ? &out->tensor[out->count].before : &out->tensor[out->count].data) = copy;
+        out->count++;
+    }
+}
+
+static struct outcome *run(struct dg_program *program, const struct dg_recipe *recipe, const struct dg_step_form *form)
+{
+    struct dg_graph *graph = dg_graph_create(arena);
+    struct dg_train_step step;
+    if (!dg_pass_train_step(program, diag, recipe, form, graph, &step)) fail_msg("%s", dg_diag_text(diag));
+    dg_pass_prune(graph, step.output, step.num_outputs);
+    struct dg_emit_entry entry = {.name = "train",
+                                  .bind = "",
+                                  .graph = graph,
+                                  .batch = recipe->batch,
+                                  .input = step.input,
+                                  .num_inputs = step.num_inputs,
+                                  .output = step.output,
+                                  .num_outputs = step.num_outputs};
+    struct dg_emit_input in = {.entry = &entry, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
+    char path[] = "/tmp/dinograph-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    struct dg_error err = {0};
+    uint64_t size;
+    must(dg_plan_emit(arena, &in, path, &size, &err), &err);
+    struct dg_plan plan;
+    must(dg_plan_open(path, &plan, &err), &err);
+    unlink(path);
+    struct dg_session *session;
+    must(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, &err), &err);
+    must(dg_session_initialize(session, 1, &err), &err);
+    for (int g = 0; g < step.num_inputs; g++) {
+        const struct dg_plan_tensor *tensor;
+        float *crops = dg_session_input(session, g ? "crops.local" : "crops.global", &tensor);
+        struct dg_rng rng = dg_rng_open(5, DG_RNG_TEST, (uint64_t)g, 0);
+        for (uint64_t i = 0; i < tensor->bytes / 4; i++) crops[i] = dg_rng_uniform(&rng, -2, 2);
+    }
+    set_controls(session, &plan);
+    struct outcome *out = calloc(1, sizeof *out);
+    assert_non_null(out);
+    out->peak = entry.step.peak;
+    keep_tensors(session, &plan, out, true);
+    for (int s = 0; s < STEPS; s++) {
+        struct dg_step_info info = {.seed = 7, .step = s};
+        must(dg_session_compute(session, &info, &err), &err);
+        const double *summary = dg_session_output(session, "grad_summary", NULL);
+        out->loss[s] = *(const double *)dg_session_output(session, "loss", NULL);
+        out->entropy[s] = *(const double *)dg_session_output(session, "teacher_entropy", NULL);
+        out->norm[s] = summary[0];
+        assert_true(summary[1] == 1 && isfinite(out->loss[s]));
+        must(dg_session_compute(session, &info, &err), &err); /* nothing was committed: the same again */
+        assert_true(*(const double *)dg_session_output(session, "loss", NULL) == out->loss[s]);
+        must(dg_session_commit(session, &info, &err), &err);
+    }
+    keep_tensors(session, &plan, out, false);
+    dg_session_close(session);
+    dg_plan_close(&plan);
+    return out;
+}
+
+static void free_outcome(struct outcome *out)
+{
+    for (int t = 0; t < out->count; t++) {
+        free(out->tensor[t].data);
+        free(out->tensor[t].before);
+    }
+    free(out);
+}
+
+/* The same tensors, in the same order, whose changes differ by no more than `tolerance` of the largest change in the tensor. */
+static void assert_same(const struct outcome *a, const struct outcome *b, double tolerance)
+{
+    assert_int_equal(a->count, b->count);
+    for (int s = 0; s < STEPS; s++) {
+        if (!(fabs(a->loss[s] - b->loss[s]) <= tolerance * fabs(a->loss[s])) ||
+            !(fabs(a->entropy[s] - b->entropy[s]) <= tolerance * fabs(a->entropy[s])) ||
+            !(fabs(a->norm[s] - b->norm[s]) <= tolerance * fabs(a->norm[s])))
+            fail_msg("step %d: loss %.17g and %.17g, entropy %.17g and %.17g, norm %.17g and %.17g", s, a->loss[s],
+                     b->loss[s], a->entropy[s], b->entropy[s], a->norm[s], b->norm[s]);
+    }
+    for (int t = 0; t < a->count; t++) {
+        assert_string_equal(a->tensor[t].name, b->tensor[t].name);
+        double most = 0, off = 0;
+        for (int64_t i = 0; i < a->tensor[t].size; i++) {
+            most = fmax(most, fabs((double)a->tensor[t].data[i] - (double)a->tensor[t].before[i]));
+            off = fmax(off, fabs((double)a->tensor[t].data[i] - (double)b->tensor[t].data[i]));
+        }
+        if (!(off <= tolerance * most)) fail_msg("%s changes by %g, and is off by %g", a->tensor[t].name, most, off);
+    }
+}
+
+static void test_slices_add_up(void **state)
+{
+    (void)state;
+    struct dg_program *program = load("vit.yaml");
+    program->last->next = load("dino_head.yaml")->first; /* as `import` would */
+    struct dg_recipe recipe = vit_recipe();
+    struct outcome *whole_batch = run(program, &recipe, &(struct dg_step_form){0});
+    static const int slices[] = {2, 3, 4, 6, 12};
+    for (size_t i = 0; i < sizeof slices / sizeof *slices; i++)
+        for (int first = 0; first < 2; first++) {
+            struct dg_step_form form = {.slices = slices[i], .smallest_first = first};
+            struct outcome *cut = run(program, &recipe, &form);
+            assert_same(whole_batch, cut, 2e-4);
+            assert_true(cut->peak < whole_batch->peak);
+            free_outcome(cut);
+        }
+    free_outcome(whole_batch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_slices_add_up),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
