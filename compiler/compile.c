@@ -21,7 +21,7 @@ struct compile {
     struct dg_definition *definition;
     struct dg_emit_entry entry[MAX_ENTRIES];
     int num_entries;
-    struct dg_recipe recipe;   /* of a module alone: its name, knobs and image size */
+    struct dg_recipe recipe;   /* of a module alone: its name, type, knobs and image size */
     struct dg_train_step step; /* of a recipe */
     struct dg_text text;
 };
@@ -35,11 +35,13 @@ static void add_entry(struct compile *c, const char *name, struct dg_graph *grap
     memcpy(in, input, (size_t)num_inputs * sizeof *in);
     memcpy(out, output, (size_t)num_outputs * sizeof *out);
     dg_pass_prune(graph, out, num_outputs);
+    if (c->recipe.bf16) dg_pass_narrow(graph, out, num_outputs);
     c->entry[c->num_entries++] = (struct dg_emit_entry){.name = name,
                                                         .bind = constant_params ? "teacher.backbone." : "",
                                                         .graph = graph,
                                                         .batch = batch,
                                                         .constant_params = constant_params,
+                                                        .bf16 = c->recipe.bf16,
                                                         .input = in,
                                                         .num_inputs = num_inputs,
                                                         .output = out,
@@ -135,7 +137,7 @@ static void evaluation_entries(struct compile *c, const char *module, struct dg_
     }
 }
 
-/* --set, then what --batch and --image-size set; `size_key` is the key that has the size of evaluated images. */
+/* --set, then what --batch, --image-size and --dtype set; `size_key` is the key that has the size of evaluated images. */
 static bool apply_flags(struct compile *c, const char *size_key)
 {
     const struct dg_compile_options *o = c->options;
@@ -150,6 +152,8 @@ static bool apply_flags(struct compile *c, const char *size_key)
             c->program, map,
             dg_arena_printf(c->arena, "%s=[%lld, %lld]", size_key, (long long)o->height, (long long)o->width),
             o->num_sets + 2);
+    if (o->dtype)
+        ok &= dg_recipe_set(c->program, map, dg_arena_printf(c->arena, "dtype=%s", o->dtype), o->num_sets + 3);
     return ok;
 }
 
@@ -196,6 +200,7 @@ static const char *probe_settings(const struct compile *c)
     if (o->batch > 0) text = dg_arena_printf(c->arena, "%s --batch %lld", text, (long long)o->batch);
     if (o->height > 0)
         text = dg_arena_printf(c->arena, "%s --image-size %lldx%lld", text, (long long)o->height, (long long)o->width);
+    if (o->dtype) text = dg_arena_printf(c->arena, "%s --dtype %s", text, o->dtype);
     return text;
 }
 
@@ -206,6 +211,7 @@ static bool compile_module(struct compile *c)
     struct dg_yaml *with = dg_arena_alloc(c->arena, sizeof *with);
     *with = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = c->definition->map->origin};
     c->recipe = (struct dg_recipe){.name = c->definition->name, .origin = c->definition->map->origin};
+    c->recipe.bf16 = o->dtype && !strcmp(o->dtype, "bf16");
     dg_recipe_pixels(c->program, &c->recipe);
     bool ok = true;
     for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, with, o->set[s], s + 1);
@@ -276,11 +282,11 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     uint64_t size;
     DG_TRY(dg_plan_emit(c->arena, &in, o->output, &size, err));
     char bytes[32];
-    dg_text_add(&c->text, "%s %s",
+    dg_text_add(&c->text, "%s %s%s",
                 c->definition->kind == DG_DEFINITION_RECIPE  ? "recipe"
                 : c->definition->kind == DG_DEFINITION_PROBE ? "probe"
                                                              : "module",
-                c->recipe.name);
+                c->recipe.name, c->recipe.bf16 ? " in bf16" : "");
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
     dg_report_coupling(&c->text, &c->step);

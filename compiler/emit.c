@@ -194,6 +194,7 @@ static enum dg_status emit_entry(struct emitter *e, struct dg_emit_entry *entry,
     struct dg_plan_entry record = {.name = string(e, entry->name),
                                    .bind = string(e, entry->bind),
                                    .batch = (uint32_t)entry->batch,
+                                   .dtype = entry->bf16 ? DG_BF16 : DG_F32,
                                    .step_bound = entry->step.bound,
                                    .step_naive = entry->step.naive};
     memcpy(record.region_bytes, entry->region_bytes, sizeof record.region_bytes);

@@ -10,6 +10,7 @@ struct dg_emit_entry {
     struct dg_graph *graph;
     int64_t batch;
     bool constant_params; /* evaluation: weights may be packed once */
+    bool bf16;
     const dg_value *input, *output;
     int num_inputs, num_outputs;
     /* out */

@@ -55,7 +55,8 @@ static void find_aliases(struct dg_graph *graph, struct dg_life *life)
                 continue;
             uint32_t root = life[node->input[source]].root;
             bool free_here = graph->value[root].region == DG_REGION_STEP && life[root].last == n &&
-                             life[v].bytes == life[root].bytes;
+                             life[v].bytes == life[root].bytes &&
+                             graph->value[v].desc.dtype == graph->value[node->input[source]].desc.dtype;
             for (int i = 0; i < node->num_inputs; i++)
                 free_here =
                     free_here && (i == source || node->input[i] == DG_NO_VALUE || life[node->input[i]].root != root);

@@ -6,6 +6,7 @@
  *   fuse.c                    a node takes over its only reader, where its op can
  *   differentiate.c           the backward nodes of one application, by the ops' own gradient rules
  *   prune.c                   drops nodes whose results nobody reads
+ *   narrow.c                  in a plan in bf16: which values are
  *   plan_memory.c, emit.c     order is final: lifetimes, offsets, records, file
  */
 #ifndef DG_COMPILER_PASSES_H
@@ -72,5 +73,9 @@ bool dg_pass_probe_step(struct dg_diagnostics *diag, const struct dg_recipe *pro
 /* Removes nodes none of whose outputs is read by a kept node or listed in `keep`; commit nodes stay. Values stay where they
  * are; nodes are renumbered. */
 void dg_pass_prune(struct dg_graph *graph, const dg_value *keep, int num_keep);
+
+/* Makes values bf16 where the ops around them can; those in `keep` leave the graph and stay what they are. The graph is
+ * final by now: it cannot be differentiated or fused after this. */
+void dg_pass_narrow(struct dg_graph *graph, const dg_value *keep, int num_keep);
 
 #endif

@@ -463,6 +463,15 @@ static void read_entries(struct reader *r, struct dg_yaml *map)
     dg_yaml_check_used(diag_of(r), map, "entries");
 }
 
+static void read_dtype(struct reader *r, struct dg_yaml *map)
+{
+    const char *word = get_word(r, map, "dtype", "dtype", "f32");
+    r->recipe->bf16 = word && !strcmp(word, "bf16");
+    if (word && !r->recipe->bf16 && strcmp(word, "f32"))
+        dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), map, "dtype")->origin, "dtype must be f32 or bf16, got %s",
+                      word);
+}
+
 bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_recipe *recipe)
 {
     struct dg_definition *definition = dg_program_definition(program, DG_DEFINITION_RECIPE, name);
@@ -480,6 +489,7 @@ bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_reci
     r.scope = &both;
     knob(&r, get(&r, map, "epochs", NULL), "epochs", DG_KNOB_INT, 1, 1000000);
 
+    read_dtype(&r, map);
     read_networks(&r, map);
     read_crops(&r, get_map(&r, map, "crops"));
     struct dg_yaml *loss = get_map(&r, map, "loss");
@@ -567,6 +577,7 @@ bool dg_probe_read(struct dg_program *program, const char *name, struct dg_recip
     struct dg_scope both = {.outer = &batch, .name = "epochs", .value = {.kind = DG_TERM_INT, .i = epochs}};
     r.scope = &both;
     knob(&r, get(&r, map, "epochs", NULL), "epochs", DG_KNOB_INT, 1, 1000000);
+    read_dtype(&r, map);
     read_probe_backbone(&r, map);
     read_probe_crops(&r, get_map(&r, map, "crops"));
     read_probe_optimizer(&r, get_map(&r, map, "optim"));

@@ -5,7 +5,11 @@
  *   linear_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias], each added to its accumulator
  *
  * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call and is the fastest way from
- * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there. */
+ * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there.
+ *
+ * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
+ * there as f32 are rounded in scratch. The gradient of the weights is oneDNN's inner product then, faster in bf16 than its
+ * matmul; it cannot add to what is there, which is added after it. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
@@ -99,13 +103,19 @@ static struct dg_cost cost(const struct dg_op_call *call)
 struct matmul {
     struct dg_gemm gemm;
     bool packs, packed_once;
-    int64_t scratch, packed_at; /* offsets in scratch */
+    int64_t round;                        /* numbers of src to round to bf16; 0: none */
+    int64_t scratch, packed_at, round_at; /* offsets in scratch */
 };
 
-static enum dg_status open_matmul(struct dg_prepare *p, const struct dg_gemm_spec *spec, struct dg_error *err)
+/* Of the call's input 0 to its output 0; sizes and strides are in the spec. */
+static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, struct dg_error *err)
 {
     struct matmul *state = dg_op_state(p, sizeof *state, err);
     if (!state) return DG_ERR_MEMORY;
+    const struct dg_desc *src = &p->call->input[0];
+    spec->bf16 = p->call->bf16;
+    spec->bf16_dst = p->call->output[0].dtype == DG_BF16;
+    spec->packs = spec->packs || spec->bf16;
     state->packs = spec->packs;
     state->packed_once = spec->packs && p->constant_params;
     DG_TRY(dg_gemm_open(p->engine, spec, &state->gemm, err));
@@ -113,16 +123,23 @@ static enum dg_status open_matmul(struct dg_prepare *p, const struct dg_gemm_spe
         p->packed_bytes = state->gemm.packed_bytes;
     else if (state->packs)
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
+    if (spec->bf16 && src->dtype == DG_F32) {
+        state->round = dg_desc_count(src);
+        state->round_at = dg_op_scratch(p, state->round * dg_dtype_size(DG_BF16));
+    }
     state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
     return DG_OK;
 }
 
-static enum dg_status run_matmul(const struct dg_run *r, const float *src, const float *weight, const float *bias,
-                                 float *dst, struct dg_error *err)
+static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, struct dg_error *err)
 {
     struct matmul *state = r->state;
     char *scratch = r->scratch;
-    const void *weights = weight;
+    const void *weights = weight, *src = r->input[0];
+    if (state->round) {
+        dg_kernels()->to_bf16(state->round, src, (void *)(scratch + state->round_at));
+        src = scratch + state->round_at;
+    }
     if (state->packed_once) {
         weights = r->packed;
     } else if (state->packs) {
@@ -130,7 +147,7 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *src, const
             dg_gemm_pack(&state->gemm, r->stream, weight, scratch + state->packed_at, scratch + state->scratch, err));
         weights = scratch + state->packed_at;
     }
-    return dg_gemm_run(&state->gemm, r->stream, src, weights, bias, dst, scratch + state->scratch, err);
+    return dg_gemm_run(&state->gemm, r->stream, src, weights, bias, r->output[0], scratch + state->scratch, err);
 }
 
 static void release(void *state)
@@ -162,8 +179,7 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[0], r->input[1], ((struct matmul *)r->state)->gemm.bias ? r->input[2] : NULL,
-                      r->output[0], err);
+    return run_matmul(r, r->input[1], ((struct matmul *)r->state)->gemm.bias ? r->input[2] : NULL, err);
 }
 
 const struct dg_op dg_op_linear = {
@@ -177,6 +193,8 @@ const struct dg_op dg_op_linear = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -218,7 +236,7 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
 
 static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[0], r->input[1], NULL, r->output[0], err);
+    return run_matmul(r, r->input[1], NULL, err);
 }
 
 const struct dg_op dg_op_linear_grad_src = {
@@ -229,6 +247,8 @@ const struct dg_op dg_op_linear_grad_src = {
     .infer = infer_grad_src,
     .grad = dg_no_gradient,
     .cost = cost_grad_src,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,
@@ -258,22 +278,59 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 
 struct weights_state {
     int64_t rows, in, out;
+    struct dg_outer outer; /* bf16 */
+    int64_t round_at[2];   /* src and diff_dst in bf16, where they are f32; offsets in scratch */
+    int64_t weight_at, bias_at, scratch;
 };
+
+static bool rounds(const struct dg_desc *desc) { return desc->dtype == DG_F32; }
 
 static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
 {
+    const struct dg_op_call *call = p->call;
     struct weights_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = dg_desc_rows(&p->call->input[0]);
-    s->in = p->call->output[0].dim[1];
-    s->out = p->call->output[0].dim[0];
-    dg_op_scratch(p, s->out * p->threads * (int64_t)sizeof(float));
+    s->rows = dg_desc_rows(&call->input[0]);
+    s->in = call->output[0].dim[1];
+    s->out = call->output[0].dim[0];
+    if (!call->bf16) {
+        dg_op_scratch(p, s->out * p->threads * (int64_t)sizeof(float));
+        return DG_OK;
+    }
+    struct dg_outer_spec spec = {.rows = s->rows, .in = s->in, .out = s->out, .bias = call->output_wanted[1]};
+    DG_TRY(dg_outer_open(p->engine, &spec, &s->outer, err));
+    for (int i = 0; i < 2; i++)
+        s->round_at[i] =
+            rounds(&call->input[i]) ? dg_op_scratch(p, dg_desc_count(&call->input[i]) * dg_dtype_size(DG_BF16)) : -1;
+    s->weight_at = dg_absent(&call->input[2]) ? -1 : dg_op_scratch(p, dg_desc_bytes(&call->output[0]));
+    s->bias_at = dg_absent(&call->input[3]) ? -1 : dg_op_scratch(p, dg_desc_bytes(&call->output[1]));
+    s->scratch = dg_op_scratch(p, s->outer.scratch_bytes);
+    return DG_OK;
+}
+
+static enum dg_status run_grad_weights_bf16(const struct dg_run *r, struct dg_error *err)
+{
+    struct weights_state *s = r->state;
+    char *scratch = r->scratch;
+    const void *operand[2] = {r->input[0], r->input[1]};
+    const int64_t size[2] = {s->rows * s->in, s->rows * s->out};
+    for (int i = 0; i < 2; i++) {
+        if (s->round_at[i] < 0) continue;
+        dg_kernels()->to_bf16(size[i], operand[i], (void *)(scratch + s->round_at[i]));
+        operand[i] = scratch + s->round_at[i];
+    }
+    float *weight = s->weight_at < 0 ? r->output[0] : (void *)(scratch + s->weight_at);
+    float *bias = s->bias_at < 0 ? r->output[1] : (void *)(scratch + s->bias_at);
+    DG_TRY(dg_outer_run(&s->outer, r->stream, operand[0], operand[1], weight, bias, scratch + s->scratch, err));
+    if (weight != r->output[0]) dg_kernels()->add(s->out * s->in, r->input[2], weight, r->output[0]);
+    if (r->output[1] && bias != r->output[1]) dg_kernels()->add(s->out, r->input[3], bias, r->output[1]);
     return DG_OK;
 }
 
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
 {
     const struct weights_state *s = r->state;
+    if (s->outer.primitive) return run_grad_weights_bf16(r, err);
     float *diff_weight = r->output[0];
     const float *acc = r->input[2];
     if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(s->out * s->in) * sizeof *acc);
@@ -282,6 +339,12 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     if (r->output[1])
         dg_kernels()->column_sum(s->rows, s->out, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
     return DG_OK;
+}
+
+static void release_grad_weights(void *state)
+{
+    if (state) dg_outer_close(&((struct weights_state *)state)->outer);
+    free(state);
 }
 
 const struct dg_op dg_op_linear_grad_weights = {
@@ -293,6 +356,8 @@ const struct dg_op dg_op_linear_grad_weights = {
     .grad = dg_no_gradient,
     .cost = cost_grad_weights,
     .inplace = {3, 4},
+    .bf16_inputs = 3,
     .prepare = prepare_grad_weights,
     .run = run_grad_weights,
+    .release = release_grad_weights,
 };

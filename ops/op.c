@@ -60,11 +60,15 @@ enum dg_status dg_stop_gradient(struct dg_grad_builder *b)
 static const struct {
     const char *name;
     int64_t size;
-} dtypes[] = {[DG_F32] = {"f32", 4}, [DG_F64] = {"f64", 8}, [DG_I64] = {"i64", 8}, [DG_U8] = {"u8", 1}};
+} dtypes[] = {
+    [DG_F32] = {"f32", 4}, [DG_F64] = {"f64", 8}, [DG_I64] = {"i64", 8}, [DG_U8] = {"u8", 1}, [DG_BF16] = {"bf16", 2}};
 
-int64_t dg_dtype_size(enum dg_dtype dtype) { return dtype >= DG_F32 && dtype <= DG_U8 ? dtypes[dtype].size : 0; }
+int64_t dg_dtype_size(enum dg_dtype dtype) { return dtype >= DG_F32 && dtype <= DG_BF16 ? dtypes[dtype].size : 0; }
 
-const char *dg_dtype_name(enum dg_dtype dtype) { return dtype >= DG_F32 && dtype <= DG_U8 ? dtypes[dtype].name : "?"; }
+const char *dg_dtype_name(enum dg_dtype dtype)
+{
+    return dtype >= DG_F32 && dtype <= DG_BF16 ? dtypes[dtype].name : "?";
+}
 
 bool dg_desc_equal(const struct dg_desc *a, const struct dg_desc *b)
 {
@@ -116,6 +120,44 @@ struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim)
 }
 
 struct dg_desc dg_desc_scalar(enum dg_dtype dtype) { return (struct dg_desc){.dtype = dtype}; }
+
+enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_op *op = call->op;
+    struct dg_desc *input = calloc((size_t)call->num_inputs + 1, sizeof *input);
+    if (!input) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = DG_OK;
+    int first = -1; /* of those that may be bf16 */
+    for (int i = 0; i < call->num_inputs && status == DG_OK; i++) {
+        bool may = i < 64 && op->bf16_inputs >> i & 1;
+        input[i] = call->input[i];
+        if (may && first < 0) first = i;
+        if (input[i].dtype == DG_BF16 && !(may && call->bf16))
+            status = dg_fail(err, DG_ERR_INPUT, "input %d must not be bf16", i);
+        if (may && op->bf16_alike && input[i].dtype != call->input[first].dtype)
+            status = dg_fail(err, DG_ERR_INPUT, "inputs %d and %d differ in type", first, i);
+        if (input[i].dtype == DG_BF16) input[i].dtype = DG_F32;
+    }
+    struct dg_op_call wide = *call;
+    wide.input = input;
+    if (status == DG_OK) status = op->infer(&wide, output, err);
+    free(input);
+    return status;
+}
+
+bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored)
+{
+    const struct dg_op *op = call->op;
+    struct dg_desc want = *inferred;
+    bool may = op->bf16_outputs >> o & 1, view = op->view >> o & 1;
+    if (stored->dtype == DG_BF16 && want.dtype == DG_F32 && may && call->bf16) want.dtype = DG_BF16;
+    if (!dg_desc_equal(&want, stored)) return false;
+    if (view) return stored->dtype == call->input[op->inplace[o] - 1].dtype;
+    if (may && op->bf16_alike)
+        for (int i = 0; i < call->num_inputs && i < 64; i++)
+            if (op->bf16_inputs >> i & 1 && call->input[i].dtype != stored->dtype) return false;
+    return true;
+}
 
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err)
 {

@@ -18,7 +18,7 @@ enum {
     DG_MAX_PARAMS = 6,  /* parameters and buffers of one op */
 };
 
-enum dg_dtype { DG_F32 = 1, DG_F64 = 2, DG_I64 = 3, DG_U8 = 4 };
+enum dg_dtype { DG_F32 = 1, DG_F64 = 2, DG_I64 = 3, DG_U8 = 4, DG_BF16 = 5 };
 int64_t dg_dtype_size(enum dg_dtype dtype); /* bytes; 0 for a value that is no dtype */
 const char *dg_dtype_name(enum dg_dtype dtype);
 
@@ -100,6 +100,7 @@ struct dg_op_call {
     bool train;                /* mode of the application */
     int64_t
         slices; /* a step runs the op so often, each time on the next slice of the batch; 0 and 1: once, on all of it */
+    bool bf16;  /* of a plan in bf16: matmuls may round their operands, also those that lie there as f32 */
 };
 static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
 static inline bool dg_absent(const struct dg_desc *desc) { return desc->ndim < 0; }
@@ -247,6 +248,13 @@ struct dg_op {
     uint32_t view;   /* bit o: output o IS input inplace[o] - 1 in memory (a reshape): no kernel work */
     uint64_t writes; /* bit i: the op updates input i where it stands (parameters, moments, centre): commit ops only */
 
+    /* In a plan in bf16, input i or output o, f32 by `infer`, may lie in memory as bf16 instead (bits i and o; the compiler
+     * decides, compiler/narrow.c): `prepare` sees which do. A view is of its input's type. `infer` is asked with f32 in
+     * their place and never knows (dg_op_infer). */
+    uint64_t bf16_inputs;
+    uint32_t bf16_outputs;
+    bool bf16_alike; /* all or none of these may */
+
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
     enum dg_status (*run)(const struct dg_run *run, struct dg_error *err);  /* NULL only for pure views */
@@ -267,6 +275,11 @@ int dg_op_num_outputs(const struct dg_op *op);
 int dg_op_num_attrs(const struct dg_op *op);
 /* True when the op was written to sum over inputs that may be absent (ndim -1) at this slot. */
 #define DG_ABSENT_DESC ((struct dg_desc){.ndim = -1})
+
+/* The op's `infer` for tensors some of which may lie in memory as bf16: refuses those that the op does not take. */
+enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
+/* May output o, `inferred` by that, be stored as `stored`? Inputs are those of the call. */
+bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored);
 
 /* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);

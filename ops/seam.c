@@ -1,10 +1,23 @@
+#include "ops/cpu.h"
 #include "ops/seam_internal.h"
 
 #include <string.h>
 
-dg_md dg_md_image(int64_t n, int64_t h, int64_t w, int64_t c)
+dg_md dg_md_image(enum dg_dtype dtype, int64_t n, int64_t h, int64_t w, int64_t c)
 {
-    return dg_md_make(4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c});
+    return dg_md_make(dtype, 4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c});
+}
+
+enum dg_bf16_support dg_bf16_support(void)
+{
+    int isa = (int)dnnl_get_effective_cpu_isa();
+#if defined(__x86_64__)
+    const int fast = (int)dnnl_cpu_isa_avx512_core_bf16, slow = (int)dnnl_cpu_isa_avx512_core; /* sets of bits */
+    return (isa & fast) == fast ? DG_BF16_FAST : (isa & slow) == slow ? DG_BF16_SLOW : DG_BF16_NONE;
+#else
+    (void)isa;
+    return DG_BF16_NONE; /* not tried */
+#endif
 }
 
 enum dg_status dg_dnnl_no(struct dg_error *err, const char *what)
@@ -76,11 +89,13 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
     *gemm = (struct dg_gemm){0};
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    dg_md src = dg_md_make(2, (int64_t[]){spec->m, spec->k}, (int64_t[]){spec->k, 1});
-    dg_md weights = dg_md_make(2, (int64_t[]){spec->k, spec->n},
+    enum dg_dtype type = spec->bf16 ? DG_BF16 : DG_F32;
+    dg_md src = dg_md_make(type, 2, (int64_t[]){spec->m, spec->k}, (int64_t[]){spec->k, 1});
+    dg_md weights = dg_md_make(type, 2, (int64_t[]){spec->k, spec->n},
                                spec->packs ? NULL : (int64_t[]){spec->weights_row, spec->weights_col});
-    dg_md bias = spec->bias ? dg_md_make(2, (int64_t[]){1, spec->n}, (int64_t[]){spec->n, 1}) : NULL;
-    dg_md dst = dg_md_make(2, (int64_t[]){spec->m, spec->n}, (int64_t[]){spec->n, 1});
+    dg_md bias = spec->bias ? dg_md_make(DG_F32, 2, (int64_t[]){1, spec->n}, (int64_t[]){spec->n, 1}) : NULL;
+    dg_md dst =
+        dg_md_make(spec->bf16_dst ? DG_BF16 : DG_F32, 2, (int64_t[]){spec->m, spec->n}, (int64_t[]){spec->n, 1});
     dg_md plain = NULL;
     enum dg_status status = DG_OK;
     int64_t bytes;
@@ -104,7 +119,7 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
     DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_weights_md, engine, &gemm->weights, &bytes, err));
     if (spec->packs) {
         gemm->packed_bytes = bytes;
-        plain = dg_md_make(2, (int64_t[]){spec->k, spec->n}, (int64_t[]){spec->weights_row, spec->weights_col});
+        plain = dg_md_make(DG_F32, 2, (int64_t[]){spec->k, spec->n}, (int64_t[]){spec->weights_row, spec->weights_col});
         if (!plain) {
             status = dg_dnnl_no(err, "no memory descriptor");
             goto done;
@@ -166,8 +181,8 @@ enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const fl
     return dg_dnnl_execute(gemm->reorder, stream, arg, data, 3, err);
 }
 
-enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const float *src, const void *weights,
-                           const float *bias, float *dst, void *scratch, struct dg_error *err)
+enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const void *src, const void *weights,
+                           const float *bias, void *dst, void *scratch, struct dg_error *err)
 {
     dnnl_exec_arg_t arg[] = {{DNNL_ARG_SRC, gemm->src},
                              {DNNL_ARG_WEIGHTS, gemm->weights},

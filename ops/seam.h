@@ -6,7 +6,7 @@
 #ifndef DG_OPS_SEAM_H
 #define DG_OPS_SEAM_H
 
-#include "ops/base.h"
+#include "ops/op.h"
 
 #include <dnnl.h>
 
@@ -18,12 +18,15 @@ typedef const_dnnl_memory_desc_t dg_md;
 typedef const dnnl_memory_desc_t *dg_md;
 #endif
 
-/* f32 memory descriptors; strides NULL: whatever layout oneDNN likes best. NULL on failure; freed by dg_md_free. */
-dg_md dg_md_make(int ndim, const int64_t *dims, const int64_t *strides);
+/* Memory descriptors of f32 or bf16; strides NULL: whatever layout oneDNN likes best. NULL on failure; freed by dg_md_free. */
+dg_md dg_md_make(enum dg_dtype dtype, int ndim, const int64_t *dims, const int64_t *strides);
 void dg_md_free(dg_md md);
 /* Primitive descriptors, or NULL. `bias` may be NULL. */
 dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
                                    const_dnnl_primitive_attr_t attr);
+/* Of inner product: diff_weights [out, in] and diff_bias (may be NULL) from src [rows, in] and diff_dst [rows, out]. */
+dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                                  const_dnnl_primitive_attr_t attr);
 /* Convolution and pooling are made for a pass: `src`, `weights` and `dst` stand for the gradients where the pass computes
  * those. Windows are square. */
 enum dg_pass { DG_FORWARD, DG_BACKWARD_DATA, DG_BACKWARD_WEIGHTS };
@@ -41,12 +44,14 @@ dnnl_status_t dg_append_relu(dnnl_post_ops_t ops);
 
 /* --- common --- */
 
-/* dst[m,n] = src[m,k] weights[k,n] (+ bias[n]), f32, prepared once and run many times. src and dst are row-major and
- * dense. Weights lie at w[i*weights_row + j*weights_col]; with `packs` they are first packed into oneDNN's own layout. */
+/* dst[m,n] = src[m,k] weights[k,n] (+ bias[n]), prepared once and run many times. src and dst are row-major and
+ * dense. Weights lie at w[i*weights_row + j*weights_col]; with `packs`, f32 weights are first packed into oneDNN's own
+ * layout, and rounded where `bf16` says so. */
 struct dg_gemm_spec {
     int64_t m, n, k;
     int64_t weights_row, weights_col;
     bool bias, packs, relu; /* relu: dst = max(0, ...) */
+    bool bf16, bf16_dst;    /* of src and weights; of dst. The sum and the bias are f32 */
 };
 struct dg_gemm {
     dnnl_primitive_t matmul, reorder; /* reorder: plain -> packed, or NULL */
@@ -61,8 +66,25 @@ void dg_gemm_close(struct dg_gemm *gemm);
 enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const float *weights, void *packed,
                             void *scratch, struct dg_error *err);
 /* `weights`: packed ones if the spec packs. */
-enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const float *src, const void *weights,
-                           const float *bias, float *dst, void *scratch, struct dg_error *err);
+enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const void *src, const void *weights,
+                           const float *bias, void *dst, void *scratch, struct dg_error *err);
+
+/* diff_weights[out, in] = diff_dst^T[out, rows] src[rows, in], and diff_bias[out] = the column sums of diff_dst; src and
+ * diff_dst are bf16, results f32, all row-major and dense. */
+struct dg_outer_spec {
+    int64_t rows, in, out;
+    bool bias;
+};
+struct dg_outer {
+    dnnl_primitive_t primitive;
+    dnnl_memory_t src, diff_dst, weights, bias, scratchpad;
+    int64_t scratch_bytes;
+};
+enum dg_status dg_outer_open(dnnl_engine_t engine, const struct dg_outer_spec *spec, struct dg_outer *outer,
+                             struct dg_error *err);
+void dg_outer_close(struct dg_outer *outer);
+enum dg_status dg_outer_run(struct dg_outer *outer, dnnl_stream_t stream, const void *src, const void *diff_dst,
+                            float *diff_weights, float *diff_bias, void *scratch, struct dg_error *err);
 
 /* A convolution of NHWC images, dense; weights [groups * out / groups, channels / groups, k, k] as in PyTorch, packed into
  * oneDNN's layout by the caller's order: before a forward or backward-data run, after a backward-weights run. */

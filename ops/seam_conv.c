@@ -6,7 +6,7 @@ static dg_md weights_md(const struct dg_conv_spec *spec, bool any)
     int64_t g = spec->groups, o = spec->out / g, i = spec->channels / g, k = spec->window.kernel;
     int64_t dims[] = {g, o, i, k, k}, strides[] = {o * i * k * k, i * k * k, k * k, k, 1};
     int skip = g == 1; /* without groups the leading dimension is left out */
-    return dg_md_make(5 - skip, dims + skip, any ? NULL : strides + skip);
+    return dg_md_make(DG_F32, 5 - skip, dims + skip, any ? NULL : strides + skip);
 }
 
 enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spec, struct dg_conv *conv,
@@ -14,10 +14,10 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
 {
     *conv = (struct dg_conv){.pass = spec->pass};
     bool data = spec->pass == DG_BACKWARD_DATA, weights = spec->pass == DG_BACKWARD_WEIGHTS;
-    dg_md src = dg_md_image(spec->images, spec->height, spec->width, spec->channels);
-    dg_md dst = dg_md_image(spec->images, spec->out_height, spec->out_width, spec->out);
+    dg_md src = dg_md_image(DG_F32, spec->images, spec->height, spec->width, spec->channels);
+    dg_md dst = dg_md_image(DG_F32, spec->images, spec->out_height, spec->out_width, spec->out);
     dg_md any = weights_md(spec, true), plain = weights_md(spec, false);
-    dg_md bias = spec->bias ? dg_md_make(1, &spec->out, (int64_t[]){1}) : NULL;
+    dg_md bias = spec->bias ? dg_md_make(DG_F32, 1, &spec->out, (int64_t[]){1}) : NULL;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_query_t query = weights ? dnnl_query_diff_weights_md : dnnl_query_weights_md;

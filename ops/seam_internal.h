@@ -5,7 +5,7 @@
 #include "ops/seam.h"
 
 /* Images [n, h, w, c], dense; oneDNN counts their dimensions n, c, h, w. */
-dg_md dg_md_image(int64_t n, int64_t h, int64_t w, int64_t c);
+dg_md dg_md_image(enum dg_dtype dtype, int64_t n, int64_t h, int64_t w, int64_t c);
 
 /* Says no, with oneDNN's version. */
 enum dg_status dg_dnnl_no(struct dg_error *err, const char *what);

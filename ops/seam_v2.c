@@ -3,12 +3,13 @@
 
 #include <stdlib.h>
 
-dg_md dg_md_make(int ndim, const int64_t *dims, const int64_t *strides)
+dg_md dg_md_make(enum dg_dtype dtype, int ndim, const int64_t *dims, const int64_t *strides)
 {
+    dnnl_data_type_t type = dtype == DG_BF16 ? dnnl_bf16 : dnnl_f32;
     dnnl_memory_desc_t *md = malloc(sizeof *md);
     dnnl_status_t status = !md       ? dnnl_out_of_memory
-                           : strides ? dnnl_memory_desc_init_by_strides(md, ndim, dims, dnnl_f32, strides)
-                                     : dnnl_memory_desc_init_by_tag(md, ndim, dims, dnnl_f32, dnnl_format_tag_any);
+                           : strides ? dnnl_memory_desc_init_by_strides(md, ndim, dims, type, strides)
+                                     : dnnl_memory_desc_init_by_tag(md, ndim, dims, type, dnnl_format_tag_any);
     if (status == dnnl_success) return md;
     free(md);
     return NULL;
@@ -30,6 +31,19 @@ static dnnl_primitive_desc_t create(const_dnnl_op_desc_t desc, dnnl_engine_t eng
 {
     dnnl_primitive_desc_t pd = NULL;
     return dnnl_primitive_desc_create(&pd, desc, attr, engine, hint) == dnnl_success ? pd : NULL;
+}
+
+dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                                  const_dnnl_primitive_attr_t attr)
+{
+    dnnl_inner_product_desc_t desc;
+    if (dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_training, src, weights, bias, dst) != dnnl_success)
+        return NULL;
+    dnnl_primitive_desc_t forward = create(&desc, engine, NULL, NULL), backward = NULL;
+    if (dnnl_inner_product_backward_weights_desc_init(&desc, src, weights, bias, dst) == dnnl_success)
+        backward = create(&desc, engine, attr, forward);
+    if (forward) dnnl_primitive_desc_destroy(forward);
+    return backward;
 }
 
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,

@@ -1,11 +1,12 @@
 /* oneDNN 3.x: memory descriptors are handles, primitive descriptors are made in one step. */
 #include "ops/seam.h"
 
-dg_md dg_md_make(int ndim, const int64_t *dims, const int64_t *strides)
+dg_md dg_md_make(enum dg_dtype dtype, int ndim, const int64_t *dims, const int64_t *strides)
 {
+    dnnl_data_type_t type = dtype == DG_BF16 ? dnnl_bf16 : dnnl_f32;
     dnnl_memory_desc_t md = NULL;
-    dnnl_status_t status = strides ? dnnl_memory_desc_create_with_strides(&md, ndim, dims, dnnl_f32, strides)
-                                   : dnnl_memory_desc_create_with_tag(&md, ndim, dims, dnnl_f32, dnnl_format_tag_any);
+    dnnl_status_t status = strides ? dnnl_memory_desc_create_with_strides(&md, ndim, dims, type, strides)
+                                   : dnnl_memory_desc_create_with_tag(&md, ndim, dims, type, dnnl_format_tag_any);
     return status == dnnl_success ? md : NULL;
 }
 
@@ -19,6 +20,19 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
 {
     dnnl_primitive_desc_t pd = NULL;
     return dnnl_matmul_primitive_desc_create(&pd, engine, src, weights, bias, dst, attr) == dnnl_success ? pd : NULL;
+}
+
+dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                                  const_dnnl_primitive_attr_t attr)
+{
+    dnnl_primitive_desc_t forward = NULL, backward = NULL;
+    if (dnnl_inner_product_forward_primitive_desc_create(&forward, engine, dnnl_forward_training, src, weights, bias,
+                                                         dst, NULL) != dnnl_success)
+        return NULL;
+    dnnl_status_t status = dnnl_inner_product_backward_weights_primitive_desc_create(&backward, engine, src, weights,
+                                                                                     bias, dst, forward, attr);
+    dnnl_primitive_desc_destroy(forward);
+    return status == dnnl_success ? backward : NULL;
 }
 
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,

@@ -104,7 +104,8 @@ struct dg_plan_entry {
     uint32_t first_commit;         /* op (counted from first_op) where the commit begins; num_ops if there is none */
     uint32_t loop_first, loop_ops; /* ops (counted from first_op) that run `slices` times, once for each slice of the
                                          batch; none if slices is 1 */
-    uint32_t slices, reserved;
+    uint32_t slices;
+    uint32_t dtype; /* DG_BF16: matmuls are in bf16, and so are values between ops that can; else DG_F32 */
     uint32_t first_input, num_inputs; /* operands: tensors to bind, by name: "crops.global", "crops.local", "images" */
     uint32_t first_output, num_outputs; /* operands: tensors to read, by name: "features", "loss", ... */
     uint32_t bind;                      /* string: prefix of this entry's parameter names in a full checkpoint, e.g.

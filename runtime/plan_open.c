@@ -176,15 +176,16 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
                          dg_plan_string(plan, tensor->name));
         if (is_input) input[i] = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
     }
+    struct dg_op_call call = {.op = op,
+                              .attr = plan->attr + record->first_attr,
+                              .num_inputs = (int)record->num_inputs,
+                              .input = input,
+                              .train = record->flags & DG_PLAN_OP_TRAIN,
+                              .slices = dg_plan_slices(entry, n),
+                              .bf16 = entry->dtype == DG_BF16};
     if (status == DG_OK) {
-        struct dg_op_call call = {.op = op,
-                                  .attr = plan->attr + record->first_attr,
-                                  .num_inputs = (int)record->num_inputs,
-                                  .input = input,
-                                  .train = record->flags & DG_PLAN_OP_TRAIN,
-                                  .slices = dg_plan_slices(entry, n)};
         struct dg_error why = {0};
-        if (op->infer(&call, output, &why) != DG_OK)
+        if (dg_op_infer(&call, output, &why) != DG_OK)
             status = bad(err, "op %u (%s, %s): %s", n, name, op_name, why.text);
     }
     for (uint32_t o = 0; o < record->num_outputs && status == DG_OK; o++) {
@@ -193,15 +194,17 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
         if (t == DG_PLAN_NONE) continue;
         const struct dg_plan_tensor *tensor = &plan->tensor[t];
         struct dg_desc desc = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
-        if (!dg_desc_equal(&desc, &output[o]))
-            status = bad(err, "op %u (%s, %s): output %s has the wrong shape", n, name, op_name, op->output[o].name);
+        if (!dg_op_stores(&call, (int)o, &output[o], &desc))
+            status =
+                bad(err, "op %u (%s, %s): output %s has the wrong shape or type", n, name, op_name, op->output[o].name);
         /* A view does no work: its bytes must be its source's. Anything else that shares bytes may do so in place only. */
         int source = op->inplace[o] - 1;
         bool view = op->view >> o & 1;
         uint32_t from = source >= 0 && source < (int)record->num_inputs
                             ? plan->operand[record->first_operand + (uint32_t)source]
                             : DG_PLAN_NONE;
-        bool shares = from != DG_PLAN_NONE && plan->tensor[from].root == tensor->root;
+        bool shares = from != DG_PLAN_NONE && plan->tensor[from].root == tensor->root &&
+                      plan->tensor[from].dtype == tensor->dtype;
         if ((view && !shares) || (tensor->root != t && !shares))
             status =
                 bad(err, "op %u (%s, %s): output %s lies in the wrong place", n, name, op_name, op->output[o].name);
@@ -291,8 +294,9 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
         return bad(err, "entry %u lies outside the plan", index);
     if (!entry->slices || entry->slices > 1u << 24 ||
         !range_ok(entry->loop_first, entry->loop_ops, entry->first_commit) ||
-        (entry->slices > 1) != (entry->loop_ops > 0) || entry->reserved)
+        (entry->slices > 1) != (entry->loop_ops > 0))
         return bad(err, "entry %u: bad loop over slices", index);
+    if (entry->dtype != DG_F32 && entry->dtype != DG_BF16) return bad(err, "entry %u is of no type", index);
     for (int r = 0; r < DG_REGIONS; r++)
         if (entry->region_bytes[r] > UINT64_C(1) << 46)
             return bad(err, "entry %u: a region of more than 64 TiB", index);

@@ -1,5 +1,6 @@
 #include "runtime/session.h"
 
+#include "ops/cpu.h"
 #include "ops/init.h"
 #include "runtime/memory.h"
 
@@ -128,10 +129,11 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                               .output = desc + record->num_inputs,
                               .output_wanted = wanted,
                               .train = record->flags & DG_PLAN_OP_TRAIN,
-                              .slices = dg_plan_slices(session->entry, index)};
+                              .slices = dg_plan_slices(session->entry, index),
+                              .bf16 = session->entry->dtype == DG_BF16};
     /* Shapes of outputs nobody wants are not in the plan, but ops may size their work by them. */
     struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
-    enum dg_status status = bound->op->infer(&call, inferred, err);
+    enum dg_status status = dg_op_infer(&call, inferred, err);
     for (uint32_t o = 0; o < record->num_outputs; o++)
         if (!wanted[o]) desc[record->num_inputs + o] = inferred[o];
     struct dg_prepare p = {.call = &call,
@@ -220,6 +222,11 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     *result = NULL;
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, entry_name, &entry, err));
+    if (entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_NONE)
+        return dg_fail(err, DG_ERR_UNSUPPORTED,
+                       "entry %s is in bf16, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
+                       "compile it with --dtype f32",
+                       entry_name);
     struct dg_session *session = calloc(1, sizeof *session);
     if (!session) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     session->plan = plan;

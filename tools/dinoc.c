@@ -18,6 +18,7 @@ static const char usage[] =
     "  -o PLAN               the file to write\n"
     "  --batch N             images a batch\n"
     "  --image-size N|HxW    size of evaluated images, in pixels\n"
+    "  --dtype f32|bf16      bf16: activations and weights of matmuls in bf16, everything that adds up in f32\n"
     "  --set a.b=value       change a key of the recipe or probe, or an argument of the module; may be given again\n"
     "  --plain               fuse no operations: slower, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
@@ -43,13 +44,18 @@ static int bad_flag(const char *flag, const char *text, const char *want)
 /* `set` has room for every --set there can be. */
 static int run(int argc, char **argv, const char **set)
 {
-    enum { BATCH = 256, IMAGE_SIZE, SET, PLAIN, PRINT, EXPLAIN, VERSION };
-    static const struct option flags[] = {
-        {"batch", required_argument, NULL, BATCH},     {"image-size", required_argument, NULL, IMAGE_SIZE},
-        {"set", required_argument, NULL, SET},         {"print", no_argument, NULL, PRINT},
-        {"plain", no_argument, NULL, PLAIN},           {"help", no_argument, NULL, 'h'},
-        {"explain", required_argument, NULL, EXPLAIN}, {"output", required_argument, NULL, 'o'},
-        {"version", no_argument, NULL, VERSION},       {0}};
+    enum { BATCH = 256, IMAGE_SIZE, DTYPE, SET, PLAIN, PRINT, EXPLAIN, VERSION };
+    static const struct option flags[] = {{"batch", required_argument, NULL, BATCH},
+                                          {"image-size", required_argument, NULL, IMAGE_SIZE},
+                                          {"dtype", required_argument, NULL, DTYPE},
+                                          {"set", required_argument, NULL, SET},
+                                          {"print", no_argument, NULL, PRINT},
+                                          {"plain", no_argument, NULL, PLAIN},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"explain", required_argument, NULL, EXPLAIN},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"version", no_argument, NULL, VERSION},
+                                          {0}};
     struct dg_compile_options options = {0};
     const char *end;
     options.set = set;
@@ -71,6 +77,10 @@ static int run(int argc, char **argv, const char **set)
             if (!ok || *end) return bad_flag("--image-size", optarg, "pixels, as in 224 or 160x240");
             break;
         }
+        case DTYPE:
+            if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_flag("--dtype", optarg, "f32 or bf16");
+            options.dtype = optarg;
+            break;
         case SET: set[options.num_sets++] = optarg; break;
         case PLAIN: options.plain = true; break;
         case PRINT: options.print = true; break;

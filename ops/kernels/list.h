@@ -1,4 +1,5 @@
 /* One line a kernel: DG_KERNEL(name, arguments). Shapes and meaning are said where the kernel is defined. */
+DG_KERNEL(to_bf16, int64_t count, const float *src, uint16_t *dst)
 DG_KERNEL(add, int64_t count, const float *a, const float *b, float *dst)
 DG_KERNEL(gelu_forward, int64_t count, const float *src, float *dst)
 DG_KERNEL(gelu_backward, int64_t count, const float *src, const float *diff_dst, float *diff_src)

@@ -58,6 +58,29 @@ static void test_linear(void **state)
                                        .grad_input = {true}});
 }
 
+/* A bf16 has 8 significant bits: rounding moves a number by at most 2^-8 of itself. What is not rounded must be as exact as in
+ * f32. */
+static const double bf16_half_unit = 1.0 / 256;
+
+static void test_linear_bf16(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][4] = {{3, 5, 17, 11}, {1, 1, 7, 3}, {5, 37, 48, 32}};
+    for (int s = 0; s < 3; s++)
+        for (int half = 0; half < 4; half++) /* src, dst */
+            check_op(&(struct op_case){.op = "linear",
+                                       .attr = {{.i = shapes[s][3]}, {.i = 1}},
+                                       .num_inputs = 1,
+                                       .input = {f32(3, shapes[s][0], shapes[s][1], shapes[s][2], 0)},
+                                       .reference = ref_linear,
+                                       .bf16 = true,
+                                       .half_inputs = half & 1,
+                                       .half_outputs = half >> 1,
+                                       .tolerance = half & 2 ? 1.01 * bf16_half_unit : 2e-6,
+                                       .grad_tolerance = 1.01 * bf16_half_unit,
+                                       .grad_input = {true}});
+}
+
 static void ref_layer_norm(const struct dg_op_call *call, double *const *in, double *out)
 {
     const struct dg_desc *src = &call->input[0];
@@ -377,12 +400,19 @@ static void test_concat_columns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),          cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_layer_norm),   cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_softmax),      cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_position),
-        cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_weight_norm_linear),
-        cmocka_unit_test(test_mean_tokens),  cmocka_unit_test(test_concat_columns),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_linear_bf16),
+        cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_position),
+        cmocka_unit_test(test_l2_normalize),
+        cmocka_unit_test(test_weight_norm_linear),
+        cmocka_unit_test(test_mean_tokens),
+        cmocka_unit_test(test_concat_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,7 @@ module = {"module": "m", "args": {"dim": "int"}, "nodes": {"a": {"op": "linear",
 wrong = [
     (recipe, "epocs", 10),
     (recipe, "batch", 0),
+    (recipe, "dtype", "f16"),
     (recipe, "student", {"with": {}}),
     (recipe, "lr", {"curve": "cosine", "to": 0}),
     (recipe, "lr", {"curve": "cosine", "peak": 1, "from": 1, "to": 0}),

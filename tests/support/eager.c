@@ -1,5 +1,7 @@
 #include "tests/support/eager.h"
 
+#include "ops/cpu.h"
+#include "ops/kernels/bf16.h"
 #include "ops/rng.h"
 
 #include <dnnl.h>
@@ -17,7 +19,7 @@ enum { MAX_VALUES = 128, CANARY = 64 };
 
 struct value {
     struct dg_desc desc;
-    float *data; /* f32 and f64 alike: bytes */
+    void *data;
 };
 
 struct eager {
@@ -28,6 +30,7 @@ struct eager {
     dnnl_stream_t stream;
     int view0, batch;
     struct dg_step_info step;
+    bool bf16;
 };
 
 void test_values(const char *name, double scale, int64_t count, float *values)
@@ -52,6 +55,25 @@ static void check_guard(const void *data, int64_t bytes, const char *what)
         if (byte[i] != 0xa5) fail_msg("%s wrote past its end", what);
 }
 
+/* Of f32 and bf16 alike. */
+static double element(const struct value *value, int64_t i)
+{
+    return (double)dg_get(value->data, value->desc.dtype == DG_BF16, i);
+}
+
+/* What the generator says, in bf16 plans rounded to what bf16 can say. */
+static void fill(struct eager *e, dg_value v, const char *name, double scale)
+{
+    struct value *value = &e->value[v];
+    int64_t count = dg_desc_count(&value->desc);
+    float *numbers = malloc((size_t)count * sizeof *numbers);
+    test_values(name, scale, count, numbers);
+    for (int64_t i = 0; i < count; i++)
+        dg_put(value->data, value->desc.dtype == DG_BF16, i,
+               e->bf16 ? dg_from_bf16(dg_to_bf16(numbers[i])) : numbers[i]);
+    free(numbers);
+}
+
 static dg_value new_value(struct eager *e, const struct dg_desc *desc)
 {
     assert_true(e->num_values < MAX_VALUES);
@@ -60,8 +82,9 @@ static dg_value new_value(struct eager *e, const struct dg_desc *desc)
     return e->num_values++;
 }
 
+/* `half`: outputs to be stored as bf16, of those that may. */
 static enum dg_status apply(struct eager *e, const struct dg_op *op, const union dg_attr *attr, const dg_value *input,
-                            int num_inputs, dg_value *output, struct dg_error *err)
+                            int num_inputs, uint32_t half, dg_value *output, struct dg_error *err)
 {
     struct dg_desc in[32], out[DG_MAX_OUTPUTS] = {{0}};
     bool wanted[DG_MAX_OUTPUTS];
@@ -80,10 +103,14 @@ static enum dg_status apply(struct eager *e, const struct dg_op *op, const union
                               .num_outputs = dg_op_num_outputs(op),
                               .output = out,
                               .output_wanted = wanted,
-                              .train = true};
-    DG_TRY(op->infer(&call, out, err));
+                              .train = true,
+                              .bf16 = e->bf16};
+    DG_TRY(dg_op_infer(&call, out, err));
     for (int o = 0; o < call.num_outputs; o++) {
+        struct dg_desc narrow = out[o];
+        narrow.dtype = DG_BF16;
         wanted[o] = true;
+        if (half >> o & 1 && out[o].dtype == DG_F32 && dg_op_stores(&call, o, &out[o], &narrow)) out[o] = narrow;
         output[o] = new_value(e, &out[o]);
         if (op->view >> o & 1) { /* the same bytes */
             memcpy(e->value[output[o]].data, in_data[op->inplace[o] - 1], (size_t)dg_desc_bytes(&out[o]));
@@ -118,7 +145,8 @@ static enum dg_status apply(struct eager *e, const struct dg_op *op, const union
 static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
                            const dg_value *input, int num_inputs, dg_value *output)
 {
-    return apply(b->compiler, op, attr, input, num_inputs, output, b->err);
+    struct eager *e = b->compiler;
+    return apply(e, op, attr, input, num_inputs, e->bf16 ? UINT32_MAX : 0, output, b->err);
 }
 
 static dg_value partial(struct dg_grad_builder *b, int i)
@@ -154,16 +182,16 @@ static double largest(const double *x, int64_t count)
     return most;
 }
 
-static double dot(const double *x, const float *y, int64_t count)
+static double dot(const double *x, const double *y, int64_t count)
 {
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += x[i] * (double)y[i];
+    for (int64_t i = 0; i < count; i++) sum += x[i] * y[i];
     return sum;
 }
 
 /* d(reference . cotangent)/d input[i][element], by four points. */
 static double difference(const struct op_case *c, const struct dg_op_call *call, double **input, int i, int64_t element,
-                         double *output, const float *cotangent)
+                         double *output, const double *cotangent)
 {
     static const double at[4] = {-2, -1, 1, 2}, weight[4] = {1, -8, 8, -1};
     double here = input[i][element], h = 1e-4, sum = 0;
@@ -178,11 +206,13 @@ static double difference(const struct op_case *c, const struct dg_op_call *call,
 
 /* Gradient of input i against finite differences at up to 60 elements; `base` was in the accumulator. */
 static void check_gradient(const struct op_case *c, struct eager *e, const struct dg_op_call *call, double **input,
-                           int i, dg_value value, const float *base, double *output, const float *cotangent)
+                           int i, dg_value value, const double *base, double *output, const double *cotangent)
 {
     dg_value gradient = e->gradient[value];
     if (gradient == DG_NO_VALUE) fail_msg("%s: no gradient for input %d", c->op, i);
-    assert_true(dg_desc_equal(&e->value[gradient].desc, &e->value[value].desc));
+    struct dg_desc shape = e->value[gradient].desc;
+    shape.dtype = e->value[value].desc.dtype; /* of a bf16 value it may be f32, and the other way round */
+    assert_true(dg_desc_equal(&shape, &e->value[value].desc));
     int64_t count = dg_desc_count(&e->value[value].desc), stride = count / 60 + 1;
     double want[61], worst = 0, most;
     int checked = 0;
@@ -190,7 +220,7 @@ static void check_gradient(const struct op_case *c, struct eager *e, const struc
     most = largest(want, checked);
     if (!(most > 1e-6)) fail_msg("%s: the gradient of input %d is nearly all zero: this proves nothing", c->op, i);
     for (int k = 0; k < checked; k++) {
-        double got = (double)e->value[gradient].data[k * stride] - (base ? (double)base[k * stride] : 0);
+        double got = element(&e->value[gradient], k * stride) - (base ? base[k * stride] : 0);
         worst = fmax(worst, fabs(got - want[k]));
         if (!(fabs(got - want[k]) <= c->grad_tolerance * most))
             fail_msg("%s: gradient of input %d, element %lld: got %.9g, finite differences say %.9g (largest %.3g)",
@@ -202,12 +232,17 @@ void check_op(const struct op_case *c)
 {
     const struct dg_op *op = dg_op_find(c->op);
     if (!op) fail_msg("no op %s", c->op);
+    if (c->bf16 && dg_bf16_support() == DG_BF16_NONE) {
+        print_message("skipped: %s in bf16, which this CPU cannot\n", c->op);
+        return;
+    }
     omp_set_num_threads(2);
     struct eager *e = calloc(1, sizeof *e);
     struct dg_error err = {0};
     e->view0 = c->view0;
     e->batch = c->batch;
     e->step.seed = 3;
+    e->bf16 = c->bf16;
     assert_int_equal(dnnl_engine_create(&e->engine, dnnl_cpu, 0), dnnl_success);
     assert_int_equal(dnnl_stream_create(&e->stream, e->engine, dnnl_stream_default_flags), dnnl_success);
 
@@ -229,14 +264,15 @@ void check_op(const struct op_case *c)
     for (int i = 0; i < num_inputs; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s.%d", c->op, i);
+        if (c->half_inputs >> i & 1) desc[i].dtype = DG_BF16;
         input[i] = new_value(e, &desc[i]);
         int64_t count = dg_desc_count(&desc[i]);
-        test_values(name, c->input_scale > 0 ? c->input_scale : 1, count, e->value[input[i]].data);
+        fill(e, input[i], name, c->input_scale > 0 ? c->input_scale : 1);
         exact[i] = malloc((size_t)count * sizeof(double));
-        for (int64_t j = 0; j < count; j++) exact[i][j] = (double)e->value[input[i]].data[j];
+        for (int64_t j = 0; j < count; j++) exact[i][j] = element(&e->value[input[i]], j);
     }
 
-    must(apply(e, op, c->attr, input, num_inputs, output, &err), &err, c->op);
+    must(apply(e, op, c->attr, input, num_inputs, c->half_outputs, output, &err), &err, c->op);
     const struct dg_desc *dst = &e->value[output[0]].desc;
     int64_t count = dg_desc_count(dst);
     call.num_inputs = num_inputs;
@@ -245,33 +281,37 @@ void check_op(const struct op_case *c)
     double *want = malloc((size_t)count * sizeof *want);
     c->reference(&call, exact, want);
     double most = largest(want, count);
-    for (int64_t j = 0; j < count; j++)
-        if (!(fabs((double)e->value[output[0]].data[j] - want[j]) <= c->tolerance * most))
-            fail_msg("%s: output %lld: got %.9g, reference %.9g (largest %.3g)", c->op, (long long)j,
-                     (double)e->value[output[0]].data[j], want[j], most);
+    for (int64_t j = 0; j < count; j++) {
+        double got = element(&e->value[output[0]], j);
+        if (!(fabs(got - want[j]) <= c->tolerance * most))
+            fail_msg("%s: output %lld: got %.9g, reference %.9g (largest %.3g)", c->op, (long long)j, got, want[j],
+                     most);
+    }
+    for (int o = 0; o < dg_op_num_outputs(op); o++)
+        assert_int_equal(e->value[output[o]].desc.dtype == DG_BF16, c->half_outputs >> o & 1);
     dg_value again[DG_MAX_OUTPUTS];
-    must(apply(e, op, c->attr, input, num_inputs, again, &err), &err, c->op);
+    must(apply(e, op, c->attr, input, num_inputs, c->half_outputs, again, &err), &err, c->op);
     assert_memory_equal(e->value[again[0]].data, e->value[output[0]].data, (size_t)dg_desc_bytes(dst));
 
     /* Backward, with something already in the parameters' accumulators. */
     dg_value diff[DG_MAX_OUTPUTS];
     bool wants[16];
-    float *base[16] = {NULL};
+    double *base[16] = {NULL};
     for (int o = 0; o < dg_op_num_outputs(op); o++) diff[o] = DG_NO_VALUE;
     diff[0] = new_value(e, dst);
-    test_values("cotangent", 1, count, e->value[diff[0]].data);
+    fill(e, diff[0], "cotangent", 1);
     for (int i = 0; i < num_inputs; i++) {
         wants[i] = i < c->num_inputs ? c->grad_input[i] : trainable[i];
         if (!wants[i] || i < c->num_inputs) continue;
         dg_value acc = new_value(e, &desc[i]);
         int64_t size = dg_desc_count(&desc[i]);
-        test_values("accumulator", 1, size, e->value[acc].data);
-        base[i] = malloc((size_t)size * sizeof(float));
-        memcpy(base[i], e->value[acc].data, (size_t)size * sizeof(float));
+        fill(e, acc, "accumulator", 1);
+        base[i] = malloc((size_t)size * sizeof(double));
+        for (int64_t j = 0; j < size; j++) base[i][j] = element(&e->value[acc], j);
         e->gradient[input[i]] = acc;
     }
-    float *cotangent = malloc((size_t)count * sizeof *cotangent);
-    memcpy(cotangent, e->value[diff[0]].data, (size_t)count * sizeof *cotangent);
+    double *cotangent = malloc((size_t)count * sizeof *cotangent);
+    for (int64_t j = 0; j < count; j++) cotangent[j] = element(&e->value[diff[0]], j);
     struct dg_grad_builder b = {.call = &call,
                                 .input = input,
                                 .output = output,

@@ -22,6 +22,11 @@ struct op_case {
     bool grad_input[4];    /* check the gradient of that data input; trainable parameters are always checked */
     int view0, batch;
     double input_scale; /* inputs are uniform in +-input_scale; 0: 1 */
+    /* As in a plan in bf16. All numbers that go in can be represented in bf16, so only what the op rounds differs. Skipped
+     * with a message where the CPU has no bf16. */
+    bool bf16;
+    uint64_t half_inputs;  /* data inputs that are bf16 */
+    uint32_t half_outputs; /* outputs that are; the gradient of a bf16 value is bf16 if its op can make that */
 };
 
 /* Forward equals the reference, twice the same bytes; every gradient equals finite differences of the reference with a

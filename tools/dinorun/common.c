@@ -1,5 +1,6 @@
 #include "tools/dinorun/command.h"
 
+#include "ops/cpu.h"
 #include "tools/flags.h"
 
 #include <errno.h>
@@ -122,6 +123,11 @@ enum dg_status open_plan(const char *path, const char *const *set, int num_sets,
                          struct dg_knobs *knobs, struct dg_error *err)
 {
     DG_TRY(dg_plan_open(path, plan, err));
+    if (plan->entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_SLOW)
+        fputs("dinorun: note: the plan is in bf16, for which this CPU has no instructions: it runs, but --dtype f32 "
+              "would "
+              "be faster\n",
+              stderr);
     DG_TRY(dg_knobs_open(plan, knobs, err));
     for (int s = 0; s < num_sets; s++) DG_TRY(dg_knobs_set(knobs, set[s], err));
     if (!epochs) return DG_OK;

@@ -18,8 +18,8 @@ static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *
         params += (int64_t)(tensor->bytes / (uint64_t)dg_dtype_size((enum dg_dtype)tensor->dtype));
     }
     for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) flops += plan->op[n].flops;
-    printf("entry %s: batch %u, %u operations, %.1f GFLOP\n", dg_plan_string(plan, entry->name), entry->batch,
-           entry->num_ops, flops / 1e9);
+    printf("entry %s: batch %u, %s, %u operations, %.1f GFLOP\n", dg_plan_string(plan, entry->name), entry->batch,
+           dg_dtype_name((enum dg_dtype)entry->dtype), entry->num_ops, flops / 1e9);
     for (int side = 0; side < 2; side++) {
         uint32_t first = side ? entry->first_output : entry->first_input,
                  count = side ? entry->num_outputs : entry->num_inputs;
