@@ -19,7 +19,15 @@ enum dg_status dg_atomic_commit(struct dg_atomic_file *file, struct dg_error *er
 /* Gives up: removes what was written. Fine on a file that is done. */
 void dg_atomic_abandon(struct dg_atomic_file *file);
 
+/* Makes the names in the folder of `path` last, as far as the file system can: what a rename or a link needs. */
+void dg_sync_folder_of(const char *path);
+
 /* A folder to write to, made if it is not there. DG_ERR_IO: it cannot be made, or what is there cannot be written to. */
 enum dg_status dg_make_folder(const char *path, struct dg_error *err);
+
+/* The folder of a run: made, and locked until dg_run_folder_close (also by the end of the process), so that no two runs write
+ * to it at once; what a killed run had half-written is removed. DG_ERR_IO, or DG_ERR_USAGE when another run has it. */
+enum dg_status dg_run_folder_open(const char *path, int *lock, struct dg_error *err);
+void dg_run_folder_close(int lock); /* negative is fine */
 
 #endif

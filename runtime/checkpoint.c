@@ -82,6 +82,18 @@ static bool kept(const struct dg_plan_tensor *tensor)
     return tensor->region == DG_REGION_PARAM || tensor->region == DG_REGION_STATE;
 }
 
+int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    enum {
+        TENSOR = 4 * VALUE * 3,
+        STRING = 4 * VALUE
+    }; /* bytes of the header: name, shape, place, checksum; key and value */
+    int64_t bytes = STRING * (FIXED + (int64_t)plan->num_knobs);
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
+        if (kept(&plan->tensor[t])) bytes += (int64_t)plan->tensor[t].bytes + TENSOR;
+    return bytes;
+}
+
 enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_plan *plan,
                                   const struct dg_knobs *knobs, const struct dg_run_position *position,
                                   const char *path, struct dg_error *err)
@@ -164,9 +176,6 @@ static void notice_differences(const struct dg_safetensors *file, const struct d
                  numbers[n].value, n ? "" : ": the numbers may differ in their last bits");
         notice(context, text);
     }
-    was = dg_safetensors_metadata(file, "data_hash");
-    snprintf(now, sizeof now, "%016" PRIx64, p->data_hash);
-    if (was && strcmp(was, now)) notice(context, "the data are not the ones the run began with");
     for (uint32_t k = 0; k < plan->num_knobs; k++) {
         const char *key = dg_plan_string(plan, knobs->knob[k].key);
         char name[VALUE * 3];
@@ -180,7 +189,7 @@ static void notice_differences(const struct dg_safetensors *file, const struct d
 }
 
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_plan *plan, const struct dg_knobs *knobs,
-                                  struct dg_run_position *position, bool seed_given, const char *path,
+                                  struct dg_run_position *position, struct dg_resume_rules rules, const char *path,
                                   dg_notice *notice, void *context, struct dg_error *err)
 {
     struct dg_safetensors *file;
@@ -199,9 +208,20 @@ enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_pl
                          "same --batch and --set, or start from its weights with --init",
                          path);
     uint64_t file_seed = seed ? strtoull(seed, NULL, 10) : 0;
-    if (status == DG_OK && seed_given && file_seed != position->seed)
+    if (status == DG_OK && rules.seed_given && file_seed != position->seed)
         status = dg_fail(err, DG_ERR_USAGE, "--seed %" PRIu64 ": the run in %s has seed %" PRIu64, position->seed, path,
                          file_seed);
+    const char *data = dg_safetensors_metadata(file, "data_hash");
+    snprintf(hash, sizeof hash, "%016" PRIx64, position->data_hash);
+    if (status == DG_OK && data && strcmp(data, hash)) {
+        if (rules.new_data)
+            notice(context, "the data are not the ones the run began with");
+        else
+            status = dg_fail(err, DG_ERR_USAGE,
+                             "the data are not the ones the run in %s began with (files added, removed or renamed, or "
+                             "another recording): put them back, or go on with --new-data",
+                             path);
+    }
     if (status == DG_OK) status = restore(session, plan, file, path, err);
     if (status == DG_OK) {
         position->seed = file_seed;

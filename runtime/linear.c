@@ -42,6 +42,7 @@ struct probe {
     struct dg_run_position position;
     struct dg_run_length length;
     struct dg_run_log *log;
+    int lock; /* of the folder; -1: none */
     char path[MAX_PATH], best_path[MAX_PATH];
     double best;
     int64_t best_epoch;
@@ -225,6 +226,7 @@ static void close_probe(struct probe *p)
     dg_region_free(p->kept, p->kept_bytes);
     dg_dataset_close(p->train);
     dg_dataset_close(p->val);
+    dg_run_folder_close(p->lock);
     free(p->number);
     free(p);
 }
@@ -289,7 +291,8 @@ static enum dg_status restore_best(struct probe *p, struct dg_error *err)
 {
     struct dg_run_position position = p->position;
     struct dg_error lost = {0};
-    if (dg_checkpoint_load(p->head, p->plan, p->knobs, &position, false, p->best_path, silence, NULL, &lost) != DG_OK) {
+    const struct dg_resume_rules again = {.new_data = true}; /* that was judged when the run was resumed */
+    if (dg_checkpoint_load(p->head, p->plan, p->knobs, &position, again, p->best_path, silence, NULL, &lost) != DG_OK) {
         message(p, lost.text);
         return DG_OK; /* the best of what is to come, then */
     }
@@ -313,7 +316,8 @@ static enum dg_status set_state(struct probe *p, struct dg_error *err)
         if (o->resume) message(p, "--resume: there is no probe yet, so it begins at epoch 0");
         return dg_session_initialize(p->head, p->position.seed, err);
     }
-    DG_TRY(dg_checkpoint_load(p->head, p->plan, p->knobs, &p->position, o->seed_given, p->path, notice, p, err));
+    const struct dg_resume_rules rules = {o->seed_given, o->new_data};
+    DG_TRY(dg_checkpoint_load(p->head, p->plan, p->knobs, &p->position, rules, p->path, notice, p, err));
     if (p->position.step % p->length.steps_per_epoch)
         return dg_fail(err, DG_ERR_INPUT,
                        "%s was left between epochs of %" PRId64 " steps: it was trained on other images", p->path,
@@ -326,7 +330,8 @@ static enum dg_status resume_best(struct probe *p, struct dg_error *err)
 {
     if (!p->position.step) return DG_OK;
     DG_TRY(restore_best(p, err));
-    return dg_checkpoint_load(p->head, p->plan, p->knobs, &p->position, false, p->path, silence, NULL, err);
+    const struct dg_resume_rules again = {.new_data = true};
+    return dg_checkpoint_load(p->head, p->plan, p->knobs, &p->position, again, p->path, silence, NULL, err);
 }
 
 static enum dg_status bad_step(const struct probe *p, struct dg_error *err)
@@ -431,7 +436,8 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
     DG_TRY(open_val(p, err));
     DG_TRY(open_backbone(p, err));
     DG_TRY(plan_training(p, err));
-    DG_TRY(dg_make_folder(o->out, err)); /* a call that asks for what is not there leaves nothing behind */
+    DG_TRY(
+        dg_run_folder_open(o->out, &p->lock, err)); /* a call that asks for what is not there leaves nothing behind */
     DG_TRY(open_head(p, err));
     DG_TRY(set_state(p, err));
     char path[MAX_PATH];
@@ -455,6 +461,7 @@ static struct probe *open_probe(const struct dg_plan *plan, const struct dg_knob
     p->plan = plan;
     p->knobs = knobs;
     p->options = options;
+    p->lock = -1;
     return p;
 }
 

@@ -51,11 +51,11 @@ struct dg_linear_options {
     bool partial;            /* see dg_weights_load */
     const char *train, *val; /* folders with a folder a class; dg_linear_evaluate looks at val alone */
     const char *out;         /* the run's folder, made if it is not there */
-    bool resume;
-    uint64_t seed;   /* of initial values, order and crops */
-    bool seed_given; /* otherwise a resumed run keeps its own */
-    int threads;     /* 0: all; also of the loader */
-    int64_t max_bad; /* unreadable training pictures to replace before giving up; of validation none may be */
+    bool resume, new_data;   /* new_data: resume, although images or backbone are others than before */
+    uint64_t seed;           /* of initial values, order and crops */
+    bool seed_given;         /* otherwise a resumed run keeps its own */
+    int threads;             /* 0: all; also of the loader */
+    int64_t max_bad;         /* unreadable training pictures to replace before giving up; of validation none may be */
     bool ignore_memory;
     struct dg_linear_events events;
 };

@@ -70,6 +70,12 @@ enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_rep
                            r->teacher_temp, r->teacher_entropy, r->kl, r->grad_norm, r->images_per_s);
 }
 
+enum dg_status dg_run_log_sync(struct dg_run_log *log, struct dg_error *err)
+{
+    if (!fsync(fileno(log->file)) || errno == EINVAL || errno == EROFS) return DG_OK; /* a device, a pipe */
+    return dg_fail(err, DG_ERR_IO, "%s: %s", log->path, strerror(errno));
+}
+
 void dg_run_log_close(struct dg_run_log *log)
 {
     if (!log) return;

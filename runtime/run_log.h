@@ -15,6 +15,8 @@ struct dg_step_report {
 
 struct dg_run_log;
 
+enum { DG_RUN_LOG_LINE = 400 }; /* at most the bytes of a step's line */
+
 /* Opens the log for a run that goes on at `step`: lines of that step and later, left by a run that ended without saving
  * them, are cut off; step 0 begins anew. DG_ERR_IO. */
 enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log **log, struct dg_error *err);
@@ -23,6 +25,8 @@ enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_rep
 /* Any line that begins with {"step": N, without its end of line; likewise. */
 enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* All lines so far last, also when the power is cut. DG_ERR_IO. */
+enum dg_status dg_run_log_sync(struct dg_run_log *log, struct dg_error *err);
 void dg_run_log_close(struct dg_run_log *log); /* NULL is fine */
 
 #endif

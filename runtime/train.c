@@ -3,6 +3,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/checkpoint.h"
 #include "runtime/collapse.h"
+#include "runtime/disk.h"
 #include "runtime/fault.h"
 #include "runtime/replay.h"
 #include "runtime/views.h"
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MAX_PATH = 4096, PREFETCH = 2 };
@@ -35,6 +37,7 @@ struct run {
     struct dg_run_log *log;
     struct dg_collapse_watch watch;
     char checkpoint[MAX_PATH];
+    int lock;           /* of the folder; -1: none */
     int64_t saved_step; /* of the newest checkpoint; -1: none */
     int64_t skipped;    /* steps that were not finite and left out */
 };
@@ -137,11 +140,12 @@ static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
     char path[MAX_PATH] = "";
     int64_t below = INT64_MAX;
     struct dg_error why = {0}; /* of the one before */
+    const struct dg_resume_rules rules = {run->options->seed_given, run->options->new_data};
     for (*found = false; next_checkpoint(run, path, &below);) {
         if (why.status != DG_OK) message(run, why.text);
         why = (struct dg_error){0};
-        enum dg_status status = dg_checkpoint_load(run->session, run->plan, run->knobs, &run->position,
-                                                   run->options->seed_given, path, notice, run, &why);
+        enum dg_status status =
+            dg_checkpoint_load(run->session, run->plan, run->knobs, &run->position, rules, path, notice, run, &why);
         *found = status == DG_OK;
         if (err->status == DG_OK) *err = why; /* if none is whole, the newest one's fault is the one to tell */
         if (status == DG_ERR_USAGE) return status;
@@ -207,6 +211,42 @@ static int64_t out_dim(const struct run *run)
     return 1;
 }
 
+static int64_t interval(const struct run *run, const char *key)
+{
+    const struct dg_plan_knob *knob = dg_knobs_find(run->knobs, key);
+    if (!knob || !(knob->value[0] > 0)) return 0;
+    double steps = knob->value[0] * (knob->unit == DG_UNIT_EPOCHS ? (double)run->length.steps_per_epoch : 1);
+    return steps < 1 ? 1 : (int64_t)llrint(steps);
+}
+
+/* The step count at which the run ends. */
+static int64_t end_of(const struct run *run)
+{
+    int64_t end = run->length.epochs * run->length.steps_per_epoch, steps = run->options->steps;
+    return steps >= 0 && steps < end ? steps : end;
+}
+
+/* A run that will fill the disk is found out before its first step. */
+static enum dg_status check_disk(const struct run *run, struct dg_error *err)
+{
+    struct stat info;
+    struct dg_disk_run disk = {.checkpoint_bytes = dg_checkpoint_bytes(run->plan, run->entry),
+                               .log_bytes = DG_RUN_LOG_LINE,
+                               .first = run->position.step,
+                               .end = end_of(run),
+                               .every = interval(run, "checkpoint.every"),
+                               .keep = interval(run, "checkpoint.keep"),
+                               .present = !stat(run->checkpoint, &info) && info.st_nlink == 1};
+    char text[160], one[32];
+    snprintf(
+        text, sizeof text,
+        "free some, keep fewer checkpoints (--set checkpoint.keep=N; one is %s, and with 0 only the newest stays), or "
+        "--ignore-disk",
+        dg_format_bytes(one, sizeof one, (double)disk.checkpoint_bytes));
+    if (run->options->ignore_disk) return DG_OK;
+    return dg_disk_check(run->options->out, dg_disk_need(&disk), text, err);
+}
+
 static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg_error *err)
 {
     const struct dg_train_options *o = run->options;
@@ -216,7 +256,8 @@ static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg
     DG_TRY(check_folder(run, err));
     DG_TRY(open_data(run, err));
     DG_TRY(plan_loader(run, loader_bytes, err));
-    DG_TRY(dg_make_folder(o->out, err)); /* a call that asks for what is not there leaves nothing behind */
+    DG_TRY(
+        dg_run_folder_open(o->out, &run->lock, err)); /* a call that asks for what is not there leaves nothing behind */
     struct dg_session_options session = {
         .threads = o->threads, .other_bytes = *loader_bytes, .ignore_memory = o->ignore_memory};
     DG_TRY(dg_session_open(run->plan, "train", &session, &run->session, err));
@@ -224,6 +265,7 @@ static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg
     run->position.steps_per_epoch = run->length.steps_per_epoch;
     run->position.epochs = run->length.epochs;
     DG_TRY(set_state(run, err));
+    DG_TRY(check_disk(run, err));
     run->watch.log_out_dim = log((double)out_dim(run));
     DG_TRY(write_settings(run, err));
     char path[MAX_PATH];
@@ -245,6 +287,7 @@ static enum dg_status open_loader(struct run *run, int64_t end, struct dg_error 
 
 static enum dg_status save(struct run *run, struct dg_error *err)
 {
+    DG_TRY(dg_run_log_sync(run->log, err)); /* a checkpoint that lasts has its lines */
     DG_TRY(dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, run->checkpoint, err));
     run->saved_step = run->position.step;
     return DG_OK;
@@ -256,16 +299,11 @@ static enum dg_status keep(struct run *run, struct dg_error *err)
     char path[MAX_PATH];
     snprintf(path, sizeof path, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, run->position.step);
     unlink(path);
-    if (!link(run->checkpoint, path)) return DG_OK;
+    if (!link(run->checkpoint, path)) {
+        dg_sync_folder_of(path);
+        return DG_OK;
+    }
     return dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, path, err);
-}
-
-static int64_t interval(const struct run *run, const char *key)
-{
-    const struct dg_plan_knob *knob = dg_knobs_find(run->knobs, key);
-    if (!knob || !(knob->value[0] > 0)) return 0;
-    double steps = knob->value[0] * (knob->unit == DG_UNIT_EPOCHS ? (double)run->length.steps_per_epoch : 1);
-    return steps < 1 ? 1 : (int64_t)llrint(steps);
 }
 
 static bool due(int64_t every, int64_t step) { return every && step % every == 0; }
@@ -390,6 +428,7 @@ static void close_run(struct run *run)
     dg_run_log_close(run->log);
     dg_replay_close(run->replay);
     dg_dataset_close(run->dataset);
+    dg_run_folder_close(run->lock);
 }
 
 enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
@@ -401,11 +440,11 @@ enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs
     run->knobs = knobs;
     run->options = options;
     run->position.seed = options->seed;
+    run->lock = -1;
     int64_t loader_bytes;
     enum dg_status status = open_run(run, &loader_bytes, err);
     if (status == DG_OK) {
-        int64_t end = run->length.epochs * run->length.steps_per_epoch;
-        if (options->steps >= 0 && options->steps < end) end = options->steps;
+        int64_t end = end_of(run);
         struct dg_train_start start = {.memory = dg_session_memory(run->session),
                                        .loader_bytes = loader_bytes,
                                        .images = run->dataset ? dg_dataset_count(run->dataset)

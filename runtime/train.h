@@ -25,12 +25,12 @@ struct dg_train_events {
 };
 
 struct dg_train_options {
-    const char *data;   /* folder of images; or */
-    const char *replay; /* recorded crops */
-    const char *out;    /* the run's folder, made if it is not there */
-    const char *init;   /* weights to start from; NULL: initialisers */
-    bool partial;       /* go on when init fits only in part */
-    bool resume;
+    const char *data;      /* folder of images; or */
+    const char *replay;    /* recorded crops */
+    const char *out;       /* the run's folder, made if it is not there */
+    const char *init;      /* weights to start from; NULL: initialisers */
+    bool partial;          /* go on when init fits only in part */
+    bool resume, new_data; /* new_data: resume, although the data are not those the run began with */
     int64_t
         steps; /* stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the
                       initial state; negative: at the end of the schedules */
@@ -39,7 +39,7 @@ struct dg_train_options {
     int threads;        /* 0: all */
     int loader_threads; /* 0: as many as threads */
     int64_t max_bad;    /* unreadable pictures to replace before giving up */
-    bool ignore_memory;
+    bool ignore_memory, ignore_disk;
     struct dg_train_events events;
 };
 

@@ -1,16 +1,21 @@
 /* Training runs from beginning to end, on a tiny recipe: resuming, stopping, starting weights, and what goes wrong. */
 #include "runtime/checkpoint.h"
 #include "runtime/collapse.h"
+#include "runtime/disk.h"
 #include "runtime/evaluate.h"
 #include "runtime/train.h"
 #include "tests/runtime/tiny.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <sys/file.h>
+#include <sys/mount.h>
 
 static char folder[64];
 static char message[65536]; /* all that a run said */
 static int64_t stop_after;  /* steps; 0: never */
 static int64_t steps_seen;
+static const char *ballast; /* a file to fill its disk with after two steps; NULL: none */
 
 static const char *in(const char *name)
 {
@@ -28,12 +33,23 @@ static void on_message(void *context, const char *text)
     snprintf(message + length, sizeof message - length, "%s\n", text);
 }
 
+static void fill_disk(const char *path)
+{
+    static char block[4096];
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, block, sizeof block) > 0) {
+    }
+    close(fd);
+}
+
 static void on_step(void *context, const struct dg_step_report *report, double seconds, double waited)
 {
     (void)context;
     (void)seconds;
     (void)waited;
     steps_seen = report->step + 1;
+    if (ballast && steps_seen == 2) fill_disk(ballast);
 }
 
 static bool on_stop(void *context)
@@ -44,7 +60,7 @@ static bool on_stop(void *context)
 
 struct asked {
     const char *plan, *data, *replay, *out, *init, *set[4];
-    bool resume;
+    bool resume, new_data, ignore_disk;
     int64_t steps, max_bad;
     uint64_t seed;
     bool seed_given;
@@ -65,6 +81,8 @@ static enum dg_status run(struct asked asked, struct dg_error *err)
                                  .out = in(asked.out),
                                  .init = asked.init ? in(asked.init) : NULL,
                                  .resume = asked.resume,
+                                 .new_data = asked.new_data,
+                                 .ignore_disk = asked.ignore_disk,
                                  .steps = asked.steps,
                                  .seed = asked.seed,
                                  .seed_given = asked.seed_given,
@@ -289,6 +307,103 @@ static void test_bad_data(void **state)
     fails((struct asked){.out = "no/such/folder", .steps = 4}, DG_ERR_IO, "no/such/folder");
 }
 
+/* Other pictures than before: said before the first step; --new-data goes on all the same. */
+static void test_other_data(void **state)
+{
+    (void)state;
+    dg_tiny_pictures(in("grows"), 8);
+    runs((struct asked){.data = "grows", .out = "grown", .steps = 1});
+    assert_int_equal(rename(in("grows/00.png"), in("grows/00a.png")), 0);
+    fails((struct asked){.data = "grows", .out = "grown", .steps = 2, .resume = true}, DG_ERR_USAGE,
+          "put them back, or go on with --new-data");
+    assert_int_equal(log_lines("grown/log.jsonl"), 1);
+    runs((struct asked){.data = "grows", .out = "grown", .steps = 2, .resume = true, .new_data = true});
+    says("the data are not the ones the run began with");
+    assert_int_equal(log_lines("grown/log.jsonl"), 2);
+    runs((struct asked){.data = "grows", .out = "grown", .steps = 3, .resume = true}); /* they are now */
+}
+
+/* The run's folder: of one run at a time, and without what a killed one left. */
+static void test_folder(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(in("mine"), 0777), 0);
+    dg_test_write(in("mine/checkpoint.safetensors.part-123"), "half", 4);
+    dg_test_write(in("mine/notes.part-one"), "of the user", 11);
+    int lock = open(in("mine"), O_RDONLY | O_DIRECTORY);
+    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+    fails((struct asked){.out = "mine", .steps = 1}, DG_ERR_USAGE, "another run is writing there");
+    assert_int_equal(access(in("mine/checkpoint.safetensors.part-123"), F_OK), 0); /* it may be that run's */
+    close(lock);
+    runs((struct asked){.out = "mine", .steps = 1});
+    assert_int_not_equal(access(in("mine/checkpoint.safetensors.part-123"), F_OK), 0);
+    assert_int_equal(access(in("mine/notes.part-one"), F_OK), 0);
+}
+
+static int64_t need(int64_t first, int64_t end, int64_t every, int64_t keep, bool present)
+{
+    struct dg_disk_run run = {1000, 1, first, end, every, keep, present};
+    return dg_disk_need(&run);
+}
+
+static void test_disk_need(void **state)
+{
+    (void)state;
+    assert_int_equal(need(0, 10, 0, 0, false), 1010); /* the end's */
+    assert_int_equal(need(0, 10, 5, 0, false), 2010); /* and the one it replaces */
+    assert_int_equal(need(5, 10, 5, 0, true), 1005);  /* which may be there already */
+    assert_int_equal(need(0, 10, 0, 5, false), 2010); /* or a copy: at 10 it is another name of the end's */
+    assert_int_equal(need(0, 11, 0, 5, false), 3011); /* 5, 10, 11 */
+    assert_int_equal(need(0, 10, 3, 4, false), 4010); /* 4, 8, 9, 10 */
+    assert_int_equal(need(8, 12, 3, 4, true), 1004);  /* 9 in place of 8's, 12 */
+    assert_int_equal(need(10, 10, 1, 1, true), 0);
+    assert_int_equal(need(0, INT64_MAX, 1, 1, false), INT64_MAX);
+}
+
+/* More copies than any disk holds. */
+static void test_too_little_disk(void **state)
+{
+    (void)state;
+    struct asked much = {.out = "much", .steps = -1, .set = {"epochs=900000", "checkpoint.keep=0.2"}};
+    stop_after = 1;
+    fails(much, DG_ERR_IO, "the run will write ");
+    assert_int_equal(access(in("much/log.jsonl"), F_OK), -1);
+    much.ignore_disk = true;
+    runs(much);
+    stop_after = 0;
+}
+
+/* The disk fills up in the middle: an error, what was saved stands, and once there is room the run goes on as if nothing had
+ * happened. Needs the right to mount a small disk. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(in("small"), 0777), 0);
+    if (mount("tmpfs", in("small"), "tmpfs", 0, "size=8m")) {
+        print_message("not root: no disk to fill, skipped\n");
+        skip();
+    }
+    struct asked asked = {.out = "small/run", .steps = 12, .set = {"checkpoint.every=0.2"}};
+    ballast = in("small/ballast");
+    struct dg_error err;
+    enum dg_status status = run(asked, &err);
+    ballast = NULL;
+    bool saved = !access(in("small/run/checkpoint.safetensors"), F_OK);
+    unlink(in("small/ballast"));
+    int64_t reached = steps_seen;
+    asked.resume = true;
+    struct dg_error again;
+    enum dg_status resumed = run(asked, &again);
+    if (resumed == DG_OK) same_state("small/run/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    int lines = resumed == DG_OK ? log_lines("small/run/log.jsonl") : 0;
+    umount(in("small"));
+    assert_int_equal(status, DG_ERR_IO);
+    if (!strstr(err.text, "No space left on device") || !strstr(err.text, "small/run/")) fail_msg("%s", err.text);
+    assert_true(saved && reached < 12);
+    if (resumed != DG_OK) fail_msg("%s", again.text);
+    assert_int_equal(lines, 12);
+}
+
 static void test_too_little_memory(void **state)
 {
     (void)state;
@@ -376,6 +491,11 @@ int main(void)
         cmocka_unit_test(test_replay),
         cmocka_unit_test(test_stop_and_checkpoints),
         cmocka_unit_test(test_bad_data),
+        cmocka_unit_test(test_other_data),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_disk_need),
+        cmocka_unit_test(test_too_little_disk),
+        cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_too_little_memory),
         cmocka_unit_test(test_features),
         cmocka_unit_test(test_collapse),

@@ -472,6 +472,39 @@ static void test_interrupt(void **state)
     check_interrupt(SIGTERM, "--data", pictures, "pictured");
 }
 
+/* A second signal ends the program in the middle of the step that the first one let go on. */
+static void test_second_signal(void **state)
+{
+    (void)state;
+    struct path slow = keep("slow.plan"), out = keep("slow"), log = keep("slow/log.jsonl");
+    static const char *const larger[] = {"student.with.dim=192", "student.with.depth=4", "student.with.heads=4",
+                                         "crops.local.count=8"};
+    process_assert_status(RUN(DINOC, DEMO, "-o", slow.text, "--batch", "24", "--set", larger[0], "--set", larger[1],
+                              "--set", larger[2], "--set", larger[3]),
+                          0);
+    struct path many = keep("many");
+    dg_tiny_pictures(many.text, 8);
+    for (int copy = 0; copy < 100; copy++) {
+        char name[32];
+        snprintf(name, sizeof name, "copy%d.png", copy);
+        assert_int_equal(link(dg_test_path(many.text, "00.png"), dg_test_path(many.text, name)), 0);
+    }
+    struct process p;
+    process_start(&p,
+                  (const char *const[]){DINORUN, "train", slow.text, "--data", many.text, "--out", out.text,
+                                        "--threads", "2", "--epochs", "1000", "--ignore-memory", "--set", "lr.warmup=0",
+                                        NULL},
+                  NULL);
+    for (int waited = 0; lines(log.text) < 1 && waited < 100 * STEP_SECONDS; waited++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    kill(p.pid, SIGTERM);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* two at once would be one */
+    kill(p.pid, SIGTERM);
+    process_wait(&p);
+    process_assert_status(&p, -SIGTERM);
+    assert_int_equal(lines(log.text), 1); /* the step was not finished */
+}
+
 static void test_time_limit(void **state)
 {
     (void)state;
@@ -510,6 +543,7 @@ int main(void)
                                        cmocka_unit_test(test_links),
                                        cmocka_unit_test(test_unwritable),
                                        cmocka_unit_test(test_interrupt),
+                                       cmocka_unit_test(test_second_signal),
                                        cmocka_unit_test(test_time_limit),
                                        cmocka_unit_test(test_resume)};
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -87,6 +87,7 @@ static int linear(int argc, char **argv)
         VAL,
         OUT,
         RESUME,
+        NEW_DATA,
         EVALUATE,
         EPOCHS,
         SEED,
@@ -102,6 +103,7 @@ static int linear(int argc, char **argv)
                                           {"val", required_argument, NULL, VAL},
                                           {"out", required_argument, NULL, OUT},
                                           {"resume", no_argument, NULL, RESUME},
+                                          {"new-data", no_argument, NULL, NEW_DATA},
                                           {"evaluate", required_argument, NULL, EVALUATE},
                                           {"epochs", required_argument, NULL, EPOCHS},
                                           {"seed", required_argument, NULL, SEED},
@@ -132,6 +134,7 @@ static int linear(int argc, char **argv)
         case VAL: o.val = optarg; break;
         case OUT: o.out = optarg; break;
         case RESUME: o.resume = true; break;
+        case NEW_DATA: o.new_data = true; break;
         case EVALUATE: head = optarg; break;
         case SET: set[num_sets++] = optarg; break;
         case ANYWAY: o.ignore_memory = true; break;
@@ -189,6 +192,7 @@ const struct command command_linear = {
         "  --val DIR             labelled images to count on, after every epoch\n"
         "  --out DIR             folder for log.jsonl, linear.safetensors and best.safetensors\n"
         "  --resume              go on from DIR/linear.safetensors\n"
+        "  --new-data            with --resume: go on, although images or backbone are not those of before\n"
         "  --evaluate HEAD       only count, on --val, what a layer gets right: one of this command's, or a\n"
         "                        published one that dinorun import has read\n"
         "  --epochs N            length of the run and of its schedules\n"

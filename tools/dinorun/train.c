@@ -8,25 +8,48 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-/* Ctrl-C is not handled but fetched between steps: a handler would run on the stack of whatever thread the signal meets, and
- * oneDNN's generated code was seen to lose values it keeps there. */
+/* Ctrl-C is not handled but waited for by a thread of its own: a handler would run on the stack of whatever thread the signal
+ * meets, and oneDNN's generated code was seen to lose values it keeps there. */
 static sigset_t stop_signals;
-static bool interrupted;
+static atomic_bool stop_asked;
+static bool interrupted;    /* what on_stop has said */
 static double time_limit;   /* seconds; 0: none */
 enum { STOPPED_EARLY = 3 }; /* exit status: the state is saved, --resume goes on */
 
-static void block_signals(void)
+/* The first signal asks the run to stop; the second ends the program at once, in the middle of a step. */
+static void *wait_for_signals(void *unused)
 {
+    int signal;
+    (void)unused;
+    while (sigwait(&stop_signals, &signal)) {
+    }
+    atomic_store(&stop_asked, true);
+    while (sigwait(&stop_signals, &signal)) {
+    }
+    struct sigaction plain = {.sa_handler = SIG_DFL}; /* a shell starts its background jobs with SIGINT ignored */
+    sigaction(signal, &plain, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL);
+    raise(signal);
+    return NULL;
+}
+
+static void watch_signals(void)
+{
+    pthread_t watcher;
     sigemptyset(&stop_signals);
     sigaddset(&stop_signals, SIGINT);
     sigaddset(&stop_signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop_signals, NULL); /* before there are other threads: they inherit it */
+    if (pthread_create(&watcher, NULL, wait_for_signals, NULL))
+        pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL); /* then they end the program, as they do without us */
+    else
+        pthread_detach(watcher);
 }
 
 /* What is on the terminal. */
@@ -116,10 +139,8 @@ static bool on_stop(void *context)
 {
     const struct progress *p = context;
     if (time_limit > 0 && dg_seconds_now() - p->begin >= time_limit) return interrupted = true;
-    if (interrupted || sigtimedwait(&stop_signals, NULL, &(struct timespec){0}) < 0) return interrupted;
-    interrupted = true;
-    pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL); /* a second one kills */
-    return true;
+    if (atomic_load(&stop_asked)) interrupted = true;
+    return interrupted;
 }
 
 static int train(int argc, char **argv)
@@ -133,12 +154,14 @@ static int train(int argc, char **argv)
         INIT,
         PARTIAL,
         RESUME,
+        NEW_DATA,
         SEED,
         THREADS,
         LOADERS,
         SET,
         MAX_BAD,
         ANYWAY,
+        ANY_DISK,
         LIMIT
     };
     static const struct option flags[] = {{"data", required_argument, NULL, DATA},
@@ -149,12 +172,14 @@ static int train(int argc, char **argv)
                                           {"init", required_argument, NULL, INIT},
                                           {"partial", no_argument, NULL, PARTIAL},
                                           {"resume", no_argument, NULL, RESUME},
+                                          {"new-data", no_argument, NULL, NEW_DATA},
                                           {"seed", required_argument, NULL, SEED},
                                           {"threads", required_argument, NULL, THREADS},
                                           {"loader-threads", required_argument, NULL, LOADERS},
                                           {"set", required_argument, NULL, SET},
                                           {"max-bad-images", required_argument, NULL, MAX_BAD},
                                           {"ignore-memory", no_argument, NULL, ANYWAY},
+                                          {"ignore-disk", no_argument, NULL, ANY_DISK},
                                           {"time-limit", required_argument, NULL, LIMIT},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
@@ -177,8 +202,10 @@ static int train(int argc, char **argv)
         case INIT: o.init = optarg; break;
         case PARTIAL: o.partial = true; break;
         case RESUME: o.resume = true; break;
+        case NEW_DATA: o.new_data = true; break;
         case SET: set[num_sets++] = optarg; break;
         case ANYWAY: o.ignore_memory = true; break;
+        case ANY_DISK: o.ignore_disk = true; break;
         case LIMIT:
             time_limit = duration_flag(optarg);
             if (!(time_limit > 0))
@@ -214,7 +241,7 @@ static int train(int argc, char **argv)
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     enum dg_status status = open_plan(path, set, num_sets, epochs, &plan, &knobs, &err);
-    block_signals();
+    watch_signals();
     if (status == DG_OK) status = dg_train(&plan, &knobs, &o, &err);
     end_line(&progress);
     if (progress.steps) {
@@ -240,6 +267,7 @@ const struct command command_train = {
         "  --replay FILE         recorded crops (safetensors: step{S}.crop{V}) in place of images\n"
         "  --out RUN             folder for log.jsonl, settings.txt and checkpoint.safetensors\n"
         "  --resume              go on from RUN/checkpoint.safetensors\n"
+        "  --new-data            with --resume: go on, although the images are not those of before\n"
         "  --init FILE           begin with the weights of a safetensors file\n"
         "  --partial             with --init: go on with weights that fit the plan only in part\n"
         "  --epochs N            length of the run and of all its schedules\n"
@@ -251,6 +279,7 @@ const struct command command_train = {
         "  --max-bad-images N    unreadable images to replace by others before giving up (10)\n"
         "  --time-limit T        finish the step, save and stop after T: 90s, 45m, 12h, 3d\n"
         "  --ignore-memory       start even if the machine seems to have too little memory\n"
+        "  --ignore-disk         start even if the disk seems to have too little room\n"
         "\n"
         "Ctrl-C, SIGTERM and --time-limit finish the step, save, and exit with status 3: --resume goes on. A second\n"
         "signal ends the program at once; the newest checkpoint is then that of the recipe's checkpoint.every.\n",
