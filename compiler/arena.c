@@ -35,6 +35,23 @@ void dg_arena_free(struct dg_arena *arena)
     free(arena);
 }
 
+struct dg_arena_mark dg_arena_mark(const struct dg_arena *arena)
+{
+    return (struct dg_arena_mark){arena->blocks, arena->blocks ? arena->blocks->used : 0};
+}
+
+void dg_arena_release(struct dg_arena *arena, struct dg_arena_mark mark)
+{
+    while (arena->blocks != mark.block) {
+        struct block *next = arena->blocks->next;
+        free(arena->blocks);
+        arena->blocks = next;
+    }
+    if (!arena->blocks) return;
+    memset(arena->blocks->bytes + mark.used, 0, arena->blocks->used - mark.used); /* allocations are zeroed */
+    arena->blocks->used = mark.used;
+}
+
 void *dg_arena_alloc(struct dg_arena *arena, size_t size)
 {
     if (size > SIZE_MAX / 2) longjmp(*arena->out_of_memory, 1);

@@ -13,6 +13,13 @@ struct dg_arena;
 struct dg_arena *dg_arena_create(jmp_buf *out_of_memory);  /* NULL: out of memory already */
 void dg_arena_free(struct dg_arena *arena);                /* NULL is fine */
 void *dg_arena_alloc(struct dg_arena *arena, size_t size); /* zeroed, 16-byte aligned */
+/* What was allocated since the mark was taken is given back, and may no longer be touched. */
+struct dg_arena_mark {
+    void *block;
+    size_t used;
+};
+struct dg_arena_mark dg_arena_mark(const struct dg_arena *arena);
+void dg_arena_release(struct dg_arena *arena, struct dg_arena_mark mark);
 char *dg_arena_strdup(struct dg_arena *arena, const char *text);
 char *dg_arena_strndup(struct dg_arena *arena, const char *text, size_t size);
 char *dg_arena_printf(struct dg_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,6 +1,7 @@
 /* The passes in their order, for a recipe, for a probe and for a module alone. */
 #include "compiler/compile.h"
 
+#include "compiler/budget.h"
 #include "compiler/passes.h"
 #include "compiler/recipe.h"
 #include "compiler/text.h"
@@ -23,11 +24,14 @@ struct compile {
     int num_entries;
     struct dg_recipe recipe;   /* of a module alone: its name, type, knobs and image size */
     struct dg_train_step step; /* of a recipe */
+    struct dg_budget budget;   /* --memory */
+    struct dg_budget_choice choice;
     struct dg_text text;
 };
 
-static void add_entry(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, bool constant_params,
-                      const dg_value *input, int num_inputs, const dg_value *output, int num_outputs)
+static struct dg_emit_entry make_entry(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch,
+                                       bool constant_params, const dg_value *input, int num_inputs,
+                                       const dg_value *output, int num_outputs)
 {
     struct dg_arena *arena = c->arena;
     dg_value *in = dg_arena_alloc(arena, (size_t)num_inputs * sizeof *in),
@@ -36,16 +40,23 @@ static void add_entry(struct compile *c, const char *name, struct dg_graph *grap
     memcpy(out, output, (size_t)num_outputs * sizeof *out);
     dg_pass_prune(graph, out, num_outputs);
     if (c->recipe.bf16) dg_pass_narrow(graph, out, num_outputs);
-    c->entry[c->num_entries++] = (struct dg_emit_entry){.name = name,
-                                                        .bind = constant_params ? "teacher.backbone." : "",
-                                                        .graph = graph,
-                                                        .batch = batch,
-                                                        .constant_params = constant_params,
-                                                        .bf16 = c->recipe.bf16,
-                                                        .input = in,
-                                                        .num_inputs = num_inputs,
-                                                        .output = out,
-                                                        .num_outputs = num_outputs};
+    return (struct dg_emit_entry){.name = name,
+                                  .bind = constant_params ? "teacher.backbone." : "",
+                                  .graph = graph,
+                                  .batch = batch,
+                                  .constant_params = constant_params,
+                                  .bf16 = c->recipe.bf16,
+                                  .input = in,
+                                  .num_inputs = num_inputs,
+                                  .output = out,
+                                  .num_outputs = num_outputs};
+}
+
+static void add_entry(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, bool constant_params,
+                      const dg_value *input, int num_inputs, const dg_value *output, int num_outputs)
+{
+    c->entry[c->num_entries++] =
+        make_entry(c, name, graph, batch, constant_params, input, num_inputs, output, num_outputs);
 }
 
 /* All runs of `parts` names joined by dots within the names of what is trained: what could have been meant. */
@@ -89,15 +100,37 @@ static void check_freeze(struct compile *c, const struct dg_graph *graph)
                   near ? "?" : "");
 }
 
-static void train_entry(struct compile *c)
+/* The step in one of its forms, as the entry of a plan. */
+static bool build_step(void *context, const struct dg_step_form *form, struct dg_emit_entry *entry)
 {
+    struct compile *c = context;
     struct dg_graph *graph = dg_graph_create(c->arena);
     struct dg_train_step step = {0};
-    if (dg_pass_train_step(c->program, c->diag, &c->recipe, &(struct dg_step_form){0}, graph, &step))
-        add_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
-                  step.num_outputs);
+    if (!dg_pass_train_step(c->program, c->diag, &c->recipe, form, graph, &step)) {
+        c->step = step;
+        if (step.num_inputs) check_freeze(c, graph);
+        return false;
+    }
     c->step = step;
-    if (step.num_inputs) check_freeze(c, graph);
+    *entry = make_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
+                        step.num_outputs);
+    return true;
+}
+
+/* False with err: no form of it fits into --memory. */
+static enum dg_status train_entry(struct compile *c, struct dg_error *err)
+{
+    struct dg_emit_entry entry;
+    if (!build_step(c, &(struct dg_step_form){0}, &entry)) return DG_OK; /* reported */
+    check_freeze(c, entry.graph);
+    struct dg_train_step step = c->step;
+    c->budget = (struct dg_budget){
+        .bytes = c->options->memory, .batch = c->recipe.batch, .step = &step, .build = build_step, .context = c};
+    if (c->options->memory && !dg_diag_errors(c->diag))
+        DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
+    c->budget.step = &c->step;
+    c->entry[c->num_entries++] = entry;
+    return DG_OK;
 }
 
 /* An entry from images to one output, with what can be fused fused. */
@@ -157,15 +190,14 @@ static bool apply_flags(struct compile *c, const char *size_key)
     return ok;
 }
 
-static bool compile_recipe(struct compile *c)
+static bool compile_recipe(struct compile *c, struct dg_error *err)
 {
     const struct dg_compile_options *o = c->options;
     bool ok = apply_flags(c, "entries.features.size");
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
     c->recipe.plain = o->plain;
-    train_entry(c);
-    if (dg_diag_errors(c->diag)) return false;
+    if (train_entry(c, err) != DG_OK || dg_diag_errors(c->diag)) return false;
     evaluation_entries(c, c->recipe.backbone, c->recipe.teacher_with, c->recipe.features_batch, &c->recipe.features);
     return !dg_diag_errors(c->diag);
 }
@@ -290,6 +322,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
     dg_report_coupling(&c->text, &c->step);
+    if (o->memory) dg_budget_report(&c->text, &c->budget, &c->choice);
     dg_report(&c->text, c->entry, c->num_entries);
     return DG_OK;
 }
@@ -310,10 +343,16 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
     c->arena = c->text.arena = arena;
     c->diag = dg_diag_create(arena);
     enum dg_status status = DG_ERR_INPUT;
-    if (load(c) && (c->definition->kind == DG_DEFINITION_RECIPE  ? compile_recipe(c)
-                    : c->definition->kind == DG_DEFINITION_PROBE ? compile_probe(c)
-                                                                 : compile_module(c)))
+    bool loaded = load(c);
+    if (loaded && options->memory && c->definition->kind != DG_DEFINITION_RECIPE)
+        status = dg_fail(err, DG_ERR_USAGE, "--memory is for recipes, and %s is none; choose its --batch instead",
+                         c->definition->name);
+    else if (loaded && (c->definition->kind == DG_DEFINITION_RECIPE  ? compile_recipe(c, err)
+                        : c->definition->kind == DG_DEFINITION_PROBE ? compile_probe(c)
+                                                                     : compile_module(c)))
         status = finish(c, err);
+    else if (!dg_diag_errors(c->diag))
+        status = err->status; /* --memory cannot be met */
     else
         dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", options->file, dg_diag_errors(c->diag),
                 dg_diag_errors(c->diag) == 1 ? "" : "s");

@@ -161,7 +161,7 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
             struct dg_op_call call = dg_graph_call(graph, node, reads);
             struct dg_cost cost = node->op->cost(&call);
             op.flops = cost.flops;
-            op.useful = cost.useful;
+            op.useful = node->again ? 0 : cost.useful;
         }
         if (node->phase == DG_PHASE_LOOP) {
             op.flops *= (double)graph->slices;

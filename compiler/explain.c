@@ -34,7 +34,8 @@ bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num
         for (uint32_t n = 0; n < graph->num_nodes; n++) {
             const struct dg_graph_node *g = &graph->node[n];
             const char *path = g->origin.path;
-            if (path && !strncmp(path, "d:", 2)) path += 2; /* its backward nodes */
+            if (path && !strncmp(path, "d:", 2)) path += 2;     /* its backward nodes */
+            if (path && !strncmp(path, "again:", 6)) path += 6; /* recomputation */
             if (!matches(path, node)) continue;
             if (!count++) dg_text_add(text, "entry %s\n", entry[e].name);
             dg_text_add(text, "  %s: %s, in %s, from %s:%d:%d\n", g->origin.path, g->op->name, g->label ? g->label : "",
@@ -55,8 +56,10 @@ bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num
             if (!g->op->cost) continue;
             struct dg_op_call call = dg_graph_call(graph, g, NULL);
             struct dg_cost cost = g->op->cost(&call);
-            dg_text_add(text, "    %-7s %.3f GFLOP\n", "work", cost.flops / 1e9);
-            all_flops += cost.flops;
+            double flops = cost.flops * (double)dg_slices(&call);
+            dg_text_add(text, "    %-7s %.3f GFLOP%s\n", "work", flops / 1e9,
+                        call.slices > 1 ? dg_arena_printf(text->arena, " in %lld slices", (long long)call.slices) : "");
+            all_flops += flops;
         }
         if (count > 1) dg_text_add(text, "  %d nodes, %.3f GFLOP\n", count, all_flops / 1e9);
         found |= count > 0;

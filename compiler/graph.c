@@ -11,6 +11,19 @@ struct dg_graph *dg_graph_create(struct dg_arena *arena)
     return graph;
 }
 
+struct dg_graph *dg_graph_copy(const struct dg_graph *graph)
+{
+    struct dg_graph *copy = dg_arena_alloc(graph->arena, sizeof *copy);
+    *copy = *graph; /* inputs of nodes and names are shared: passes replace them and do not write to them */
+    copy->value_capacity = (size_t)graph->num_values * 2;
+    copy->node_capacity = (size_t)graph->num_nodes * 2;
+    copy->value = dg_arena_alloc(graph->arena, (copy->value_capacity + 1) * sizeof *copy->value);
+    copy->node = dg_arena_alloc(graph->arena, (copy->node_capacity + 1) * sizeof *copy->node);
+    memcpy(copy->value, graph->value, graph->num_values * sizeof *copy->value);
+    memcpy(copy->node, graph->node, graph->num_nodes * sizeof *copy->node);
+    return copy;
+}
+
 static struct dg_graph_value *new_value(struct dg_graph *graph, const char *name, const struct dg_desc *desc)
 {
     graph->value =

@@ -49,6 +49,7 @@ struct dg_graph_node {
     bool train;
     bool commit; /* writes what outlives the step; all commit nodes come last */
     bool backward;
+    bool again; /* computes once more what the forward did not keep; its work is not counted as useful */
     enum dg_phase phase;
     uint64_t stream;
     struct dg_position position;
@@ -70,6 +71,9 @@ struct dg_graph {
 };
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);
+
+/* Another graph of the same values and nodes, which may then go its own way. */
+struct dg_graph *dg_graph_copy(const struct dg_graph *graph);
 
 /* A value without a producer. */
 dg_value dg_graph_input(struct dg_graph *graph, const char *name, const struct dg_desc *desc);

@@ -7,6 +7,8 @@
  *   differentiate.c           the backward nodes of one application, by the ops' own gradient rules
  *   prune.c                   drops nodes whose results nobody reads
  *   narrow.c                  in a plan in bf16: which values are
+ *   recompute.c               what the forward need not keep for the backward is computed again there
+ *   budget.c                  dinoc --memory: slices, order and recomputation, at the least extra time
  *   plan_memory.c, emit.c     order is final: lifetimes, offsets, records, file
  */
 #ifndef DG_COMPILER_PASSES_H
@@ -77,5 +79,22 @@ void dg_pass_prune(struct dg_graph *graph, const dg_value *keep, int num_keep);
 /* Makes values bf16 where the ops around them can; those in `keep` leave the graph and stay what they are. The graph is
  * final by now: it cannot be differentiated or fused after this. */
 void dg_pass_narrow(struct dg_graph *graph, const dg_value *keep, int num_keep);
+/* How much of the forward is computed again for the backward, by the student's applications of a module ("parts", known by
+ * their labels, in order of execution; at most DG_MAX_PARTS, later ones keep all). */
+enum { DG_MAX_PARTS = 8 };
+struct dg_remake {
+    /* Of each part: 0, nothing; 1, results of ops without a matrix product whose inputs are kept anyway; 2 and up, also the
+     * first level - 1 of as many shares as there are in the part's repeated blocks ("blocks.3", "layer2.0"), of which only
+     * what other blocks read is kept. */
+    int level[DG_MAX_PARTS];
+};
+enum { DG_REMAKE_SHARES = 6, DG_MAX_REMAKE = 1 + DG_REMAKE_SHARES };
+
+/* Number of parts; `highest` receives the level above which nothing changes, of each. */
+int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS]);
+/* Values that the backward reads and the forward need not keep are made again by copies of their nodes, right before the
+ * first backward node that reads them: the same op on the same inputs, with the same random draws, so to the same bits. The
+ * commit still reads the originals. Of a graph that is complete; nodes are renumbered, values keep their numbers. */
+void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake);
 
 #endif

@@ -41,6 +41,15 @@ static uint64_t *count_live(struct dg_arena *arena, const struct dg_interval *in
     return live;
 }
 
+uint64_t dg_memory_bound(struct dg_arena *arena, const struct dg_interval *interval, uint32_t count)
+{
+    uint32_t last;
+    uint64_t bound = 0, *live = count_live(arena, interval, count, &last);
+    for (uint32_t t = 0; t <= last; t++)
+        if (live[t] > bound) bound = live[t];
+    return bound;
+}
+
 /* Places all in p->order; returns the peak, or UINT64_MAX as soon as it exceeds `limit`. */
 static uint64_t place(struct planner *p, uint64_t limit)
 {

@@ -31,7 +31,7 @@ void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_
             const struct dg_graph_node *node = &en->graph->node[n];
             if (!node->op->cost) continue;
             struct dg_op_call call = dg_graph_call(en->graph, node, NULL);
-            flops += node->op->cost(&call).flops;
+            flops += node->op->cost(&call).flops * (double)dg_slices(&call);
         }
         char naive[32], bound[32];
         dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", en->name, (long long)en->batch,

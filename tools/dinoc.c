@@ -19,6 +19,12 @@ static const char usage[] =
     "  --batch N             images a batch\n"
     "  --image-size N|HxW    size of evaluated images, in pixels\n"
     "  --dtype f32|bf16      bf16: activations and weights of matmuls in bf16, everything that adds up in f32\n"
+    "  --memory SIZE         what a recipe's training step may take, as in 2G: the batch is cut into slices and
+    "
+    "                        activations are computed again as far as that takes, at the least extra time. SIZE
+    "
+    "                        bounds what is planned; dinorun adds scratch, the loader and some 100 MB, and says so
+    "
     "  --set a.b=value       change a key of the recipe or probe, or an argument of the module; may be given again\n"
     "  --plain               fuse no operations: slower, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
@@ -35,6 +41,20 @@ static bool whole(const char *text, int64_t *value, const char **end)
     return stop != text && !errno && *value > 0;
 }
 
+/* Bytes, of "2G", "1.5GiB", "800M" or "4096": powers of 1024. */
+static bool size_of(const char *text, int64_t *bytes)
+{
+    char *stop;
+    double value = strtod(text, &stop);
+    const char *units = "KMGT", *unit = *stop ? strchr(units, *stop) : NULL;
+    for (long u = 0; unit && u <= unit - units; u++) value *= 1024;
+    if (unit) stop++;
+    if (unit && *stop == 'i') stop++;
+    if (*stop == 'B') stop++;
+    *bytes = value >= 1 && value < 1e18 ? (int64_t)value : 0;
+    return !*stop && *bytes > 0;
+}
+
 static int bad_flag(const char *flag, const char *text, const char *want)
 {
     fprintf(stderr, "dinoc: %s %s: expected %s; try dinoc --help\n", flag, text, want);
@@ -44,18 +64,14 @@ static int bad_flag(const char *flag, const char *text, const char *want)
 /* `set` has room for every --set there can be. */
 static int run(int argc, char **argv, const char **set)
 {
-    enum { BATCH = 256, IMAGE_SIZE, DTYPE, SET, PLAIN, PRINT, EXPLAIN, VERSION };
-    static const struct option flags[] = {{"batch", required_argument, NULL, BATCH},
-                                          {"image-size", required_argument, NULL, IMAGE_SIZE},
-                                          {"dtype", required_argument, NULL, DTYPE},
-                                          {"set", required_argument, NULL, SET},
-                                          {"print", no_argument, NULL, PRINT},
-                                          {"plain", no_argument, NULL, PLAIN},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"explain", required_argument, NULL, EXPLAIN},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"version", no_argument, NULL, VERSION},
-                                          {0}};
+    enum { BATCH = 256, IMAGE_SIZE, DTYPE, MEMORY, SET, PLAIN, PRINT, EXPLAIN, VERSION };
+    static const struct option flags[] = {
+        {"batch", required_argument, NULL, BATCH},     {"image-size", required_argument, NULL, IMAGE_SIZE},
+        {"dtype", required_argument, NULL, DTYPE},     {"memory", required_argument, NULL, MEMORY},
+        {"set", required_argument, NULL, SET},         {"print", no_argument, NULL, PRINT},
+        {"plain", no_argument, NULL, PLAIN},           {"help", no_argument, NULL, 'h'},
+        {"explain", required_argument, NULL, EXPLAIN}, {"output", required_argument, NULL, 'o'},
+        {"version", no_argument, NULL, VERSION},       {0}};
     struct dg_compile_options options = {0};
     const char *end;
     options.set = set;
@@ -80,6 +96,9 @@ static int run(int argc, char **argv, const char **set)
         case DTYPE:
             if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_flag("--dtype", optarg, "f32 or bf16");
             options.dtype = optarg;
+            break;
+        case MEMORY:
+            if (!size_of(optarg, &options.memory)) return bad_flag("--memory", optarg, "a size, as in 2G or 800M");
             break;
         case SET: set[options.num_sets++] = optarg; break;
         case PLAIN: options.plain = true; break;

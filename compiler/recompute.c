@@ -1,0 +1,190 @@
+/* Recomputation: memory for time. A value that the backward reads occupies its bytes from the forward on; a copy of the node
+ * that made it, right before that reader, lets the first one go as soon as the forward has used it. */
+#include "compiler/passes.h"
+
+#include <string.h>
+
+static bool reads_step(const struct dg_graph *graph, dg_value v)
+{
+    return v != DG_NO_VALUE && graph->value[v].region == DG_REGION_STEP;
+}
+
+/* The student's forward: what the backward reads. The loss is not among it: it adds to sums. */
+static bool eligible(const struct dg_graph_node *node)
+{
+    return !node->backward && !node->commit && node->op->run && !strncmp(node->label, "student.", 8);
+}
+
+/* --- parts and blocks --- */
+
+struct part {
+    const char *label;
+    const char **block; /* the paths of its repeated blocks, in order */
+    int blocks;
+};
+
+struct parts {
+    struct part part[DG_MAX_PARTS];
+    int count;
+};
+
+/* Length of the path of the repeated block that a node is in: "blocks.3" of "blocks.3.attn.qkv". 0: it is in none. */
+static size_t block_length(const char *path)
+{
+    for (const char *dot = path ? strchr(path, '.') : NULL; dot; dot = strchr(dot + 1, '.')) {
+        size_t digits = strspn(dot + 1, "0123456789");
+        if (digits && dot[1 + digits] == '.') return (size_t)(dot + 1 + digits - path);
+    }
+    return 0;
+}
+
+static int part_of(const struct parts *parts, const char *label)
+{
+    for (int p = 0; p < parts->count; p++)
+        if (!strcmp(parts->part[p].label, label)) return p;
+    return -1;
+}
+
+/* The place of the node's block in its part; -1: it is in none. */
+static int block_of(const struct part *part, const char *path)
+{
+    size_t length = block_length(path);
+    for (int b = part->blocks - 1; length && b >= 0; b--)
+        if (strlen(part->block[b]) == length && !strncmp(part->block[b], path, length)) return b;
+    return -1;
+}
+
+static struct parts find_parts(const struct dg_graph *graph)
+{
+    struct parts parts = {0};
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        if (!eligible(node)) continue;
+        int p = part_of(&parts, node->label);
+        if (p < 0 && parts.count == DG_MAX_PARTS) continue;
+        if (p < 0) {
+            p = parts.count++;
+            parts.part[p].label = node->label;
+            parts.part[p].block = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof(char *));
+        }
+        struct part *part = &parts.part[p];
+        size_t length = block_length(node->origin.path);
+        if (length && block_of(part, node->origin.path) < 0)
+            part->block[part->blocks++] = dg_arena_strndup(graph->arena, node->origin.path, length);
+    }
+    return parts;
+}
+
+int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
+{
+    struct parts parts = find_parts(graph);
+    for (int p = 0; p < parts.count; p++) highest[p] = parts.part[p].blocks ? DG_MAX_REMAKE : 1;
+    return parts.count;
+}
+
+/* --- what is made again --- */
+
+/* Nodes whose results the backward makes again. */
+static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake)
+{
+    struct parts parts = find_parts(graph);
+    bool *again = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    bool *kept = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a backward node */
+    bool *crosses =
+        dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a node outside of its block */
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        for (int i = 0; i < node->num_inputs; i++) {
+            dg_value v = node->input[i];
+            if (!reads_step(graph, v)) continue;
+            kept[v] |= node->backward;
+            const struct dg_graph_node *maker = &graph->node[graph->value[v].producer];
+            size_t length = block_length(maker->origin.path);
+            crosses[v] |=
+                !node->backward && (node->label != maker->label || block_length(node->origin.path) != length ||
+                                    strncmp(node->origin.path, maker->origin.path, length) != 0);
+        }
+    }
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        int p = eligible(node) ? part_of(&parts, node->label) : -1, level = p < 0 ? 0 : remake->level[p];
+        if (!level) continue;
+        int b = block_of(&parts.part[p], node->origin.path);
+        bool in_block = b >= 0 && b * DG_REMAKE_SHARES < (level - 1) * parts.part[p].blocks;
+        bool cheap = !node->op->cost;
+        for (int i = 0; i < node->num_inputs; i++) {
+            dg_value v = node->input[i];
+            cheap = cheap && (!reads_step(graph, v) || (kept[v] && !again[graph->value[v].producer]));
+        }
+        for (int o = 0; o < node->num_outputs; o++) in_block = in_block && !crosses[node->output[o]];
+        again[n] = in_block || cheap;
+    }
+    return again;
+}
+
+/* --- making it --- */
+
+struct remaking {
+    struct dg_graph *graph;
+    const struct dg_graph_node *node; /* as they stood */
+    const bool *again;
+    dg_value *copy; /* by value: what stands for it in the backward */
+};
+
+static void append(struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    graph->node =
+        dg_arena_grow(graph->arena, graph->node, graph->num_nodes, &graph->node_capacity, sizeof *graph->node);
+    for (int o = 0; o < node->num_outputs; o++) graph->value[node->output[o]].producer = graph->num_nodes;
+    graph->node[graph->num_nodes++] = *node;
+}
+
+/* What a backward node of `phase` reads in place of v; `maker` is v's node as the nodes stood. */
+static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, enum dg_phase phase)
+{
+    struct dg_graph *graph = r->graph;
+    if (!reads_step(graph, v) || maker[v] == DG_PLAN_NONE || !r->again[maker[v]]) return v;
+    if (r->copy[v] != DG_NO_VALUE) return r->copy[v];
+    struct dg_graph_node node = r->node[maker[v]];
+    dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
+    for (int i = 0; i < node.num_inputs; i++) input[i] = remade(r, maker, node.input[i], phase);
+    node.input = input;
+    node.backward = node.again = true;
+    node.phase = phase;
+    node.origin.path = dg_arena_printf(graph->arena, "again:%s", node.origin.path);
+    for (int o = 0; o < node.num_outputs; o++) {
+        graph->value =
+            dg_arena_grow(graph->arena, graph->value, graph->num_values, &graph->value_capacity, sizeof *graph->value);
+        dg_value made = graph->num_values++;
+        graph->value[made] = graph->value[node.output[o]];
+        graph->value[made].name = dg_arena_printf(graph->arena, "again:%s", graph->value[made].name);
+        r->copy[node.output[o]] = made;
+        node.output[o] = made;
+    }
+    append(graph, &node);
+    return r->copy[v];
+}
+
+void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake)
+{
+    uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
+    struct remaking r = {.graph = graph, .node = graph->node, .again = choose(graph, remake)};
+    uint32_t *maker = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *maker);
+    r.copy = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *r.copy);
+    for (dg_value v = 0; v < num_values; v++) {
+        maker[v] = graph->value[v].producer;
+        r.copy[v] = DG_NO_VALUE;
+    }
+    graph->node = NULL;
+    graph->num_nodes = 0;
+    graph->node_capacity = 0;
+    for (uint32_t n = 0; n < num_nodes; n++) {
+        struct dg_graph_node node = r.node[n];
+        if (node.backward) {
+            dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
+            for (int i = 0; i < node.num_inputs; i++) input[i] = remade(&r, maker, node.input[i], node.phase);
+            node.input = input;
+        }
+        append(graph, &node);
+    }
+}
