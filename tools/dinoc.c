@@ -19,12 +19,9 @@ static const char usage[] =
     "  --batch N             images a batch\n"
     "  --image-size N|HxW    size of evaluated images, in pixels\n"
     "  --dtype f32|bf16      bf16: activations and weights of matmuls in bf16, everything that adds up in f32\n"
-    "  --memory SIZE         what a recipe's training step may take, as in 2G: the batch is cut into slices and
-    "
-    "                        activations are computed again as far as that takes, at the least extra time. SIZE
-    "
-    "                        bounds what is planned; dinorun adds scratch, the loader and some 100 MB, and says so
-    "
+    "  --memory SIZE         what a recipe's training step may take, as in 2G: the batch is cut into slices and\n"
+    "                        activations are computed again as far as that takes, at the least extra time. SIZE\n"
+    "                        bounds what is planned; dinorun adds scratch, the loader and some 100 MB, and says so\n"
     "  --set a.b=value       change a key of the recipe or probe, or an argument of the module; may be given again\n"
     "  --plain               fuse no operations: slower, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
