@@ -195,6 +195,10 @@ static enum dg_status parse(struct dg_safetensors *file, struct dg_error *err)
                        file->size);
     uint64_t length, rest = file->size - LENGTH_BYTES;
     memcpy(&length, bytes, sizeof length);
+    if (!memcmp(bytes, "PK\3\4", 4) ||
+        !memcmp(bytes, "\x80\x02\x8a\x0al\xfc\x9c", 7)) /* a zip archive, a pickled number */
+        return dg_fail(err, DG_ERR_INPUT,
+                       "this is no safetensors file but what torch.save writes: dinorun import makes one of it");
     if (length > MAX_HEADER)
         return dg_fail(err, DG_ERR_INPUT, "its header would have %llu bytes, more than %d; is this a safetensors file?",
                        (unsigned long long)length, MAX_HEADER);

@@ -375,9 +375,10 @@ static enum dg_status load(struct dg_session *session, struct fit *fit, const ch
     DG_TRY(check_fit(fit, partial, err));
     if (fit->count < fit->wanted) DG_TRY(dg_session_initialize(session, 0, err));
     DG_TRY(copy(session, fit, "", err));
-    snprintf(note, note_size,
-             "%s: %" PRId64 " tensors, the %s's backbone; %" PRId64 " others in the file were not needed", fit->path,
-             fit->count, from, (int64_t)dg_safetensors_count(fit->file) - fit->count);
+    char what[32] = "a backbone";
+    if (*prefix) snprintf(what, sizeof what, "the %s's backbone", from);
+    snprintf(note, note_size, "%s: %" PRId64 " tensors, %s; %" PRId64 " others in the file were not needed", fit->path,
+             fit->count, what, (int64_t)dg_safetensors_count(fit->file) - fit->count);
     finish_note(fit, note, note_size);
     return DG_OK;
 }
