@@ -1,10 +1,12 @@
 """The step of `dinorun bench` in PyTorch, for comparison only: f32, ten crops unless told otherwise.
 
     bench_pytorch.py [--arch vit_small] [--patch 16] [--batch 8] [--locals 8] [--out-dim 65536] [--bn]
-                     [--optimizer adamw] [--channels-last] [--features] [--threads 2] [--steps 5]
+                     [--optimizer adamw] [--channels-last] [--bf16] [--sdpa] [--compile] [--features]
+                     [--threads 2] [--steps 5]
 
 --arch takes vit_tiny, vit_small, vit_base and torchvision's ResNets; --bn puts batch norm into the head; --features times
-the backbone alone in evaluation mode. Prints the median ms after one step to warm up, images/s, the peak resident memory
+the backbone alone in evaluation mode. --bf16 is autocast, --sdpa PyTorch's own fused attention, --compile
+torch.compile. Prints the median ms after one step to warm up, images/s, the peak resident memory
 and the BLAS that PyTorch loaded: with the reference libblas.so.3 (Debian's default) matmuls are more than ten times
 slower than with OpenBLAS (apt install libopenblas0-pthread)."""
 import argparse
@@ -43,12 +45,17 @@ def main():
     parser.add_argument("--bn", action="store_true")
     parser.add_argument("--optimizer", default="adamw", choices=["adamw", "sgd", "lars"])
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--sdpa", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--features", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    if args.sdpa:
+        Attention.forward = fused_attention
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     network = Network(args.arch, args.patch, args.out_dim, rate=0.1, bn=args.bn)
     network.backbone.to(memory_format=layout)
@@ -60,19 +67,24 @@ def main():
             Attention.forward = fused_attention
     else:
         dino = Dino(network, clip=3.0, optimizer=args.optimizer)
+    if args.compile:
+        for compiled in (network.backbone,) if args.features else (dino.student, dino.teacher):
+            compiled.compile()
     times = []
     for _ in range(args.steps + 1):
         start = time.perf_counter()
-        if args.features:
-            with torch.no_grad():
-                network.backbone(crops[0])
-        else:
-            dino.step(crops, epoch=0, lr=5e-4 * args.batch / 256, weight_decay=0.04, momentum=0.996, teacher_temp=0.04,
-                      keep_grads=False)
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            if args.features:
+                with torch.no_grad():
+                    network.backbone(crops[0])
+            else:
+                dino.step(crops, epoch=0, lr=5e-4 * args.batch / 256, weight_decay=0.04, momentum=0.996,
+                          teacher_temp=0.04, keep_grads=False)
         times.append(time.perf_counter() - start)
     seconds = statistics.median(times[1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{args.arch}{' features' if args.features else ''}{' channels_last' if args.channels_last else ''}: "
+    words = [args.arch] + [word for word in ("features", "channels_last", "bf16", "sdpa", "compile") if getattr(args, word)]
+    print(f"{' '.join(words)}: "
           f"{seconds * 1e3:.0f} ms a step, {args.batch / seconds:.2f} images/s, peak {peak:.0f} MiB, "
           f"{args.threads} threads, PyTorch {torch.__version__}; BLAS {blas()}")
 
