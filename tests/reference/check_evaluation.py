@@ -37,12 +37,19 @@ ROUNDING, TEMPERATURE, LOOKED_AT = 2**-22, 0.07, 4  # the first: of an f32 produ
 
 
 def spread(name, shape):
-    """random_norm, but features of two pictures differ about as much as a trained network's: by larger matrices in a ViT, and in a
-    ResNet, whose features are positive, by few of them that are not zero."""
-    value = random_norm(name, shape)
-    if len(shape) == 2 and name.endswith(".weight"):
-        return 4 * value
-    return value - 1 if ".layer4." in name and name.endswith("downsample.1.bias") else value
+    """random_norm, but with matrices that make a ViT's features of two pictures differ by as much as a trained one's."""
+    gain = 4 if len(shape) == 2 and name.endswith(".weight") else 1
+    return gain * random_norm(name, shape)
+
+
+@torch.no_grad()
+def settle(case, paths):
+    """Batch norms take the statistics of some pictures, or features of a ResNet would all point the same way."""
+    for module in case.module.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    case.module.train()(torch.stack([case.look(path) for path in paths]))
+    case.module.eval()
 
 
 class Case:
@@ -51,6 +58,9 @@ class Case:
     def __init__(self, name, what, sets, module, size, resize, batch):
         self.name, self.what, self.sets, self.module = name, what, sets, module.eval()
         self.size, self.resize, self.batch = size, resize, batch
+
+    def look(self, path):
+        return pictures.evaluation(pictures.read(path), self.size, self.resize)
 
 
 def cases(small):
@@ -156,18 +166,19 @@ def check_knn(dinorun, plan, weights, images, ours, theirs, sets):
 def check(case, build, graphs, images, folder):
     dinoc, dinorun = os.path.join(build, "dinoc"), os.path.join(build, "dinorun")
     at = lambda name: os.path.join(folder, name)
+    sets = [pictures.listing(f"{images}/{s}") for s in ("train", "val")]
     set_initial(case.module, "student.backbone.", spread)
+    settle(case, sets[0][0][:: max(1, len(sets[0][0]) // 32)])
     torch.save(case.module.state_dict(), at("weights.pth"))
     run(dinorun, "import", at("weights.pth"), "-o", at("weights.safetensors"))
     run(dinoc, os.path.join(graphs, case.what), "-o", at("plan"), "--batch", str(case.batch), "--image-size", str(case.size),
         *(f"--set={s}" for s in case.sets))
-    sets = [pictures.listing(f"{images}/{s}") for s in ("train", "val")]
     print(f"{case.name}, {sum(len(paths) for paths, _ in sets)} images")
     theirs, unequal = [], 0
     for paths, _ in sets:
         rows = []
         for path, have in zip(paths, inputs(build, at("plan"), paths, case.size)):
-            want = pictures.evaluation(pictures.read(path), case.size, case.resize)
+            want = case.look(path)
             unequal += not np.array_equal(have.transpose(2, 0, 1), want.numpy())
             rows.append(want)
         with torch.no_grad():
