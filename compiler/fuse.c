@@ -37,16 +37,19 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
             dg_value *input =
                 dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs) * sizeof *input);
             memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
-            struct dg_absorb a = {.train = node->train,
+            struct dg_absorb a = {.op = node->op,
+                                  .train = node->train,
                                   .constant_params = constant_params,
                                   .attr = node->attr,
                                   .input = input,
                                   .num_inputs = node->num_inputs,
+                                  .made = made,
                                   .next = next->op,
                                   .next_attr = next->attr,
                                   .next_input = next->input,
                                   .next_num_inputs = next->num_inputs};
             if (!node->op->absorb(&a)) break;
+            node->op = a.op;
             node->input = input;
             node->num_inputs = a.num_inputs;
             node->output[0] = next->output[0];

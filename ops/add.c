@@ -1,14 +1,11 @@
 /* add: dst = a + b, equal shapes. The residual connection. Gradient: diff_dst to both.
- * With `relu`, which the compiler sets: dst = max(0, a + b), the end of a ResNet's block. */
+ * add_relu, which the compiler makes of a sum and the ReLU on it: dst = max(0, a + b), the end of a ResNet's block.
+ *
+ * In bf16 the terms may be bf16, and what a ReLU has seen; a plain sum is a residual stream, and stays f32. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
-extern const struct dg_op dg_op_relu_grad;
-
-static const struct dg_attr_spec attrs[] = {
-    {.name = "relu", .type = DG_ATTR_BOOL, .max = 1, .internal = true, .doc = "the ReLU after it is fused"},
-    {0},
-};
+extern const struct dg_op dg_op_add_relu, dg_op_relu, dg_op_relu_grad;
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -21,37 +18,34 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     return dg_want_f32(&call->input[0], "input", err);
 }
 
-static enum dg_status grad(struct dg_grad_builder *b)
+static enum dg_status give_both(struct dg_grad_builder *b, dg_value diff)
 {
-    dg_value diff = b->diff_output[0], made[DG_MAX_OUTPUTS];
-    if (b->call->attr[0].i) {
-        DG_TRY(b->emit(b, &dg_op_relu_grad, NULL, (dg_value[]){diff, b->output[0]}, 2, made));
-        diff = made[0];
-    }
     for (int i = 0; i < 2; i++)
         if (b->wants[i]) DG_TRY(b->give(b, i, diff));
     return DG_OK;
 }
 
-extern const struct dg_op dg_op_relu;
+static enum dg_status grad(struct dg_grad_builder *b) { return give_both(b, b->diff_output[0]); }
 
 static bool absorb(struct dg_absorb *a)
 {
-    if (a->next != &dg_op_relu || a->attr[0].i) return false;
-    a->attr[0].i = true;
+    if (a->next != &dg_op_relu) return false;
+    a->op = &dg_op_add_relu;
     return true;
 }
 
 struct state {
     int64_t count;
-    bool relu;
+    bool half[2], dst_half;
 };
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){dg_desc_count(&p->call->output[0]), p->call->attr[0].i};
+    *s = (struct state){dg_desc_count(&p->call->output[0]),
+                        {dg_is_bf16(&p->call->input[0]), dg_is_bf16(&p->call->input[1])},
+                        dg_is_bf16(&p->call->output[0])};
     return DG_OK;
 }
 
@@ -59,17 +53,13 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    if (s->relu)
-        dg_kernels()->add_relu(s->count, r->input[0], r->input[1], r->output[0]);
-    else
-        dg_kernels()->add(s->count, r->input[0], r->input[1], r->output[0]);
+    dg_kernels()->add(s->count, s->half[0], r->input[0], s->half[1], r->input[1], r->output[0]);
     return DG_OK;
 }
 
 const struct dg_op dg_op_add = {
     .name = "add",
     .in_yaml = true,
-    .attrs = attrs,
     .min_inputs = 2,
     .max_inputs = 2,
     .output = {{"dst", 0}},
@@ -77,6 +67,36 @@ const struct dg_op dg_op_add = {
     .grad = grad,
     .absorb = absorb,
     .inplace = {1},
+    .bf16_inputs = 3,
     .prepare = prepare,
     .run = run,
+};
+
+static enum dg_status grad_relu(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    DG_TRY(b->emit(b, &dg_op_relu_grad, NULL, (dg_value[]){b->diff_output[0], b->output[0]}, 2, made));
+    return give_both(b, made[0]);
+}
+
+static enum dg_status run_relu(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    dg_kernels()->add_relu(s->count, s->half[0], r->input[0], s->half[1], r->input[1], s->dst_half, r->output[0]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_add_relu = {
+    .name = "add_relu",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad_relu,
+    .inplace = {1},
+    .bf16_inputs = 3,
+    .bf16_outputs = 1,
+    .prepare = prepare,
+    .run = run_relu,
 };

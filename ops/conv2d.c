@@ -10,6 +10,7 @@
  *
  * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (compiler/fuse.c). */
 #include "ops/batch_norm.h"
+#include "ops/half.h"
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
@@ -187,7 +188,11 @@ struct state {
     struct shape shape;
     struct dg_gemm gemm; /* PIXELS and PATCHES */
     struct dg_conv conv; /* WINDOWS */
-    bool bias, fold, packed_once;
+    bool bias, fold, packed_once, bf16;
+    bool src_half;                /* as it lies there */
+    struct dg_half operand;       /* src, in grad_src diff_dst */
+    struct dg_half diff_dst;      /* of grad_weights */
+    struct dg_weights_bf16 outer; /* PIXELS and PATCHES of grad_weights in bf16 */
     float eps;
     int64_t packed_bytes;                                         /* of the weights; a folded bias lies behind them */
     int64_t patches_at, packed_at, plain_at, partial_at, dnnl_at; /* offsets in scratch */
@@ -198,6 +203,7 @@ static void release(void *state)
     if (state) {
         dg_gemm_close(&((struct state *)state)->gemm);
         dg_conv_close(&((struct state *)state)->conv);
+        dg_weights_bf16_close(&((struct state *)state)->outer);
     }
     free(state);
 }
@@ -218,12 +224,25 @@ static struct dg_conv_spec conv_spec(const struct shape *s, enum dg_pass pass)
 
 static float *at(const struct dg_run *r, int64_t offset) { return (float *)((char *)r->scratch + offset); }
 
-/* The windows as rows of a matrix. */
-static const float *rows_of(const struct dg_run *r, const struct shape *s, const float *src, int64_t patches_at)
+/* Where the src of a run goes on its way to oneDNN: copied out as patches, or rounded. */
+static void open_src(struct dg_prepare *p, struct state *s)
 {
-    if (s->way == PIXELS) return src;
-    dg_kernels()->patches(s->images, s->height, s->width, s->channels, s->window.kernel, src, at(r, patches_at));
-    return at(r, patches_at);
+    s->bf16 = p->call->bf16;
+    s->src_half = dg_is_bf16(&p->call->input[0]);
+    if (s->shape.way == PATCHES)
+        s->patches_at = dg_op_scratch(p, s->shape.rows * s->shape.columns * dg_dtype_size(s->bf16 ? DG_BF16 : DG_F32));
+    else
+        s->operand = dg_half_open(p, &p->call->input[0]);
+}
+
+/* The windows as rows of a matrix, or the image as it is for WINDOWS. */
+static const void *operand_of(const struct dg_run *r, const struct state *s)
+{
+    const struct shape *h = &s->shape;
+    if (h->way != PATCHES) return dg_half_run(&s->operand, r, r->input[0]);
+    dg_kernels()->patches(h->images, h->height, h->width, h->channels, h->window.kernel, s->src_half, r->input[0],
+                          s->bf16, at(r, s->patches_at));
+    return at(r, s->patches_at);
 }
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -239,10 +258,14 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     if (s->fold && !s->packed_once)
         return dg_fail(err, DG_ERR_INTERNAL, "a folded convolution outside an evaluation entry");
     bool bias = s->bias || s->fold, relu = attr[RELU].i;
+    bool dst_half = dg_is_bf16(&p->call->output[0]);
+    open_src(p, s);
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_FORWARD);
         spec.bias = bias;
         spec.relu = relu;
+        spec.bf16 = s->bf16;
+        spec.bf16_result = dst_half;
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_bytes = s->conv.packed_bytes;
     } else {
@@ -253,11 +276,11 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
                                     .weights_col = s->shape.columns,
                                     .bias = bias,
                                     .relu = relu,
+                                    .bf16 = s->bf16,
+                                    .bf16_dst = dst_half,
                                     .packs = true};
         DG_TRY(dg_gemm_open(p->engine, &spec, &s->gemm, err));
         s->packed_bytes = s->gemm.packed_bytes;
-        if (s->shape.way == PATCHES)
-            s->patches_at = dg_op_scratch(p, s->shape.rows * s->shape.columns * (int64_t)sizeof(float));
     }
     s->packed_bytes = dg_round_up(s->packed_bytes, 64);
     if (s->packed_once)
@@ -303,10 +326,10 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     void *weights = s->packed_once ? r->packed : at(r, s->packed_at);
     const float *bias = s->fold ? (const float *)((char *)r->packed + s->packed_bytes) : s->bias ? r->input[2] : NULL;
     if (!s->packed_once) DG_TRY(pack_weights(r, s, r->input[1], weights, err));
+    const void *src = operand_of(r, s);
     if (s->shape.way == WINDOWS)
-        return dg_conv_run(&s->conv, r->stream, r->input[0], weights, bias, r->output[0], at(r, s->dnnl_at), err);
-    return dg_gemm_run(&s->gemm, r->stream, rows_of(r, &s->shape, r->input[0], s->patches_at), weights, bias,
-                       r->output[0], at(r, s->dnnl_at), err);
+        return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[0], at(r, s->dnnl_at), err);
+    return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[0], at(r, s->dnnl_at), err);
 }
 
 const struct dg_op dg_op_conv2d = {
@@ -321,6 +344,8 @@ const struct dg_op dg_op_conv2d = {
     .grad = grad,
     .absorb = absorb,
     .cost = cost,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -338,7 +363,8 @@ static const struct dg_attr_spec grad_src_attrs[] = {
 
 static enum dg_status shape_of_grad_src(const struct dg_op_call *call, struct shape *s, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0], *weight = &call->input[1];
+    struct dg_desc wide = dg_desc_wide(&call->input[0]), *diff_dst = &wide;
+    const struct dg_desc *weight = &call->input[1];
     DG_TRY(dg_want_ndim(diff_dst, 4, "diff_dst", err));
     DG_TRY(dg_want_ndim(weight, 4, "weight", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
@@ -367,8 +393,12 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of_grad_src(p->call, &s->shape, err));
+    s->operand = dg_half_open(p, &p->call->input[0]);
+    bool result_half = dg_is_bf16(&p->call->output[0]);
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_DATA);
+        spec.bf16 = p->call->bf16;
+        spec.bf16_result = result_half;
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_bytes = s->conv.packed_bytes;
     } else {
@@ -377,6 +407,8 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
                                     .k = s->shape.out,
                                     .weights_row = s->shape.columns,
                                     .weights_col = 1,
+                                    .bf16 = p->call->bf16,
+                                    .bf16_dst = result_half,
                                     .packs = true};
         DG_TRY(dg_gemm_open(p->engine, &spec, &s->gemm, err));
         s->packed_bytes = s->gemm.packed_bytes;
@@ -391,9 +423,10 @@ static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
     struct state *s = r->state;
     float *packed = at(r, s->packed_at), *scratch = at(r, s->dnnl_at);
     DG_TRY(pack_weights(r, s, r->input[1], packed, err));
+    const void *diff_dst = dg_half_run(&s->operand, r, r->input[0]);
     if (s->shape.way == WINDOWS)
-        return dg_conv_run(&s->conv, r->stream, r->output[0], packed, NULL, r->input[0], scratch, err);
-    return dg_gemm_run(&s->gemm, r->stream, r->input[0], packed, NULL, r->output[0], scratch, err);
+        return dg_conv_run(&s->conv, r->stream, r->output[0], packed, NULL, diff_dst, scratch, err);
+    return dg_gemm_run(&s->gemm, r->stream, diff_dst, packed, NULL, r->output[0], scratch, err);
 }
 
 const struct dg_op dg_op_conv2d_grad_src = {
@@ -405,6 +438,8 @@ const struct dg_op dg_op_conv2d_grad_src = {
     .infer = infer_grad_src,
     .grad = dg_no_gradient,
     .cost = cost_grad_src,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,
@@ -441,13 +476,16 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of(&p->call->input[0], p->call->attr, &s->shape, err));
+    open_src(p, s);
+    if (s->bf16 && s->shape.way != WINDOWS)
+        return dg_weights_bf16_open(p, s->shape.rows, s->shape.columns, s->shape.out, &s->outer, err);
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_WEIGHTS);
+        spec.bf16 = s->bf16;
+        s->diff_dst = dg_half_open(p, &p->call->input[1]);
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_at = dg_op_scratch(p, s->conv.packed_bytes);
         s->plain_at = dg_op_scratch(p, s->shape.out * s->shape.columns * (int64_t)sizeof(float));
-    } else if (s->shape.way == PATCHES) {
-        s->patches_at = dg_op_scratch(p, s->shape.rows * s->shape.columns * (int64_t)sizeof(float));
     }
     s->partial_at = dg_op_scratch(p, s->shape.out * p->threads * (int64_t)sizeof(float));
     s->dnnl_at = dg_op_scratch(p, s->conv.scratch_bytes);
@@ -460,20 +498,22 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     int64_t out = s->shape.out, columns = s->shape.columns;
     float *diff_weight = r->output[0];
     const float *acc = r->input[2];
+    const void *src = operand_of(r, s);
+    if (s->outer.outer.primitive) return dg_weights_bf16_run(&s->outer, r, src, err);
+    const void *diff_dst = dg_half_run(&s->diff_dst, r, r->input[1]);
     if (s->shape.way == WINDOWS) {
         float *packed = at(r, s->packed_at), *plain = acc ? at(r, s->plain_at) : diff_weight;
         float *scratch = at(r, s->dnnl_at);
-        DG_TRY(dg_conv_run(&s->conv, r->stream, r->input[0], packed, NULL, r->input[1], scratch, err));
+        DG_TRY(dg_conv_run(&s->conv, r->stream, src, packed, NULL, diff_dst, scratch, err));
         DG_TRY(dg_conv_reorder(&s->conv, r->stream, plain, packed, scratch, err));
-        if (acc) dg_kernels()->add(out * columns, acc, plain, diff_weight);
+        if (acc) dg_kernels()->add(out * columns, 0, acc, 0, plain, diff_weight);
     } else {
         if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(out * columns) * sizeof *acc);
-        DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[1], out,
-                        rows_of(r, &s->shape, r->input[0], s->patches_at), columns, acc ? 1 : 0, diff_weight, columns,
-                        err));
+        DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[1], out, src, columns, acc ? 1 : 0,
+                        diff_weight, columns, err));
     }
     if (r->output[1])
-        dg_kernels()->column_sum(s->shape.rows, out, r->input[1], r->input[3], r->output[1], at(r, s->partial_at),
+        dg_kernels()->column_sum(s->shape.rows, out, s->bf16, diff_dst, r->input[3], r->output[1], at(r, s->partial_at),
                                  r->threads);
     return DG_OK;
 }
@@ -488,6 +528,7 @@ const struct dg_op dg_op_conv2d_grad_weights = {
     .grad = dg_no_gradient,
     .cost = cost_grad_weights,
     .inplace = {3, 4},
+    .bf16_inputs = 3,
     .prepare = prepare_grad_weights,
     .run = run_grad_weights,
     .release = release,

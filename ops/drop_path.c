@@ -2,14 +2,17 @@
  * dimension is kept with probability 1 - rate and divided by it, or set to zero. Its gradient applies the same mask:
  * drop_path_grad draws it again.
  *
+ *   drop_path      (src) -> dst
+ *   drop_path_add  (src, residual) -> dst = residual + what drop_path makes; the compiler makes it of both
+ *   drop_path_grad (diff_dst) -> diff_src
+ *
  * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
  * are grouped into applications and slices. */
+#include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/rng.h"
 
-#include <string.h>
-
-extern const struct dg_op dg_op_drop_path_grad;
+extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad;
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "rate",
@@ -26,6 +29,8 @@ static bool is_identity(const struct dg_op_call *call) { return !call->train || 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     if (call->input[0].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
+    if (call->num_inputs > 1 && !dg_desc_equal(&call->input[0], &call->input[1]))
+        return dg_fail(err, DG_ERR_INPUT, "input and residual differ in shape");
     output[0] = call->input[0];
     return dg_want_f32(&call->input[0], "input", err);
 }
@@ -33,8 +38,19 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    DG_TRY(b->emit(b, &dg_op_drop_path_grad, b->call->attr, &b->diff_output[0], 1, made));
-    return b->give(b, 0, made[0]);
+    if (b->wants[0]) {
+        DG_TRY(b->emit(b, &dg_op_drop_path_grad, b->call->attr, &b->diff_output[0], 1, made));
+        DG_TRY(b->give(b, 0, made[0]));
+    }
+    return b->call->num_inputs > 1 && b->wants[1] ? b->give(b, 1, b->diff_output[0]) : DG_OK;
+}
+
+static bool absorb(struct dg_absorb *a)
+{
+    if (a->next != &dg_op_add) return false;
+    a->op = &dg_op_drop_path_add;
+    a->input[a->num_inputs++] = a->next_input[a->next_input[0] == a->made];
+    return true;
 }
 
 struct state {
@@ -42,6 +58,7 @@ struct state {
     float keep;
     uint64_t stream;
     int view0, batch;
+    bool residual, src_half, dst_half;
 };
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -55,6 +72,10 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->stream = p->stream;
     s->view0 = p->view0;
     s->batch = p->batch > 0 ? p->batch : (int)s->rows;
+    s->residual = p->call->num_inputs > 1;
+    s->src_half = dg_is_bf16(src);
+    s->dst_half = dg_is_bf16(&p->call->output[0]);
+    dg_op_scratch(p, s->rows);
     return DG_OK;
 }
 
@@ -63,20 +84,15 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     uint64_t stream = s->stream ^ (uint64_t)r->step->step * UINT64_C(0x9E3779B97F4A7C15);
-    const float *src = r->input[0];
-    float *dst = r->output[0];
     int64_t image0 = r->step->slice * s->batch;
-#pragma omp parallel for schedule(static)
+    uint8_t *kept = r->scratch;
     for (int64_t row = 0; row < s->rows; row++) {
         uint32_t view = (uint32_t)(s->view0 + row / s->batch);
         uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(image0 + row % s->batch));
-        const float *x = src + row * s->row_size;
-        float *y = dst + row * s->row_size;
-        if (s->keep + dg_unit_float(word) >= 1.0f)
-            for (int64_t i = 0; i < s->row_size; i++) y[i] = x[i] / s->keep;
-        else
-            memset(y, 0, (size_t)s->row_size * sizeof *y);
+        kept[row] = s->keep + dg_unit_float(word) >= 1.0f;
     }
+    dg_kernels()->drop_path(s->rows, kept, s->row_size, s->keep, s->src_half, r->input[0],
+                            s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
     return DG_OK;
 }
 
@@ -90,7 +106,24 @@ const struct dg_op dg_op_drop_path = {
     .is_identity = is_identity,
     .infer = infer,
     .grad = grad,
+    .absorb = absorb,
     .inplace = {1},
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .prepare = prepare,
+    .run = run,
+};
+
+const struct dg_op dg_op_drop_path_add = {
+    .name = "drop_path_add",
+    .attrs = attrs,
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad,
+    .inplace = {2},
+    .bf16_inputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -104,6 +137,8 @@ const struct dg_op dg_op_drop_path_grad = {
     .infer = infer,
     .grad = dg_no_gradient,
     .inplace = {1},
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
     .prepare = prepare,
     .run = run,
 };

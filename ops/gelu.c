@@ -20,7 +20,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
-    dg_kernels()->gelu_forward(*(const int64_t *)r->state, r->input[0], r->output[0]);
+    const struct dg_op_count *s = r->state;
+    dg_kernels()->gelu_forward(s->count, s->half, r->input[0], r->output[0]);
     return DG_OK;
 }
 
@@ -33,6 +34,9 @@ const struct dg_op dg_op_gelu = {
     .infer = infer,
     .grad = grad,
     .inplace = {1},
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = dg_op_prepare_count,
     .run = run,
 };
@@ -47,7 +51,8 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
-    dg_kernels()->gelu_backward(*(const int64_t *)r->state, r->input[0], r->input[1], r->output[0]);
+    const struct dg_op_count *s = r->state;
+    dg_kernels()->gelu_backward(s->count, s->half, r->input[0], r->input[1], r->output[0]);
     return DG_OK;
 }
 
@@ -59,6 +64,9 @@ const struct dg_op dg_op_gelu_grad = {
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .inplace = {2},
+    .bf16_inputs = 3,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = dg_op_prepare_count,
     .run = run_grad,
 };

@@ -58,6 +58,7 @@ static enum dg_status grad(struct dg_grad_builder *b)
 struct state {
     int64_t rows, cols;
     float eps;
+    bool half; /* dst, in the backward diff_dst, is bf16 */
 };
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -68,6 +69,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->rows = dg_desc_rows(src);
     s->cols = src->dim[src->ndim - 1];
     s->eps = (float)p->call->attr[0].f;
+    s->half = dg_is_bf16(&p->call->output[0]);
     return DG_OK;
 }
 
@@ -75,8 +77,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_forward(s->rows, s->cols, r->input[0], r->input[1], r->input[2], s->eps, r->output[0],
-                                     r->output[1], r->output[2]);
+    dg_kernels()->layer_norm_forward(s->rows, s->cols, r->input[0], r->input[1], r->input[2], s->eps, s->half,
+                                     r->output[0], r->output[1], r->output[2]);
     return DG_OK;
 }
 
@@ -90,6 +92,7 @@ const struct dg_op dg_op_layer_norm = {
     .params = params,
     .infer = infer,
     .grad = grad,
+    .bf16_outputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -113,6 +116,7 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
     if (!s) return DG_ERR_MEMORY;
     s->rows = dg_desc_rows(&p->call->input[0]);
     s->cols = p->call->output[1].dim[0];
+    s->half = dg_is_bf16(&p->call->input[1]);
     dg_op_scratch(p, 2 * s->cols * p->threads * (int64_t)sizeof(float));
     return DG_OK;
 }
@@ -121,9 +125,9 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_backward(s->rows, s->cols, r->input[0], r->input[1], r->input[2], r->input[3], r->input[4],
-                                      r->input[5], r->input[6], r->input[7], r->output[0], r->output[1], r->output[2],
-                                      r->scratch, r->threads);
+    dg_kernels()->layer_norm_backward(s->rows, s->cols, r->input[0], s->half, r->input[1], r->input[2], r->input[3],
+                                      r->input[4], r->input[5], r->input[6], r->input[7], r->output[0], r->output[1],
+                                      r->output[2], r->scratch, r->threads);
     return DG_OK;
 }
 
@@ -135,6 +139,7 @@ const struct dg_op dg_op_layer_norm_grad = {
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .inplace = {6, 7, 8},
+    .bf16_inputs = 2,
     .prepare = prepare_grad,
     .run = run_grad,
 };

@@ -10,6 +10,7 @@
  * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
  * there as f32 are rounded in scratch. The gradient of the weights is oneDNN's inner product then, faster in bf16 than its
  * matmul; it cannot add to what is there, which is added after it. */
+#include "ops/half.h"
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
@@ -103,8 +104,8 @@ static struct dg_cost cost(const struct dg_op_call *call)
 struct matmul {
     struct dg_gemm gemm;
     bool packs, packed_once;
-    int64_t round;                        /* numbers of src to round to bf16; 0: none */
-    int64_t scratch, packed_at, round_at; /* offsets in scratch */
+    struct dg_half src;
+    int64_t scratch, packed_at; /* offsets in scratch */
 };
 
 /* Of the call's input 0 to its output 0; sizes and strides are in the spec. */
@@ -112,7 +113,6 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
 {
     struct matmul *state = dg_op_state(p, sizeof *state, err);
     if (!state) return DG_ERR_MEMORY;
-    const struct dg_desc *src = &p->call->input[0];
     spec->bf16 = p->call->bf16;
     spec->bf16_dst = p->call->output[0].dtype == DG_BF16;
     spec->packs = spec->packs || spec->bf16;
@@ -123,10 +123,7 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
         p->packed_bytes = state->gemm.packed_bytes;
     else if (state->packs)
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
-    if (spec->bf16 && src->dtype == DG_F32) {
-        state->round = dg_desc_count(src);
-        state->round_at = dg_op_scratch(p, state->round * dg_dtype_size(DG_BF16));
-    }
+    state->src = dg_half_open(p, &p->call->input[0]);
     state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
     return DG_OK;
 }
@@ -135,11 +132,7 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *weight, co
 {
     struct matmul *state = r->state;
     char *scratch = r->scratch;
-    const void *weights = weight, *src = r->input[0];
-    if (state->round) {
-        dg_kernels()->to_bf16(state->round, src, (void *)(scratch + state->round_at));
-        src = scratch + state->round_at;
-    }
+    const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[0]);
     if (state->packed_once) {
         weights = r->packed;
     } else if (state->packs) {
@@ -278,72 +271,43 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 
 struct weights_state {
     int64_t rows, in, out;
-    struct dg_outer outer; /* bf16 */
-    int64_t round_at[2];   /* src and diff_dst in bf16, where they are f32; offsets in scratch */
-    int64_t weight_at, bias_at, scratch;
+    struct dg_weights_bf16 bf16; /* of a plan in bf16 */
+    struct dg_half src;
 };
-
-static bool rounds(const struct dg_desc *desc) { return desc->dtype == DG_F32; }
 
 static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
 {
-    const struct dg_op_call *call = p->call;
     struct weights_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = dg_desc_rows(&call->input[0]);
-    s->in = call->output[0].dim[1];
-    s->out = call->output[0].dim[0];
-    if (!call->bf16) {
-        dg_op_scratch(p, s->out * p->threads * (int64_t)sizeof(float));
-        return DG_OK;
-    }
-    struct dg_outer_spec spec = {.rows = s->rows, .in = s->in, .out = s->out, .bias = call->output_wanted[1]};
-    DG_TRY(dg_outer_open(p->engine, &spec, &s->outer, err));
-    for (int i = 0; i < 2; i++)
-        s->round_at[i] =
-            rounds(&call->input[i]) ? dg_op_scratch(p, dg_desc_count(&call->input[i]) * dg_dtype_size(DG_BF16)) : -1;
-    s->weight_at = dg_absent(&call->input[2]) ? -1 : dg_op_scratch(p, dg_desc_bytes(&call->output[0]));
-    s->bias_at = dg_absent(&call->input[3]) ? -1 : dg_op_scratch(p, dg_desc_bytes(&call->output[1]));
-    s->scratch = dg_op_scratch(p, s->outer.scratch_bytes);
-    return DG_OK;
-}
-
-static enum dg_status run_grad_weights_bf16(const struct dg_run *r, struct dg_error *err)
-{
-    struct weights_state *s = r->state;
-    char *scratch = r->scratch;
-    const void *operand[2] = {r->input[0], r->input[1]};
-    const int64_t size[2] = {s->rows * s->in, s->rows * s->out};
-    for (int i = 0; i < 2; i++) {
-        if (s->round_at[i] < 0) continue;
-        dg_kernels()->to_bf16(size[i], operand[i], (void *)(scratch + s->round_at[i]));
-        operand[i] = scratch + s->round_at[i];
-    }
-    float *weight = s->weight_at < 0 ? r->output[0] : (void *)(scratch + s->weight_at);
-    float *bias = s->bias_at < 0 ? r->output[1] : (void *)(scratch + s->bias_at);
-    DG_TRY(dg_outer_run(&s->outer, r->stream, operand[0], operand[1], weight, bias, scratch + s->scratch, err));
-    if (weight != r->output[0]) dg_kernels()->add(s->out * s->in, r->input[2], weight, r->output[0]);
-    if (r->output[1] && bias != r->output[1]) dg_kernels()->add(s->out, r->input[3], bias, r->output[1]);
+    s->rows = dg_desc_rows(&p->call->input[0]);
+    s->in = p->call->output[0].dim[1];
+    s->out = p->call->output[0].dim[0];
+    s->src = dg_half_open(p, &p->call->input[0]);
+    if (p->call->bf16) return dg_weights_bf16_open(p, s->rows, s->in, s->out, &s->bf16, err);
+    dg_op_scratch(p, s->out * p->threads * (int64_t)sizeof(float));
     return DG_OK;
 }
 
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
 {
-    const struct weights_state *s = r->state;
-    if (s->outer.primitive) return run_grad_weights_bf16(r, err);
+    struct weights_state *s = r->state;
+    if (s->bf16.outer.primitive) {
+        const void *src = dg_half_run(&s->src, r, r->input[0]);
+        return dg_weights_bf16_run(&s->bf16, r, src, err);
+    }
     float *diff_weight = r->output[0];
     const float *acc = r->input[2];
     if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(s->out * s->in) * sizeof *acc);
     DG_TRY(dg_sgemm(true, false, s->out, s->in, s->rows, r->input[1], s->out, r->input[0], s->in, acc ? 1 : 0,
                     diff_weight, s->in, err));
     if (r->output[1])
-        dg_kernels()->column_sum(s->rows, s->out, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
+        dg_kernels()->column_sum(s->rows, s->out, 0, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
     return DG_OK;
 }
 
 static void release_grad_weights(void *state)
 {
-    if (state) dg_outer_close(&((struct weights_state *)state)->outer);
+    if (state) dg_weights_bf16_close(&((struct weights_state *)state)->bf16);
     free(state);
 }
 

@@ -168,9 +168,9 @@ void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err)
 
 enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err)
 {
-    int64_t *count = dg_op_state(p, sizeof *count, err);
-    if (!count) return DG_ERR_MEMORY;
-    *count = dg_desc_count(&p->call->output[0]);
+    struct dg_op_count *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    *s = (struct dg_op_count){dg_desc_count(&p->call->output[0]), dg_is_bf16(&p->call->output[0])};
     return DG_OK;
 }
 

@@ -150,11 +150,13 @@ struct dg_grad_builder {
 
 /* A node and the only reader of its first output, which the node's op may take over: it then makes the reader's result. */
 struct dg_absorb {
-    bool train;           /* mode of both */
-    bool constant_params; /* in an evaluation entry */
-    union dg_attr *attr;  /* of the node; to be changed */
-    dg_value *input;      /* of the node; has room for the reader's inputs behind */
-    int num_inputs;       /* to be raised when inputs are added */
+    const struct dg_op *op; /* of the node; to be changed where another op makes both */
+    bool train;             /* mode of both */
+    bool constant_params;   /* in an evaluation entry */
+    union dg_attr *attr;    /* of the node; to be changed */
+    dg_value *input;        /* of the node; has room for the reader's inputs behind */
+    int num_inputs;         /* to be raised when inputs are added */
+    dg_value made;          /* by the node, read by the next */
     const struct dg_op *next;
     const union dg_attr *next_attr;
     const dg_value *next_input;
@@ -283,7 +285,20 @@ bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *in
 
 /* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
-/* A `prepare` for ops whose state is one int64_t, the number of elements of their first output. */
+/* The same in f32: what `infer` saw. */
+static inline struct dg_desc dg_desc_wide(const struct dg_desc *desc)
+{
+    struct dg_desc wide = *desc;
+    if (wide.dtype == DG_BF16) wide.dtype = DG_F32;
+    return wide;
+}
+static inline bool dg_is_bf16(const struct dg_desc *desc) { return desc->dtype == DG_BF16; }
+/* A `prepare` for ops whose state is struct dg_op_count: the number of elements of their first output, and whether that is
+ * bf16. */
+struct dg_op_count {
+    int64_t count;
+    bool half;
+};
 enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);
 /* Makes room for `bytes` of scratch after what was asked for so far; returns its offset from the scratch pointer. */
 int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);

@@ -24,17 +24,21 @@ void dg_md_free(dg_md md);
 /* Primitive descriptors, or NULL. `bias` may be NULL. */
 dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
                                    const_dnnl_primitive_attr_t attr);
-/* Of inner product: diff_weights [out, in] and diff_bias (may be NULL) from src [rows, in] and diff_dst [rows, out]. */
-dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
-                                                  const_dnnl_primitive_attr_t attr);
-/* Convolution and pooling are made for a pass: `src`, `weights` and `dst` stand for the gradients where the pass computes
- * those. Windows are square. */
+/* What a layer reads and writes; in a backward pass, gradients stand in for what it computes and gets. */
+struct dg_mds {
+    dg_md src, weights, bias, dst; /* bias may be NULL */
+};
+/* Of inner product: diff_weights [out, in] and diff_bias from src [rows, in] and diff_dst [rows, out]. `forward`: of the
+ * forward pass that this belongs to, whose types may differ. */
+dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, const struct dg_mds *forward,
+                                                  const struct dg_mds *mds, const_dnnl_primitive_attr_t attr);
+/* Convolution and pooling are made for a pass. Windows are square. */
 enum dg_pass { DG_FORWARD, DG_BACKWARD_DATA, DG_BACKWARD_WEIGHTS };
 struct dg_window {
     int64_t kernel, stride, pad, dilation; /* dilation 1: none */
 };
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
-                                        dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                        const struct dg_mds *forward, const struct dg_mds *mds,
                                         const_dnnl_primitive_attr_t attr);
 enum dg_pool { DG_POOL_MAX, DG_POOL_AVG, DG_POOL_AVG_NO_PAD };
 dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enum dg_pool pool,
@@ -94,7 +98,9 @@ struct dg_conv_spec {
     int64_t out_height, out_width, out;      /* of dst */
     int64_t groups;
     struct dg_window window;
-    bool bias, relu; /* forward only */
+    bool bias, relu;  /* forward only */
+    bool bf16;        /* of the operands: two of src, weights and dst. Plain weights and the bias are f32 */
+    bool bf16_result; /* of what the pass computes; weights are always f32 then */
 };
 struct dg_conv {
     dnnl_primitive_t conv, reorder; /* reorder: plain -> packed, or packed -> plain for backward weights */
@@ -109,8 +115,8 @@ void dg_conv_close(struct dg_conv *conv);
 enum dg_status dg_conv_reorder(struct dg_conv *conv, dnnl_stream_t stream, void *plain, void *packed, void *scratch,
                                struct dg_error *err);
 /* Reads two of src, packed weights and dst, writes the one that the pass computes. */
-enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, void *src, void *packed, const float *bias,
-                           void *dst, void *scratch, struct dg_error *err);
+enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, const void *src, void *packed, const float *bias,
+                           const void *dst, void *scratch, struct dg_error *err);
 
 /* Pooling of NHWC images, dense. Max pooling leaves a byte an output, which window element won, for its backward. */
 struct dg_pool_spec {

@@ -1,12 +1,12 @@
 #include "ops/seam_internal.h"
 
 /* Weights as PyTorch lays them out, or (`any`) as oneDNN likes them. */
-static dg_md weights_md(const struct dg_conv_spec *spec, bool any)
+static dg_md weights_md(const struct dg_conv_spec *spec, enum dg_dtype dtype, bool any)
 {
     int64_t g = spec->groups, o = spec->out / g, i = spec->channels / g, k = spec->window.kernel;
     int64_t dims[] = {g, o, i, k, k}, strides[] = {o * i * k * k, i * k * k, k * k, k, 1};
     int skip = g == 1; /* without groups the leading dimension is left out */
-    return dg_md_make(DG_F32, 5 - skip, dims + skip, any ? NULL : strides + skip);
+    return dg_md_make(dtype, 5 - skip, dims + skip, any ? NULL : strides + skip);
 }
 
 enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spec, struct dg_conv *conv,
@@ -14,9 +14,14 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
 {
     *conv = (struct dg_conv){.pass = spec->pass};
     bool data = spec->pass == DG_BACKWARD_DATA, weights = spec->pass == DG_BACKWARD_WEIGHTS;
-    dg_md src = dg_md_image(DG_F32, spec->images, spec->height, spec->width, spec->channels);
-    dg_md dst = dg_md_image(DG_F32, spec->images, spec->out_height, spec->out_width, spec->out);
-    dg_md any = weights_md(spec, true), plain = weights_md(spec, false);
+    enum dg_dtype operand = spec->bf16 ? DG_BF16 : DG_F32, result = spec->bf16_result ? DG_BF16 : DG_F32;
+    dg_md same[] = {dg_md_image(operand, spec->images, spec->height, spec->width, spec->channels),
+                    dg_md_image(operand, spec->images, spec->out_height, spec->out_width, spec->out),
+                    weights_md(spec, operand, true)};
+    dg_md src = dg_md_image(data ? result : operand, spec->images, spec->height, spec->width, spec->channels);
+    dg_md dst =
+        dg_md_image(data || weights ? operand : result, spec->images, spec->out_height, spec->out_width, spec->out);
+    dg_md any = weights_md(spec, weights ? DG_F32 : operand, true), plain = weights_md(spec, DG_F32, false);
     dg_md bias = spec->bias ? dg_md_make(DG_F32, 1, &spec->out, (int64_t[]){1}) : NULL;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
@@ -24,8 +29,9 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
     int64_t bytes;
     enum dg_status status = dg_dnnl_attr(spec->relu, &attr, err);
     if (status != DG_OK) goto done;
-    if (src && dst && any && plain && (bias || !spec->bias))
-        pd = dg_pd_convolution(engine, spec->pass, &spec->window, src, any, bias, dst, attr);
+    struct dg_mds mds = {src, any, bias, dst}, alike = {same[0], same[2], bias, same[1]};
+    if (src && dst && any && plain && same[0] && same[1] && same[2] && (bias || !spec->bias))
+        pd = dg_pd_convolution(engine, spec->pass, &spec->window, spec->pass == DG_FORWARD ? &mds : &alike, &mds, attr);
     if (!pd) {
         status = dg_dnnl_no(err, "has no such convolution");
         goto done;
@@ -50,6 +56,7 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
     if (bias && dnnl_memory_create(&conv->bias, bias, engine, DNNL_MEMORY_NONE) != dnnl_success)
         status = dg_dnnl_no(err, "no memory object");
 done:
+    for (int i = 0; i < 3; i++) dg_md_free(same[i]);
     dg_md_free(src);
     dg_md_free(dst);
     dg_md_free(any);
@@ -83,8 +90,8 @@ enum dg_status dg_conv_reorder(struct dg_conv *conv, dnnl_stream_t stream, void 
     return dg_dnnl_execute(conv->reorder, stream, arg, data, 3, err);
 }
 
-enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, void *src, void *packed, const float *bias,
-                           void *dst, void *scratch, struct dg_error *err)
+enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, const void *src, void *packed, const float *bias,
+                           const void *dst, void *scratch, struct dg_error *err)
 {
     bool forward = conv->pass == DG_FORWARD;
     dnnl_exec_arg_t arg[] = {
@@ -93,6 +100,6 @@ enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, void *src
         {DNNL_ARG_BIAS, conv->bias},
         {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, conv->dst},
         {DNNL_ARG_SCRATCHPAD, conv->scratchpad}};
-    void *data[] = {src, packed, dg_unconst(bias), dst, scratch};
+    void *data[] = {dg_unconst(src), packed, dg_unconst(bias), dg_unconst(dst), scratch};
     return dg_dnnl_execute(conv->conv, stream, arg, data, 5, err);
 }

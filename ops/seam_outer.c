@@ -7,14 +7,16 @@ enum dg_status dg_outer_open(dnnl_engine_t engine, const struct dg_outer_spec *s
     dg_md src = dg_md_make(DG_BF16, 2, (int64_t[]){spec->rows, spec->in}, (int64_t[]){spec->in, 1});
     dg_md dst = dg_md_make(DG_BF16, 2, (int64_t[]){spec->rows, spec->out}, (int64_t[]){spec->out, 1});
     dg_md weights = dg_md_make(DG_F32, 2, (int64_t[]){spec->out, spec->in}, (int64_t[]){spec->in, 1});
+    dg_md same = dg_md_make(DG_BF16, 2, (int64_t[]){spec->out, spec->in}, (int64_t[]){spec->in, 1});
     dg_md bias = spec->bias ? dg_md_make(DG_F32, 1, &spec->out, (int64_t[]){1}) : NULL;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     int64_t bytes;
     enum dg_status status = dg_dnnl_attr(false, &attr, err);
     if (status != DG_OK) goto done;
-    if (src && dst && weights && (bias || !spec->bias))
-        pd = dg_pd_inner_product_weights(engine, src, weights, bias, dst, attr);
+    struct dg_mds mds = {src, weights, bias, dst}, forward = {src, same, bias, dst};
+    if (src && dst && weights && same && (bias || !spec->bias))
+        pd = dg_pd_inner_product_weights(engine, &forward, &mds, attr);
     if (!pd) {
         status = dg_dnnl_no(err, "has no gradient of weights in bf16");
         goto done;
@@ -36,6 +38,7 @@ done:
     dg_md_free(src);
     dg_md_free(dst);
     dg_md_free(weights);
+    dg_md_free(same);
     dg_md_free(bias);
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (pd) dnnl_primitive_desc_destroy(pd);

@@ -33,40 +33,44 @@ static dnnl_primitive_desc_t create(const_dnnl_op_desc_t desc, dnnl_engine_t eng
     return dnnl_primitive_desc_create(&pd, desc, attr, engine, hint) == dnnl_success ? pd : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
-                                                  const_dnnl_primitive_attr_t attr)
+dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, const struct dg_mds *forward,
+                                                  const struct dg_mds *mds, const_dnnl_primitive_attr_t attr)
 {
     dnnl_inner_product_desc_t desc;
-    if (dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_training, src, weights, bias, dst) != dnnl_success)
+    if (dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_training, forward->src, forward->weights,
+                                             forward->bias, forward->dst) != dnnl_success)
         return NULL;
-    dnnl_primitive_desc_t forward = create(&desc, engine, NULL, NULL), backward = NULL;
-    if (dnnl_inner_product_backward_weights_desc_init(&desc, src, weights, bias, dst) == dnnl_success)
-        backward = create(&desc, engine, attr, forward);
-    if (forward) dnnl_primitive_desc_destroy(forward);
+    dnnl_primitive_desc_t hint = create(&desc, engine, NULL, NULL), backward = NULL;
+    if (!hint) return NULL;
+    if (dnnl_inner_product_backward_weights_desc_init(&desc, mds->src, mds->weights, mds->bias, mds->dst) ==
+        dnnl_success)
+        backward = create(&desc, engine, attr, hint);
+    dnnl_primitive_desc_destroy(hint);
     return backward;
 }
 
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
-                                        dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                        const struct dg_mds *forward, const struct dg_mds *mds,
                                         const_dnnl_primitive_attr_t attr)
 {
     dnnl_dims_t stride = {window->stride, window->stride}, pad = {window->pad, window->pad};
     dnnl_dims_t dilation = {window->dilation - 1, window->dilation - 1};
     dnnl_convolution_desc_t desc;
-    if (dnnl_dilated_convolution_forward_desc_init(&desc, pass ? dnnl_forward_training : dnnl_forward_inference,
-                                                   dnnl_convolution_direct, src, weights, bias, dst, stride, dilation,
-                                                   pad, pad) != dnnl_success)
+    if (dnnl_dilated_convolution_forward_desc_init(
+            &desc, pass ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct, forward->src,
+            forward->weights, forward->bias, forward->dst, stride, dilation, pad, pad) != dnnl_success)
         return NULL;
-    dnnl_primitive_desc_t forward = create(&desc, engine, pass ? NULL : attr, NULL), backward = NULL;
-    if (pass == DG_FORWARD || !forward) return forward;
+    dnnl_primitive_desc_t hint = create(&desc, engine, pass ? NULL : attr, NULL), backward = NULL;
+    if (pass == DG_FORWARD || !hint) return hint;
     dnnl_status_t status =
         pass == DG_BACKWARD_DATA
-            ? dnnl_dilated_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, src, weights, dst,
-                                                               stride, dilation, pad, pad)
-            : dnnl_dilated_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, src, weights, bias,
-                                                                  dst, stride, dilation, pad, pad);
-    if (status == dnnl_success) backward = create(&desc, engine, attr, forward);
-    dnnl_primitive_desc_destroy(forward);
+            ? dnnl_dilated_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, mds->src, mds->weights,
+                                                               mds->dst, stride, dilation, pad, pad)
+            : dnnl_dilated_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, mds->src,
+                                                                  mds->weights, mds->bias, mds->dst, stride, dilation,
+                                                                  pad, pad);
+    if (status == dnnl_success) backward = create(&desc, engine, attr, hint);
+    dnnl_primitive_desc_destroy(hint);
     return backward;
 }
 

@@ -22,40 +22,42 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
     return dnnl_matmul_primitive_desc_create(&pd, engine, src, weights, bias, dst, attr) == dnnl_success ? pd : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
-                                                  const_dnnl_primitive_attr_t attr)
+dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, const struct dg_mds *forward,
+                                                  const struct dg_mds *mds, const_dnnl_primitive_attr_t attr)
 {
-    dnnl_primitive_desc_t forward = NULL, backward = NULL;
-    if (dnnl_inner_product_forward_primitive_desc_create(&forward, engine, dnnl_forward_training, src, weights, bias,
-                                                         dst, NULL) != dnnl_success)
+    dnnl_primitive_desc_t hint = NULL, backward = NULL;
+    if (dnnl_inner_product_forward_primitive_desc_create(&hint, engine, dnnl_forward_training, forward->src,
+                                                         forward->weights, forward->bias, forward->dst,
+                                                         NULL) != dnnl_success)
         return NULL;
-    dnnl_status_t status = dnnl_inner_product_backward_weights_primitive_desc_create(&backward, engine, src, weights,
-                                                                                     bias, dst, forward, attr);
-    dnnl_primitive_desc_destroy(forward);
+    dnnl_status_t status = dnnl_inner_product_backward_weights_primitive_desc_create(
+        &backward, engine, mds->src, mds->weights, mds->bias, mds->dst, hint, attr);
+    dnnl_primitive_desc_destroy(hint);
     return status == dnnl_success ? backward : NULL;
 }
 
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
-                                        dg_md src, dg_md weights, dg_md bias, dg_md dst,
+                                        const struct dg_mds *forward, const struct dg_mds *mds,
                                         const_dnnl_primitive_attr_t attr)
 {
     dnnl_dims_t stride = {window->stride, window->stride}, pad = {window->pad, window->pad};
     dnnl_dims_t dilation = {window->dilation - 1, window->dilation - 1};
-    dnnl_primitive_desc_t forward = NULL, backward = NULL;
+    dnnl_primitive_desc_t hint = NULL, backward = NULL;
     if (dnnl_convolution_forward_primitive_desc_create(
-            &forward, engine, pass ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct, src,
-            weights, bias, dst, stride, dilation, pad, pad, pass ? NULL : attr) != dnnl_success)
+            &hint, engine, pass ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct, forward->src,
+            forward->weights, forward->bias, forward->dst, stride, dilation, pad, pad,
+            pass ? NULL : attr) != dnnl_success)
         return NULL;
-    if (pass == DG_FORWARD) return forward;
+    if (pass == DG_FORWARD) return hint;
     dnnl_status_t status =
         pass == DG_BACKWARD_DATA
-            ? dnnl_convolution_backward_data_primitive_desc_create(&backward, engine, dnnl_convolution_direct, src,
-                                                                   weights, dst, stride, dilation, pad, pad, forward,
-                                                                   attr)
-            : dnnl_convolution_backward_weights_primitive_desc_create(&backward, engine, dnnl_convolution_direct, src,
-                                                                      weights, bias, dst, stride, dilation, pad, pad,
-                                                                      forward, attr);
-    dnnl_primitive_desc_destroy(forward);
+            ? dnnl_convolution_backward_data_primitive_desc_create(&backward, engine, dnnl_convolution_direct, mds->src,
+                                                                   mds->weights, mds->dst, stride, dilation, pad, pad,
+                                                                   hint, attr)
+            : dnnl_convolution_backward_weights_primitive_desc_create(&backward, engine, dnnl_convolution_direct,
+                                                                      mds->src, mds->weights, mds->bias, mds->dst,
+                                                                      stride, dilation, pad, pad, hint, attr);
+    dnnl_primitive_desc_destroy(hint);
     return status == dnnl_success ? backward : NULL;
 }
 

@@ -1,8 +1,46 @@
+#include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 
-/* dst = a + b; dst may be a or b. */
-void DG_K(add)(int64_t count, const float *a, const float *b, float *dst)
+static DG_INLINE void add(struct dg_range part, int a_half, const void *a, int b_half, const void *b, int relu,
+                          int dst_half, void *dst)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) dst[i] = a[i] + b[i];
+#pragma omp simd
+    for (int64_t i = part.first; i < part.end; i++) {
+        float sum = dg_get(a, a_half, i) + dg_get(b, b_half, i);
+        dg_put(dst, dst_half, i, relu && !(sum > 0) ? 0 : sum);
+    }
+}
+
+/* dst = a + b; dst may be a or b of its type. */
+void DG_K(add)(int64_t count, int a_half, const void *a, int b_half, const void *b, float *dst)
+{
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        switch (a_half << 1 | b_half) {
+        case 0: add(part, 0, a, 0, b, 0, 0, dst); break;
+        case 1: add(part, 0, a, 1, b, 0, 0, dst); break;
+        case 2: add(part, 1, a, 0, b, 0, 0, dst); break;
+        case 3: add(part, 1, a, 1, b, 0, 0, dst); break;
+        }
+    }
+}
+
+/* dst = max(0, a + b): the end of a residual block; dst may be a or b of its type. */
+void DG_K(add_relu)(int64_t count, int a_half, const void *a, int b_half, const void *b, int dst_half, void *dst)
+{
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        switch (a_half << 2 | b_half << 1 | dst_half) {
+        case 0: add(part, 0, a, 0, b, 1, 0, dst); break;
+        case 1: add(part, 0, a, 0, b, 1, 1, dst); break;
+        case 2: add(part, 0, a, 1, b, 1, 0, dst); break;
+        case 3: add(part, 0, a, 1, b, 1, 1, dst); break;
+        case 4: add(part, 1, a, 0, b, 1, 0, dst); break;
+        case 5: add(part, 1, a, 0, b, 1, 1, dst); break;
+        case 6: add(part, 1, a, 1, b, 1, 0, dst); break;
+        case 7: add(part, 1, a, 1, b, 1, 1, dst); break;
+        }
+    }
 }

@@ -1,21 +1,49 @@
+#include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/vmath.h"
 
-/* dst = x Phi(x), Phi the normal distribution function: the exact (erf) GELU. */
-void DG_K(gelu_forward)(int64_t count, const float *src, float *dst)
+static DG_INLINE void forward(struct dg_range part, int half, const void *src, void *dst)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) dst[i] = src[i] * (0.5f + 0.5f * dg_erff(src[i] * 0.707106781f));
+#pragma omp simd
+    for (int64_t i = part.first; i < part.end; i++) {
+        float x = dg_get(src, half, i);
+        dg_put(dst, half, i, x * (0.5f + 0.5f * dg_erff(x * 0.707106781f)));
+    }
 }
 
-/* diff_src = diff_dst (Phi(x) + x phi(x)); diff_src may be diff_dst. */
-void DG_K(gelu_backward)(int64_t count, const float *src, const float *diff_dst, float *diff_src)
+/* dst = x Phi(x), Phi the normal distribution function: the exact (erf) GELU. Both f32 or both bf16. */
+void DG_K(gelu_forward)(int64_t count, int half, const void *src, void *dst)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        float x = src[i];
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        if (half)
+            forward(part, 1, src, dst);
+        else
+            forward(part, 0, src, dst);
+    }
+}
+
+static DG_INLINE void backward(struct dg_range part, int half, const void *src, const void *diff_dst, void *diff_src)
+{
+#pragma omp simd
+    for (int64_t i = part.first; i < part.end; i++) {
+        float x = dg_get(src, half, i);
         float cdf = 0.5f + 0.5f * dg_erff(x * 0.707106781f);
         float pdf = 0.398942280f * dg_expf(-0.5f * x * x);
-        diff_src[i] = diff_dst[i] * (cdf + x * pdf);
+        dg_put(diff_src, half, i, dg_get(diff_dst, half, i) * (cdf + x * pdf));
+    }
+}
+
+/* diff_src = diff_dst (Phi(x) + x phi(x)); diff_src may be diff_dst. All f32 or all bf16. */
+void DG_K(gelu_backward)(int64_t count, int half, const void *src, const void *diff_dst, void *diff_src)
+{
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        if (half)
+            backward(part, 1, src, diff_dst, diff_src);
+        else
+            backward(part, 0, src, diff_dst, diff_src);
     }
 }

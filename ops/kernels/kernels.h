@@ -6,6 +6,7 @@
 #ifndef DG_OPS_KERNELS_H
 #define DG_OPS_KERNELS_H
 
+#include <omp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,20 @@ struct dg_kernel_table {
 const struct dg_kernel_table *dg_kernels(void);
 
 #ifdef DG_KERNEL_LEVEL
+/* For what is to be compiled for each constant it is called with. */
+#define DG_INLINE inline __attribute__((always_inline))
+
+/* The calling thread's part of `count` numbers, whole cache lines of them, inside of a parallel region. */
+struct dg_range {
+    int64_t first, end;
+};
+static inline struct dg_range dg_my_range(int64_t count)
+{
+    int64_t threads = omp_get_num_threads(), mine = omp_get_thread_num(), lines = (count + 63) / 64;
+    int64_t first = lines * mine / threads * 64, end = lines * (mine + 1) / threads * 64;
+    return (struct dg_range){first, end < count ? end : count};
+}
+
 #define DG_K_PASTE(name, level) dg_##name##_##level
 #define DG_K_EXPAND(name, level) DG_K_PASTE(name, level)
 #define DG_K(name) DG_K_EXPAND(name, DG_KERNEL_LEVEL)

@@ -1,15 +1,17 @@
 /* One line a kernel: DG_KERNEL(name, arguments). Shapes and meaning are said where the kernel is defined. */
 DG_KERNEL(to_bf16, int64_t count, const float *src, uint16_t *dst)
-DG_KERNEL(add, int64_t count, const float *a, const float *b, float *dst)
-DG_KERNEL(gelu_forward, int64_t count, const float *src, float *dst)
-DG_KERNEL(gelu_backward, int64_t count, const float *src, const float *diff_dst, float *diff_src)
+DG_KERNEL(add, int64_t count, int a_half, const void *a, int b_half, const void *b, float *dst)
+DG_KERNEL(drop_path, int64_t count, const uint8_t *kept, int64_t size, float keep, int src_half, const void *src,
+          const float *residual, int dst_half, void *dst)
+DG_KERNEL(gelu_forward, int64_t count, int half, const void *src, void *dst)
+DG_KERNEL(gelu_backward, int64_t count, int half, const void *src, const void *diff_dst, void *diff_src)
 DG_KERNEL(layer_norm_forward, int64_t rows, int64_t cols, const float *src, const float *weight, const float *bias,
-          float eps, float *dst, float *mean, float *rstd)
-DG_KERNEL(layer_norm_backward, int64_t rows, int64_t cols, const float *src, const float *diff_dst, const float *weight,
-          const float *mean, const float *rstd, const float *acc_src, const float *acc_weight, const float *acc_bias,
-          float *diff_src, float *diff_weight, float *diff_bias, float *partial, int threads)
-DG_KERNEL(column_sum, int64_t rows, int64_t cols, const float *src, const float *acc, float *dst, float *partial,
-          int threads)
+          float eps, int dst_half, void *dst, float *mean, float *rstd)
+DG_KERNEL(layer_norm_backward, int64_t rows, int64_t cols, const float *src, int diff_half, const void *diff_dst,
+          const float *weight, const float *mean, const float *rstd, const float *acc_src, const float *acc_weight,
+          const float *acc_bias, float *diff_src, float *diff_weight, float *diff_bias, float *partial, int threads)
+DG_KERNEL(column_sum, int64_t rows, int64_t cols, int half, const void *src, const float *acc, float *dst,
+          float *partial, int threads)
 DG_KERNEL(softmax_forward, int64_t rows, int64_t cols, const float *src, float *dst)
 DG_KERNEL(softmax_backward, int64_t rows, int64_t cols, const float *dst, const float *diff_dst, float *diff_src)
 DG_KERNEL(attention_exp, int64_t rows, int64_t cols, float scale, float *scores, float *sum, float *lse)
@@ -18,8 +20,8 @@ DG_KERNEL(attention_again, int64_t rows, int64_t cols, float scale, const float 
 DG_KERNEL(attention_diff, int64_t rows, int64_t cols, float scale, const float *probs, const float *delta,
           float *diff_probs)
 DG_KERNEL(row_dots, int64_t rows, int64_t cols, const float *a, int64_t lda, const float *b, int64_t ldb, float *delta)
-DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, const float *src,
-          float *dst)
+DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, int src_half,
+          const void *src, int dst_half, void *dst)
 DG_KERNEL(dino_target, int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
           double *entropy)
 DG_KERNEL(row_mean, int64_t rows, int64_t cols, const float *t, float *mean)
@@ -35,9 +37,9 @@ DG_KERNEL(average, int64_t count, const float *param, float *teacher, float mome
 DG_KERNEL(weight_norm_rows, int64_t rows, int64_t cols, const float *g, const float *v, float *w, float *length)
 DG_KERNEL(weight_norm_rows_backward, int64_t rows, int64_t cols, const float *g, const float *v, const float *length,
           const float *diff_w, const float *acc_g, const float *acc_v, float *diff_g, float *diff_v)
-DG_KERNEL(relu_forward, int64_t count, const float *src, float *dst)
-DG_KERNEL(add_relu, int64_t count, const float *a, const float *b, float *dst)
-DG_KERNEL(relu_backward, int64_t count, const float *dst, const float *diff_dst, float *diff_src)
+DG_KERNEL(relu_forward, int64_t count, int half, const void *src, void *dst)
+DG_KERNEL(add_relu, int64_t count, int a_half, const void *a, int b_half, const void *b, int dst_half, void *dst)
+DG_KERNEL(relu_backward, int64_t count, int half, const void *dst, const void *diff_dst, void *diff_src)
 DG_KERNEL(batch_norm_moments, int64_t rows, int64_t cols, const float *src, float *mean, float *var, double *partial,
           int threads)
 DG_KERNEL(batch_norm_apply, int64_t rows, int64_t cols, const float *src, const float *mean, const float *var,

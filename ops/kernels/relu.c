@@ -1,25 +1,44 @@
+#include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 
-/* dst = max(0, src); dst may be src. */
-void DG_K(relu_forward)(int64_t count, const float *src, float *dst)
+static DG_INLINE void forward(struct dg_range part, int half, const void *src, void *dst)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) dst[i] = src[i] > 0 ? src[i] : 0;
-}
-
-/* dst = max(0, a + b): the end of a residual block; dst may be a or b. */
-void DG_K(add_relu)(int64_t count, const float *a, const float *b, float *dst)
-{
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        float sum = a[i] + b[i];
-        dst[i] = sum > 0 ? sum : 0;
+#pragma omp simd
+    for (int64_t i = part.first; i < part.end; i++) {
+        float x = dg_get(src, half, i);
+        dg_put(dst, half, i, x > 0 ? x : 0);
     }
 }
 
-/* diff_src = diff_dst where dst > 0, else 0; diff_src may be diff_dst. */
-void DG_K(relu_backward)(int64_t count, const float *dst, const float *diff_dst, float *diff_src)
+/* dst = max(0, src); dst may be src. Both f32 or both bf16. */
+void DG_K(relu_forward)(int64_t count, int half, const void *src, void *dst)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) diff_src[i] = dst[i] > 0 ? diff_dst[i] : 0;
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        if (half)
+            forward(part, 1, src, dst);
+        else
+            forward(part, 0, src, dst);
+    }
+}
+
+static DG_INLINE void backward(struct dg_range part, int half, const void *dst, const void *diff_dst, void *diff_src)
+{
+#pragma omp simd
+    for (int64_t i = part.first; i < part.end; i++)
+        dg_put(diff_src, half, i, dg_get(dst, half, i) > 0 ? dg_get(diff_dst, half, i) : 0);
+}
+
+/* diff_src = diff_dst where dst > 0, else 0; diff_src may be diff_dst. All f32 or all bf16. */
+void DG_K(relu_backward)(int64_t count, int half, const void *dst, const void *diff_dst, void *diff_src)
+{
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        if (half)
+            backward(part, 1, dst, diff_dst, diff_src);
+        else
+            backward(part, 0, dst, diff_dst, diff_src);
+    }
 }

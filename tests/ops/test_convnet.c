@@ -79,6 +79,28 @@ static void test_conv2d(void **state)
         }
 }
 
+static void test_conv2d_bf16(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof convolutions / sizeof *convolutions; s++)
+        for (unsigned half = 0; half < 4; half++) { /* src, dst */
+            const int64_t *c = convolutions[s];
+            struct op_case op = {.op = "conv2d",
+                                 .num_inputs = 1,
+                                 .input = {dg_desc_make(DG_F32, 4, c)},
+                                 .reference = ref_conv2d,
+                                 .bf16 = true,
+                                 .half_inputs = half & 1,
+                                 .half_outputs = half >> 1,
+                                 .tolerance = half & 2 ? BF16_ROUNDING : 2e-6,
+                                 .grad_tolerance = BF16_ROUNDING,
+                                 .grad_input = {true}};
+            for (int a = 0; a < 6; a++) op.attr[a].i = c[4 + a];
+            op.attr[BIAS].i = s & 1;
+            check_op(&op);
+        }
+}
+
 static void test_conv2d_refuses(void **state)
 {
     (void)state;
@@ -260,7 +282,7 @@ static void test_simple(void **state)
     const struct op_case cases[] = {
         {.op = "global_avg_pool", .num_inputs = 1, .input = {F32(3, 5, 7, 19)}, .reference = ref_global},
         {.op = "relu", .num_inputs = 1, .input = {F32(31, 67)}, .reference = ref_relu},
-        {.op = "add", .attr = {{.i = 1}}, .num_inputs = 2, .input = {F32(9, 7), F32(9, 7)}, .reference = ref_relu},
+        {.op = "add_relu", .num_inputs = 2, .input = {F32(9, 7), F32(9, 7)}, .reference = ref_relu},
         {.op = "concat_rows", .num_inputs = 2, .input = {F32(4, 7), F32(3, 7)}, .reference = ref_concat},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -271,12 +293,39 @@ static void test_simple(void **state)
     }
 }
 
+/* In bf16, with all that may be bf16, and of a sum also each part of it. */
+static void test_simple_bf16(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "relu",
+                               .num_inputs = 1,
+                               .input = {F32(31, 67)},
+                               .reference = ref_relu,
+                               .bf16 = true,
+                               .half_inputs = 1,
+                               .half_outputs = 1,
+                               .grad_tolerance = 1e-6,
+                               .grad_input = {true}});
+    for (unsigned half = 0; half < 8; half++)
+        check_op(&(struct op_case){.op = "add_relu",
+                                   .num_inputs = 2,
+                                   .input = {F32(9, 7), F32(9, 7)},
+                                   .reference = ref_relu,
+                                   .bf16 = true,
+                                   .half_inputs = half & 3,
+                                   .half_outputs = half >> 2,
+                                   .tolerance = half >> 2 ? BF16_ROUNDING : 1e-6,
+                                   .grad_tolerance = 1e-6,
+                                   .grad_input = {true, true}});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv2d),     cmocka_unit_test(test_conv2d_refuses),
-        cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_batch_norm_offset),
-        cmocka_unit_test(test_pool),       cmocka_unit_test(test_batch_norm_running),
+        cmocka_unit_test(test_conv2d),      cmocka_unit_test(test_conv2d_bf16),
+        cmocka_unit_test(test_simple_bf16), cmocka_unit_test(test_conv2d_refuses),
+        cmocka_unit_test(test_batch_norm),  cmocka_unit_test(test_batch_norm_offset),
+        cmocka_unit_test(test_pool),        cmocka_unit_test(test_batch_norm_running),
         cmocka_unit_test(test_simple),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* Drop path: how many rows go, which rows go, and that the gradient loses the same ones. */
+#include "ops/kernels/bf16.h"
 #include "ops/rng.h"
 #include "tests/support/one_op.h"
 
@@ -120,6 +121,68 @@ static void test_gradient_has_the_same_mask(void **state)
     free(x);
 }
 
+/* The sum that the compiler makes of drop path and the add behind it: bit for bit what the two make, and in bf16 what they
+ * make of the same rows rounded. */
+static void test_with_residual(void **state)
+{
+    (void)state;
+    enum { N = 32, COUNT = N * ROW };
+    float *src = random_f32("src", 1, COUNT), *residual = random_f32("residual", 1, COUNT);
+    dg_bf16 half[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        half[i] = dg_to_bf16(src[i]);
+        src[i] = dg_from_bf16(half[i]);
+    }
+    struct one_op_result dropped = drop("drop_path", src, N, 0.3, 2, 16, 4, 99);
+    for (int bf16 = 0; bf16 < 2; bf16++)
+        for (int in_place = 0; in_place < 2; in_place++) {
+            struct dg_desc desc = F32(N, ROW), narrow = desc;
+            narrow.dtype = DG_BF16;
+            struct one_op_result sum = one_op_run(&(struct one_op){.op = "drop_path_add",
+                                                                   .attr = {{.f = 0.3}},
+                                                                   .num_inputs = 2,
+                                                                   .desc = {bf16 ? narrow : desc, desc},
+                                                                   .data = {bf16 ? (void *)half : src, residual},
+                                                                   .bf16 = bf16,
+                                                                   .in_place = in_place,
+                                                                   .stream = 99,
+                                                                   .view0 = 2,
+                                                                   .batch = 16,
+                                                                   .step = {.seed = 5, .step = 4}});
+            for (int i = 0; i < COUNT; i++)
+                assert_true(((float *)sum.data[0])[i] == residual[i] + ((float *)dropped.data[0])[i]);
+            one_op_free(&sum);
+        }
+    one_op_free(&dropped);
+    free(src);
+    free(residual);
+}
+
+/* The gradient is where a plan in bf16 leaves the f32 of the residual stream. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    enum { N = 32, COUNT = N * ROW };
+    float *src = random_f32("src", 1, COUNT);
+    struct one_op_result wide = drop("drop_path_grad", src, N, 0.3, 2, 16, 4, 99);
+    struct one_op_result narrow = one_op_run(&(struct one_op){.op = "drop_path_grad",
+                                                              .attr = {{.f = 0.3}},
+                                                              .num_inputs = 1,
+                                                              .desc = {F32(N, ROW)},
+                                                              .data = {src},
+                                                              .bf16 = true,
+                                                              .stream = 99,
+                                                              .view0 = 2,
+                                                              .batch = 16,
+                                                              .step = {.seed = 5, .step = 4}});
+    assert_int_equal(narrow.desc[0].dtype, DG_BF16);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(((dg_bf16 *)narrow.data[0])[i], dg_to_bf16(((float *)wide.data[0])[i]));
+    one_op_free(&wide);
+    one_op_free(&narrow);
+    free(src);
+}
+
 /* A value that is not finite must not survive where its row is dropped: zero, not zero times it. */
 static void test_dropped_rows_are_zero_whatever_was_in_them(void **state)
 {
@@ -168,6 +231,8 @@ int main(void)
         cmocka_unit_test(test_gradient_has_the_same_mask),
         cmocka_unit_test(test_dropped_rows_are_zero_whatever_was_in_them),
         cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_with_residual),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,22 @@ static void test_add(void **state)
                                .grad_input = {true, true}});
 }
 
+/* The residual stream, f32, and what is added to it; and all that may be. */
+static void test_add_bf16(void **state)
+{
+    (void)state;
+    for (int half = 0; half < 4; half++)
+        check_op(&(struct op_case){.op = "add",
+                                   .num_inputs = 2,
+                                   .input = {f32(2, 7, 13, 0, 0), f32(2, 7, 13, 0, 0)},
+                                   .reference = ref_add,
+                                   .bf16 = true,
+                                   .half_inputs = (uint64_t)half,
+                                   .tolerance = 1e-6,
+                                   .grad_tolerance = 1e-6,
+                                   .grad_input = {true, true}});
+}
+
 static void ref_linear(const struct dg_op_call *call, double *const *in, double *out)
 {
     int64_t rows = dg_desc_rows(&call->input[0]), n = call->input[1].dim[0], k = call->input[1].dim[1];
@@ -58,10 +74,6 @@ static void test_linear(void **state)
                                        .grad_input = {true}});
 }
 
-/* A bf16 has 8 significant bits: rounding moves a number by at most 2^-8 of itself. What is not rounded must be as exact as in
- * f32. */
-static const double bf16_half_unit = 1.0 / 256;
-
 static void test_linear_bf16(void **state)
 {
     (void)state;
@@ -76,8 +88,8 @@ static void test_linear_bf16(void **state)
                                        .bf16 = true,
                                        .half_inputs = half & 1,
                                        .half_outputs = half >> 1,
-                                       .tolerance = half & 2 ? 1.01 * bf16_half_unit : 2e-6,
-                                       .grad_tolerance = 1.01 * bf16_half_unit,
+                                       .tolerance = half & 2 ? BF16_ROUNDING : 2e-6,
+                                       .grad_tolerance = BF16_ROUNDING,
                                        .grad_input = {true}});
 }
 
@@ -107,6 +119,21 @@ static void test_layer_norm(void **state)
                                .grad_input = {true}});
 }
 
+static void test_layer_norm_bf16(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "layer_norm",
+                               .attr = {{.f = 1e-6}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 2, 7, 19, 0)},
+                               .reference = ref_layer_norm,
+                               .bf16 = true,
+                               .half_outputs = 1,
+                               .tolerance = BF16_ROUNDING,
+                               .grad_tolerance = 2e-5, /* nothing on the way back is rounded */
+                               .grad_input = {true}});
+}
+
 static void ref_gelu(const struct dg_op_call *call, double *const *in, double *out)
 {
     for (int64_t i = 0; i < dg_desc_count(&call->input[0]); i++)
@@ -122,6 +149,22 @@ static void test_gelu(void **state)
                                .reference = ref_gelu,
                                .tolerance = 2e-7,
                                .grad_tolerance = 1e-6,
+                               .grad_input = {true},
+                               .input_scale = 6});
+}
+
+static void test_gelu_bf16(void **state)
+{
+    (void)state;
+    check_op(&(struct op_case){.op = "gelu",
+                               .num_inputs = 1,
+                               .input = {f32(2, 31, 67, 0, 0)},
+                               .reference = ref_gelu,
+                               .bf16 = true,
+                               .half_inputs = 1,
+                               .half_outputs = 1,
+                               .tolerance = BF16_ROUNDING,
+                               .grad_tolerance = BF16_ROUNDING,
                                .grad_input = {true},
                                .input_scale = 6});
 }
@@ -401,6 +444,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add),
+        cmocka_unit_test(test_add_bf16),
+        cmocka_unit_test(test_layer_norm_bf16),
+        cmocka_unit_test(test_gelu_bf16),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_linear_bf16),
         cmocka_unit_test(test_layer_norm),

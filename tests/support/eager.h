@@ -33,6 +33,9 @@ struct op_case {
  * random cotangent; gradients of parameters add to what is there. */
 void check_op(const struct op_case *c);
 
+/* A bf16 has 8 significant bits: rounding moves a number by at most 2^-8 of itself. This allows for one rounding. */
+#define BF16_ROUNDING (1.01 / 256)
+
 /* `count` numbers uniform in +-scale, by name, from the test generator. */
 void test_values(const char *name, double scale, int64_t count, float *values);
 

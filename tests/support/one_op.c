@@ -47,7 +47,8 @@ static struct dg_op_call call_of(const struct one_op *o, struct dg_desc *output,
                                .num_outputs = dg_op_num_outputs(op),
                                .output = output,
                                .output_wanted = wanted,
-                               .train = !o->eval};
+                               .train = !o->eval,
+                               .bf16 = o->bf16};
 }
 
 struct one_op_result one_op_run(const struct one_op *o)
@@ -59,7 +60,12 @@ struct one_op_result one_op_run(const struct one_op *o)
     struct dg_op_call call = call_of(o, result.desc, wanted);
     int threads = o->threads ? o->threads : 2;
     omp_set_num_threads(threads);
-    if (op->infer(&call, result.desc, &err) != DG_OK) fail_msg("%s: %s", o->op, err.text);
+    if (dg_op_infer(&call, result.desc, &err) != DG_OK) fail_msg("%s: %s", o->op, err.text);
+    for (int out = 0; out < call.num_outputs && o->bf16; out++) {
+        struct dg_desc narrow = result.desc[out];
+        narrow.dtype = DG_BF16;
+        if (dg_op_stores(&call, out, &result.desc[out], &narrow)) result.desc[out] = narrow;
+    }
 
     /* Inputs are copies, so that writing one by mistake is seen; declared writes go back to the caller's. */
     void *input[ONE_OP_INPUTS] = {NULL};
@@ -72,7 +78,8 @@ struct one_op_result one_op_run(const struct one_op *o)
     for (int out = 0; out < call.num_outputs; out++) {
         int source = op->inplace[out] - 1;
         if (!wanted[out]) continue;
-        if (((op->view >> out & 1) || o->in_place) && source >= 0 && input[source]) {
+        bool fits = source >= 0 && input[source] && result.desc[out].dtype == o->desc[source].dtype;
+        if (((op->view >> out & 1) || o->in_place) && fits) {
             result.data[out] = input[source];
             taken[source] = true;
         } else {
@@ -136,7 +143,7 @@ void one_op_refused(const struct one_op *o, const char *message)
     struct dg_error err = {0};
     bool wanted[DG_MAX_OUTPUTS];
     struct dg_op_call call = call_of(o, output, wanted);
-    if (call.op->infer(&call, output, &err) == DG_OK) fail_msg("%s took what it must refuse: %s", o->op, message);
+    if (dg_op_infer(&call, output, &err) == DG_OK) fail_msg("%s took what it must refuse: %s", o->op, message);
     if (!strstr(err.text, message)) fail_msg("%s: \"%s\" does not say \"%s\"", o->op, err.text, message);
 }
 

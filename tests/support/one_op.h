@@ -19,6 +19,7 @@ struct one_op {
     uint32_t unwanted;                  /* bit o: output o is not asked for */
     bool in_place;                      /* outputs take the place of the inputs that the op names */
     bool eval;
+    bool bf16;   /* as in a plan in bf16; outputs that may be bf16 are */
     int threads; /* 0: 2 */
     uint64_t stream;
     int view0, batch;
