@@ -15,6 +15,7 @@ struct block {
 
 struct dg_arena {
     struct block *blocks; /* newest first */
+    struct block *spare;  /* given back, and zero again: fresh pages cost more than to clear old ones */
     jmp_buf *out_of_memory;
 };
 
@@ -25,13 +26,19 @@ struct dg_arena *dg_arena_create(jmp_buf *out_of_memory)
     return arena;
 }
 
-void dg_arena_free(struct dg_arena *arena)
+static void free_blocks(struct block *block)
 {
-    if (!arena) return;
-    for (struct block *block = arena->blocks, *next; block; block = next) {
+    for (struct block *next; block; block = next) {
         next = block->next;
         free(block);
     }
+}
+
+void dg_arena_free(struct dg_arena *arena)
+{
+    if (!arena) return;
+    free_blocks(arena->blocks);
+    free_blocks(arena->spare);
     free(arena);
 }
 
@@ -43,13 +50,31 @@ struct dg_arena_mark dg_arena_mark(const struct dg_arena *arena)
 void dg_arena_release(struct dg_arena *arena, struct dg_arena_mark mark)
 {
     while (arena->blocks != mark.block) {
-        struct block *next = arena->blocks->next;
-        free(arena->blocks);
-        arena->blocks = next;
+        struct block *block = arena->blocks;
+        arena->blocks = block->next;
+        memset(block->bytes, 0, block->used);
+        block->used = 0;
+        block->next = arena->spare;
+        arena->spare = block;
     }
     if (!arena->blocks) return;
-    memset(arena->blocks->bytes + mark.used, 0, arena->blocks->used - mark.used); /* allocations are zeroed */
+    memset(arena->blocks->bytes + mark.used, 0, arena->blocks->used - mark.used);
     arena->blocks->used = mark.used;
+}
+
+/* A block for `bytes`, all zero: one that was given back, or a new one. */
+static struct block *take_block(struct dg_arena *arena, size_t bytes)
+{
+    for (struct block **at = &arena->spare; *at; at = &(*at)->next)
+        if ((*at)->size >= bytes) {
+            struct block *block = *at;
+            *at = block->next;
+            return block;
+        }
+    struct block *block = calloc(1, sizeof *block + bytes);
+    if (!block) longjmp(*arena->out_of_memory, 1);
+    block->size = bytes;
+    return block;
 }
 
 void *dg_arena_alloc(struct dg_arena *arena, size_t size)
@@ -58,10 +83,7 @@ void *dg_arena_alloc(struct dg_arena *arena, size_t size)
     size = (size + ALIGN - 1) / ALIGN * ALIGN;
     struct block *block = arena->blocks;
     if (!block || block->size - block->used < size) {
-        size_t bytes = size > BLOCK ? size : BLOCK;
-        block = calloc(1, sizeof *block + bytes);
-        if (!block) longjmp(*arena->out_of_memory, 1);
-        block->size = bytes;
+        block = take_block(arena, size > BLOCK ? size : BLOCK);
         block->next = arena->blocks;
         arena->blocks = block;
     }

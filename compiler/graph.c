@@ -15,8 +15,8 @@ struct dg_graph *dg_graph_copy(const struct dg_graph *graph)
 {
     struct dg_graph *copy = dg_arena_alloc(graph->arena, sizeof *copy);
     *copy = *graph; /* inputs of nodes and names are shared: passes replace them and do not write to them */
-    copy->value_capacity = (size_t)graph->num_values * 2;
-    copy->node_capacity = (size_t)graph->num_nodes * 2;
+    copy->value_capacity = (size_t)graph->num_values * 5 / 4;
+    copy->node_capacity = graph->num_nodes;
     copy->value = dg_arena_alloc(graph->arena, (copy->value_capacity + 1) * sizeof *copy->value);
     copy->node = dg_arena_alloc(graph->arena, (copy->node_capacity + 1) * sizeof *copy->node);
     memcpy(copy->value, graph->value, graph->num_values * sizeof *copy->value);

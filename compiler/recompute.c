@@ -175,9 +175,9 @@ void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake)
         maker[v] = graph->value[v].producer;
         r.copy[v] = DG_NO_VALUE;
     }
-    graph->node = NULL;
     graph->num_nodes = 0;
-    graph->node_capacity = 0;
+    graph->node_capacity = (size_t)num_nodes * 5 / 4;
+    graph->node = dg_arena_alloc(graph->arena, (graph->node_capacity + 1) * sizeof *graph->node);
     for (uint32_t n = 0; n < num_nodes; n++) {
         struct dg_graph_node node = r.node[n];
         if (node.backward) {
