@@ -206,9 +206,11 @@ static enum dg_status nothing_fits(struct fit *fit, const struct dg_emit_entry *
     if (op)
         snprintf(cut, sizeof cut, "; %s (%s, %s:%d) sees all rows at once, so the batch cannot be cut", op->origin.path,
                  op->op->name, op->origin.file, op->origin.line);
-    uint64_t megabytes = (sum_regions(bytes) + (UINT64_C(1) << 20) - 1) >> 20;
-    return dg_fail(err, DG_ERR_INPUT, "--memory: a step of %lld images needs at least %lluM, because %s%s",
-                   (long long)fit->budget->batch, (unsigned long long)megabytes, most, cut);
+    uint64_t all = sum_regions(bytes); /* rounded up, so that what the message says can be given */
+    int shift = all >> 26 ? 20 : 10;
+    return dg_fail(err, DG_ERR_INPUT, "--memory: a step of %lld images needs at least %llu%c, because %s%s",
+                   (long long)fit->budget->batch, (unsigned long long)((all + (UINT64_C(1) << shift) - 1) >> shift),
+                   shift == 20 ? 'M' : 'K', most, cut);
 }
 
 enum dg_status dg_budget_fit(struct dg_arena *arena, const struct dg_budget *budget, struct dg_emit_entry *entry,

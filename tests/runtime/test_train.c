@@ -143,6 +143,26 @@ static int log_lines(const char *path)
     return lines;
 }
 
+/* The losses of the first `steps` lines of two logs, apart by no more than `tolerance` of themselves. */
+static void same_losses(const char *a, const char *b, int steps, double tolerance)
+{
+    FILE *file[2] = {fopen(in(a), "r"), fopen(in(b), "r")};
+    assert_true(file[0] && file[1]);
+    for (int s = 0; s < steps; s++) {
+        double loss[2];
+        for (int f = 0; f < 2; f++) {
+            char line[1024];
+            assert_non_null(fgets(line, sizeof line, file[f]));
+            const char *at = strstr(line, "\"loss\":");
+            assert_non_null(at);
+            loss[f] = strtod(at + strlen("\"loss\":"), NULL);
+        }
+        if (!(fabs(loss[0] - loss[1]) <= tolerance * loss[0])) fail_msg("step %d: %.9g and %.9g", s, loss[0], loss[1]);
+    }
+    fclose(file[0]);
+    fclose(file[1]);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -183,6 +203,35 @@ static void test_resume(void **state)
           "has seed 0");
     fails((struct asked){.plan = "other.plan", .out = "whole", .steps = 13, .resume = true}, DG_ERR_INPUT,
           "another model, recipe or batch");
+}
+
+/* A batch cut into slices, with activations computed again: the losses are those of the whole batch, to rounding, and such a
+ * run repeats and resumes to the bit. Its checkpoints are those of the same model. */
+static void test_a_small_plan(void **state)
+{
+    (void)state;
+    struct dg_plan plan;
+    int64_t planned = 0;
+    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
+    for (int r = 0; r < DG_REGIONS; r++) planned += (int64_t)plan.entry[0].region_bytes[r];
+    assert_int_equal(plan.entry[0].slices, 1);
+    dg_plan_close(&plan);
+    dg_tiny_compile_within(in("small.plan"), NULL, planned - planned / 4);
+    assert_ok(dg_plan_open(in("small.plan"), &plan, try_err));
+    assert_true(plan.entry[0].slices > 1);
+    dg_plan_close(&plan);
+
+    struct dg_tiny_crops crops = dg_tiny_crops(6);
+    assert_ok(dg_safetensors_write(in("six"), crops.item, crops.count, NULL, 0, try_err));
+    dg_tiny_crops_free(&crops);
+    runs((struct asked){.replay = "six", .out = "one_piece", .steps = 5});
+    runs((struct asked){.plan = "small.plan", .replay = "six", .out = "sliced", .steps = 5});
+    runs((struct asked){.plan = "small.plan", .replay = "six", .out = "sliced_again", .steps = 2});
+    runs((struct asked){.plan = "small.plan", .replay = "six", .out = "sliced_again", .steps = 5, .resume = true});
+    same_state("sliced/checkpoint.safetensors", "sliced_again/checkpoint.safetensors");
+    same_losses("one_piece/log.jsonl", "sliced/log.jsonl", 5, 1e-4);
+    runs((struct asked){.replay = "six", .out = "sliced", .steps = 6, .resume = true});
+    says("another memory plan");
 }
 
 static void test_damaged_checkpoint(void **state)
@@ -486,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_a_small_plan),
         cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_replay),

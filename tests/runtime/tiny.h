@@ -25,8 +25,8 @@ static const char *const dg_tiny_sets[] = {"student.with.dim=32",
                                            "epochs=3"};
 enum { TINY_SETS = sizeof dg_tiny_sets / sizeof *dg_tiny_sets };
 
-/* Writes the plan; `more` (may be NULL) goes on top. */
-static inline void dg_tiny_compile(const char *path, const char *more)
+/* Writes the plan, of a step that fits into `memory` bytes (0: any); `more` (may be NULL) goes on top. */
+static inline void dg_tiny_compile_within(const char *path, const char *more, int64_t memory)
 {
     const char *set[TINY_SETS + 1];
     memcpy(set, dg_tiny_sets, sizeof dg_tiny_sets);
@@ -35,13 +35,16 @@ static inline void dg_tiny_compile(const char *path, const char *more)
                                          .output = path,
                                          .set = set,
                                          .num_sets = TINY_SETS + (more != NULL),
-                                         .batch = TINY_BATCH};
+                                         .batch = TINY_BATCH,
+                                         .memory = memory};
     struct dg_compile_result result = {0};
     struct dg_error err = {0};
     if (dg_compile(&options, &result, &err) != DG_OK)
         fail_msg("%s%s", result.diagnostics ? result.diagnostics : "", err.text);
     dg_compile_result_free(&result);
 }
+
+static inline void dg_tiny_compile(const char *path, const char *more) { dg_tiny_compile_within(path, more, 0); }
 
 /* Pictures 00 to `count` - 1 in a new folder, PNG and JPEG, of many sizes. */
 static inline void dg_tiny_pictures(const char *folder, int count)
