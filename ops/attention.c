@@ -3,20 +3,16 @@
  *   attention      (src) -> dst [B, T, D], [probs [B, heads, T, T]], [lse [B, heads, T], for the backward]
  *   attention_grad (src, dst, diff_dst, lse) -> diff_src [B, T, 3D]
  *
- * One task is one image and head: blocks of rows of the score matrix live in a thread's scratch and never leave the cache,
- * and the backward makes them again from the saved log-sum-exp, so nothing of size T x T is kept. q, k and v are read where
- * they stand, through the strides of the projection. */
+ * One task is one image and head: blocks of the score matrix live in a thread's scratch and never leave the cache, and the
+ * backward makes them again from the saved log-sum-exp, so nothing of size T x T is kept. q, k and v are read where they
+ * stand, through the strides of the projection (ops/kernels/attention.c). */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
-#include "ops/seam.h"
 
 #include <math.h>
 #include <omp.h>
-#include <string.h>
 
 extern const struct dg_op dg_op_attention_grad;
-
-enum { ROW_BLOCK = 200 }; /* rows of scores a thread holds: half a MiB at 785 tokens */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
@@ -70,12 +66,13 @@ static struct dg_cost cost(const struct dg_op_call *call)
 }
 
 struct state {
-    int64_t images, tokens, dim, heads, width, rows; /* width of a head; rows of a score block */
+    int64_t images, tokens, dim, heads, width; /* width of a head */
     float scale;
-    int64_t per_thread; /* floats of scratch */
+    int half;           /* all activations are bf16 */
+    int64_t per_thread; /* bytes of scratch */
 };
 
-static enum dg_status open_state(struct dg_prepare *p, int score_blocks, struct dg_error *err)
+static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
@@ -86,54 +83,44 @@ static enum dg_status open_state(struct dg_prepare *p, int score_blocks, struct 
     s->heads = p->call->attr[0].i;
     s->width = s->dim / s->heads;
     s->scale = (float)(1.0 / sqrt((double)s->width));
-    int64_t blocks = (s->tokens + ROW_BLOCK - 1) / ROW_BLOCK;
-    s->rows = (s->tokens + blocks - 1) / blocks; /* blocks of equal height */
-    s->per_thread = dg_round_up(score_blocks * s->rows * s->tokens + s->rows, 64);
-    dg_op_scratch(p, s->per_thread * p->threads * (int64_t)sizeof(float));
+    s->half = src->dtype == DG_BF16;
+    if (s->half && s->width % 2)
+        return dg_fail(err, DG_ERR_UNSUPPORTED, "in bf16 the width of a head must be even, not %lld: compile it in f32",
+                       (long long)s->width);
+    int64_t bytes[2];
+    dg_kernels()->attention_scratch(s->tokens, s->width, &bytes[0], &bytes[1]);
+    s->per_thread = dg_round_up(bytes[backward], 64);
+    dg_op_scratch(p, s->per_thread * p->threads);
     return DG_OK;
 }
 
-static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err) { return open_state(p, 1, err); }
+static int64_t bytes(const struct state *s, int64_t numbers) { return numbers * (s->half ? 2 : 4); }
 
-/* One image and head. */
-static enum dg_status forward_head(const struct state *s, const float *q, float *dst, float *probs, float *lse,
-                                   float *scratch)
+/* From a task's head to the next one's in rows of `ld`; 0 for the last. */
+static int64_t to_next(const struct state *s, int64_t task, int64_t ld)
 {
-    const struct dg_kernel_table *kernels = dg_kernels();
-    const float *k = q + s->dim, *v = k + s->dim;
-    int64_t ld = 3 * s->dim;
-    float *sum = scratch + s->rows * s->tokens;
-    for (int64_t row = 0; row < s->tokens; row += s->rows) {
-        int64_t rows = dg_min_i64(s->rows, s->tokens - row);
-        float *scores = probs ? probs + row * s->tokens : scratch, *out = dst + row * s->dim;
-        DG_TRY(dg_sgemm(false, true, rows, s->tokens, s->width, q + row * ld, ld, k, ld, 0, scores, s->tokens, NULL));
-        kernels->attention_exp(rows, s->tokens, s->scale, scores, sum, lse ? lse + row : NULL);
-        if (probs) {
-            kernels->attention_divide(rows, s->tokens, sum, scores, s->tokens);
-            DG_TRY(dg_sgemm(false, false, rows, s->width, s->tokens, scores, s->tokens, v, ld, 0, out, s->dim, NULL));
-        } else {
-            DG_TRY(dg_sgemm(false, false, rows, s->width, s->tokens, scores, s->tokens, v, ld, 0, out, s->dim, NULL));
-            kernels->attention_divide(rows, s->width, sum, out, s->dim);
-        }
-    }
-    return DG_OK;
+    if (task + 1 == s->images * s->heads) return 0;
+    return (task + 1) % s->heads ? s->width : s->tokens * ld - (s->heads - 1) * s->width;
 }
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err) { return open_state(p, false, err); }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
+    (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0];
-    float *dst = r->output[0], *probs = r->output[1], *lse = r->output[2];
-    int failed = 0;
-#pragma omp parallel for schedule(static) num_threads(r->threads) reduction(| : failed)
+    float *probs = r->output[1], *lse = r->output[2];
+#pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < s->images * s->heads; task++) {
-        int64_t image = task / s->heads, head = task % s->heads;
-        failed |= forward_head(s, src + image * s->tokens * 3 * s->dim + head * s->width,
-                               dst + image * s->tokens * s->dim + head * s->width,
-                               probs ? probs + task * s->tokens * s->tokens : NULL, lse ? lse + task * s->tokens : NULL,
-                               (float *)r->scratch + s->per_thread * omp_get_thread_num()) != DG_OK;
+        int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
+        const char *q = (const char *)r->input[0] + bytes(s, image * s->tokens * ld + head * s->width);
+        char *dst = (char *)r->output[0] + bytes(s, image * s->tokens * s->dim + head * s->width);
+        dg_kernels()->attention_forward(s->half, s->tokens, s->width, q, q + dim, q + 2 * dim, ld, to_next(s, task, ld),
+                                        s->scale, dst, s->dim, probs ? probs + task * s->tokens * s->tokens : NULL,
+                                        lse ? lse + task * s->tokens : NULL,
+                                        (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
     }
-    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+    return DG_OK;
 }
 
 const struct dg_op dg_op_attention = {
@@ -146,6 +133,9 @@ const struct dg_op dg_op_attention = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare,
     .run = run,
 };
@@ -168,47 +158,27 @@ static struct dg_cost cost_grad(const struct dg_op_call *call)
     return (struct dg_cost){5 * product, 4 * product};
 }
 
-static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err) { return open_state(p, 2, err); }
-
-static enum dg_status backward_head(const struct state *s, const float *q, const float *dst, const float *diff_dst,
-                                    const float *lse, float *diff_q, float *scratch)
-{
-    const struct dg_kernel_table *kernels = dg_kernels();
-    const float *k = q + s->dim, *v = k + s->dim;
-    float *diff_k = diff_q + s->dim, *diff_v = diff_k + s->dim;
-    int64_t ld = 3 * s->dim, t = s->tokens, w = s->width;
-    float *probs = scratch, *diff = probs + s->rows * t, *delta = diff + s->rows * t;
-    for (int64_t row = 0; row < t; row += s->rows) {
-        int64_t rows = dg_min_i64(s->rows, t - row);
-        const float *dy = diff_dst + row * s->dim;
-        float beta = row ? 1 : 0; /* keys and values collect over the blocks of rows */
-        DG_TRY(dg_sgemm(false, true, rows, t, w, q + row * ld, ld, k, ld, 0, probs, t, NULL));
-        kernels->attention_again(rows, t, s->scale, lse + row, probs);
-        DG_TRY(dg_sgemm(true, false, t, w, rows, probs, t, dy, s->dim, beta, diff_v, ld, NULL));
-        DG_TRY(dg_sgemm(false, true, rows, t, w, dy, s->dim, v, ld, 0, diff, t, NULL));
-        kernels->row_dots(rows, w, dy, s->dim, dst + row * s->dim, s->dim, delta);
-        kernels->attention_diff(rows, t, s->scale, probs, delta, diff);
-        DG_TRY(dg_sgemm(false, false, rows, w, t, diff, t, k, ld, 0, diff_q + row * ld, ld, NULL));
-        DG_TRY(dg_sgemm(true, false, t, w, rows, diff, t, q + row * ld, ld, beta, diff_k, ld, NULL));
-    }
-    return DG_OK;
-}
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err) { return open_state(p, true, err); }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
+    (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0], *dst = r->input[1], *diff_dst = r->input[2], *lse = r->input[3];
-    float *diff_src = r->output[0];
-    int failed = 0;
-#pragma omp parallel for schedule(static) num_threads(r->threads) reduction(| : failed)
+    const float *lse = r->input[3];
+#pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < s->images * s->heads; task++) {
-        int64_t image = task / s->heads, head = task % s->heads;
-        int64_t packed = image * s->tokens * 3 * s->dim + head * s->width;
-        int64_t plain = image * s->tokens * s->dim + head * s->width;
-        failed |= backward_head(s, src + packed, dst + plain, diff_dst + plain, lse + task * s->tokens,
-                                diff_src + packed, (float *)r->scratch + s->per_thread * omp_get_thread_num()) != DG_OK;
+        int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
+        int64_t packed = bytes(s, image * s->tokens * ld + head * s->width);
+        int64_t plain = bytes(s, image * s->tokens * s->dim + head * s->width);
+        const char *q = (const char *)r->input[0] + packed;
+        char *diff_q = (char *)r->output[0] + packed;
+        dg_kernels()->attention_backward(s->half, s->tokens, s->width, q, q + dim, q + 2 * dim, ld,
+                                         to_next(s, task, ld), s->scale, (const char *)r->input[1] + plain,
+                                         (const char *)r->input[2] + plain, s->dim, to_next(s, task, s->dim),
+                                         lse + task * s->tokens, diff_q, diff_q + dim, diff_q + 2 * dim,
+                                         (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
     }
-    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+    return DG_OK;
 }
 
 const struct dg_op dg_op_attention_grad = {
@@ -220,6 +190,9 @@ const struct dg_op dg_op_attention_grad = {
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .cost = cost_grad,
+    .bf16_inputs = 7,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare_grad,
     .run = run_grad,
 };

@@ -23,6 +23,17 @@ static inline dg_bf16 dg_to_bf16(float value)
     return (dg_bf16)((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
 }
 
+/* Two of them in 32 bits, `first` in the lower half. Only of what arithmetic makes: another NaN may become a number. */
+static inline uint32_t dg_bf16_pair(float first, float second)
+{
+    uint32_t low, high;
+    memcpy(&low, &first, sizeof low);
+    memcpy(&high, &second, sizeof high);
+    low += 0x7fff + (low >> 16 & 1);
+    high += 0x7fff + (high >> 16 & 1);
+    return low >> 16 | (high & 0xffff0000);
+}
+
 /* Element i of an array of f32, or (half) of bf16. `half` is meant to be a constant where these are inlined, so that a loop
  * is compiled for each type it meets: call the loop's function, itself always inlined, with literals. */
 static inline __attribute__((always_inline)) float dg_get(const void *array, int half, int64_t i)

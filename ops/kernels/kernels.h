@@ -14,10 +14,10 @@ struct dg_kernel_table {
 #define DG_KERNEL(name, ...) void (*name)(__VA_ARGS__);
 #include "ops/kernels/list.h"
 #undef DG_KERNEL
-    const char *level; /* "v1" (baseline), "v3" (AVX2), "v4" (AVX-512) */
+    const char *level; /* "v1" (baseline), "v3" (AVX2), "v4" (AVX-512), "v4b" (its bf16 too) */
 };
 
-/* The table for this machine; DINOGRAPH_CPU=v1|v3|v4 chooses a lower one (for tests and bug reports). */
+/* The table for this machine; DINOGRAPH_CPU=v1|v3|v4|v4b chooses a lower one (for tests and bug reports). */
 const struct dg_kernel_table *dg_kernels(void);
 
 #ifdef DG_KERNEL_LEVEL

@@ -14,12 +14,12 @@ DG_KERNEL(column_sum, int64_t rows, int64_t cols, int half, const void *src, con
           float *partial, int threads)
 DG_KERNEL(softmax_forward, int64_t rows, int64_t cols, const float *src, float *dst)
 DG_KERNEL(softmax_backward, int64_t rows, int64_t cols, const float *dst, const float *diff_dst, float *diff_src)
-DG_KERNEL(attention_exp, int64_t rows, int64_t cols, float scale, float *scores, float *sum, float *lse)
-DG_KERNEL(attention_divide, int64_t rows, int64_t cols, const float *sum, float *dst, int64_t ld)
-DG_KERNEL(attention_again, int64_t rows, int64_t cols, float scale, const float *lse, float *scores)
-DG_KERNEL(attention_diff, int64_t rows, int64_t cols, float scale, const float *probs, const float *delta,
-          float *diff_probs)
-DG_KERNEL(row_dots, int64_t rows, int64_t cols, const float *a, int64_t lda, const float *b, int64_t ldb, float *delta)
+DG_KERNEL(attention_scratch, int64_t tokens, int64_t width, int64_t *forward, int64_t *backward)
+DG_KERNEL(attention_forward, int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
+          int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, float *probs, float *lse, float *scratch)
+DG_KERNEL(attention_backward, int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
+          int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst, int64_t ld_dst,
+          int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k, void *diff_v, float *scratch)
 DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, int src_half,
           const void *src, int dst_half, void *dst)
 DG_KERNEL(dino_target, int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,

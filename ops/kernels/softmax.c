@@ -1,4 +1,4 @@
-/* Softmax over rows. The attention ones work on one block of scores in cache, in one thread. */
+/* Softmax over rows. */
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/vmath.h"
 
@@ -54,60 +54,5 @@ void DG_K(softmax_backward)(int64_t rows, int64_t cols, const float *dst, const 
         for (int64_t c = 0; c < cols; c++) dot += y[c] * dy[c];
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++) dx[c] = y[c] * (dy[c] - dot);
-    }
-}
-
-/* One block: scores [rows, cols] become exp(scale (s - max)), not yet divided by their sums [rows]; lse [rows], if wanted,
- * is ln sum exp(scale s). */
-void DG_K(attention_exp)(int64_t rows, int64_t cols, float scale, float *scores, float *sum, float *lse)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        float *s = scores + r * cols, most = row_max(cols, s);
-        sum[r] = row_exp(cols, s, scale, most, s);
-        if (lse) lse[r] = scale * most + logf(sum[r]);
-    }
-}
-
-/* dst [rows, cols] with row stride ld: each row divided by its sum. */
-void DG_K(attention_divide)(int64_t rows, int64_t cols, const float *sum, float *dst, int64_t ld)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        float scale = 1.0f / sum[r], *y = dst + r * ld;
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) y[c] *= scale;
-    }
-}
-
-/* Scores [rows, cols] again become probabilities, from the saved lse. */
-void DG_K(attention_again)(int64_t rows, int64_t cols, float scale, const float *lse, float *scores)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        float *s = scores + r * cols, log_sum = lse[r];
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) s[c] = dg_expf(scale * s[c] - log_sum);
-    }
-}
-
-/* diff_probs [rows, cols] becomes the gradient of the scores: scale p (dp - delta), delta [rows] = <diff_dst, dst>. */
-void DG_K(attention_diff)(int64_t rows, int64_t cols, float scale, const float *probs, const float *delta,
-                          float *diff_probs)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        const float *p = probs + r * cols;
-        float *dp = diff_probs + r * cols, d = delta[r];
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) dp[c] = scale * p[c] * (dp[c] - d);
-    }
-}
-
-/* delta[r] = <a[r, :], b[r, :]>, row strides lda, ldb. */
-void DG_K(row_dots)(int64_t rows, int64_t cols, const float *a, int64_t lda, const float *b, int64_t ldb, float *delta)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = a + r * lda, *y = b + r * ldb;
-        float dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (int64_t c = 0; c < cols; c++) dot += x[c] * y[c];
-        delta[r] = dot;
     }
 }

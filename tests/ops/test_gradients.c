@@ -240,6 +240,42 @@ static void test_attention(void **state)
                                .tolerance = 2e-6,
                                .grad_tolerance = 2e-5,
                                .grad_input = {true}});
+    /* Wider than a tile, and more than a chunk of the backward. */
+    check_op(&(struct op_case){.op = "attention",
+                               .attr = {{.i = 2}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 2, 37, 2 * 3 * 40, 0)},
+                               .reference = ref_attention,
+                               .tolerance = 2e-6,
+                               .grad_tolerance = 2e-5,
+                               .grad_input = {true}});
+    check_op(&(struct op_case){.op = "attention",
+                               .attr = {{.i = 1}},
+                               .num_inputs = 1,
+                               .input = {f32(3, 1, 397, 3 * 1, 0)},
+                               .reference = ref_attention,
+                               .tolerance = 2e-6,
+                               .grad_tolerance = 2e-5,
+                               .grad_input = {true}});
+}
+
+/* Probabilities and their gradients are rounded before products; the result is rounded again. */
+static void test_attention_bf16(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][4] = {{2, 13, 3, 6}, {1, 211, 1, 4}, {2, 37, 2, 40}, {1, 397, 1, 2}, {1, 1, 1, 2}};
+    for (int s = 0; s < 5; s++)
+        check_op(&(struct op_case){.op = "attention",
+                                   .attr = {{.i = shapes[s][2]}},
+                                   .num_inputs = 1,
+                                   .input = {f32(3, shapes[s][0], shapes[s][1], 3 * shapes[s][2] * shapes[s][3], 0)},
+                                   .reference = ref_attention,
+                                   .bf16 = true,
+                                   .half_inputs = 1,
+                                   .half_outputs = 1,
+                                   .tolerance = 2 * BF16_ROUNDING,
+                                   .grad_tolerance = 4 * BF16_ROUNDING,
+                                   .grad_input = {true}});
 }
 
 static void ref_to_tokens(const struct dg_op_call *call, double *const *in, double *out)
@@ -453,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_gelu),
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_bf16),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_position),
         cmocka_unit_test(test_l2_normalize),

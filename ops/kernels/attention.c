@@ -1,0 +1,323 @@
+/* Attention of one image and head, in one thread and its scratch. The five products are tiles of our own (tile.h): a library's
+ * gemm would pack k and v again for every block of rows, and starts slowly on the few dozen rows of a small crop. Operands
+ * are brought into the order of the tiles once a head, which also makes them f32 and dense. */
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/kernels.h"
+#include "ops/kernels/tile.h"
+#include "ops/kernels/vmath.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { COLS = DG_TILE_COLS, ROWS = DG_TILE_ROWS };
+enum { CHUNK = 32 * ROWS }; /* queries at a time in the backward; even */
+
+static int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* dst[k, i] = src[i, k], i < count, with stride `panel` and zeros up to it. */
+static void transpose(int64_t count, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
+{
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const float *x = src + i * ld;
+        float *y = dst + i;
+        int64_t k = 0;
+        for (; k + 4 <= width; k += 4, x += 4, y += 4 * panel) {
+            four a = *(const four *)x, b = *(const four *)(x + ld), c = *(const four *)(x + 2 * ld),
+                 d = *(const four *)(x + 3 * ld);
+            four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            *(four *)y = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            *(four *)(y + panel) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            *(four *)(y + 2 * panel) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+            *(four *)(y + 3 * panel) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
+        }
+        for (; k < width; k++, x++, y += panel)
+            for (int j = 0; j < 4; j++) y[j] = x[j * ld];
+    }
+    for (; i < panel; i++)
+        for (int64_t k = 0; k < width; k++) dst[k * panel + i] = i < count ? src[i * ld + k] : 0;
+}
+
+/* Panels of `panel` tokens, each [width, panel]. Of bf16 in units: width and ld halved. */
+static void panels(int64_t tokens, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
+{
+    for (int64_t i = 0; i < tokens; i += panel)
+        transpose(least(panel, tokens - i), width, src + i * ld, ld, panel, dst + i * width);
+}
+
+/* dst [tokens, up(width, lanes)], zeros behind the width; of bf16 [up(tokens, 2) / 2, ...] units of two tokens. */
+static DG_INLINE void dense(int half, int64_t tokens, int64_t width, const void *src, int64_t ld, float *dst)
+{
+    int64_t wide = up(width, DG_LANES);
+    for (int64_t t = 0; t < tokens; t += 1 + half, dst += wide) {
+        if (half) {
+            const dg_bf16 *x = (const dg_bf16 *)src + t * ld, *x2 = t + 1 < tokens ? x + ld : x;
+            uint32_t *y = (uint32_t *)dst, keep = t + 1 < tokens ? 0xffff : 0;
+#pragma omp simd
+            for (int64_t c = 0; c < width; c++) y[c] = x[c] | (x2[c] & keep) << 16;
+        } else {
+            memcpy(dst, (const float *)src + t * ld, (size_t)width * sizeof *dst);
+        }
+        for (int64_t c = width; c < wide; c++) dst[c] = 0;
+    }
+}
+
+static DG_INLINE void spread(int half, int64_t tokens, int64_t width, const float *src, void *dst, int64_t ld)
+{
+    int64_t wide = up(width, DG_LANES);
+    for (int64_t t = 0; t < tokens; t++)
+#pragma omp simd
+        for (int64_t c = 0; c < width; c++) dg_put(dst, half, t * ld + c, src[t * wide + c]);
+}
+
+/* What the next head reads is brought near while this one computes, a few rows a tile: short pieces far apart, which no
+ * hardware foresees. */
+struct ahead {
+    int64_t tokens, tiles, done, row, num, bytes; /* `bytes` of a row of each of `num` */
+    struct {
+        const char *row0;
+        int64_t ld; /* bytes */
+    } from[5];
+};
+
+static void fetch(struct ahead *a)
+{
+    int64_t end = ++a->done * a->tokens / a->tiles;
+    for (; a->row < end; a->row++)
+        for (int64_t i = 0; i < a->num; i++)
+            for (int64_t b = 0; b < a->bytes; b += 64)
+                __builtin_prefetch(a->from[i].row0 + a->row * a->from[i].ld + b, 0, 2);
+}
+
+static int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+static int vectors(int64_t columns) { return columns > DG_LANES ? 2 : 1; }
+
+static void tile_down(int half, int64_t rows, int64_t columns, int64_t k, const float *a, int64_t a_k, const float *b,
+                      int64_t ldb, bool add, float *c, int64_t ldc)
+{
+    (half ? dg_tile_down_bf16 : dg_tile_down)((int)rows, vectors(columns), k, a, a_k, b, ldb, add, c, ldc);
+}
+
+/* c [rows, wide] = (c +) a^T b, a [k, COLS], b [k, wide]. */
+static void product_down(int half, int64_t rows, int64_t wide, int64_t k, const float *a, const float *b, bool add,
+                         float *c)
+{
+    int64_t height = blocks(rows, blocks(rows, ROWS)); /* of equal height */
+    for (int64_t col = 0; col < wide; col += COLS)
+        for (int64_t row = 0; row < rows; row += height)
+            tile_down(half, least(height, rows - row), wide - col, k, a + row, COLS, b + col, wide, add,
+                      c + row * wide + col, wide);
+}
+
+/* Bytes of scratch that forward and backward use. */
+void DG_K(attention_scratch)(int64_t tokens, int64_t width, int64_t *forward, int64_t *backward)
+{
+    int64_t wide = up(width, DG_LANES), plain = up(tokens, 2) * wide, rows = up(tokens, ROWS) * width,
+            cols = up(tokens, COLS) * width;
+    *forward = 4 * (rows + plain + width * COLS + 2 * up(tokens, ROWS) * COLS + COLS * wide + 2 * COLS);
+    *backward = 4 * (2 * rows + 2 * cols + 4 * plain + 2 * COLS * wide + 5 * CHUNK * COLS + tokens);
+}
+
+/* Of DG_LANES columns, COLS apart: scores [tokens, lanes] become exp(scale (s - max)); most and sum [lanes] follow. For bf16
+ * `units` [up(tokens, 2) / 2, lanes] receives them rounded, two tokens in one. */
+static DG_INLINE void softmax_down(int half, int64_t tokens, float scale, float *scores, uint32_t *units, float *most,
+                                   float *sum)
+{
+    int64_t t = 0;
+    for (int q = 0; q < DG_LANES; q++) most[q] = -INFINITY, sum[q] = 0;
+    for (; t + 4 <= tokens; t += 4) {
+        const float *s = scores + t * COLS;
+#pragma omp simd
+        for (int q = 0; q < DG_LANES; q++) {
+            float a = s[q], b = s[q + COLS], c = s[q + 2 * COLS], d = s[q + 3 * COLS], m = most[q];
+            a = a > b ? a : b;
+            c = c > d ? c : d;
+            a = a > c ? a : c;
+            most[q] = a > m ? a : m;
+        }
+    }
+    for (; t < tokens; t++)
+#pragma omp simd
+        for (int q = 0; q < DG_LANES; q++) most[q] = scores[t * COLS + q] > most[q] ? scores[t * COLS + q] : most[q];
+    for (t = 0; t < tokens; t++) {
+        float *s = scores + t * COLS;
+#pragma omp simd
+        for (int q = 0; q < DG_LANES; q++) {
+            float e = dg_expf(scale * (s[q] - most[q]));
+            s[q] = e;
+            sum[q] += e;
+        }
+        if (half && t & 1)
+#pragma omp simd
+            for (int q = 0; q < DG_LANES; q++) units[t / 2 * COLS + q] = dg_bf16_pair(s[q - COLS], s[q]);
+        else if (half && t + 1 == tokens)
+#pragma omp simd
+            for (int q = 0; q < DG_LANES; q++) units[t / 2 * COLS + q] = dg_bf16_pair(s[q], 0);
+    }
+}
+
+static DG_INLINE void forward(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
+                              int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, float *probs,
+                              float *lse, float *scratch)
+{
+    int64_t wide = up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = blocks(tokens, unit);
+    float *keys = scratch, *values = keys + up(tokens, ROWS) * depth, *queries = values + pairs * wide,
+          *scores = queries + depth * COLS, *units = scores + up(tokens, ROWS) * COLS,
+          *out = units + up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
+    struct ahead next = {.tokens = tokens,
+                         .tiles = blocks(tokens, COLS) * blocks(tokens, ROWS),
+                         .num = ahead ? 3 : 0,
+                         .bytes = width * 4 / unit,
+                         .from = {{dg_at(q, half, ahead), ld * 4 / unit},
+                                  {dg_at(k, half, ahead), ld * 4 / unit},
+                                  {dg_at(v, half, ahead), ld * 4 / unit}}};
+    panels(tokens, depth, k, ld / unit, ROWS, keys);
+    dense(half, tokens, width, v, ld, values);
+    for (int64_t first = 0; first < tokens; first += COLS) {
+        int64_t count = least(COLS, tokens - first);
+        transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, queries);
+        for (int64_t t = 0; t < tokens; t += ROWS) {
+            tile_down(half, least(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, queries, COLS, false,
+                      scores + t * COLS, COLS);
+            fetch(&next);
+        }
+        for (int h = 0; h < vectors(count) * DG_LANES; h += DG_LANES)
+            softmax_down(half, tokens, scale, scores + h, (uint32_t *)units + h, most + h, sum + h);
+        product_down(half, count, wide, pairs, half ? units : scores, values, false, out);
+        for (int64_t r = 0; r < count; r++) {
+            float share = 1.0f / sum[r];
+#pragma omp simd
+            for (int64_t c = 0; c < width; c++) dg_put(dst, half, (first + r) * ld_dst + c, out[r * wide + c] * share);
+            if (lse) lse[first + r] = scale * most[r] + logf(sum[r]);
+            for (int64_t t = 0; probs && t < tokens; t++)
+                probs[(first + r) * tokens + t] = scores[t * COLS + r] * share;
+        }
+    }
+}
+
+/* q, k, v [tokens, width] with row stride ld -> dst [tokens, width] with stride ld_dst, all of f32 or (half) of bf16;
+ * probs f32 [tokens, tokens] and lse f32 [tokens] (ln sum exp(scale s)) may be NULL. In bf16 width and ld are even; sums and
+ * softmax are f32, and what the second product takes is rounded. Scores are made transposed, a block of queries at a time:
+ * [keys, queries]. `ahead`: from these q, k, v to those of the head that comes next; 0: none does. */
+void DG_K(attention_forward)(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
+                             int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, float *probs,
+                             float *lse, float *scratch)
+{
+    if (half)
+        forward(1, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
+    else
+        forward(0, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
+}
+
+/* Rows of a block of probabilities and score gradients [rows, COLS], rounded: units of two rows each, and of two columns. */
+static void round_block(int64_t rows, const float *p, const float *d, float *p_units, float *d_units, float *d_across)
+{
+    uint32_t *pu = (uint32_t *)p_units, *du = (uint32_t *)d_units, *da = (uint32_t *)d_across;
+    for (int64_t r = 0; r < rows; r += 2) {
+        const float *p0 = p + r * COLS, *d0 = d + r * COLS, *p1 = p0 + COLS, *d1 = d0 + COLS;
+        float last = r + 1 < rows ? 1 : 0;
+#pragma omp simd
+        for (int c = 0; c < COLS; c++) {
+            pu[r / 2 * COLS + c] = dg_bf16_pair(p0[c], last ? p1[c] : 0);
+            du[r / 2 * COLS + c] = dg_bf16_pair(d0[c], last ? d1[c] : 0);
+        }
+    }
+    for (int64_t i = 0; i < rows * COLS / 2; i++) da[i] = dg_bf16_pair(d[2 * i], d[2 * i + 1]);
+}
+
+static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
+                               int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst,
+                               int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k,
+                               void *diff_v, float *scratch)
+{
+    int64_t wide = up(width, DG_LANES), unit = 1 + half, depth = width / unit, plain = blocks(tokens, unit) * wide,
+            rows_size = up(tokens, ROWS) * depth, cols_size = up(tokens, COLS) * depth;
+    float *q_rows = scratch, *dy_rows = q_rows + rows_size, *k_cols = dy_rows + rows_size, *v_cols = k_cols + cols_size,
+          *q_plain = v_cols + cols_size, *k_plain = q_plain + plain, *dy_plain = k_plain + plain,
+          *dq_plain = dy_plain + plain, *dk = dq_plain + tokens * wide, *dv = dk + COLS * wide,
+          *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS, *p_units = diff + CHUNK * COLS,
+          *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS, *delta = d_across + CHUNK * COLS;
+    struct ahead next = {.tokens = tokens,
+                         .tiles = blocks(tokens, COLS) * blocks(tokens, ROWS),
+                         .num = ahead ? 5 : 0,
+                         .bytes = width * 4 / unit,
+                         .from = {{dg_at(q, half, ahead), ld * 4 / unit},
+                                  {dg_at(k, half, ahead), ld * 4 / unit},
+                                  {dg_at(v, half, ahead), ld * 4 / unit},
+                                  {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
+                                  {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
+    panels(tokens, depth, q, ld / unit, ROWS, q_rows);
+    panels(tokens, depth, diff_dst, ld_dst / unit, ROWS, dy_rows);
+    panels(tokens, depth, k, ld / unit, COLS, k_cols);
+    panels(tokens, depth, v, ld / unit, COLS, v_cols);
+    dense(half, tokens, width, q, ld, q_plain);
+    dense(half, tokens, width, k, ld, k_plain);
+    dense(half, tokens, width, diff_dst, ld_dst, dy_plain);
+    for (int64_t t = 0; t < tokens; t++) {
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t c = 0; c < width; c++)
+            dot += dg_get(dst, half, t * ld_dst + c) * dg_get(diff_dst, half, t * ld_dst + c);
+        delta[t] = dot;
+    }
+    for (int64_t key = 0; key < tokens; key += COLS) {
+        int64_t count = least(COLS, tokens - key);
+        int lanes = vectors(count) * DG_LANES;
+        for (int64_t first = 0; first < tokens; first += CHUNK) {
+            int64_t chunk = least(CHUNK, tokens - first);
+            for (int64_t t = 0; t < chunk; t += ROWS) {
+                int64_t rows = least(ROWS, chunk - t);
+                float *p = probs + t * COLS, *d = diff + t * COLS;
+                tile_down(half, rows, count, depth, q_rows + (first + t) * depth, ROWS, k_cols + key * depth, COLS,
+                          false, p, COLS);
+                tile_down(half, rows, count, depth, dy_rows + (first + t) * depth, ROWS, v_cols + key * depth, COLS,
+                          false, d, COLS);
+                fetch(&next);
+                for (int64_t r = 0; r < rows; r++) {
+                    float log_sum = lse[first + t + r], less = delta[first + t + r];
+#pragma omp simd
+                    for (int c = 0; c < lanes; c++) {
+                        float e = dg_expf(scale * p[r * COLS + c] - log_sum);
+                        p[r * COLS + c] = e;
+                        d[r * COLS + c] = scale * e * (d[r * COLS + c] - less);
+                    }
+                }
+                if (half)
+                    round_block(rows, p, d, p_units + t / 2 * COLS, d_units + t / 2 * COLS, d_across + t / 2 * COLS);
+            }
+            int64_t deep = blocks(chunk, unit), at = first / unit * wide; /* CHUNK is even */
+            product_down(half, count, wide, deep, half ? p_units : probs, dy_plain + at, first > 0, dv);
+            product_down(half, count, wide, deep, half ? d_units : diff, q_plain + at, first > 0, dk);
+            for (int64_t col = 0; col < wide; col += COLS)
+                for (int64_t t = 0; t < chunk; t += ROWS)
+                    (half ? dg_tile_across_bf16 : dg_tile_across)(
+                        (int)least(ROWS, chunk - t), vectors(wide - col), blocks(count, unit),
+                        (half ? d_across : diff) + t * COLS / unit, k_plain + key / unit * wide + col, wide, key > 0,
+                        dq_plain + (first + t) * wide + col, wide);
+        }
+        spread(half, count, width, dk, dg_at_out(diff_k, half, key * ld), ld);
+        spread(half, count, width, dv, dg_at_out(diff_v, half, key * ld), ld);
+    }
+    spread(half, tokens, width, dq_plain, diff_q, ld);
+}
+
+/* The gradients of q, k and v, with row stride ld as those; dst and diff_dst have stride ld_dst. Scores [queries, keys] are
+ * made again from lse, a block of keys and a chunk of queries at a time. `ahead` and `ahead_dst`: to the next head. Types
+ * and rounding as forward. */
+void DG_K(attention_backward)(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
+                              int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst,
+                              int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k,
+                              void *diff_v, float *scratch)
+{
+    if (half)
+        backward(1, tokens, width, q, k, v, ld, ahead, scale, dst, diff_dst, ld_dst, ahead_dst, lse, diff_q, diff_k,
+                 diff_v, scratch);
+    else
+        backward(0, tokens, width, q, k, v, ld, ahead, scale, dst, diff_dst, ld_dst, ahead_dst, lse, diff_q, diff_k,
+                 diff_v, scratch);
+}
