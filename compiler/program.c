@@ -4,8 +4,11 @@
 #include "ops/base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_FILE = 1 << 20, MAX_LIKE = 16 };
 
@@ -14,9 +17,17 @@ static bool load(struct dg_program *program, const char *path, const struct dg_o
 static char *read_file(struct dg_program *program, const char *path, const struct dg_origin *from, size_t *size)
 {
     struct dg_origin at = from ? *from : (struct dg_origin){.file = path};
-    FILE *file = fopen(path, "rbe");
+    struct stat about;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not keep us waiting */
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!file) {
         dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(errno));
+        if (fd >= 0) close(fd);
+        return NULL;
+    }
+    if (!fstat(fd, &about) && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) { /* a folder fails when it is read */
+        dg_diag_error(program->diag, &at, "%s is a pipe or a device, and no file", path);
+        fclose(file);
         return NULL;
     }
     char *text = dg_arena_alloc(program->arena, MAX_FILE + 2);

@@ -203,14 +203,16 @@ enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_pl
         status = dg_fail(err, DG_ERR_INPUT, "%s does not say where a run stands; to start from its weights use --init",
                          path);
     else if (strcmp(model, hash))
-        status = dg_fail(err, DG_ERR_INPUT,
+        status = dg_fail(err, DG_ERR_USAGE,
                          "%s is of another model, recipe or batch than the plan; compile the same description with the "
                          "same --batch and --set, or start from its weights with --init",
                          path);
     uint64_t file_seed = seed ? strtoull(seed, NULL, 10) : 0;
     if (status == DG_OK && rules.seed_given && file_seed != position->seed)
-        status = dg_fail(err, DG_ERR_USAGE, "--seed %" PRIu64 ": the run in %s has seed %" PRIu64, position->seed, path,
-                         file_seed);
+        status =
+            dg_fail(err, DG_ERR_USAGE,
+                    "--seed %" PRIu64 ": the run in %s has seed %" PRIu64 "; leave --seed out, or choose another --out",
+                    position->seed, path, file_seed);
     const char *data = dg_safetensors_metadata(file, "data_hash");
     snprintf(hash, sizeof hash, "%016" PRIx64, position->data_hash);
     if (status == DG_OK && data && strcmp(data, hash)) {

@@ -32,8 +32,8 @@ struct dg_resume_rules {
 };
 
 /* Restores them. `position` holds what this run would use; its step and seed are set from the file. A file of another model
- * (parameters, recipe, batch) and one without a position (weights only) are DG_ERR_INPUT, another seed and other data
- * DG_ERR_USAGE; other knobs, run length, threads or memory plan are noticed. */
+ * (parameters, recipe, batch), another seed and other data are DG_ERR_USAGE, one without a position (weights only) and a damaged
+ * one DG_ERR_INPUT; other knobs, run length, threads or memory plan are noticed. */
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_plan *plan, const struct dg_knobs *knobs,
                                   struct dg_run_position *position, struct dg_resume_rules rules, const char *path,
                                   dg_notice *notice, void *context, struct dg_error *err);

@@ -151,7 +151,14 @@ static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
         if (status == DG_ERR_USAGE) return status;
         if (*found) break;
     }
-    if (!*found) return err->status;
+    if (!*found) {
+        if (err->status == DG_ERR_INPUT && newest_kept(run, INT64_MAX) < 0) {
+            size_t length = strlen(err->text);
+            snprintf(err->text + length, sizeof err->text - length,
+                     "; no other checkpoint is there: put a copy of it back, or begin anew with another --out");
+        }
+        return err->status;
+    }
     *err = (struct dg_error){0};
     if (!strcmp(path, run->checkpoint)) {
         run->saved_step = run->position.step;

@@ -357,11 +357,11 @@ static enum dg_status no_backbone(const struct fit *fit, const char *from, struc
     if (has_any(fit, prefix))
         return dg_fail(err, DG_ERR_INPUT, "%s holds the %s's backbone, not the %s's: --weights-from %s", fit->path,
                        other, from, other);
+    if (!dg_safetensors_count(fit->file)) return dg_fail(err, DG_ERR_INPUT, "%s holds no tensors", fit->path);
     return dg_fail(err, DG_ERR_INPUT,
                    "%s holds none of the plan's parameters, neither bare nor under %s.backbone.; its "
                    "first tensor is %.100s",
-                   fit->path, from,
-                   dg_safetensors_count(fit->file) ? dg_safetensors_at(fit->file, 0)->name : "missing, it has none");
+                   fit->path, from, dg_safetensors_at(fit->file, 0)->name);
 }
 
 static enum dg_status load(struct dg_session *session, struct fit *fit, const char *from, bool partial, char *note,

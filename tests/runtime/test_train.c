@@ -201,7 +201,7 @@ static void test_resume(void **state)
     fails((struct asked){.out = "whole", .steps = 13}, DG_ERR_USAGE, "add --resume");
     fails((struct asked){.out = "whole", .steps = 13, .resume = true, .seed = 7, .seed_given = true}, DG_ERR_USAGE,
           "has seed 0");
-    fails((struct asked){.plan = "other.plan", .out = "whole", .steps = 13, .resume = true}, DG_ERR_INPUT,
+    fails((struct asked){.plan = "other.plan", .out = "whole", .steps = 13, .resume = true}, DG_ERR_USAGE,
           "another model, recipe or batch");
 }
 
@@ -242,7 +242,7 @@ static void test_damaged_checkpoint(void **state)
     assert_int_equal(mkdir(in("damaged"), 0777), 0);
     dg_test_write(in("damaged/checkpoint.safetensors"), bytes, size - 100);
     fails((struct asked){.out = "damaged", .steps = 13, .resume = true}, DG_ERR_INPUT,
-          "damaged/checkpoint.safetensors");
+          "no other checkpoint is there: put a copy of it back, or begin anew with another --out");
     free(bytes);
 }
 
