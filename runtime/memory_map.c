@@ -68,6 +68,14 @@ enum dg_status dg_memory_map(const struct dg_plan *plan, const struct dg_plan_en
         escaped(out, from);
         fprintf(out, "</title></rect>\n");
     }
+    if (entry->loop_ops) {
+        double from = LEFT + entry->loop_first / ops * WIDTH, width = entry->loop_ops / ops * WIDTH;
+        fprintf(out,
+                "<rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" fill=\"none\" stroke=\"black\" "
+                "stroke-dasharray=\"6 4\"/>\n<text x=\"%.2f\" y=\"%d\" text-anchor=\"end\">for each of %u "
+                "slices</text>\n",
+                from, TOP, width, HEIGHT, from + width - 6, TOP + 16, entry->slices);
+    }
     for (int i = 0; i <= 4; i++)
         fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", LEFT - 6,
                 TOP + HEIGHT - i * HEIGHT / 4 + 4, dg_format_bytes(text, sizeof text, total * i / 4));

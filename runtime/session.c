@@ -5,8 +5,10 @@
 #include "runtime/memory.h"
 
 #include <dnnl.h>
+#include <inttypes.h>
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -168,13 +170,19 @@ static enum dg_status check_memory(struct dg_session *session, const struct dg_s
     }
     m->available = dg_memory_available();
     if (m->total <= m->available || options->ignore_memory) return DG_OK;
-    char need[32], have[32], step[32];
+    char need[32], have[32], step[32], smaller[96] = "";
+    const struct dg_plan_entry *entry = session->entry;
+    int64_t planned = 0;
+    for (int r = 0; r < DG_REGIONS; r++) planned += m->region[r];
+    int64_t room = (m->available - (m->total - planned)) >> 20; /* what a plan could take here */
+    if (entry->first_commit < entry->num_ops && room > 0)
+        snprintf(smaller, sizeof smaller, "--memory %" PRId64 "M or ", room);
     return dg_fail(
         err, DG_ERR_MEMORY,
-        "entry %s needs %s and this machine has %s free: compile with a smaller --batch (activations take %s of "
+        "entry %s needs %s and this machine has %s free: compile with %sa smaller --batch (activations take %s of "
         "it), or free memory",
-        dg_plan_string(session->plan, session->entry->name), dg_format_bytes(need, sizeof need, (double)m->total),
-        dg_format_bytes(have, sizeof have, (double)m->available),
+        dg_plan_string(session->plan, entry->name), dg_format_bytes(need, sizeof need, (double)m->total),
+        dg_format_bytes(have, sizeof have, (double)m->available), smaller,
         dg_format_bytes(step, sizeof step, (double)m->region[DG_REGION_STEP]));
 }
 

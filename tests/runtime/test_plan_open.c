@@ -104,9 +104,89 @@ static void test_flipped_bits_with_a_checksum(void **state)
     free(copy);
 }
 
+/* Another plan, with a loop over slices, of which single fields are changed. */
+static uint8_t *sliced;
+static size_t sliced_size;
+
+static void open_sliced(struct dg_plan *plan)
+{
+    char folder[64], path[128];
+    struct dg_plan whole;
+    int64_t planned = 0;
+    assert_ok(dg_plan_open_bytes(plan_bytes, plan_size, &whole, try_err));
+    for (int r = 0; r < DG_REGIONS; r++) planned += (int64_t)whole.entry[0].region_bytes[r];
+    dg_plan_close(&whole);
+    dg_test_folder(folder);
+    snprintf(path, sizeof path, "%s/plan", folder);
+    dg_tiny_compile_within(path, NULL, planned - planned / 4);
+    sliced = dg_test_read(path, &sliced_size);
+    dg_test_remove(folder);
+    assert_ok(dg_plan_open_bytes(sliced, sliced_size, plan, try_err));
+    assert_true(plan->entry[0].slices > 1);
+}
+
+static void refused(uint32_t *field, uint32_t value, const char *why)
+{
+    struct dg_plan plan;
+    struct dg_error err = {0};
+    struct dg_plan_header *header = (void *)sliced;
+    uint32_t was = *field;
+    *field = value;
+    header->checksum = 0;
+    header->checksum = dg_fnv1a(DG_FNV_BASIS, sliced, sliced_size);
+    if (dg_plan_open_bytes(sliced, sliced_size, &plan, &err) == DG_OK) fail_msg("%u for %u is taken", value, was);
+    if (!strstr(err.text, why)) fail_msg("\"%s\" does not say \"%s\"", err.text, why);
+    *field = was;
+}
+
+static void test_hostile_loops(void **state)
+{
+    (void)state;
+    struct dg_plan plan;
+    open_sliced(&plan);
+    struct dg_plan_entry *entry = (void *)(uintptr_t)&plan.entry[0];
+    uint32_t end = entry->loop_first + entry->loop_ops;
+    refused(&entry->slices, 0, "bad loop");
+    refused(&entry->slices, 1, "bad loop");
+    refused(&entry->slices, UINT32_MAX, "bad loop");
+    refused(&entry->slices, 3, ""); /* of four images */
+    refused(&entry->slices, entry->slices * 2, "wrong shape");
+    refused(&entry->loop_ops, 0, "bad loop");
+    refused(&entry->loop_ops, UINT32_MAX, "bad loop");
+    refused(&entry->loop_ops, entry->num_ops - entry->loop_first, "bad loop"); /* with the commit in it */
+    refused(&entry->loop_ops, entry->loop_ops + 1, "");
+    refused(&entry->loop_ops, entry->loop_ops - 1, "");
+    refused(&entry->loop_first, 0, "lasts beyond it");
+    refused(&entry->loop_first, entry->num_ops, "bad loop");
+    refused(&entry->loop_first, UINT32_MAX, "bad loop");
+    refused(&entry->loop_first, entry->loop_first - 1, "");
+    refused(&entry->loop_first, entry->loop_first + 1, "");
+    int sums = 0;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && sums < 3; t++) {
+        struct dg_plan_tensor *tensor = (void *)(uintptr_t)&plan.tensor[t];
+        if (tensor->region != DG_REGION_STEP || tensor->root != t) continue;
+        if (tensor->first >= entry->loop_first || tensor->last < end) continue;
+        sums++;
+        refused(&tensor->last, end - 1, ""); /* a sum that the next slice may overwrite */
+        refused(&tensor->first, entry->loop_first, "");
+    }
+    assert_int_equal(sums, 3);
+    /* An op that reads a sum before all slices are in. */
+    for (uint32_t n = entry->loop_first; n < end; n++) {
+        const struct dg_plan_op *op = &plan.op[entry->first_op + n];
+        if (strcmp(dg_plan_string(&plan, op->op), "dino_loss_grad")) continue;
+        uint32_t temperature = op->first_operand + 2, loss = plan.operand[entry->first_output];
+        refused((uint32_t *)(uintptr_t)&plan.operand[temperature], loss, "while the loop over slices adds to it");
+        break;
+    }
+    dg_plan_close(&plan);
+    free(sliced);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_prefixes), cmocka_unit_test(test_flipped_bits),
-                                       cmocka_unit_test(test_flipped_bits_with_a_checksum)};
+                                       cmocka_unit_test(test_flipped_bits_with_a_checksum),
+                                       cmocka_unit_test(test_hostile_loops)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
