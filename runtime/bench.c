@@ -1,5 +1,6 @@
 #include "runtime/bench.h"
 
+#include "ops/kernels/bf16.h"
 #include "ops/rng.h"
 #include "ops/seam.h"
 #include "runtime/memory.h"
@@ -28,7 +29,7 @@ struct roof {
     dnnl_stream_t stream;
     struct dg_gemm gemm[ROOFS];
     double flops[ROOFS];
-    float *src, *weights, *dst;
+    void *src, *weights, *dst;
     void *scratch;
     int64_t bytes[4];
 };
@@ -44,7 +45,8 @@ static void close_roof(struct roof *roof)
     dg_region_free(roof->scratch, roof->bytes[3]);
 }
 
-static enum dg_status open_roof(struct roof *roof, struct dg_error *err)
+/* Matmuls of the entry's type, plain row-major. The bytes are those of f32 in both cases: in bf16 half of them are used. */
+static enum dg_status open_roof(struct roof *roof, bool bf16, struct dg_error *err)
 {
     static const int64_t shape[ROOFS][3] = {{2048, 2048, 2048}, {3152, 1536, 384}};
     if (dnnl_engine_create(&roof->engine, dnnl_cpu, 0) != dnnl_success ||
@@ -52,7 +54,8 @@ static enum dg_status open_roof(struct roof *roof, struct dg_error *err)
         return dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN has no CPU engine here");
     for (int r = 0; r < ROOFS; r++) {
         int64_t m = shape[r][0], n = shape[r][1], k = shape[r][2];
-        struct dg_gemm_spec spec = {.m = m, .n = n, .k = k, .weights_row = n, .weights_col = 1};
+        struct dg_gemm_spec spec = {
+            .m = m, .n = n, .k = k, .weights_row = n, .weights_col = 1, .bf16 = bf16, .bf16_dst = bf16};
         DG_TRY(dg_gemm_open(roof->engine, &spec, &roof->gemm[r], err));
         roof->flops[r] = 2.0 * (double)m * (double)n * (double)k;
         roof->bytes[0] = dg_max_i64(roof->bytes[0], m * k * 4);
@@ -70,8 +73,9 @@ static enum dg_status open_roof(struct roof *roof, struct dg_error *err)
     roof->scratch = region[3];
     DG_TRY(status);
     struct dg_rng rng = dg_rng_open(0, DG_RNG_TEST, 0, 0);
-    for (int64_t i = 0; i < roof->bytes[0] / 4; i++) roof->src[i] = dg_rng_uniform(&rng, -1, 1);
-    for (int64_t i = 0; i < roof->bytes[1] / 4; i++) roof->weights[i] = dg_rng_uniform(&rng, -1, 1);
+    void *operand[] = {roof->src, roof->weights};
+    for (int o = 0; o < 2; o++)
+        for (int64_t i = 0; i < roof->bytes[o] / 4; i++) dg_put(operand[o], bf16, i, dg_rng_uniform(&rng, -1, 1));
     return DG_OK;
 }
 
@@ -180,6 +184,7 @@ enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs
     const struct dg_plan_entry *record = dg_session_entry(session);
     struct roof roof = {0};
     result->batch = record->batch;
+    result->dtype = dg_dtype_name((enum dg_dtype)record->dtype);
     result->threads = dg_session_threads(session);
     result->memory = dg_session_memory(session);
     result->op = calloc(record->num_ops + 1, sizeof *result->op);
@@ -189,7 +194,7 @@ enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs
     if (!result->op || !result->node_seconds || !time || !rate)
         dg_fail(err, status, "out of memory");
     else
-        status = open_roof(&roof, err);
+        status = open_roof(&roof, record->dtype == DG_BF16, err);
     if (status == DG_OK) status = measure(plan, knobs, session, &roof, steps, time, rate, result, err);
     if (status == DG_OK) sum_ops(plan, record, result);
     close_roof(&roof);

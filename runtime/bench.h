@@ -21,6 +21,7 @@ struct dg_bench_result {
     double roof;       /* FLOP/s of the better of two plain matmuls, 2048^3 and 3152x1536x384, run between the steps */
     double roof_of[2]; /* each of them: the median */
     int64_t batch;
+    const char *dtype; /* "f32", "bf16" */
     int threads;
     struct dg_session_memory memory;
     struct dg_bench_op *op; /* slowest first; owned */

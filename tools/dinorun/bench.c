@@ -72,8 +72,8 @@ static int bench(int argc, char **argv)
     if (status == DG_OK) status = dg_bench(&plan, &knobs, entry, (int)steps, (int)threads, &r, &err);
     if (status == DG_OK) {
         char peak[32];
-        printf("%s of %s: batch %" PRId64 ", f32, %d threads, %d steps\n", entry,
-               dg_plan_string(&plan, plan.header->recipe), r.batch, r.threads, r.steps);
+        printf("%s of %s: batch %" PRId64 ", %s, %d threads, %d steps\n", entry,
+               dg_plan_string(&plan, plan.header->recipe), r.batch, r.dtype, r.threads, r.steps);
         print_memory(&r.memory, 0);
         printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
         if (nodes) print_nodes(&plan, entry, &r);
@@ -82,8 +82,8 @@ static int bench(int argc, char **argv)
                (double)r.batch / r.seconds);
         printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r.flops / 1e9, r.useful / 1e9,
                r.useful / r.seconds / 1e9);
-        printf("roof         %.1f GFLOP/s (matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
-               r.roof / 1e9, r.roof_of[0] / 1e9, r.roof_of[1] / 1e9);
+        printf("roof         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
+               r.roof / 1e9, r.dtype, r.roof_of[0] / 1e9, r.roof_of[1] / 1e9);
         printf("share        %.1f %% of the roof\n", 100 * r.useful / r.seconds / r.roof);
     }
     dg_bench_free(&r);
