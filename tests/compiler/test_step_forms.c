@@ -89,6 +89,20 @@ static struct dg_recipe vit_recipe(void)
                               .origin = {.file = "test", .path = "test"}};
 }
 
+/* Batch norm in the backbone, and in the head too where `head_norm`. */
+static struct dg_recipe resnet_recipe(bool head_norm)
+{
+    struct dg_recipe recipe = vit_recipe();
+    struct dg_given *resnet = give(NULL, "planes", whole(8));
+    recipe.backbone = "resnet_basic";
+    recipe.student_with = recipe.teacher_with = give(resnet, "image", whole(32));
+    if (head_norm) recipe.head_with = give(recipe.head_with, "bn", (struct dg_term){.kind = DG_TERM_BOOL, .i = 1});
+    recipe.global.height = recipe.global.width = 64;
+    recipe.local.height = recipe.local.width = 32;
+    recipe.batch = 4;
+    return recipe;
+}
+
 /* What a few steps leave: the loss and entropy of each, and in the end all that outlives them, tensor by tensor. */
 struct outcome {
     double loss[STEPS], entropy[STEPS], norm[STEPS];
@@ -264,6 +278,40 @@ static void assert_remade(struct dg_program *program, const struct dg_recipe *re
     free_outcome(all);
 }
 
+static void test_remade_batch_norm_is_the_same(void **state)
+{
+    (void)state;
+    struct dg_program *program = load("resnet.yaml");
+    program->last->next = load("dino_head.yaml")->first;
+    for (int head_norm = 0; head_norm < 2; head_norm++) {
+        struct dg_recipe recipe = resnet_recipe(head_norm);
+        assert_remade(program, &recipe, &(struct dg_step_form){0});
+    }
+}
+
+/* Any mixture of levels in any form. */
+static void test_random_forms(void **state)
+{
+    (void)state;
+    struct dg_program *program = load("vit.yaml");
+    program->last->next = load("dino_head.yaml")->first;
+    struct dg_recipe recipe = vit_recipe();
+    static const int slices[] = {1, 2, 6};
+    struct dg_rng rng = dg_rng_open(11, DG_RNG_TEST, 0, 0);
+    for (int f = 0; f < 6; f++) {
+        struct dg_step_form form = {.slices = slices[f % 3], .smallest_first = f > 2};
+        struct outcome *all = run(program, &recipe, &form, NULL);
+        for (int i = 0; i < 3; i++) {
+            struct dg_remake remake = {0};
+            for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = (int)dg_rng_int(&rng, 0, DG_MAX_REMAKE + 1);
+            struct outcome *some = run(program, &recipe, &form, &remake);
+            assert_same(all, some, 0);
+            free_outcome(some);
+        }
+        free_outcome(all);
+    }
+}
+
 static void test_remade_is_the_same(void **state)
 {
     (void)state;
@@ -279,6 +327,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slices_add_up),
         cmocka_unit_test(test_remade_is_the_same),
+        cmocka_unit_test(test_remade_batch_norm_is_the_same),
+        cmocka_unit_test(test_random_forms),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
