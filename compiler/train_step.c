@@ -27,8 +27,11 @@ struct build {
     struct dg_instance *student_backbone, *student_head, *teacher_backbone, *teacher_head;
     struct dg_gradients gradients;
     struct dg_step_form form;
-    int64_t images;              /* of a slice: the batch, if it is not cut */
-    int views;                   /* all crops of an image */
+    int64_t images;            /* of a slice: the batch, if it is not cut */
+    int views;                 /* all crops of an image */
+    dg_value teacher_layer[3]; /* features and weights of the teacher's prototype layer, where the loss contains it */
+    dg_value center;
+    bool tiled;
     struct dg_origin committing; /* the node whose commit rule runs */
 };
 
@@ -110,15 +113,39 @@ static const struct dg_graph_node *find_coupling(struct build *b, uint32_t first
     return NULL;
 }
 
+/* Takes the prototype layer back that makes `logits`, for the loss to make them a tile at a time: all logits would be the
+ * largest activation of the step. Its inputs; false where the head ends otherwise. */
+static bool take_layer(struct build *b, dg_value logits, dg_value input[3])
+{
+    struct dg_graph *graph = b->graph;
+    uint32_t n = graph->value[logits].producer;
+    if (b->recipe->plain || n + 1 != graph->num_nodes || strcmp(graph->node[n].op->name, "weight_norm_linear"))
+        return false;
+    memcpy(input, graph->node[n].input, 3 * sizeof *input);
+    graph->value[logits].producer = DG_PLAN_NONE;
+    graph->num_nodes--;
+    return true;
+}
+
 /* The share of the loss of logits, added to what there is. */
 static bool add_loss(struct build *b, const char *group, dg_value logits, dg_value target, int view0, dg_value *loss)
 {
     struct dg_node_options options = trainer_node(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", false);
     options.position.view0 = view0;
-    dg_value input[] = {logits, target, dg_graph_control(b->graph, "loss.student_temp"), *loss};
-    dg_value output[DG_MAX_OUTPUTS];
+    dg_value student_temp = dg_graph_control(b->graph, "loss.student_temp"), output[DG_MAX_OUTPUTS], layer[3];
+    union dg_attr views[] = {{.i = b->views}};
     if (logits == DG_NO_VALUE) return false;
-    if (!add_node(b, "dino_loss", (union dg_attr[]){{.i = b->views}}, input, 4, &options, output)) return false;
+    if (b->tiled && take_layer(b, logits, layer)) { /* both heads are of one module */
+        const dg_value *t = b->teacher_layer;
+        dg_value input[] = {layer[0],     layer[1], layer[2],
+                            t[0],         t[1],     t[2],
+                            b->center,    target,   dg_graph_control(b->graph, "loss.teacher_temp"),
+                            student_temp, *loss};
+        if (!add_node(b, "prototype_loss", views, input, 11, &options, output)) return false;
+    } else {
+        dg_value input[] = {logits, target, student_temp, *loss};
+        if (!add_node(b, "dino_loss", views, input, 4, &options, output)) return false;
+    }
     *loss = output[0];
     return true;
 }
@@ -371,8 +398,13 @@ bool dg_pass_train_step(struct dg_program *program, struct dg_diagnostics *diag,
     dg_value target[DG_MAX_OUTPUTS];
     struct dg_node_options options = trainer_node(&b, "target", "loss", false);
     dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */
+    b.center = center;
+    b.tiled = take_layer(&b, teacher, b.teacher_layer);
     dg_value target_input[] = {teacher, center, temperature};
-    if (!add_node(&b, "dino_target", NULL, target_input, 3, &options, target)) return false;
+    dg_value tiled_input[] = {b.teacher_layer[0], b.teacher_layer[1], b.teacher_layer[2], center, temperature};
+    if (!(b.tiled ? add_node(&b, "prototype_target", NULL, tiled_input, 5, &options, target)
+                  : add_node(&b, "dino_target", NULL, target_input, 3, &options, target)))
+        return false;
     if (!mean_of_slices(&b, center, &target[1]) || !mean_of_slices(&b, temperature, &target[2])) return false;
     graph->value[target[2]].name = "teacher_entropy";
 

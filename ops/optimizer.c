@@ -30,34 +30,53 @@ static enum dg_status infer_norms(const struct dg_op_call *call, struct dg_desc 
     return DG_OK;
 }
 
+enum { CHUNK = 4096 };
+
 struct norms_state {
     int count;
-    int64_t size[];
+    struct {
+        int64_t size, chunk; /* numbers, and how many chunks the ones before it have */
+    } gradient[];
 };
 
 static enum dg_status prepare_norms(struct dg_prepare *p, struct dg_error *err)
 {
     int count = p->call->num_inputs - 1;
-    struct norms_state *s = dg_op_state(p, sizeof *s + (size_t)count * sizeof s->size[0], err);
+    struct norms_state *s = dg_op_state(p, sizeof *s + ((size_t)count + 1) * sizeof s->gradient[0], err);
     if (!s) return DG_ERR_MEMORY;
-    int64_t largest = 0;
     s->count = count;
     for (int i = 0; i < count; i++) {
-        s->size[i] = dg_desc_count(&p->call->input[i]);
-        largest = dg_max_i64(largest, s->size[i]);
+        s->gradient[i].size = dg_desc_count(&p->call->input[i]);
+        s->gradient[i + 1].chunk = s->gradient[i].chunk + (s->gradient[i].size + CHUNK - 1) / CHUNK;
     }
-    dg_op_scratch(p, (largest / 4096 + 1) * (int64_t)sizeof(double));
+    dg_op_scratch(p, s->gradient[count].chunk * (int64_t)sizeof(double));
     return DG_OK;
 }
 
+/* One parallel region over chunks of all gradients, whose bounds do not depend on threads: a region a gradient would be a
+ * few hundred, most of them for a few hundred numbers. */
 static enum dg_status run_norms(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct norms_state *s = r->state;
-    double *norms = r->output[0], *summary = r->output[1], all = 0;
+    double *norms = r->output[0], *summary = r->output[1], *partial = r->scratch, all = 0;
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (int64_t chunk = 0; chunk < s->gradient[s->count].chunk; chunk++) {
+        int low = 0, high = s->count; /* the gradient that has it is in low .. high - 1 */
+        while (high - low > 1) {
+            int middle = (low + high) / 2;
+            if (s->gradient[middle].chunk <= chunk)
+                low = middle;
+            else
+                high = middle;
+        }
+        int64_t first = (chunk - s->gradient[low].chunk) * CHUNK;
+        dg_kernels()->sum_squares(dg_min_i64(CHUNK, s->gradient[low].size - first),
+                                  (const float *)r->input[low] + first, &partial[chunk]);
+    }
     for (int i = 0; i < s->count; i++) {
-        double square;
-        dg_kernels()->sum_squares(s->size[i], r->input[i], r->scratch, &square);
+        double square = 0;
+        for (int64_t chunk = s->gradient[i].chunk; chunk < s->gradient[i + 1].chunk; chunk++) square += partial[chunk];
         norms[i] = sqrt(square);
         all += square;
     }

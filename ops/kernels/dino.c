@@ -4,19 +4,6 @@
 
 #include <math.h>
 
-/* The maximum of x[count]. In lanes, as no compiler may reorder the comparisons of one running maximum: a NaN may come. */
-static float largest(int64_t count, const float *x)
-{
-    float lane[16], most = -INFINITY;
-    int64_t k = 0;
-    for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
-    for (; k + 16 <= count; k += 16)
-        for (int j = 0; j < 16; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    for (; k < count; k++) most = x[k] > most ? x[k] : most;
-    for (int j = 0; j < 16; j++) most = lane[j] > most ? lane[j] : most;
-    return most;
-}
-
 /* q[r, k] = softmax over k of (t[r, k] - center[k]) / temp; entropy[r] = -sum q ln q. q may be t. */
 void DG_K(dino_target)(int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
                        double *entropy)
@@ -27,7 +14,7 @@ void DG_K(dino_target)(int64_t rows, int64_t cols, const float *t, const float *
         float *y = q + r * cols;
 #pragma omp simd
         for (int64_t k = 0; k < cols; k++) y[k] = (x[k] - center[k]) / temp;
-        float most = largest(cols, y);
+        float most = dg_largest(cols, y);
         double sum = 0, weighted = 0;
         for (int64_t first = 0; first < cols; first += 1024) { /* f32 within a block, f64 across */
             int64_t end = first + 1024 < cols ? first + 1024 : cols;
@@ -75,7 +62,7 @@ void DG_K(dino_loss)(int64_t rows, int64_t cols, int64_t batch, int64_t view0, c
     for (int64_t r = 0; r < rows; r++) {
         const float *x = s + r * cols;
         int64_t view = view0 + r / batch, image = r % batch;
-        float most = largest(cols, x);
+        float most = dg_largest(cols, x);
         double sum = 0, dot[2] = {0, 0};
         const float *target[2] = {q + image * cols, q + (batch + image) * cols};
         for (int64_t first = 0; first < cols; first += 1024) {

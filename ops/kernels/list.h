@@ -29,7 +29,13 @@ DG_KERNEL(dino_loss, int64_t rows, int64_t cols, int64_t batch, int64_t view0, c
           float temp, float *lse, double *term)
 DG_KERNEL(dino_loss_backward, int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
           float temp, const float *lse, float scale, float *diff_s)
-DG_KERNEL(sum_squares, int64_t count, const float *x, double *partial, double *square)
+DG_KERNEL(target_tile, int64_t rows, int64_t cols, float *t, const float *center, float temp, float *mean, double *sums)
+DG_KERNEL(target_tile_again, int64_t rows, int64_t cols, float *t, const float *center, float temp, const float *stats)
+DG_KERNEL(loss_tile, int64_t rows, int64_t cols, int64_t batch, const float *s, const float *q, float temp,
+          double *sums)
+DG_KERNEL(loss_tile_backward, int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *q, float temp,
+          const float *lse, float scale, float *s)
+DG_KERNEL(sum_squares, int64_t count, const float *x, double *square)
 DG_KERNEL(adamw, int64_t count, float *param, const float *grad, float *exp_avg, float *exp_avg_sq, float *teacher,
           float grad_scale, float decay, float beta1, float one_minus_beta1, float beta2, float one_minus_beta2,
           float step_size, float correction, float eps, float momentum, float one_minus_momentum)

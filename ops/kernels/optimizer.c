@@ -4,21 +4,13 @@
 
 enum { CHUNK = 4096 };
 
-/* *square = sum of x[i]^2, in f64 over chunks whose bounds do not depend on threads. partial [count / 4096 + 1]. */
-void DG_K(sum_squares)(int64_t count, const float *x, double *partial, double *square)
+/* *square = sum of x[i]^2 in f64, by one thread. */
+void DG_K(sum_squares)(int64_t count, const float *x, double *square)
 {
-    int64_t chunks = (count + CHUNK - 1) / CHUNK;
-#pragma omp parallel for schedule(static)
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        int64_t end = (chunk + 1) * CHUNK < count ? (chunk + 1) * CHUNK : count;
-        double sum = 0;
+    double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = chunk * CHUNK; i < end; i++) sum += (double)x[i] * (double)x[i];
-        partial[chunk] = sum;
-    }
-    double total = 0;
-    for (int64_t chunk = 0; chunk < chunks; chunk++) total += partial[chunk];
-    *square = total;
+    for (int64_t i = 0; i < count; i++) sum += (double)x[i] * (double)x[i];
+    *square = sum;
 }
 
 /* AdamW in PyTorch's order of f32 operations, and the teacher's average of the result, in one sweep. All arrays

@@ -3,6 +3,7 @@
 #ifndef DG_OPS_KERNELS_VMATH_H
 #define DG_OPS_KERNELS_VMATH_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -59,6 +60,19 @@ static inline float dg_erff(float x)
     far = 1.0f - dg_expf(far);
     float y = a < 1.0f ? near : far;
     return x < 0 ? -y : y;
+}
+
+/* The maximum of x[count]. In lanes, as no compiler may reorder the comparisons of one running maximum: a NaN may come. */
+static inline float dg_largest(int64_t count, const float *x)
+{
+    float lane[16], most = -INFINITY;
+    int64_t k = 0;
+    for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
+    for (; k + 16 <= count; k += 16)
+        for (int j = 0; j < 16; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
+    for (; k < count; k++) most = x[k] > most ? x[k] : most;
+    for (int j = 0; j < 16; j++) most = lane[j] > most ? lane[j] : most;
+    return most;
 }
 
 #endif

@@ -1,0 +1,367 @@
+/* The prototype layer and the DINO loss in one, a tile of prototypes at a time: what weight_norm_linear, dino_target and
+ * dino_loss say together (ops/weight_norm_linear.c, ops/dino_loss.c), for the training step, where logits [rows, K] are read
+ * by the loss alone. K is 65,536: logits and targets of a batch would be the largest activations there are, so they never
+ * exist at once. A tile's are made where they are used, three times over, from features of a few hundred numbers.
+ *
+ *   prototype_target    (t [2B,D], t_g, t_v, center [1,K], teacher_temp) -> stats [2B,2], batch_mean [1,K], entropy
+ *   prototype_loss      (s [M,D], g, v, t, t_g, t_v, center, stats, teacher_temp, student_temp, [loss so far]) -> loss, [lse]
+ *   prototype_loss_grad (the first ten of these, lse, [acc_g], [acc_v]) -> [diff_s], [diff_g], diff_v
+ *
+ * stats are a teacher row's maximum of (logit - center) / temp and one over its sum of exponentials. All is f32, scalars f64,
+ * and sums over tiles are added in the order of threads. */
+#include "ops/kernels/kernels.h"
+#include "ops/op.h"
+#include "ops/seam.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+extern const struct dg_op dg_op_prototype_loss_grad;
+
+enum { TILE = 256 }; /* prototypes */
+enum { T, T_G, T_V, T_CENTER, T_TEMP, TARGET_INPUTS };
+enum { S, G, V, TEACHER, TEACHER_G, TEACHER_V, CENTER, STATS, TEACHER_TEMP, STUDENT_TEMP, SO_FAR, LOSS_INPUTS };
+enum { LSE = SO_FAR, ACC_G, ACC_V, GRAD_INPUTS };
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "views",
+     .type = DG_ATTR_INT,
+     .required = true,
+     .min = 2,
+     .max = 4096,
+     .internal = true,
+     .doc = "number of all crops of an image"},
+    {0},
+};
+
+static bool scalar(const struct dg_desc *desc) { return desc->dtype == DG_F64 && desc->ndim == 0; }
+
+/* Features [M,D], weight_g [K,1] and weight_v [K,D]. */
+static bool layer_fits(const struct dg_desc *in)
+{
+    struct dg_desc g = dg_desc_make(DG_F32, 2, (int64_t[]){in[2].dim[0], 1});
+    return in[0].dtype == DG_F32 && in[0].ndim == 2 && in[2].dtype == DG_F32 && in[2].ndim == 2 &&
+           in[0].dim[1] == in[2].dim[1] && dg_desc_equal(&in[1], &g);
+}
+
+struct state {
+    int64_t rows, teacher_rows, in, teacher_in, out, view0; /* in: D, which teacher and student need not share */
+    double pair_weight;
+    int threads;
+    int64_t per_thread, sums, partial; /* bytes; offsets in scratch of row sums and of diff_s, both a thread */
+};
+
+/* A thread's tile: two weights [TILE, D], the gradient of one, lengths, student's and teacher's logits. */
+static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *student, const struct dg_desc *teacher,
+                                 bool backward, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    s->rows = student ? student->dim[0] : 0;
+    s->teacher_rows = teacher->dim[0];
+    s->in = student ? student[V].dim[1] : 0;
+    s->teacher_in = teacher[T_V].dim[1];
+    s->out = teacher[T_V].dim[0];
+    s->view0 = p->view0;
+    s->threads = p->threads;
+    if (student)
+        s->pair_weight =
+            1.0 / ((double)(s->teacher_rows / 2 * dg_slices(p->call)) * (2.0 * (double)p->call->attr[0].i - 2));
+    s->per_thread =
+        dg_round_up(((1 + backward) * s->in + s->teacher_in + 1 + s->rows + s->teacher_rows) * TILE * 4, 64);
+    dg_op_scratch(p, s->per_thread * s->threads);
+    s->sums = dg_op_scratch(p, dg_max_i64(s->rows, s->teacher_rows) * 4 * s->threads * (int64_t)sizeof(double));
+    if (backward) s->partial = dg_op_scratch(p, s->threads * s->rows * s->in * (int64_t)sizeof(float));
+    return DG_OK;
+}
+
+/* dst [rows, count] = features [rows, in] w^T for prototypes first .. first + count; leaves w and its lengths. */
+static bool tile_logits(int64_t rows, int64_t in, const float *features, const float *g, const float *v, int64_t first,
+                        int64_t count, float *w, float *length, float *dst)
+{
+    dg_kernels()->weight_norm_rows(count, in, g + first, v + first * in, w, length);
+    return dg_sgemm(false, true, rows, count, in, features, in, w, in, 0, dst, count, NULL) == DG_OK;
+}
+
+/* --- prototype_target --- */
+
+static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *in = call->input;
+    struct dg_desc mean = dg_desc_make(DG_F32, 2, (int64_t[]){1, in[T_V].dim[0]});
+    if (!layer_fits(in) || in[T].dim[0] % 2 || !dg_desc_equal(&in[T_CENTER], &mean) || !scalar(&in[T_TEMP]))
+        return dg_fail(err, DG_ERR_INPUT, "teacher features, prototypes, center or temperature do not fit");
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
+    output[1] = mean;
+    output[2] = dg_desc_scalar(DG_F64);
+    return DG_OK;
+}
+
+static double product_flops(const struct dg_desc *src, const struct dg_desc *v)
+{
+    return 2.0 * (double)src->dim[0] * (double)dg_desc_count(v);
+}
+
+static struct dg_cost cost_target(const struct dg_op_call *call)
+{
+    double flops = product_flops(&call->input[T], &call->input[T_V]);
+    return (struct dg_cost){flops, flops};
+}
+
+static enum dg_status prepare_target(struct dg_prepare *p, struct dg_error *err)
+{
+    return open_state(p, NULL, &p->call->input[T], false, err);
+}
+
+static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    const float *center = r->input[T_CENTER];
+    float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[0], *mean = r->output[1];
+    double *sums = (void *)((char *)r->scratch + s->sums), total = 0;
+    int64_t rows = s->teacher_rows;
+    int failed = 0;
+#pragma omp parallel num_threads(s->threads) reduction(| : failed)
+    {
+        int thread = omp_get_thread_num();
+        float *w = (void *)((char *)r->scratch + s->per_thread * thread), *length = w + TILE * s->teacher_in,
+              *t = length + TILE;
+        double *sum = sums + thread * rows * 3;
+        for (int64_t row = 0; row < rows; row++) sum[3 * row] = -INFINITY, sum[3 * row + 1] = sum[3 * row + 2] = 0;
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < s->out; first += TILE) {
+            int64_t count = dg_min_i64(TILE, s->out - first);
+            failed |= !tile_logits(rows, s->teacher_in, r->input[T], r->input[T_G], r->input[T_V], first, count, w,
+                                   length, t);
+            dg_kernels()->target_tile(rows, count, t, center + first, temp, mean + first, sum);
+        }
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        double most = -INFINITY, sum = 0, weighted = 0;
+        for (int i = 0; i < s->threads; i++) most = fmax(most, sums[3 * (i * rows + row)]);
+        for (int i = 0; i < s->threads; i++) {
+            const double *part = sums + 3 * (i * rows + row);
+            if (part[1] == 0) continue; /* a thread without a tile */
+            double scale = exp(part[0] - most);
+            sum += scale * part[1];
+            weighted += scale * (part[2] + (part[0] - most) * part[1]);
+        }
+        stats[2 * row] = (float)most;
+        stats[2 * row + 1] = (float)(1 / sum);
+        total += log(sum) - weighted / sum;
+    }
+    *(double *)r->output[2] = total / (double)rows;
+    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+}
+
+const struct dg_op dg_op_prototype_target = {
+    .name = "prototype_target",
+    .min_inputs = TARGET_INPUTS,
+    .max_inputs = TARGET_INPUTS,
+    .output = {{"stats", 0}, {"batch_mean", 0}, {"entropy", 0}},
+    .infer = infer_target,
+    .grad = dg_stop_gradient, /* the teacher is detached */
+    .cost = cost_target,
+    .prepare = prepare_target,
+    .run = run_target,
+};
+
+/* --- prototype_loss --- */
+
+static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_desc *in = call->input;
+    struct dg_desc stats = dg_desc_make(DG_F32, 2, (int64_t[]){in[TEACHER].dim[0], 2});
+    struct dg_desc center = dg_desc_make(DG_F32, 2, (int64_t[]){1, in[V].dim[0]});
+    if (!layer_fits(in) || !layer_fits(in + TEACHER) || in[V].dim[0] != in[TEACHER_V].dim[0] ||
+        in[TEACHER].dim[0] % 2 || in[S].dim[0] % (in[TEACHER].dim[0] / 2) || !dg_desc_equal(&in[CENTER], &center) ||
+        !dg_desc_equal(&in[STATS], &stats) || !scalar(&in[TEACHER_TEMP]) || !scalar(&in[STUDENT_TEMP]))
+        return dg_fail(err, DG_ERR_INPUT, "features, prototypes, center or temperatures do not fit");
+    return DG_OK;
+}
+
+static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    if (!dg_absent(&call->input[SO_FAR]) && !scalar(&call->input[SO_FAR]))
+        return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
+    output[0] = dg_desc_scalar(DG_F64);
+    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[S].dim[0]});
+    return DG_OK;
+}
+
+static enum dg_status grad_loss(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS], input[GRAD_INPUTS];
+    memcpy(input, b->input, SO_FAR * sizeof *input);
+    input[LSE] = b->output[1];
+    input[ACC_G] = b->wants[G] ? b->partial(b, G) : DG_NO_VALUE;
+    input[ACC_V] = b->partial(b, V);
+    DG_TRY(b->emit(b, &dg_op_prototype_loss_grad, b->call->attr, input, GRAD_INPUTS, made));
+    if (b->wants[SO_FAR]) DG_TRY(b->give(b, SO_FAR, b->diff_output[0]));
+    if (b->wants[S]) DG_TRY(b->give(b, S, made[0]));
+    if (b->wants[G]) b->set(b, G, made[1]);
+    if (b->wants[V]) b->set(b, V, made[2]);
+    return DG_OK;
+}
+
+/* The teacher's logits are made again. */
+static struct dg_cost cost_loss(const struct dg_op_call *call)
+{
+    double student = product_flops(&call->input[S], &call->input[V]),
+           teacher = product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
+    return (struct dg_cost){student + teacher, student};
+}
+
+static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *in = p->call->input;
+    return open_state(p, &in[S], &in[TEACHER], false, err);
+}
+
+/* The student's logits and the teacher's targets of a tile. `w` is the student's afterwards. */
+static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t first, int64_t count, float *w,
+                      float *teacher_w, float *length, float *logits, float *targets)
+{
+    bool done = tile_logits(s->teacher_rows, s->teacher_in, r->input[TEACHER], r->input[TEACHER_G], r->input[TEACHER_V],
+                            first, count, teacher_w, length, targets);
+    dg_kernels()->target_tile_again(s->teacher_rows, count, targets, (const float *)r->input[CENTER] + first,
+                                    (float)*(const double *)r->input[TEACHER_TEMP], r->input[STATS]);
+    return tile_logits(s->rows, s->in, r->input[S], r->input[G], r->input[V], first, count, w, length, logits) && done;
+}
+
+static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    float temp = (float)*(const double *)r->input[STUDENT_TEMP], *lse = r->output[1];
+    double *sums = (void *)((char *)r->scratch + s->sums), total = 0;
+    int failed = 0;
+#pragma omp parallel num_threads(s->threads) reduction(| : failed)
+    {
+        int thread = omp_get_thread_num();
+        float *w = (void *)((char *)r->scratch + s->per_thread * thread), *teacher_w = w + TILE * s->in,
+              *length = teacher_w + TILE * s->teacher_in, *logits = length + TILE, *targets = logits + TILE * s->rows;
+        double *sum = sums + thread * s->rows * 4;
+        for (int64_t row = 0; row < s->rows; row++) {
+            sum[4 * row] = -INFINITY;
+            sum[4 * row + 1] = sum[4 * row + 2] = sum[4 * row + 3] = 0;
+        }
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < s->out; first += TILE) {
+            int64_t count = dg_min_i64(TILE, s->out - first);
+            failed |= !tile_pair(s, r, first, count, w, teacher_w, length, logits, targets);
+            dg_kernels()->loss_tile(s->rows, count, s->teacher_rows / 2, logits, targets, temp, sum);
+        }
+    }
+    for (int64_t row = 0; row < s->rows; row++) {
+        double most = -INFINITY, sum = 0, dot[2] = {0, 0};
+        for (int i = 0; i < s->threads; i++) most = fmax(most, sums[4 * (i * s->rows + row)]);
+        for (int i = 0; i < s->threads; i++) {
+            const double *part = sums + 4 * (i * s->rows + row);
+            if (part[1] != 0) sum += exp(part[0] - most) * part[1];
+            dot[0] += part[2];
+            dot[1] += part[3];
+        }
+        double log_sum = most + log(sum);
+        if (lse) lse[row] = (float)log_sum;
+        for (int i = 0; i < 2; i++) /* rows of targets sum to one */
+            if (i != s->view0 + row / (s->teacher_rows / 2)) total += log_sum - dot[i];
+    }
+    *(double *)r->output[0] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + total * s->pair_weight;
+    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+}
+
+const struct dg_op dg_op_prototype_loss = {
+    .name = "prototype_loss",
+    .attrs = attrs,
+    .min_inputs = LOSS_INPUTS,
+    .max_inputs = LOSS_INPUTS,
+    .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
+    .infer = infer_loss,
+    .grad = grad_loss,
+    .cost = cost_loss,
+    .inplace = {SO_FAR + 1},
+    .prepare = prepare_loss,
+    .run = run_loss,
+};
+
+/* --- prototype_loss_grad --- */
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    if (dg_desc_count(&call->input[LSE]) != call->input[S].dim[0])
+        return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
+    output[0] = call->input[S];
+    output[1] = call->input[G];
+    output[2] = call->input[V];
+    for (int o = 1; o < 3; o++)
+        if (!dg_absent(&call->input[LSE + o]) && !dg_desc_equal(&call->input[LSE + o], &output[o]))
+            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    return DG_OK;
+}
+
+static struct dg_cost cost_grad(const struct dg_op_call *call)
+{
+    double student = product_flops(&call->input[S], &call->input[V]),
+           teacher = product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
+    return (struct dg_cost){3 * student + teacher, 2 * student};
+}
+
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *in = p->call->input;
+    return open_state(p, &in[S], &in[TEACHER], true, err);
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    double temp = *(const double *)r->input[STUDENT_TEMP];
+    const float *g = r->input[G], *v = r->input[V], *acc_g = r->input[ACC_G], *acc_v = r->input[ACC_V];
+    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2];
+    float *partial = (void *)((char *)r->scratch + s->partial);
+    int64_t size = s->rows * s->in;
+    int failed = 0;
+    memset(partial, 0, (size_t)(s->threads * size) * sizeof *partial);
+#pragma omp parallel for schedule(static) num_threads(s->threads) reduction(| : failed)
+    for (int64_t first = 0; first < s->out; first += TILE) {
+        int64_t count = dg_min_i64(TILE, s->out - first);
+        int thread = omp_get_thread_num();
+        float *w = (void *)((char *)r->scratch + s->per_thread * thread), *teacher_w = w + TILE * s->in,
+              *diff_w = teacher_w + TILE * s->teacher_in, *length = diff_w + TILE * s->in, *logits = length + TILE,
+              *targets = logits + TILE * s->rows;
+        failed |= !tile_pair(s, r, first, count, w, teacher_w, length, logits, targets);
+        dg_kernels()->loss_tile_backward(s->rows, count, s->teacher_rows / 2, s->view0, targets, (float)temp,
+                                         r->input[LSE], (float)(s->pair_weight / temp), logits);
+        if (diff_src)
+            failed |= dg_sgemm(false, false, s->rows, s->in, count, logits, count, w, s->in, 1, partial + thread * size,
+                               s->in, NULL) != DG_OK;
+        failed |= dg_sgemm(true, false, count, s->in, s->rows, logits, count, r->input[S], s->in, 0, diff_w, s->in,
+                           NULL) != DG_OK;
+        dg_kernels()->weight_norm_rows_backward(count, s->in, g + first, v + first * s->in, length, diff_w,
+                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * s->in : NULL,
+                                                diff_g ? diff_g + first : NULL, diff_v + first * s->in);
+    }
+    for (int64_t i = 0; diff_src && i < size; i++) { /* in the order of threads, so that a run repeats bit for bit */
+        float sum = 0;
+        for (int t = 0; t < s->threads; t++) sum += partial[t * size + i];
+        diff_src[i] = sum;
+    }
+    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+}
+
+const struct dg_op dg_op_prototype_loss_grad = {
+    .name = "prototype_loss_grad",
+    .attrs = attrs,
+    .min_inputs = GRAD_INPUTS,
+    .max_inputs = GRAD_INPUTS,
+    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_g", DG_OUT_OPTIONAL}, {"diff_v", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .cost = cost_grad,
+    .inplace = {0, ACC_G + 1, ACC_V + 1},
+    .prepare = prepare_grad,
+    .run = run_grad,
+};

@@ -1,0 +1,153 @@
+/* The tiled prototype layer with the loss in it, against the ops that it stands for: weight_norm_linear, dino_target and
+ * dino_loss, which test_weight_norm_linear.c and test_dino_loss.c check against the definition. */
+#include "tests/support/one_op.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { D = 24, GLOBALS = 2, LOCALS = 3, VIEWS = GLOBALS + LOCALS };
+
+static double teacher_temp = 0.04, student_temp = 0.1, so_far = 0.75;
+
+static void near_f32(const void *got, const void *want, int64_t count, double tolerance, const char *what)
+{
+    double *wide = malloc((size_t)count * sizeof *wide);
+    for (int64_t i = 0; i < count; i++) wide[i] = (double)((const float *)want)[i];
+    assert_near(got, wide, count, tolerance, what);
+    free(wide);
+}
+
+static struct one_op_result logits_of(const float *src, int64_t rows, float *g, float *v, int64_t k)
+{
+    return one_op_run(&(struct one_op){.op = "weight_norm_linear",
+                                       .attr = {{.i = k}, {.i = 1}},
+                                       .num_inputs = 3,
+                                       .desc = {F32(rows, D), F32(k, 1), F32(k, D)},
+                                       .data = {(void *)src, g, v}});
+}
+
+/* `views` of the student from view0 on. */
+static void compare_group(int64_t batch, int64_t k, int view0, int views, int threads)
+{
+    int64_t rows = views * batch;
+    float *t = random_f32("t", 1, 2 * batch * D), *t_g = random_f32("t_g", 1, k), *t_v = random_f32("t_v", 1, k * D),
+          *center = random_f32("center", 0.1, k), *s = random_f32("s", 1, rows * D), *g = random_f32("g", 1, k),
+          *v = random_f32("v", 1, k * D), *acc_g = random_f32("acc_g", 0.01, k),
+          *acc_v = random_f32("acc_v", 0.01, k * D);
+    struct dg_desc f64 = dg_desc_scalar(DG_F64);
+
+    struct one_op_result teacher = logits_of(t, 2 * batch, t_g, t_v, k), student = logits_of(s, rows, g, v, k);
+    struct one_op_result target = one_op_run(&(struct one_op){.op = "dino_target",
+                                                              .num_inputs = 3,
+                                                              .desc = {F32(2 * batch, k), F32(1, k), f64},
+                                                              .data = {teacher.data[0], center, &teacher_temp},
+                                                              .batch = (int)batch});
+    struct one_op_result loss =
+        one_op_run(&(struct one_op){.op = "dino_loss",
+                                    .attr = {{.i = VIEWS}},
+                                    .num_inputs = 4,
+                                    .desc = {F32(rows, k), F32(2 * batch, k), f64, f64},
+                                    .data = {student.data[0], target.data[0], &student_temp, &so_far},
+                                    .view0 = view0,
+                                    .batch = (int)batch});
+    struct one_op_result diff =
+        one_op_run(&(struct one_op){.op = "dino_loss_grad",
+                                    .attr = {{.i = VIEWS}},
+                                    .num_inputs = 4,
+                                    .desc = {F32(rows, k), F32(2 * batch, k), f64, F32(rows)},
+                                    .data = {student.data[0], target.data[0], &student_temp, loss.data[1]},
+                                    .view0 = view0,
+                                    .batch = (int)batch});
+    struct one_op_result weights =
+        one_op_run(&(struct one_op){.op = "weight_norm_linear_grad",
+                                    .num_inputs = 6,
+                                    .desc = {F32(rows, D), F32(rows, k), F32(k, 1), F32(k, D), F32(k, 1), F32(k, D)},
+                                    .data = {s, diff.data[0], g, v, acc_g, acc_v}});
+
+    struct one_op_result tiled_target =
+        one_op_run(&(struct one_op){.op = "prototype_target",
+                                    .num_inputs = 5,
+                                    .desc = {F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k), f64},
+                                    .data = {t, t_g, t_v, center, &teacher_temp},
+                                    .threads = threads,
+                                    .batch = (int)batch});
+    struct one_op op = {
+        .op = "prototype_loss",
+        .attr = {{.i = VIEWS}},
+        .num_inputs = 11,
+        .desc = {F32(rows, D), F32(k, 1), F32(k, D), F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k),
+                 F32(2 * batch, 2), f64, f64, f64},
+        .data = {s, g, v, t, t_g, t_v, center, tiled_target.data[0], &teacher_temp, &student_temp, &so_far},
+        .threads = threads,
+        .view0 = view0,
+        .batch = (int)batch};
+    struct one_op_result tiled_loss = one_op_run(&op);
+    op.op = "prototype_loss_grad";
+    op.num_inputs = 13;
+    op.desc[10] = F32(rows);
+    op.desc[11] = F32(k, 1);
+    op.desc[12] = F32(k, D);
+    op.data[10] = tiled_loss.data[1];
+    op.data[11] = acc_g;
+    op.data[12] = acc_v;
+    struct one_op_result tiled = one_op_run(&op), again = one_op_run(&op);
+
+    near_f32(tiled_target.data[1], target.data[1], k, 1e-6, "batch_mean");
+    double entropy = *(double *)target.data[2], value = *(double *)loss.data[0];
+    assert_true(fabs(*(double *)tiled_target.data[2] - entropy) <= 1e-6 * fmax(1, entropy));
+    assert_true(fabs(*(double *)tiled_loss.data[0] - value) <= 2e-6 * fabs(value));
+    near_f32(tiled.data[0], weights.data[0], rows * D, 1e-5, "diff_s");
+    near_f32(tiled.data[1], weights.data[1], k, 1e-5, "diff_g");
+    near_f32(tiled.data[2], weights.data[2], k * D, 1e-5, "diff_v");
+    for (int o = 0; o < 3; o++)
+        assert_memory_equal(tiled.data[o], again.data[o], (size_t)dg_desc_bytes(&tiled.desc[o]));
+
+    struct one_op_result *result[] = {&teacher, &student,      &target,     &loss,  &diff,
+                                      &weights, &tiled_target, &tiled_loss, &tiled, &again};
+    for (int i = 0; i < 10; i++) one_op_free(result[i]);
+    float *number[] = {t, t_g, t_v, center, s, g, v, acc_g, acc_v};
+    for (int i = 0; i < 9; i++) free(number[i]);
+}
+
+/* Tiles that K fills, does not fill, one tile, fewer prototypes than threads have tiles; one image. */
+static void test_like_the_plain_ops(void **state)
+{
+    (void)state;
+    static const int64_t prototypes[] = {1531, 1024, 256, 7};
+    for (int i = 0; i < 4; i++)
+        for (int64_t batch = 1; batch <= 3; batch += 2) {
+            compare_group(batch, prototypes[i], 0, GLOBALS, 2);
+            compare_group(batch, prototypes[i], GLOBALS, LOCALS, 3);
+            compare_group(batch, prototypes[i], 0, VIEWS, 1); /* a head that sees all crops at once */
+        }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct dg_desc f64 = dg_desc_scalar(DG_F64);
+    one_op_refused(&(struct one_op){.op = "prototype_target",
+                                    .num_inputs = 5,
+                                    .desc = {F32(3, D), F32(9, 1), F32(9, D), F32(1, 9), f64}},
+                   "do not fit");
+    one_op_refused(&(struct one_op){.op = "prototype_loss",
+                                    .attr = {{.i = VIEWS}},
+                                    .num_inputs = 11,
+                                    .desc = {F32(4, D), F32(9, 1), F32(9, D), F32(4, D), F32(8, 1), F32(8, D),
+                                             F32(1, 9), F32(4, 2), f64, f64, DG_ABSENT_DESC}},
+                   "do not fit");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_like_the_plain_ops),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
