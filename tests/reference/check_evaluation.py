@@ -31,13 +31,13 @@ except ImportError as missing:
 
 from dino import VITS, VisionTransformer, resnet, set_initial
 from make_attention import look
-from values import random_norm
+from values import initial_value, random_norm
 
 ROUNDING, TEMPERATURE, LOOKED_AT = 2**-22, 0.07, 4  # the first: of an f32 product of normalised features
 
 
 def spread(name, shape):
-    """random_norm, but with matrices that make a ViT's features of two pictures differ by as much as a trained one's."""
+    """Of a ViT, with matrices that make its features of two pictures differ by as much as a trained one's."""
     gain = 4 if len(shape) == 2 and name.endswith(".weight") else 1
     return gain * random_norm(name, shape)
 
@@ -167,7 +167,7 @@ def check(case, build, graphs, images, folder):
     dinoc, dinorun = os.path.join(build, "dinoc"), os.path.join(build, "dinorun")
     at = lambda name: os.path.join(folder, name)
     sets = [pictures.listing(f"{images}/{s}") for s in ("train", "val")]
-    set_initial(case.module, "student.backbone.", spread)
+    set_initial(case.module, "student.backbone.", spread if hasattr(case.module, "blocks") else initial_value)
     settle(case, sets[0][0][:: max(1, len(sets[0][0]) // 32)])
     torch.save(case.module.state_dict(), at("weights.pth"))
     run(dinorun, "import", at("weights.pth"), "-o", at("weights.safetensors"))
