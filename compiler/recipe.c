@@ -506,6 +506,7 @@ bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_reci
     struct dg_yaml *checkpoint = get_map(&r, map, "checkpoint");
     knob_length(&r, get(&r, checkpoint, "every", "1 epoch"), "checkpoint.every");
     knob_length(&r, get(&r, checkpoint, "keep", "20 epochs"), "checkpoint.keep");
+    knob(&r, get(&r, checkpoint, "last", "1"), "checkpoint.last", DG_KNOB_INT, 0, 1000);
     dg_yaml_check_used(program->diag, checkpoint, "checkpoint");
     dg_yaml_get(arena_of(&r), map, "import");
     dg_yaml_check_used(program->diag, map, "a recipe");

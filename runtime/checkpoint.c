@@ -10,7 +10,7 @@
 
 #define FORMAT "dinograph checkpoint 1"
 
-enum { VALUE = 64, FIXED = 9 };
+enum { VALUE = 64, FIXED = 10 };
 
 /* Metadata strings of the file: the position, then a knob each. */
 struct metadata {
@@ -47,6 +47,7 @@ static void put_all(struct metadata *m, const struct dg_plan *plan, const struct
     put(m, "model_hash", "%016" PRIx64, plan->header->model_hash);
     put(m, "plan_checksum", "%016" PRIx64, plan->header->checksum);
     put(m, "step", "%" PRId64, p->step);
+    put(m, "skipped", "%" PRId64, p->skipped);
     put(m, "steps_per_epoch", "%" PRId64, p->steps_per_epoch);
     put(m, "epochs", "%" PRId64, p->epochs);
     put(m, "seed", "%" PRIu64, p->seed);
@@ -228,7 +229,11 @@ enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_pl
     if (status == DG_OK) {
         position->seed = file_seed;
         position->step = strtoll(step, NULL, 10);
-        if (position->step < 0) status = dg_fail(err, DG_ERR_INPUT, "%s: step %s", path, step);
+        const char *skipped = dg_safetensors_metadata(file, "skipped"); /* older files have none */
+        position->skipped = skipped ? strtoll(skipped, NULL, 10) : 0;
+        if (position->step < 0 || position->skipped < 0)
+            status = dg_fail(err, DG_ERR_INPUT, "%s: step %s, of which %s were left out", path, step,
+                             skipped ? skipped : "0");
         notice_differences(file, plan, knobs, position, notice, context);
     }
     dg_safetensors_close(file);

@@ -6,7 +6,8 @@
 
 /* Where a run stands, and what its numbers depend on. */
 struct dg_run_position {
-    int64_t step; /* steps done */
+    int64_t step;    /* steps done, with those left out */
+    int64_t skipped; /* left out because they were not finite */
     int64_t steps_per_epoch, epochs;
     uint64_t seed, data_hash;
     int threads;
@@ -31,7 +32,7 @@ struct dg_resume_rules {
     bool new_data;  /* go on, although the data are not those the run began with */
 };
 
-/* Restores them. `position` holds what this run would use; its step and seed are set from the file. A file of another model
+/* Restores them. `position` holds what this run would use; its step, skipped and seed are set from the file. A file of another model
  * (parameters, recipe, batch), another seed and other data are DG_ERR_USAGE, one without a position (weights only) and a damaged
  * one DG_ERR_INPUT; other knobs, run length, threads or memory plan are noticed. */
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_plan *plan, const struct dg_knobs *knobs,

@@ -17,13 +17,17 @@ static int64_t last_multiple(int64_t first, int64_t end, int64_t every)
 int64_t dg_disk_need(const struct dg_disk_run *run)
 {
     if (run->end <= run->first) return 0;
-    /* It is worst when the last checkpoint is written: all copies, the one before it (unless that is a copy itself: then they
-     * are one file), and the temporary file. */
-    int64_t copies = multiples(run->first, run->end, run->keep);
-    int64_t last = last_multiple(run->first, run->end, run->every),
-            last_copy = last_multiple(run->first, run->end, run->keep);
-    bool any = last >= 0 || last_copy >= 0;
-    int64_t files = copies + (any ? last > last_copy : run->present) + 1 - run->present;
+    /* It is worst when the last checkpoint is written: there are all copies, the newest and the `last` before it (as far as they
+     * are no copies, with which they share a file), and the temporary file. Of those there at first as many are gone as were
+     * written. With fewer than before to stay it may be worst when the first one is written. */
+    int64_t copies = multiples(run->first, run->end, run->keep), stay = 0, written = 0;
+    for (int64_t at = run->end; written <= run->last; written++) {
+        at = dg_max_i64(last_multiple(run->first, at, run->every), last_multiple(run->first, at, run->keep));
+        if (at < 0) break;
+        stay += !(run->keep && at % run->keep == 0);
+    }
+    int64_t old = dg_min_i64(run->present, run->last + 1 - written);
+    int64_t files = dg_max_i64(copies + stay + old + 1 - run->present, 1);
     int64_t checkpoints, log, all;
     if (!dg_mul_i64(files, run->checkpoint_bytes, &checkpoints) ||
         !dg_mul_i64(run->end - run->first, run->log_bytes, &log) || !dg_add_i64(checkpoints, log, &all))

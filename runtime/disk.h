@@ -4,13 +4,14 @@
 
 #include "ops/base.h"
 
-/* What a run writes into its folder: a newest checkpoint, replaced each time by way of a temporary file beside it, copies that
- * stay, and a log. Intervals are in steps; 0: never. The end is saved in any case. */
+/* What a run writes into its folder: a newest checkpoint, replaced each time by way of a temporary file beside it, the `last` ones
+ * before it, copies that stay, and a log. Intervals are in steps; 0: never. The end is saved in any case. */
 struct dg_disk_run {
     int64_t checkpoint_bytes, log_bytes; /* of a checkpoint; of a line of the log */
     int64_t first, end;                  /* steps done now, and in the end */
     int64_t every, keep;                 /* a checkpoint, and one that is kept */
-    bool present;                        /* a checkpoint is there already, and its bytes are free once it is replaced */
+    int64_t last;                        /* how many before the newest stay */
+    int64_t present;                     /* checkpoints there already that will be replaced or removed */
 };
 
 /* The most bytes that the folder will grow by at any moment of the run; INT64_MAX when that is no number. */

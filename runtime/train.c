@@ -5,11 +5,11 @@
 #include "runtime/collapse.h"
 #include "runtime/disk.h"
 #include "runtime/fault.h"
+#include "runtime/older_checkpoints.h"
 #include "runtime/replay.h"
 #include "runtime/views.h"
 #include "runtime/weights.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_PATH = 4096, PREFETCH = 2 };
+enum { PREFETCH = 2 };
 
 struct run {
     const struct dg_plan *plan;
@@ -36,10 +36,10 @@ struct run {
     struct dg_session *session;
     struct dg_run_log *log;
     struct dg_collapse_watch watch;
-    char checkpoint[MAX_PATH];
+    char checkpoint[DG_MAX_PATH];
     int lock;           /* of the folder; -1: none */
-    int64_t saved_step; /* of the newest checkpoint; -1: none */
-    int64_t skipped;    /* steps that were not finite and left out */
+    int64_t saved_step; /* of checkpoint.safetensors; -1: none, or a damaged one */
+    int64_t whole_step; /* of the newest whole checkpoint, whatever its name; -1: none */
 };
 
 static void message(struct run *run, const char *text)
@@ -54,10 +54,11 @@ static void notice(void *context, const char *text) { message(context, text); }
 static enum dg_status check_folder(struct run *run, struct dg_error *err)
 {
     const char *out = run->options->out;
-    if (strlen(out) > MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
+    if (strlen(out) > DG_MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
     snprintf(run->checkpoint, sizeof run->checkpoint, "%s/checkpoint.safetensors", out);
-    run->saved_step = -1;
-    if (!access(run->checkpoint, F_OK) && !run->options->resume)
+    run->saved_step = run->whole_step = -1;
+    char older[DG_MAX_PATH];
+    if ((!access(run->checkpoint, F_OK) || dg_older_checkpoint(out, INT64_MAX, older) >= 0) && !run->options->resume)
         return dg_fail(err, DG_ERR_USAGE,
                        "%s holds a run already: add --resume to go on with it, or choose another --out", out);
     return DG_OK;
@@ -104,40 +105,22 @@ static enum dg_status plan_loader(struct run *run, int64_t *bytes, struct dg_err
     return dg_loader_train_bytes(&run->loading, &run->reading, bytes, err);
 }
 
-/* The kept checkpoint of the highest step below `below`; -1: none. */
-static int64_t newest_kept(const struct run *run, int64_t below)
-{
-    int64_t newest = -1;
-    DIR *folder = opendir(run->options->out);
-    if (!folder) return -1;
-    for (struct dirent *file; (file = readdir(folder));) {
-        int64_t step;
-        char name[64];
-        if (sscanf(file->d_name, "checkpoint-%" SCNd64, &step) != 1) continue;
-        snprintf(name, sizeof name, "checkpoint-%08" PRId64 ".safetensors", step);
-        if (!strcmp(file->d_name, name) && step < below && step > newest) newest = step;
-    }
-    closedir(folder);
-    return newest;
-}
-
-/* The next older checkpoint: at first checkpoint.safetensors, then the kept ones. False: there is none. */
-static bool next_checkpoint(const struct run *run, char path[MAX_PATH], int64_t *below)
+/* The next older checkpoint: at first checkpoint.safetensors, then the older ones. False: there is none. */
+static bool next_checkpoint(const struct run *run, char path[DG_MAX_PATH], int64_t *below)
 {
     bool newest = !*path && !access(run->checkpoint, F_OK);
     if (newest) {
-        snprintf(path, MAX_PATH, "%s", run->checkpoint);
+        snprintf(path, DG_MAX_PATH, "%s", run->checkpoint);
         return true;
     }
-    *below = newest_kept(run, *below);
-    snprintf(path, MAX_PATH, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, *below);
+    *below = dg_older_checkpoint(run->options->out, *below, path);
     return *below >= 0;
 }
 
 /* Goes on from the newest checkpoint that is whole: a damaged one is named and passed over. */
 static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
 {
-    char path[MAX_PATH] = "";
+    char path[DG_MAX_PATH] = "";
     int64_t below = INT64_MAX;
     struct dg_error why = {0}; /* of the one before */
     const struct dg_resume_rules rules = {run->options->seed_given, run->options->new_data};
@@ -152,7 +135,7 @@ static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
         if (*found) break;
     }
     if (!*found) {
-        if (err->status == DG_ERR_INPUT && newest_kept(run, INT64_MAX) < 0) {
+        if (err->status == DG_ERR_INPUT && dg_older_checkpoint(run->options->out, INT64_MAX, path) < 0) {
             size_t length = strlen(err->text);
             snprintf(err->text + length, sizeof err->text - length,
                      "; no other checkpoint is there: put a copy of it back, or begin anew with another --out");
@@ -160,10 +143,11 @@ static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
         return err->status;
     }
     *err = (struct dg_error){0};
+    run->whole_step = run->position.step;
     if (!strcmp(path, run->checkpoint)) {
         run->saved_step = run->position.step;
     } else {
-        char text[MAX_PATH + 64];
+        char text[DG_MAX_PATH + 64];
         snprintf(text, sizeof text, "the run goes on from %s", path);
         message(run, text);
     }
@@ -191,7 +175,7 @@ static enum dg_status set_state(struct run *run, struct dg_error *err)
 /* The values in force, one --set a line. */
 static enum dg_status write_settings(const struct run *run, struct dg_error *err)
 {
-    char path[MAX_PATH];
+    char path[DG_MAX_PATH];
     struct dg_atomic_file file;
     snprintf(path, sizeof path, "%s/settings.txt", run->options->out);
     DG_TRY(dg_atomic_open(path, &file, err));
@@ -226,6 +210,9 @@ static int64_t interval(const struct run *run, const char *key)
     return steps < 1 ? 1 : (int64_t)llrint(steps);
 }
 
+/* How many of the checkpoints before the newest stay; plans of before the key have one, too. */
+static int64_t last(const struct run *run) { return (int64_t)dg_knobs_value(run->knobs, "checkpoint.last", 1); }
+
 /* The step count at which the run ends. */
 static int64_t end_of(const struct run *run)
 {
@@ -243,13 +230,14 @@ static enum dg_status check_disk(const struct run *run, struct dg_error *err)
                                .end = end_of(run),
                                .every = interval(run, "checkpoint.every"),
                                .keep = interval(run, "checkpoint.keep"),
+                               .last = last(run),
                                .present = !stat(run->checkpoint, &info) && info.st_nlink == 1};
-    char text[160], one[32];
-    snprintf(
-        text, sizeof text,
-        "free some, keep fewer checkpoints (--set checkpoint.keep=N; one is %s, and with 0 only the newest stays), or "
-        "--ignore-disk",
-        dg_format_bytes(one, sizeof one, (double)disk.checkpoint_bytes));
+    disk.present += dg_previous_count(run->options->out);
+    char text[256], one[32];
+    snprintf(text, sizeof text,
+             "free some, keep fewer checkpoints (one is %s; --set checkpoint.keep=0 keeps none for good, --set "
+             "checkpoint.last=0 none but the newest), or --ignore-disk",
+             dg_format_bytes(one, sizeof one, (double)disk.checkpoint_bytes));
     if (run->options->ignore_disk) return DG_OK;
     return dg_disk_check(run->options->out, dg_disk_need(&disk), text, err);
 }
@@ -275,7 +263,7 @@ static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg
     DG_TRY(check_disk(run, err));
     run->watch.log_out_dim = log((double)out_dim(run));
     DG_TRY(write_settings(run, err));
-    char path[MAX_PATH];
+    char path[DG_MAX_PATH];
     snprintf(path, sizeof path, "%s/log.jsonl", o->out);
     return dg_run_log_open(path, run->position.step, &run->log, err);
 }
@@ -295,16 +283,19 @@ static enum dg_status open_loader(struct run *run, int64_t end, struct dg_error 
 static enum dg_status save(struct run *run, struct dg_error *err)
 {
     DG_TRY(dg_run_log_sync(run->log, err)); /* a checkpoint that lasts has its lines */
+    const char *out = run->options->out;
+    if (last(run) && run->saved_step >= 0) DG_TRY(dg_previous_keep(out, run->checkpoint, run->saved_step, err));
     DG_TRY(dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, run->checkpoint, err));
-    run->saved_step = run->position.step;
+    dg_previous_remove(out, run->whole_step, last(run));
+    run->saved_step = run->whole_step = run->position.step;
     return DG_OK;
 }
 
 /* A copy that stays: another name for the file just written, or a file of its own where there are no links. */
 static enum dg_status keep(struct run *run, struct dg_error *err)
 {
-    char path[MAX_PATH];
-    snprintf(path, sizeof path, "%s/checkpoint-%08" PRId64 ".safetensors", run->options->out, run->position.step);
+    char path[DG_MAX_PATH];
+    dg_kept_path(run->options->out, run->position.step, path);
     unlink(path);
     if (!link(run->checkpoint, path)) {
         dg_sync_folder_of(path);
@@ -393,6 +384,30 @@ static enum dg_status run_step(struct run *run, const struct dg_batch *batch, st
     return dg_session_commit(run->session, &info, err);
 }
 
+/* Whether a step that is not finite may be left out; then it is counted, and *err is told instead of returned. */
+static bool leave_out(struct run *run, struct dg_error *err)
+{
+    int64_t most = (int64_t)dg_knobs_value(run->knobs, "skip_bad_steps", 0);
+    if (run->position.skipped >= most) return false;
+    char text[sizeof err->text + 96];
+    snprintf(text, sizeof text, "left out (%" PRId64 " of at most %" PRId64 "): %s", ++run->position.skipped, most,
+             err->text);
+    message(run, text);
+    *err = (struct dg_error){0};
+    return true;
+}
+
+static enum dg_status tell(struct run *run, const struct dg_step_report *report, double seconds, double waited,
+                           struct dg_error *err)
+{
+    const struct dg_train_events *events = &run->options->events;
+    DG_TRY(dg_run_log_write(run->log, report, err));
+    if (events->step) events->step(events->context, report, seconds, waited);
+    const char *warning = dg_collapse_step(&run->watch, report);
+    if (warning) message(run, warning);
+    return DG_OK;
+}
+
 static enum dg_status loop(struct run *run, int64_t end, struct dg_error *err)
 {
     const struct dg_train_events *events = &run->options->events;
@@ -405,22 +420,12 @@ static enum dg_status loop(struct run *run, int64_t end, struct dg_error *err)
         struct dg_step_report report;
         enum dg_status status = run_step(run, batch, &report, err);
         if (batch) dg_loader_release(run->loader, batch);
-        if (status == DG_ERR_NUMERIC && run->skipped < (int64_t)dg_knobs_value(run->knobs, "skip_bad_steps", 0)) {
-            char text[sizeof err->text + 64];
-            snprintf(text, sizeof text, "left out (%" PRId64 " so far): %s", ++run->skipped, err->text);
-            message(run, text);
-            *err = (struct dg_error){0};
-            run->position.step++;
-            continue;
-        }
-        DG_TRY(status);
+        bool skip = status == DG_ERR_NUMERIC && leave_out(run, err);
+        if (!skip) DG_TRY(status);
         run->position.step++;
         double seconds = dg_seconds_now() - begin;
         report.images_per_s = (double)run->entry->batch / seconds;
-        DG_TRY(dg_run_log_write(run->log, &report, err));
-        if (events->step) events->step(events->context, &report, seconds, loaded - begin);
-        const char *warning = dg_collapse_step(&run->watch, &report);
-        if (warning) message(run, warning);
+        if (!skip) DG_TRY(tell(run, &report, seconds, loaded - begin, err));
         bool copy = due(kept, run->position.step);
         if (copy || due(every, run->position.step)) DG_TRY(save(run, err));
         if (copy) DG_TRY(keep(run, err));

@@ -2,7 +2,7 @@
  * CMakeLists.txt), which keep a model of the disk: what is surely on it, and what only the system's memory holds. What was
  * written since the last fsync of a file may be there in part or not at all; names made since the last fsync of their folder
  * may be there up to any of them. After every such call each disk that a cut could leave is noted; then each is laid out and
- * the run resumed from it. */
+ * the run resumed from it, and once more with the newest checkpoint damaged: the one before it must be there. */
 #include "runtime/train.h"
 #include "tests/runtime/tiny.h"
 
@@ -284,11 +284,19 @@ static enum dg_status run(const char *out, struct dg_error *err)
     return status;
 }
 
-static void lay_out(const struct state *s, const char *out)
+static int newest(const struct state *s) { return find(s->name, s->names, "checkpoint.safetensors"); }
+
+/* `damage`: a bit flips in checkpoint.safetensors, under all names of that file. */
+static void lay_out(const struct state *s, const char *out, bool damage)
 {
     assert_int_equal(mkdir(out, 0777), 0);
-    for (int n = 0; n < s->names; n++)
+    for (int n = 0; n < s->names; n++) {
+        bool flip = damage && s->name[n].file == s->name[newest(s)].file;
+        uint8_t *byte = s->content[n].data + s->content[n].size - 100;
+        if (flip) *byte ^= 4;
         dg_test_write(dg_test_path(out, s->name[n].text), s->content[n].data, s->content[n].size);
+        if (flip) *byte ^= 4;
+    }
 }
 
 static int lines(const char *path)
@@ -322,15 +330,22 @@ static void test_every_cut(void **unused)
     promised = STEPS;
     note_all();
     watched[0] = 0;
-    int damaged = 0;
+    int damaged = 0, flipped = 0;
     int64_t furthest = 0;
-    for (int s = 0; s < states; s++) {
-        lay_out(&state[s], out);
-        err = (struct dg_error){0};
+    for (int turn = 0; turn < 2 * states; turn++) {
+        int s = turn / 2;
         int64_t was = state[s].promised;
+        if (turn % 2) { /* the one before: saved at 2, 4, 5 */
+            was = was == STEPS ? STEPS - STEPS % EVERY : was - EVERY;
+            if (was <= 0 || newest(&state[s]) < 0) continue;
+            flipped++;
+        }
+        lay_out(&state[s], out, turn % 2);
+        err = (struct dg_error){0};
         if (run(out, &err) != DG_OK) fail_msg("cut %d of %d: %s", s, states, err.text);
         if (first_step < was)
-            fail_msg("cut %d: %d steps were saved, and the run goes on at %d", s, (int)was, (int)first_step);
+            fail_msg("cut %d%s: %d steps were saved, and the run goes on at %d", s, turn % 2 ? ", newest damaged" : "",
+                     (int)was, (int)first_step);
         char a[160], b[160];
         snprintf(a, sizeof a, "%s/checkpoint.safetensors", whole);
         snprintf(b, sizeof b, "%s/checkpoint.safetensors", out);
@@ -341,8 +356,9 @@ static void test_every_cut(void **unused)
         furthest = dg_max_i64(furthest, first_step);
         dg_test_remove(out);
     }
-    print_message("%d disks, %d of them without a whole checkpoint\n", states, damaged);
-    assert_true(states > 20 && damaged > 0 && furthest == STEPS); /* the model has something to tell */
+    print_message("%d disks, %d of them without a whole checkpoint; %d again with the newest damaged\n", states,
+                  damaged, flipped);
+    assert_true(states > 20 && damaged > 0 && furthest == STEPS && flipped > 5); /* the model has something to tell */
     for (int s = 0; s < states; s++) forget(&state[s]);
     for (int f = 0; f < files; f++) {
         close(file[f].fd);

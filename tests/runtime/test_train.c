@@ -143,6 +143,30 @@ static int log_lines(const char *path)
     return lines;
 }
 
+static bool there(const char *name) { return !access(in(name), F_OK); }
+
+static int previous_files(const char *out)
+{
+    int count = 0;
+    char name[96];
+    for (int step = 0; step < 20; step++) {
+        snprintf(name, sizeof name, "%s/previous-%08d.safetensors", out, step);
+        count += there(name);
+    }
+    return count;
+}
+
+static void flip_a_bit(const char *name)
+{
+    FILE *file = fopen(in(name), "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1000, SEEK_END), 0);
+    int byte = fgetc(file);
+    fseek(file, -1, SEEK_CUR);
+    fputc(byte ^ 4, file);
+    fclose(file);
+}
+
 /* The losses of the first `steps` lines of two logs, apart by no more than `tolerance` of themselves. */
 static void same_losses(const char *a, const char *b, int steps, double tolerance)
 {
@@ -286,6 +310,8 @@ static void test_replay(void **state)
     assert_ok(dg_safetensors_write(in("good"), crops.item, crops.count, NULL, 0, try_err));
     ((float *)(uintptr_t)crops.item[3 * TINY_VIEWS].data)[7] = NAN;
     assert_ok(dg_safetensors_write(in("nan"), crops.item, crops.count, NULL, 0, try_err));
+    ((float *)(uintptr_t)crops.item[1 * TINY_VIEWS].data)[7] = NAN;
+    assert_ok(dg_safetensors_write(in("nans"), crops.item, crops.count, NULL, 0, try_err));
     assert_ok(dg_safetensors_write(in("short"), crops.item, crops.count - 1, NULL, 0, try_err));
     crops.item[1].dim[2] = 1;
     crops.item[1].dim[3] = 1;
@@ -300,8 +326,21 @@ static void test_replay(void **state)
     fails((struct asked){.replay = "nan", .out = "nan_told", .steps = -1}, DG_ERR_NUMERIC,
           "crops.global was bad before the step: it has 1 NaN and 0 infinite of");
     runs((struct asked){.replay = "nan", .out = "nan_skipped", .steps = 5, .set = {"skip_bad_steps=1"}});
-    if (!strstr(message, "left out (1 so far): step 3")) fail_msg("%s", message);
+    says("left out (1 of at most 1): step 3");
     assert_int_equal(log_lines("nan_skipped/log.jsonl"), 4);
+    /* The count is the run's, not the process's: a resumed run has no more of them. */
+    struct asked twice = {
+        .replay = "nans", .out = "nans_run", .steps = 3, .set = {"skip_bad_steps=1", "checkpoint.every=0.4"}};
+    runs(twice);
+    says("left out (1 of at most 1): step 1");
+    assert_true(there("nans_run/previous-00000002.safetensors")); /* saved when due, although that step was left out */
+    twice.resume = true;
+    twice.steps = 5;
+    fails(twice, DG_ERR_NUMERIC, "step 3: ");
+    twice.set[0] = "skip_bad_steps=2";
+    runs(twice);
+    says("left out (2 of at most 2): step 3");
+    assert_int_equal(log_lines("nans_run/log.jsonl"), 3);
     /* A weight too large for f32's products: the first operation it spoils is named with its line. */
     fails((struct asked){.replay = "good", .out = "hot", .steps = -1, .set = {"lr.peak=900", "lr.warmup=0 epochs"}},
           DG_ERR_NUMERIC, "the first bad result is that of ");
@@ -321,24 +360,63 @@ static void test_stop_and_checkpoints(void **state)
     same_state("whole/checkpoint.safetensors", "stopped/checkpoint.safetensors");
 
     runs((struct asked){.out = "kept", .steps = 12, .set = {"checkpoint.keep=1"}}); /* epochs, of five steps */
-    assert_int_equal(access(in("kept/checkpoint-00000005.safetensors"), F_OK), 0);
-    assert_int_equal(access(in("kept/checkpoint-00000010.safetensors"), F_OK), 0);
+    assert_true(there("kept/checkpoint-00000005.safetensors") && there("kept/checkpoint-00000010.safetensors"));
     same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
 
     /* One bit of the newest flips: the run goes on from the one kept before it, and ends as it should. */
-    FILE *file = fopen(in("kept/checkpoint.safetensors"), "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, -1000, SEEK_END), 0);
-    int byte = fgetc(file);
-    fseek(file, -1, SEEK_CUR);
-    fputc(byte ^ 4, file);
-    fclose(file);
+    flip_a_bit("kept/checkpoint.safetensors");
     runs((struct asked){.out = "kept", .steps = 12, .resume = true, .set = {"checkpoint.keep=1"}});
-    if (!strstr(message, "is damaged (its checksum is ")) fail_msg("%s", message);
-    if (!strstr(message, "goes on from ")) fail_msg("%s", message);
-    if (!strstr(message, "checkpoint-00000010.safetensors")) fail_msg("%s", message);
+    says("is damaged (its checksum is ");
+    says("goes on from ");
+    says("checkpoint-00000010.safetensors");
     same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
     assert_int_equal(log_lines("kept/log.jsonl"), 12);
+}
+
+/* checkpoint.last: how many before the newest are there, also after resumes, and with damaged ones among them. */
+static void test_last_checkpoints(void **state)
+{
+    (void)state;
+    struct asked asked = {.out = "last", .steps = 3, .set = {"checkpoint.every=0.2", "checkpoint.last=2"}};
+    runs(asked); /* saved after each step */
+    assert_true(there("last/previous-00000001.safetensors") && there("last/previous-00000002.safetensors"));
+    asked.resume = true;
+    asked.steps = 5;
+    runs(asked);
+    assert_int_equal(previous_files("last"), 2);
+    assert_true(there("last/previous-00000003.safetensors") && there("last/previous-00000004.safetensors"));
+
+    /* Two damaged: the run goes on from the third, and neither counts as one to go on from. */
+    flip_a_bit("last/checkpoint.safetensors");
+    flip_a_bit("last/previous-00000004.safetensors");
+    asked.steps = 4;
+    runs(asked);
+    says("last/checkpoint.safetensors: ");
+    says("last/previous-00000004.safetensors: ");
+    says("goes on from ");
+    says("last/previous-00000003.safetensors");
+    assert_int_equal(previous_files("last"), 1);
+    assert_true(there("last/previous-00000003.safetensors"));
+    asked.steps = 12;
+    runs(asked);
+    same_state("last/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    assert_int_equal(log_lines("last/log.jsonl"), 12);
+
+    /* Kept ones are not of those that go, whatever the intervals were. */
+    runs((struct asked){.out = "both", .steps = 4, .set = {"checkpoint.every=0.2", "checkpoint.keep=0.4"}});
+    runs((struct asked){.out = "both",
+                        .steps = 7,
+                        .resume = true,
+                        .set = {"checkpoint.every=0.2", "checkpoint.keep=0", "checkpoint.last=0"}});
+    assert_true(there("both/checkpoint-00000002.safetensors") && there("both/checkpoint-00000004.safetensors"));
+    assert_int_equal(previous_files("both"), 0);
+
+    /* The newest is lost altogether: what is left is a run all the same. */
+    assert_int_equal(unlink(in("last/checkpoint.safetensors")), 0);
+    fails((struct asked){.out = "last", .steps = 12}, DG_ERR_USAGE, "holds a run already");
+    runs((struct asked){.out = "last", .steps = 12, .resume = true});
+    says("last/previous-00000011.safetensors");
+    same_state("last/checkpoint.safetensors", "whole/checkpoint.safetensors");
 }
 
 static void test_bad_data(void **state)
@@ -389,24 +467,39 @@ static void test_folder(void **state)
     assert_int_equal(access(in("mine/notes.part-one"), F_OK), 0);
 }
 
-static int64_t need(int64_t first, int64_t end, int64_t every, int64_t keep, bool present)
+static int64_t need_last(int64_t first, int64_t end, int64_t every, int64_t keep, int64_t last, int64_t present)
 {
-    struct dg_disk_run run = {1000, 1, first, end, every, keep, present};
+    struct dg_disk_run run = {1000, 1, first, end, every, keep, last, present};
     return dg_disk_need(&run);
+}
+
+static int64_t need(int64_t first, int64_t end, int64_t every, int64_t keep, int64_t present)
+{
+    return need_last(first, end, every, keep, 0, present);
 }
 
 static void test_disk_need(void **state)
 {
     (void)state;
-    assert_int_equal(need(0, 10, 0, 0, false), 1010); /* the end's */
-    assert_int_equal(need(0, 10, 5, 0, false), 2010); /* and the one it replaces */
-    assert_int_equal(need(5, 10, 5, 0, true), 1005);  /* which may be there already */
-    assert_int_equal(need(0, 10, 0, 5, false), 2010); /* or a copy: at 10 it is another name of the end's */
-    assert_int_equal(need(0, 11, 0, 5, false), 3011); /* 5, 10, 11 */
-    assert_int_equal(need(0, 10, 3, 4, false), 4010); /* 4, 8, 9, 10 */
-    assert_int_equal(need(8, 12, 3, 4, true), 1004);  /* 9 in place of 8's, 12 */
-    assert_int_equal(need(10, 10, 1, 1, true), 0);
-    assert_int_equal(need(0, INT64_MAX, 1, 1, false), INT64_MAX);
+    assert_int_equal(need(0, 10, 0, 0, 0), 1010); /* the end's */
+    assert_int_equal(need(0, 10, 5, 0, 0), 2010); /* and the one it replaces */
+    assert_int_equal(need(5, 10, 5, 0, 1), 1005); /* which may be there already */
+    assert_int_equal(need(0, 10, 0, 5, 0), 2010); /* or a copy: at 10 it is another name of the end's */
+    assert_int_equal(need(0, 11, 0, 5, 0), 3011); /* 5, 10, 11 */
+    assert_int_equal(need(0, 10, 3, 4, 0), 4010); /* 4, 8, 9, 10 */
+    assert_int_equal(need(8, 12, 3, 4, 1), 1004); /* 9 in place of 8's, 12 */
+    assert_int_equal(need(10, 10, 1, 1, 1), 0);
+    assert_int_equal(need(0, INT64_MAX, 1, 1, 0), INT64_MAX);
+    assert_int_equal(need_last(0, 10, 5, 0, 1, 0), 2010); /* 5 and 10 */
+    assert_int_equal(need_last(0, 10, 3, 0, 1, 0), 3010); /* 6, 9, 10; 3 has gone */
+    assert_int_equal(need_last(0, 10, 1, 0, 4, 0), 6010); /* 5 to 9, 10 */
+    assert_int_equal(need_last(0, 10, 3, 9, 1, 0), 3010); /* 9 is a copy: 6, 9, 10 */
+    assert_int_equal(need_last(0, 10, 3, 6, 1, 0), 3010); /* 6 is one */
+    assert_int_equal(need_last(0, 10, 3, 3, 2, 0), 4010); /* all are */
+    assert_int_equal(need_last(9, 12, 3, 0, 1, 2), 1003); /* 12, beside 9 and 6 */
+    assert_int_equal(need_last(9, 18, 3, 0, 1, 2), 1009); /* in place of older ones all along */
+    assert_int_equal(need_last(9, 18, 3, 0, 3, 1), 3009); /* 12, 15, 18 beside 9 */
+    assert_int_equal(need_last(9, 18, 3, 0, 1, 9), 1009); /* more than are to stay: worst at first */
 }
 
 /* More copies than any disk holds. */
@@ -540,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_replay),
         cmocka_unit_test(test_stop_and_checkpoints),
+        cmocka_unit_test(test_last_checkpoints),
         cmocka_unit_test(test_bad_data),
         cmocka_unit_test(test_other_data),
         cmocka_unit_test(test_folder),

@@ -266,7 +266,7 @@ const struct command command_train = {
         "  --data DIR            images: a folder of them, or a folder a class\n"
         "  --replay FILE         recorded crops (safetensors: step{S}.crop{V}) in place of images\n"
         "  --out RUN             folder for log.jsonl, settings.txt and checkpoint.safetensors\n"
-        "  --resume              go on from RUN/checkpoint.safetensors\n"
+        "  --resume              go on from RUN/checkpoint.safetensors, or from the one before it if it is damaged\n"
         "  --new-data            with --resume: go on, although the images are not those of before\n"
         "  --init FILE           begin with the weights of a safetensors file\n"
         "  --partial             with --init: go on with weights that fit the plan only in part\n"
