@@ -178,7 +178,8 @@ static enum dg_status size_up(const struct dg_loader_config *config, int64_t pix
         sizes->order = images * (int64_t)sizeof(int32_t);
         sizes->bad = images / 8 + 1;
     }
-    sizes->total = sizes->region + config->threads * (DG_LOADER_DECODE_BYTES + sizes->view) + sizes->order + sizes->bad;
+    sizes->total =
+        sizes->region + config->threads * (2 * DG_LOADER_DECODE_BYTES + sizes->view) + sizes->order + sizes->bad;
     return DG_OK;
 }
 
@@ -411,6 +412,17 @@ static void finish(struct dg_loader *loader, struct slot *slot, int row, const s
     if (loader->in_flight == 0) pthread_cond_broadcast(&loader->work_came);
 }
 
+/* Gives back what a large picture took, so that a thread goes on with what was counted. */
+static void trim(struct worker *worker)
+{
+    const size_t most = DG_LOADER_DECODE_BYTES;
+    struct dg_image_decoder *decoder = &worker->decoder;
+    if (worker->image.capacity > most) dg_image_free(&worker->image);
+    if (decoder->file.capacity + decoder->row.capacity + worker->work.capacity <= most) return;
+    dg_image_decoder_free(decoder);
+    dg_scratch_free(&worker->work);
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
@@ -422,6 +434,7 @@ static void *work(void *argument)
         pthread_mutex_unlock(&loader->lock);
         struct dg_error failure = {0};
         loader->fill(worker, slot, row, &failure);
+        trim(worker);
         pthread_mutex_lock(&loader->lock);
         finish(loader, slot, row, &failure);
     }

@@ -12,7 +12,8 @@
 
 enum { DG_LOADER_MAX_THREADS = 256, DG_LOADER_MAX_VIEWS = 64, DG_LOADER_MAX_PREFETCH = 1024 };
 
-/* Room that each thread keeps for a decoded picture from the start. Larger pictures make it grow. */
+/* Room that each thread keeps for a decoded picture from the start; as much is counted for the file and for resampling. What a
+ * larger picture takes (3 bytes a pixel, and what libjpeg needs: for a progressive file up to 8 more) is given back after it. */
 #define DG_LOADER_DECODE_BYTES (INT64_C(4) << 20)
 
 struct dg_loader_config {
@@ -60,7 +61,7 @@ struct dg_batch {
 
 struct dg_loader;
 
-/* Bytes that opening takes, to be printed first: batches, one decode buffer and one view a thread, the order of an epoch.
+/* Bytes that opening takes, to be printed first: batches, room to decode and one view a thread, the order of an epoch.
  * The same checks and errors as opening. */
 enum dg_status dg_loader_train_bytes(const struct dg_loader_config *config, const struct dg_train_reading *reading,
                                      int64_t *bytes, struct dg_error *err);

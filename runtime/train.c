@@ -345,19 +345,16 @@ static void name_images(const struct run *run, const struct dg_batch *batch, cha
     if (batch && batch->rows > NAMED && at < size) snprintf(text + at, size - at, " and %d more", batch->rows - NAMED);
 }
 
-/* A step that is not finite: says what went wrong first, and what to do. */
+/* A step that is not finite: says what went wrong first. */
 static enum dg_status bad_step(struct run *run, const struct dg_step_info *info, const struct dg_step_report *report,
                                const struct dg_batch *batch, struct dg_error *err)
 {
     char first[1024], images[512];
     DG_TRY(dg_fault_find(run->session, run->plan, info, first, sizeof first, err));
     name_images(run, batch, images, sizeof images);
-    return dg_fail(
-        err, DG_ERR_NUMERIC,
-        "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; %s%s; "
-        "lower lr, lower optim.clip, or lengthen lr.warmup with --set, and --resume; or leave out up to N such "
-        "steps with --set skip_bad_steps=N",
-        info->step, report->loss, report->grad_norm, first, images);
+    return dg_fail(err, DG_ERR_NUMERIC,
+                   "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; %s%s",
+                   info->step, report->loss, report->grad_norm, first, images);
 }
 
 static enum dg_status run_step(struct run *run, const struct dg_batch *batch, struct dg_step_report *report,
@@ -384,11 +381,20 @@ static enum dg_status run_step(struct run *run, const struct dg_batch *batch, st
     return dg_session_commit(run->session, &info, err);
 }
 
-/* Whether a step that is not finite may be left out; then it is counted, and *err is told instead of returned. */
+/* Whether a step that is not finite may be left out; then it is counted, and *err is told instead of returned. Otherwise *err
+ * says what to do, too. */
 static bool leave_out(struct run *run, struct dg_error *err)
 {
     int64_t most = (int64_t)dg_knobs_value(run->knobs, "skip_bad_steps", 0);
-    if (run->position.skipped >= most) return false;
+    if (run->position.skipped >= most) {
+        size_t length = strlen(err->text);
+        snprintf(
+            err->text + length, sizeof err->text - length,
+            "; lower lr or optim.clip, or lengthen lr.warmup, with --set and --resume; or --resume and leave out such "
+            "steps with --set skip_bad_steps=%" PRId64 " or more (%" PRId64 " were left out so far)",
+            run->position.skipped + 1, run->position.skipped);
+        return false;
+    }
     char text[sizeof err->text + 96];
     snprintf(text, sizeof text, "left out (%" PRId64 " of at most %" PRId64 "): %s", ++run->position.skipped, most,
              err->text);

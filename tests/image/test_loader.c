@@ -21,16 +21,19 @@ static const char *image_path(int i)
     return dg_test_path(folder, name);
 }
 
+static void make_picture(int i)
+{
+    struct dg_image image = dg_test_noise("loader", 20 + 3 * i, 61 - 2 * i);
+    assert_ok(dg_image_write_png(image_path(i), image.pixels, image.width, image.height, 3, try_err));
+    dg_image_free(&image);
+}
+
 /* Pictures of many sizes, none square. */
 static int make_dataset(void **state)
 {
     (void)state;
     dg_test_folder(folder);
-    for (int i = 0; i < IMAGES; i++) {
-        struct dg_image image = dg_test_noise("loader", 20 + 3 * i, 61 - 2 * i);
-        assert_ok(dg_image_write_png(image_path(i), image.pixels, image.width, image.height, 3, try_err));
-        dg_image_free(&image);
-    }
+    for (int i = 0; i < IMAGES; i++) make_picture(i);
     assert_ok(dg_dataset_open(folder, &dataset, try_err));
     return 0;
 }
@@ -277,6 +280,49 @@ static void test_too_many_damaged_pictures(void **state)
     dg_loader_close(loader);
 }
 
+/* Files that go while they are read, or become something else: counted, named and replaced; one too many ends it. */
+static void test_vanishing_pictures(void **state)
+{
+    (void)state;
+    struct dg_train_reading train = reading();
+    for (int64_t tolerated = 4; tolerated >= 3; tolerated--) {
+        train.max_bad = tolerated;
+        struct dg_loader *loader = open_train(&train, 3, 1);
+        const struct dg_batch *batch;
+        struct dg_error err = {0};
+        enum dg_status status = DG_OK;
+        int read = 0;
+        for (; status == DG_OK && read < 4 * STEPS; read++) {
+            if (read == 2) {
+                for (int i = 3; i < 7; i++) unlink(image_path(i));
+                assert_int_equal(mkdir(image_path(4), 0777), 0);
+                assert_int_equal(mkfifo(image_path(5), 0666), 0);
+                assert_int_equal(symlink(image_path(6), image_path(6)), 0);
+            }
+            status = dg_loader_next(loader, &batch, &err);
+            if (status != DG_OK) break;
+            for (int row = 0; row < BATCH && read > 2 * STEPS; row++)
+                assert_false(batch->image[row] >= 3 && batch->image[row] < 7);
+            dg_loader_release(loader, batch);
+        }
+        char text[512], all[4096] = "";
+        while (dg_loader_take_message(loader, text, sizeof text)) strcat(strcat(all, text), "\n");
+        assert_non_null(strstr(all, "03.png: No such file or directory"));
+        assert_non_null(strstr(all, "04.png: not a regular file"));
+        assert_non_null(strstr(all, "05.png: not a regular file"));
+        assert_non_null(strstr(all, "06.png: Too many levels of symbolic links"));
+        assert_int_equal(dg_loader_bad_count(loader), 4);
+        assert_int_equal(status, tolerated == 4 ? DG_OK : DG_ERR_INPUT);
+        if (tolerated == 3) assert_non_null(strstr(err.text, "4 unreadable pictures, more than the 3 tolerated"));
+        dg_loader_close(loader);
+        rmdir(image_path(4));
+        for (int i = 3; i < 7; i++) {
+            unlink(image_path(i));
+            if (tolerated == 4) make_picture(i);
+        }
+    }
+}
+
 static void test_a_run_has_an_end(void **state)
 {
     (void)state;
@@ -394,8 +440,8 @@ static void test_values_are_checked(void **state)
     train = reading();
     int64_t bytes;
     assert_ok(dg_loader_train_bytes(&config, &train, &bytes, try_err));
-    assert_in_range(bytes, 2 * FLOATS * sizeof(float) + DG_LOADER_DECODE_BYTES,
-                    2 * FLOATS * sizeof(float) + DG_LOADER_DECODE_BYTES + 4096);
+    assert_in_range(bytes, 2 * FLOATS * sizeof(float) + 2 * DG_LOADER_DECODE_BYTES,
+                    2 * FLOATS * sizeof(float) + 2 * DG_LOADER_DECODE_BYTES + 4096);
 }
 
 /* ---- evaluation ---- */
@@ -501,6 +547,43 @@ static void test_evaluation_needs_every_picture(void **state)
     }
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what is freed */
+static int64_t resident(void)
+{
+    long long pages = 0, all;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lld %lld", &all, &pages), 2);
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* A large picture's memory is not kept. */
+static void test_a_large_picture(void **state)
+{
+    (void)state;
+    struct dg_image image = {0};
+    assert_ok(dg_image_reserve(&image, 5000, 4000, try_err));
+    memset(image.pixels, 100, 5000 * 4000 * 3);
+    assert_ok(dg_image_write_png(image_path(2), image.pixels, 5000, 4000, 3, try_err));
+    dg_image_free(&image);
+    struct dg_eval_reading eval = evaluation();
+    struct dg_loader_config config = {dataset, BATCH, 2, 1};
+    struct dg_loader *loader;
+    const struct dg_batch *batch;
+    int64_t before = resident();
+    assert_ok(dg_loader_open_eval(&config, &eval, &loader, try_err));
+    for (int read = 0;; read++) {
+        assert_ok(dg_loader_next(loader, &batch, try_err));
+        if (!batch) break;
+        dg_loader_release(loader, batch);
+    }
+    int64_t grown = (resident() - before) >> 20;
+    if (grown > 40) fail_msg("%d MiB are still in use", (int)grown);
+    dg_loader_close(loader);
+}
+#endif
+
 static void test_contact_sheet(void **state)
 {
     (void)state;
@@ -542,6 +625,7 @@ int main(void)
         LOADER_TEST(test_damaged_pictures_are_replaced),
         LOADER_TEST(test_the_last_place_wraps_around),
         LOADER_TEST(test_too_many_damaged_pictures),
+        LOADER_TEST(test_vanishing_pictures),
         LOADER_TEST(test_a_run_has_an_end),
         LOADER_TEST(test_an_epoch_with_a_rest),
         LOADER_TEST(test_back_pressure),
@@ -550,6 +634,9 @@ int main(void)
         LOADER_TEST(test_evaluation),
         LOADER_TEST(test_evaluation_of_some),
         LOADER_TEST(test_evaluation_needs_every_picture),
+#ifndef __SANITIZE_ADDRESS__
+        LOADER_TEST(test_a_large_picture),
+#endif
         LOADER_TEST(test_contact_sheet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -348,7 +348,7 @@ static void test_wrong_use(void **state)
     says("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
     says("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "neither a JPEG nor a PNG");
     says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
-         "cannot make the folder tiny.plan");
+         "cannot write to the folder tiny.plan");
     says("attention tiny.plan --weights a --image pictures/01.png --out b", 1, "a: ");
     says("attention tiny.plan " WEIGHTS "--weights-from pupil --image a --out b", 2, "expected teacher or student");
 }
