@@ -1,7 +1,7 @@
 /* add: dst = a + b, equal shapes. The residual connection. Gradient: diff_dst to both.
  * add_relu, which the compiler makes of a sum and the ReLU on it: dst = max(0, a + b), the end of a ResNet's block.
  *
- * In bf16 the terms may be bf16, and what a ReLU has seen; a plain sum is a residual stream, and stays f32. */
+ * In bf16 all of these may be bf16. The residual stream of a transformer stays f32 because the norms on it read that. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
@@ -53,7 +53,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->add(s->count, s->half[0], r->input[0], s->half[1], r->input[1], r->output[0]);
+    dg_kernels()->add(s->count, false, s->half[0], r->input[0], s->half[1], r->input[1], s->dst_half, r->output[0]);
     return DG_OK;
 }
 
@@ -68,6 +68,7 @@ const struct dg_op dg_op_add = {
     .absorb = absorb,
     .inplace = {1},
     .bf16_inputs = 3,
+    .bf16_outputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -83,7 +84,7 @@ static enum dg_status run_relu(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->add_relu(s->count, s->half[0], r->input[0], s->half[1], r->input[1], s->dst_half, r->output[0]);
+    dg_kernels()->add(s->count, true, s->half[0], r->input[0], s->half[1], r->input[1], s->dst_half, r->output[0]);
     return DG_OK;
 }
 

@@ -8,7 +8,9 @@
  *
  * In train mode the batch's own moments normalise (biased variance) and are kept for the commit, which moves the running
  * ones (unbiased variance) towards them; in eval mode the running ones normalise. With `relu`, which the compiler sets, the
- * ReLU behind it is part of the op, and its gradient looks at dst. */
+ * ReLU behind it is part of the op, and its gradient looks at dst.
+ *
+ * In bf16, src, dst and their gradients may be bf16, all or none; moments, weights and sums never are. */
 #include "ops/batch_norm.h"
 
 #include "ops/kernels/kernels.h"
@@ -100,7 +102,7 @@ static enum dg_status commit(struct dg_grad_builder *b)
 struct state {
     int64_t rows, cols;
     double eps;
-    bool train, relu;
+    bool train, relu, half;
     int64_t mean_at, var_at, scale_at, partial_at; /* offsets in scratch */
 };
 
@@ -113,6 +115,7 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     s->eps = p->call->attr[DG_NORM_EPS].f;
     s->relu = p->call->attr[DG_NORM_RELU].i;
     s->train = p->call->train;
+    s->half = dg_is_bf16(src);
     s->partial_at = dg_op_scratch(p, s->cols * p->threads * 2 * (int64_t)(sizeof(double) + sizeof(float)) +
                                          3 * s->cols * (int64_t)sizeof(float));
     return s;
@@ -139,13 +142,14 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     if (s->train) {
         float *batch_mean = r->output[1] ? r->output[1] : at(r, s->mean_at);
         float *batch_var = r->output[2] ? r->output[2] : at(r, s->var_at);
-        dg_kernels()->batch_norm_moments(s->rows, s->cols, r->input[DG_NORM_SRC], batch_mean, batch_var,
+        dg_kernels()->batch_norm_moments(s->rows, s->cols, s->half, r->input[DG_NORM_SRC], batch_mean, batch_var,
                                          at(r, s->partial_at), r->threads);
         mean = batch_mean;
         var = batch_var;
     }
-    dg_kernels()->batch_norm_apply(s->rows, s->cols, r->input[DG_NORM_SRC], mean, var, r->input[DG_NORM_WEIGHT],
-                                   r->input[DG_NORM_BIAS], s->eps, s->relu, r->output[0], at(r, s->scale_at));
+    dg_kernels()->batch_norm_apply(s->rows, s->cols, s->half, r->input[DG_NORM_SRC], mean, var,
+                                   r->input[DG_NORM_WEIGHT], r->input[DG_NORM_BIAS], s->eps, s->relu, r->output[0],
+                                   at(r, s->scale_at));
     return DG_OK;
 }
 
@@ -163,6 +167,9 @@ const struct dg_op dg_op_batch_norm = {
     .commit = commit,
     .absorb = absorb,
     .inplace = {1},
+    .bf16_inputs = 1 << DG_NORM_SRC,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare,
     .run = run,
 };
@@ -193,9 +200,9 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->batch_norm_backward(s->rows, s->cols, r->input[1], r->input[3], r->input[4], r->input[2], s->eps,
-                                      s->relu ? r->input[5] : NULL, r->input[0], r->input[6], r->input[7], r->output[0],
-                                      r->output[1], r->output[2], at(r, s->partial_at), r->threads);
+    dg_kernels()->batch_norm_backward(s->rows, s->cols, s->half, r->input[1], r->input[3], r->input[4], r->input[2],
+                                      s->eps, s->relu ? r->input[5] : NULL, r->input[0], r->input[6], r->input[7],
+                                      r->output[0], r->output[1], r->output[2], at(r, s->partial_at), r->threads);
     return DG_OK;
 }
 
@@ -208,6 +215,9 @@ const struct dg_op dg_op_batch_norm_grad = {
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .inplace = {1, 7, 8},
+    .bf16_inputs = 1 << 0 | 1 << 1 | 1 << 5, /* diff_dst, src, dst */
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare_grad,
     .run = run_grad,
 };

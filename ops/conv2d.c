@@ -506,7 +506,7 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
         float *scratch = at(r, s->dnnl_at);
         DG_TRY(dg_conv_run(&s->conv, r->stream, src, packed, NULL, diff_dst, scratch, err));
         DG_TRY(dg_conv_reorder(&s->conv, r->stream, plain, packed, scratch, err));
-        if (acc) dg_kernels()->add(out * columns, 0, acc, 0, plain, diff_weight);
+        if (acc) dg_kernels()->add(out * columns, 0, 0, acc, 0, plain, 0, diff_weight);
     } else {
         if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(out * columns) * sizeof *acc);
         DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[1], out, src, columns, acc ? 1 : 0,

@@ -39,8 +39,8 @@ enum dg_status dg_weights_bf16_run(struct dg_weights_bf16 *w, const struct dg_ru
     float *bias = w->bias_at < 0 ? run->output[1] : (void *)(scratch + w->bias_at);
     const void *diff_dst = dg_half_run(&w->diff_dst, run, run->input[1]);
     DG_TRY(dg_outer_run(&w->outer, run->stream, src, diff_dst, weight, bias, scratch + w->dnnl_at, err));
-    if (w->weight_at >= 0) dg_kernels()->add(w->weights, 0, run->input[2], 0, weight, run->output[0]);
-    if (w->bias_at >= 0) dg_kernels()->add(w->out, 0, run->input[3], 0, bias, run->output[1]);
+    if (w->weight_at >= 0) dg_kernels()->add(w->weights, 0, 0, run->input[2], 0, weight, 0, run->output[0]);
+    if (w->bias_at >= 0) dg_kernels()->add(w->out, 0, 0, run->input[3], 0, bias, 0, run->output[1]);
     return DG_OK;
 }
 

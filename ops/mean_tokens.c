@@ -61,7 +61,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     float *dst = r->output[0];
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < s->images; n++) /* the kernel's own loop over images is for whole ones */
-        dg_kernels()->global_mean(1, s->tokens - s->first, s->dim, src + (n * s->tokens + s->first) * s->dim,
+        dg_kernels()->global_mean(1, s->tokens - s->first, s->dim, false, src + (n * s->tokens + s->first) * s->dim,
                                   dst + n * s->dim);
     return DG_OK;
 }
@@ -99,7 +99,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     for (int64_t n = 0; n < s->images; n++) {
         float *to = diff_src + n * s->tokens * s->dim;
         memset(to, 0, (size_t)(s->first * s->dim) * sizeof *to);
-        dg_kernels()->global_mean_backward(1, s->tokens - s->first, s->dim, diff_dst + n * s->dim,
+        dg_kernels()->global_mean_backward(1, s->tokens - s->first, s->dim, diff_dst + n * s->dim, false,
                                            to + s->first * s->dim);
     }
     return DG_OK;

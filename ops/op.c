@@ -129,7 +129,7 @@ enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output
     enum dg_status status = DG_OK;
     int first = -1; /* of those that may be bf16 */
     for (int i = 0; i < call->num_inputs && status == DG_OK; i++) {
-        bool may = i < 64 && op->bf16_inputs >> i & 1;
+        bool may = i < 64 && op->bf16_inputs >> i & 1 && !dg_absent(&call->input[i]);
         input[i] = call->input[i];
         if (may && first < 0) first = i;
         if (input[i].dtype == DG_BF16 && !(may && call->bf16))
@@ -155,7 +155,8 @@ bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *in
     if (view) return stored->dtype == call->input[op->inplace[o] - 1].dtype;
     if (may && op->bf16_alike)
         for (int i = 0; i < call->num_inputs && i < 64; i++)
-            if (op->bf16_inputs >> i & 1 && call->input[i].dtype != stored->dtype) return false;
+            if (op->bf16_inputs >> i & 1 && !dg_absent(&call->input[i]) && call->input[i].dtype != stored->dtype)
+                return false;
     return true;
 }
 

@@ -5,7 +5,7 @@
  *   avg_pool        (src) -> dst; avg_pool_grad (diff_dst) -> diff_src
  *   global_avg_pool (src [N,H,W,C]) -> dst [N,C]; global_avg_pool_grad (diff_dst) -> diff_src
  *
- * Windows are oneDNN's; the mean of a whole image is our own. */
+ * Windows are oneDNN's; the mean of a whole image is our own. In bf16, images may be bf16; that mean stays f32. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
@@ -39,7 +39,7 @@ static const struct dg_attr_spec max_grad_attrs[] = {WINDOW, IMAGE_SIZE, {0}};
 static const struct dg_attr_spec avg_attrs[] = {WINDOW, COUNTS, {0}};
 static const struct dg_attr_spec avg_grad_attrs[] = {WINDOW, IMAGE_SIZE, COUNTS, {0}};
 
-/* The geometry of pooling `src`; dst's size by PyTorch's rule without ceil_mode. */
+/* The geometry of pooling `src`, which is f32; dst's size by PyTorch's rule without ceil_mode. */
 static enum dg_status spec_of(const struct dg_desc *src, const union dg_attr *attr, struct dg_pool_spec *spec,
                               struct dg_error *err)
 {
@@ -81,7 +81,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 /* src of a backward: what diff_dst came from. */
 static enum dg_status grad_spec_of(const struct dg_op_call *call, struct dg_pool_spec *spec, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0];
+    struct dg_desc wide = dg_desc_wide(&call->input[0]), *diff_dst = &wide;
     DG_TRY(dg_want_ndim(diff_dst, 4, "diff_dst", err));
     struct dg_desc src = dg_desc_make(
         DG_F32, 4, (int64_t[]){diff_dst->dim[0], call->attr[HEIGHT].i, call->attr[WIDTH].i, diff_dst->dim[3]});
@@ -132,6 +132,7 @@ static enum dg_status open_pooling(struct dg_prepare *p, struct dg_pool_spec *sp
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     spec->pool = pool;
+    spec->bf16 = dg_is_bf16(&p->call->input[0]);
     DG_TRY(dg_pooling_open(p->engine, spec, &s->pooling, err));
     s->dnnl_at = dg_op_scratch(p, s->pooling.scratch_bytes);
     return DG_OK;
@@ -140,7 +141,8 @@ static enum dg_status open_pooling(struct dg_prepare *p, struct dg_pool_spec *sp
 static enum dg_status prepare_max(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_pool_spec spec;
-    DG_TRY(spec_of(&p->call->input[0], p->call->attr, &spec, err));
+    struct dg_desc wide = dg_desc_wide(&p->call->input[0]);
+    DG_TRY(spec_of(&wide, p->call->attr, &spec, err));
     DG_TRY(open_pooling(p, &spec, DG_POOL_MAX, err));
     struct dg_desc winners = out_desc(&spec, DG_U8); /* oneDNN writes them even when nobody asks */
     ((struct state *)p->state)->winners_at = dg_op_scratch(p, dg_desc_bytes(&winners));
@@ -150,7 +152,8 @@ static enum dg_status prepare_max(struct dg_prepare *p, struct dg_error *err)
 static enum dg_status prepare_avg(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_pool_spec spec;
-    DG_TRY(spec_of(&p->call->input[0], p->call->attr, &spec, err));
+    struct dg_desc wide = dg_desc_wide(&p->call->input[0]);
+    DG_TRY(spec_of(&wide, p->call->attr, &spec, err));
     return open_pooling(p, &spec, p->call->attr[COUNT_PAD].i ? DG_POOL_AVG : DG_POOL_AVG_NO_PAD, err);
 }
 
@@ -192,6 +195,9 @@ const struct dg_op dg_op_max_pool = {
     .output = {{"dst", 0}, {"winners", DG_OUT_SAVED}},
     .infer = infer,
     .grad = grad_max,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare_max,
     .run = run,
     .release = release,
@@ -205,6 +211,9 @@ const struct dg_op dg_op_max_pool_grad = {
     .output = {{"diff_src", 0}},
     .infer = infer_grad,
     .grad = dg_no_gradient,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare_max_grad,
     .run = run_grad,
     .release = release,
@@ -219,6 +228,9 @@ const struct dg_op dg_op_avg_pool = {
     .output = {{"dst", 0}},
     .infer = infer,
     .grad = grad_avg,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare_avg,
     .run = run,
     .release = release,
@@ -232,6 +244,9 @@ const struct dg_op dg_op_avg_pool_grad = {
     .output = {{"diff_src", 0}},
     .infer = infer_grad,
     .grad = dg_no_gradient,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
     .prepare = prepare_avg_grad,
     .run = run_grad,
     .release = release,
@@ -258,6 +273,7 @@ static enum dg_status grad_global(struct dg_grad_builder *b)
 
 struct global_state {
     int64_t images, pixels, channels;
+    bool half; /* of the image */
 };
 
 static enum dg_status prepare_global(struct dg_prepare *p, struct dg_error *err)
@@ -265,7 +281,7 @@ static enum dg_status prepare_global(struct dg_prepare *p, struct dg_error *err)
     struct global_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *image = p->call->input[0].ndim == 4 ? &p->call->input[0] : &p->call->output[0];
-    *s = (struct global_state){image->dim[0], image->dim[1] * image->dim[2], image->dim[3]};
+    *s = (struct global_state){image->dim[0], image->dim[1] * image->dim[2], image->dim[3], dg_is_bf16(image)};
     return DG_OK;
 }
 
@@ -273,7 +289,7 @@ static enum dg_status run_global(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_kernels()->global_mean(s->images, s->pixels, s->channels, r->input[0], r->output[0]);
+    dg_kernels()->global_mean(s->images, s->pixels, s->channels, s->half, r->input[0], r->output[0]);
     return DG_OK;
 }
 
@@ -285,6 +301,7 @@ const struct dg_op dg_op_global_avg_pool = {
     .output = {{"dst", 0}},
     .infer = infer_global,
     .grad = grad_global,
+    .bf16_inputs = 1,
     .prepare = prepare_global,
     .run = run_global,
 };
@@ -304,7 +321,7 @@ static enum dg_status run_global_grad(const struct dg_run *r, struct dg_error *e
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[0], r->output[0]);
+    dg_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[0], s->half, r->output[0]);
     return DG_OK;
 }
 
@@ -316,6 +333,7 @@ const struct dg_op dg_op_global_avg_pool_grad = {
     .output = {{"diff_src", 0}},
     .infer = infer_global_grad,
     .grad = dg_no_gradient,
+    .bf16_outputs = 1,
     .prepare = prepare_global,
     .run = run_global_grad,
 };

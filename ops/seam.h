@@ -124,6 +124,7 @@ struct dg_pool_spec {
     enum dg_pool pool;
     int64_t images, height, width, channels, out_height, out_width;
     struct dg_window window;
+    bool bf16; /* of src and dst */
 };
 struct dg_pooling {
     dnnl_primitive_t primitive;

@@ -5,8 +5,9 @@ enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *
 {
     *pooling = (struct dg_pooling){.pass = spec->pass};
     bool backward = spec->pass != DG_FORWARD;
-    dg_md src = dg_md_image(DG_F32, spec->images, spec->height, spec->width, spec->channels);
-    dg_md dst = dg_md_image(DG_F32, spec->images, spec->out_height, spec->out_width, spec->channels);
+    enum dg_dtype dtype = spec->bf16 ? DG_BF16 : DG_F32;
+    dg_md src = dg_md_image(dtype, spec->images, spec->height, spec->width, spec->channels);
+    dg_md dst = dg_md_image(dtype, spec->images, spec->out_height, spec->out_width, spec->channels);
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     int64_t bytes, winners = 0;

@@ -1,6 +1,6 @@
 /* One line a kernel: DG_KERNEL(name, arguments). Shapes and meaning are said where the kernel is defined. */
 DG_KERNEL(to_bf16, int64_t count, const float *src, uint16_t *dst)
-DG_KERNEL(add, int64_t count, int a_half, const void *a, int b_half, const void *b, float *dst)
+DG_KERNEL(add, int64_t count, int relu, int a_half, const void *a, int b_half, const void *b, int dst_half, void *dst)
 DG_KERNEL(drop_path, int64_t count, const uint8_t *kept, int64_t size, float keep, int src_half, const void *src,
           const float *residual, int dst_half, void *dst)
 DG_KERNEL(gelu_forward, int64_t count, int half, const void *src, void *dst)
@@ -44,18 +44,18 @@ DG_KERNEL(weight_norm_rows, int64_t rows, int64_t cols, const float *g, const fl
 DG_KERNEL(weight_norm_rows_backward, int64_t rows, int64_t cols, const float *g, const float *v, const float *length,
           const float *diff_w, const float *acc_g, const float *acc_v, float *diff_g, float *diff_v)
 DG_KERNEL(relu_forward, int64_t count, int half, const void *src, void *dst)
-DG_KERNEL(add_relu, int64_t count, int a_half, const void *a, int b_half, const void *b, int dst_half, void *dst)
 DG_KERNEL(relu_backward, int64_t count, int half, const void *dst, const void *diff_dst, void *diff_src)
-DG_KERNEL(batch_norm_moments, int64_t rows, int64_t cols, const float *src, float *mean, float *var, double *partial,
-          int threads)
-DG_KERNEL(batch_norm_apply, int64_t rows, int64_t cols, const float *src, const float *mean, const float *var,
-          const float *weight, const float *bias, double eps, int relu, float *dst, float *scale)
-DG_KERNEL(batch_norm_backward, int64_t rows, int64_t cols, const float *src, const float *mean, const float *var,
-          const float *weight, double eps, const float *y, const float *diff_dst, const float *acc_weight,
-          const float *acc_bias, float *diff_src, float *diff_weight, float *diff_bias, double *partial, int threads)
-DG_KERNEL(global_mean, int64_t images, int64_t pixels, int64_t channels, const float *src, float *dst)
-DG_KERNEL(global_mean_backward, int64_t images, int64_t pixels, int64_t channels, const float *diff_dst,
-          float *diff_src)
+DG_KERNEL(batch_norm_moments, int64_t rows, int64_t cols, int half, const void *src, float *mean, float *var,
+          double *partial, int threads)
+DG_KERNEL(batch_norm_apply, int64_t rows, int64_t cols, int half, const void *src, const float *mean, const float *var,
+          const float *weight, const float *bias, double eps, int relu, void *dst, float *scale)
+DG_KERNEL(batch_norm_backward, int64_t rows, int64_t cols, int half, const void *src, const float *mean,
+          const float *var, const float *weight, double eps, const void *y, const void *diff_dst,
+          const float *acc_weight, const float *acc_bias, void *diff_src, float *diff_weight, float *diff_bias,
+          double *partial, int threads)
+DG_KERNEL(global_mean, int64_t images, int64_t pixels, int64_t channels, int half, const void *src, float *dst)
+DG_KERNEL(global_mean_backward, int64_t images, int64_t pixels, int64_t channels, const float *diff_dst, int half,
+          void *diff_src)
 DG_KERNEL(sgd, int64_t count, float *param, const float *grad, float *buffer, float *teacher, float grad_scale,
           float decay, float scale, float sgd_momentum, float lr, float momentum, float one_minus_momentum)
 DG_KERNEL(lars_norms, int64_t count, const float *param, const float *grad, float grad_scale, float decay,

@@ -1,5 +1,7 @@
 /* The ops of convolutional networks: forward against plain references, gradients against finite differences, at odd sizes,
  * strides, borders, groups and dilations; batch norm's running statistics; fused and folded forms. */
+#include "ops/cpu.h"
+#include "ops/kernels/bf16.h"
 #include "tests/support/eager.h"
 #include "tests/support/one_op.h"
 
@@ -150,6 +152,25 @@ static void test_batch_norm(void **state)
                                        .grad_input = {true}});
 }
 
+static void test_batch_norm_bf16(void **state)
+{
+    (void)state;
+    const struct dg_desc input[] = {F32(3, 5, 7, 19), F32(101, 17)};
+    for (size_t s = 0; s < sizeof input / sizeof *input; s++)
+        for (int relu = 0; relu < 2; relu++)
+            check_op(&(struct op_case){.op = "batch_norm",
+                                       .attr = {{.f = 1e-5}, {.f = 0.1}, {.i = relu}},
+                                       .num_inputs = 1,
+                                       .input = {input[s]},
+                                       .reference = ref_batch_norm,
+                                       .bf16 = true,
+                                       .half_inputs = 1,
+                                       .half_outputs = 1,
+                                       .tolerance = BF16_ROUNDING,
+                                       .grad_tolerance = BF16_ROUNDING,
+                                       .grad_input = {true}});
+}
+
 /* A large common offset must not cost the variance its digits. */
 static void test_batch_norm_offset(void **state)
 {
@@ -237,21 +258,89 @@ static void ref_pool(const struct dg_op_call *call, double *const *in, double *o
                 }
 }
 
+static const int64_t pools[][7] = {{2, 9, 7, 5, 3, 2, 1}, {1, 8, 8, 16, 2, 2, 0}, {2, 11, 6, 3, 5, 3, 2}};
+
+/* In bf16, two of a window may be alike, where finite differences say nothing: max pooling has its own test. */
 static void test_pool(void **state)
 {
     (void)state;
-    static const int64_t shapes[][7] = {{2, 9, 7, 5, 3, 2, 1}, {1, 8, 8, 16, 2, 2, 0}, {2, 11, 6, 3, 5, 3, 2}};
     for (int s = 0; s < 3; s++)
         for (int kind = 0; kind < 3; kind++)
-            check_op(&(struct op_case){
-                .op = kind ? "avg_pool" : "max_pool",
-                .attr = {{.i = shapes[s][4]}, {.i = shapes[s][5]}, {.i = shapes[s][6]}, {.i = kind == 1}},
-                .num_inputs = 1,
-                .input = {dg_desc_make(DG_F32, 4, shapes[s])},
-                .reference = ref_pool,
-                .tolerance = 1e-6,
-                .grad_tolerance = 1e-6,
-                .grad_input = {true}});
+            for (unsigned half = 0; half < 1 + (kind > 0); half++)
+                check_op(&(struct op_case){
+                    .op = kind ? "avg_pool" : "max_pool",
+                    .attr = {{.i = pools[s][4]}, {.i = pools[s][5]}, {.i = pools[s][6]}, {.i = kind == 1}},
+                    .num_inputs = 1,
+                    .input = {dg_desc_make(DG_F32, 4, pools[s])},
+                    .reference = ref_pool,
+                    .bf16 = half,
+                    .half_inputs = half,
+                    .half_outputs = half,
+                    .tolerance = half ? BF16_ROUNDING : 1e-6,
+                    .grad_tolerance = half ? 4 * BF16_ROUNDING : 1e-6, /* rounded with every window that is added */
+                    .grad_input = {true}});
+}
+
+static float *widened(const struct one_op_result *r)
+{
+    int64_t count = dg_desc_count(&r->desc[0]);
+    float *wide = malloc((size_t)count * sizeof *wide);
+    for (int64_t i = 0; i < count; i++) wide[i] = dg_get(r->data[0], r->desc[0].dtype == DG_BF16, i);
+    return wide;
+}
+
+/* The op on bf16 numbers, told so (bf16), or given them as f32: as f32, malloced. `winners`: read, or if NULL kept in *r. */
+static float *max_pool(struct one_op op, bool bf16, const dg_bf16 *data, void *winners, struct one_op_result *r)
+{
+    int64_t count = dg_desc_count(&op.desc[0]);
+    float *wide = malloc((size_t)count * sizeof *wide);
+    for (int64_t i = 0; i < count; i++) wide[i] = dg_from_bf16(data[i]);
+    if (bf16) op.desc[0].dtype = DG_BF16;
+    op.bf16 = bf16;
+    op.data[0] = bf16 ? (void *)(uintptr_t)data : wide;
+    op.data[1] = winners;
+    *r = one_op_run(&op);
+    free(wide);
+    assert_int_equal(r->desc[0].dtype, bf16 ? DG_BF16 : DG_F32);
+    return widened(r);
+}
+
+/* What max pooling takes is what it takes in f32, and its gradient that of the same winners. */
+static void test_max_pool_bf16(void **state)
+{
+    (void)state;
+    if (dg_bf16_support() == DG_BF16_NONE) {
+        print_message("skipped: this CPU has no bf16\n");
+        return;
+    }
+    for (int s = 0; s < 3; s++) {
+        struct one_op op = {.op = "max_pool",
+                            .attr = {{.i = pools[s][4]}, {.i = pools[s][5]}, {.i = pools[s][6]}},
+                            .num_inputs = 1,
+                            .desc = {dg_desc_make(DG_F32, 4, pools[s])}};
+        dg_bf16 data[2000];
+        struct one_op_result r[4];
+        float *random = random_f32("pool", 1, 2000), *out[4];
+        for (int i = 0; i < 2000; i++) data[i] = dg_to_bf16(random[i]);
+        assert_true(dg_desc_count(&op.desc[0]) <= 2000);
+        for (int bf16 = 0; bf16 < 2; bf16++) out[bf16] = max_pool(op, bf16, data, NULL, &r[bf16]);
+        int64_t outputs = dg_desc_count(&r[0].desc[0]), inputs = dg_desc_count(&op.desc[0]);
+        assert_memory_equal(out[0], out[1], (size_t)outputs * sizeof(float));
+
+        struct one_op grad = {.op = "max_pool_grad",
+                              .attr = {op.attr[0], op.attr[1], op.attr[2], {.i = pools[s][1]}, {.i = pools[s][2]}},
+                              .num_inputs = 2,
+                              .desc = {r[0].desc[0], r[0].desc[1]}};
+        for (int bf16 = 0; bf16 < 2; bf16++) out[2 + bf16] = max_pool(grad, bf16, data, r[1].data[1], &r[2 + bf16]);
+        double want[2000];
+        for (int64_t i = 0; i < inputs; i++) want[i] = (double)out[2][i];
+        assert_near(out[3], want, inputs, 4 * BF16_ROUNDING, "diff_src");
+        free(random);
+        for (int i = 0; i < 4; i++) {
+            one_op_free(&r[i]);
+            free(out[i]);
+        }
+    }
 }
 
 static void ref_global(const struct dg_op_call *call, double *const *in, double *out)
@@ -297,6 +386,15 @@ static void test_simple(void **state)
 static void test_simple_bf16(void **state)
 {
     (void)state;
+    check_op(&(struct op_case){.op = "global_avg_pool",
+                               .num_inputs = 1,
+                               .input = {F32(3, 5, 7, 19)},
+                               .reference = ref_global,
+                               .bf16 = true,
+                               .half_inputs = 1,
+                               .tolerance = 1e-6,
+                               .grad_tolerance = BF16_ROUNDING,
+                               .grad_input = {true}});
     check_op(&(struct op_case){.op = "relu",
                                .num_inputs = 1,
                                .input = {F32(31, 67)},
@@ -322,11 +420,17 @@ static void test_simple_bf16(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv2d),      cmocka_unit_test(test_conv2d_bf16),
-        cmocka_unit_test(test_simple_bf16), cmocka_unit_test(test_conv2d_refuses),
-        cmocka_unit_test(test_batch_norm),  cmocka_unit_test(test_batch_norm_offset),
-        cmocka_unit_test(test_pool),        cmocka_unit_test(test_batch_norm_running),
+        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_conv2d_bf16),
+        cmocka_unit_test(test_simple_bf16),
+        cmocka_unit_test(test_conv2d_refuses),
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_batch_norm_offset),
+        cmocka_unit_test(test_batch_norm_bf16),
+        cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_batch_norm_running),
         cmocka_unit_test(test_simple),
+        cmocka_unit_test(test_max_pool_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,14 +35,15 @@ static void test_add(void **state)
 static void test_add_bf16(void **state)
 {
     (void)state;
-    for (int half = 0; half < 4; half++)
+    for (unsigned half = 0; half < 8; half++)
         check_op(&(struct op_case){.op = "add",
                                    .num_inputs = 2,
                                    .input = {f32(2, 7, 13, 0, 0), f32(2, 7, 13, 0, 0)},
                                    .reference = ref_add,
                                    .bf16 = true,
-                                   .half_inputs = (uint64_t)half,
-                                   .tolerance = 1e-6,
+                                   .half_inputs = half & 3,
+                                   .half_outputs = half >> 2,
+                                   .tolerance = half >> 2 ? BF16_ROUNDING : 1e-6,
                                    .grad_tolerance = 1e-6,
                                    .grad_input = {true, true}});
 }
