@@ -2,6 +2,7 @@
 #ifndef DG_RUNTIME_BENCH_H
 #define DG_RUNTIME_BENCH_H
 
+#include "runtime/dataset.h"
 #include "runtime/knobs.h"
 #include "runtime/session.h"
 
@@ -34,5 +35,11 @@ struct dg_bench_result {
 enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs, const char *entry, int steps,
                         int threads, struct dg_bench_result *result, struct dg_error *err);
 void dg_bench_free(struct dg_bench_result *result);
+
+/* Makes the views of at least `images` pictures of the data set, as training would, with `threads` threads and nothing
+ * beside them. *seconds: for *read pictures, *views views each. Errors are the loader's. */
+enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                              const struct dg_dataset *dataset, int64_t images, int threads, double *seconds,
+                              int64_t *read, int *views, struct dg_error *err);
 
 #endif

@@ -294,7 +294,18 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(KNN, "--temperature", "0"), 2, "--temperature 0: expected a number above 0");
     refuses(RUN(KNN, "--weights-from", "me"), 2, "expected teacher or student");
     refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
+    refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
+    refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2, "--data times crops alone");
     leaves_nothing("new");
+}
+
+static void test_bench_crops(void **state)
+{
+    (void)state;
+    const struct process *p = RUN(DINORUN, "bench", plan, "--data", pictures, "--images", "5", "--threads", "1");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "images from their files");
+    process_assert_says(p, p->out, "for each thread");
 }
 
 /* A reader who cannot take the output: /dev/full as standard output. */
@@ -537,6 +548,7 @@ int main(void)
                                        cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
+                                       cmocka_unit_test(test_bench_crops),
                                        cmocka_unit_test(test_full_output),
                                        cmocka_unit_test(test_full_files),
                                        cmocka_unit_test(test_full_checkpoint),

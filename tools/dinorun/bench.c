@@ -35,18 +35,39 @@ static void print_nodes(const struct dg_plan *plan, const char *entry_name, cons
     }
 }
 
+/* The loader alone: what it makes of the images of a folder. */
+static enum dg_status bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs, const char *data,
+                                  int64_t images, int threads, struct dg_error *err)
+{
+    struct dg_dataset *dataset;
+    double seconds = 0;
+    int64_t read = 0;
+    int views = 0;
+    DG_TRY(dg_dataset_open(data, &dataset, err));
+    enum dg_status status = dg_bench_crops(plan, knobs, dataset, images, threads, &seconds, &read, &views, err);
+    dg_dataset_close(dataset);
+    if (status == DG_OK)
+        printf("crops of %s: %" PRId64 " images from their files, %d views each, %d threads\n"
+               "%.2f images/s, %.2f for each thread\n",
+               dg_plan_string(plan, plan->header->recipe), read, views, threads, (double)read / seconds,
+               (double)read / seconds / threads);
+    return status;
+}
+
 static int bench(int argc, char **argv)
 {
-    enum { ENTRY = 256, STEPS, THREADS, NODES };
-    static const struct option flags[] = {{"entry", required_argument, NULL, ENTRY},
+    enum { ENTRY = 256, STEPS, THREADS, NODES, DATA, IMAGES };
+    static const struct option flags[] = {{"data", required_argument, NULL, DATA},
+                                          {"images", required_argument, NULL, IMAGES},
+                                          {"entry", required_argument, NULL, ENTRY},
                                           {"steps", required_argument, NULL, STEPS},
                                           {"threads", required_argument, NULL, THREADS},
                                           {"nodes", no_argument, NULL, NODES},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_bench;
-    const char *entry = NULL;
-    int64_t steps = 10, threads = 0;
+    const char *entry = NULL, *data = NULL;
+    int64_t steps = 10, threads = 0, images = 0;
     bool nodes = false;
     for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
         switch (flag) {
@@ -58,16 +79,27 @@ static int bench(int argc, char **argv)
             if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
             break;
         case NODES: nodes = true; break;
+        case DATA: data = optarg; break;
+        case IMAGES:
+            if (!flag_whole(me, "--images", optarg, 1, 1000000000, &images)) return 2;
+            break;
         default: return flag == 'h' ? 0 : 2;
         }
     }
     const char *path = plan_argument(me, argc, argv);
     if (!path) return 2;
+    if (images && !data) return usage_error(me, "--images goes with --data DIR");
+    if (data && (entry || nodes)) return usage_error(me, "--data times crops alone: no --entry and no --nodes");
     struct dg_error err = {0};
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_bench_result r = {0};
     enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
+    if (status == DG_OK && data) {
+        status =
+            bench_crops(&plan, &knobs, data, images ? images : 100, threads ? (int)threads : dg_usable_cpus(), &err);
+        goto done;
+    }
     if (status == DG_OK && !entry) entry = dg_plan_string(&plan, plan.entry[0].name);
     if (status == DG_OK) status = dg_bench(&plan, &knobs, entry, (int)steps, (int)threads, &r, &err);
     if (status == DG_OK) {
@@ -86,18 +118,22 @@ static int bench(int argc, char **argv)
                r.roof / 1e9, r.dtype, r.roof_of[0] / 1e9, r.roof_of[1] / 1e9);
         printf("share        %.1f %% of the roof\n", 100 * r.useful / r.seconds / r.roof);
     }
+done:
     dg_bench_free(&r);
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);
     return status == DG_OK ? 0 : fail(&err);
 }
 
-const struct command command_bench = {.name = "bench",
-                                      .arguments = "PLAN [flags]",
-                                      .summary =
-                                          "times steps on random input, op by op, against the machine's best matmul",
-                                      .flags = "  --entry NAME          train, features, ... (the plan's first)\n"
-                                               "  --steps N             to time, after one to warm up (10)\n"
-                                               "  --threads N           (all)\n"
-                                               "  --nodes               also print every node and its line\n",
-                                      .run = bench};
+const struct command command_bench = {
+    .name = "bench",
+    .arguments = "PLAN [flags]",
+    .summary = "times steps on random input, op by op, against the machine's best matmul; or crops",
+    .flags = "  --entry NAME          train, features, ... (the plan's first)\n"
+             "  --steps N             to time, after one to warm up (10)\n"
+             "  --threads N           (all)\n"
+             "  --nodes               also print every node and its line\n"
+             "  --data DIR            time the recipe's crops of these images "
+             "instead, without a network\n"
+             "  --images N            of them, at least (100)\n",
+    .run = bench};
