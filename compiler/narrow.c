@@ -1,6 +1,6 @@
 /* Which values of a plan in bf16 lie in memory as bf16. Ops say where they can make and read it; a value becomes bf16 if its
- * producer and all its readers can, and it stays in the graph. So the residual stream, statistics, parameters, gradients of
- * parameters and the loss stay f32 because an op on their way says so, not because of their names. */
+ * producer and all its readers can, and it stays in the graph. So a transformer's residual stream, statistics, parameters,
+ * their gradients and the loss stay f32 because an op on their way says so, not because of their names. */
 #include "compiler/passes.h"
 
 static bool may_read(const struct dg_graph_node *node, int i) { return i < 64 && node->op->bf16_inputs >> i & 1; }
