@@ -179,8 +179,12 @@ struct dg_yaml *dg_yaml_parse(struct dg_arena *arena, struct dg_diagnostics *dia
 struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const char *key)
 {
     if (!map || map->kind != DG_YAML_MAP) return NULL;
-    map->asked = dg_arena_grow(arena, map->asked, map->num_asked, &map->asked_capacity, sizeof *map->asked);
-    map->asked[map->num_asked++] = key;
+    size_t known = 0; /* a node that is repeated asks for the same keys each time */
+    while (known < map->num_asked && strcmp(map->asked[known], key)) known++;
+    if (known == map->num_asked) {
+        map->asked = dg_arena_grow(arena, map->asked, map->num_asked, &map->asked_capacity, sizeof *map->asked);
+        map->asked[map->num_asked++] = key;
+    }
     for (size_t i = 0; i < map->count; i++)
         if (!strcmp(map->item[i].key, key)) {
             map->item[i].used = true;
