@@ -277,7 +277,7 @@ static void test_pool(void **state)
                     .half_inputs = half,
                     .half_outputs = half,
                     .tolerance = half ? BF16_ROUNDING : 1e-6,
-                    .grad_tolerance = half ? 4 * BF16_ROUNDING : 1e-6, /* rounded with every window that is added */
+                    .grad_tolerance = half ? 2 * BF16_ROUNDING : 1e-6, /* oneDNN rounds with every window it adds */
                     .grad_input = {true}});
 }
 
@@ -334,7 +334,7 @@ static void test_max_pool_bf16(void **state)
         for (int bf16 = 0; bf16 < 2; bf16++) out[2 + bf16] = max_pool(grad, bf16, data, r[1].data[1], &r[2 + bf16]);
         double want[2000];
         for (int64_t i = 0; i < inputs; i++) want[i] = (double)out[2][i];
-        assert_near(out[3], want, inputs, 4 * BF16_ROUNDING, "diff_src");
+        assert_near(out[3], want, inputs, 2 * BF16_ROUNDING, "diff_src");
         free(random);
         for (int i = 0; i < 4; i++) {
             one_op_free(&r[i]);
