@@ -105,15 +105,12 @@ static bool build_step(void *context, const struct dg_step_form *form, struct dg
 {
     struct compile *c = context;
     struct dg_graph *graph = dg_graph_create(c->arena);
-    struct dg_train_step step = {0};
-    if (!dg_pass_train_step(c->program, c->diag, &c->recipe, form, graph, &step)) {
-        c->step = step;
-        if (step.num_inputs) check_freeze(c, graph);
-        return false;
-    }
-    c->step = step;
-    *entry = make_entry(c, "train", graph, c->recipe.batch, false, step.input, step.num_inputs, step.output,
-                        step.num_outputs);
+    struct dg_train_step *step = &c->step;
+    bool built = dg_pass_train_step(c->program, c->diag, &c->recipe, form, graph, step);
+    if (step->num_inputs) check_freeze(c, graph);
+    if (!built || dg_diag_errors(c->diag)) return false;
+    *entry = make_entry(c, "train", graph, c->recipe.batch, false, step->input, step->num_inputs, step->output,
+                        step->num_outputs);
     return true;
 }
 
@@ -122,13 +119,9 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
 {
     struct dg_emit_entry entry;
     if (!build_step(c, &(struct dg_step_form){0}, &entry)) return DG_OK; /* reported */
-    check_freeze(c, entry.graph);
-    struct dg_train_step step = c->step;
     c->budget = (struct dg_budget){
-        .bytes = c->options->memory, .batch = c->recipe.batch, .step = &step, .build = build_step, .context = c};
-    if (c->options->memory && !dg_diag_errors(c->diag))
-        DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
-    c->budget.step = &c->step;
+        .bytes = c->options->memory, .batch = c->recipe.batch, .step = &c->step, .build = build_step, .context = c};
+    if (c->options->memory) DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
     c->entry[c->num_entries++] = entry;
     return DG_OK;
 }

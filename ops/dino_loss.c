@@ -13,8 +13,7 @@
 #include "ops/op.h"
 
 extern const struct dg_op dg_op_dino_loss_grad;
-
-static bool scalar(const struct dg_desc *desc) { return desc->dtype == DG_F64 && desc->ndim == 0; }
+extern const struct dg_attr_spec dg_dino_loss_attrs[];
 
 struct state {
     int64_t rows, cols, batch, view0, views;
@@ -41,7 +40,7 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
     output[0] = *t;
     output[1] = dg_desc_make(DG_F32, 2, (int64_t[]){1, t->dim[1]});
     output[2] = dg_desc_scalar(DG_F64);
-    if (!dg_desc_equal(&call->input[1], &output[1]) || !scalar(&call->input[2]))
+    if (!dg_desc_equal(&call->input[1], &output[1]) || !dg_desc_is_scalar(&call->input[2], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "center or temperature has the wrong shape");
     return DG_OK;
 }
@@ -73,7 +72,8 @@ const struct dg_op dg_op_dino_target = {
 
 /* --- dino_loss --- */
 
-static const struct dg_attr_spec attrs[] = {
+/* Of ops/prototypes.c, too. */
+const struct dg_attr_spec dg_dino_loss_attrs[] = {
     {.name = "views",
      .type = DG_ATTR_INT,
      .required = true,
@@ -90,7 +90,8 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
     DG_TRY(dg_want_ndim(s, 2, "student logits", err));
     DG_TRY(dg_want_f32(s, "student logits", err));
     DG_TRY(dg_want_ndim(q, 2, "teacher targets", err));
-    if (s->dim[1] != q->dim[1] || q->dim[0] % 2 || s->dim[0] % (q->dim[0] / 2) || !scalar(&call->input[2]))
+    if (s->dim[1] != q->dim[1] || q->dim[0] % 2 || s->dim[0] % (q->dim[0] / 2) ||
+        !dg_desc_is_scalar(&call->input[2], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "student logits, teacher targets or temperature do not fit");
     return DG_OK;
 }
@@ -98,7 +99,7 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    if (!dg_absent(&call->input[3]) && !scalar(&call->input[3]))
+    if (!dg_absent(&call->input[3]) && !dg_desc_is_scalar(&call->input[3], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
     output[0] = dg_desc_scalar(DG_F64);
     output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[0].dim[0]});
@@ -138,7 +139,7 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
 
 const struct dg_op dg_op_dino_loss = {
     .name = "dino_loss",
-    .attrs = attrs,
+    .attrs = dg_dino_loss_attrs,
     .min_inputs = 4,
     .max_inputs = 4,
     .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
@@ -170,7 +171,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 
 const struct dg_op dg_op_dino_loss_grad = {
     .name = "dino_loss_grad",
-    .attrs = attrs,
+    .attrs = dg_dino_loss_attrs,
     .min_inputs = 4,
     .max_inputs = 4,
     .output = {{"diff_s", 0}},
@@ -186,7 +187,8 @@ const struct dg_op dg_op_dino_loss_grad = {
 static enum dg_status infer_center(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
-    if (call->input[0].dtype == DG_F32 && dg_desc_equal(&call->input[0], &call->input[1]) && scalar(&call->input[2]))
+    if (call->input[0].dtype == DG_F32 && dg_desc_equal(&call->input[0], &call->input[1]) &&
+        dg_desc_is_scalar(&call->input[2], DG_F64))
         return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "center, batch mean or momentum has the wrong shape");
 }

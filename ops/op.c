@@ -119,6 +119,11 @@ struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim)
     return desc;
 }
 
+bool dg_desc_is_scalar(const struct dg_desc *desc, enum dg_dtype dtype)
+{
+    return desc->dtype == dtype && desc->ndim == 0;
+}
+
 struct dg_desc dg_desc_scalar(enum dg_dtype dtype) { return (struct dg_desc){.dtype = dtype}; }
 
 enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)

@@ -32,7 +32,8 @@ bool dg_desc_equal(const struct dg_desc *a, const struct dg_desc *b);
 int64_t dg_desc_count(const struct dg_desc *desc); /* elements; the caller has checked dg_desc_valid */
 int64_t dg_desc_bytes(const struct dg_desc *desc); /* likewise */
 bool dg_desc_valid(const struct dg_desc *desc);    /* dims positive, product of bytes below 2^48 */
-int64_t dg_desc_rows(const struct dg_desc *desc);  /* product of all dims but the last */
+bool dg_desc_is_scalar(const struct dg_desc *desc, enum dg_dtype dtype);
+int64_t dg_desc_rows(const struct dg_desc *desc);                              /* product of all dims but the last */
 const char *dg_desc_text(char *text, size_t size, const struct dg_desc *desc); /* "f32 [16, 197, 384]" */
 struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim);
 struct dg_desc dg_desc_scalar(enum dg_dtype dtype);
@@ -283,9 +284,7 @@ enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output
 /* May output o, `inferred` by that, be stored as `stored`? Inputs are those of the call. */
 bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored);
 
-/* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
-void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
-/* The same in f32: what `infer` saw. */
+/* A tensor as `infer` sees it: f32 where it lies in memory as bf16. */
 static inline struct dg_desc dg_desc_wide(const struct dg_desc *desc)
 {
     struct dg_desc wide = *desc;
@@ -293,6 +292,9 @@ static inline struct dg_desc dg_desc_wide(const struct dg_desc *desc)
     return wide;
 }
 static inline bool dg_is_bf16(const struct dg_desc *desc) { return desc->dtype == DG_BF16; }
+
+/* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
+void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
 /* A `prepare` for ops whose state is struct dg_op_count: the number of elements of their first output, and whether that is
  * bf16. */
 struct dg_op_count {

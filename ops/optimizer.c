@@ -14,8 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-static bool scalar(const struct dg_desc *desc, enum dg_dtype dtype) { return desc->dtype == dtype && desc->ndim == 0; }
-
 /* --- grad_norms --- */
 
 static enum dg_status infer_norms(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
@@ -24,7 +22,8 @@ static enum dg_status infer_norms(const struct dg_op_call *call, struct dg_desc 
     for (int i = 0; i < last; i++)
         if (call->input[i].dtype != DG_F32 || dg_absent(&call->input[i]))
             return dg_fail(err, DG_ERR_INPUT, "gradient %d is no f32 tensor", i);
-    if (!scalar(&call->input[last], DG_F64)) return dg_fail(err, DG_ERR_INPUT, "the last input must be the loss");
+    if (!dg_desc_is_scalar(&call->input[last], DG_F64))
+        return dg_fail(err, DG_ERR_INPUT, "the last input must be the loss");
     output[0] = dg_desc_make(DG_F64, 1, (int64_t[]){last});
     output[1] = dg_desc_make(DG_F64, 1, (int64_t[]){2});
     return DG_OK;
@@ -129,12 +128,12 @@ static enum dg_status infer_adamw(const struct dg_op_call *call, struct dg_desc 
     const struct dg_desc *in = call->input;
     bool ok = in[PARAM].dtype == DG_F32 && dg_desc_equal(&in[PARAM], &in[GRAD]) &&
               dg_desc_equal(&in[PARAM], &in[EXP_AVG]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) &&
-              scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
+              dg_desc_is_scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
               call->attr[0].i < in[NORMS].dim[0] &&
               (dg_absent(&in[TEACHER]) || dg_desc_equal(&in[PARAM], &in[TEACHER]));
     for (int i = LR; i < ADAMW_INPUTS; i++) {
         bool optional = i == FROZEN || (i == MOMENTUM && dg_absent(&in[TEACHER]));
-        ok = ok && (scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
+        ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
     }
     return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
@@ -240,7 +239,7 @@ static enum dg_status infer_sgd(const struct dg_op_call *call, struct dg_desc *o
     for (int i = S_LR; i < SGD_INPUTS; i++) {
         bool optional = i == S_FROZEN || (i == S_ETA && call->op == &dg_op_sgd) ||
                         (i == S_TEACHER_MOMENTUM && dg_absent(&in[S_TEACHER]));
-        ok = ok && (scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
+        ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
     }
     return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
@@ -312,7 +311,7 @@ const struct dg_op dg_op_lars = SGD("lars", lars_inputs);
 static enum dg_status infer_ema(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
-    bool averages = call->input[0].dtype == DG_F32 && scalar(&call->input[2], DG_F64);
+    bool averages = call->input[0].dtype == DG_F32 && dg_desc_is_scalar(&call->input[2], DG_F64);
     if (dg_desc_equal(&call->input[0], &call->input[1]) && (averages || dg_absent(&call->input[2]))) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }

@@ -18,24 +18,12 @@
 #include <string.h>
 
 extern const struct dg_op dg_op_prototype_loss_grad;
+extern const struct dg_attr_spec dg_dino_loss_attrs[]; /* views */
 
 enum { TILE = 256 }; /* prototypes */
 enum { T, T_G, T_V, T_CENTER, T_TEMP, TARGET_INPUTS };
 enum { S, G, V, TEACHER, TEACHER_G, TEACHER_V, CENTER, STATS, TEACHER_TEMP, STUDENT_TEMP, SO_FAR, LOSS_INPUTS };
 enum { LSE = SO_FAR, ACC_G, ACC_V, GRAD_INPUTS };
-
-static const struct dg_attr_spec attrs[] = {
-    {.name = "views",
-     .type = DG_ATTR_INT,
-     .required = true,
-     .min = 2,
-     .max = 4096,
-     .internal = true,
-     .doc = "number of all crops of an image"},
-    {0},
-};
-
-static bool scalar(const struct dg_desc *desc) { return desc->dtype == DG_F64 && desc->ndim == 0; }
 
 /* Features [M,D], weight_g [K,1] and weight_v [K,D]. */
 static bool layer_fits(const struct dg_desc *in)
@@ -90,7 +78,8 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
 {
     const struct dg_desc *in = call->input;
     struct dg_desc mean = dg_desc_make(DG_F32, 2, (int64_t[]){1, in[T_V].dim[0]});
-    if (!layer_fits(in) || in[T].dim[0] % 2 || !dg_desc_equal(&in[T_CENTER], &mean) || !scalar(&in[T_TEMP]))
+    if (!layer_fits(in) || in[T].dim[0] % 2 || !dg_desc_equal(&in[T_CENTER], &mean) ||
+        !dg_desc_is_scalar(&in[T_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "teacher features, prototypes, center or temperature do not fit");
     output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
     output[1] = mean;
@@ -176,7 +165,8 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
     struct dg_desc center = dg_desc_make(DG_F32, 2, (int64_t[]){1, in[V].dim[0]});
     if (!layer_fits(in) || !layer_fits(in + TEACHER) || in[V].dim[0] != in[TEACHER_V].dim[0] ||
         in[TEACHER].dim[0] % 2 || in[S].dim[0] % (in[TEACHER].dim[0] / 2) || !dg_desc_equal(&in[CENTER], &center) ||
-        !dg_desc_equal(&in[STATS], &stats) || !scalar(&in[TEACHER_TEMP]) || !scalar(&in[STUDENT_TEMP]))
+        !dg_desc_equal(&in[STATS], &stats) || !dg_desc_is_scalar(&in[TEACHER_TEMP], DG_F64) ||
+        !dg_desc_is_scalar(&in[STUDENT_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "features, prototypes, center or temperatures do not fit");
     return DG_OK;
 }
@@ -184,7 +174,7 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    if (!dg_absent(&call->input[SO_FAR]) && !scalar(&call->input[SO_FAR]))
+    if (!dg_absent(&call->input[SO_FAR]) && !dg_desc_is_scalar(&call->input[SO_FAR], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
     output[0] = dg_desc_scalar(DG_F64);
     output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[S].dim[0]});
@@ -274,7 +264,7 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
 
 const struct dg_op dg_op_prototype_loss = {
     .name = "prototype_loss",
-    .attrs = attrs,
+    .attrs = dg_dino_loss_attrs,
     .min_inputs = LOSS_INPUTS,
     .max_inputs = LOSS_INPUTS,
     .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
@@ -354,7 +344,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 
 const struct dg_op dg_op_prototype_loss_grad = {
     .name = "prototype_loss_grad",
-    .attrs = attrs,
+    .attrs = dg_dino_loss_attrs,
     .min_inputs = GRAD_INPUTS,
     .max_inputs = GRAD_INPUTS,
     .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_g", DG_OUT_OPTIONAL}, {"diff_v", 0}},

@@ -1,15 +1,11 @@
 #include "runtime/atomic_file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PART ".part-" /* and the number of the process */
 
 enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, struct dg_error *err)
 {
@@ -18,7 +14,8 @@ enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, str
     bool in_place = !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
     if (!in_place && !lstat(path, &info) && S_ISLNK(info.st_mode)) file->path = realpath(path, NULL);
     if (!file->path) file->path = strdup(path); /* also of a link to nothing */
-    if (!file->path || (!in_place && asprintf(&file->temporary, "%s" PART "%ld", file->path, (long)getpid()) < 0)) {
+    if (!file->path ||
+        (!in_place && asprintf(&file->temporary, "%s" DG_ATOMIC_PART "%ld", file->path, (long)getpid()) < 0)) {
         file->temporary = NULL;
         dg_atomic_abandon(file);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
@@ -91,39 +88,4 @@ enum dg_status dg_make_folder(const char *path, struct dg_error *err)
     if (!reason) return DG_OK;
     return dg_fail(err, DG_ERR_IO, "cannot %s the folder %s: %s; choose another place, or make it writable",
                    there ? "write to" : "make", path, strerror(reason));
-}
-
-/* Removes what writers that were killed have left in a folder. */
-static void sweep(const char *path)
-{
-    DIR *folder = opendir(path);
-    if (!folder) return;
-    for (struct dirent *item; (item = readdir(folder));) {
-        const char *part = strstr(item->d_name, PART);
-        if (!part || !part[sizeof PART - 1] || part[sizeof PART - 1 + strspn(part + sizeof PART - 1, "0123456789")])
-            continue;
-        unlinkat(dirfd(folder), item->d_name, 0);
-    }
-    closedir(folder);
-}
-
-enum dg_status dg_run_folder_open(const char *path, int *lock, struct dg_error *err)
-{
-    *lock = -1;
-    DG_TRY(dg_make_folder(path, err));
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) { /* not all network file systems have locks */
-        close(fd);
-        return dg_fail(err, DG_ERR_USAGE, "%s: another run is writing there; wait for its end, or choose another --out",
-                       path);
-    }
-    sweep(path);
-    *lock = fd;
-    return DG_OK;
-}
-
-void dg_run_folder_close(int lock)
-{
-    if (lock >= 0) close(lock);
 }

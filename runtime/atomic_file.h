@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define DG_ATOMIC_PART ".part-" /* behind the path of a file that is being written; then the number of the process */
+
 struct dg_atomic_file {
     FILE *stream;           /* write here; errors may be left to dg_atomic_commit */
     char *path, *temporary; /* temporary: NULL when written in place */
@@ -24,10 +26,5 @@ void dg_sync_folder_of(const char *path);
 
 /* A folder to write to, made if it is not there. DG_ERR_IO: it cannot be made, or what is there cannot be written to. */
 enum dg_status dg_make_folder(const char *path, struct dg_error *err);
-
-/* The folder of a run: made, and locked until dg_run_folder_close (also by the end of the process), so that no two runs write
- * to it at once; what a killed run had half-written is removed. DG_ERR_IO, or DG_ERR_USAGE when another run has it. */
-enum dg_status dg_run_folder_open(const char *path, int *lock, struct dg_error *err);
-void dg_run_folder_close(int lock); /* negative is fine */
 
 #endif

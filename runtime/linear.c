@@ -1,9 +1,9 @@
 #include "runtime/linear.h"
 
-#include "runtime/atomic_file.h"
 #include "runtime/checkpoint.h"
 #include "runtime/evaluate.h"
 #include "runtime/memory.h"
+#include "runtime/run_folder.h"
 #include "runtime/run_log.h"
 #include "runtime/views.h"
 #include "runtime/weights.h"

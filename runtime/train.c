@@ -7,6 +7,7 @@
 #include "runtime/fault.h"
 #include "runtime/older_checkpoints.h"
 #include "runtime/replay.h"
+#include "runtime/run_folder.h"
 #include "runtime/views.h"
 #include "runtime/weights.h"
 

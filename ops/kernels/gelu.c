@@ -14,14 +14,7 @@ static DG_INLINE void forward(struct dg_range part, int half, const void *src, v
 /* dst = x Phi(x), Phi the normal distribution function: the exact (erf) GELU. Both f32 or both bf16. */
 void DG_K(gelu_forward)(int64_t count, int half, const void *src, void *dst)
 {
-#pragma omp parallel
-    {
-        struct dg_range part = dg_my_range(count);
-        if (half)
-            forward(part, 1, src, dst);
-        else
-            forward(part, 0, src, dst);
-    }
+    DG_EACH_PART(count, half, forward, src, dst)
 }
 
 static DG_INLINE void backward(struct dg_range part, int half, const void *src, const void *diff_dst, void *diff_src)
@@ -38,12 +31,5 @@ static DG_INLINE void backward(struct dg_range part, int half, const void *src, 
 /* diff_src = diff_dst (Phi(x) + x phi(x)); diff_src may be diff_dst. All f32 or all bf16. */
 void DG_K(gelu_backward)(int64_t count, int half, const void *src, const void *diff_dst, void *diff_src)
 {
-#pragma omp parallel
-    {
-        struct dg_range part = dg_my_range(count);
-        if (half)
-            backward(part, 1, src, diff_dst, diff_src);
-        else
-            backward(part, 0, src, diff_dst, diff_src);
-    }
+    DG_EACH_PART(count, half, backward, src, diff_dst, diff_src)
 }

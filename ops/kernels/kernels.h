@@ -35,6 +35,17 @@ static inline struct dg_range dg_my_range(int64_t count)
     return (struct dg_range){first, end < count ? end : count};
 }
 
+/* loop(part, half, ...) on each thread's part of `count` numbers, compiled for f32 and for bf16. */
+#define DG_EACH_PART(count, half, loop, ...)                                                                           \
+    _Pragma("omp parallel")                                                                                            \
+    {                                                                                                                  \
+        struct dg_range part = dg_my_range(count);                                                                     \
+        if (half)                                                                                                      \
+            loop(part, 1, __VA_ARGS__);                                                                                \
+        else                                                                                                           \
+            loop(part, 0, __VA_ARGS__);                                                                                \
+    }
+
 #define DG_K_PASTE(name, level) dg_##name##_##level
 #define DG_K_EXPAND(name, level) DG_K_PASTE(name, level)
 #define DG_K(name) DG_K_EXPAND(name, DG_KERNEL_LEVEL)

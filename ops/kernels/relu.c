@@ -13,14 +13,7 @@ static DG_INLINE void forward(struct dg_range part, int half, const void *src, v
 /* dst = max(0, src); dst may be src. Both f32 or both bf16. */
 void DG_K(relu_forward)(int64_t count, int half, const void *src, void *dst)
 {
-#pragma omp parallel
-    {
-        struct dg_range part = dg_my_range(count);
-        if (half)
-            forward(part, 1, src, dst);
-        else
-            forward(part, 0, src, dst);
-    }
+    DG_EACH_PART(count, half, forward, src, dst)
 }
 
 static DG_INLINE void backward(struct dg_range part, int half, const void *dst, const void *diff_dst, void *diff_src)
@@ -33,12 +26,5 @@ static DG_INLINE void backward(struct dg_range part, int half, const void *dst, 
 /* diff_src = diff_dst where dst > 0, else 0; diff_src may be diff_dst. All f32 or all bf16. */
 void DG_K(relu_backward)(int64_t count, int half, const void *dst, const void *diff_dst, void *diff_src)
 {
-#pragma omp parallel
-    {
-        struct dg_range part = dg_my_range(count);
-        if (half)
-            backward(part, 1, dst, diff_dst, diff_src);
-        else
-            backward(part, 0, dst, diff_dst, diff_src);
-    }
+    DG_EACH_PART(count, half, backward, dst, diff_dst, diff_src)
 }

@@ -78,28 +78,8 @@ static void test_conv2d(void **state)
             for (int a = 0; a < 6; a++) op.attr[a].i = c[4 + a];
             op.attr[BIAS].i = bias;
             check_op(&op);
-        }
-}
-
-static void test_conv2d_bf16(void **state)
-{
-    (void)state;
-    for (size_t s = 0; s < sizeof convolutions / sizeof *convolutions; s++)
-        for (unsigned half = 0; half < 4; half++) { /* src, dst */
-            const int64_t *c = convolutions[s];
-            struct op_case op = {.op = "conv2d",
-                                 .num_inputs = 1,
-                                 .input = {dg_desc_make(DG_F32, 4, c)},
-                                 .reference = ref_conv2d,
-                                 .bf16 = true,
-                                 .half_inputs = half & 1,
-                                 .half_outputs = half >> 1,
-                                 .tolerance = half & 2 ? BF16_ROUNDING : 2e-6,
-                                 .grad_tolerance = BF16_ROUNDING,
-                                 .grad_input = {true}};
-            for (int a = 0; a < 6; a++) op.attr[a].i = c[4 + a];
-            op.attr[BIAS].i = s & 1;
-            check_op(&op);
+            for (unsigned half = 0; half < 4; half++) /* src, dst */
+                check_op_bf16(op, half & 1, half >> 1, half & 2 ? BF16_ROUNDING : 2e-6, BF16_ROUNDING);
         }
 }
 
@@ -140,8 +120,8 @@ static void test_batch_norm(void **state)
     (void)state;
     const struct dg_desc input[] = {F32(3, 5, 7, 19), F32(2, 1, 1, 33), F32(101, 17), F32(2, 5)};
     for (size_t s = 0; s < sizeof input / sizeof *input; s++)
-        for (int relu = 0; relu < 2; relu++)
-            check_op(&(struct op_case){.op = "batch_norm",
+        for (int relu = 0; relu < 2; relu++) {
+            const struct op_case op = {.op = "batch_norm",
                                        .attr = {{.f = 1e-5}, {.f = 0.1}, {.i = relu}},
                                        .num_inputs = 1,
                                        .input = {input[s]},
@@ -149,26 +129,10 @@ static void test_batch_norm(void **state)
                                        .tolerance = 3e-6,
                                        /* two rows: the gradient is a small difference of large numbers */
                                        .grad_tolerance = dg_desc_rows(&input[s]) > 2 ? 3e-5 : 3e-3,
-                                       .grad_input = {true}});
-}
-
-static void test_batch_norm_bf16(void **state)
-{
-    (void)state;
-    const struct dg_desc input[] = {F32(3, 5, 7, 19), F32(101, 17)};
-    for (size_t s = 0; s < sizeof input / sizeof *input; s++)
-        for (int relu = 0; relu < 2; relu++)
-            check_op(&(struct op_case){.op = "batch_norm",
-                                       .attr = {{.f = 1e-5}, {.f = 0.1}, {.i = relu}},
-                                       .num_inputs = 1,
-                                       .input = {input[s]},
-                                       .reference = ref_batch_norm,
-                                       .bf16 = true,
-                                       .half_inputs = 1,
-                                       .half_outputs = 1,
-                                       .tolerance = BF16_ROUNDING,
-                                       .grad_tolerance = BF16_ROUNDING,
-                                       .grad_input = {true}});
+                                       .grad_input = {true}};
+            check_op(&op);
+            if (dg_desc_rows(&input[s]) > 2) check_op_bf16(op, 1, 1, BF16_ROUNDING, BF16_ROUNDING);
+        }
 }
 
 /* A large common offset must not cost the variance its digits. */
@@ -379,58 +343,20 @@ static void test_simple(void **state)
         c.tolerance = c.grad_tolerance = 1e-6;
         c.grad_input[0] = c.grad_input[1] = true;
         check_op(&c);
+        if (c.reference == ref_global) check_op_bf16(c, 1, 0, 1e-6, BF16_ROUNDING);
+        if (!strcmp(c.op, "relu")) check_op_bf16(c, 1, 1, 0, 1e-6);
+        for (unsigned half = 0; half < 8 && !strcmp(c.op, "add_relu"); half++)
+            check_op_bf16(c, half & 3, half >> 2, half >> 2 ? BF16_ROUNDING : 1e-6, 1e-6);
     }
-}
-
-/* In bf16, with all that may be bf16, and of a sum also each part of it. */
-static void test_simple_bf16(void **state)
-{
-    (void)state;
-    check_op(&(struct op_case){.op = "global_avg_pool",
-                               .num_inputs = 1,
-                               .input = {F32(3, 5, 7, 19)},
-                               .reference = ref_global,
-                               .bf16 = true,
-                               .half_inputs = 1,
-                               .tolerance = 1e-6,
-                               .grad_tolerance = BF16_ROUNDING,
-                               .grad_input = {true}});
-    check_op(&(struct op_case){.op = "relu",
-                               .num_inputs = 1,
-                               .input = {F32(31, 67)},
-                               .reference = ref_relu,
-                               .bf16 = true,
-                               .half_inputs = 1,
-                               .half_outputs = 1,
-                               .grad_tolerance = 1e-6,
-                               .grad_input = {true}});
-    for (unsigned half = 0; half < 8; half++)
-        check_op(&(struct op_case){.op = "add_relu",
-                                   .num_inputs = 2,
-                                   .input = {F32(9, 7), F32(9, 7)},
-                                   .reference = ref_relu,
-                                   .bf16 = true,
-                                   .half_inputs = half & 3,
-                                   .half_outputs = half >> 2,
-                                   .tolerance = half >> 2 ? BF16_ROUNDING : 1e-6,
-                                   .grad_tolerance = 1e-6,
-                                   .grad_input = {true, true}});
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv2d),
-        cmocka_unit_test(test_conv2d_bf16),
-        cmocka_unit_test(test_simple_bf16),
-        cmocka_unit_test(test_conv2d_refuses),
-        cmocka_unit_test(test_batch_norm),
-        cmocka_unit_test(test_batch_norm_offset),
-        cmocka_unit_test(test_batch_norm_bf16),
-        cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_batch_norm_running),
-        cmocka_unit_test(test_simple),
-        cmocka_unit_test(test_max_pool_bf16),
+        cmocka_unit_test(test_conv2d),     cmocka_unit_test(test_conv2d_refuses),
+        cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_batch_norm_offset),
+        cmocka_unit_test(test_pool),       cmocka_unit_test(test_batch_norm_running),
+        cmocka_unit_test(test_simple),     cmocka_unit_test(test_max_pool_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

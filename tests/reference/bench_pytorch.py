@@ -54,6 +54,8 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    if args.sdpa and not hasattr(F, "scaled_dot_product_attention"):
+        raise SystemExit(f"PyTorch {torch.__version__} has no fused attention")
     if args.sdpa:
         Attention.forward = fused_attention
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
@@ -63,8 +65,6 @@ def main():
     crops = [torch.randn(args.batch, 3, size, size).contiguous(memory_format=layout) for size in sizes]
     if args.features:
         network.eval()
-        if hasattr(F, "scaled_dot_product_attention"):
-            Attention.forward = fused_attention
     else:
         dino = Dino(network, clip=3.0, optimizer=args.optimizer)
     if args.compile:

@@ -135,12 +135,28 @@ static void test_repeats_and_resumes(void **state)
     assert_same_run("whole", "parts");
 }
 
+/* A checkpoint is the same in both types: a run in f32 goes on in bf16. */
+static void test_goes_on_from_f32(void **state)
+{
+    (void)state;
+    if (skipped()) return;
+    compile("f32.plan", "vit_tiny", "false", "f32");
+    compile("bf16.plan", "vit_tiny", "false", "bf16");
+    dg_parity_write_weights("weights", "f32.plan");
+    dg_parity_train("f32.plan", "crops", "turns", 1, false);
+    dg_parity_train("bf16.plan", "crops", "turns", 2, true);
+    struct dg_safetensors *file = dg_parity_checkpoint("turns");
+    assert_string_equal(dg_safetensors_metadata(file, "step"), "2");
+    dg_safetensors_close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients_of_a_vit),
         cmocka_unit_test(test_gradients_of_a_resnet),
         cmocka_unit_test(test_repeats_and_resumes),
+        cmocka_unit_test(test_goes_on_from_f32),
     };
     return cmocka_run_group_tests(tests, setup, dg_parity_teardown);
 }

@@ -342,3 +342,14 @@ void check_op(const struct op_case *c)
     dnnl_engine_destroy(e->engine);
     free(e);
 }
+
+void check_op_bf16(struct op_case c, uint64_t half_inputs, uint32_t half_outputs, double tolerance,
+                   double grad_tolerance)
+{
+    c.bf16 = true;
+    c.half_inputs = half_inputs;
+    c.half_outputs = half_outputs;
+    c.tolerance = tolerance;
+    c.grad_tolerance = grad_tolerance;
+    check_op(&c);
+}

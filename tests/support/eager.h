@@ -33,6 +33,10 @@ struct op_case {
  * random cotangent; gradients of parameters add to what is there. */
 void check_op(const struct op_case *c);
 
+/* The case as it is in a plan in bf16. */
+void check_op_bf16(struct op_case c, uint64_t half_inputs, uint32_t half_outputs, double tolerance,
+                   double grad_tolerance);
+
 /* A bf16 has 8 significant bits: rounding moves a number by at most 2^-8 of itself. This allows for one rounding. */
 #define BF16_ROUNDING (1.01 / 256)
 
