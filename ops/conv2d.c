@@ -189,10 +189,10 @@ struct state {
     struct dg_gemm gemm; /* PIXELS and PATCHES */
     struct dg_conv conv; /* WINDOWS */
     bool bias, fold, packed_once, bf16;
-    bool src_half;                /* as it lies there */
-    struct dg_half operand;       /* src, in grad_src diff_dst */
-    struct dg_half diff_dst;      /* of grad_weights */
-    struct dg_weights_bf16 outer; /* PIXELS and PATCHES of grad_weights in bf16 */
+    bool src_half;           /* as it lies there */
+    bool diff_half;          /* of grad_weights */
+    struct dg_half operand;  /* src, in grad_src diff_dst */
+    struct dg_half diff_dst; /* of grad_weights */
     float eps;
     int64_t packed_bytes;                                         /* of the weights; a folded bias lies behind them */
     int64_t patches_at, packed_at, plain_at, partial_at, dnnl_at; /* offsets in scratch */
@@ -203,7 +203,6 @@ static void release(void *state)
     if (state) {
         dg_gemm_close(&((struct state *)state)->gemm);
         dg_conv_close(&((struct state *)state)->conv);
-        dg_weights_bf16_close(&((struct state *)state)->outer);
     }
     free(state);
 }
@@ -477,8 +476,13 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of(&p->call->input[0], p->call->attr, &s->shape, err));
     open_src(p, s);
-    if (s->bf16 && s->shape.way != WINDOWS)
-        return dg_weights_bf16_open(p, s->shape.rows, s->shape.columns, s->shape.out, &s->outer, err);
+    if (s->bf16 && s->shape.way != WINDOWS) {
+        int64_t bytes;
+        s->diff_half = dg_is_bf16(&p->call->input[1]);
+        dg_kernels()->outer_scratch(p->threads, &bytes);
+        s->partial_at = dg_op_scratch(p, bytes);
+        return DG_OK;
+    }
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_WEIGHTS);
         spec.bf16 = s->bf16;
@@ -499,7 +503,11 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     float *diff_weight = r->output[0];
     const float *acc = r->input[2];
     const void *src = operand_of(r, s);
-    if (s->outer.outer.primitive) return dg_weights_bf16_run(&s->outer, r, src, err);
+    if (s->bf16 && s->shape.way != WINDOWS) {
+        dg_kernels()->outer(s->shape.rows, columns, out, 1, src, s->diff_half, r->input[1], acc, r->input[3],
+                            diff_weight, r->output[1], at(r, s->partial_at), r->threads);
+        return DG_OK;
+    }
     const void *diff_dst = dg_half_run(&s->diff_dst, r, r->input[1]);
     if (s->shape.way == WINDOWS) {
         float *packed = at(r, s->packed_at), *plain = acc ? at(r, s->plain_at) : diff_weight;

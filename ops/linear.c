@@ -8,8 +8,8 @@
  * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there.
  *
  * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
- * there as f32 are rounded in scratch. The gradient of the weights is oneDNN's inner product then, faster in bf16 than its
- * matmul; it cannot add to what is there, which is added after it. */
+ * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
+ * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
 #include "ops/half.h"
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
@@ -271,8 +271,7 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 
 struct weights_state {
     int64_t rows, in, out;
-    struct dg_weights_bf16 bf16; /* of a plan in bf16 */
-    struct dg_half src;
+    bool bf16, src_half, diff_half; /* of a plan in bf16; of its operands, as they lie there */
 };
 
 static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
@@ -282,18 +281,22 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     s->rows = dg_desc_rows(&p->call->input[0]);
     s->in = p->call->output[0].dim[1];
     s->out = p->call->output[0].dim[0];
-    s->src = dg_half_open(p, &p->call->input[0]);
-    if (p->call->bf16) return dg_weights_bf16_open(p, s->rows, s->in, s->out, &s->bf16, err);
-    dg_op_scratch(p, s->out * p->threads * (int64_t)sizeof(float));
+    s->bf16 = p->call->bf16;
+    s->src_half = dg_is_bf16(&p->call->input[0]);
+    s->diff_half = dg_is_bf16(&p->call->input[1]);
+    int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
+    if (s->bf16) dg_kernels()->outer_scratch(p->threads, &bytes);
+    dg_op_scratch(p, bytes);
     return DG_OK;
 }
 
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
 {
-    struct weights_state *s = r->state;
-    if (s->bf16.outer.primitive) {
-        const void *src = dg_half_run(&s->src, r, r->input[0]);
-        return dg_weights_bf16_run(&s->bf16, r, src, err);
+    const struct weights_state *s = r->state;
+    if (s->bf16) {
+        dg_kernels()->outer(s->rows, s->in, s->out, s->src_half, r->input[0], s->diff_half, r->input[1], r->input[2],
+                            r->input[3], r->output[0], r->output[1], r->scratch, r->threads);
+        return DG_OK;
     }
     float *diff_weight = r->output[0];
     const float *acc = r->input[2];
@@ -303,12 +306,6 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     if (r->output[1])
         dg_kernels()->column_sum(s->rows, s->out, 0, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
     return DG_OK;
-}
-
-static void release_grad_weights(void *state)
-{
-    if (state) dg_weights_bf16_close(&((struct weights_state *)state)->bf16);
-    free(state);
 }
 
 const struct dg_op dg_op_linear_grad_weights = {
@@ -323,5 +320,4 @@ const struct dg_op dg_op_linear_grad_weights = {
     .bf16_inputs = 3,
     .prepare = prepare_grad_weights,
     .run = run_grad_weights,
-    .release = release_grad_weights,
 };

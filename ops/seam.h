@@ -28,10 +28,6 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
 struct dg_mds {
     dg_md src, weights, bias, dst; /* bias may be NULL */
 };
-/* Of inner product: diff_weights [out, in] and diff_bias from src [rows, in] and diff_dst [rows, out]. `forward`: of the
- * forward pass that this belongs to, whose types may differ. */
-dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, const struct dg_mds *forward,
-                                                  const struct dg_mds *mds, const_dnnl_primitive_attr_t attr);
 /* Convolution and pooling are made for a pass. Windows are square. */
 enum dg_pass { DG_FORWARD, DG_BACKWARD_DATA, DG_BACKWARD_WEIGHTS };
 struct dg_window {
@@ -72,23 +68,6 @@ enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const fl
 /* `weights`: packed ones if the spec packs. */
 enum dg_status dg_gemm_run(struct dg_gemm *gemm, dnnl_stream_t stream, const void *src, const void *weights,
                            const float *bias, void *dst, void *scratch, struct dg_error *err);
-
-/* diff_weights[out, in] = diff_dst^T[out, rows] src[rows, in], and diff_bias[out] = the column sums of diff_dst; src and
- * diff_dst are bf16, results f32, all row-major and dense. */
-struct dg_outer_spec {
-    int64_t rows, in, out;
-    bool bias;
-};
-struct dg_outer {
-    dnnl_primitive_t primitive;
-    dnnl_memory_t src, diff_dst, weights, bias, scratchpad;
-    int64_t scratch_bytes;
-};
-enum dg_status dg_outer_open(dnnl_engine_t engine, const struct dg_outer_spec *spec, struct dg_outer *outer,
-                             struct dg_error *err);
-void dg_outer_close(struct dg_outer *outer);
-enum dg_status dg_outer_run(struct dg_outer *outer, dnnl_stream_t stream, const void *src, const void *diff_dst,
-                            float *diff_weights, float *diff_bias, void *scratch, struct dg_error *err);
 
 /* A convolution of NHWC images, dense; weights [groups * out / groups, channels / groups, k, k] as in PyTorch, packed into
  * oneDNN's layout by the caller's order: before a forward or backward-data run, after a backward-weights run. */

@@ -33,22 +33,6 @@ static dnnl_primitive_desc_t create(const_dnnl_op_desc_t desc, dnnl_engine_t eng
     return dnnl_primitive_desc_create(&pd, desc, attr, engine, hint) == dnnl_success ? pd : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, const struct dg_mds *forward,
-                                                  const struct dg_mds *mds, const_dnnl_primitive_attr_t attr)
-{
-    dnnl_inner_product_desc_t desc;
-    if (dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_training, forward->src, forward->weights,
-                                             forward->bias, forward->dst) != dnnl_success)
-        return NULL;
-    dnnl_primitive_desc_t hint = create(&desc, engine, NULL, NULL), backward = NULL;
-    if (!hint) return NULL;
-    if (dnnl_inner_product_backward_weights_desc_init(&desc, mds->src, mds->weights, mds->bias, mds->dst) ==
-        dnnl_success)
-        backward = create(&desc, engine, attr, hint);
-    dnnl_primitive_desc_destroy(hint);
-    return backward;
-}
-
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
                                         const struct dg_mds *forward, const struct dg_mds *mds,
                                         const_dnnl_primitive_attr_t attr)

@@ -22,20 +22,6 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
     return dnnl_matmul_primitive_desc_create(&pd, engine, src, weights, bias, dst, attr) == dnnl_success ? pd : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_inner_product_weights(dnnl_engine_t engine, const struct dg_mds *forward,
-                                                  const struct dg_mds *mds, const_dnnl_primitive_attr_t attr)
-{
-    dnnl_primitive_desc_t hint = NULL, backward = NULL;
-    if (dnnl_inner_product_forward_primitive_desc_create(&hint, engine, dnnl_forward_training, forward->src,
-                                                         forward->weights, forward->bias, forward->dst,
-                                                         NULL) != dnnl_success)
-        return NULL;
-    dnnl_status_t status = dnnl_inner_product_backward_weights_primitive_desc_create(
-        &backward, engine, mds->src, mds->weights, mds->bias, mds->dst, hint, attr);
-    dnnl_primitive_desc_destroy(hint);
-    return status == dnnl_success ? backward : NULL;
-}
-
 dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
                                         const struct dg_mds *forward, const struct dg_mds *mds,
                                         const_dnnl_primitive_attr_t attr)

@@ -1,6 +1,7 @@
 /* Attention of one image and head, in one thread and its scratch. The five products are tiles of our own (tile.h): a library's
  * gemm would pack k and v again for every block of rows, and starts slowly on the few dozen rows of a small crop. Operands
  * are brought into the order of the tiles once a head, which also makes them f32 and dense. */
+#include "ops/kernels/ahead.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/tile.h"
@@ -72,25 +73,6 @@ static DG_INLINE void spread(int half, int64_t tokens, int64_t width, const floa
     for (int64_t t = 0; t < tokens; t++)
 #pragma omp simd
         for (int64_t c = 0; c < width; c++) dg_put(dst, half, t * ld + c, src[t * wide + c]);
-}
-
-/* What the next head reads is brought near while this one computes, a few rows a tile: short pieces far apart, which no
- * hardware foresees. */
-struct ahead {
-    int64_t tokens, tiles, done, row, num, bytes; /* `bytes` of a row of each of `num` */
-    struct {
-        const char *row0;
-        int64_t ld; /* bytes */
-    } from[5];
-};
-
-static void fetch(struct ahead *a)
-{
-    int64_t end = ++a->done * a->tokens / a->tiles;
-    for (; a->row < end; a->row++)
-        for (int64_t i = 0; i < a->num; i++)
-            for (int64_t b = 0; b < a->bytes; b += 64)
-                __builtin_prefetch(a->from[i].row0 + a->row * a->from[i].ld + b, 0, 2);
 }
 
 static int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
@@ -169,13 +151,13 @@ static DG_INLINE void forward(int half, int64_t tokens, int64_t width, const voi
     float *keys = scratch, *values = keys + up(tokens, ROWS) * depth, *queries = values + pairs * wide,
           *scores = queries + depth * COLS, *units = scores + up(tokens, ROWS) * COLS,
           *out = units + up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
-    struct ahead next = {.tokens = tokens,
-                         .tiles = blocks(tokens, COLS) * blocks(tokens, ROWS),
-                         .num = ahead ? 3 : 0,
-                         .bytes = width * 4 / unit,
-                         .from = {{dg_at(q, half, ahead), ld * 4 / unit},
-                                  {dg_at(k, half, ahead), ld * 4 / unit},
-                                  {dg_at(v, half, ahead), ld * 4 / unit}}};
+    struct dg_ahead next = {.rows = tokens,
+                            .steps = blocks(tokens, COLS) * blocks(tokens, ROWS),
+                            .num = ahead ? 3 : 0,
+                            .bytes = width * 4 / unit,
+                            .from = {{dg_at(q, half, ahead), ld * 4 / unit},
+                                     {dg_at(k, half, ahead), ld * 4 / unit},
+                                     {dg_at(v, half, ahead), ld * 4 / unit}}};
     panels(tokens, depth, k, ld / unit, ROWS, keys);
     dense(half, tokens, width, v, ld, values);
     for (int64_t first = 0; first < tokens; first += COLS) {
@@ -184,7 +166,7 @@ static DG_INLINE void forward(int half, int64_t tokens, int64_t width, const voi
         for (int64_t t = 0; t < tokens; t += ROWS) {
             tile_down(half, least(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, queries, COLS, false,
                       scores + t * COLS, COLS);
-            fetch(&next);
+            dg_fetch(&next); /* what the next head reads */
         }
         for (int h = 0; h < vectors(count) * DG_LANES; h += DG_LANES)
             softmax_down(half, tokens, scale, scores + h, (uint32_t *)units + h, most + h, sum + h);
@@ -242,15 +224,15 @@ static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const vo
           *dq_plain = dy_plain + plain, *dk = dq_plain + tokens * wide, *dv = dk + COLS * wide,
           *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS, *p_units = diff + CHUNK * COLS,
           *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS, *delta = d_across + CHUNK * COLS;
-    struct ahead next = {.tokens = tokens,
-                         .tiles = blocks(tokens, COLS) * blocks(tokens, ROWS),
-                         .num = ahead ? 5 : 0,
-                         .bytes = width * 4 / unit,
-                         .from = {{dg_at(q, half, ahead), ld * 4 / unit},
-                                  {dg_at(k, half, ahead), ld * 4 / unit},
-                                  {dg_at(v, half, ahead), ld * 4 / unit},
-                                  {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
-                                  {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
+    struct dg_ahead next = {.rows = tokens,
+                            .steps = blocks(tokens, COLS) * blocks(tokens, ROWS),
+                            .num = ahead ? 5 : 0,
+                            .bytes = width * 4 / unit,
+                            .from = {{dg_at(q, half, ahead), ld * 4 / unit},
+                                     {dg_at(k, half, ahead), ld * 4 / unit},
+                                     {dg_at(v, half, ahead), ld * 4 / unit},
+                                     {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
+                                     {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
     panels(tokens, depth, q, ld / unit, ROWS, q_rows);
     panels(tokens, depth, diff_dst, ld_dst / unit, ROWS, dy_rows);
     panels(tokens, depth, k, ld / unit, COLS, k_cols);
@@ -277,7 +259,7 @@ static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const vo
                           false, p, COLS);
                 tile_down(half, rows, count, depth, dy_rows + (first + t) * depth, ROWS, v_cols + key * depth, COLS,
                           false, d, COLS);
-                fetch(&next);
+                dg_fetch(&next); /* what the next head reads */
                 for (int64_t r = 0; r < rows; r++) {
                     float log_sum = lse[first + t + r], less = delta[first + t + r];
 #pragma omp simd

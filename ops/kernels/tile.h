@@ -94,16 +94,16 @@ static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const 
 
 /* a is stored [k, rows], stride a_k; `across`: a is stored [rows, k], stride DG_TILE_COLS, or half of it in units. */
 #define DG_TILE_FUNCTIONS(suffix, is_half)                                                                             \
-    static __attribute__((noinline)) void dg_tile_down##suffix(int rows, int vectors, int64_t k, const float *a,       \
-                                                               int64_t a_k, const float *b, int64_t ldb, bool add,     \
-                                                               float *c, int64_t ldc)                                  \
+    static __attribute__((noinline, unused)) void dg_tile_down##suffix(int rows, int vectors, int64_t k,               \
+                                                                       const float *a, int64_t a_k, const float *b,    \
+                                                                       int64_t ldb, bool add, float *c, int64_t ldc)   \
     {                                                                                                                  \
         enum { half = is_half, a_row = 1 };                                                                            \
         DG_TILE_SWITCH(rows)                                                                                           \
     }                                                                                                                  \
-    static __attribute__((noinline)) void dg_tile_across##suffix(int rows, int vectors, int64_t k, const float *a,     \
-                                                                 const float *b, int64_t ldb, bool add, float *c,      \
-                                                                 int64_t ldc)                                          \
+    static __attribute__((noinline, unused)) void dg_tile_across##suffix(int rows, int vectors, int64_t k,             \
+                                                                         const float *a, const float *b, int64_t ldb,  \
+                                                                         bool add, float *c, int64_t ldc)              \
     {                                                                                                                  \
         enum { half = is_half, a_row = is_half ? DG_TILE_COLS / 2 : DG_TILE_COLS, a_k = 1 };                           \
         DG_TILE_SWITCH(rows)                                                                                           \
