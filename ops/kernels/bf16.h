@@ -23,15 +23,19 @@ static inline dg_bf16 dg_to_bf16(float value)
     return (dg_bf16)((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
 }
 
-/* Two of them in 32 bits, `first` in the lower half. Only of what arithmetic makes: another NaN may become a number. */
+/* Rounded in place, below it what may come, and a third cheaper: the NaNs that arithmetic makes stay NaN, but of those that
+ * it only passes on, one whose upper half and next bit are all ones becomes a number. */
+static inline uint32_t dg_bf16_upper(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits + 0x7fff + (bits >> 16 & 1);
+}
+
+/* Two of them in 32 bits, `first` in the lower half. */
 static inline uint32_t dg_bf16_pair(float first, float second)
 {
-    uint32_t low, high;
-    memcpy(&low, &first, sizeof low);
-    memcpy(&high, &second, sizeof high);
-    low += 0x7fff + (low >> 16 & 1);
-    high += 0x7fff + (high >> 16 & 1);
-    return low >> 16 | (high & 0xffff0000);
+    return dg_bf16_upper(first) >> 16 | (dg_bf16_upper(second) & 0xffff0000);
 }
 
 /* Element i of an array of f32, or (half) of bf16. `half` is meant to be a constant where these are inlined, so that a loop
@@ -44,7 +48,7 @@ static inline __attribute__((always_inline)) float dg_get(const void *array, int
 static inline __attribute__((always_inline)) void dg_put(void *array, int half, int64_t i, float value)
 {
     if (half)
-        ((dg_bf16 *)array)[i] = dg_to_bf16(value);
+        ((dg_bf16 *)array)[i] = (dg_bf16)(dg_bf16_upper(value) >> 16);
     else
         ((float *)array)[i] = value;
 }

@@ -1,4 +1,5 @@
 /* Every differentiable op of the networks: forward against a plain reference, gradients against finite differences. */
+#include "ops/kernels/kernels.h"
 #include "tests/support/eager.h"
 
 #include <math.h>
@@ -114,6 +115,34 @@ static void test_gelu(void **state)
                                .input_scale = 6};
     check_op(&op);
     check_op_bf16(op, 1, 1, BF16_ROUNDING, BF16_ROUNDING);
+}
+
+/* Both kernels along the line; values far below zero, which a bf16 can tell apart, also relative to themselves. */
+static void test_gelu_tails(void **state)
+{
+    (void)state;
+    enum { COUNT = 40000 };
+    float *x = malloc(3 * COUNT * sizeof *x), *y = x + COUNT, *ones = y + COUNT;
+    assert_non_null(x);
+    for (int i = 0; i < COUNT; i++) x[i] = -10 + 20 * (float)i / COUNT, ones[i] = 1;
+    dg_kernels()->gelu_forward(COUNT, 0, x, y);
+    for (int i = 0; i < COUNT; i++) {
+        double v = (double)x[i], want = v * 0.5 * erfc(-v / sqrt(2)), far = fabs((double)y[i] - want);
+        if (far > 2e-7 * fmax(1, fabs(want)) || (v > -7 && far > 5e-4 * fabs(want)))
+            fail_msg("gelu(%g) is %g, not %g", v, (double)y[i], want);
+    }
+    dg_kernels()->gelu_backward(COUNT, 0, x, ones, y);
+    for (int i = 0; i < COUNT; i++) {
+        double v = (double)x[i], want = 0.5 * erfc(-v / sqrt(2)) + v * exp(-v * v / 2) / sqrt(2 * acos(-1));
+        if (fabs((double)y[i] - want) > 2.5e-7) fail_msg("its slope at %g is %g, not %g", v, (double)y[i], want);
+    }
+    float odd[] = {NAN, INFINITY, 3e38f, -3e38f};
+    dg_kernels()->gelu_forward(4, 0, odd, y);
+    assert_true(isnan(y[0]));
+    assert_true(y[1] == odd[1] && y[2] == odd[2] && fabsf(y[3]) < 1e-10f);
+    dg_kernels()->gelu_backward(4, 0, odd, ones, y);
+    assert_true(isnan(y[0]) && y[2] == 1 && fabsf(y[3]) < 1e-10f);
+    free(x);
 }
 
 static void ref_softmax(const struct dg_op_call *call, double *const *in, double *out)
@@ -426,19 +455,13 @@ static void test_concat_columns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_attention_bf16),
-        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_position),
-        cmocka_unit_test(test_l2_normalize),
-        cmocka_unit_test(test_weight_norm_linear),
-        cmocka_unit_test(test_mean_tokens),
-        cmocka_unit_test(test_concat_columns),
+        cmocka_unit_test(test_add),          cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_layer_norm),   cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_gelu_tails),   cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_attention),    cmocka_unit_test(test_attention_bf16),
+        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_position),
+        cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_weight_norm_linear),
+        cmocka_unit_test(test_mean_tokens),  cmocka_unit_test(test_concat_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
