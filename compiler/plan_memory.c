@@ -3,7 +3,7 @@
  * smallest (after Pisarchyk and Lee, 2020). No order is best for all graphs, so several are tried. Intervals that are live
  * at the fullest moments, and among them the long ones, go first in most of them: there is no slack there.
  *
- * Where the best of those is not near the bound, it is improved by moving what sticks out above the bound to earlier places
+ * Where the best of those is not near the bound, each is improved by moving what sticks out above the bound to earlier places
  * in the order. All work is counted in visits of placed intervals, never in time, so that every machine finds the same
  * plan. */
 #include "compiler/plan_memory.h"
@@ -19,11 +19,13 @@ enum gap { LOWEST_GAP, SMALLEST_GAP, GAPS };
 struct planner {
     struct dg_interval *interval;
     uint32_t count;
-    uint32_t *order, *best_order;
+    uint32_t *order;
     uint32_t *placed; /* by offset */
-    uint64_t *best_offset;
-    enum gap gap, best_gap;
-    uint64_t peak, bound, visits;
+    enum gap gap;
+    uint64_t bound, visits;
+    uint64_t peak, *best_offset; /* of all placements */
+    uint64_t here, *here_offset; /* of the search under way */
+    uint32_t *here_order;
 };
 
 /* Bytes live at each moment, 0 to *last. */
@@ -86,15 +88,17 @@ static uint64_t place(struct planner *p, uint64_t limit)
     return peak;
 }
 
-/* Keeps the order if it is as good as the best so far: sideways moves lead the search off plateaus. */
+/* Keeps the order if it is as good as the search's so far: sideways moves lead it off plateaus. */
 static void try_order(struct planner *p)
 {
-    uint64_t peak = place(p, p->peak);
-    if (peak > p->peak) return;
+    uint64_t peak = place(p, p->here);
+    if (peak > p->here) return;
+    p->here = peak;
+    memcpy(p->here_order, p->order, p->count * sizeof *p->order);
+    for (uint32_t i = 0; i < p->count; i++) p->here_offset[i] = p->interval[i].offset;
+    if (peak >= p->peak) return;
     p->peak = peak;
-    p->best_gap = p->gap;
-    memcpy(p->best_order, p->order, p->count * sizeof *p->order);
-    for (uint32_t i = 0; i < p->count; i++) p->best_offset[i] = p->interval[i].offset;
+    memcpy(p->best_offset, p->here_offset, p->count * sizeof *p->best_offset);
 }
 
 /* First by key[0], then key[1], key[2], larger first. */
@@ -126,26 +130,6 @@ static struct ranked rank(const struct dg_interval *interval, uint32_t index, do
     }
 }
 
-static void try_sorted_orders(struct planner *p, struct dg_arena *arena, const uint64_t *live)
-{
-    struct ranked *ranked = dg_arena_alloc(arena, (size_t)p->count * sizeof *ranked);
-    double *load =
-        dg_arena_alloc(arena, (size_t)p->count * sizeof *load); /* bytes live at the fullest moment of each */
-    for (uint32_t i = 0; i < p->count; i++)
-        for (uint32_t t = p->interval[i].first; t <= p->interval[i].last; t++)
-            if ((double)live[t] > load[i]) load[i] = (double)live[t];
-    for (int order = 0; order < ORDERS; order++) {
-        for (uint32_t i = 0; i < p->count; i++) ranked[i] = rank(&p->interval[i], i, load[i], order);
-        qsort(ranked, p->count, sizeof *ranked, larger_first);
-        for (uint32_t i = 0; i < p->count; i++) p->order[i] = ranked[i].index;
-        for (int gap = 0; gap < GAPS && p->peak > p->bound; gap++) {
-            if (p->peak != UINT64_MAX && p->visits > MOST_VISITS) return;
-            p->gap = (enum gap)gap;
-            try_order(p);
-        }
-    }
-}
-
 /* Any number in [0, limit): the same ones in every compile. */
 static uint32_t some_number(uint32_t *state, uint32_t limit)
 {
@@ -153,25 +137,50 @@ static uint32_t some_number(uint32_t *state, uint32_t limit)
     return (uint32_t)((uint64_t)*state * limit >> 32);
 }
 
-static void improve(struct planner *p)
+/* From p->here_order on, until `visits` are used up. */
+static void improve(struct planner *p, uint64_t visits)
 {
     uint32_t state = 1;
     uint64_t enough = p->bound + p->bound / 512;
-    p->gap = p->best_gap;
-    while (p->peak > enough && p->visits <= MOST_VISITS) {
+    while (p->peak > enough && p->visits <= visits) {
         uint32_t high = 0;
         for (uint32_t n = 0; n < p->count; n++) {
-            uint32_t i = p->best_order[n];
-            if (p->best_offset[i] + p->interval[i].bytes > p->bound)
+            uint32_t i = p->here_order[n];
+            if (p->here_offset[i] + p->interval[i].bytes > p->bound)
                 p->placed[high++] = n; /* borrowed: place() fills it */
         }
         uint32_t from = p->placed[some_number(&state, high)], to = some_number(&state, from + 1);
-        memcpy(p->order, p->best_order, p->count * sizeof *p->order);
+        memcpy(p->order, p->here_order, p->count * sizeof *p->order);
         memmove(p->order + to + 1, p->order + to, (from - to) * sizeof *p->order);
-        p->order[to] = p->best_order[from];
+        p->order[to] = p->here_order[from];
         p->visits += p->count; /* so that the loop ends even when placements are cut short */
         try_order(p);
     }
+}
+
+/* One search from each sorted order and kind of gap: first all starts, then, where the best is not near the bound, further. */
+static void search(struct planner *p, struct dg_arena *arena, const uint64_t *live)
+{
+    struct ranked *ranked = dg_arena_alloc(arena, (size_t)p->count * sizeof *ranked);
+    double *load =
+        dg_arena_alloc(arena, (size_t)p->count * sizeof *load); /* bytes live at the fullest moment of each */
+    for (uint32_t i = 0; i < p->count; i++)
+        for (uint32_t t = p->interval[i].first; t <= p->interval[i].last; t++)
+            if ((double)live[t] > load[i]) load[i] = (double)live[t];
+    for (int further = 0; further < 2; further++)
+        for (int start = 0; start < ORDERS * GAPS && p->peak > p->bound; start++) {
+            if (p->peak != UINT64_MAX && p->visits > MOST_VISITS) return;
+            if (start % GAPS == 0) {
+                for (uint32_t i = 0; i < p->count; i++) ranked[i] = rank(&p->interval[i], i, load[i], start / GAPS);
+                qsort(ranked, p->count, sizeof *ranked, larger_first);
+            }
+            for (uint32_t i = 0; i < p->count; i++) p->order[i] = ranked[i].index;
+            p->gap = (enum gap)(start % GAPS);
+            p->here = UINT64_MAX;
+            try_order(p);
+            uint64_t left = p->visits < MOST_VISITS ? MOST_VISITS - p->visits : 0;
+            if (further) improve(p, p->visits + left / (uint64_t)(ORDERS * GAPS - start));
+        }
 }
 
 struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval *interval, uint32_t count)
@@ -180,7 +189,8 @@ struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval 
     struct dg_memory_plan plan = {0};
     if (!count) return plan;
     p.order = dg_arena_alloc(arena, (size_t)count * sizeof *p.order);
-    p.best_order = dg_arena_alloc(arena, (size_t)count * sizeof *p.best_order);
+    p.here_order = dg_arena_alloc(arena, (size_t)count * sizeof *p.here_order);
+    p.here_offset = dg_arena_alloc(arena, (size_t)count * sizeof *p.here_offset);
     p.placed = dg_arena_alloc(arena, ((size_t)count + 1) * sizeof *p.placed);
     p.best_offset = dg_arena_alloc(arena, (size_t)count * sizeof *p.best_offset);
     uint32_t last;
@@ -189,8 +199,7 @@ struct dg_memory_plan dg_plan_memory(struct dg_arena *arena, struct dg_interval 
         if (live[t] > p.bound) p.bound = live[t];
     for (uint32_t i = 0; i < count; i++) plan.naive += interval[i].bytes;
 
-    try_sorted_orders(&p, arena, live);
-    improve(&p);
+    search(&p, arena, live);
     for (uint32_t i = 0; i < count; i++) interval[i].offset = p.best_offset[i];
     plan.bound = p.bound;
     plan.peak = p.peak;
