@@ -150,7 +150,7 @@ static enum dg_status walk(struct fit *fit, struct chain *chain, struct dg_error
 static enum dg_status open_chain(struct fit *fit, const struct dg_step_form *form, struct chain *chain,
                                  struct dg_error *err)
 {
-    *chain = (struct chain){.now.form = *form};
+    *chain = (struct chain){.now = {.form = *form, .remake = dg_remake_cheap()}};
     if (!fit->budget->build(fit->budget->context, form, &chain->entry))
         return dg_fail(err, DG_ERR_INPUT, "a form of the step could not be built");
     chain->parts = dg_remake_parts(chain->entry.graph, chain->highest);

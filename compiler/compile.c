@@ -121,6 +121,8 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
     if (!build_step(c, &(struct dg_step_form){0}, &entry)) return DG_OK; /* reported */
     c->budget = (struct dg_budget){
         .bytes = c->options->memory, .batch = c->recipe.batch, .step = &c->step, .build = build_step, .context = c};
+    struct dg_remake cheap = dg_remake_cheap();
+    if (!c->options->plain) dg_pass_recompute(entry.graph, &cheap);
     if (c->options->memory) DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
     c->entry[c->num_entries++] = entry;
     return DG_OK;
@@ -130,7 +132,10 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
 static void add_evaluation(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, dg_value images,
                            dg_value output)
 {
+    struct dg_error err = {0};
     dg_pass_prune(graph, &output, 1);
+    if (!c->options->plain && dg_pass_take_early(graph, 0, &output, 1, &err) != DG_OK)
+        dg_diag_error(c->diag, &c->recipe.origin, "internal: entry %s: %s; please report this", name, err.text);
     if (!c->options->plain) dg_pass_fuse(graph, 0, true, &output, 1);
     graph->value[output].name = name;
     add_entry(c, name, graph, batch, true, &images, 1, &output, 1);

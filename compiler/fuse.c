@@ -23,6 +23,16 @@ static uint32_t *index_readers(struct dg_graph *graph, const dg_value *keep, int
     return reader;
 }
 
+/* Is all that the reader reads there where node n stands, but for what n makes? */
+static bool ready(const struct dg_graph *graph, uint32_t n, const struct dg_graph_node *reader)
+{
+    for (int i = 0; i < reader->num_inputs; i++) {
+        uint32_t producer = reader->input[i] == DG_NO_VALUE ? DG_PLAN_NONE : graph->value[reader->input[i]].producer;
+        if (producer != DG_PLAN_NONE && producer > n) return false;
+    }
+    return true;
+}
+
 void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep)
 {
     uint32_t *reader = index_readers(graph, keep, num_keep);
@@ -34,6 +44,7 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
             uint32_t r = reader[made];
             if (r == DG_PLAN_NONE || graph->node[r].label != node->label) break; /* another application */
             const struct dg_graph_node *next = &graph->node[r];
+            if (!ready(graph, n, next)) break;
             dg_value *input =
                 dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs) * sizeof *input);
             memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);

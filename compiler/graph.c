@@ -123,10 +123,16 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
         }
         node.output[o] = output[o] = graph->num_values - 1;
     }
+    dg_graph_append(graph, &node);
+    return DG_OK;
+}
+
+void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node)
+{
     graph->node =
         dg_arena_grow(graph->arena, graph->node, graph->num_nodes, &graph->node_capacity, sizeof *graph->node);
-    graph->node[graph->num_nodes++] = node;
-    return DG_OK;
+    for (int o = 0; o < node->num_outputs; o++) graph->value[node->output[o]].producer = graph->num_nodes;
+    graph->node[graph->num_nodes++] = *node;
 }
 
 struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads)
@@ -202,6 +208,8 @@ enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err)
             if (v >= graph->num_values) return broken(node, "reads a value that does not exist", err);
             uint32_t producer = graph->value[v].producer;
             if (producer != DG_PLAN_NONE && producer >= n) return broken(node, "reads a value before it is made", err);
+            if (producer == DG_PLAN_NONE && graph->value[v].region == DG_REGION_STEP)
+                return broken(node, "reads a value that nothing makes", err);
             bool lasting = graph->value[v].region == DG_REGION_PARAM || graph->value[v].region == DG_REGION_STATE;
             if (i < 64 && node->op->writes >> i & 1 && !lasting)
                 return broken(node, "writes to a value that does not outlive the step", err);

@@ -98,6 +98,9 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                              const dg_value *input, int num_inputs, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err);
 
+/* Appends a node whose outputs are there already, for passes that write the nodes anew. */
+void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node);
+
 /* The nodes of DG_PHASE_LOOP, once the phases are in order. */
 void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count);
 

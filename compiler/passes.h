@@ -3,6 +3,7 @@
  *   parse, elaborate, infer   language.h: definitions -> nodes with shapes, one application at a time
  *   train_step.c              recipe -> the whole DINO step: teacher, each resolution's forward, loss and backward, commit
  *   probe.c                   probe -> features of a frozen backbone, and the step of a linear layer on them
+ *   take_early.c              of a block whose result is one token, only that token
  *   fuse.c                    a node takes over its only reader, where its op can
  *   differentiate.c           the backward nodes of one application, by the ops' own gradient rules
  *   prune.c                   drops nodes whose results nobody reads
@@ -33,6 +34,12 @@ bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, 
 
 /* Where a sum over the slices of the batch begins: zeros shaped as `like`, made before the loop. */
 dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *name);
+
+/* Of nodes from `first` on: where one token is taken of a value, ops make that token alone as far back as they can. Nodes that
+ * nobody reads go. Values in `keep` leave the graph; they may become others, of the same shape. Nodes are renumbered. Only
+ * forward nodes may be there. A failure is an internal error. */
+enum dg_status dg_pass_take_early(struct dg_graph *graph, uint32_t first, dg_value *keep, int num_keep,
+                                  struct dg_error *err);
 
 /* Fuses nodes from `first` on with their readers, as far as their ops know how. Values in `keep` leave the graph and stay
  * what they are. `constant_params`: of an evaluation entry, where weights may be folded. Nodes are renumbered; output
@@ -89,6 +96,9 @@ struct dg_remake {
     int level[DG_MAX_PARTS];
 };
 enum { DG_REMAKE_SHARES = 6, DG_MAX_REMAKE = 1 + DG_REMAKE_SHARES };
+
+/* What every plan does, if it is not to be plain: level 1 in all parts. It costs a sweep over memory where it saves one. */
+struct dg_remake dg_remake_cheap(void);
 
 /* Number of parts; `highest` receives the level above which nothing changes, of each. */
 int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS]);

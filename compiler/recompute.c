@@ -75,6 +75,13 @@ static struct parts find_parts(const struct dg_graph *graph)
     return parts;
 }
 
+struct dg_remake dg_remake_cheap(void)
+{
+    struct dg_remake remake;
+    for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = 1;
+    return remake;
+}
+
 int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
 {
     struct parts parts = find_parts(graph);
@@ -131,24 +138,23 @@ struct remaking {
     dg_value *copy; /* by value: what stands for it in the backward */
 };
 
-static void append(struct dg_graph *graph, const struct dg_graph_node *node)
-{
-    graph->node =
-        dg_arena_grow(graph->arena, graph->node, graph->num_nodes, &graph->node_capacity, sizeof *graph->node);
-    for (int o = 0; o < node->num_outputs; o++) graph->value[node->output[o]].producer = graph->num_nodes;
-    graph->node[graph->num_nodes++] = *node;
-}
-
 /* What a backward node of `phase` reads in place of v; `maker` is v's node as the nodes stood. */
 static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, enum dg_phase phase)
 {
     struct dg_graph *graph = r->graph;
     if (!reads_step(graph, v) || maker[v] == DG_PLAN_NONE || !r->again[maker[v]]) return v;
+    bool part = r->node[maker[v]].op->again; /* only output 0 */
+    if (part && graph->value[v].output) return v;
     if (r->copy[v] != DG_NO_VALUE) return r->copy[v];
     struct dg_graph_node node = r->node[maker[v]];
     dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
     for (int i = 0; i < node.num_inputs; i++) input[i] = remade(r, maker, node.input[i], phase);
     node.input = input;
+    if (part) {
+        struct dg_again a = {node.train, input, node.num_inputs, node.output};
+        node.op->again(&a);
+        node.train = a.train;
+    }
     node.backward = node.again = true;
     node.phase = phase;
     node.origin.path = dg_arena_printf(graph->arena, "again:%s", node.origin.path);
@@ -161,7 +167,7 @@ static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, en
         r->copy[node.output[o]] = made;
         node.output[o] = made;
     }
-    append(graph, &node);
+    dg_graph_append(graph, &node);
     return r->copy[v];
 }
 
@@ -185,6 +191,6 @@ void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake)
             for (int i = 0; i < node.num_inputs; i++) input[i] = remade(&r, maker, node.input[i], node.phase);
             node.input = input;
         }
-        append(graph, &node);
+        dg_graph_append(graph, &node);
     }
 }

@@ -84,7 +84,13 @@ static dg_value apply(struct build *b, struct dg_instance *instance, dg_value in
     dg_value made = a ? dg_application_output(a, output) : DG_NO_VALUE;
     if (a && made == DG_NO_VALUE && !dg_diag_errors(b->diag))
         dg_diag_error(b->diag, &b->recipe->origin, "backbone %s has no output named features", b->recipe->backbone);
-    if (made != DG_NO_VALUE && !b->recipe->plain) dg_pass_fuse(b->graph, first, false, &made, 1);
+    if (made == DG_NO_VALUE || b->recipe->plain) return made;
+    struct dg_error err = {0};
+    if (dg_pass_take_early(b->graph, first, &made, 1, &err) != DG_OK) {
+        dg_diag_error(b->diag, &b->recipe->origin, "internal: %s: %s; please report this", label, err.text);
+        return DG_NO_VALUE;
+    }
+    dg_pass_fuse(b->graph, first, false, &made, 1);
     return made;
 }
 

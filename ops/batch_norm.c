@@ -99,6 +99,15 @@ static enum dg_status commit(struct dg_grad_builder *b)
     return b->emit(b, &dg_op_batch_norm_update, attr, input, 5, NULL);
 }
 
+/* By the moments of the batch, as an evaluation by the running ones. */
+static void again(struct dg_again *a)
+{
+    if (!a->train) return;
+    a->train = false;
+    a->input[DG_NORM_RUNNING_MEAN] = a->output[1];
+    a->input[DG_NORM_RUNNING_VAR] = a->output[2];
+}
+
 struct state {
     int64_t rows, cols;
     double eps;
@@ -166,6 +175,7 @@ const struct dg_op dg_op_batch_norm = {
     .grad = grad,
     .commit = commit,
     .absorb = absorb,
+    .again = again,
     .inplace = {1},
     .bf16_inputs = 1 << DG_NORM_SRC,
     .bf16_outputs = 1,

@@ -31,6 +31,7 @@ const struct dg_op dg_op_gelu = {
     .min_inputs = 1,
     .max_inputs = 1,
     .output = {{"dst", 0}},
+    .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
     .inplace = {1},

@@ -90,6 +90,7 @@ const struct dg_op dg_op_layer_norm = {
     .max_inputs = 1,
     .output = {{"dst", 0}, {"mean", DG_OUT_SAVED}, {"rstd", DG_OUT_SAVED}},
     .params = params,
+    .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
     .bf16_outputs = 1,

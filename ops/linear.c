@@ -183,6 +183,7 @@ const struct dg_op dg_op_linear = {
     .max_inputs = 1,
     .output = {{"dst", 0}},
     .params = params,
+    .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
     .cost = cost,

@@ -164,6 +164,16 @@ struct dg_absorb {
     int next_num_inputs;
 };
 
+/* ---- recomputation ---- */
+
+/* A node that makes output 0 of another again, later in the same step: at first an exact copy of that one. */
+struct dg_again {
+    bool train;
+    dg_value *input;
+    int num_inputs;
+    const dg_value *output; /* what the other made; all but output 0 are kept */
+};
+
 /* ---- an optimiser ---- */
 
 /* What an optimiser wants at one of its inputs, for the compiler to bring. */
@@ -218,6 +228,14 @@ struct dg_run {
     int threads;
 };
 
+/* What an op does with the tokens of [images, tokens, width]. */
+enum dg_tokens {
+    DG_TOKENS_MIXED, /* anything */
+    DG_TOKENS_APART, /* each is made of the same one of every data input, also as a row of [images, width] */
+    DG_TOKENS_ASKED, /* each is made of all; the last attribute says which one alone, -1: every one */
+    DG_TOKENS_TAKEN, /* one is left, of [images, width]; the first attribute says which */
+};
+
 struct dg_op {
     const char *name;
     bool in_yaml;                                 /* may a description use it? Backward and commit ops: no */
@@ -234,6 +252,7 @@ struct dg_op {
     enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
     /* The gradient rule, or dg_no_gradient: never NULL. */
     enum dg_status (*grad)(struct dg_grad_builder *b);
+    enum dg_tokens tokens;
     /* In train mode a row's result depends on the other rows (batch norm), so a batch cannot be cut before it. */
     bool couples_rows;
     /* Adds the commit node of an application in train mode: what it leaves for later steps (running statistics). Only
@@ -243,6 +262,9 @@ struct dg_op {
     const struct dg_step_input *step_inputs;
     /* Takes the only reader of output 0 over, in place: true, with attributes and inputs changed. NULL: never does. */
     bool (*absorb)(struct dg_absorb *a);
+    /* Makes output 0 again, to the bit, with less work than the first time, as the other outputs are there. NULL: all outputs
+     * are made again, as they were. */
+    void (*again)(struct dg_again *a);
     struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
 
     /* Output o may share bytes with input inplace[o] - 1 when that input dies here; 0: never. Kernels must then be correct

@@ -253,6 +253,7 @@ const struct dg_op dg_op_take_token = {
     .min_inputs = 1,
     .max_inputs = 1,
     .output = {{"dst", 0}},
+    .tokens = DG_TOKENS_TAKEN,
     .infer = infer_take,
     .grad = grad_take,
     .prepare = prepare_take,

@@ -143,16 +143,16 @@ static DG_INLINE void softmax_down(int half, int64_t tokens, float scale, float 
     }
 }
 
-static DG_INLINE void forward(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
-                              int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, float *probs,
-                              float *lse, float *scratch)
+static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
+                              const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst,
+                              float *probs, float *lse, float *scratch)
 {
     int64_t wide = up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = blocks(tokens, unit);
-    float *keys = scratch, *values = keys + up(tokens, ROWS) * depth, *queries = values + pairs * wide,
-          *scores = queries + depth * COLS, *units = scores + up(tokens, ROWS) * COLS,
+    float *keys = scratch, *values = keys + up(tokens, ROWS) * depth, *query = values + pairs * wide,
+          *scores = query + depth * COLS, *units = scores + up(tokens, ROWS) * COLS,
           *out = units + up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
     struct dg_ahead next = {.rows = tokens,
-                            .steps = blocks(tokens, COLS) * blocks(tokens, ROWS),
+                            .steps = blocks(queries, COLS) * blocks(tokens, ROWS),
                             .num = ahead ? 3 : 0,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
@@ -160,11 +160,11 @@ static DG_INLINE void forward(int half, int64_t tokens, int64_t width, const voi
                                      {dg_at(v, half, ahead), ld * 4 / unit}}};
     panels(tokens, depth, k, ld / unit, ROWS, keys);
     dense(half, tokens, width, v, ld, values);
-    for (int64_t first = 0; first < tokens; first += COLS) {
-        int64_t count = least(COLS, tokens - first);
-        transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, queries);
+    for (int64_t first = 0; first < queries; first += COLS) {
+        int64_t count = least(COLS, queries - first);
+        transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, query);
         for (int64_t t = 0; t < tokens; t += ROWS) {
-            tile_down(half, least(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, queries, COLS, false,
+            tile_down(half, least(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, query, COLS, false,
                       scores + t * COLS, COLS);
             dg_fetch(&next); /* what the next head reads */
         }
@@ -182,18 +182,18 @@ static DG_INLINE void forward(int half, int64_t tokens, int64_t width, const voi
     }
 }
 
-/* q, k, v [tokens, width] with row stride ld -> dst [tokens, width] with stride ld_dst, all of f32 or (half) of bf16;
- * probs f32 [tokens, tokens] and lse f32 [tokens] (ln sum exp(scale s)) may be NULL. In bf16 width and ld are even; sums and
- * softmax are f32, and what the second product takes is rounded. Scores are made transposed, a block of queries at a time:
- * [keys, queries]. `ahead`: from these q, k, v to those of the head that comes next; 0: none does. */
-void DG_K(attention_forward)(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
-                             int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, float *probs,
-                             float *lse, float *scratch)
+/* q [queries, width], k, v [tokens, width] with row stride ld -> dst [queries, width] with stride ld_dst, all of f32 or (half)
+ * of bf16; probs f32 [queries, tokens] and lse f32 [queries] (ln sum exp(scale s)) may be NULL. In bf16 width and ld are
+ * even; sums and softmax are f32, and what the second product takes is rounded. Scores are made transposed, a block of
+ * queries at a time: [keys, queries]. `ahead`: from these q, k, v to those of the head that comes next; 0: none does. */
+void DG_K(attention_forward)(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
+                             const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst,
+                             float *probs, float *lse, float *scratch)
 {
     if (half)
-        forward(1, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
+        forward(1, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
     else
-        forward(0, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
+        forward(0, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
 }
 
 /* Rows of a block of probabilities and score gradients [rows, COLS], rounded: units of two rows each, and of two columns. */
@@ -212,10 +212,10 @@ static void round_block(int64_t rows, const float *p, const float *d, float *p_u
     for (int64_t i = 0; i < rows * COLS / 2; i++) da[i] = dg_bf16_pair(d[2 * i], d[2 * i + 1]);
 }
 
-static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
-                               int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst,
-                               int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k,
-                               void *diff_v, float *scratch)
+static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
+                               const void *v, int64_t ld, int64_t ahead, float scale, const void *dst,
+                               const void *diff_dst, int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q,
+                               void *diff_k, void *diff_v, float *scratch)
 {
     int64_t wide = up(width, DG_LANES), unit = 1 + half, depth = width / unit, plain = blocks(tokens, unit) * wide,
             rows_size = up(tokens, ROWS) * depth, cols_size = up(tokens, COLS) * depth;
@@ -225,7 +225,7 @@ static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const vo
           *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS, *p_units = diff + CHUNK * COLS,
           *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS, *delta = d_across + CHUNK * COLS;
     struct dg_ahead next = {.rows = tokens,
-                            .steps = blocks(tokens, COLS) * blocks(tokens, ROWS),
+                            .steps = blocks(tokens, COLS) * blocks(queries, ROWS),
                             .num = ahead ? 5 : 0,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
@@ -237,10 +237,10 @@ static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const vo
     panels(tokens, depth, diff_dst, ld_dst / unit, ROWS, dy_rows);
     panels(tokens, depth, k, ld / unit, COLS, k_cols);
     panels(tokens, depth, v, ld / unit, COLS, v_cols);
-    dense(half, tokens, width, q, ld, q_plain);
+    dense(half, queries, width, q, ld, q_plain);
     dense(half, tokens, width, k, ld, k_plain);
-    dense(half, tokens, width, diff_dst, ld_dst, dy_plain);
-    for (int64_t t = 0; t < tokens; t++) {
+    dense(half, queries, width, diff_dst, ld_dst, dy_plain);
+    for (int64_t t = 0; t < queries; t++) {
         float dot = 0;
 #pragma omp simd reduction(+ : dot)
         for (int64_t c = 0; c < width; c++)
@@ -250,8 +250,8 @@ static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const vo
     for (int64_t key = 0; key < tokens; key += COLS) {
         int64_t count = least(COLS, tokens - key);
         int lanes = vectors(count) * DG_LANES;
-        for (int64_t first = 0; first < tokens; first += CHUNK) {
-            int64_t chunk = least(CHUNK, tokens - first);
+        for (int64_t first = 0; first < queries; first += CHUNK) {
+            int64_t chunk = least(CHUNK, queries - first);
             for (int64_t t = 0; t < chunk; t += ROWS) {
                 int64_t rows = least(ROWS, chunk - t);
                 float *p = probs + t * COLS, *d = diff + t * COLS;
@@ -285,21 +285,21 @@ static DG_INLINE void backward(int half, int64_t tokens, int64_t width, const vo
         spread(half, count, width, dk, dg_at_out(diff_k, half, key * ld), ld);
         spread(half, count, width, dv, dg_at_out(diff_v, half, key * ld), ld);
     }
-    spread(half, tokens, width, dq_plain, diff_q, ld);
+    spread(half, queries, width, dq_plain, diff_q, ld);
 }
 
-/* The gradients of q, k and v, with row stride ld as those; dst and diff_dst have stride ld_dst. Scores [queries, keys] are
+/* The gradients of q, k and v, shaped and with row stride ld as those; dst and diff_dst have stride ld_dst. Scores [queries, keys] are
  * made again from lse, a block of keys and a chunk of queries at a time. `ahead` and `ahead_dst`: to the next head. Types
  * and rounding as forward. */
-void DG_K(attention_backward)(int half, int64_t tokens, int64_t width, const void *q, const void *k, const void *v,
-                              int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst,
-                              int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k,
-                              void *diff_v, float *scratch)
+void DG_K(attention_backward)(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
+                              const void *v, int64_t ld, int64_t ahead, float scale, const void *dst,
+                              const void *diff_dst, int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q,
+                              void *diff_k, void *diff_v, float *scratch)
 {
     if (half)
-        backward(1, tokens, width, q, k, v, ld, ahead, scale, dst, diff_dst, ld_dst, ahead_dst, lse, diff_q, diff_k,
-                 diff_v, scratch);
+        backward(1, queries, tokens, width, q, k, v, ld, ahead, scale, dst, diff_dst, ld_dst, ahead_dst, lse, diff_q,
+                 diff_k, diff_v, scratch);
     else
-        backward(0, tokens, width, q, k, v, ld, ahead, scale, dst, diff_dst, ld_dst, ahead_dst, lse, diff_q, diff_k,
-                 diff_v, scratch);
+        backward(0, queries, tokens, width, q, k, v, ld, ahead, scale, dst, diff_dst, ld_dst, ahead_dst, lse, diff_q,
+                 diff_k, diff_v, scratch);
 }

@@ -171,11 +171,12 @@ static void test_softmax(void **state)
 static void ref_attention(const struct dg_op_call *call, double *const *in, double *out)
 {
     int64_t images = call->input[0].dim[0], t = call->input[0].dim[1], d = call->input[0].dim[2] / 3;
-    int64_t heads = call->attr[0].i, w = d / heads;
+    int64_t heads = call->attr[0].i, w = d / heads, query = call->attr[1].i;
     double *p = malloc((size_t)t * sizeof *p);
     for (int64_t image = 0; image < images; image++)
         for (int64_t head = 0; head < heads; head++)
-            for (int64_t i = 0; i < t; i++) {
+            for (int64_t i = query < 0 ? 0 : query; i < (query < 0 ? t : query + 1); i++) {
+                double *y = out + (query < 0 ? image * t + i : image) * d + head * w;
                 const double *q = in[0] + (image * t + i) * 3 * d + head * w;
                 double sum = 0;
                 for (int64_t j = 0; j < t; j++) {
@@ -186,63 +187,46 @@ static void ref_attention(const struct dg_op_call *call, double *const *in, doub
                     sum += p[j];
                 }
                 for (int64_t c = 0; c < w; c++) {
-                    double y = 0;
+                    y[c] = 0;
                     for (int64_t j = 0; j < t; j++)
-                        y += p[j] / sum * in[0][(image * t + j) * 3 * d + 2 * d + head * w + c];
-                    out[(image * t + i) * d + head * w + c] = y;
+                        y[c] += p[j] / sum * in[0][(image * t + j) * 3 * d + 2 * d + head * w + c];
                 }
             }
     free(p);
 }
 
+enum { EVERY = -1 }; /* query */
+
 static void test_attention(void **state)
 {
     (void)state;
-    check_op(&(struct op_case){.op = "attention",
-                               .attr = {{.i = 3}},
-                               .num_inputs = 1,
-                               .input = {f32(3, 2, 13, 3 * 3 * 5, 0)},
-                               .reference = ref_attention,
-                               .tolerance = 2e-6,
-                               .grad_tolerance = 1e-5,
-                               .grad_input = {true},
-                               .input_scale = 2});
-    /* More tokens than a block of rows: the keys' and values' gradients collect over blocks. */
-    check_op(&(struct op_case){.op = "attention",
-                               .attr = {{.i = 1}},
-                               .num_inputs = 1,
-                               .input = {f32(3, 1, 211, 3 * 4, 0)},
-                               .reference = ref_attention,
-                               .tolerance = 2e-6,
-                               .grad_tolerance = 2e-5,
-                               .grad_input = {true}});
-    /* Wider than a tile, and more than a chunk of the backward. */
-    check_op(&(struct op_case){.op = "attention",
-                               .attr = {{.i = 2}},
-                               .num_inputs = 1,
-                               .input = {f32(3, 2, 37, 2 * 3 * 40, 0)},
-                               .reference = ref_attention,
-                               .tolerance = 2e-6,
-                               .grad_tolerance = 2e-5,
-                               .grad_input = {true}});
-    check_op(&(struct op_case){.op = "attention",
-                               .attr = {{.i = 1}},
-                               .num_inputs = 1,
-                               .input = {f32(3, 1, 397, 3 * 1, 0)},
-                               .reference = ref_attention,
-                               .tolerance = 2e-6,
-                               .grad_tolerance = 2e-5,
-                               .grad_input = {true}});
+    /* Images, tokens, heads, width of a head, query. More tokens than a block of rows: the keys' and values' gradients collect
+     * over blocks. Wider than a tile, and more than a chunk of the backward. */
+    static const int64_t shapes[][5] = {{2, 13, 3, 5, EVERY},  {1, 211, 1, 4, EVERY}, {2, 37, 2, 40, EVERY},
+                                        {1, 397, 1, 1, EVERY}, {2, 13, 3, 5, 0},      {2, 13, 3, 5, 12},
+                                        {1, 211, 1, 4, 100},   {2, 37, 2, 40, 36},    {1, 1, 1, 1, 0}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        check_op(&(struct op_case){.op = "attention",
+                                   .attr = {{.i = shapes[s][2]}, {.i = shapes[s][4]}},
+                                   .num_inputs = 1,
+                                   .input = {f32(3, shapes[s][0], shapes[s][1], 3 * shapes[s][2] * shapes[s][3], 0)},
+                                   .reference = ref_attention,
+                                   .tolerance = 2e-6,
+                                   .grad_tolerance = 2e-5,
+                                   .grad_input = {true},
+                                   .input_scale = shapes[s][2] == 3 ? 2 : 1});
 }
 
 /* Probabilities and their gradients are rounded before products; the result is rounded again. */
 static void test_attention_bf16(void **state)
 {
     (void)state;
-    static const int64_t shapes[][4] = {{2, 13, 3, 6}, {1, 211, 1, 4}, {2, 37, 2, 40}, {1, 397, 1, 2}, {1, 1, 1, 2}};
-    for (int s = 0; s < 5; s++)
+    static const int64_t shapes[][5] = {{2, 13, 3, 6, EVERY},  {1, 211, 1, 4, EVERY}, {2, 37, 2, 40, EVERY},
+                                        {1, 397, 1, 2, EVERY}, {1, 1, 1, 2, EVERY},   {2, 13, 3, 6, 0},
+                                        {1, 211, 1, 4, 210},   {2, 37, 2, 40, 5}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         check_op(&(struct op_case){.op = "attention",
-                                   .attr = {{.i = shapes[s][2]}},
+                                   .attr = {{.i = shapes[s][2]}, {.i = shapes[s][4]}},
                                    .num_inputs = 1,
                                    .input = {f32(3, shapes[s][0], shapes[s][1], 3 * shapes[s][2] * shapes[s][3], 0)},
                                    .reference = ref_attention,

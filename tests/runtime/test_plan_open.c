@@ -163,7 +163,7 @@ static void open_sliced(struct dg_plan *plan)
     dg_plan_close(&whole);
     dg_test_folder(folder);
     snprintf(path, sizeof path, "%s/plan", folder);
-    dg_tiny_compile_within(path, NULL, planned - planned / 4);
+    dg_tiny_compile_within(path, NULL, planned - planned / 16);
     sliced = dg_test_read(path, &sliced_size);
     dg_test_remove(folder);
     assert_ok(dg_plan_open_bytes(sliced, sliced_size, plan, try_err));

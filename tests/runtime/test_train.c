@@ -240,7 +240,7 @@ static void test_a_small_plan(void **state)
     for (int r = 0; r < DG_REGIONS; r++) planned += (int64_t)plan.entry[0].region_bytes[r];
     assert_int_equal(plan.entry[0].slices, 1);
     dg_plan_close(&plan);
-    dg_tiny_compile_within(in("small.plan"), NULL, planned - planned / 4);
+    dg_tiny_compile_within(in("small.plan"), NULL, planned - planned / 16);
     assert_ok(dg_plan_open(in("small.plan"), &plan, try_err));
     assert_true(plan.entry[0].slices > 1);
     dg_plan_close(&plan);
