@@ -8,7 +8,8 @@
  *   prototype_loss_grad (the first ten of these, lse, [acc_g], [acc_v]) -> [diff_s], [diff_g], diff_v
  *
  * stats are a teacher row's maximum of (logit - center) / temp and one over its sum of exponentials. All is f32, scalars f64,
- * and sums over tiles are added in the order of threads. */
+ * and sums over tiles are added in the order of threads. In a plan in bf16 the operands of the products are rounded on their
+ * way into them (ops/kernels/prototype_products.c); logits, softmax and sums stay f32. */
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/seam.h"
@@ -33,43 +34,113 @@ static bool layer_fits(const struct dg_desc *in)
            in[0].dim[1] == in[2].dim[1] && dg_desc_equal(&in[1], &g);
 }
 
-struct state {
-    int64_t rows, teacher_rows, in, teacher_in, out, view0; /* in: D, which teacher and student need not share */
-    double pair_weight;
-    int threads;
-    int64_t per_thread, sums, partial; /* bytes; offsets in scratch of row sums and of diff_s, both a thread */
+/* One network's, its features [rows, in]. */
+struct layer {
+    int64_t rows, in;     /* in: D, which teacher and student need not share */
+    int64_t weight_bytes; /* of a tile's weights [TILE, D], in bf16 with room for what else the products need */
+    int64_t features;     /* in bf16: where in scratch the packed features are */
 };
 
-/* A thread's tile: two weights [TILE, D], the gradient of one, lengths, student's and teacher's logits. */
+struct state {
+    struct layer student, teacher; /* no student: 0 rows */
+    int64_t out, view0;
+    double pair_weight;
+    int threads;
+    bool bf16;
+    int64_t per_thread;           /* bytes of a tile */
+    int64_t tiles, sums, partial; /* offsets in scratch: of tiles, row sums and diff_s of each thread */
+};
+
+static void open_layer(struct dg_prepare *p, struct layer *l)
+{
+    if (!l->rows) return;
+    l->weight_bytes = TILE * l->in * (int64_t)sizeof(float);
+    if (!p->call->bf16) return;
+    int64_t features;
+    dg_kernels()->prototype_scratch(l->rows, l->in, TILE, &features, &l->weight_bytes);
+    l->features = dg_op_scratch(p, features);
+}
+
+/* A thread's tile: student's and teacher's weights, the gradient of the first, lengths, student's and teacher's logits. */
+struct tile {
+    float *w, *teacher_w, *diff_w, *length, *logits, *targets;
+};
+
+static struct tile tile_of(const struct state *s, const struct dg_run *r, int thread)
+{
+    struct tile t;
+    t.w = (void *)((char *)r->scratch + s->tiles + s->per_thread * thread);
+    t.teacher_w = t.w + s->student.weight_bytes / 4;
+    t.diff_w = t.teacher_w + s->teacher.weight_bytes / 4;
+    t.length = t.diff_w + TILE * s->student.in;
+    t.logits = t.length + TILE;
+    t.targets = t.logits + TILE * s->student.rows;
+    return t;
+}
+
 static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *student, const struct dg_desc *teacher,
                                  bool backward, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = student ? student->dim[0] : 0;
-    s->teacher_rows = teacher->dim[0];
-    s->in = student ? student[V].dim[1] : 0;
-    s->teacher_in = teacher[T_V].dim[1];
     s->out = teacher[T_V].dim[0];
     s->view0 = p->view0;
     s->threads = p->threads;
-    if (student)
+    s->bf16 = p->call->bf16;
+    s->teacher = (struct layer){.rows = teacher->dim[0], .in = teacher[T_V].dim[1]};
+    if (student) {
+        s->student = (struct layer){.rows = student->dim[0], .in = student[V].dim[1]};
         s->pair_weight =
-            1.0 / ((double)(s->teacher_rows / 2 * dg_slices(p->call)) * (2.0 * (double)p->call->attr[0].i - 2));
-    s->per_thread =
-        dg_round_up(((1 + backward) * s->in + s->teacher_in + 1 + s->rows + s->teacher_rows) * TILE * 4, 64);
-    dg_op_scratch(p, s->per_thread * s->threads);
-    s->sums = dg_op_scratch(p, dg_max_i64(s->rows, s->teacher_rows) * 4 * s->threads * (int64_t)sizeof(double));
-    if (backward) s->partial = dg_op_scratch(p, s->threads * s->rows * s->in * (int64_t)sizeof(float));
+            1.0 / ((double)(s->teacher.rows / 2 * dg_slices(p->call)) * (2.0 * (double)p->call->attr[0].i - 2));
+    }
+    open_layer(p, &s->student);
+    open_layer(p, &s->teacher);
+    s->per_thread = dg_round_up(s->student.weight_bytes + s->teacher.weight_bytes +
+                                    (s->student.in + 1 + s->student.rows + s->teacher.rows) * TILE * 4,
+                                64);
+    s->tiles = dg_op_scratch(p, s->per_thread * s->threads);
+    s->sums = dg_op_scratch(p, dg_max_i64(s->student.rows, s->teacher.rows) * 4 * s->threads * (int64_t)sizeof(double));
+    if (backward) s->partial = dg_op_scratch(p, s->threads * s->student.rows * s->student.in * (int64_t)sizeof(float));
     return DG_OK;
 }
 
-/* dst [rows, count] = features [rows, in] w^T for prototypes first .. first + count; leaves w and its lengths. */
-static bool tile_logits(int64_t rows, int64_t in, const float *features, const float *g, const float *v, int64_t first,
-                        int64_t count, float *w, float *length, float *dst)
+static void *at(const struct dg_run *r, int64_t offset) { return (char *)r->scratch + offset; }
+
+/* Before the first tile: features are packed once. */
+static void pack_features(const struct state *s, const struct dg_run *r, const struct layer *l, const float *features)
 {
-    dg_kernels()->weight_norm_rows(count, in, g + first, v + first * in, w, length);
-    return dg_sgemm(false, true, rows, count, in, features, in, w, in, 0, dst, count, NULL) == DG_OK;
+    if (s->bf16) dg_kernels()->prototype_features(l->rows, l->in, features, at(r, l->features));
+}
+
+/* dst [rows, count] = features [rows, in] w^T for prototypes first .. first + count; leaves w and its lengths. */
+static bool tile_logits(const struct state *s, const struct dg_run *r, const struct layer *l, const float *features,
+                        const float *g, const float *v, int64_t first, int64_t count, float *w, float *length,
+                        float *dst)
+{
+    g += first;
+    v += first * l->in;
+    if (s->bf16) {
+        dg_kernels()->prototype_logits(l->rows, l->in, count, at(r, l->features), g, v,
+                                       dg_min_i64(TILE, s->out - first - count), length, w, dst);
+        return true;
+    }
+    dg_kernels()->weight_norm_rows(count, l->in, g, v, w, length);
+    return dg_sgemm(false, true, l->rows, count, l->in, features, l->in, w, l->in, 0, dst, count, NULL) == DG_OK;
+}
+
+/* diff_src [rows, in] += diff w, unless it is NULL, and t->diff_w = diff^T features, diff [rows, count] in t->logits. */
+static bool tile_grads(const struct state *s, const struct dg_run *r, const float *features, int64_t count,
+                       const struct tile *t, float *diff_src)
+{
+    const struct layer *l = &s->student;
+    if (s->bf16) {
+        dg_kernels()->prototype_grads(l->rows, l->in, count, at(r, l->features), t->logits, t->w, diff_src, t->diff_w);
+        return true;
+    }
+    return (!diff_src || dg_sgemm(false, false, l->rows, l->in, count, t->logits, count, t->w, l->in, 1, diff_src,
+                                  l->in, NULL) == DG_OK) &&
+           dg_sgemm(true, false, count, l->in, l->rows, t->logits, count, features, l->in, 0, t->diff_w, l->in, NULL) ==
+               DG_OK;
 }
 
 /* --- prototype_target --- */
@@ -108,22 +179,22 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     const float *center = r->input[T_CENTER];
     float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[0], *mean = r->output[1];
-    double *sums = (void *)((char *)r->scratch + s->sums), total = 0;
-    int64_t rows = s->teacher_rows;
+    double *sums = at(r, s->sums), total = 0;
+    int64_t rows = s->teacher.rows;
     int failed = 0;
+    pack_features(s, r, &s->teacher, r->input[T]);
 #pragma omp parallel num_threads(s->threads) reduction(| : failed)
     {
         int thread = omp_get_thread_num();
-        float *w = (void *)((char *)r->scratch + s->per_thread * thread), *length = w + TILE * s->teacher_in,
-              *t = length + TILE;
+        struct tile tile = tile_of(s, r, thread);
         double *sum = sums + thread * rows * 3;
         for (int64_t row = 0; row < rows; row++) sum[3 * row] = -INFINITY, sum[3 * row + 1] = sum[3 * row + 2] = 0;
 #pragma omp for schedule(static)
         for (int64_t first = 0; first < s->out; first += TILE) {
             int64_t count = dg_min_i64(TILE, s->out - first);
-            failed |= !tile_logits(rows, s->teacher_in, r->input[T], r->input[T_G], r->input[T_V], first, count, w,
-                                   length, t);
-            dg_kernels()->target_tile(rows, count, t, center + first, temp, mean + first, sum);
+            failed |= !tile_logits(s, r, &s->teacher, r->input[T], r->input[T_G], r->input[T_V], first, count,
+                                   tile.teacher_w, tile.length, tile.targets);
+            dg_kernels()->target_tile(rows, count, tile.targets, center + first, temp, mean + first, sum);
         }
     }
     for (int64_t row = 0; row < rows; row++) {
@@ -210,45 +281,52 @@ static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)
     return open_state(p, &in[S], &in[TEACHER], false, err);
 }
 
-/* The student's logits and the teacher's targets of a tile. `w` is the student's afterwards. */
-static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t first, int64_t count, float *w,
-                      float *teacher_w, float *length, float *logits, float *targets)
+static void pack_pair(const struct state *s, const struct dg_run *r)
 {
-    bool done = tile_logits(s->teacher_rows, s->teacher_in, r->input[TEACHER], r->input[TEACHER_G], r->input[TEACHER_V],
-                            first, count, teacher_w, length, targets);
-    dg_kernels()->target_tile_again(s->teacher_rows, count, targets, (const float *)r->input[CENTER] + first,
+    pack_features(s, r, &s->student, r->input[S]);
+    pack_features(s, r, &s->teacher, r->input[TEACHER]);
+}
+
+/* The student's logits and the teacher's targets of a tile; lengths are the student's afterwards. */
+static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t first, int64_t count, const struct tile *t)
+{
+    bool done = tile_logits(s, r, &s->teacher, r->input[TEACHER], r->input[TEACHER_G], r->input[TEACHER_V], first,
+                            count, t->teacher_w, t->length, t->targets);
+    dg_kernels()->target_tile_again(s->teacher.rows, count, t->targets, (const float *)r->input[CENTER] + first,
                                     (float)*(const double *)r->input[TEACHER_TEMP], r->input[STATS]);
-    return tile_logits(s->rows, s->in, r->input[S], r->input[G], r->input[V], first, count, w, length, logits) && done;
+    return tile_logits(s, r, &s->student, r->input[S], r->input[G], r->input[V], first, count, t->w, t->length,
+                       t->logits) &&
+           done;
 }
 
 static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
     float temp = (float)*(const double *)r->input[STUDENT_TEMP], *lse = r->output[1];
-    double *sums = (void *)((char *)r->scratch + s->sums), total = 0;
+    double *sums = at(r, s->sums), total = 0;
     int failed = 0;
+    pack_pair(s, r);
 #pragma omp parallel num_threads(s->threads) reduction(| : failed)
     {
         int thread = omp_get_thread_num();
-        float *w = (void *)((char *)r->scratch + s->per_thread * thread), *teacher_w = w + TILE * s->in,
-              *length = teacher_w + TILE * s->teacher_in, *logits = length + TILE, *targets = logits + TILE * s->rows;
-        double *sum = sums + thread * s->rows * 4;
-        for (int64_t row = 0; row < s->rows; row++) {
+        struct tile tile = tile_of(s, r, thread);
+        double *sum = sums + thread * s->student.rows * 4;
+        for (int64_t row = 0; row < s->student.rows; row++) {
             sum[4 * row] = -INFINITY;
             sum[4 * row + 1] = sum[4 * row + 2] = sum[4 * row + 3] = 0;
         }
 #pragma omp for schedule(static)
         for (int64_t first = 0; first < s->out; first += TILE) {
             int64_t count = dg_min_i64(TILE, s->out - first);
-            failed |= !tile_pair(s, r, first, count, w, teacher_w, length, logits, targets);
-            dg_kernels()->loss_tile(s->rows, count, s->teacher_rows / 2, logits, targets, temp, sum);
+            failed |= !tile_pair(s, r, first, count, &tile);
+            dg_kernels()->loss_tile(s->student.rows, count, s->teacher.rows / 2, tile.logits, tile.targets, temp, sum);
         }
     }
-    for (int64_t row = 0; row < s->rows; row++) {
+    for (int64_t row = 0; row < s->student.rows; row++) {
         double most = -INFINITY, sum = 0, dot[2] = {0, 0};
-        for (int i = 0; i < s->threads; i++) most = fmax(most, sums[4 * (i * s->rows + row)]);
+        for (int i = 0; i < s->threads; i++) most = fmax(most, sums[4 * (i * s->student.rows + row)]);
         for (int i = 0; i < s->threads; i++) {
-            const double *part = sums + 4 * (i * s->rows + row);
+            const double *part = sums + 4 * (i * s->student.rows + row);
             if (part[1] != 0) sum += exp(part[0] - most) * part[1];
             dot[0] += part[2];
             dot[1] += part[3];
@@ -256,7 +334,7 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
         double log_sum = most + log(sum);
         if (lse) lse[row] = (float)log_sum;
         for (int i = 0; i < 2; i++) /* rows of targets sum to one */
-            if (i != s->view0 + row / (s->teacher_rows / 2)) total += log_sum - dot[i];
+            if (i != s->view0 + row / (s->teacher.rows / 2)) total += log_sum - dot[i];
     }
     *(double *)r->output[0] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + total * s->pair_weight;
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
@@ -310,29 +388,23 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     double temp = *(const double *)r->input[STUDENT_TEMP];
     const float *g = r->input[G], *v = r->input[V], *acc_g = r->input[ACC_G], *acc_v = r->input[ACC_V];
-    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2];
-    float *partial = (void *)((char *)r->scratch + s->partial);
-    int64_t size = s->rows * s->in;
+    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2], *partial = at(r, s->partial);
+    int64_t in = s->student.in, size = s->student.rows * in;
     int failed = 0;
     memset(partial, 0, (size_t)(s->threads * size) * sizeof *partial);
+    pack_pair(s, r);
 #pragma omp parallel for schedule(static) num_threads(s->threads) reduction(| : failed)
     for (int64_t first = 0; first < s->out; first += TILE) {
         int64_t count = dg_min_i64(TILE, s->out - first);
         int thread = omp_get_thread_num();
-        float *w = (void *)((char *)r->scratch + s->per_thread * thread), *teacher_w = w + TILE * s->in,
-              *diff_w = teacher_w + TILE * s->teacher_in, *length = diff_w + TILE * s->in, *logits = length + TILE,
-              *targets = logits + TILE * s->rows;
-        failed |= !tile_pair(s, r, first, count, w, teacher_w, length, logits, targets);
-        dg_kernels()->loss_tile_backward(s->rows, count, s->teacher_rows / 2, s->view0, targets, (float)temp,
-                                         r->input[LSE], (float)(s->pair_weight / temp), logits);
-        if (diff_src)
-            failed |= dg_sgemm(false, false, s->rows, s->in, count, logits, count, w, s->in, 1, partial + thread * size,
-                               s->in, NULL) != DG_OK;
-        failed |= dg_sgemm(true, false, count, s->in, s->rows, logits, count, r->input[S], s->in, 0, diff_w, s->in,
-                           NULL) != DG_OK;
-        dg_kernels()->weight_norm_rows_backward(count, s->in, g + first, v + first * s->in, length, diff_w,
-                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * s->in : NULL,
-                                                diff_g ? diff_g + first : NULL, diff_v + first * s->in);
+        struct tile tile = tile_of(s, r, thread);
+        failed |= !tile_pair(s, r, first, count, &tile);
+        dg_kernels()->loss_tile_backward(s->student.rows, count, s->teacher.rows / 2, s->view0, tile.targets,
+                                         (float)temp, r->input[LSE], (float)(s->pair_weight / temp), tile.logits);
+        failed |= !tile_grads(s, r, r->input[S], count, &tile, diff_src ? partial + thread * size : NULL);
+        dg_kernels()->weight_norm_rows_backward(count, in, g + first, v + first * in, tile.length, tile.diff_w,
+                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * in : NULL,
+                                                diff_g ? diff_g + first : NULL, diff_v + first * in);
     }
     for (int64_t i = 0; diff_src && i < size; i++) { /* in the order of threads, so that a run repeats bit for bit */
         float sum = 0;

@@ -4,6 +4,7 @@
 #include "ops/kernels/ahead.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
+#include "ops/kernels/pack.h"
 #include "ops/kernels/tile.h"
 #include "ops/kernels/vmath.h"
 
@@ -13,69 +14,27 @@
 enum { COLS = DG_TILE_COLS, ROWS = DG_TILE_ROWS };
 enum { CHUNK = 32 * ROWS }; /* queries at a time in the backward; even */
 
-static int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-
-/* dst[k, i] = src[i, k], i < count, with stride `panel` and zeros up to it. */
-static void transpose(int64_t count, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
-{
-    int64_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const float *x = src + i * ld;
-        float *y = dst + i;
-        int64_t k = 0;
-        for (; k + 4 <= width; k += 4, x += 4, y += 4 * panel) {
-            four a = *(const four *)x, b = *(const four *)(x + ld), c = *(const four *)(x + 2 * ld),
-                 d = *(const four *)(x + 3 * ld);
-            four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-            four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-            *(four *)y = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-            *(four *)(y + panel) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-            *(four *)(y + 2 * panel) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
-            *(four *)(y + 3 * panel) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
-        }
-        for (; k < width; k++, x++, y += panel)
-            for (int j = 0; j < 4; j++) y[j] = x[j * ld];
-    }
-    for (; i < panel; i++)
-        for (int64_t k = 0; k < width; k++) dst[k * panel + i] = i < count ? src[i * ld + k] : 0;
-}
-
-/* Panels of `panel` tokens, each [width, panel]. Of bf16 in units: width and ld halved. */
-static void panels(int64_t tokens, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
-{
-    for (int64_t i = 0; i < tokens; i += panel)
-        transpose(least(panel, tokens - i), width, src + i * ld, ld, panel, dst + i * width);
-}
-
 /* dst [tokens, up(width, lanes)], zeros behind the width; of bf16 [up(tokens, 2) / 2, ...] units of two tokens. */
 static DG_INLINE void dense(int half, int64_t tokens, int64_t width, const void *src, int64_t ld, float *dst)
 {
-    int64_t wide = up(width, DG_LANES);
+    int64_t wide = dg_round_up(width, DG_LANES);
     for (int64_t t = 0; t < tokens; t += 1 + half, dst += wide) {
         if (half) {
-            const dg_bf16 *x = (const dg_bf16 *)src + t * ld, *x2 = t + 1 < tokens ? x + ld : x;
-            uint32_t *y = (uint32_t *)dst, keep = t + 1 < tokens ? 0xffff : 0;
-#pragma omp simd
-            for (int64_t c = 0; c < width; c++) y[c] = x[c] | (x2[c] & keep) << 16;
-        } else {
-            memcpy(dst, (const float *)src + t * ld, (size_t)width * sizeof *dst);
+            dg_pair(1, t + 1 < tokens, width, dg_at(src, 1, t * ld), ld, wide, (uint32_t *)dst);
+            continue;
         }
+        memcpy(dst, (const float *)src + t * ld, (size_t)width * sizeof *dst);
         for (int64_t c = width; c < wide; c++) dst[c] = 0;
     }
 }
 
 static DG_INLINE void spread(int half, int64_t tokens, int64_t width, const float *src, void *dst, int64_t ld)
 {
-    int64_t wide = up(width, DG_LANES);
+    int64_t wide = dg_round_up(width, DG_LANES);
     for (int64_t t = 0; t < tokens; t++)
 #pragma omp simd
         for (int64_t c = 0; c < width; c++) dg_put(dst, half, t * ld + c, src[t * wide + c]);
 }
-
-static int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 static int vectors(int64_t columns) { return columns > DG_LANES ? 2 : 1; }
 
@@ -89,19 +48,19 @@ static void tile_down(int half, int64_t rows, int64_t columns, int64_t k, const 
 static void product_down(int half, int64_t rows, int64_t wide, int64_t k, const float *a, const float *b, bool add,
                          float *c)
 {
-    int64_t height = blocks(rows, blocks(rows, ROWS)); /* of equal height */
+    int64_t height = dg_blocks(rows, dg_blocks(rows, ROWS)); /* of equal height */
     for (int64_t col = 0; col < wide; col += COLS)
         for (int64_t row = 0; row < rows; row += height)
-            tile_down(half, least(height, rows - row), wide - col, k, a + row, COLS, b + col, wide, add,
+            tile_down(half, dg_min_i64(height, rows - row), wide - col, k, a + row, COLS, b + col, wide, add,
                       c + row * wide + col, wide);
 }
 
 /* Bytes of scratch that forward and backward use. */
 void DG_K(attention_scratch)(int64_t tokens, int64_t width, int64_t *forward, int64_t *backward)
 {
-    int64_t wide = up(width, DG_LANES), plain = up(tokens, 2) * wide, rows = up(tokens, ROWS) * width,
-            cols = up(tokens, COLS) * width;
-    *forward = 4 * (rows + plain + width * COLS + 2 * up(tokens, ROWS) * COLS + COLS * wide + 2 * COLS);
+    int64_t wide = dg_round_up(width, DG_LANES), plain = dg_round_up(tokens, 2) * wide,
+            rows = dg_round_up(tokens, ROWS) * width, cols = dg_round_up(tokens, COLS) * width;
+    *forward = 4 * (rows + plain + width * COLS + 2 * dg_round_up(tokens, ROWS) * COLS + COLS * wide + 2 * COLS);
     *backward = 4 * (2 * rows + 2 * cols + 4 * plain + 2 * COLS * wide + 5 * CHUNK * COLS + tokens);
 }
 
@@ -147,24 +106,24 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
                               const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst,
                               float *probs, float *lse, float *scratch)
 {
-    int64_t wide = up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = blocks(tokens, unit);
-    float *keys = scratch, *values = keys + up(tokens, ROWS) * depth, *query = values + pairs * wide,
-          *scores = query + depth * COLS, *units = scores + up(tokens, ROWS) * COLS,
-          *out = units + up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
+    int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = dg_blocks(tokens, unit);
+    float *keys = scratch, *values = keys + dg_round_up(tokens, ROWS) * depth, *query = values + pairs * wide,
+          *scores = query + depth * COLS, *units = scores + dg_round_up(tokens, ROWS) * COLS,
+          *out = units + dg_round_up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
     struct dg_ahead next = {.rows = tokens,
-                            .steps = blocks(queries, COLS) * blocks(tokens, ROWS),
+                            .steps = dg_blocks(queries, COLS) * dg_blocks(tokens, ROWS),
                             .num = ahead ? 3 : 0,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
                                      {dg_at(k, half, ahead), ld * 4 / unit},
                                      {dg_at(v, half, ahead), ld * 4 / unit}}};
-    panels(tokens, depth, k, ld / unit, ROWS, keys);
+    dg_panels(tokens, depth, k, ld / unit, ROWS, keys);
     dense(half, tokens, width, v, ld, values);
     for (int64_t first = 0; first < queries; first += COLS) {
-        int64_t count = least(COLS, queries - first);
-        transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, query);
+        int64_t count = dg_min_i64(COLS, queries - first);
+        dg_transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, query);
         for (int64_t t = 0; t < tokens; t += ROWS) {
-            tile_down(half, least(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, query, COLS, false,
+            tile_down(half, dg_min_i64(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, query, COLS, false,
                       scores + t * COLS, COLS);
             dg_fetch(&next); /* what the next head reads */
         }
@@ -217,15 +176,16 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                                const void *diff_dst, int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q,
                                void *diff_k, void *diff_v, float *scratch)
 {
-    int64_t wide = up(width, DG_LANES), unit = 1 + half, depth = width / unit, plain = blocks(tokens, unit) * wide,
-            rows_size = up(tokens, ROWS) * depth, cols_size = up(tokens, COLS) * depth;
+    int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit,
+            plain = dg_blocks(tokens, unit) * wide, rows_size = dg_round_up(tokens, ROWS) * depth,
+            cols_size = dg_round_up(tokens, COLS) * depth;
     float *q_rows = scratch, *dy_rows = q_rows + rows_size, *k_cols = dy_rows + rows_size, *v_cols = k_cols + cols_size,
           *q_plain = v_cols + cols_size, *k_plain = q_plain + plain, *dy_plain = k_plain + plain,
           *dq_plain = dy_plain + plain, *dk = dq_plain + tokens * wide, *dv = dk + COLS * wide,
           *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS, *p_units = diff + CHUNK * COLS,
           *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS, *delta = d_across + CHUNK * COLS;
     struct dg_ahead next = {.rows = tokens,
-                            .steps = blocks(tokens, COLS) * blocks(queries, ROWS),
+                            .steps = dg_blocks(tokens, COLS) * dg_blocks(queries, ROWS),
                             .num = ahead ? 5 : 0,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
@@ -233,10 +193,10 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                                      {dg_at(v, half, ahead), ld * 4 / unit},
                                      {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
                                      {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
-    panels(tokens, depth, q, ld / unit, ROWS, q_rows);
-    panels(tokens, depth, diff_dst, ld_dst / unit, ROWS, dy_rows);
-    panels(tokens, depth, k, ld / unit, COLS, k_cols);
-    panels(tokens, depth, v, ld / unit, COLS, v_cols);
+    dg_panels(tokens, depth, q, ld / unit, ROWS, q_rows);
+    dg_panels(tokens, depth, diff_dst, ld_dst / unit, ROWS, dy_rows);
+    dg_panels(tokens, depth, k, ld / unit, COLS, k_cols);
+    dg_panels(tokens, depth, v, ld / unit, COLS, v_cols);
     dense(half, queries, width, q, ld, q_plain);
     dense(half, tokens, width, k, ld, k_plain);
     dense(half, queries, width, diff_dst, ld_dst, dy_plain);
@@ -248,12 +208,12 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
         delta[t] = dot;
     }
     for (int64_t key = 0; key < tokens; key += COLS) {
-        int64_t count = least(COLS, tokens - key);
+        int64_t count = dg_min_i64(COLS, tokens - key);
         int lanes = vectors(count) * DG_LANES;
         for (int64_t first = 0; first < queries; first += CHUNK) {
-            int64_t chunk = least(CHUNK, queries - first);
+            int64_t chunk = dg_min_i64(CHUNK, queries - first);
             for (int64_t t = 0; t < chunk; t += ROWS) {
-                int64_t rows = least(ROWS, chunk - t);
+                int64_t rows = dg_min_i64(ROWS, chunk - t);
                 float *p = probs + t * COLS, *d = diff + t * COLS;
                 tile_down(half, rows, count, depth, q_rows + (first + t) * depth, ROWS, k_cols + key * depth, COLS,
                           false, p, COLS);
@@ -272,13 +232,13 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                 if (half)
                     round_block(rows, p, d, p_units + t / 2 * COLS, d_units + t / 2 * COLS, d_across + t / 2 * COLS);
             }
-            int64_t deep = blocks(chunk, unit), at = first / unit * wide; /* CHUNK is even */
+            int64_t deep = dg_blocks(chunk, unit), at = first / unit * wide; /* CHUNK is even */
             product_down(half, count, wide, deep, half ? p_units : probs, dy_plain + at, first > 0, dv);
             product_down(half, count, wide, deep, half ? d_units : diff, q_plain + at, first > 0, dk);
             for (int64_t col = 0; col < wide; col += COLS)
                 for (int64_t t = 0; t < chunk; t += ROWS)
                     (half ? dg_tile_across_bf16 : dg_tile_across)(
-                        (int)least(ROWS, chunk - t), vectors(wide - col), blocks(count, unit),
+                        (int)dg_min_i64(ROWS, chunk - t), vectors(wide - col), dg_blocks(count, unit),
                         (half ? d_across : diff) + t * COLS / unit, k_plain + key / unit * wide + col, wide, key > 0,
                         dq_plain + (first + t) * wide + col, wide);
         }

@@ -40,6 +40,12 @@ DG_KERNEL(loss_tile, int64_t rows, int64_t cols, int64_t batch, const float *s, 
           double *sums)
 DG_KERNEL(loss_tile_backward, int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *q, float temp,
           const float *lse, float scale, float *s)
+DG_KERNEL(prototype_scratch, int64_t rows, int64_t in, int64_t prototypes, int64_t *features, int64_t *scratch)
+DG_KERNEL(prototype_features, int64_t rows, int64_t in, const float *src, void *features)
+DG_KERNEL(prototype_logits, int64_t rows, int64_t in, int64_t prototypes, const void *features, const float *g,
+          const float *v, int64_t more, float *length, void *scratch, float *logits)
+DG_KERNEL(prototype_grads, int64_t rows, int64_t in, int64_t prototypes, const void *features, const float *diff,
+          void *scratch, float *diff_src, float *diff_w)
 DG_KERNEL(sum_squares, int64_t count, const float *x, double *square)
 DG_KERNEL(adamw, int64_t count, float *param, const float *grad, float *exp_avg, float *exp_avg_sq, float *teacher,
           float grad_scale, float decay, float beta1, float one_minus_beta1, float beta2, float one_minus_beta2,

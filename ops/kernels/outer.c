@@ -4,6 +4,7 @@
 #include "ops/kernels/ahead.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
+#include "ops/kernels/pack.h"
 #include "ops/kernels/tile.h"
 
 #include <stdbool.h>
@@ -32,19 +33,16 @@ struct piece {
     int64_t rows, cols, ld;
 };
 
-static int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* Rows from `row`, at most a block of them; none behind the end. */
 static struct piece src_piece(const struct outer *o, int64_t row, int64_t col, int64_t cols)
 {
-    int64_t rows = row < o->rows ? least(2 * UNITS, o->rows - row) : 0;
+    int64_t rows = row < o->rows ? dg_min_i64(2 * UNITS, o->rows - row) : 0;
     return (struct piece){dg_at(o->src, o->src_half, row * o->in + col), o->src_half, rows, cols, o->in};
 }
 
 static struct piece diff_piece(const struct outer *o, int64_t row, int64_t col, int64_t cols)
 {
-    int64_t rows = row < o->rows ? least(2 * UNITS, o->rows - row) : 0;
+    int64_t rows = row < o->rows ? dg_min_i64(2 * UNITS, o->rows - row) : 0;
     return (struct piece){dg_at(o->diff_dst, o->diff_half, row * o->out + col), o->diff_half, rows, cols, o->out};
 }
 
@@ -55,29 +53,14 @@ static struct dg_ahead ahead(struct piece p, int64_t steps)
         .rows = p.rows, .steps = steps, .num = 1, .bytes = p.cols * size, .from = {{p.first, p.ld * size}}};
 }
 
-/* A unit of two rows, zeros from `width` to `panel`; without a second row that is zeros too. */
-static DG_INLINE void pair(int half, bool two, int64_t width, const void *src, int64_t ld, int panel, uint32_t *dst)
-{
-    const void *next = two ? dg_at(src, half, ld) : src;
-    if (two && width == panel) {
-#pragma omp simd
-        for (int c = 0; c < panel; c++)
-            dst[c] = half ? ((const dg_bf16 *)src)[c] | (uint32_t)((const dg_bf16 *)next)[c] << 16
-                          : dg_bf16_pair(((const float *)src)[c], ((const float *)next)[c]);
-        return;
-    }
-    for (int c = 0; c < panel; c++)
-        dst[c] = c < width ? dg_bf16_pair(dg_get(src, half, c), two ? dg_get(next, half, c) : 0) : 0;
-}
-
 /* dst [panels][units][panel]. */
 static DG_INLINE void pack(int half, const struct piece *p, int panel, uint32_t *dst)
 {
-    int64_t units = blocks(p->rows, 2);
+    int64_t units = dg_blocks(p->rows, 2);
     for (int64_t u = 0; u < units; u++)
         for (int64_t c = 0; c < p->cols; c += panel)
-            pair(half, 2 * u + 1 < p->rows, least(panel, p->cols - c), dg_at(p->first, half, 2 * u * p->ld + c), p->ld,
-                 panel, dst + c * units + u * panel);
+            dg_pair(half, 2 * u + 1 < p->rows, dg_min_i64(panel, p->cols - c), dg_at(p->first, half, 2 * u * p->ld + c),
+                    p->ld, panel, dst + c * units + u * panel);
 }
 
 static void pack_groups(struct piece p, uint32_t *dst)
@@ -94,24 +77,6 @@ static void pack_panel(struct piece p, uint32_t *dst)
         pack(1, &p, COLS, dst);
     else
         pack(0, &p, COLS, dst);
-}
-
-/* dst [rows <= ROWS, cols <= COLS] = (dst +) a b, sums of `units`. */
-static void tile(int64_t rows, int64_t cols, int64_t units, const uint32_t *a, const uint32_t *b, bool add, float *dst,
-                 int64_t ld)
-{
-    int vectors = cols > DG_LANES ? 2 : 1;
-    const float *x = (const void *)a, *y = (const void *)b;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < cols; c += 16) __builtin_prefetch(dst + r * ld + c, 1);
-    if (cols == vectors * DG_LANES) {
-        dg_tile_down_bf16((int)rows, vectors, units, x, GROUP, y, COLS, add, dst, ld);
-        return;
-    }
-    float whole[ROWS * COLS];
-    dg_tile_down_bf16((int)rows, vectors, units, x, GROUP, y, COLS, false, whole, COLS);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < cols; c++) dst[r * ld + c] = (add ? dst[r * ld + c] : 0) + whole[r * COLS + c];
 }
 
 /* sum [cols] += the rows of groups as pack_groups left them: products with ones. */
@@ -134,42 +99,48 @@ static void add_rows(int64_t cols, int64_t units, const uint32_t *groups, float 
             if (units % 2) even[i] = dg_multiply_add(1, even[i], ones, x[i]);
             *(dg_lanes *)(all + i * DG_LANES) = even[i] + odd[i];
         }
-        for (int64_t i = 0; i < least(GROUP, cols - c); i++) sum[c + i] += all[i];
+        for (int64_t i = 0; i < dg_min_i64(GROUP, cols - c); i++) sum[c + i] += all[i];
     }
 }
 
 /* Columns of diff_dst in a block, blocks being alike. */
-static int64_t block_width(int64_t out) { return blocks(blocks(out, blocks(out, MOST)), GROUP) * GROUP; }
+static int64_t block_width(int64_t out) { return dg_blocks(dg_blocks(out, dg_blocks(out, MOST)), GROUP) * GROUP; }
 
 /* Results [out0 .. out1, in0 .. in1], and (bias) of the bias [out0 .. out1]. */
 static void part(const struct outer *o, int64_t out0, int64_t out1, int64_t in0, int64_t in1, bool bias, uint32_t *a)
 {
     uint32_t *b = a + UNITS * MOST;
-    int64_t in = o->in, width = block_width(out1 - out0), panels = blocks(in1 - in0, COLS);
+    int64_t in = o->in, width = block_width(out1 - out0), panels = dg_blocks(in1 - in0, COLS);
     for (int64_t row = out0; o->acc_weight && o->acc_weight != o->diff_weight && row < out1; row++)
         memcpy(o->diff_weight + row * in + in0, o->acc_weight + row * in + in0, (size_t)(in1 - in0) * sizeof(float));
     for (int64_t row = out0; bias && row < out1; row++) o->diff_bias[row] = o->acc_bias ? o->acc_bias[row] : 0;
     for (int64_t first = 0; first < o->rows; first += 2 * UNITS)
         for (int64_t block = out0; block < out1; block += width) {
-            int64_t wide = least(width, out1 - block), tiles = blocks(wide, ROWS);
+            int64_t wide = dg_min_i64(width, out1 - block), tiles = dg_blocks(wide, ROWS);
             bool last = block + width >= out1;
             int64_t after = last ? out0 : block + width, after_row = last ? first + 2 * UNITS : first;
-            struct dg_ahead groups = ahead(diff_piece(o, after_row, after, least(width, out1 - after)), panels * tiles);
+            struct dg_ahead groups =
+                ahead(diff_piece(o, after_row, after, dg_min_i64(width, out1 - after)), panels * tiles);
             struct piece diff = diff_piece(o, first, block, wide);
-            int64_t units = blocks(diff.rows, 2);
+            int64_t units = dg_blocks(diff.rows, 2);
             pack_groups(diff, a);
             if (bias) add_rows(wide, units, a, o->diff_bias + block);
             for (int64_t col = in0; col < in1; col += COLS) {
-                int64_t cols = least(COLS, in1 - col);
-                struct piece next = col + COLS < in1 ? src_piece(o, first, col + COLS, least(COLS, in1 - col - COLS))
-                                                     : src_piece(o, after_row, in0, least(COLS, in1 - in0));
+                int64_t cols = dg_min_i64(COLS, in1 - col);
+                struct piece next = col + COLS < in1
+                                        ? src_piece(o, first, col + COLS, dg_min_i64(COLS, in1 - col - COLS))
+                                        : src_piece(o, after_row, in0, dg_min_i64(COLS, in1 - in0));
                 struct dg_ahead panel = ahead(next, tiles);
                 pack_panel(src_piece(o, first, col, cols), b);
                 for (int64_t r = 0; r < wide; r += ROWS) {
                     dg_fetch(&groups);
                     dg_fetch(&panel);
-                    tile(least(ROWS, wide - r), cols, units, a + r / GROUP * GROUP * units + r % GROUP, b,
-                         first > 0 || o->acc_weight, o->diff_weight + (block + r) * in + col, in);
+                    int64_t height = dg_min_i64(ROWS, wide - r);
+                    float *dst = o->diff_weight + (block + r) * in + col;
+                    for (int64_t i = 0; i < height; i++)
+                        for (int64_t c = 0; c < cols; c += 16) __builtin_prefetch(dst + i * in + c, 1);
+                    dg_tile_units(height, cols, units, a + r / GROUP * GROUP * units + r % GROUP, GROUP, b, COLS,
+                                  first > 0 || o->acc_weight, dst, in);
                 }
             }
         }
@@ -190,12 +161,12 @@ void DG_K(outer)(int64_t rows, int64_t in, int64_t out, int src_half, const void
     int64_t down = threads;
     for (int64_t d = 1; d < threads; d++)
         if (threads % d == 0 && d * in + threads / d * out < down * in + threads / down * out) down = d;
-    int64_t across = threads / down, tiles = blocks(out, ROWS), panels = blocks(in, COLS);
+    int64_t across = threads / down, tiles = dg_blocks(out, ROWS), panels = dg_blocks(in, COLS);
 #pragma omp parallel num_threads(threads)
     {
         int64_t t = omp_get_thread_num(), y = t / across, x = t % across;
-        int64_t out0 = tiles * y / down * ROWS, out1 = least(out, tiles * (y + 1) / down * ROWS);
-        int64_t in0 = panels * x / across * COLS, in1 = least(in, panels * (x + 1) / across * COLS);
+        int64_t out0 = tiles * y / down * ROWS, out1 = dg_min_i64(out, tiles * (y + 1) / down * ROWS);
+        int64_t in0 = panels * x / across * COLS, in1 = dg_min_i64(in, panels * (x + 1) / across * COLS);
         if (out0 < out1 && in0 < in1)
             part(&o, out0, out1, in0, in1, diff_bias && in0 == 0, (uint32_t *)scratch + t * UNITS * (MOST + COLS));
     }

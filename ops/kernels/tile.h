@@ -111,4 +111,20 @@ static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const 
 DG_TILE_FUNCTIONS(, 0)
 DG_TILE_FUNCTIONS(_bf16, 1)
 
+/* dg_tile_down_bf16 for any cols <= DG_TILE_COLS: writes no further, but reads whole vectors of b. */
+static inline void dg_tile_units(int64_t rows, int64_t cols, int64_t k, const uint32_t *a, int64_t a_k,
+                                 const uint32_t *b, int64_t ldb, bool add, float *c, int64_t ldc)
+{
+    int vectors = cols > DG_LANES ? 2 : 1;
+    const float *x = (const void *)a, *y = (const void *)b;
+    if (cols == vectors * DG_LANES) {
+        dg_tile_down_bf16((int)rows, vectors, k, x, a_k, y, ldb, add, c, ldc);
+        return;
+    }
+    float whole[DG_TILE_ROWS * DG_TILE_COLS];
+    dg_tile_down_bf16((int)rows, vectors, k, x, a_k, y, ldb, false, whole, DG_TILE_COLS);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++) c[r * ldc + i] = (add ? c[r * ldc + i] : 0) + whole[r * DG_TILE_COLS + i];
+}
+
 #endif

@@ -1,5 +1,6 @@
 /* The tiled prototype layer with the loss in it, against the ops that it stands for: weight_norm_linear, dino_target and
  * dino_loss, which test_weight_norm_linear.c and test_dino_loss.c check against the definition. */
+#include "ops/kernels/bf16.h"
 #include "tests/support/one_op.h"
 
 #include <math.h>
@@ -10,7 +11,8 @@
 
 #include <cmocka.h>
 
-enum { D = 24, GLOBALS = 2, LOCALS = 3, VIEWS = GLOBALS + LOCALS };
+enum { GLOBALS = 2, LOCALS = 3, VIEWS = GLOBALS + LOCALS };
+static int64_t D = 24;
 
 static double teacher_temp = 0.04, student_temp = 0.1, so_far = 0.75;
 
@@ -31,15 +33,40 @@ static struct one_op_result logits_of(const float *src, int64_t rows, float *g, 
                                        .data = {(void *)src, g, v}});
 }
 
-/* `views` of the student from view0 on. */
-static void compare_group(int64_t batch, int64_t k, int view0, int views, int threads)
+static void round_all(int64_t count, float *x)
 {
+    for (int64_t i = 0; i < count; i++) x[i] = dg_from_bf16(dg_to_bf16(x[i]));
+}
+
+/* Sixteen numbers of a row become one or minus one, the others zero: its length is four. */
+static void of_length_four(int64_t rows, float *v)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < D; c++) {
+            float *x = &v[r * D + c];
+            *x = (c + r) % D < 16 ? copysignf(1, *x) : 0;
+        }
+}
+
+/* `views` of the student from view0 on. `bf16`: the tiled ops as in a plan in bf16, with features and weights that it
+ * leaves as they are, so that nothing is rounded but the gradient of the logits. */
+static void compare_group(int64_t batch, int64_t k, int view0, int views, int threads, bool bf16)
+{
+    double tolerance = bf16 ? 0x1p-8 : 1e-5;
     int64_t rows = views * batch;
     float *t = random_f32("t", 1, 2 * batch * D), *t_g = random_f32("t_g", 1, k), *t_v = random_f32("t_v", 1, k * D),
           *center = random_f32("center", 0.1, k), *s = random_f32("s", 1, rows * D), *g = random_f32("g", 1, k),
           *v = random_f32("v", 1, k * D), *acc_g = random_f32("acc_g", 0.01, k),
           *acc_v = random_f32("acc_v", 0.01, k * D);
     struct dg_desc f64 = dg_desc_scalar(DG_F64);
+    if (bf16) {
+        round_all(2 * batch * D, t);
+        round_all(k, t_g);
+        round_all(rows * D, s);
+        round_all(k, g);
+        of_length_four(k, t_v);
+        of_length_four(k, v);
+    }
 
     struct one_op_result teacher = logits_of(t, 2 * batch, t_g, t_v, k), student = logits_of(s, rows, g, v, k);
     struct one_op_result target = one_op_run(&(struct one_op){.op = "dino_target",
@@ -75,7 +102,8 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
                                     .desc = {F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k), f64},
                                     .data = {t, t_g, t_v, center, &teacher_temp},
                                     .threads = threads,
-                                    .batch = (int)batch});
+                                    .batch = (int)batch,
+                                    .bf16 = bf16});
     struct one_op op = {
         .op = "prototype_loss",
         .attr = {{.i = VIEWS}},
@@ -85,7 +113,8 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
         .data = {s, g, v, t, t_g, t_v, center, tiled_target.data[0], &teacher_temp, &student_temp, &so_far},
         .threads = threads,
         .view0 = view0,
-        .batch = (int)batch};
+        .batch = (int)batch,
+        .bf16 = bf16};
     struct one_op_result tiled_loss = one_op_run(&op);
     op.op = "prototype_loss_grad";
     op.num_inputs = 13;
@@ -101,9 +130,9 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
     double entropy = *(double *)target.data[2], value = *(double *)loss.data[0];
     assert_true(fabs(*(double *)tiled_target.data[2] - entropy) <= 1e-6 * fmax(1, entropy));
     assert_true(fabs(*(double *)tiled_loss.data[0] - value) <= 2e-6 * fabs(value));
-    near_f32(tiled.data[0], weights.data[0], rows * D, 1e-5, "diff_s");
-    near_f32(tiled.data[1], weights.data[1], k, 1e-5, "diff_g");
-    near_f32(tiled.data[2], weights.data[2], k * D, 1e-5, "diff_v");
+    near_f32(tiled.data[0], weights.data[0], rows * D, tolerance, "diff_s");
+    near_f32(tiled.data[1], weights.data[1], k, tolerance, "diff_g");
+    near_f32(tiled.data[2], weights.data[2], k * D, tolerance, "diff_v");
     for (int o = 0; o < 3; o++)
         assert_memory_equal(tiled.data[o], again.data[o], (size_t)dg_desc_bytes(&tiled.desc[o]));
 
@@ -121,10 +150,26 @@ static void test_like_the_plain_ops(void **state)
     static const int64_t prototypes[] = {1531, 1024, 256, 7};
     for (int i = 0; i < 4; i++)
         for (int64_t batch = 1; batch <= 3; batch += 2) {
-            compare_group(batch, prototypes[i], 0, GLOBALS, 2);
-            compare_group(batch, prototypes[i], GLOBALS, LOCALS, 3);
-            compare_group(batch, prototypes[i], 0, VIEWS, 1); /* a head that sees all crops at once */
+            compare_group(batch, prototypes[i], 0, GLOBALS, 2, false);
+            compare_group(batch, prototypes[i], GLOBALS, LOCALS, 3, false);
+            compare_group(batch, prototypes[i], 0, VIEWS, 1, false); /* a head that sees all crops at once */
         }
+}
+
+/* Features of even and odd width. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    static const int64_t prototypes[] = {1531, 256, 7}, widths[] = {21, 24, 64};
+    int64_t before = D;
+    for (int i = 0; i < 9; i++) {
+        D = widths[i / 3];
+        for (int64_t batch = 1; batch <= 5; batch += 4) {
+            compare_group(batch, prototypes[i % 3], 0, GLOBALS, 2, true);
+            compare_group(batch, prototypes[i % 3], GLOBALS, LOCALS, 3, true);
+        }
+    }
+    D = before;
 }
 
 static void test_refusals(void **state)
@@ -147,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_like_the_plain_ops),
+        cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

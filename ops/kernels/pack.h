@@ -1,0 +1,64 @@
+/* Operands brought into the order in which the tiles of tile.h read them. */
+#ifndef DG_OPS_KERNELS_PACK_H
+#define DG_OPS_KERNELS_PACK_H
+
+#include "ops/base.h"
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/kernels.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline int64_t dg_blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+typedef float dg_four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* dst[k, i] = src[i, k], i < count, with stride `panel` and zeros up to it. */
+static inline void dg_transpose(int64_t count, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
+{
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const float *x = src + i * ld;
+        float *y = dst + i;
+        int64_t k = 0;
+        for (; k + 4 <= width; k += 4, x += 4, y += 4 * panel) {
+            dg_four a = *(const dg_four *)x, b = *(const dg_four *)(x + ld), c = *(const dg_four *)(x + 2 * ld),
+                    d = *(const dg_four *)(x + 3 * ld);
+            dg_four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            dg_four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            *(dg_four *)y = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            *(dg_four *)(y + panel) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            *(dg_four *)(y + 2 * panel) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+            *(dg_four *)(y + 3 * panel) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
+        }
+        for (; k < width; k++, x++, y += panel)
+            for (int j = 0; j < 4; j++) y[j] = x[j * ld];
+    }
+    for (; i < panel; i++)
+        for (int64_t k = 0; k < width; k++) dst[k * panel + i] = i < count ? src[i * ld + k] : 0;
+}
+
+/* Panels of `panel` rows, each [width, panel]. Of bf16 in units: width and ld halved. */
+static inline void dg_panels(int64_t rows, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
+{
+    for (int64_t i = 0; i < rows; i += panel)
+        dg_transpose(dg_min_i64(panel, rows - i), width, src + i * ld, ld, panel, dst + i * width);
+}
+
+/* A unit of two rows, zeros from `width` to `panel`; without a second row that is zeros too. */
+static DG_INLINE void dg_pair(int half, bool two, int64_t width, const void *src, int64_t ld, int64_t panel,
+                              uint32_t *dst)
+{
+    const void *next = two ? dg_at(src, half, ld) : src;
+    if (two && width == panel) {
+#pragma omp simd
+        for (int64_t c = 0; c < panel; c++)
+            dst[c] = half ? ((const dg_bf16 *)src)[c] | (uint32_t)((const dg_bf16 *)next)[c] << 16
+                          : dg_bf16_pair(((const float *)src)[c], ((const float *)next)[c]);
+        return;
+    }
+    for (int64_t c = 0; c < panel; c++)
+        dst[c] = c < width ? dg_bf16_pair(dg_get(src, half, c), two ? dg_get(next, half, c) : 0) : 0;
+}
+
+#endif
