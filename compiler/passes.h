@@ -90,9 +90,9 @@ void dg_pass_narrow(struct dg_graph *graph, const dg_value *keep, int num_keep);
  * their labels, in order of execution; at most DG_MAX_PARTS, later ones keep all). */
 enum { DG_MAX_PARTS = 8 };
 struct dg_remake {
-    /* Of each part: 0, nothing; 1, results of ops without a matrix product whose inputs are kept anyway; 2 and up, also the
-     * first level - 1 of as many shares as there are in the part's repeated blocks ("blocks.3", "layer2.0"), of which only
-     * what other blocks read is kept. */
+    /* Of each part: 0, nothing; 1, results of ops without a matrix product, a few in a row, whose inputs are kept anyway; 2
+     * and up, also the first level - 1 of as many shares as there are in the part's repeated blocks ("blocks.3",
+     * "layer2.0"), of which only what other blocks read is kept. */
     int level[DG_MAX_PARTS];
 };
 enum { DG_REMAKE_SHARES = 6, DG_MAX_REMAKE = 1 + DG_REMAKE_SHARES };

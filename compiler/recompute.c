@@ -91,6 +91,10 @@ int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
 
 /* --- what is made again --- */
 
+/* So many ops in a row are made again from what is kept. Two reach over the sum at the end of a residual block, from the result
+ * of the block before it; so of some blocks' results one is kept. */
+enum { MOST_SWEEPS = 4 };
+
 /* Nodes whose results the backward makes again. */
 static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake)
 {
@@ -112,19 +116,24 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
                                     strncmp(node->origin.path, maker->origin.path, length) != 0);
         }
     }
+    int *cheap = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *cheap);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         int p = eligible(node) ? part_of(&parts, node->label) : -1, level = p < 0 ? 0 : remake->level[p];
         if (!level) continue;
         int b = block_of(&parts.part[p], node->origin.path);
         bool in_block = b >= 0 && b * DG_REMAKE_SHARES < (level - 1) * parts.part[p].blocks;
-        bool cheap = !node->op->cost;
+        int sweeps = node->op->cost ? MOST_SWEEPS + 1 : 1;
         for (int i = 0; i < node->num_inputs; i++) {
             dg_value v = node->input[i];
-            cheap = cheap && (!reads_step(graph, v) || (kept[v] && !again[graph->value[v].producer]));
+            if (!reads_step(graph, v)) continue;
+            uint32_t maker = graph->value[v].producer;
+            int before = !again[maker] && kept[v] ? 0 : cheap[maker] ? cheap[maker] : MOST_SWEEPS;
+            if (before + 1 > sweeps) sweeps = before + 1;
         }
+        cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
         for (int o = 0; o < node->num_outputs; o++) in_block = in_block && !crosses[node->output[o]];
-        again[n] = in_block || cheap;
+        again[n] = in_block || cheap[n];
     }
     return again;
 }
