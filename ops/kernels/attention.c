@@ -12,7 +12,19 @@
 #include <string.h>
 
 enum { COLS = DG_TILE_COLS, ROWS = DG_TILE_ROWS };
-enum { CHUNK = 32 * ROWS }; /* queries at a time in the backward; even */
+enum { CHUNK = 32 * ROWS }; /* queries at a time in the backward, at most */
+#define LOG2_E 1.44269504f
+
+/* Rows of a tile where tiles are alike; even, as units are made of two. */
+static int64_t height_of(int64_t rows) { return dg_round_up(dg_blocks(rows, dg_blocks(rows, ROWS)), 2); }
+
+/* 2^x, softmax's: what is too small or too large for an f32 is nearly so. */
+static inline float power(float x)
+{
+    x = x < -126.0f ? -126.0f : x;
+    x = x > 126.0f ? 126.0f : x;
+    return dg_exp2f(x);
+}
 
 /* dst [tokens, up(width, lanes)], zeros behind the width; of bf16 [up(tokens, 2) / 2, ...] units of two tokens. */
 static DG_INLINE void dense(int half, int64_t tokens, int64_t width, const void *src, int64_t ld, float *dst)
@@ -66,7 +78,7 @@ void DG_K(attention_scratch)(int64_t tokens, int64_t width, int64_t *forward, in
 
 /* Of DG_LANES columns, COLS apart: scores [tokens, lanes] become exp(scale (s - max)); most and sum [lanes] follow. For bf16
  * `units` [up(tokens, 2) / 2, lanes] receives them rounded, two tokens in one. */
-static DG_INLINE void softmax_down(int half, int64_t tokens, float scale, float *scores, uint32_t *units, float *most,
+static DG_INLINE void softmax_down(int half, int64_t tokens, float scale, float *scores, float *units, float *most,
                                    float *sum)
 {
     int64_t t = 0;
@@ -89,16 +101,15 @@ static DG_INLINE void softmax_down(int half, int64_t tokens, float scale, float 
         float *s = scores + t * COLS;
 #pragma omp simd
         for (int q = 0; q < DG_LANES; q++) {
-            float e = dg_expf(scale * (s[q] - most[q]));
+            float e = power(LOG2_E * scale * (s[q] - most[q]));
             s[q] = e;
             sum[q] += e;
         }
-        if (half && t & 1)
-#pragma omp simd
-            for (int q = 0; q < DG_LANES; q++) units[t / 2 * COLS + q] = dg_bf16_pair(s[q - COLS], s[q]);
-        else if (half && t + 1 == tokens)
-#pragma omp simd
-            for (int q = 0; q < DG_LANES; q++) units[t / 2 * COLS + q] = dg_bf16_pair(s[q], 0);
+        if (half && (t % 2 || t + 1 == tokens)) {
+            const dg_lanes *x = (const void *)s, none = {0};
+            *(dg_lanes *)(units + t / 2 * COLS) =
+                t % 2 ? dg_units_of(*(const dg_lanes *)(s - COLS), *x) : dg_units_of(*x, none);
+        }
     }
 }
 
@@ -106,29 +117,30 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
                               const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst,
                               float *probs, float *lse, float *scratch)
 {
-    int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = dg_blocks(tokens, unit);
+    int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = dg_blocks(tokens, unit),
+            height = height_of(tokens);
     float *keys = scratch, *values = keys + dg_round_up(tokens, ROWS) * depth, *query = values + pairs * wide,
           *scores = query + depth * COLS, *units = scores + dg_round_up(tokens, ROWS) * COLS,
           *out = units + dg_round_up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
     struct dg_ahead next = {.rows = tokens,
-                            .steps = dg_blocks(queries, COLS) * dg_blocks(tokens, ROWS),
+                            .steps = dg_blocks(queries, COLS) * dg_blocks(tokens, height),
                             .num = ahead ? 3 : 0,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
                                      {dg_at(k, half, ahead), ld * 4 / unit},
                                      {dg_at(v, half, ahead), ld * 4 / unit}}};
-    dg_panels(tokens, depth, k, ld / unit, ROWS, keys);
+    dg_panels(tokens, depth, k, ld / unit, height, keys);
     dense(half, tokens, width, v, ld, values);
     for (int64_t first = 0; first < queries; first += COLS) {
         int64_t count = dg_min_i64(COLS, queries - first);
         dg_transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, query);
-        for (int64_t t = 0; t < tokens; t += ROWS) {
-            tile_down(half, dg_min_i64(ROWS, tokens - t), count, depth, keys + t * depth, ROWS, query, COLS, false,
+        for (int64_t t = 0; t < tokens; t += height) {
+            tile_down(half, dg_min_i64(height, tokens - t), count, depth, keys + t * depth, height, query, COLS, false,
                       scores + t * COLS, COLS);
             dg_fetch(&next); /* what the next head reads */
         }
         for (int h = 0; h < vectors(count) * DG_LANES; h += DG_LANES)
-            softmax_down(half, tokens, scale, scores + h, (uint32_t *)units + h, most + h, sum + h);
+            softmax_down(half, tokens, scale, scores + h, units + h, most + h, sum + h);
         product_down(half, count, wide, pairs, half ? units : scores, values, false, out);
         for (int64_t r = 0; r < count; r++) {
             float share = 1.0f / sum[r];
@@ -158,17 +170,14 @@ void DG_K(attention_forward)(int half, int64_t queries, int64_t tokens, int64_t 
 /* Rows of a block of probabilities and score gradients [rows, COLS], rounded: units of two rows each, and of two columns. */
 static void round_block(int64_t rows, const float *p, const float *d, float *p_units, float *d_units, float *d_across)
 {
-    uint32_t *pu = (uint32_t *)p_units, *du = (uint32_t *)d_units, *da = (uint32_t *)d_across;
-    for (int64_t r = 0; r < rows; r += 2) {
-        const float *p0 = p + r * COLS, *d0 = d + r * COLS, *p1 = p0 + COLS, *d1 = d0 + COLS;
-        float last = r + 1 < rows ? 1 : 0;
-#pragma omp simd
-        for (int c = 0; c < COLS; c++) {
-            pu[r / 2 * COLS + c] = dg_bf16_pair(p0[c], last ? p1[c] : 0);
-            du[r / 2 * COLS + c] = dg_bf16_pair(d0[c], last ? d1[c] : 0);
+    for (int64_t r = 0; r < rows; r += 2)
+        for (int64_t c = 0; c < COLS; c += DG_LANES) {
+            const dg_lanes *p0 = (const void *)(p + r * COLS + c), *d0 = (const void *)(d + r * COLS + c), none = {0};
+            bool two = r + 1 < rows;
+            *(dg_lanes *)(p_units + r / 2 * COLS + c) = dg_units_of(*p0, two ? p0[COLS / DG_LANES] : none);
+            *(dg_lanes *)(d_units + r / 2 * COLS + c) = dg_units_of(*d0, two ? d0[COLS / DG_LANES] : none);
         }
-    }
-    for (int64_t i = 0; i < rows * COLS / 2; i++) da[i] = dg_bf16_pair(d[2 * i], d[2 * i + 1]);
+    for (int64_t r = 0; r < rows; r++) *(dg_lanes *)(d_across + r * DG_LANES) = dg_units_along(d + r * COLS);
 }
 
 static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
@@ -178,14 +187,14 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
 {
     int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit,
             plain = dg_blocks(tokens, unit) * wide, rows_size = dg_round_up(tokens, ROWS) * depth,
-            cols_size = dg_round_up(tokens, COLS) * depth;
+            cols_size = dg_round_up(tokens, COLS) * depth, height = height_of(queries), most = height * (CHUNK / ROWS);
     float *q_rows = scratch, *dy_rows = q_rows + rows_size, *k_cols = dy_rows + rows_size, *v_cols = k_cols + cols_size,
           *q_plain = v_cols + cols_size, *k_plain = q_plain + plain, *dy_plain = k_plain + plain,
           *dq_plain = dy_plain + plain, *dk = dq_plain + tokens * wide, *dv = dk + COLS * wide,
           *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS, *p_units = diff + CHUNK * COLS,
           *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS, *delta = d_across + CHUNK * COLS;
     struct dg_ahead next = {.rows = tokens,
-                            .steps = dg_blocks(tokens, COLS) * dg_blocks(queries, ROWS),
+                            .steps = dg_blocks(tokens, COLS) * dg_blocks(queries, height),
                             .num = ahead ? 5 : 0,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
@@ -193,8 +202,8 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                                      {dg_at(v, half, ahead), ld * 4 / unit},
                                      {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
                                      {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
-    dg_panels(tokens, depth, q, ld / unit, ROWS, q_rows);
-    dg_panels(tokens, depth, diff_dst, ld_dst / unit, ROWS, dy_rows);
+    dg_panels(queries, depth, q, ld / unit, height, q_rows);
+    dg_panels(queries, depth, diff_dst, ld_dst / unit, height, dy_rows);
     dg_panels(tokens, depth, k, ld / unit, COLS, k_cols);
     dg_panels(tokens, depth, v, ld / unit, COLS, v_cols);
     dense(half, queries, width, q, ld, q_plain);
@@ -210,21 +219,21 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
     for (int64_t key = 0; key < tokens; key += COLS) {
         int64_t count = dg_min_i64(COLS, tokens - key);
         int lanes = vectors(count) * DG_LANES;
-        for (int64_t first = 0; first < queries; first += CHUNK) {
-            int64_t chunk = dg_min_i64(CHUNK, queries - first);
-            for (int64_t t = 0; t < chunk; t += ROWS) {
-                int64_t rows = dg_min_i64(ROWS, chunk - t);
+        for (int64_t first = 0; first < queries; first += most) {
+            int64_t chunk = dg_min_i64(most, queries - first);
+            for (int64_t t = 0; t < chunk; t += height) {
+                int64_t rows = dg_min_i64(height, chunk - t);
                 float *p = probs + t * COLS, *d = diff + t * COLS;
-                tile_down(half, rows, count, depth, q_rows + (first + t) * depth, ROWS, k_cols + key * depth, COLS,
+                tile_down(half, rows, count, depth, q_rows + (first + t) * depth, height, k_cols + key * depth, COLS,
                           false, p, COLS);
-                tile_down(half, rows, count, depth, dy_rows + (first + t) * depth, ROWS, v_cols + key * depth, COLS,
+                tile_down(half, rows, count, depth, dy_rows + (first + t) * depth, height, v_cols + key * depth, COLS,
                           false, d, COLS);
                 dg_fetch(&next); /* what the next head reads */
                 for (int64_t r = 0; r < rows; r++) {
-                    float log_sum = lse[first + t + r], less = delta[first + t + r];
+                    float log_sum = LOG2_E * lse[first + t + r], less = delta[first + t + r];
 #pragma omp simd
                     for (int c = 0; c < lanes; c++) {
-                        float e = dg_expf(scale * p[r * COLS + c] - log_sum);
+                        float e = power(LOG2_E * scale * p[r * COLS + c] - log_sum);
                         p[r * COLS + c] = e;
                         d[r * COLS + c] = scale * e * (d[r * COLS + c] - less);
                     }
@@ -232,13 +241,13 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                 if (half)
                     round_block(rows, p, d, p_units + t / 2 * COLS, d_units + t / 2 * COLS, d_across + t / 2 * COLS);
             }
-            int64_t deep = dg_blocks(chunk, unit), at = first / unit * wide; /* CHUNK is even */
+            int64_t deep = dg_blocks(chunk, unit), at = first / unit * wide; /* `most` is even */
             product_down(half, count, wide, deep, half ? p_units : probs, dy_plain + at, first > 0, dv);
             product_down(half, count, wide, deep, half ? d_units : diff, q_plain + at, first > 0, dk);
             for (int64_t col = 0; col < wide; col += COLS)
-                for (int64_t t = 0; t < chunk; t += ROWS)
+                for (int64_t t = 0; t < chunk; t += height)
                     (half ? dg_tile_across_bf16 : dg_tile_across)(
-                        (int)dg_min_i64(ROWS, chunk - t), vectors(wide - col), dg_blocks(count, unit),
+                        (int)dg_min_i64(height, chunk - t), vectors(wide - col), dg_blocks(count, unit),
                         (half ? d_across : diff) + t * COLS / unit, k_plain + key / unit * wide + col, wide, key > 0,
                         dq_plain + (first + t) * wide + col, wide);
         }

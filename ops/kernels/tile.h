@@ -3,6 +3,7 @@
 #ifndef DG_OPS_KERNELS_TILE_H
 #define DG_OPS_KERNELS_TILE_H
 
+#include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 
 #include <stdbool.h>
@@ -42,6 +43,42 @@ static DG_INLINE dg_lanes dg_multiply_add(int half, dg_lanes sum, float a, dg_la
     memcpy(&second, &upper, 4);
     bits_lanes y = (bits_lanes)x;
     return sum + first * (dg_lanes)(y << 16) + second * (dg_lanes)(y & 0xffff0000);
+#endif
+}
+
+/* Rounded to bf16: units of a number of `first` and one of `second`. */
+static DG_INLINE dg_lanes dg_units_of(dg_lanes first, dg_lanes second)
+{
+#ifdef __AVX512BF16__
+    const __m512i order =
+        _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
+                         0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+    __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+    return (dg_lanes)_mm512_permutexvar_epi16(order, halves);
+#else
+    dg_lanes units;
+#pragma omp simd
+    for (int i = 0; i < DG_LANES; i++) {
+        uint32_t unit = dg_bf16_pair(first[i], second[i]);
+        memcpy((char *)&units + 4 * i, &unit, 4);
+    }
+    return units;
+#endif
+}
+
+/* The same of neighbours in x[2 * DG_LANES]. */
+static DG_INLINE dg_lanes dg_units_along(const float *x)
+{
+#ifdef __AVX512BF16__
+    return (dg_lanes)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + DG_LANES), _mm512_loadu_ps(x));
+#else
+    dg_lanes units;
+#pragma omp simd
+    for (int i = 0; i < DG_LANES; i++) {
+        uint32_t unit = dg_bf16_pair(x[2 * i], x[2 * i + 1]);
+        memcpy((char *)&units + 4 * i, &unit, 4);
+    }
+    return units;
 #endif
 }
 
