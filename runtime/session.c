@@ -7,7 +7,6 @@
 #include <dnnl.h>
 #include <inttypes.h>
 #include <omp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,13 +39,8 @@ struct dg_session {
  * takes for itself on every call (they grow with the threads). Measured: 45 to 70 MB and about 12 MB a thread. */
 static int64_t outside_bytes(int threads) { return (INT64_C(56) << 20) + (INT64_C(12) << 20) * threads; }
 
-int dg_usable_cpus(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set)) return 1;
-    int count = CPU_COUNT(&set);
-    return count > 0 ? count : 1;
-}
+/* Not the affinity of this thread: under OMP_PROC_BIND OpenMP has bound it to one of them. */
+int dg_usable_cpus(void) { return omp_get_num_procs(); }
 
 /* The threads that a parallel region gets: fewer than asked for under OMP_THREAD_LIMIT, and one inside of another region. */
 static int team_size(int asked)

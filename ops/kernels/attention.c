@@ -257,9 +257,9 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
     spread(half, queries, width, dq_plain, diff_q, ld);
 }
 
-/* The gradients of q, k and v, shaped and with row stride ld as those; dst and diff_dst have stride ld_dst. Scores [queries, keys] are
- * made again from lse, a block of keys and a chunk of queries at a time. `ahead` and `ahead_dst`: to the next head. Types
- * and rounding as forward. */
+/* The gradients of q, k and v, shaped and with row stride ld as those; dst and diff_dst have stride ld_dst. Scores
+ * [queries, keys] are made again from lse, a block of keys and a chunk of queries at a time. `ahead` and `ahead_dst`: to the
+ * next head. Types and rounding as forward. */
 void DG_K(attention_backward)(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
                               const void *v, int64_t ld, int64_t ahead, float scale, const void *dst,
                               const void *diff_dst, int64_t ld_dst, int64_t ahead_dst, const float *lse, void *diff_q,

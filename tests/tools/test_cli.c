@@ -3,6 +3,7 @@
 #include "tests/support/process.h"
 
 #include <dirent.h>
+#include <omp.h>
 #include <signal.h>
 #include <time.h>
 
@@ -299,6 +300,18 @@ static void test_dinorun_refuses(void **state)
     leaves_nothing("new");
 }
 
+/* All that the process may use, also where OpenMP is told to bind its threads. */
+static void test_threads(void **state)
+{
+    (void)state;
+    char want[32];
+    snprintf(want, sizeof want, " %d threads", omp_get_num_procs());
+    setenv("OMP_PROC_BIND", "close", 1);
+    const struct process *p = RUN(DINORUN, "bench", plan, "--steps", "1");
+    process_assert_says(p, p->out, want);
+    unsetenv("OMP_PROC_BIND");
+}
+
 static void test_bench_crops(void **state)
 {
     (void)state;
@@ -548,6 +561,7 @@ int main(void)
                                        cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
+                                       cmocka_unit_test(test_threads),
                                        cmocka_unit_test(test_bench_crops),
                                        cmocka_unit_test(test_full_output),
                                        cmocka_unit_test(test_full_files),
