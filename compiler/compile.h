@@ -15,7 +15,7 @@ struct dg_compile_options {
     int64_t memory;        /* what a recipe's step may take, planned, in bytes; 0: no limit */
     const char *explain;   /* describe this node, or all whose path begins with it, instead of the report; NULL: no */
     const char *dtype;     /* "f32" or "bf16"; NULL: the description's (a module alone: f32) */
-    bool plain;            /* no fusion of ops: for tests and for finding faults */
+    bool plain;            /* no optimisation: for tests and for finding faults */
     bool print;            /* write the description with every default filled in instead of the report */
 };
 

@@ -23,7 +23,7 @@ static const char usage[] =
     "                        activations are computed again as far as that takes, at the least extra time. SIZE\n"
     "                        bounds what is planned; dinorun adds scratch, the loader and some 100 MB, and says so\n"
     "  --set a.b=value       change a key of the recipe or probe, or an argument of the module; may be given again\n"
-    "  --plain               fuse no operations: slower, and the same results to rounding\n"
+    "  --plain               optimise nothing: slower, larger, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
     "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n"
     "  --version             print the version\n";
