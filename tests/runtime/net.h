@@ -47,6 +47,7 @@ struct dg_net_spec {
     int num_sets;
     const char *size; /* "96" or "160x240", height x width */
     int batch;
+    bool plain;
     void (*value)(const char *name, int ndim, const int64_t *dim, float *out); /* of weights; NULL: dg_initial_value */
 };
 
@@ -64,7 +65,8 @@ static inline void dg_net_compile(const char *path, const struct dg_net_spec *sp
                                          .num_sets = spec->num_sets,
                                          .batch = spec->batch,
                                          .height = height,
-                                         .width = width};
+                                         .width = width,
+                                         .plain = spec->plain};
     struct dg_compile_result result;
     struct dg_error err = {0};
     if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);

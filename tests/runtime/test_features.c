@@ -70,8 +70,40 @@ static void test_resnet(void **state)
     check_all("features_resnet.json", "resnet.yaml", 2, 2);
 }
 
+static double flops(const struct dg_net *net)
+{
+    const struct dg_plan_entry *entry = dg_session_entry(net->session);
+    double sum = 0;
+    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) sum += net->plan.op[n].flops;
+    return sum;
+}
+
+/* What a network is cut to by the tokens it ends in gives what all of it gives. */
+static void test_tokens_that_are_read(void **state)
+{
+    (void)state;
+    static const char *const modules[] = {"of_two_tokens", "of_one_token"};
+    for (int m = 0; m < 2; m++) {
+        struct dg_net_spec spec = {
+            .file = "../tests/fixtures/tokens.yaml", .module = modules[m], .size = "12x16", .batch = 3};
+        struct dg_net cut, whole;
+        dg_net_run(&cut, &spec, "features");
+        spec.plain = true;
+        dg_net_run(&whole, &spec, "features");
+        const float *a = dg_session_output(cut.session, "features", NULL),
+                    *b = dg_session_output(whole.session, "features", NULL);
+        for (int i = 0; i < 3 * 24; i++)
+            if (!(fabs((double)a[i] - (double)b[i]) < 1e-5))
+                fail_msg("%s, number %d: %g and %g", modules[m], i, (double)a[i], (double)b[i]);
+        assert_true(m ? flops(&cut) < 0.8 * flops(&whole) : flops(&cut) == flops(&whole));
+        dg_net_close(&cut);
+        dg_net_close(&whole);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vit), cmocka_unit_test(test_resnet)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vit), cmocka_unit_test(test_resnet),
+                                       cmocka_unit_test(test_tokens_that_are_read)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
