@@ -133,7 +133,7 @@ enum dg_status dg_pass_take_early(struct dg_graph *graph, uint32_t first, dg_val
         now[v] = v;
     }
     struct dg_graph_node *node = dg_arena_alloc(graph->arena, ((size_t)num_nodes + 1) * sizeof *node);
-    memcpy(node, graph->node, num_nodes * sizeof *node);
+    if (num_nodes) memcpy(node, graph->node, num_nodes * sizeof *node);
     bool *read = dg_arena_alloc(graph->arena, (size_t)num_nodes + 1);
     for (int k = 0; k < num_keep; k++) note(&t, keep[k], SEVERAL);
     for (uint32_t n = num_nodes; n-- > first;) read[n] = look_at(&t, &node[n]);
