@@ -132,11 +132,11 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
 static void add_evaluation(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, dg_value images,
                            dg_value output)
 {
-    struct dg_error err = {0};
     dg_pass_prune(graph, &output, 1);
-    if (!c->options->plain && dg_pass_take_early(graph, 0, &output, 1, &err) != DG_OK)
-        dg_diag_error(c->diag, &c->recipe.origin, "internal: entry %s: %s; please report this", name, err.text);
-    if (!c->options->plain) dg_pass_fuse(graph, 0, true, &output, 1);
+    if (!c->options->plain) {
+        if (!dg_pass_take_early(graph, c->diag, 0, &output, 1)) return;
+        dg_pass_fuse(graph, 0, true, &output, 1);
+    }
     graph->value[output].name = name;
     add_entry(c, name, graph, batch, true, &images, 1, &output, 1);
 }

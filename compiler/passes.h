@@ -27,8 +27,8 @@ dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value);
 
 /* Appends the backward of nodes [first, num_nodes at call) to the graph. `loss` is the value to differentiate: a scalar
  * whose cotangent is one, which the loss op's rule knows (it gets the loss itself in that place). Gradients of trainable
- * parameters are added to what `gradients` holds, in plan order; in a loop over slices, to the sum so far. A rule that is missing is an error at the node's YAML
- * line. False: errors are in diag. */
+ * parameters are added to what `gradients` holds, in plan order; in a loop over slices, to the sum so far. A rule that is
+ * missing is an error at the node's YAML line. False: errors are in diag. */
 bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
                            struct dg_gradients *gradients);
 
@@ -37,9 +37,9 @@ dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *n
 
 /* Of nodes from `first` on: where one token is taken of a value, ops make that token alone as far back as they can. Nodes that
  * nobody reads go. Values in `keep` leave the graph; they may become others, of the same shape. Nodes are renumbered. Only
- * forward nodes may be there. A failure is an internal error. */
-enum dg_status dg_pass_take_early(struct dg_graph *graph, uint32_t first, dg_value *keep, int num_keep,
-                                  struct dg_error *err);
+ * forward nodes may be there. False: an internal error is in diag. */
+bool dg_pass_take_early(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value *keep,
+                        int num_keep);
 
 /* Fuses nodes from `first` on with their readers, as far as their ops know how. Values in `keep` leave the graph and stay
  * what they are. `constant_params`: of an evaluation entry, where weights may be folded. Nodes are renumbered; output

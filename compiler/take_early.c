@@ -11,11 +11,12 @@ enum { UNREAD = -2, SEVERAL = -1 }; /* or the one token that is read */
 
 struct taking {
     struct dg_graph *graph;
-    int64_t *read;   /* by value: what is read of it */
-    bool *narrowed;  /* by value: its node makes that token alone */
-    dg_value *taken; /* by value: a token of it, once that is made; DG_NO_VALUE */
-    int64_t *token;  /* by value: which */
-    int64_t *wanted; /* by value: the token of it that a node for one token reads; UNREAD */
+    const struct dg_op *take; /* the op that takes a token, as it was met */
+    int64_t *read;            /* by value: what is read of it */
+    bool *narrowed;           /* by value: its node makes that token alone */
+    dg_value *taken;          /* by value: a token of it, once that is made; DG_NO_VALUE */
+    int64_t *token;           /* by value: which */
+    int64_t *wanted;          /* by value: the token of it that a node for one token reads; UNREAD */
 };
 
 static void note(struct taking *t, dg_value v, int64_t token)
@@ -48,6 +49,7 @@ static bool look_at(struct taking *t, const struct dg_graph_node *node)
     bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[0]) &&
                  (node->op->tokens == DG_TOKENS_APART || node->op->tokens == DG_TOKENS_ASKED);
     t->narrowed[node->output[0]] = alone;
+    if (node->op->tokens == DG_TOKENS_TAKEN) t->take = node->op;
     for (int i = 0; i < node->num_inputs; i++) {
         bool row = alone && rows_of(t->graph, node, i);
         if (node->op->tokens == DG_TOKENS_TAKEN)
@@ -81,7 +83,7 @@ static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_
 {
     if (t->taken[v] == DG_NO_VALUE || t->token[v] != token) {
         const char *path = dg_arena_printf(t->graph->arena, "token:%s", t->graph->value[v].name);
-        t->taken[v] = add_node(t, like, dg_op_find("take_token"), (union dg_attr[]){{.i = token}}, &v, 1, path, err);
+        t->taken[v] = add_node(t, like, t->take, (union dg_attr[]){{.i = token}}, &v, 1, path, err);
         t->token[v] = token;
     }
     return t->taken[v];
@@ -115,9 +117,18 @@ static bool restore(struct taking *t, struct dg_graph_node node, const dg_value 
     return t->wanted[v] == UNREAD || token_of(t, &node, v, t->wanted[v], err) != DG_NO_VALUE;
 }
 
-enum dg_status dg_pass_take_early(struct dg_graph *graph, uint32_t first, dg_value *keep, int num_keep,
-                                  struct dg_error *err)
+/* A node that could not be made for one token. */
+static bool failed(struct dg_diagnostics *diag, const struct dg_graph_node *node, const struct dg_error *err)
 {
+    dg_diag_error(diag, &node->origin, "internal: one token of node %s: %s; please report this", node->origin.path,
+                  err->text);
+    return false;
+}
+
+bool dg_pass_take_early(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value *keep,
+                        int num_keep)
+{
+    struct dg_error err = {0};
     uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
     size_t room = (size_t)num_values + 1;
     struct taking t = {.graph = graph,
@@ -143,15 +154,15 @@ enum dg_status dg_pass_take_early(struct dg_graph *graph, uint32_t first, dg_val
         for (int o = 0; o < node[n].num_outputs; o++) graph->value[node[n].output[o]].producer = DG_PLAN_NONE;
         if (!read[n]) continue;
         if (t.narrowed[made]) {
-            t.taken[made] = narrow(&t, &node[n], err);
+            t.taken[made] = narrow(&t, &node[n], &err);
             t.token[made] = t.read[made];
-            if (t.taken[made] == DG_NO_VALUE) return err->status;
+            if (t.taken[made] == DG_NO_VALUE) return failed(diag, &node[n], &err);
         } else if (node[n].op->tokens == DG_TOKENS_TAKEN && t.narrowed[node[n].input[0]]) {
             now[made] = t.taken[node[n].input[0]];
-        } else if (!restore(&t, node[n], now, err)) {
-            return err->status;
+        } else if (!restore(&t, node[n], now, &err)) {
+            return failed(diag, &node[n], &err);
         }
     }
     for (int k = 0; k < num_keep; k++) keep[k] = now[keep[k]];
-    return DG_OK;
+    return true;
 }

@@ -85,11 +85,7 @@ static dg_value apply(struct build *b, struct dg_instance *instance, dg_value in
     if (a && made == DG_NO_VALUE && !dg_diag_errors(b->diag))
         dg_diag_error(b->diag, &b->recipe->origin, "backbone %s has no output named features", b->recipe->backbone);
     if (made == DG_NO_VALUE || b->recipe->plain) return made;
-    struct dg_error err = {0};
-    if (dg_pass_take_early(b->graph, first, &made, 1, &err) != DG_OK) {
-        dg_diag_error(b->diag, &b->recipe->origin, "internal: %s: %s; please report this", label, err.text);
-        return DG_NO_VALUE;
-    }
+    if (!dg_pass_take_early(b->graph, b->diag, first, &made, 1)) return DG_NO_VALUE;
     dg_pass_fuse(b->graph, first, false, &made, 1);
     return made;
 }
@@ -192,7 +188,8 @@ static bool groups_together(struct build *b, const dg_value crops[2], dg_value t
            dg_pass_differentiate(b->graph, b->diag, first, *loss, &b->gradients);
 }
 
-/* Published: every parameter decays but those whose name ends in .bias or that have one dimension (the published code calls them regularised). */
+/* Published: every parameter decays but those whose name ends in .bias or that have one dimension (the published code calls
+ * them regularised). */
 static bool decays(const struct dg_recipe *recipe, const struct dg_graph_value *param)
 {
     size_t length = strlen(param->name);

@@ -15,8 +15,8 @@ enum { COLS = DG_TILE_COLS, ROWS = DG_TILE_ROWS };
 enum { CHUNK = 32 * ROWS }; /* queries at a time in the backward, at most */
 #define LOG2_E 1.44269504f
 
-/* Rows of a tile where tiles are alike; even, as units are made of two. */
-static int64_t height_of(int64_t rows) { return dg_round_up(dg_blocks(rows, dg_blocks(rows, ROWS)), 2); }
+/* Of a tile; even, as units are made of two rows. */
+static int64_t height_of(int64_t rows) { return dg_round_up(dg_tile_height(rows), 2); }
 
 /* 2^x, softmax's: what is too small or too large for an f32 is nearly so. */
 static inline float power(float x)
@@ -60,7 +60,7 @@ static void tile_down(int half, int64_t rows, int64_t columns, int64_t k, const 
 static void product_down(int half, int64_t rows, int64_t wide, int64_t k, const float *a, const float *b, bool add,
                          float *c)
 {
-    int64_t height = dg_blocks(rows, dg_blocks(rows, ROWS)); /* of equal height */
+    int64_t height = dg_tile_height(rows);
     for (int64_t col = 0; col < wide; col += COLS)
         for (int64_t row = 0; row < rows; row += height)
             tile_down(half, dg_min_i64(height, rows - row), wide - col, k, a + row, COLS, b + col, wide, add,

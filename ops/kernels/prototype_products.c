@@ -7,14 +7,14 @@
 
 #include <math.h>
 
-enum { COLS = DG_TILE_COLS, ROWS = DG_TILE_ROWS };
-
-/* Rows of a tile, tiles of [rows, ...] being alike. */
-static int64_t height_of(int64_t rows) { return dg_blocks(rows, dg_blocks(rows, ROWS)); }
+enum { COLS = DG_TILE_COLS };
 
 /* Units of 32 bits: of features as they are packed, panels for logits and pairs of rows for diff_w; and of the scratch for
  * `prototypes`, of which the weights as rows of bf16 come first. */
-static int64_t panels_size(int64_t rows, int64_t in) { return dg_round_up(rows, height_of(rows)) * dg_blocks(in, 2); }
+static int64_t panels_size(int64_t rows, int64_t in)
+{
+    return dg_round_up(rows, dg_tile_height(rows)) * dg_blocks(in, 2);
+}
 static int64_t weights_size(int64_t prototypes, int64_t in) { return prototypes * dg_blocks(in, 2); }
 
 /* Bytes of packed features and of a thread's scratch. */
@@ -49,7 +49,7 @@ void DG_K(prototype_features)(int64_t rows, int64_t in, const float *src, void *
 {
     int64_t depth = dg_blocks(in, 2);
     uint32_t *panels = features, *pairs = panels + panels_size(rows, in);
-    for (int64_t r = 0, height = height_of(rows); r < rows; r += height)
+    for (int64_t r = 0, height = dg_tile_height(rows); r < rows; r += height)
         for (int64_t i = 0; i < height; i++)
             for (int64_t u = 0; u < depth; u++) {
                 bool there = r + i < rows, second = there && 2 * u + 1 < in;
@@ -64,7 +64,7 @@ void DG_K(prototype_features)(int64_t rows, int64_t in, const float *src, void *
 void DG_K(prototype_logits)(int64_t rows, int64_t in, int64_t prototypes, const void *features, const float *g,
                             const float *v, int64_t more, float *length, void *scratch, float *logits)
 {
-    int64_t depth = dg_blocks(in, 2), height = height_of(rows);
+    int64_t depth = dg_blocks(in, 2), height = dg_tile_height(rows);
     uint32_t *w = scratch, *panel = w + weights_size(prototypes, in);
     const uint32_t *panels = features;
     struct dg_ahead next = {.rows = more,
@@ -97,7 +97,8 @@ void DG_K(prototype_grads)(int64_t rows, int64_t in, int64_t prototypes, const v
                            void *scratch, float *diff_src, float *diff_w)
 {
     int64_t wide = dg_round_up(in, DG_LANES), depth = dg_blocks(in, 2), pairs = dg_blocks(prototypes, 2),
-            height = height_of(rows), tall = height_of(prototypes), across = dg_round_up(prototypes, DG_LANES);
+            height = dg_tile_height(rows), tall = dg_tile_height(prototypes),
+            across = dg_round_up(prototypes, DG_LANES);
     const uint32_t *w = scratch, *feature_pairs = (const uint32_t *)features + panels_size(rows, in);
     uint32_t *rounded = (uint32_t *)scratch + weights_size(prototypes, in), *panels = rounded + rows * pairs,
              *w_pairs = panels + panels_size(rows, prototypes), *diff_pairs = w_pairs + pairs * wide;

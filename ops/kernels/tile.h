@@ -148,6 +148,13 @@ static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const 
 DG_TILE_FUNCTIONS(, 0)
 DG_TILE_FUNCTIONS(_bf16, 1)
 
+/* Rows of a tile where `rows` are cut into as few as there can be, all alike. */
+static inline int64_t dg_tile_height(int64_t rows)
+{
+    int64_t tiles = (rows + DG_TILE_ROWS - 1) / DG_TILE_ROWS;
+    return (rows + tiles - 1) / tiles;
+}
+
 /* dg_tile_down_bf16 for any cols <= DG_TILE_COLS: writes no further, but reads whole vectors of b. */
 static inline void dg_tile_units(int64_t rows, int64_t cols, int64_t k, const uint32_t *a, int64_t a_k,
                                  const uint32_t *b, int64_t ldb, bool add, float *c, int64_t ldc)
