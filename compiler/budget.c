@@ -49,10 +49,11 @@ struct chain {
     int parts, highest[DG_MAX_PARTS];
 };
 
-static struct dg_graph *remade(const struct chain *chain, const struct dg_remake *remake)
+static struct dg_graph *remade(const struct fit *fit, const struct chain *chain, const struct dg_remake *remake)
 {
     struct dg_graph *graph = dg_graph_copy(chain->entry.graph);
     dg_pass_recompute(graph, remake);
+    if (!fit->budget->plain) dg_pass_join(graph, chain->entry.output, chain->entry.num_outputs);
     return graph;
 }
 
@@ -61,7 +62,7 @@ static enum dg_status measure(struct fit *fit, const struct chain *chain, const 
                               uint64_t *bound, double *time, struct dg_error *err)
 {
     struct dg_arena_mark mark = dg_arena_mark(fit->arena);
-    struct dg_graph *graph = remade(chain, remake);
+    struct dg_graph *graph = remade(fit, chain, remake);
     struct dg_life *life = dg_arena_alloc(fit->arena, ((size_t)graph->num_values + 1) * sizeof *life);
     struct dg_interval *interval = dg_arena_alloc(fit->arena, ((size_t)graph->num_values + 1) * sizeof *interval);
     dg_value *value = dg_arena_alloc(fit->arena, ((size_t)graph->num_values + 1) * sizeof *value);
@@ -83,7 +84,7 @@ static enum dg_status plan(struct fit *fit, const struct chain *chain, uint64_t 
     struct dg_emit_entry entry = chain->entry;
     struct dg_emit_input in = {.entry = &entry, .num_entries = 1, .recipe = "", .source = ""};
     uint64_t size;
-    entry.graph = remade(chain, &chain->now.remake);
+    entry.graph = remade(fit, chain, &chain->now.remake);
     enum dg_status status = dg_plan_emit(fit->arena, &in, NULL, &size, err);
     *peak = entry.step.peak;
     dg_arena_release(fit->arena, mark);
@@ -228,7 +229,7 @@ enum dg_status dg_budget_fit(struct dg_arena *arena, const struct dg_budget *bud
     DG_TRY(open_chain(&fit, &fit.best.form, &chain, err));
     *choice = fit.best;
     *entry = chain.entry;
-    dg_pass_recompute(entry->graph, &fit.best.remake);
+    entry->graph = remade(&fit, &chain, &fit.best.remake);
     return DG_OK;
 }
 

@@ -119,10 +119,17 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
 {
     struct dg_emit_entry entry;
     if (!build_step(c, &(struct dg_step_form){0}, &entry)) return DG_OK; /* reported */
-    c->budget = (struct dg_budget){
-        .bytes = c->options->memory, .batch = c->recipe.batch, .step = &c->step, .build = build_step, .context = c};
+    c->budget = (struct dg_budget){.bytes = c->options->memory,
+                                   .batch = c->recipe.batch,
+                                   .plain = c->options->plain,
+                                   .step = &c->step,
+                                   .build = build_step,
+                                   .context = c};
     struct dg_remake cheap = dg_remake_cheap();
-    if (!c->options->plain) dg_pass_recompute(entry.graph, &cheap);
+    if (!c->options->plain) {
+        dg_pass_recompute(entry.graph, &cheap);
+        dg_pass_join(entry.graph, entry.output, entry.num_outputs);
+    }
     if (c->options->memory) DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
     c->entry[c->num_entries++] = entry;
     return DG_OK;
@@ -139,6 +146,7 @@ static void add_evaluation(struct compile *c, const char *name, struct dg_graph 
     }
     graph->value[output].name = name;
     add_entry(c, name, graph, batch, true, &images, 1, &output, 1);
+    if (!c->options->plain) dg_pass_join(graph, &output, 1);
 }
 
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */

@@ -48,7 +48,7 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
             dg_value *input =
                 dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs) * sizeof *input);
             memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
-            struct dg_absorb a = {.op = node->op,
+            struct dg_fusion f = {.op = node->op,
                                   .train = node->train,
                                   .constant_params = constant_params,
                                   .attr = node->attr,
@@ -59,10 +59,10 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
                                   .next_attr = next->attr,
                                   .next_input = next->input,
                                   .next_num_inputs = next->num_inputs};
-            if (!node->op->absorb(&a)) break;
-            node->op = a.op;
+            if (!node->op->absorb(&f)) break;
+            node->op = f.op;
             node->input = input;
-            node->num_inputs = a.num_inputs;
+            node->num_inputs = f.num_inputs;
             node->output[0] = next->output[0];
             graph->value[node->output[0]].producer = n;
             graph->value[made].producer = DG_PLAN_NONE;
@@ -70,11 +70,5 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
             gone[r] = true;
         }
     }
-    uint32_t to = 0;
-    for (uint32_t n = 0; n < graph->num_nodes; n++) {
-        if (gone[n]) continue;
-        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = to;
-        graph->node[to++] = graph->node[n];
-    }
-    graph->num_nodes = to;
+    dg_graph_drop(graph, gone);
 }

@@ -157,6 +157,25 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
                                .slices = slices_of(graph, node)};
 }
 
+dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like)
+{
+    graph->value =
+        dg_arena_grow(graph->arena, graph->value, graph->num_values, &graph->value_capacity, sizeof *graph->value);
+    graph->value[graph->num_values] = graph->value[like];
+    return graph->num_values++;
+}
+
+void dg_graph_drop(struct dg_graph *graph, const bool *gone)
+{
+    uint32_t to = 0;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        if (gone[n]) continue;
+        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = to;
+        graph->node[to++] = graph->node[n];
+    }
+    graph->num_nodes = to;
+}
+
 void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count)
 {
     *first = *count = 0;

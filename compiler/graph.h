@@ -101,6 +101,12 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
 /* Appends a node whose outputs are there already, for passes that write the nodes anew. */
 void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node);
 
+/* Another value like one that is there, for a pass that changes who makes it. */
+dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like);
+
+/* Takes out the nodes n with gone[n]; the others are renumbered. Their outputs must be made by nobody or by others by now. */
+void dg_graph_drop(struct dg_graph *graph, const bool *gone);
+
 /* The nodes of DG_PHASE_LOOP, once the phases are in order. */
 void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count);
 

@@ -168,10 +168,7 @@ static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, en
     node.phase = phase;
     node.origin.path = dg_arena_printf(graph->arena, "again:%s", node.origin.path);
     for (int o = 0; o < node.num_outputs; o++) {
-        graph->value =
-            dg_arena_grow(graph->arena, graph->value, graph->num_values, &graph->value_capacity, sizeof *graph->value);
-        dg_value made = graph->num_values++;
-        graph->value[made] = graph->value[node.output[o]];
+        dg_value made = dg_graph_value_like(graph, node.output[o]);
         graph->value[made].name = dg_arena_printf(graph->arena, "again:%s", graph->value[made].name);
         r->copy[node.output[o]] = made;
         node.output[o] = made;

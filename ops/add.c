@@ -3,7 +3,7 @@
  *
  * In bf16 all of these may be bf16. The residual stream of a transformer stays f32 because the norms on it read that. */
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
+#include "ops/layer_norm.h"
 
 extern const struct dg_op dg_op_add_relu, dg_op_relu, dg_op_relu_grad;
 
@@ -27,12 +27,14 @@ static enum dg_status give_both(struct dg_grad_builder *b, dg_value diff)
 
 static enum dg_status grad(struct dg_grad_builder *b) { return give_both(b, b->diff_output[0]); }
 
-static bool absorb(struct dg_absorb *a)
+static bool absorb(struct dg_fusion *f)
 {
-    if (a->next != &dg_op_relu) return false;
-    a->op = &dg_op_add_relu;
+    if (f->next != &dg_op_relu) return false;
+    f->op = &dg_op_add_relu;
     return true;
 }
+
+static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[1], f->input[0], 0); }
 
 struct state {
     int64_t count;
@@ -67,6 +69,7 @@ const struct dg_op dg_op_add = {
     .infer = infer,
     .grad = grad,
     .absorb = absorb,
+    .join = join,
     .inplace = {1},
     .bf16_inputs = 3,
     .bf16_outputs = 1,

@@ -83,10 +83,10 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->wants[DG_NORM_SRC] ? b->give(b, DG_NORM_SRC, made[0]) : DG_OK;
 }
 
-static bool absorb(struct dg_absorb *a)
+static bool absorb(struct dg_fusion *f)
 {
-    if (a->next != &dg_op_relu || a->attr[DG_NORM_RELU].i) return false;
-    a->attr[DG_NORM_RELU].i = true;
+    if (f->next != &dg_op_relu || f->attr[DG_NORM_RELU].i) return false;
+    f->attr[DG_NORM_RELU].i = true;
     return true;
 }
 

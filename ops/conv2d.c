@@ -160,19 +160,19 @@ static enum dg_status grad(struct dg_grad_builder *b)
 }
 
 /* In evaluation: the batch norm behind it, then the ReLU behind that. */
-static bool absorb(struct dg_absorb *a)
+static bool absorb(struct dg_fusion *f)
 {
-    if (a->train || !a->constant_params || a->attr[RELU].i) return false;
-    if (a->next == &dg_op_relu && a->attr[FOLD].i) {
-        a->attr[RELU].i = true;
+    if (f->train || !f->constant_params || f->attr[RELU].i) return false;
+    if (f->next == &dg_op_relu && f->attr[FOLD].i) {
+        f->attr[RELU].i = true;
         return true;
     }
-    if (a->next != &dg_op_batch_norm || a->attr[FOLD].i) return false;
-    a->attr[FOLD].i = true;
-    a->attr[EPS] = a->next_attr[DG_NORM_EPS];
-    a->attr[RELU] = a->next_attr[DG_NORM_RELU];
-    memcpy(a->input + a->num_inputs, a->next_input + DG_NORM_WEIGHT, FOLDED * sizeof *a->input);
-    a->num_inputs += FOLDED;
+    if (f->next != &dg_op_batch_norm || f->attr[FOLD].i) return false;
+    f->attr[FOLD].i = true;
+    f->attr[EPS] = f->next_attr[DG_NORM_EPS];
+    f->attr[RELU] = f->next_attr[DG_NORM_RELU];
+    memcpy(f->input + f->num_inputs, f->next_input + DG_NORM_WEIGHT, FOLDED * sizeof *f->input);
+    f->num_inputs += FOLDED;
     return true;
 }
 

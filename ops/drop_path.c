@@ -8,8 +8,10 @@
  *
  * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
  * are grouped into applications and slices. */
+#include "ops/drop_path.h"
+
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
+#include "ops/layer_norm.h"
 #include "ops/rng.h"
 
 extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad;
@@ -45,19 +47,43 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->call->num_inputs > 1 && b->wants[1] ? b->give(b, 1, b->diff_output[0]) : DG_OK;
 }
 
-static bool absorb(struct dg_absorb *a)
+static bool absorb(struct dg_fusion *f)
 {
-    if (a->next != &dg_op_add) return false;
-    a->op = &dg_op_drop_path_add;
-    a->input[a->num_inputs++] = a->next_input[a->next_input[0] == a->made];
+    if (f->next != &dg_op_add) return false;
+    f->op = &dg_op_drop_path_add;
+    f->input[f->num_inputs++] = f->next_input[f->next_input[0] == f->made];
     return true;
 }
 
+static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[0], f->input[1], f->attr[0].f); }
+
+struct dg_drop_path dg_drop_path_open(struct dg_prepare *p, double rate)
+{
+    int64_t rows = p->call->input[0].dim[0];
+    return (struct dg_drop_path){.rows = rows,
+                                 .keep = p->call->train ? (float)(1.0 - rate) : 1.0f,
+                                 .stream = p->stream,
+                                 .view0 = p->view0,
+                                 .batch = p->batch > 0 ? p->batch : (int)rows,
+                                 .kept = dg_op_scratch(p, rows)};
+}
+
+const uint8_t *dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_run *r)
+{
+    uint64_t stream = d->stream ^ (uint64_t)r->step->step * UINT64_C(0x9E3779B97F4A7C15);
+    int64_t image0 = r->step->slice * d->batch;
+    uint8_t *kept = (uint8_t *)r->scratch + d->kept;
+    for (int64_t row = 0; row < d->rows; row++) {
+        uint32_t view = (uint32_t)(d->view0 + row / d->batch);
+        uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(image0 + row % d->batch));
+        kept[row] = d->keep + dg_unit_float(word) >= 1.0f;
+    }
+    return kept;
+}
+
 struct state {
-    int64_t rows, row_size;
-    float keep;
-    uint64_t stream;
-    int view0, batch;
+    struct dg_drop_path drop;
+    int64_t row_size;
     bool residual, src_half, dst_half;
 };
 
@@ -66,16 +92,11 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = &p->call->input[0];
-    s->rows = src->dim[0];
-    s->row_size = dg_desc_count(src) / s->rows;
-    s->keep = is_identity(p->call) ? 1.0f : (float)(1.0 - p->call->attr[0].f);
-    s->stream = p->stream;
-    s->view0 = p->view0;
-    s->batch = p->batch > 0 ? p->batch : (int)s->rows;
+    s->drop = dg_drop_path_open(p, p->call->attr[0].f);
+    s->row_size = dg_desc_count(src) / s->drop.rows;
     s->residual = p->call->num_inputs > 1;
     s->src_half = dg_is_bf16(src);
     s->dst_half = dg_is_bf16(&p->call->output[0]);
-    dg_op_scratch(p, s->rows);
     return DG_OK;
 }
 
@@ -83,16 +104,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    uint64_t stream = s->stream ^ (uint64_t)r->step->step * UINT64_C(0x9E3779B97F4A7C15);
-    int64_t image0 = r->step->slice * s->batch;
-    uint8_t *kept = r->scratch;
-    for (int64_t row = 0; row < s->rows; row++) {
-        uint32_t view = (uint32_t)(s->view0 + row / s->batch);
-        uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(image0 + row % s->batch));
-        kept[row] = s->keep + dg_unit_float(word) >= 1.0f;
-    }
-    dg_kernels()->drop_path(s->rows, kept, s->row_size, s->keep, s->src_half, r->input[0],
-                            s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
+    dg_kernels()->drop_path(s->drop.rows, dg_drop_path_draw(&s->drop, r), s->row_size, s->drop.keep, s->src_half,
+                            r->input[0], s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
     return DG_OK;
 }
 
@@ -124,6 +137,7 @@ const struct dg_op dg_op_drop_path_add = {
     .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
+    .join = join,
     .inplace = {2},
     .bf16_inputs = 1,
     .prepare = prepare,

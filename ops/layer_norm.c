@@ -3,8 +3,9 @@
  *   layer_norm      (src, weight, bias) -> dst, [mean], [rstd] (one per row, for the backward)
  *   layer_norm_grad (src, diff_dst, weight, mean, rstd, [acc_src], [acc_weight], [acc_bias])
  *                   -> diff_src, [diff_weight], [diff_bias], each added to its accumulator */
+#include "ops/layer_norm.h"
+
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
 
 extern const struct dg_op dg_op_layer_norm_grad;
 
@@ -68,7 +69,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     const struct dg_desc *src = &p->call->input[0];
     s->rows = dg_desc_rows(src);
     s->cols = src->dim[src->ndim - 1];
-    s->eps = (float)p->call->attr[0].f;
+    s->eps = (float)p->call->attr[DG_LAYER_NORM_EPS].f;
     s->half = dg_is_bf16(&p->call->output[0]);
     return DG_OK;
 }

@@ -10,16 +10,17 @@
  * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
  * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
  * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
+#include "ops/linear.h"
+
 #include "ops/half.h"
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
 #include "ops/seam.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct dg_op dg_op_linear, dg_op_linear_grad_src, dg_op_linear_grad_weights;
+extern const struct dg_op dg_op_linear, dg_op_linear_grad_src;
 
 enum { OUT, BIAS }; /* attributes */
 enum { PACK_FROM_ROWS = 96 };

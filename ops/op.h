@@ -149,8 +149,9 @@ struct dg_grad_builder {
 
 /* ---- fusion ---- */
 
-/* A node and the only reader of its first output, which the node's op may take over: it then makes the reader's result. */
-struct dg_absorb {
+/* A node and the first that reads its output 0, for the node's op to make what the reader makes while it has its own result
+ * at hand. Two ways: `absorb` makes the reader's result in place of its own, which nobody else reads; `join` makes both. */
+struct dg_fusion {
     const struct dg_op *op; /* of the node; to be changed where another op makes both */
     bool train;             /* mode of both */
     bool constant_params;   /* in an evaluation entry */
@@ -160,8 +161,10 @@ struct dg_absorb {
     dg_value made;          /* by the node, read by the next */
     const struct dg_op *next;
     const union dg_attr *next_attr;
-    const dg_value *next_input;
+    dg_value *next_input; /* `join` may make some DG_NO_VALUE, which the reader then need not read */
     int next_num_inputs;
+    uint32_t next_wanted; /* bit o: somebody reads the reader's output o */
+    uint32_t takes;       /* out, `join`: bit o: the node now makes that output, behind its own */
 };
 
 /* ---- recomputation ---- */
@@ -261,7 +264,10 @@ struct dg_op {
     /* Of an optimiser: its inputs in order, ended by DG_STEP_END. NULL: it is none. */
     const struct dg_step_input *step_inputs;
     /* Takes the only reader of output 0 over, in place: true, with attributes and inputs changed. NULL: never does. */
-    bool (*absorb)(struct dg_absorb *a);
+    bool (*absorb)(struct dg_fusion *f);
+    /* Also makes some outputs of the first reader of output 0: true, with op, inputs and `takes` changed. Asked last, of a
+     * graph that is complete and whose types are chosen. NULL: never does. */
+    bool (*join)(struct dg_fusion *f);
     /* Makes output 0 again, to the bit, with less work than the first time, as the other outputs are there. NULL: all outputs
      * are made again, as they were. */
     void (*again)(struct dg_again *a);

@@ -4,36 +4,89 @@
 #include <math.h>
 #include <omp.h>
 
-static DG_INLINE void forward(int64_t rows, int64_t cols, const float *src, const float *weight, const float *bias,
-                              float eps, int dst_half, void *dst, float *mean, float *rstd)
+static DG_INLINE void normalize(int64_t cols, const float *x, const float *weight, const float *bias, float eps,
+                                int dst_half, void *y, float *mean, float *rstd)
 {
-#pragma omp for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = src + r * cols;
-        void *y = dg_at_out(dst, dst_half, r * cols);
-        float sum = 0, square = 0;
+    float sum = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < cols; c++) sum += x[c];
-        float m = sum / (float)cols;
+    for (int64_t c = 0; c < cols; c++) sum += x[c];
+    float m = sum / (float)cols;
 #pragma omp simd reduction(+ : square)
-        for (int64_t c = 0; c < cols; c++) square += (x[c] - m) * (x[c] - m);
-        float s = 1.0f / sqrtf(square / (float)cols + eps);
+    for (int64_t c = 0; c < cols; c++) square += (x[c] - m) * (x[c] - m);
+    float s = 1.0f / sqrtf(square / (float)cols + eps);
 #pragma omp simd
-        for (int64_t c = 0; c < cols; c++) dg_put(y, dst_half, c, (x[c] - m) * s * weight[c] + bias[c]);
-        if (mean) mean[r] = m;
-        if (rstd) rstd[r] = s;
-    }
+    for (int64_t c = 0; c < cols; c++) dg_put(y, dst_half, c, (x[c] - m) * s * weight[c] + bias[c]);
+    if (mean) *mean = m;
+    if (rstd) *rstd = s;
+}
+
+static void normalize_row(int64_t cols, const float *x, const float *weight, const float *bias, float eps, int dst_half,
+                          void *y, float *mean, float *rstd)
+{
+    if (dst_half)
+        normalize(cols, x, weight, bias, eps, 1, y, mean, rstd);
+    else
+        normalize(cols, x, weight, bias, eps, 0, y, mean, rstd);
 }
 
 /* src, dst [rows, cols]; weight, bias [cols]; mean, rstd [rows], either may be NULL. Biased variance. */
 void DG_K(layer_norm_forward)(int64_t rows, int64_t cols, const float *src, const float *weight, const float *bias,
                               float eps, int dst_half, void *dst, float *mean, float *rstd)
 {
-#pragma omp parallel
-    if (dst_half)
-        forward(rows, cols, src, weight, bias, eps, 1, dst, mean, rstd);
-    else
-        forward(rows, cols, src, weight, bias, eps, 0, dst, mean, rstd);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        normalize_row(cols, src + r * cols, weight, bias, eps, dst_half, dg_at_out(dst, dst_half, r * cols),
+                      mean ? mean + r : NULL, rstd ? rstd + r : NULL);
+}
+
+enum branch { DROPPED, KEPT, WHOLE };
+
+static DG_INLINE void add(int64_t cols, enum branch branch, float keep, int src_half, const void *src,
+                          int residual_half, const void *residual, float *sum)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < cols; c++) {
+        float x = branch == DROPPED ? 0 : dg_get(src, src_half, c);
+        sum[c] = dg_get(residual, residual_half, c) + (branch == KEPT ? x / keep : x);
+    }
+}
+
+static DG_INLINE void add_of(int64_t cols, enum branch branch, float keep, int src_half, const void *src,
+                             int residual_half, const void *residual, float *sum)
+{
+    switch (src_half << 1 | residual_half) {
+    case 0: add(cols, branch, keep, 0, src, 0, residual, sum); break;
+    case 1: add(cols, branch, keep, 0, src, 1, residual, sum); break;
+    case 2: add(cols, branch, keep, 1, src, 0, residual, sum); break;
+    case 3: add(cols, branch, keep, 1, src, 1, residual, sum); break;
+    }
+}
+
+static void add_row(int64_t cols, enum branch branch, float keep, int src_half, const void *src, int residual_half,
+                    const void *residual, float *sum)
+{
+    switch (branch) {
+    case DROPPED: add_of(cols, DROPPED, keep, src_half, src, residual_half, residual, sum); break;
+    case KEPT: add_of(cols, KEPT, keep, src_half, src, residual_half, residual, sum); break;
+    case WHOLE: add_of(cols, WHOLE, keep, src_half, src, residual_half, residual, sum); break;
+    }
+}
+
+/* sum = residual + what drop_path makes of src, row by row, and of each row of the sum, while it is in cache, the layer norm,
+ * as above. Row r belongs to image r / each, which kept says to keep; keep 1: all are. sum may be an input of its type, and
+ * dst src. */
+void DG_K(add_layer_norm)(int64_t rows, int64_t cols, const uint8_t *kept, int64_t each, float keep, int src_half,
+                          const void *src, int residual_half, const void *residual, const float *weight,
+                          const float *bias, float eps, float *sum, int dst_half, void *dst, float *mean, float *rstd)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        enum branch branch = keep == 1 ? WHOLE : kept[r / each] ? KEPT : DROPPED;
+        add_row(cols, branch, keep, src_half, dg_at(src, src_half, r * cols), residual_half,
+                dg_at(residual, residual_half, r * cols), sum + r * cols);
+        normalize_row(cols, sum + r * cols, weight, bias, eps, dst_half, dg_at_out(dst, dst_half, r * cols),
+                      mean ? mean + r : NULL, rstd ? rstd + r : NULL);
+    }
 }
 
 static DG_INLINE void backward(int64_t rows, int64_t cols, const float *src, int diff_half, const void *diff_dst,

@@ -197,6 +197,10 @@ static void test_explain(void **state)
     assert_non_null(strstr(text, "blocks.2.attn.proj:"));
     assert_null(strstr(text, "blocks.1.attn.proj:"));
     free(text);
+    options.explain = "blocks.2.norm2"; /* which the node of the sum in front makes */
+    text = compile(&options);
+    assert_non_null(strstr(text, "blocks.2.mid: add_layer_norm, in features"));
+    free(text);
 
     struct dg_compile_result result;
     struct dg_error err = {0};

@@ -88,10 +88,11 @@ static bool is(const struct made *m, const char *op) { return !strcmp(m->op, op)
 
 static void check_vit(const struct made *m)
 {
-    bool stream =
-        is(m, "add") || is(m, "drop_path_add") || is(m, "add_position") || (is(m, "layer_norm_grad") && !m->output);
-    bool between = is(m, "gelu") || is(m, "gelu_grad") || (is(m, "attention") && !m->output) ||
-                   (is(m, "layer_norm") && !m->output && strstr(m->node, "blocks."));
+    bool sum = is(m, "add") || is(m, "drop_path_add"), joined = is(m, "add_layer_norm");
+    bool stream = sum || is(m, "add_position") || (is(m, "layer_norm_grad") && !m->output) || (joined && !m->output);
+    bool between = is(m, "gelu") || (is(m, "gelu_grad_sums") && !m->output) || (is(m, "attention") && !m->output) ||
+                   (is(m, "layer_norm") && !m->output && strstr(m->node, "blocks.")) ||
+                   (joined && m->output == 1 && strstr(m->node, ".mid"));
     if (stream && m->tensor->dtype == DG_BF16) fail_msg("%s of %s is bf16", m->op, m->node);
     if (between && m->tensor->dtype != DG_BF16) fail_msg("%s of %s is not bf16", m->op, m->node);
     wide += stream;
