@@ -53,6 +53,8 @@ static const int64_t convolutions[][10] = {
     {2, 12, 8, 3, /**/ 7, 4, 4, 0, 1, 1},    /* patches */
     {3, 5, 7, 6, /**/ 9, 1, 1, 0, 1, 1},     /* pixels */
     {2, 7, 9, 16, /**/ 24, 1, 2, 0, 1, 1},   /* the shortcut of a stage */
+    {2, 9, 12, 6, /**/ 5, 2, 3, 0, 1, 1},    /* patches with pixels between them, some left over */
+    {1, 9, 12, 4, /**/ 5, 2, 3, 0, 1, 2},    /* too wide to be patches */
     {1, 9, 7, 5, /**/ 3, 3, 1, 1, 1, 1},     /* odd all over */
     {2, 11, 8, 16, /**/ 32, 3, 2, 1, 1, 1},  /* a stage's first 3x3 */
     {2, 17, 15, 3, /**/ 16, 7, 2, 3, 1, 1},  /* the stem */
