@@ -1,6 +1,6 @@
 /* Attention of one image and head, in one thread and its scratch. The five products are tiles of our own (tile.h): a library's
  * gemm would pack k and v again for every block of rows, and starts slowly on the few dozen rows of a small crop. Operands
- * are brought into the order of the tiles once a head, which also makes them f32 and dense. */
+ * whose numbers lie along a vector are brought into the order of the tiles once a head; others are read where they stand. */
 #include "ops/kernels/ahead.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
@@ -17,14 +17,6 @@ enum { CHUNK = 32 * ROWS }; /* queries at a time in the backward, at most */
 
 /* Of a tile; even, as units are made of two rows. */
 static int64_t height_of(int64_t rows) { return dg_round_up(dg_tile_height(rows), 2); }
-
-/* 2^x, softmax's: what is too small or too large for an f32 is nearly so. */
-static inline float power(float x)
-{
-    x = x < -126.0f ? -126.0f : x;
-    x = x > 126.0f ? 126.0f : x;
-    return dg_exp2f(x);
-}
 
 /* dst [tokens, up(width, lanes)], zeros behind the width; of bf16 [up(tokens, 2) / 2, ...] units of two tokens. */
 static DG_INLINE void dense(int half, int64_t tokens, int64_t width, const void *src, int64_t ld, float *dst)
@@ -43,9 +35,7 @@ static DG_INLINE void dense(int half, int64_t tokens, int64_t width, const void 
 static DG_INLINE void spread(int half, int64_t tokens, int64_t width, const float *src, void *dst, int64_t ld)
 {
     int64_t wide = dg_round_up(width, DG_LANES);
-    for (int64_t t = 0; t < tokens; t++)
-#pragma omp simd
-        for (int64_t c = 0; c < width; c++) dg_put(dst, half, t * ld + c, src[t * wide + c]);
+    for (int64_t t = 0; t < tokens; t++) dg_put_times(half, width, src + t * wide, 1, dg_at_out(dst, half, t * ld));
 }
 
 static int vectors(int64_t columns) { return columns > DG_LANES ? 2 : 1; }
@@ -54,6 +44,13 @@ static void tile_down(int half, int64_t rows, int64_t columns, int64_t k, const 
                       int64_t ldb, bool add, float *c, int64_t ldc)
 {
     (half ? dg_tile_down_bf16 : dg_tile_down)((int)rows, vectors(columns), k, a, a_k, b, ldb, add, c, ldc);
+}
+
+/* a [rows, k], stride a_row. */
+static void tile_across(int half, int64_t rows, int64_t columns, int64_t k, const float *a, int64_t a_row,
+                        const float *b, int64_t ldb, bool add, float *c, int64_t ldc)
+{
+    (half ? dg_tile_across_bf16 : dg_tile_across)((int)rows, vectors(columns), k, a, a_row, b, ldb, add, c, ldc);
 }
 
 /* c [rows, wide] = (c +) a^T b, a [k, COLS], b [k, wide]. */
@@ -71,46 +68,35 @@ static void product_down(int half, int64_t rows, int64_t wide, int64_t k, const 
 void DG_K(attention_scratch)(int64_t tokens, int64_t width, int64_t *forward, int64_t *backward)
 {
     int64_t wide = dg_round_up(width, DG_LANES), plain = dg_round_up(tokens, 2) * wide,
-            rows = dg_round_up(tokens, ROWS) * width, cols = dg_round_up(tokens, COLS) * width;
-    *forward = 4 * (rows + plain + width * COLS + 2 * dg_round_up(tokens, ROWS) * COLS + COLS * wide + 2 * COLS);
-    *backward = 4 * (2 * rows + 2 * cols + 4 * plain + 2 * COLS * wide + 5 * CHUNK * COLS + tokens);
+            cols = dg_round_up(tokens, COLS) * width;
+    *forward = 4 * (plain + width * COLS + 2 * dg_round_up(tokens, 2) * COLS + COLS * wide);
+    *backward = 4 * (2 * cols + 4 * plain + 2 * COLS * wide + 5 * CHUNK * COLS + tokens);
 }
 
-/* Of DG_LANES columns, COLS apart: scores [tokens, lanes] become exp(scale (s - max)); most and sum [lanes] follow. For bf16
- * `units` [up(tokens, 2) / 2, lanes] receives them rounded, two tokens in one. */
-static DG_INLINE void softmax_down(int half, int64_t tokens, float scale, float *scores, float *units, float *most,
-                                   float *sum)
+/* Of DG_LANES columns of scores [tokens, COLS]: they become exp(scale (s - max)); most and sum [lanes] follow. Of bf16
+ * `units` [up(tokens, 2) / 2, COLS] are made in place of them, two tokens in one, and scores only follow if `keep`. */
+static DG_INLINE void softmax_down(int half, bool keep, int64_t tokens, float scale, float *scores, float *units,
+                                   float *most, float *sum)
 {
+    enum { NEXT = COLS / DG_LANES };
+    dg_lanes *s = (void *)scores, *to = (void *)units, none = {0}, max[2], total[2] = {none, none};
+    for (int i = 0; i < 2; i++) max[i] = none - INFINITY; /* two, that each need not wait for the other */
     int64_t t = 0;
-    for (int q = 0; q < DG_LANES; q++) most[q] = -INFINITY, sum[q] = 0;
-    for (; t + 4 <= tokens; t += 4) {
-        const float *s = scores + t * COLS;
-#pragma omp simd
-        for (int q = 0; q < DG_LANES; q++) {
-            float a = s[q], b = s[q + COLS], c = s[q + 2 * COLS], d = s[q + 3 * COLS], m = most[q];
-            a = a > b ? a : b;
-            c = c > d ? c : d;
-            a = a > c ? a : c;
-            most[q] = a > m ? a : m;
+    for (; t + 2 <= tokens; t += 2)
+        for (int i = 0; i < 2; i++) max[i] = dg_larger(s[(t + i) * NEXT], max[i]);
+    for (; t < tokens; t++) max[0] = dg_larger(s[t * NEXT], max[0]);
+    max[0] = dg_larger(max[1], max[0]);
+    for (t = 0; t < tokens; t += 2, to += NEXT) {
+        dg_lanes e[2] = {none, none};
+        for (int i = 0; i < 2 && t + i < tokens; i++) {
+            e[i] = dg_powers(LOG2_E * scale * (s[(t + i) * NEXT] - max[0]));
+            total[i] += e[i];
+            if (!half || keep) s[(t + i) * NEXT] = e[i];
         }
+        if (half) *to = dg_units_of(e[0], e[1]);
     }
-    for (; t < tokens; t++)
-#pragma omp simd
-        for (int q = 0; q < DG_LANES; q++) most[q] = scores[t * COLS + q] > most[q] ? scores[t * COLS + q] : most[q];
-    for (t = 0; t < tokens; t++) {
-        float *s = scores + t * COLS;
-#pragma omp simd
-        for (int q = 0; q < DG_LANES; q++) {
-            float e = power(LOG2_E * scale * (s[q] - most[q]));
-            s[q] = e;
-            sum[q] += e;
-        }
-        if (half && (t % 2 || t + 1 == tokens)) {
-            const dg_lanes *x = (const void *)s, none = {0};
-            *(dg_lanes *)(units + t / 2 * COLS) =
-                t % 2 ? dg_units_of(*(const dg_lanes *)(s - COLS), *x) : dg_units_of(*x, none);
-        }
-    }
+    *(dg_lanes *)most = max[0];
+    *(dg_lanes *)sum = total[0] + total[1];
 }
 
 static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
@@ -118,10 +104,9 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
                               float *probs, float *lse, float *scratch)
 {
     int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = dg_blocks(tokens, unit),
-            height = height_of(tokens);
-    float *keys = scratch, *values = keys + dg_round_up(tokens, ROWS) * depth, *query = values + pairs * wide,
-          *scores = query + depth * COLS, *units = scores + dg_round_up(tokens, ROWS) * COLS,
-          *out = units + dg_round_up(tokens, ROWS) * COLS, *most = out + COLS * wide, *sum = most + COLS;
+            height = dg_tile_height(tokens);
+    float *values = scratch, *query = values + pairs * wide, *scores = query + depth * COLS,
+          *units = scores + tokens * COLS, *out = units + pairs * COLS, most[COLS], sum[COLS], share[COLS], logs[COLS];
     struct dg_ahead next = {.rows = tokens,
                             .steps = dg_blocks(queries, COLS) * dg_blocks(tokens, height),
                             .num = ahead ? 3 : 0,
@@ -129,27 +114,27 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
                                      {dg_at(k, half, ahead), ld * 4 / unit},
                                      {dg_at(v, half, ahead), ld * 4 / unit}}};
-    dg_panels(tokens, depth, k, ld / unit, height, keys);
     dense(half, tokens, width, v, ld, values);
     for (int64_t first = 0; first < queries; first += COLS) {
         int64_t count = dg_min_i64(COLS, queries - first);
         dg_transpose(count, depth, dg_at(q, half, first * ld), ld / unit, COLS, query);
         for (int64_t t = 0; t < tokens; t += height) {
-            tile_down(half, dg_min_i64(height, tokens - t), count, depth, keys + t * depth, height, query, COLS, false,
-                      scores + t * COLS, COLS);
+            tile_across(half, dg_min_i64(height, tokens - t), count, depth, dg_at(k, half, t * ld), ld / unit, query,
+                        COLS, false, scores + t * COLS, COLS);
             dg_fetch(&next); /* what the next head reads */
         }
-        for (int h = 0; h < vectors(count) * DG_LANES; h += DG_LANES)
-            softmax_down(half, tokens, scale, scores + h, units + h, most + h, sum + h);
+        int lanes = vectors(count) * DG_LANES;
+        for (int h = 0; h < lanes; h += DG_LANES)
+            softmax_down(half, probs, tokens, scale, scores + h, units + h, most + h, sum + h);
         product_down(half, count, wide, pairs, half ? units : scores, values, false, out);
-        for (int64_t r = 0; r < count; r++) {
-            float share = 1.0f / sum[r];
 #pragma omp simd
-            for (int64_t c = 0; c < width; c++) dg_put(dst, half, (first + r) * ld_dst + c, out[r * wide + c] * share);
-            if (lse) lse[first + r] = scale * most[r] + logf(sum[r]);
+        for (int c = 0; c < lanes; c++) share[c] = 1.0f / sum[c], logs[c] = scale * most[c] + dg_logf(sum[c]);
+        for (int64_t r = 0; r < count; r++) {
+            dg_put_times(half, width, out + r * wide, share[r], dg_at_out(dst, half, (first + r) * ld_dst));
             for (int64_t t = 0; probs && t < tokens; t++)
-                probs[(first + r) * tokens + t] = scores[t * COLS + r] * share;
+                probs[(first + r) * tokens + t] = scores[t * COLS + r] * share[r];
         }
+        if (lse) memcpy(lse + first, logs, (size_t)count * sizeof *lse);
     }
 }
 
@@ -167,17 +152,32 @@ void DG_K(attention_forward)(int half, int64_t queries, int64_t tokens, int64_t 
         forward(0, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
 }
 
-/* Rows of a block of probabilities and score gradients [rows, COLS], rounded: units of two rows each, and of two columns. */
-static void round_block(int64_t rows, const float *p, const float *d, float *p_units, float *d_units, float *d_across)
+/* Scores p and gradients of probabilities d, [rows, COLS], become probabilities and gradients of scores. Of bf16 what is
+ * made is rounded: of both, units of two rows each, and of d, units of two columns [rows, COLS / 2]. */
+static DG_INLINE void gradients(int half, int vecs, int64_t rows, float scale, const float *lse, const float *delta,
+                                float *p, float *d, float *p_units, float *d_units, float *d_across)
 {
-    for (int64_t r = 0; r < rows; r += 2)
-        for (int64_t c = 0; c < COLS; c += DG_LANES) {
-            const dg_lanes *p0 = (const void *)(p + r * COLS + c), *d0 = (const void *)(d + r * COLS + c), none = {0};
-            bool two = r + 1 < rows;
-            *(dg_lanes *)(p_units + r / 2 * COLS + c) = dg_units_of(*p0, two ? p0[COLS / DG_LANES] : none);
-            *(dg_lanes *)(d_units + r / 2 * COLS + c) = dg_units_of(*d0, two ? d0[COLS / DG_LANES] : none);
+    for (int64_t r = 0; r < rows; r += 1 + half) {
+        dg_lanes *x = (void *)(p + r * COLS), *y = (void *)(d + r * COLS), e[2][2] = {0}, g[2][2] = {0};
+        for (int i = 0; i <= half && r + i < rows; i++) {
+            float log_sum = LOG2_E * lse[r + i], less = delta[r + i];
+            for (int j = 0; j < vecs; j++) {
+                e[i][j] = dg_powers(LOG2_E * scale * x[i * 2 + j] - log_sum);
+                g[i][j] = scale * e[i][j] * (y[i * 2 + j] - less);
+            }
         }
-    for (int64_t r = 0; r < rows; r++) *(dg_lanes *)(d_across + r * DG_LANES) = dg_units_along(d + r * COLS);
+        for (int j = 0; j < vecs; j++) {
+            if (!half) {
+                x[j] = e[0][j];
+                y[j] = g[0][j];
+                continue;
+            }
+            ((dg_lanes *)(p_units + r / 2 * COLS))[j] = dg_units_of(e[0][j], e[1][j]);
+            ((dg_lanes *)(d_units + r / 2 * COLS))[j] = dg_units_of(g[0][j], g[1][j]);
+        }
+        for (int i = 0; half && i < 2; i++)
+            ((dg_lanes *)(d_across + r / 2 * COLS))[i] = dg_units_along(g[i][0], g[i][1]);
+    }
 }
 
 static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
@@ -186,13 +186,13 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                                void *diff_k, void *diff_v, float *scratch)
 {
     int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit,
-            plain = dg_blocks(tokens, unit) * wide, rows_size = dg_round_up(tokens, ROWS) * depth,
-            cols_size = dg_round_up(tokens, COLS) * depth, height = height_of(queries), most = height * (CHUNK / ROWS);
-    float *q_rows = scratch, *dy_rows = q_rows + rows_size, *k_cols = dy_rows + rows_size, *v_cols = k_cols + cols_size,
-          *q_plain = v_cols + cols_size, *k_plain = q_plain + plain, *dy_plain = k_plain + plain,
-          *dq_plain = dy_plain + plain, *dk = dq_plain + tokens * wide, *dv = dk + COLS * wide,
-          *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS, *p_units = diff + CHUNK * COLS,
-          *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS, *delta = d_across + CHUNK * COLS;
+            plain = dg_blocks(tokens, unit) * wide, cols_size = dg_round_up(tokens, COLS) * depth,
+            height = height_of(queries), most = height * (CHUNK / ROWS);
+    float *k_cols = scratch, *v_cols = k_cols + cols_size, *q_plain = v_cols + cols_size, *k_plain = q_plain + plain,
+          *dy_plain = k_plain + plain, *dq_plain = dy_plain + plain, *dk = dq_plain + tokens * wide,
+          *dv = dk + COLS * wide, *probs = dv + COLS * wide, *diff = probs + CHUNK * COLS,
+          *p_units = diff + CHUNK * COLS, *d_units = p_units + CHUNK * COLS, *d_across = d_units + CHUNK * COLS,
+          *delta = d_across + CHUNK * COLS;
     struct dg_ahead next = {.rows = tokens,
                             .steps = dg_blocks(tokens, COLS) * dg_blocks(queries, height),
                             .num = ahead ? 5 : 0,
@@ -202,8 +202,6 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                                      {dg_at(v, half, ahead), ld * 4 / unit},
                                      {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
                                      {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
-    dg_panels(queries, depth, q, ld / unit, height, q_rows);
-    dg_panels(queries, depth, diff_dst, ld_dst / unit, height, dy_rows);
     dg_panels(tokens, depth, k, ld / unit, COLS, k_cols);
     dg_panels(tokens, depth, v, ld / unit, COLS, v_cols);
     dense(half, queries, width, q, ld, q_plain);
@@ -218,38 +216,31 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
     }
     for (int64_t key = 0; key < tokens; key += COLS) {
         int64_t count = dg_min_i64(COLS, tokens - key);
-        int lanes = vectors(count) * DG_LANES;
         for (int64_t first = 0; first < queries; first += most) {
             int64_t chunk = dg_min_i64(most, queries - first);
             for (int64_t t = 0; t < chunk; t += height) {
-                int64_t rows = dg_min_i64(height, chunk - t);
+                int64_t rows = dg_min_i64(height, chunk - t), row = first + t;
                 float *p = probs + t * COLS, *d = diff + t * COLS;
-                tile_down(half, rows, count, depth, q_rows + (first + t) * depth, height, k_cols + key * depth, COLS,
-                          false, p, COLS);
-                tile_down(half, rows, count, depth, dy_rows + (first + t) * depth, height, v_cols + key * depth, COLS,
-                          false, d, COLS);
+                tile_across(half, rows, count, depth, dg_at(q, half, row * ld), ld / unit, k_cols + key * depth, COLS,
+                            false, p, COLS);
+                tile_across(half, rows, count, depth, dg_at(diff_dst, half, row * ld_dst), ld_dst / unit,
+                            v_cols + key * depth, COLS, false, d, COLS);
                 dg_fetch(&next); /* what the next head reads */
-                for (int64_t r = 0; r < rows; r++) {
-                    float log_sum = LOG2_E * lse[first + t + r], less = delta[first + t + r];
-#pragma omp simd
-                    for (int c = 0; c < lanes; c++) {
-                        float e = power(LOG2_E * scale * p[r * COLS + c] - log_sum);
-                        p[r * COLS + c] = e;
-                        d[r * COLS + c] = scale * e * (d[r * COLS + c] - less);
-                    }
-                }
-                if (half)
-                    round_block(rows, p, d, p_units + t / 2 * COLS, d_units + t / 2 * COLS, d_across + t / 2 * COLS);
+                float *pu = p_units + t / 2 * COLS, *du = d_units + t / 2 * COLS, *da = d_across + t / 2 * COLS;
+                if (vectors(count) == 2)
+                    gradients(half, 2, rows, scale, lse + row, delta + row, p, d, pu, du, da);
+                else
+                    gradients(half, 1, rows, scale, lse + row, delta + row, p, d, pu, du, da);
             }
             int64_t deep = dg_blocks(chunk, unit), at = first / unit * wide; /* `most` is even */
             product_down(half, count, wide, deep, half ? p_units : probs, dy_plain + at, first > 0, dv);
             product_down(half, count, wide, deep, half ? d_units : diff, q_plain + at, first > 0, dk);
             for (int64_t col = 0; col < wide; col += COLS)
                 for (int64_t t = 0; t < chunk; t += height)
-                    (half ? dg_tile_across_bf16 : dg_tile_across)(
-                        (int)dg_min_i64(height, chunk - t), vectors(wide - col), dg_blocks(count, unit),
-                        (half ? d_across : diff) + t * COLS / unit, k_plain + key / unit * wide + col, wide, key > 0,
-                        dq_plain + (first + t) * wide + col, wide);
+                    tile_across(half, dg_min_i64(height, chunk - t), wide - col, dg_blocks(count, unit),
+                                (half ? d_across : diff) + t * COLS / unit, COLS / unit,
+                                k_plain + key / unit * wide + col, wide, key > 0, dq_plain + (first + t) * wide + col,
+                                wide);
         }
         spread(half, count, width, dk, dg_at_out(diff_k, half, key * ld), ld);
         spread(half, count, width, dv, dg_at_out(diff_v, half, key * ld), ld);

@@ -139,7 +139,7 @@ static void part(const struct outer *o, int64_t out0, int64_t out1, int64_t in0,
                     float *dst = o->diff_weight + (block + r) * in + col;
                     for (int64_t i = 0; i < height; i++)
                         for (int64_t c = 0; c < cols; c += 16) __builtin_prefetch(dst + i * in + c, 1);
-                    dg_tile_units(height, cols, units, a + r / GROUP * GROUP * units + r % GROUP, GROUP, b, COLS,
+                    dg_tile_units(false, height, cols, units, a + r / GROUP * GROUP * units + r % GROUP, GROUP, b, COLS,
                                   first > 0 || o->acc_weight, dst, in);
                 }
             }

@@ -5,6 +5,7 @@
 #include "ops/base.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
+#include "ops/kernels/lanes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,17 +14,17 @@ static inline int64_t dg_blocks(int64_t count, int64_t size) { return (count + s
 
 typedef float dg_four __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* dst[k, i] = src[i, k], i < count, with stride `panel` and zeros up to it. */
+/* dst[k, i] = src[i, k], i < count, with stride `panel`; up to a whole vector the last i is repeated. */
 static inline void dg_transpose(int64_t count, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
 {
-    int64_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const float *x = src + i * ld;
+    for (int64_t i = 0; i < dg_round_up(count, DG_LANES); i += 4) {
+        const float *from[4];
+        for (int j = 0; j < 4; j++) from[j] = src + dg_min_i64(i + j, count - 1) * ld;
         float *y = dst + i;
         int64_t k = 0;
-        for (; k + 4 <= width; k += 4, x += 4, y += 4 * panel) {
-            dg_four a = *(const dg_four *)x, b = *(const dg_four *)(x + ld), c = *(const dg_four *)(x + 2 * ld),
-                    d = *(const dg_four *)(x + 3 * ld);
+        for (; k + 4 <= width; k += 4, y += 4 * panel) {
+            dg_four a = *(const dg_four *)(from[0] + k), b = *(const dg_four *)(from[1] + k),
+                    c = *(const dg_four *)(from[2] + k), d = *(const dg_four *)(from[3] + k);
             dg_four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
             dg_four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
             *(dg_four *)y = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
@@ -31,11 +32,9 @@ static inline void dg_transpose(int64_t count, int64_t width, const float *src, 
             *(dg_four *)(y + 2 * panel) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
             *(dg_four *)(y + 3 * panel) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
         }
-        for (; k < width; k++, x++, y += panel)
-            for (int j = 0; j < 4; j++) y[j] = x[j * ld];
+        for (; k < width; k++, y += panel)
+            for (int j = 0; j < 4; j++) y[j] = from[j][k];
     }
-    for (; i < panel; i++)
-        for (int64_t k = 0; k < width; k++) dst[k * panel + i] = i < count ? src[i * ld + k] : 0;
 }
 
 /* Panels of `panel` rows, each [width, panel]. Of bf16 in units: width and ld halved. */

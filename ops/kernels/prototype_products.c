@@ -9,12 +9,9 @@
 
 enum { COLS = DG_TILE_COLS };
 
-/* Units of 32 bits: of features as they are packed, panels for logits and pairs of rows for diff_w; and of the scratch for
+/* Units of 32 bits: of features as they are packed, rows for logits and pairs of rows for diff_w; and of the scratch for
  * `prototypes`, of which the weights as rows of bf16 come first. */
-static int64_t panels_size(int64_t rows, int64_t in)
-{
-    return dg_round_up(rows, dg_tile_height(rows)) * dg_blocks(in, 2);
-}
+static int64_t rows_size(int64_t rows, int64_t in) { return rows * dg_blocks(in, 2); }
 static int64_t weights_size(int64_t prototypes, int64_t in) { return prototypes * dg_blocks(in, 2); }
 
 /* Bytes of packed features and of a thread's scratch. */
@@ -22,9 +19,8 @@ void DG_K(prototype_scratch)(int64_t rows, int64_t in, int64_t prototypes, int64
 {
     int64_t wide = dg_round_up(in, DG_LANES), pairs = dg_blocks(prototypes, 2);
     int64_t logits = dg_blocks(in, 2) * COLS;
-    int64_t grads = rows * pairs + panels_size(rows, prototypes) + pairs * wide +
-                    dg_blocks(rows, 2) * dg_round_up(prototypes, DG_LANES);
-    *features = 4 * (panels_size(rows, in) + dg_blocks(rows, 2) * wide);
+    int64_t grads = rows * pairs + pairs * wide + dg_blocks(rows, 2) * dg_round_up(prototypes, DG_LANES);
+    *features = 4 * (rows_size(rows, in) + dg_blocks(rows, 2) * wide);
     *scratch = 4 * (weights_size(prototypes, in) + (logits > grads ? logits : grads));
 }
 
@@ -48,14 +44,8 @@ static DG_INLINE void pair_rows(int half, int64_t rows, int64_t cols, const void
 void DG_K(prototype_features)(int64_t rows, int64_t in, const float *src, void *features)
 {
     int64_t depth = dg_blocks(in, 2);
-    uint32_t *panels = features, *pairs = panels + panels_size(rows, in);
-    for (int64_t r = 0, height = dg_tile_height(rows); r < rows; r += height)
-        for (int64_t i = 0; i < height; i++)
-            for (int64_t u = 0; u < depth; u++) {
-                bool there = r + i < rows, second = there && 2 * u + 1 < in;
-                const float *x = src + (there ? r + i : 0) * in + 2 * u;
-                panels[r * depth + u * height + i] = dg_bf16_pair(there ? x[0] : 0, second ? x[1] : 0);
-            }
+    uint32_t *units = features, *pairs = units + rows_size(rows, in);
+    for (int64_t r = 0; r < rows; r++) round_row(in, 1, src + r * in, units + r * depth);
     pair_rows(0, rows, in, src, in, dg_round_up(in, DG_LANES), pairs);
 }
 
@@ -66,7 +56,7 @@ void DG_K(prototype_logits)(int64_t rows, int64_t in, int64_t prototypes, const 
 {
     int64_t depth = dg_blocks(in, 2), height = dg_tile_height(rows);
     uint32_t *w = scratch, *panel = w + weights_size(prototypes, in);
-    const uint32_t *panels = features;
+    const uint32_t *units = features;
     struct dg_ahead next = {.rows = more,
                             .steps = dg_blocks(prototypes, COLS) * dg_blocks(rows, height),
                             .num = 1,
@@ -85,7 +75,7 @@ void DG_K(prototype_logits)(int64_t rows, int64_t in, int64_t prototypes, const 
         dg_transpose(cols, depth, (const float *)(w + p * depth), depth, COLS, (float *)panel);
         for (int64_t r = 0; r < rows; r += height) {
             dg_fetch(&next);
-            dg_tile_units(dg_min_i64(height, rows - r), cols, depth, panels + r * depth, height, panel, COLS, false,
+            dg_tile_units(true, dg_min_i64(height, rows - r), cols, depth, units + r * depth, depth, panel, COLS, false,
                           logits + r * prototypes + p, prototypes);
         }
     }
@@ -99,21 +89,20 @@ void DG_K(prototype_grads)(int64_t rows, int64_t in, int64_t prototypes, const v
     int64_t wide = dg_round_up(in, DG_LANES), depth = dg_blocks(in, 2), pairs = dg_blocks(prototypes, 2),
             height = dg_tile_height(rows), tall = dg_tile_height(prototypes),
             across = dg_round_up(prototypes, DG_LANES);
-    const uint32_t *w = scratch, *feature_pairs = (const uint32_t *)features + panels_size(rows, in);
-    uint32_t *rounded = (uint32_t *)scratch + weights_size(prototypes, in), *panels = rounded + rows * pairs,
-             *w_pairs = panels + panels_size(rows, prototypes), *diff_pairs = w_pairs + pairs * wide;
+    const uint32_t *w = scratch, *feature_pairs = (const uint32_t *)features + rows_size(rows, in);
+    uint32_t *rounded = (uint32_t *)scratch + weights_size(prototypes, in), *w_pairs = rounded + rows * pairs,
+             *diff_pairs = w_pairs + pairs * wide;
     if (diff_src) {
         for (int64_t r = 0; r < rows; r++) round_row(prototypes, 1, diff + r * prototypes, rounded + r * pairs);
-        dg_panels(rows, pairs, (const float *)rounded, pairs, height, (float *)panels);
         pair_rows(1, prototypes, in, w, 2 * depth, wide, w_pairs);
         for (int64_t c = 0; c < in; c += COLS)
             for (int64_t r = 0; r < rows; r += height)
-                dg_tile_units(dg_min_i64(height, rows - r), dg_min_i64(COLS, in - c), pairs, panels + r * pairs, height,
-                              w_pairs + c, wide, true, diff_src + r * in + c, in);
+                dg_tile_units(true, dg_min_i64(height, rows - r), dg_min_i64(COLS, in - c), pairs, rounded + r * pairs,
+                              pairs, w_pairs + c, wide, true, diff_src + r * in + c, in);
     }
     pair_rows(0, rows, prototypes, diff, prototypes, across, diff_pairs);
     for (int64_t c = 0; c < in; c += COLS)
         for (int64_t p = 0; p < prototypes; p += tall)
-            dg_tile_units(dg_min_i64(tall, prototypes - p), dg_min_i64(COLS, in - c), dg_blocks(rows, 2),
+            dg_tile_units(false, dg_min_i64(tall, prototypes - p), dg_min_i64(COLS, in - c), dg_blocks(rows, 2),
                           diff_pairs + p, across, feature_pairs + c, wide, false, diff_w + p * in + c, in);
 }

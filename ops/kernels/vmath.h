@@ -72,6 +72,26 @@ static inline float dg_normal_tail(float z)
     return dg_exp2f(p);
 }
 
+/* ln x, to 1.2e-7 of it or 1e-8; x positive and no smaller than 2^-126. */
+static inline float dg_logf(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    int32_t n = (int32_t)(bits - 0x3f3504f3) >> 23; /* x = m 2^n, m from sqrt(1/2) to sqrt 2 */
+    bits -= (uint32_t)n << 23;
+    float m;
+    memcpy(&m, &bits, 4);
+    float f = m - 1.0f, p = 8.6721890e-2f;
+    p = p * f - 1.4379008e-1f;
+    p = p * f + 1.4977993e-1f;
+    p = p * f - 1.6564426e-1f;
+    p = p * f + 1.9954875e-1f;
+    p = p * f - 2.5001699e-1f;
+    p = p * f + 3.3334166e-1f;
+    p = (p * f - 0.5f) * (f * f);
+    return (float)n * 0.693147181f + (p + f) + (x - x); /* the last: of a NaN a NaN */
+}
+
 /* The maximum of x[count]. In lanes, as no compiler may reorder the comparisons of one running maximum: a NaN may come. */
 static inline float dg_largest(int64_t count, const float *x)
 {
