@@ -143,11 +143,11 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
         const char *src = (const char *)r->input[0] + bytes(s, image * s->tokens * ld + head * s->width);
         char *dst = (char *)r->output[0] + bytes(s, image * s->queries * s->dim + head * s->width);
-        dg_kernels()->attention_forward(s->half, s->queries, s->tokens, s->width, src + bytes(s, s->query * ld),
-                                        src + dim, src + 2 * dim, ld, to_next(s, task, s->tokens, ld), s->scale, dst,
-                                        s->dim, probs ? probs + task * s->queries * s->tokens : NULL,
-                                        lse ? lse + task * s->queries : NULL,
-                                        (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
+        dg_kernels()->attention_forward(
+            s->half, s->queries, s->tokens, s->width, src + bytes(s, s->query * ld), src + dim, src + 2 * dim, ld,
+            to_next(s, task, s->tokens, ld), s->scale, dst, s->dim, to_next(s, task, s->queries, s->dim),
+            probs ? probs + task * s->queries * s->tokens : NULL, lse ? lse + task * s->queries : NULL,
+            (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
     }
     return DG_OK;
 }

@@ -1,4 +1,5 @@
-/* Rows that are read next, brought near while something else computes: short pieces far apart, which no hardware foresees. */
+/* Rows that are read or written next, brought near while something else computes: short pieces far apart, which no hardware
+ * foresees. */
 #ifndef DG_OPS_KERNELS_AHEAD_H
 #define DG_OPS_KERNELS_AHEAD_H
 
@@ -9,7 +10,7 @@ struct dg_ahead {
     struct {
         const char *row0;
         int64_t ld; /* bytes */
-    } from[5];
+    } from[8];
 };
 
 /* A step's share of them. */

@@ -89,7 +89,7 @@ static DG_INLINE void softmax_down(int half, bool keep, int64_t tokens, float sc
     for (t = 0; t < tokens; t += 2, to += NEXT) {
         dg_lanes e[2] = {none, none};
         for (int i = 0; i < 2 && t + i < tokens; i++) {
-            e[i] = dg_powers(LOG2_E * scale * (s[(t + i) * NEXT] - max[0]));
+            e[i] = dg_powers(half, LOG2_E * scale * (s[(t + i) * NEXT] - max[0]));
             total[i] += e[i];
             if (!half || keep) s[(t + i) * NEXT] = e[i];
         }
@@ -101,7 +101,7 @@ static DG_INLINE void softmax_down(int half, bool keep, int64_t tokens, float sc
 
 static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
                               const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst,
-                              float *probs, float *lse, float *scratch)
+                              int64_t ahead_dst, float *probs, float *lse, float *scratch)
 {
     int64_t wide = dg_round_up(width, DG_LANES), unit = 1 + half, depth = width / unit, pairs = dg_blocks(tokens, unit),
             height = dg_tile_height(tokens);
@@ -109,11 +109,12 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
           *units = scores + tokens * COLS, *out = units + pairs * COLS, most[COLS], sum[COLS], share[COLS], logs[COLS];
     struct dg_ahead next = {.rows = tokens,
                             .steps = dg_blocks(queries, COLS) * dg_blocks(tokens, height),
-                            .num = ahead ? 3 : 0,
+                            .num = 4,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
                                      {dg_at(k, half, ahead), ld * 4 / unit},
-                                     {dg_at(v, half, ahead), ld * 4 / unit}}};
+                                     {dg_at(v, half, ahead), ld * 4 / unit},
+                                     {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit}}};
     dense(half, tokens, width, v, ld, values);
     for (int64_t first = 0; first < queries; first += COLS) {
         int64_t count = dg_min_i64(COLS, queries - first);
@@ -121,7 +122,7 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
         for (int64_t t = 0; t < tokens; t += height) {
             tile_across(half, dg_min_i64(height, tokens - t), count, depth, dg_at(k, half, t * ld), ld / unit, query,
                         COLS, false, scores + t * COLS, COLS);
-            dg_fetch(&next); /* what the next head reads */
+            dg_fetch(&next); /* what the next head reads and writes */
         }
         int lanes = vectors(count) * DG_LANES;
         for (int h = 0; h < lanes; h += DG_LANES)
@@ -141,15 +142,16 @@ static DG_INLINE void forward(int half, int64_t queries, int64_t tokens, int64_t
 /* q [queries, width], k, v [tokens, width] with row stride ld -> dst [queries, width] with stride ld_dst, all of f32 or (half)
  * of bf16; probs f32 [queries, tokens] and lse f32 [queries] (ln sum exp(scale s)) may be NULL. In bf16 width and ld are
  * even; sums and softmax are f32, and what the second product takes is rounded. Scores are made transposed, a block of
- * queries at a time: [keys, queries]. `ahead`: from these q, k, v to those of the head that comes next; 0: none does. */
+ * queries at a time: [keys, queries]. `ahead` and `ahead_dst`: from these q, k, v and dst to those of the head that comes next;
+ * 0: none does. */
 void DG_K(attention_forward)(int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
                              const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst,
-                             float *probs, float *lse, float *scratch)
+                             int64_t ahead_dst, float *probs, float *lse, float *scratch)
 {
     if (half)
-        forward(1, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
+        forward(1, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, ahead_dst, probs, lse, scratch);
     else
-        forward(0, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, probs, lse, scratch);
+        forward(0, queries, tokens, width, q, k, v, ld, ahead, scale, dst, ld_dst, ahead_dst, probs, lse, scratch);
 }
 
 /* Scores p and gradients of probabilities d, [rows, COLS], become probabilities and gradients of scores. Of bf16 what is
@@ -162,7 +164,7 @@ static DG_INLINE void gradients(int half, int vecs, int64_t rows, float scale, c
         for (int i = 0; i <= half && r + i < rows; i++) {
             float log_sum = LOG2_E * lse[r + i], less = delta[r + i];
             for (int j = 0; j < vecs; j++) {
-                e[i][j] = dg_powers(LOG2_E * scale * x[i * 2 + j] - log_sum);
+                e[i][j] = dg_powers(half, LOG2_E * scale * x[i * 2 + j] - log_sum);
                 g[i][j] = scale * e[i][j] * (y[i * 2 + j] - less);
             }
         }
@@ -195,13 +197,16 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
           *delta = d_across + CHUNK * COLS;
     struct dg_ahead next = {.rows = tokens,
                             .steps = dg_blocks(tokens, COLS) * dg_blocks(queries, height),
-                            .num = ahead ? 5 : 0,
+                            .num = 8,
                             .bytes = width * 4 / unit,
                             .from = {{dg_at(q, half, ahead), ld * 4 / unit},
                                      {dg_at(k, half, ahead), ld * 4 / unit},
                                      {dg_at(v, half, ahead), ld * 4 / unit},
                                      {dg_at(dst, half, ahead_dst), ld_dst * 4 / unit},
-                                     {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit}}};
+                                     {dg_at(diff_dst, half, ahead_dst), ld_dst * 4 / unit},
+                                     {dg_at(diff_q, half, ahead), ld * 4 / unit},
+                                     {dg_at(diff_k, half, ahead), ld * 4 / unit},
+                                     {dg_at(diff_v, half, ahead), ld * 4 / unit}}};
     dg_panels(tokens, depth, k, ld / unit, COLS, k_cols);
     dg_panels(tokens, depth, v, ld / unit, COLS, v_cols);
     dense(half, queries, width, q, ld, q_plain);
@@ -225,7 +230,7 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
                             false, p, COLS);
                 tile_across(half, rows, count, depth, dg_at(diff_dst, half, row * ld_dst), ld_dst / unit,
                             v_cols + key * depth, COLS, false, d, COLS);
-                dg_fetch(&next); /* what the next head reads */
+                dg_fetch(&next); /* what the next head reads and writes */
                 float *pu = p_units + t / 2 * COLS, *du = d_units + t / 2 * COLS, *da = d_across + t / 2 * COLS;
                 if (vectors(count) == 2)
                     gradients(half, 2, rows, scale, lse + row, delta + row, p, d, pu, du, da);

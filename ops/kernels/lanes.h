@@ -88,17 +88,29 @@ static DG_INLINE dg_lanes dg_larger(dg_lanes a, dg_lanes b)
 #endif
 }
 
-/* 2^x, x to 127; below -126 the result is 2^-126 or so. */
-static DG_INLINE dg_lanes dg_powers(dg_lanes x)
+/* 2^x, x to 127, to 1.2e-7 of it, or (rough) 7.5e-5; below -126 the result is 2^-126 or so, or less. */
+static DG_INLINE dg_lanes dg_powers(int rough, dg_lanes x)
 {
-    const float magic = 12582912.0f; /* as in vmath.h, and the polynomial too */
+#ifdef __AVX512DQ__
+    dg_lanes r = (dg_lanes)_mm512_reduce_ps((__m512)x, 8), n = x - r; /* 8: what is over a whole number, the nearest */
+#else
+    const float magic = 12582912.0f; /* as in vmath.h */
     x = dg_larger((dg_lanes){0} - 126.0f, x);
-    dg_lanes shifted = x + magic, r = x - (shifted - magic), p = 1.32647e-3f * r + 9.671511e-3f;
-    p = p * r + 5.5507336e-2f;
-    p = p * r + 2.4022242e-1f;
-    p = p * r + 6.9314698e-1f;
-    p = p * r + 1.0f;
+    dg_lanes shifted = x + magic, r = x - (shifted - magic);
+#endif
+    dg_lanes p = 5.5171669e-2f * r + 2.4261112e-1f;
+    if (!rough) {
+        p = 1.32647e-3f * r + 9.671511e-3f; /* as in vmath.h, too */
+        p = p * r + 5.5507336e-2f;
+        p = p * r + 2.4022242e-1f;
+    }
+    p = p * r + (rough ? 6.9326097e-1f : 6.9314698e-1f);
+    p = p * r + (rough ? 9.9992806e-1f : 1.0f);
+#ifdef __AVX512DQ__
+    return (dg_lanes)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     return (dg_lanes)((dg_bits)p + ((dg_bits)shifted << 23));
+#endif
 }
 
 /* dst[count] = times src[count], dst of f32 or (half) of bf16. */

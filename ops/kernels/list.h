@@ -25,8 +25,8 @@ DG_KERNEL(softmax_forward, int64_t rows, int64_t cols, const float *src, float *
 DG_KERNEL(softmax_backward, int64_t rows, int64_t cols, const float *dst, const float *diff_dst, float *diff_src)
 DG_KERNEL(attention_scratch, int64_t tokens, int64_t width, int64_t *forward, int64_t *backward)
 DG_KERNEL(attention_forward, int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
-          const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, float *probs, float *lse,
-          float *scratch)
+          const void *v, int64_t ld, int64_t ahead, float scale, void *dst, int64_t ld_dst, int64_t ahead_dst,
+          float *probs, float *lse, float *scratch)
 DG_KERNEL(attention_backward, int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
           const void *v, int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst, int64_t ld_dst,
           int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k, void *diff_v, float *scratch)
