@@ -10,7 +10,7 @@ static DG_INLINE void forward(struct dg_range part, int half, const void *src, v
     for (int64_t i = part.first; i < part.end; i++) {
         float x = dg_get(src, half, i), h = 0.5f * x, size = fabsf(x);
         float z = size > DG_TAIL_END ? DG_TAIL_END : size;
-        dg_put(dst, half, i, h + fabsf(h) - z * dg_normal_tail(z)); /* max(x, 0), but of a NaN a NaN */
+        dg_put(dst, half, i, h + fabsf(h) - z * dg_normal_tail(half, z)); /* max(x, 0), but of a NaN a NaN */
     }
 }
 
@@ -21,10 +21,10 @@ void DG_K(gelu_forward)(int64_t count, int half, const void *src, void *dst)
 }
 
 /* Phi(x) + x phi(x). */
-static DG_INLINE float slope(float x)
+static DG_INLINE float slope(int half, float x)
 {
     float size = fabsf(x), z = size > DG_TAIL_END ? DG_TAIL_END : size;
-    float below = dg_normal_tail(z) - 0.398942280f * z * dg_exp2f(-0.721347520f * z * z); /* at -z */
+    float below = dg_normal_tail(half, z) - 0.398942280f * z * dg_exp2f(half, -0.721347520f * z * z); /* at -z */
     return x < 0 ? below : 1.0f - below;
 }
 
@@ -32,7 +32,7 @@ static DG_INLINE void backward(struct dg_range part, int half, const void *src, 
 {
 #pragma omp simd
     for (int64_t i = part.first; i < part.end; i++)
-        dg_put(diff_src, half, i, dg_get(diff_dst, half, i) * slope(dg_get(src, half, i)));
+        dg_put(diff_src, half, i, dg_get(diff_dst, half, i) * slope(half, dg_get(src, half, i)));
 }
 
 /* diff_src = diff_dst (Phi(x) + x phi(x)); diff_src may be diff_dst. All f32 or all bf16. */
@@ -51,7 +51,7 @@ static DG_INLINE void backward_sums(int64_t rows, int64_t cols, int half, const 
         void *dx = dg_at_out(diff_src, half, r * cols);
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++) {
-            float d = dg_get(dy, half, c) * slope(dg_get(x, half, c));
+            float d = dg_get(dy, half, c) * slope(half, dg_get(x, half, c));
             dg_put(dx, half, c, d);
             sum[c] += d;
         }

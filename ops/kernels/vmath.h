@@ -3,6 +3,8 @@
 #ifndef DG_OPS_KERNELS_VMATH_H
 #define DG_OPS_KERNELS_VMATH_H
 
+#include "ops/kernels/kernels.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,18 +36,20 @@ static inline float dg_expf(float x)
     return p;
 }
 
-/* 2^x for x from -126 to 127, to 1.2e-7 of it. */
-static inline float dg_exp2f(float x)
+/* 2^x for x from -126 to 127, to 1.2e-7 of it, or (rough, for what is rounded to bf16) 7.5e-5. */
+static DG_INLINE float dg_exp2f(int rough, float x)
 {
     const float magic = 12582912.0f; /* as above */
     float shifted = x + magic;
     float r = x - (shifted - magic);
-    float p = 1.32647e-3f;
-    p = p * r + 9.671511e-3f;
-    p = p * r + 5.5507336e-2f;
-    p = p * r + 2.4022242e-1f;
-    p = p * r + 6.9314698e-1f;
-    p = p * r + 1.0f;
+    float p = 5.5171669e-2f * r + 2.4261112e-1f;
+    if (!rough) {
+        p = 1.32647e-3f * r + 9.671511e-3f;
+        p = p * r + 5.5507336e-2f;
+        p = p * r + 2.4022242e-1f;
+    }
+    p = p * r + (rough ? 6.9326097e-1f : 6.9314698e-1f);
+    p = p * r + (rough ? 9.9992806e-1f : 1.0f);
     uint32_t bits, value;
     memcpy(&bits, &shifted, 4);
     memcpy(&value, &p, 4);
@@ -54,11 +58,21 @@ static inline float dg_exp2f(float x)
     return p;
 }
 
-/* The share of the normal distribution that lies above z, z from 0 to DG_TAIL_END, within 5e-8 and 5e-4 of itself: its
- * logarithm is nearly a parabola. */
+/* The share of the normal distribution that lies above z, z from 0 to DG_TAIL_END, within 5e-8 and 5e-4 of itself, or
+ * (rough) 2e-4 of itself: its logarithm is nearly a parabola. */
 #define DG_TAIL_END 7.0f
-static inline float dg_normal_tail(float z)
+static DG_INLINE float dg_normal_tail(int rough, float z)
 {
+    if (rough) {
+        float p = 1.74876566e-5f;
+        p = p * z - 5.13729232e-4f;
+        p = p * z + 6.55415701e-3f;
+        p = p * z - 4.92556319e-2f;
+        p = p * z - 4.63867128e-1f;
+        p = p * z - 1.14891398f;
+        p = p * z - 1.00016296f;
+        return dg_exp2f(1, p);
+    }
     float p = 1.44042995e-7f;
     p = p * z - 3.72554654e-6f;
     p = p * z + 3.75342234e-5f;
@@ -69,7 +83,7 @@ static inline float dg_normal_tail(float z)
     p = p * z - 4.59180813e-1f;
     p = p * z - 1.15110840f;
     p = p * z - 0.999999933f;
-    return dg_exp2f(p);
+    return dg_exp2f(0, p);
 }
 
 /* ln x, to 1.2e-7 of it or 1e-8; x positive and no smaller than 2^-126. */

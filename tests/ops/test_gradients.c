@@ -1,4 +1,5 @@
 /* Every differentiable op of the networks: forward against a plain reference, gradients against finite differences. */
+#include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 #include "tests/support/eager.h"
 
@@ -142,6 +143,37 @@ static void test_gelu_tails(void **state)
     assert_true(y[1] == odd[1] && y[2] == odd[2] && fabsf(y[3]) < 1e-10f);
     dg_kernels()->gelu_backward(4, 0, odd, ones, y);
     assert_true(isnan(y[0]) && y[2] == 1 && fabsf(y[3]) < 1e-10f);
+    free(x);
+}
+
+/* Half of the distance between numbers of bf16 at x. */
+static double half_ulp(double x)
+{
+    int exponent;
+    frexp(x, &exponent);
+    return ldexp(1, exponent - 9);
+}
+
+/* Of each finite number of bf16: little more than what rounding the result leaves, down to where the tail is cut off. The
+ * slope is 0 near -0.75: there it counts beside 1. */
+static void test_gelu_bf16(void **state)
+{
+    (void)state;
+    enum { COUNT = 1 << 16 };
+    dg_bf16 *x = malloc(4 * COUNT * sizeof *x), *y = x + COUNT, *slope = y + COUNT, *ones = slope + COUNT;
+    assert_non_null(x);
+    for (int i = 0; i < COUNT; i++) x[i] = (dg_bf16)i, ones[i] = 0x3f80;
+    dg_kernels()->gelu_forward(COUNT, 1, x, y);
+    dg_kernels()->gelu_backward(COUNT, 1, x, ones, slope);
+    for (int i = 0; i < COUNT; i++) {
+        double v = (double)dg_from_bf16(x[i]), phi = 0.5 * erfc(-v / sqrt(2)), want = v * phi;
+        if (!isfinite(v) || fabs(v) < 1e-30) continue;
+        if (fabs((double)dg_from_bf16(y[i]) - want) > (v > -7 ? 1.15 * half_ulp(want) : 1e-11))
+            fail_msg("gelu(%g) is %g, not %g", v, (double)dg_from_bf16(y[i]), want);
+        want = phi + v * exp(-v * v / 2) / sqrt(2 * acos(-1));
+        if (fabs((double)dg_from_bf16(slope[i]) - want) > half_ulp(want) + 1.2e-4)
+            fail_msg("its slope at %g is %g, not %g", v, (double)dg_from_bf16(slope[i]), want);
+    }
     free(x);
 }
 
@@ -425,19 +457,13 @@ static void test_concat_columns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_gelu_tails),
-        cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_position),
-        cmocka_unit_test(test_l2_normalize),
-        cmocka_unit_test(test_weight_norm_linear),
-        cmocka_unit_test(test_mean_tokens),
-        cmocka_unit_test(test_concat_columns),
+        cmocka_unit_test(test_add),          cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_layer_norm),   cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_gelu_tails),   cmocka_unit_test(test_gelu_bf16),
+        cmocka_unit_test(test_softmax),      cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_position),
+        cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_weight_norm_linear),
+        cmocka_unit_test(test_mean_tokens),  cmocka_unit_test(test_concat_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
