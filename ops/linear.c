@@ -287,7 +287,7 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     s->src_half = dg_is_bf16(&p->call->input[0]);
     s->diff_half = dg_is_bf16(&p->call->input[1]);
     int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
-    if (s->bf16) dg_kernels()->outer_scratch(p->threads, &bytes);
+    if (s->bf16) dg_kernels()->outer_scratch(s->in, s->out, NULL, p->threads, &bytes);
     dg_op_scratch(p, bytes);
     return DG_OK;
 }
@@ -296,8 +296,8 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
 {
     const struct weights_state *s = r->state;
     if (s->bf16) {
-        dg_kernels()->outer(s->rows, s->in, s->out, s->src_half, r->input[0], s->diff_half, r->input[1], r->input[2],
-                            r->input[3], r->output[0], r->output[1], r->scratch, r->threads);
+        dg_kernels()->outer(1, s->rows, s->in, s->out, NULL, s->src_half, r->input[0], s->diff_half, r->input[1],
+                            r->input[2], r->input[3], r->output[0], r->output[1], r->scratch, r->threads);
         return DG_OK;
     }
     float *diff_weight = r->output[0];

@@ -24,7 +24,8 @@ static DG_INLINE void dense(int half, int64_t tokens, int64_t width, const void 
     int64_t wide = dg_round_up(width, DG_LANES);
     for (int64_t t = 0; t < tokens; t += 1 + half, dst += wide) {
         if (half) {
-            dg_pair(1, t + 1 < tokens, width, dg_at(src, 1, t * ld), ld, wide, (uint32_t *)dst);
+            const void *next = t + 1 < tokens ? dg_at(src, 1, (t + 1) * ld) : NULL;
+            dg_pair(1, width, dg_at(src, 1, t * ld), next, wide, (uint32_t *)dst);
             continue;
         }
         memcpy(dst, (const float *)src + t * ld, (size_t)width * sizeof *dst);

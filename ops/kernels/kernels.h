@@ -10,6 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Windows over NHWC images: of `kernel` by `kernel` pixels, `dilation` pixels apart, beginning at -pad. */
+struct dg_windows {
+    int64_t height, width, channels, out_height, out_width, kernel, stride, pad, dilation;
+};
+
 struct dg_kernel_table {
 #define DG_KERNEL(name, ...) void (*name)(__VA_ARGS__);
 #include "ops/kernels/list.h"

@@ -17,10 +17,10 @@ DG_KERNEL(layer_norm_backward, int64_t rows, int64_t cols, const float *src, int
           const float *acc_bias, float *diff_src, float *diff_weight, float *diff_bias, float *partial, int threads)
 DG_KERNEL(column_sum, int64_t rows, int64_t cols, int half, const void *src, const float *acc, float *dst,
           float *partial, int threads)
-DG_KERNEL(outer_scratch, int threads, int64_t *bytes)
-DG_KERNEL(outer, int64_t rows, int64_t in, int64_t out, int src_half, const void *src, int diff_half,
-          const void *diff_dst, const float *acc_weight, const float *acc_bias, float *diff_weight, float *diff_bias,
-          float *scratch, int threads)
+DG_KERNEL(outer_scratch, int64_t in, int64_t out, const struct dg_windows *windows, int threads, int64_t *bytes)
+DG_KERNEL(outer, int half, int64_t rows, int64_t in, int64_t out, const struct dg_windows *windows, int src_half,
+          const void *src, int diff_half, const void *diff_dst, const float *acc_weight, const float *acc_bias,
+          float *diff_weight, float *diff_bias, float *scratch, int threads)
 DG_KERNEL(softmax_forward, int64_t rows, int64_t cols, const float *src, float *dst)
 DG_KERNEL(softmax_backward, int64_t rows, int64_t cols, const float *dst, const float *diff_dst, float *diff_src)
 DG_KERNEL(attention_scratch, int64_t tokens, int64_t width, int64_t *forward, int64_t *backward)

@@ -44,20 +44,19 @@ static inline void dg_panels(int64_t rows, int64_t width, const float *src, int6
         dg_transpose(dg_min_i64(panel, rows - i), width, src + i * ld, ld, panel, dst + i * width);
 }
 
-/* A unit of two rows, zeros from `width` to `panel`; without a second row that is zeros too. */
-static DG_INLINE void dg_pair(int half, bool two, int64_t width, const void *src, int64_t ld, int64_t panel,
+/* A unit of two rows, zeros from `width` to `panel`; without a second row (NULL) that is zeros too. */
+static DG_INLINE void dg_pair(int half, int64_t width, const void *first, const void *second, int64_t panel,
                               uint32_t *dst)
 {
-    const void *next = two ? dg_at(src, half, ld) : src;
-    if (two && width == panel) {
+    if (second && width == panel) {
 #pragma omp simd
         for (int64_t c = 0; c < panel; c++)
-            dst[c] = half ? ((const dg_bf16 *)src)[c] | (uint32_t)((const dg_bf16 *)next)[c] << 16
-                          : dg_bf16_pair(((const float *)src)[c], ((const float *)next)[c]);
+            dst[c] = half ? ((const dg_bf16 *)first)[c] | (uint32_t)((const dg_bf16 *)second)[c] << 16
+                          : dg_bf16_pair(((const float *)first)[c], ((const float *)second)[c]);
         return;
     }
     for (int64_t c = 0; c < panel; c++)
-        dst[c] = c < width ? dg_bf16_pair(dg_get(src, half, c), two ? dg_get(next, half, c) : 0) : 0;
+        dst[c] = c < width ? dg_bf16_pair(dg_get(first, half, c), second ? dg_get(second, half, c) : 0) : 0;
 }
 
 #endif

@@ -37,7 +37,8 @@ static DG_INLINE void pair_rows(int half, int64_t rows, int64_t cols, const void
                                 uint32_t *dst)
 {
     for (int64_t r = 0; r < rows; r += 2)
-        dg_pair(half, r + 1 < rows, cols, dg_at(src, half, r * ld), ld, wide, dst + r / 2 * wide);
+        dg_pair(half, cols, dg_at(src, half, r * ld), r + 1 < rows ? dg_at(src, half, (r + 1) * ld) : NULL, wide,
+                dst + r / 2 * wide);
 }
 
 /* Packs src [rows, in]. */
@@ -75,8 +76,8 @@ void DG_K(prototype_logits)(int64_t rows, int64_t in, int64_t prototypes, const 
         dg_transpose(cols, depth, (const float *)(w + p * depth), depth, COLS, (float *)panel);
         for (int64_t r = 0; r < rows; r += height) {
             dg_fetch(&next);
-            dg_tile_units(true, dg_min_i64(height, rows - r), cols, depth, units + r * depth, depth, panel, COLS, false,
-                          logits + r * prototypes + p, prototypes);
+            dg_tile_cols(dg_tile_across_bf16, dg_min_i64(height, rows - r), cols, depth, units + r * depth, depth,
+                         panel, COLS, false, logits + r * prototypes + p, prototypes);
         }
     }
 }
@@ -97,12 +98,13 @@ void DG_K(prototype_grads)(int64_t rows, int64_t in, int64_t prototypes, const v
         pair_rows(1, prototypes, in, w, 2 * depth, wide, w_pairs);
         for (int64_t c = 0; c < in; c += COLS)
             for (int64_t r = 0; r < rows; r += height)
-                dg_tile_units(true, dg_min_i64(height, rows - r), dg_min_i64(COLS, in - c), pairs, rounded + r * pairs,
-                              pairs, w_pairs + c, wide, true, diff_src + r * in + c, in);
+                dg_tile_cols(dg_tile_across_bf16, dg_min_i64(height, rows - r), dg_min_i64(COLS, in - c), pairs,
+                             rounded + r * pairs, pairs, w_pairs + c, wide, true, diff_src + r * in + c, in);
     }
     pair_rows(0, rows, prototypes, diff, prototypes, across, diff_pairs);
     for (int64_t c = 0; c < in; c += COLS)
         for (int64_t p = 0; p < prototypes; p += tall)
-            dg_tile_units(false, dg_min_i64(tall, prototypes - p), dg_min_i64(COLS, in - c), dg_blocks(rows, 2),
-                          diff_pairs + p, across, feature_pairs + c, wide, false, diff_w + p * in + c, in);
+            dg_tile_cols(dg_tile_down_bf16, dg_min_i64(tall, prototypes - p), dg_min_i64(COLS, in - c),
+                         dg_blocks(rows, 2), diff_pairs + p, across, feature_pairs + c, wide, false,
+                         diff_w + p * in + c, in);
 }

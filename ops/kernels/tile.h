@@ -94,14 +94,15 @@ static inline int64_t dg_tile_height(int64_t rows)
     return (rows + tiles - 1) / tiles;
 }
 
-/* dg_tile_down_bf16, or dg_tile_across_bf16, for any cols <= DG_TILE_COLS: writes no further, but reads whole vectors of b.
- * `stride`: a_k, or a_row. */
-static inline void dg_tile_units(bool across, int64_t rows, int64_t cols, int64_t k, const uint32_t *a, int64_t stride,
-                                 const uint32_t *b, int64_t ldb, bool add, float *c, int64_t ldc)
+typedef void dg_tile_function(int rows, int vectors, int64_t k, const float *a, int64_t stride, const float *b,
+                              int64_t ldb, bool add, float *c, int64_t ldc);
+
+/* One of the four above for any cols <= DG_TILE_COLS: writes no further, but reads whole vectors of b. `stride`: a_k, or
+ * a_row. */
+static inline void dg_tile_cols(dg_tile_function *tile, int64_t rows, int64_t cols, int64_t k, const uint32_t *a,
+                                int64_t stride, const uint32_t *b, int64_t ldb, bool add, float *c, int64_t ldc)
 {
     int vectors = cols > DG_LANES ? 2 : 1;
-    void (*tile)(int, int, int64_t, const float *, int64_t, const float *, int64_t, bool, float *, int64_t) =
-        across ? dg_tile_across_bf16 : dg_tile_down_bf16;
     const float *x = (const void *)a, *y = (const void *)b;
     if (cols == vectors * DG_LANES) {
         tile((int)rows, vectors, k, x, stride, y, ldb, add, c, ldc);

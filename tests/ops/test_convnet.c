@@ -57,6 +57,8 @@ static const int64_t convolutions[][10] = {
     {1, 9, 12, 4, /**/ 5, 2, 3, 0, 1, 2},    /* too wide to be patches */
     {1, 9, 7, 5, /**/ 3, 3, 1, 1, 1, 1},     /* odd all over */
     {2, 11, 8, 16, /**/ 32, 3, 2, 1, 1, 1},  /* a stage's first 3x3 */
+    {2, 9, 7, 40, /**/ 13, 3, 2, 1, 1, 1},   /* the same of a full and a narrow panel of channels */
+    {3, 4, 3, 32, /**/ 20, 3, 1, 1, 1, 1},   /* on images of a few pixels */
     {2, 17, 15, 3, /**/ 16, 7, 2, 3, 1, 1},  /* the stem */
     {1, 10, 12, 8, /**/ 12, 3, 1, 2, 1, 2},  /* dilated */
     {2, 6, 6, 8, /**/ 12, 3, 1, 1, 4, 1},    /* grouped */

@@ -1,5 +1,5 @@
-/* The kernel behind the gradients of weights in bf16, on whole numbers: sums are exact in any order, so results are too,
- * whatever the shape, the number of threads and the CPU level. */
+/* The kernel behind gradients of weights, on whole numbers: sums are exact in any order, so results are too, whatever the
+ * shape, the number of threads and the CPU level. */
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 
@@ -33,26 +33,45 @@ static void *array(int64_t bytes)
     return made;
 }
 
-/* `in_place`: accumulators are where the results go. */
-static void check(const struct shape *s, bool src_half, bool diff_half, bool acc, bool in_place, bool bias, int threads)
+/* What window `row` of the images sees at column `col`, in the order of weights. */
+static float seen(const struct dg_windows *w, const float *images, int64_t row, int64_t col)
 {
-    int64_t inputs = s->rows * s->in, outputs = s->rows * s->out, weights = s->in * s->out, bytes;
-    float *src = array(inputs * 4), *diff = array(outputs * 4), *near_src = array(inputs * 4),
-          *near_diff = array(outputs * 4), *weight = array((weights + s->out) * 4), *sum = weight + weights,
-          *before = array((weights + s->out) * 4);
+    int64_t taps = w->kernel * w->kernel, channel = col / taps, tap = col % taps,
+            per_image = w->out_height * w->out_width;
+    int64_t y = row % per_image / w->out_width * w->stride + tap / w->kernel * w->dilation - w->pad,
+            x = row % w->out_width * w->stride + tap % w->kernel * w->dilation - w->pad;
+    if (y < 0 || y >= w->height || x < 0 || x >= w->width) return 0;
+    return images[((row / per_image * w->height + y) * w->width + x) * w->channels + channel];
+}
+
+/* How src and diff_dst lie there: as f32 that is multiplied as it is, as bf16, as f32 that is rounded to bf16. */
+enum lies { WIDE, HALF, NEAR };
+
+/* `in_place`: accumulators are where the results go. */
+static void check(const struct shape *s, const struct dg_windows *w, enum lies src_lies, enum lies diff_lies, bool acc,
+                  bool in_place, bool bias, int threads)
+{
+    int64_t inputs =
+                w ? s->rows / (w->out_height * w->out_width) * w->height * w->width * w->channels : s->rows * s->in,
+            outputs = s->rows * s->out, weights = s->in * s->out, bytes;
+    float *images = array(inputs * 4), *src = w ? array(s->rows * s->in * 4) : images, *diff = array(outputs * 4),
+          *near_src = array(inputs * 4), *near_diff = array(outputs * 4), *weight = array((weights + s->out) * 4),
+          *sum = weight + weights, *before = array((weights + s->out) * 4);
     dg_bf16 *half_src = array(inputs * 2), *half_diff = array(outputs * 2);
-    fill(inputs, 1, src, half_src, near_src);
+    fill(inputs, 1, images, half_src, near_src);
     fill(outputs, 2, diff, half_diff, near_diff);
+    for (int64_t i = 0; w && i < s->rows * s->in; i++) src[i] = seen(w, images, i / s->in, i % s->in);
     for (int64_t i = 0; i < weights + s->out; i++) {
         before[i] = (float)(i % 11);
         weight[i] = in_place ? before[i] : NAN;
     }
-    dg_kernels()->outer_scratch(threads, &bytes);
+    dg_kernels()->outer_scratch(s->in, s->out, w, threads, &bytes);
     float *scratch = array(bytes), *from = in_place ? weight : before;
     for (int64_t i = 0; i < bytes / 4; i++) scratch[i] = NAN;
-    dg_kernels()->outer(s->rows, s->in, s->out, src_half, src_half ? (void *)half_src : near_src, diff_half,
-                        diff_half ? (void *)half_diff : near_diff, acc ? from : NULL, acc ? from + weights : NULL,
-                        weight, bias ? sum : NULL, scratch, threads);
+    const void *srcs[] = {images, half_src, near_src}, *diffs[] = {diff, half_diff, near_diff};
+    dg_kernels()->outer(src_lies != WIDE, s->rows, s->in, s->out, w, src_lies == HALF, srcs[src_lies],
+                        diff_lies == HALF, diffs[diff_lies], acc ? from : NULL, acc ? from + weights : NULL, weight,
+                        bias ? sum : NULL, scratch, threads);
     for (int64_t o = 0; o < s->out; o++) {
         double all = 0;
         for (int64_t r = 0; r < s->rows; r++) all += (double)diff[r * s->out + o];
@@ -68,8 +87,19 @@ static void check(const struct shape *s, bool src_half, bool diff_half, bool acc
                          (int)s->out, threads, got, want);
         }
     }
-    void *made[] = {src, diff, near_src, near_diff, weight, before, half_src, half_diff, scratch};
+    void *made[] = {images, diff, near_src, near_diff, weight, before, half_src, half_diff, scratch, w ? src : NULL};
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) free(made[i]);
+}
+
+/* A shape in all forms and on many numbers of threads; `turn` sets how operands lie. */
+static void check_all(const struct shape *s, const struct dg_windows *w, size_t turn)
+{
+    const enum lies lies[][2] = {{HALF, HALF}, {NEAR, HALF}, {HALF, NEAR}};
+    for (int threads = 1; threads <= 6; threads++) {
+        bool acc = threads % 2, in_place = threads % 4 == 1, bias = threads != 4;
+        check(s, w, lies[turn % 3][0], lies[turn % 3][1], acc, in_place, bias, threads);
+        check(s, w, WIDE, WIDE, acc, in_place, bias, threads);
+    }
 }
 
 static void test_shapes(void **state)
@@ -77,13 +107,27 @@ static void test_shapes(void **state)
     (void)state;
     const struct shape shapes[] = {{1, 1, 1},     {2, 33, 47},    {3, 16, 48},     {37, 147, 65},  {511, 40, 13},
                                    {512, 64, 12}, {513, 31, 100}, {1573, 17, 395}, {600, 65, 800}, {64, 450, 3}};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int threads = 1; threads <= 6; threads++)
-            check(&shapes[i], i % 3 != 1, i % 3 != 2, threads % 2, threads % 4 == 1, threads != 4, threads);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_all(&shapes[i], NULL, i);
+}
+
+static void test_windows(void **state)
+{
+    (void)state;
+    /* Of an image: height, width, channels; out_height, out_width; kernel, stride, pad, dilation. */
+    const struct dg_windows windows[] = {
+        {9, 7, 40, 5, 4, 3, 2, 1, 1},  {3, 3, 64, 3, 3, 3, 1, 1, 1},     {23, 31, 5, 11, 15, 3, 2, 0, 1},
+        {12, 9, 33, 6, 5, 1, 2, 0, 1}, {14, 12, 32, 14, 12, 3, 1, 2, 2}, {8, 8, 70, 4, 4, 2, 2, 0, 1},
+    };
+    const int64_t images[] = {2, 61, 2, 3, 4, 5}, out[] = {13, 20, 100, 48, 7, 390};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        const struct dg_windows *w = &windows[i];
+        const struct shape s = {images[i] * w->out_height * w->out_width, w->channels * w->kernel * w->kernel, out[i]};
+        check_all(&s, w, i);
+    }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_windows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
