@@ -226,7 +226,7 @@ static DG_INLINE void backward(int half, int64_t queries, int64_t tokens, int64_
             int64_t chunk = dg_min_i64(most, queries - first);
             for (int64_t t = 0; t < chunk; t += height) {
                 int64_t rows = dg_min_i64(height, chunk - t), row = first + t;
-                float *p = probs + t * COLS, *d = diff + t * COLS;
+                float *p = probs + (half ? 0 : t * COLS), *d = diff + (half ? 0 : t * COLS);
                 tile_across(half, rows, count, depth, dg_at(q, half, row * ld), ld / unit, k_cols + key * depth, COLS,
                             false, p, COLS);
                 tile_across(half, rows, count, depth, dg_at(diff_dst, half, row * ld_dst), ld_dst / unit,
