@@ -1,13 +1,14 @@
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
+#include "ops/kernels/lanes.h"
 
 #include <math.h>
 #include <omp.h>
 
 /* Batch norm of src [rows, cols] over the rows, a column being a channel. With `half`, what is as large as src (src, dst, and
- * their gradients) is bf16, else f32. Sums run over blocks of BLOCK rows in f32, four
- * rows at a time, and over blocks in f64: as exact as a sum in f64 for all practical purposes, at the speed of memory. */
-enum { BLOCK = 32, AHEAD = 16 }; /* rows */
+ * their gradients) is bf16, else f32. Sums run over blocks of BLOCK rows in f32 and over blocks in f64: as exact as a sum in
+ * f64 for all practical purposes, at the speed of memory. */
+enum { BLOCK = 32 }; /* rows */
 
 static void clear(int64_t cols, float *a, float *b)
 {
@@ -23,61 +24,80 @@ static void flush(int64_t cols, const float *a, const float *b, double *sum_a, d
     }
 }
 
-/* Adds (x - shift) and its square to a, b for rows [r, end); the shift is src's first row. */
-static DG_INLINE void block_moments(int64_t r, int64_t end, int64_t cols, int half, const void *src, float *a, float *b)
+/* Columns that are summed at a time, in registers; in bf16 a vector has every other column of two vectors' width. */
+enum { VECTORS = 4, PANEL = VECTORS * DG_LANES };
+
+static DG_INLINE void load_panel(int half, const void *from, dg_lanes *x)
 {
-    for (; r + 4 <= end; r += 4) {
-        /* Four rows at once are no stream that hardware foresees. */
-        const char *soon = dg_at(src, half, (r + AHEAD) * cols);
-        for (int64_t byte = 0; byte < 4 * cols * (half ? 2 : 4); byte += 64) __builtin_prefetch(soon + byte, 0, 2);
-        const void *x = dg_at(src, half, r * cols), *y = dg_at(x, half, cols), *z = dg_at(y, half, cols),
-                   *w = dg_at(z, half, cols);
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) {
-            float s = dg_get(src, half, c), dx = dg_get(x, half, c) - s, dy = dg_get(y, half, c) - s,
-                  dz = dg_get(z, half, c) - s, dw = dg_get(w, half, c) - s;
-            a[c] += (dx + dy) + (dz + dw);
-            b[c] += (dx * dx + dy * dy) + (dz * dz + dw * dw);
-        }
-    }
-    for (; r < end; r++) {
-        const void *x = dg_at(src, half, r * cols);
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) {
-            float dx = dg_get(x, half, c) - dg_get(src, half, c);
-            a[c] += dx;
-            b[c] += dx * dx;
-        }
+    for (int v = 0; v < VECTORS; v += 1 + half) {
+        x[v] = *(const dg_lanes *)dg_at(from, half, v * DG_LANES);
+        if (!half) continue;
+        dg_bits units = (dg_bits)x[v];
+        x[v] = (dg_lanes)(units << 16);
+        x[v + 1] = (dg_lanes)(units & 0xffff0000);
     }
 }
 
-static DG_INLINE void moments(int64_t rows, int64_t cols, int half, const void *src, float *block, double *sum)
+/* The column at place `at` of a panel. */
+static inline int64_t panel_column(int half, int64_t at)
 {
+    int64_t vector = at / DG_LANES;
+    return half ? vector / 2 * 2 * DG_LANES + at % DG_LANES * 2 + vector % 2 : at;
+}
+
+/* sum [2][cols] of x - shift and of its square; the shift is src's first row. Columns of whole panels are left at their
+ * places in the panel. */
+static DG_INLINE void moments(int64_t rows, int64_t cols, int half, const void *src, double *sum)
+{
+    enum { BYTES = PANEL * 4 };
+    int64_t whole = cols / PANEL * PANEL, bytes = BYTES >> half;
     for (int64_t c = 0; c < 2 * cols; c++) sum[c] = 0;
 #pragma omp for schedule(static)
     for (int64_t first = 0; first < rows; first += BLOCK) {
         int64_t end = first + BLOCK < rows ? first + BLOCK : rows;
-        clear(cols, block, block + cols);
-        block_moments(first, end, cols, half, src, block, block + cols);
-        flush(cols, block, block + cols, sum, sum + cols);
+        const char *soon = dg_at(src, half, end * cols); /* pieces of rows are no stream that hardware foresees */
+        for (int64_t c = 0; c < whole; c += PANEL) {
+            dg_lanes shift[VECTORS], a[VECTORS] = {0}, b[VECTORS] = {0};
+            load_panel(half, dg_at(src, half, c), shift);
+            for (int64_t r = first; r < end; r++, soon += bytes) {
+                dg_lanes x[VECTORS];
+                for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(soon + byte, 0, 2);
+                load_panel(half, dg_at(src, half, r * cols + c), x);
+                for (int v = 0; v < VECTORS; v++) {
+                    x[v] -= shift[v];
+                    a[v] += x[v];
+                    b[v] += x[v] * x[v];
+                }
+            }
+            flush(PANEL, (const float *)a, (const float *)b, sum + c, sum + cols + c);
+        }
+        float a[PANEL] = {0}, b[PANEL] = {0};
+        for (int64_t r = first; r < end && whole < cols; r++) {
+            const void *x = dg_at(src, half, r * cols + whole), *shift = dg_at(src, half, whole);
+#pragma omp simd
+            for (int64_t c = 0; c < cols - whole; c++) {
+                float d = dg_get(x, half, c) - dg_get(shift, half, c);
+                a[c] += d;
+                b[c] += d * d;
+            }
+        }
+        flush(cols - whole, a, b, sum + whole, sum + cols + whole);
     }
 }
 
 /* mean, var (biased) [cols]. Deviations are taken from the first row, so a large common offset costs no digits.
- * partial: 2 threads f64 [cols], then 2 threads f32 [cols]. */
+ * partial: f64 [threads, 2, cols]. */
 void DG_K(batch_norm_moments)(int64_t rows, int64_t cols, int half, const void *src, float *mean, float *var,
                               double *partial, int threads)
 {
-    float *blocks = (float *)(partial + 2 * threads * cols);
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num();
         double *sum = partial + 2 * t * cols;
-        float *block = blocks + 2 * t * cols;
         if (half)
-            moments(rows, cols, 1, src, block, sum);
+            moments(rows, cols, 1, src, sum);
         else
-            moments(rows, cols, 0, src, block, sum);
+            moments(rows, cols, 0, src, sum);
     }
     for (int64_t c = 0; c < cols; c++) {
         double a = 0, b = 0;
@@ -85,10 +105,11 @@ void DG_K(batch_norm_moments)(int64_t rows, int64_t cols, int half, const void *
             a += partial[2 * t * cols + c];
             b += partial[(2 * t + 1) * cols + c];
         }
+        int64_t panel = c / PANEL * PANEL, column = panel + PANEL <= cols ? panel + panel_column(half, c % PANEL) : c;
         a /= (double)rows;
         b = b / (double)rows - a * a;
-        mean[c] = (float)((double)dg_get(src, half, c) + a);
-        var[c] = b > 0 ? (float)b : 0;
+        mean[column] = (float)((double)dg_get(src, half, column) + a);
+        var[column] = b > 0 ? (float)b : 0;
     }
 }
 
@@ -171,8 +192,8 @@ static DG_INLINE void source_gradient(int64_t rows, int64_t cols, int half, cons
 /* The gradient of training-mode batch norm (and of the ReLU behind it, where its result `y` is given):
  *   g = diff_dst where y > 0;  diff_bias = sum g;  diff_weight = rstd sum g (x - mean)
  *   diff_src = weight rstd (g - mean(g) - (x - mean) rstd^2 mean(g (x - mean)))
- * acc_* are added (NULL: nothing). diff_src (NULL: not wanted) may be diff_dst. partial as in batch_norm_moments, and
- * then f32 [3 cols]. */
+ * acc_* are added (NULL: nothing). diff_src (NULL: not wanted) may be diff_dst. partial: f64 [threads, 2, cols], then
+ * f32 [threads, 2, cols] and [3, cols]. */
 void DG_K(batch_norm_backward)(int64_t rows, int64_t cols, int half, const void *src, const float *mean,
                                const float *var, const float *weight, double eps, const void *y, const void *diff_dst,
                                const float *acc_weight, const float *acc_bias, void *diff_src, float *diff_weight,

@@ -122,7 +122,7 @@ static void ref_batch_norm(const struct dg_op_call *call, double *const *in, dou
 static void test_batch_norm(void **state)
 {
     (void)state;
-    const struct dg_desc input[] = {F32(3, 5, 7, 19), F32(2, 1, 1, 33), F32(101, 17), F32(2, 5)};
+    const struct dg_desc input[] = {F32(3, 5, 7, 19), F32(2, 1, 1, 33), F32(101, 17), F32(2, 5), F32(37, 67)};
     for (size_t s = 0; s < sizeof input / sizeof *input; s++)
         for (int relu = 0; relu < 2; relu++) {
             const struct op_case op = {.op = "batch_norm",
@@ -143,7 +143,7 @@ static void test_batch_norm(void **state)
 static void test_batch_norm_offset(void **state)
 {
     (void)state;
-    enum { ROWS = 4000, COLS = 8 };
+    enum { ROWS = 4000, COLS = 70 };
     float *src = random_f32("offset", 1, ROWS * COLS), ones[COLS], zeros[COLS] = {0};
     double mean[COLS] = {0}, var[COLS] = {0};
     for (int64_t i = 0; i < ROWS * COLS; i++) src[i] += 1000;
