@@ -256,6 +256,26 @@ static void test_attention(void **state)
     }
 }
 
+/* What the backward goes by: of scores that are all 0, the logarithm of how many there are; of a NaN a NaN. */
+static void test_attention_log_sum(void **state)
+{
+    (void)state;
+    enum { MOST = 300 };
+    int64_t size[2];
+    dg_kernels()->attention_scratch(MOST, 1, &size[0], &size[1]);
+    float q = 0, k[MOST], dst, lse, *scratch = malloc((size_t)size[0]);
+    assert_non_null(scratch);
+    for (int i = 0; i < MOST; i++) k[i] = 1;
+    for (int n = 1; n <= MOST; n++) {
+        dg_kernels()->attention_forward(0, 1, n, 1, &q, k, k, 1, 0, 1, &dst, 1, 0, NULL, &lse, scratch);
+        if (fabs((double)lse - log(n)) > 1.5e-7 * log(n)) fail_msg("ln %d is %.9g, not %.9g", n, (double)lse, log(n));
+    }
+    k[7] = NAN;
+    dg_kernels()->attention_forward(0, 1, MOST, 1, &q, k, k, 1, 0, 1, &dst, 1, 0, NULL, &lse, scratch);
+    assert_true(isnan(lse) && isnan(dst));
+    free(scratch);
+}
+
 static void ref_to_tokens(const struct dg_op_call *call, double *const *in, double *out)
 {
     memcpy(out, in[0], (size_t)dg_desc_count(&call->input[0]) * sizeof *out);
@@ -457,13 +477,21 @@ static void test_concat_columns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),          cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_layer_norm),   cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_gelu_tails),   cmocka_unit_test(test_gelu_bf16),
-        cmocka_unit_test(test_softmax),      cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_tokens),       cmocka_unit_test(test_position),
-        cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_weight_norm_linear),
-        cmocka_unit_test(test_mean_tokens),  cmocka_unit_test(test_concat_columns),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_gelu_tails),
+        cmocka_unit_test(test_gelu_bf16),
+        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_log_sum),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_position),
+        cmocka_unit_test(test_l2_normalize),
+        cmocka_unit_test(test_weight_norm_linear),
+        cmocka_unit_test(test_mean_tokens),
+        cmocka_unit_test(test_concat_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
