@@ -19,12 +19,12 @@ static double seconds_like(struct dg_graph *graph)
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         struct dg_op_call call = dg_graph_call(graph, node, NULL);
-        double bytes = 0, flops = node->op->cost ? node->op->cost(&call).flops : 0;
+        double bytes = 0;
         for (int i = 0; i < call.num_inputs; i++)
             if (!dg_absent(&call.input[i])) bytes += (double)dg_desc_bytes(&call.input[i]);
         for (int o = 0; o < call.num_outputs; o++)
             if (call.output_wanted[o]) bytes += (double)dg_desc_bytes(&call.output[o]);
-        sum += (double)dg_slices(&call) * (flops + bytes * flops_a_byte + flops_an_op);
+        sum += dg_graph_cost(graph, node).flops + (double)dg_slices(&call) * (bytes * flops_a_byte + flops_an_op);
     }
     return sum;
 }
@@ -53,7 +53,10 @@ static struct dg_graph *remade(const struct fit *fit, const struct chain *chain,
 {
     struct dg_graph *graph = dg_graph_copy(chain->entry.graph);
     dg_pass_recompute(graph, remake);
-    if (!fit->budget->plain) dg_pass_join(graph, chain->entry.output, chain->entry.num_outputs);
+    if (!fit->budget->plain) {
+        dg_pass_skip_dropped(graph, chain->entry.output, chain->entry.num_outputs);
+        dg_pass_join(graph, chain->entry.output, chain->entry.num_outputs);
+    }
     return graph;
 }
 

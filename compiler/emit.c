@@ -122,8 +122,6 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
                      struct dg_plan_entry *record)
 {
     struct dg_graph *graph = entry->graph;
-    uint32_t *reads = dg_graph_reads(graph);
-    for (int o = 0; o < entry->num_outputs; o++) reads[entry->output[o]]++;
     record->first_op = (uint32_t)e->section[DG_SECTION_OPS].count;
     record->num_ops = graph->num_nodes;
     record->first_commit = graph->num_nodes;
@@ -143,7 +141,7 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
                                 .num_outputs = (uint32_t)node->num_outputs,
                                 .first_attr = (uint32_t)e->section[DG_SECTION_ATTRS].count,
                                 .num_attrs = (uint32_t)dg_op_num_attrs(node->op),
-                                .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) |
+                                .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) | (node->kept ? DG_PLAN_OP_KEPT : 0) |
                                          (entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
                                 .stream = node->stream,
                                 .view0 = node->position.view0,
@@ -157,17 +155,10 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
             append(e, DG_SECTION_OPERANDS, &tensor);
         }
         for (uint32_t a = 0; a < op.num_attrs; a++) append(e, DG_SECTION_ATTRS, &node->attr[a]);
-        if (node->op->cost) {
-            struct dg_op_call call = dg_graph_call(graph, node, reads);
-            struct dg_cost cost = node->op->cost(&call);
-            op.flops = cost.flops;
-            op.useful = node->again ? 0 : cost.useful;
-        }
-        if (node->phase == DG_PHASE_LOOP) {
-            op.flops *= (double)graph->slices;
-            op.useful *= (double)graph->slices;
-            op.bytes *= (double)graph->slices;
-        }
+        struct dg_cost cost = dg_graph_cost(graph, node);
+        op.flops = cost.flops;
+        op.useful = node->again ? 0 : cost.useful;
+        if (node->phase == DG_PHASE_LOOP) op.bytes *= (double)graph->slices;
         append(e, DG_SECTION_OPS, &op);
     }
 }

@@ -62,10 +62,10 @@ bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num
             for (int o = 0; o < g->num_outputs; o++) value_line(text, graph, "out", g->output[o]);
             if (!g->op->cost) continue;
             struct dg_op_call call = dg_graph_call(graph, g, NULL);
-            struct dg_cost cost = g->op->cost(&call);
-            double flops = cost.flops * (double)dg_slices(&call);
-            dg_text_add(text, "    %-7s %.3f GFLOP%s\n", "work", flops / 1e9,
-                        call.slices > 1 ? dg_arena_printf(text->arena, " in %lld slices", (long long)call.slices) : "");
+            double flops = dg_graph_cost(graph, g).flops;
+            dg_text_add(text, "    %-7s %.3f GFLOP%s%s\n", "work", flops / 1e9,
+                        call.slices > 1 ? dg_arena_printf(text->arena, " in %lld slices", (long long)call.slices) : "",
+                        g->kept ? " on average, of the images that are kept" : "");
             all_flops += flops;
         }
         if (count > 1) dg_text_add(text, "  %d nodes, %.3f GFLOP\n", count, all_flops / 1e9);

@@ -148,13 +148,25 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
     }
     return (struct dg_op_call){.op = node->op,
                                .attr = node->attr,
-                               .num_inputs = node->num_inputs,
+                               .num_inputs = node->num_inputs - node->kept,
+                               .kept = node->kept,
                                .input = input,
                                .num_outputs = node->num_outputs,
                                .output = output,
                                .output_wanted = wanted,
                                .train = node->train,
                                .slices = slices_of(graph, node)};
+}
+
+struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    struct dg_cost none = {0};
+    if (!node->op->cost) return none;
+    struct dg_op_call call = dg_graph_call(graph, node, NULL);
+    struct dg_cost cost = node->op->cost(&call);
+    double times = (double)dg_slices(&call);
+    if (node->kept) times *= 1 - graph->node[graph->value[node->input[call.num_inputs]].producer].attr[0].f;
+    return (struct dg_cost){cost.flops * times, cost.useful * times};
 }
 
 dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like)

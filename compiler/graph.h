@@ -49,6 +49,7 @@ struct dg_graph_node {
     bool train;
     bool commit; /* writes what outlives the step; all commit nodes come last */
     bool backward;
+    bool kept;  /* its last input says which images drop path keeps, for the op to leave the others out (dg_run.kept) */
     bool again; /* computes once more what the forward did not keep; its work is not counted as useful */
     enum dg_phase phase;
     uint64_t stream;
@@ -115,6 +116,9 @@ void dg_graph_sort_phases(struct dg_graph *graph);
 
 /* The call facet of a node that stands in the graph (arrays in the arena); output_wanted from `reads` counts if given. */
 struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads);
+
+/* What a run of the node costs in a step: in all slices, and of the images that are kept on average. */
+struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node);
 
 /* Number of reads of each value by nodes (arena array of num_values). */
 uint32_t *dg_graph_reads(struct dg_graph *graph);

@@ -37,6 +37,8 @@ static void take(struct dg_graph *graph, uint32_t n, struct dg_graph_node *next,
     memcpy(node->attr, f->attr, sizeof node->attr);
     node->input = f->input;
     node->num_inputs = f->num_inputs;
+    node->kept = f->kept != DG_NO_VALUE;
+    if (node->kept) node->input[node->num_inputs++] = f->kept;
     next->input = f->next_input;
     for (int o = 0; o < next->num_outputs; o++) {
         if (!(f->takes >> o & 1)) continue;
@@ -64,12 +66,14 @@ void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep)
         struct dg_fusion f = {.op = node->op,
                               .train = node->train,
                               .attr = attr,
-                              .num_inputs = node->num_inputs,
+                              .num_inputs = node->num_inputs - node->kept,
+                              .kept = node->kept ? node->input[node->num_inputs - 1] : DG_NO_VALUE,
                               .made = node->output[0],
                               .next = next->op,
                               .next_attr = next->attr,
-                              .next_num_inputs = next->num_inputs};
-        f.input = dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs) * sizeof *f.input);
+                              .next_num_inputs = next->num_inputs - next->kept,
+                              .next_kept = next->kept ? next->input[next->num_inputs - 1] : DG_NO_VALUE};
+        f.input = dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs + 2) * sizeof *f.input);
         f.next_input = dg_arena_alloc(graph->arena, (size_t)next->num_inputs * sizeof *f.next_input);
         memcpy(f.input, node->input, (size_t)node->num_inputs * sizeof *f.input);
         memcpy(f.next_input, next->input, (size_t)next->num_inputs * sizeof *f.next_input);

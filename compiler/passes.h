@@ -9,6 +9,7 @@
  *   prune.c                   drops nodes whose results nobody reads
  *   narrow.c                  in a plan in bf16: which values are
  *   recompute.c               what the forward need not keep for the backward is computed again there
+ *   skip_dropped.c            a branch that drop path drops is computed for the images that are kept
  *   join.c                    a node also makes what another makes of its result, where its op can
  *   budget.c                  dinoc --memory: slices, order and recomputation, at the least extra time
  *   plan_memory.c, emit.c     order is final: lifetimes, offsets, records, file
@@ -107,6 +108,11 @@ int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS]);
  * first backward node that reads them: the same op on the same inputs, with the same random draws, so to the same bits. The
  * commit still reads the originals. Of a graph that is complete; nodes are renumbered, values keep their numbers. */
 void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake);
+
+/* Where drop path drops images of a residual branch, and nothing else reads what the branch makes of them, its forward and
+ * backward are run for the kept images only (struct dg_run, kept). Of a graph that is complete, and whose types are chosen.
+ * Values in `keep` leave the graph. Nodes are renumbered, values keep their numbers. */
+void dg_pass_skip_dropped(struct dg_graph *graph, const dg_value *keep, int num_keep);
 
 /* Nodes take over from the first reader of their result what their ops can make along with it (struct dg_op, join). The last
  * pass: of a graph that is complete, and whose types are chosen. Values in `keep` leave the graph. Nodes are renumbered, values

@@ -27,12 +27,8 @@ void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_
     for (int e = 0; e < num_entries; e++) {
         const struct dg_emit_entry *en = &entry[e];
         double flops = 0;
-        for (uint32_t n = 0; n < en->graph->num_nodes; n++) {
-            const struct dg_graph_node *node = &en->graph->node[n];
-            if (!node->op->cost) continue;
-            struct dg_op_call call = dg_graph_call(en->graph, node, NULL);
-            flops += node->op->cost(&call).flops * (double)dg_slices(&call);
-        }
+        for (uint32_t n = 0; n < en->graph->num_nodes; n++)
+            flops += dg_graph_cost(en->graph, &en->graph->node[n]).flops;
         char naive[32], bound[32];
         dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", en->name, (long long)en->batch,
                     en->graph->num_nodes, flops / 1e9);

@@ -125,9 +125,9 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
 static int64_t bytes(const struct state *s, int64_t numbers) { return numbers * (s->half ? 2 : 4); }
 
 /* From a task's head to the next one's in rows of `ld`, `rows` an image; 0 for the last. */
-static int64_t to_next(const struct state *s, int64_t task, int64_t rows, int64_t ld)
+static int64_t to_next(const struct state *s, int64_t task, int64_t tasks, int64_t rows, int64_t ld)
 {
-    if (task + 1 == s->images * s->heads) return 0;
+    if (task + 1 == tasks) return 0;
     return (task + 1) % s->heads ? s->width : rows * ld - (s->heads - 1) * s->width;
 }
 
@@ -138,14 +138,15 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     float *probs = r->output[1], *lse = r->output[2];
+    int64_t tasks = dg_images(r, s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
-    for (int64_t task = 0; task < s->images * s->heads; task++) {
+    for (int64_t task = 0; task < tasks; task++) {
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
         const char *src = (const char *)r->input[0] + bytes(s, image * s->tokens * ld + head * s->width);
         char *dst = (char *)r->output[0] + bytes(s, image * s->queries * s->dim + head * s->width);
         dg_kernels()->attention_forward(
             s->half, s->queries, s->tokens, s->width, src + bytes(s, s->query * ld), src + dim, src + 2 * dim, ld,
-            to_next(s, task, s->tokens, ld), s->scale, dst, s->dim, to_next(s, task, s->queries, s->dim),
+            to_next(s, task, tasks, s->tokens, ld), s->scale, dst, s->dim, to_next(s, task, tasks, s->queries, s->dim),
             probs ? probs + task * s->queries * s->tokens : NULL, lse ? lse + task * s->queries : NULL,
             (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
     }
@@ -166,6 +167,8 @@ const struct dg_op dg_op_attention = {
     .bf16_inputs = 1,
     .bf16_outputs = 1,
     .bf16_alike = true,
+    .kept_inputs = 1,
+    .kept_outputs = 7,
     .prepare = prepare,
     .run = run,
 };
@@ -195,8 +198,9 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     const float *lse = r->input[3];
+    int64_t tasks = dg_images(r, s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
-    for (int64_t task = 0; task < s->images * s->heads; task++) {
+    for (int64_t task = 0; task < tasks; task++) {
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
         int64_t packed = bytes(s, image * s->tokens * ld + head * s->width);
         int64_t plain = bytes(s, image * s->queries * s->dim + head * s->width), query = bytes(s, s->query * ld);
@@ -205,9 +209,9 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         for (int64_t t = 0; s->queries < s->tokens && t < s->tokens; t++)
             memset(diff_src + bytes(s, t * ld), 0, (size_t)bytes(s, s->width)); /* of queries that nobody asked */
         dg_kernels()->attention_backward(s->half, s->queries, s->tokens, s->width, src + query, src + dim,
-                                         src + 2 * dim, ld, to_next(s, task, s->tokens, ld), s->scale,
+                                         src + 2 * dim, ld, to_next(s, task, tasks, s->tokens, ld), s->scale,
                                          (const char *)r->input[1] + plain, (const char *)r->input[2] + plain, s->dim,
-                                         to_next(s, task, s->queries, s->dim), lse + task * s->queries,
+                                         to_next(s, task, tasks, s->queries, s->dim), lse + task * s->queries,
                                          diff_src + query, diff_src + dim, diff_src + 2 * dim,
                                          (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
     }
@@ -226,6 +230,8 @@ const struct dg_op dg_op_attention_grad = {
     .bf16_inputs = 7,
     .bf16_outputs = 1,
     .bf16_alike = true,
+    .kept_inputs = 15,
+    .kept_outputs = 1,
     .prepare = prepare_grad,
     .run = run_grad,
 };

@@ -5,6 +5,7 @@
  *   drop_path      (src) -> dst
  *   drop_path_add  (src, residual) -> dst = residual + what drop_path makes; the compiler makes it of both
  *   drop_path_grad (diff_dst) -> diff_src
+ *   kept_images    () -> kept, which images are: for all ops of a branch that leave the others out (compiler/skip_dropped.c)
  *
  * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
  * are grouped into applications and slices. */
@@ -57,33 +58,26 @@ static bool absorb(struct dg_fusion *f)
 
 static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[0], f->input[1], f->attr[0].f); }
 
-struct dg_drop_path dg_drop_path_open(struct dg_prepare *p, double rate)
+struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images, double rate)
 {
-    int64_t rows = p->call->input[0].dim[0];
-    return (struct dg_drop_path){.rows = rows,
+    return (struct dg_drop_path){.images = images,
                                  .keep = p->call->train ? (float)(1.0 - rate) : 1.0f,
                                  .stream = p->stream,
                                  .view0 = p->view0,
-                                 .batch = p->batch > 0 ? p->batch : (int)rows,
-                                 .kept = dg_op_scratch(p, rows)};
+                                 .batch = p->batch > 0 ? p->batch : (int)images};
 }
 
-const uint8_t *dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_run *r)
+bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
 {
-    uint64_t stream = d->stream ^ (uint64_t)r->step->step * UINT64_C(0x9E3779B97F4A7C15);
-    int64_t image0 = r->step->slice * d->batch;
-    uint8_t *kept = (uint8_t *)r->scratch + d->kept;
-    for (int64_t row = 0; row < d->rows; row++) {
-        uint32_t view = (uint32_t)(d->view0 + row / d->batch);
-        uint32_t word = dg_rng_at(r->step->seed, DG_RNG_DROP_PATH, stream, view, (uint64_t)(image0 + row % d->batch));
-        kept[row] = d->keep + dg_unit_float(word) >= 1.0f;
-    }
-    return kept;
+    uint64_t stream = d->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
+    uint32_t view = (uint32_t)(d->view0 + image / d->batch);
+    uint64_t row = (uint64_t)(step->slice * d->batch + image % d->batch);
+    return d->keep + dg_unit_float(dg_rng_at(step->seed, DG_RNG_DROP_PATH, stream, view, row)) >= 1.0f;
 }
 
 struct state {
     struct dg_drop_path drop;
-    int64_t row_size;
+    int64_t image_size;
     bool residual, src_half, dst_half;
 };
 
@@ -92,20 +86,36 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = &p->call->input[0];
-    s->drop = dg_drop_path_open(p, p->call->attr[0].f);
-    s->row_size = dg_desc_count(src) / s->drop.rows;
+    s->drop = dg_drop_path_open(p, src->dim[0], p->call->attr[0].f);
+    s->image_size = dg_desc_count(src) / src->dim[0];
     s->residual = p->call->num_inputs > 1;
     s->src_half = dg_is_bf16(src);
     s->dst_half = dg_is_bf16(&p->call->output[0]);
+    if (!p->call->kept) dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
     return DG_OK;
+}
+
+/* dst image i is made of src image from[i]. */
+static void apply(const struct dg_run *r, int64_t images, const int64_t *from)
+{
+    const struct state *s = r->state;
+    dg_kernels()->drop_path(images, from, s->image_size, s->drop.keep, s->src_half, r->input[0],
+                            s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->drop_path(s->drop.rows, dg_drop_path_draw(&s->drop, r), s->row_size, s->drop.keep, s->src_half,
-                            r->input[0], s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
+    int64_t images = s->drop.images, *from = r->scratch;
+    if (r->kept && s->residual) {
+        apply(r, images, dg_kept_place(r->kept));
+    } else if (r->kept) {
+        apply(r, r->kept[0], dg_kept_image(r->kept, images));
+    } else {
+        for (int64_t i = 0; i < images; i++) from[i] = dg_drop_path_keeps(&s->drop, r->step, i) ? i : -1;
+        apply(r, images, from);
+    }
     return DG_OK;
 }
 
@@ -140,6 +150,7 @@ const struct dg_op dg_op_drop_path_add = {
     .join = join,
     .inplace = {2},
     .bf16_inputs = 1,
+    .kept_inputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -155,6 +166,57 @@ const struct dg_op dg_op_drop_path_grad = {
     .inplace = {1},
     .bf16_inputs = 1,
     .bf16_outputs = 1,
+    .kept_outputs = 1,
     .prepare = prepare,
     .run = run,
+};
+
+/* --- kept_images --- */
+
+enum { RATE, IMAGES }; /* attributes */
+
+static const struct dg_attr_spec kept_attrs[] = {
+    {.name = "rate", .type = DG_ATTR_FLOAT, .max = 0.999, .internal = true, .doc = "probability of dropping an image"},
+    {.name = "images", .type = DG_ATTR_INT, .min = 1, .max = 1 << 30, .internal = true, .doc = "how many there are"},
+    {0},
+};
+
+static enum dg_status infer_kept(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)err;
+    output[0] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(call->attr[IMAGES].i)});
+    return DG_OK;
+}
+
+static enum dg_status prepare_kept(struct dg_prepare *p, struct dg_error *err)
+{
+    struct dg_drop_path *d = dg_op_state(p, sizeof *d, err);
+    if (!d) return DG_ERR_MEMORY;
+    *d = dg_drop_path_open(p, p->call->attr[IMAGES].i, p->call->attr[RATE].f);
+    return DG_OK;
+}
+
+static enum dg_status run_kept(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct dg_drop_path *d = r->state;
+    int64_t *kept = r->output[0], count = 0;
+    for (int64_t i = 0; i < d->images; i++) {
+        bool keep = dg_drop_path_keeps(d, r->step, i);
+        kept[1 + i] = keep ? count : -1;
+        if (keep) kept[1 + d->images + count++] = i;
+    }
+    kept[0] = count;
+    for (int64_t i = count; i < d->images; i++) kept[1 + d->images + i] = -1;
+    return DG_OK;
+}
+
+const struct dg_op dg_op_kept_images = {
+    .name = "kept_images",
+    .attrs = kept_attrs,
+    .output = {{"kept", 0}},
+    .infer = infer_kept,
+    .grad = dg_no_gradient,
+    .prepare = prepare_kept,
+    .run = run_kept,
 };

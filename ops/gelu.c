@@ -20,11 +20,17 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->give(b, 0, made[0]);
 }
 
+static int64_t count_now(const struct dg_run *r)
+{
+    const struct dg_op_count *s = r->state;
+    return s->count / s->images * dg_images(r, s->images);
+}
+
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->gelu_forward(s->count, s->half, r->input[0], r->output[0]);
+    dg_kernels()->gelu_forward(count_now(r), s->half, r->input[0], r->output[0]);
     return DG_OK;
 }
 
@@ -41,6 +47,8 @@ const struct dg_op dg_op_gelu = {
     .bf16_inputs = 1,
     .bf16_outputs = 1,
     .bf16_alike = true,
+    .kept_inputs = 1,
+    .kept_outputs = 1,
     .prepare = dg_op_prepare_count,
     .run = run,
 };
@@ -67,7 +75,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->gelu_backward(s->count, s->half, r->input[0], r->input[1], r->output[0]);
+    dg_kernels()->gelu_backward(count_now(r), s->half, r->input[0], r->input[1], r->output[0]);
     return DG_OK;
 }
 
@@ -83,6 +91,8 @@ const struct dg_op dg_op_gelu_grad = {
     .bf16_inputs = 3,
     .bf16_outputs = 1,
     .bf16_alike = true,
+    .kept_inputs = 3,
+    .kept_outputs = 1,
     .prepare = dg_op_prepare_count,
     .run = run_grad,
 };
@@ -96,7 +106,7 @@ static enum dg_status infer_sums(const struct dg_op_call *call, struct dg_desc *
 }
 
 struct sums {
-    int64_t rows, cols;
+    int64_t images, each, cols; /* `each`: rows of an image */
     bool half;
 };
 
@@ -105,7 +115,7 @@ static enum dg_status prepare_sums(struct dg_prepare *p, struct dg_error *err)
     struct sums *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = &p->call->input[0];
-    *s = (struct sums){dg_desc_rows(src), src->dim[src->ndim - 1], dg_is_bf16(src)};
+    *s = (struct sums){src->dim[0], dg_desc_rows(src) / src->dim[0], src->dim[src->ndim - 1], dg_is_bf16(src)};
     dg_op_scratch(p, s->cols * p->threads * (int64_t)sizeof(float));
     return DG_OK;
 }
@@ -114,8 +124,8 @@ static enum dg_status run_sums(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct sums *s = r->state;
-    dg_kernels()->gelu_backward_sums(s->rows, s->cols, s->half, r->input[0], r->input[1], r->output[0], r->input[2],
-                                     r->output[1], r->scratch, r->threads);
+    dg_kernels()->gelu_backward_sums(dg_images(r, s->images) * s->each, s->cols, s->half, r->input[0], r->input[1],
+                                     r->output[0], r->input[2], r->output[1], r->scratch, r->threads);
     return DG_OK;
 }
 
@@ -130,6 +140,8 @@ const struct dg_op dg_op_gelu_grad_sums = {
     .bf16_inputs = 3,
     .bf16_outputs = 1,
     .bf16_alike = true,
+    .kept_inputs = 3,
+    .kept_outputs = 1,
     .prepare = prepare_sums,
     .run = run_sums,
 };

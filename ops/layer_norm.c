@@ -57,7 +57,7 @@ static enum dg_status grad(struct dg_grad_builder *b)
 }
 
 struct state {
-    int64_t rows, cols;
+    int64_t images, each, cols; /* `each`: rows of an image */
     float eps;
     bool half; /* dst, in the backward diff_dst, is bf16 */
 };
@@ -67,7 +67,8 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = &p->call->input[0];
-    s->rows = dg_desc_rows(src);
+    s->images = src->dim[0];
+    s->each = dg_desc_rows(src) / s->images;
     s->cols = src->dim[src->ndim - 1];
     s->eps = (float)p->call->attr[DG_LAYER_NORM_EPS].f;
     s->half = dg_is_bf16(&p->call->output[0]);
@@ -78,8 +79,9 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_forward(s->rows, s->cols, r->input[0], r->input[1], r->input[2], s->eps, s->half,
-                                     r->output[0], r->output[1], r->output[2]);
+    dg_kernels()->layer_norm_forward(dg_images(r, s->images) * s->each, s->cols, dg_kept_image(r->kept, s->images),
+                                     s->each, r->input[0], r->input[1], r->input[2], s->eps, s->half, r->output[0],
+                                     r->output[1], r->output[2]);
     return DG_OK;
 }
 
@@ -95,6 +97,7 @@ const struct dg_op dg_op_layer_norm = {
     .infer = infer,
     .grad = grad,
     .bf16_outputs = 1,
+    .kept_outputs = 1 << DG_LAYER_NORM_DST | 1 << DG_LAYER_NORM_MEAN | 1 << DG_LAYER_NORM_RSTD,
     .prepare = prepare,
     .run = run,
 };
@@ -116,7 +119,8 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = dg_desc_rows(&p->call->input[0]);
+    s->images = p->call->input[0].dim[0];
+    s->each = dg_desc_rows(&p->call->input[0]) / s->images;
     s->cols = p->call->output[1].dim[0];
     s->half = dg_is_bf16(&p->call->input[1]);
     dg_op_scratch(p, 2 * s->cols * p->threads * (int64_t)sizeof(float));
@@ -127,9 +131,10 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_backward(s->rows, s->cols, r->input[0], s->half, r->input[1], r->input[2], r->input[3],
-                                      r->input[4], r->input[5], r->input[6], r->input[7], r->output[0], r->output[1],
-                                      r->output[2], r->scratch, r->threads);
+    dg_kernels()->layer_norm_backward(s->images * s->each, s->cols, r->input[0], dg_kept_place(r->kept), s->each,
+                                      s->half, r->input[1], r->input[2], r->input[3], r->input[4], r->input[5],
+                                      r->input[6], r->input[7], r->output[0], r->output[1], r->output[2], r->scratch,
+                                      r->threads);
     return DG_OK;
 }
 
@@ -142,6 +147,7 @@ const struct dg_op dg_op_layer_norm_grad = {
     .grad = dg_no_gradient,
     .inplace = {6, 7, 8},
     .bf16_inputs = 2,
+    .kept_inputs = 1 << 1 | 1 << 3 | 1 << 4, /* diff_dst, mean and rstd */
     .prepare = prepare_grad,
     .run = run_grad,
 };

@@ -7,6 +7,9 @@
  * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call and is the fastest way from
  * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there.
  *
+ * Where images are left out that drop path drops (struct dg_run, kept), products are of fewer rows: oneDNN's are made for a
+ * number of rows, so there are some for numbers that occur.
+ *
  * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
  * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
  * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
@@ -104,10 +107,15 @@ static struct dg_cost cost(const struct dg_op_call *call)
 /* A matmul whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
 struct matmul {
     struct dg_gemm gemm;
+    int64_t images,
+        step; /* where images are left out: kept ones are counted in so many at a time, that few sizes occur */
+    struct dg_gemm *fewer; /* by steps, of those that occurred; else NULL */
     bool packs, packed_once;
     struct dg_half src;
     int64_t scratch, packed_at; /* offsets in scratch */
 };
+
+enum { MOST_SIZES = 32 };
 
 /* Of the call's input 0 to its output 0; sizes and strides are in the spec. */
 static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, struct dg_error *err)
@@ -124,15 +132,36 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
         p->packed_bytes = state->gemm.packed_bytes;
     else if (state->packs)
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
+    if (p->call->kept) {
+        state->images = p->call->input[0].dim[0];
+        state->step = (state->images + MOST_SIZES - 1) / MOST_SIZES;
+        state->fewer = calloc(MOST_SIZES + 1, sizeof *state->fewer);
+        if (!state->fewer) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    }
     state->src = dg_half_open(p, &p->call->input[0]);
     state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
     return DG_OK;
+}
+
+/* The product of at least the rows of kept images; what is behind them nobody reads. NULL: of no row. */
+static struct dg_gemm *of_kept(struct matmul *state, const struct dg_run *r)
+{
+    int64_t steps = state->fewer ? (dg_images(r, state->images) + state->step - 1) / state->step : -1;
+    if (!steps) return NULL;
+    if (steps < 0 || steps * state->step >= state->images) return &state->gemm;
+    struct dg_gemm *fewer = &state->fewer[steps];
+    struct dg_error err; /* then the product of all rows does */
+    int64_t rows = state->gemm.spec.m / state->images * steps * state->step;
+    if (!fewer->matmul && dg_gemm_open_rows(&state->gemm, rows, fewer, &err) != DG_OK) return &state->gemm;
+    return fewer->scratch_bytes <= state->gemm.scratch_bytes ? fewer : &state->gemm;
 }
 
 static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, struct dg_error *err)
 {
     struct matmul *state = r->state;
     char *scratch = r->scratch;
+    struct dg_gemm *gemm = of_kept(state, r);
+    if (!gemm) return DG_OK;
     const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[0]);
     if (state->packed_once) {
         weights = r->packed;
@@ -141,12 +170,16 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *weight, co
             dg_gemm_pack(&state->gemm, r->stream, weight, scratch + state->packed_at, scratch + state->scratch, err));
         weights = scratch + state->packed_at;
     }
-    return dg_gemm_run(&state->gemm, r->stream, src, weights, bias, r->output[0], scratch + state->scratch, err);
+    return dg_gemm_run(gemm, r->stream, src, weights, bias, r->output[0], scratch + state->scratch, err);
 }
 
-static void release(void *state)
+static void release(void *opaque)
 {
-    if (state) dg_gemm_close(&((struct matmul *)state)->gemm);
+    struct matmul *state = opaque;
+    if (!state) return;
+    for (int s = 0; state->fewer && s <= MOST_SIZES; s++) dg_gemm_close(&state->fewer[s]);
+    free(state->fewer);
+    dg_gemm_close(&state->gemm);
     free(state);
 }
 
@@ -190,6 +223,8 @@ const struct dg_op dg_op_linear = {
     .cost = cost,
     .bf16_inputs = 1,
     .bf16_outputs = 1,
+    .kept_inputs = 1,
+    .kept_outputs = 1,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -244,6 +279,8 @@ const struct dg_op dg_op_linear_grad_src = {
     .cost = cost_grad_src,
     .bf16_inputs = 1,
     .bf16_outputs = 1,
+    .kept_inputs = 1,
+    .kept_outputs = 1,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,
@@ -272,7 +309,7 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 }
 
 struct weights_state {
-    int64_t rows, in, out;
+    int64_t images, each, in, out;  /* `each`: rows of an image */
     bool bf16, src_half, diff_half; /* of a plan in bf16; of its operands, as they lie there */
 };
 
@@ -280,7 +317,8 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
 {
     struct weights_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = dg_desc_rows(&p->call->input[0]);
+    s->images = p->call->input[0].dim[0];
+    s->each = dg_desc_rows(&p->call->input[0]) / s->images;
     s->in = p->call->output[0].dim[1];
     s->out = p->call->output[0].dim[0];
     s->bf16 = p->call->bf16;
@@ -292,21 +330,36 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     return DG_OK;
 }
 
+/* dst = acc, or zeros. */
+static void keep_sum(float *dst, const float *acc, int64_t count)
+{
+    if (!acc)
+        memset(dst, 0, (size_t)count * sizeof *dst);
+    else if (acc != dst)
+        memcpy(dst, acc, (size_t)count * sizeof *dst);
+}
+
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
 {
     const struct weights_state *s = r->state;
+    int64_t rows = dg_images(r, s->images) * s->each;
+    if (!rows) { /* of no image */
+        keep_sum(r->output[0], r->input[2], s->out * s->in);
+        if (r->output[1]) keep_sum(r->output[1], r->input[3], s->out);
+        return DG_OK;
+    }
     if (s->bf16) {
-        dg_kernels()->outer(1, s->rows, s->in, s->out, NULL, s->src_half, r->input[0], s->diff_half, r->input[1],
+        dg_kernels()->outer(1, rows, s->in, s->out, NULL, s->src_half, r->input[0], s->diff_half, r->input[1],
                             r->input[2], r->input[3], r->output[0], r->output[1], r->scratch, r->threads);
         return DG_OK;
     }
     float *diff_weight = r->output[0];
     const float *acc = r->input[2];
     if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(s->out * s->in) * sizeof *acc);
-    DG_TRY(dg_sgemm(true, false, s->out, s->in, s->rows, r->input[1], s->out, r->input[0], s->in, acc ? 1 : 0,
-                    diff_weight, s->in, err));
+    DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[1], s->out, r->input[0], s->in, acc ? 1 : 0, diff_weight,
+                    s->in, err));
     if (r->output[1])
-        dg_kernels()->column_sum(s->rows, s->out, 0, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
+        dg_kernels()->column_sum(rows, s->out, 0, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
     return DG_OK;
 }
 
@@ -320,6 +373,7 @@ const struct dg_op dg_op_linear_grad_weights = {
     .cost = cost_grad_weights,
     .inplace = {3, 4},
     .bf16_inputs = 3,
+    .kept_inputs = 3,
     .prepare = prepare_grad_weights,
     .run = run_grad_weights,
 };

@@ -176,7 +176,8 @@ enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_op_count *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct dg_op_count){dg_desc_count(&p->call->output[0]), dg_is_bf16(&p->call->output[0])};
+    const struct dg_desc *dst = &p->call->output[0];
+    *s = (struct dg_op_count){dg_desc_count(dst), dst->ndim ? dst->dim[0] : 1, dg_is_bf16(dst)};
     return DG_OK;
 }
 

@@ -102,6 +102,7 @@ struct dg_op_call {
     int64_t
         slices; /* a step runs the op so often, each time on the next slice of the batch; 0 and 1: once, on all of it */
     bool bf16;  /* of a plan in bf16: matmuls may round their operands, also those that lie there as f32 */
+    bool kept;  /* it is run with dg_run.kept */
 };
 static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
 static inline bool dg_absent(const struct dg_desc *desc) { return desc->ndim < 0; }
@@ -165,6 +166,9 @@ struct dg_fusion {
     int next_num_inputs;
     uint32_t next_wanted; /* bit o: somebody reads the reader's output o */
     uint32_t takes;       /* out, `join`: bit o: the node now makes that output, behind its own */
+    /* Which images are kept, where these are run with that, else DG_NO_VALUE; behind the inputs counted here. `join` makes them
+     * DG_NO_VALUE where the op takes them as inputs. */
+    dg_value kept, next_kept;
 };
 
 /* ---- recomputation ---- */
@@ -221,6 +225,17 @@ struct dg_prepare {
     void *state;           /* out: freed by `release` */
 };
 
+/* Which images of an application drop path keeps, as the op kept_images draws it: their number, then for each image its place
+ * among them or -1, then the kept ones in order. An op that is given it leaves the others out: what it reads and makes of them
+ * (struct dg_op, kept_inputs and kept_outputs) is the rows of kept images one behind the other, and behind those anything. */
+static inline int64_t dg_kept_size(int64_t images) { return 1 + 2 * images; }
+static inline int64_t dg_kept_images(int64_t size) { return (size - 1) / 2; } /* of them in all */
+static inline const int64_t *dg_kept_place(const int64_t *kept) { return kept ? kept + 1 : NULL; }
+static inline const int64_t *dg_kept_image(const int64_t *kept, int64_t images)
+{
+    return kept ? kept + 1 + images : NULL;
+}
+
 struct dg_run {
     void *state;
     void *const *input;  /* pointer per input; NULL for absent ones */
@@ -229,7 +244,9 @@ struct dg_run {
     void *stream; /* dnnl_stream_t */
     const struct dg_step_info *step;
     int threads;
+    const int64_t *kept; /* of the images along dimension 0 of input 0; NULL: all are there */
 };
+static inline int64_t dg_images(const struct dg_run *run, int64_t images) { return run->kept ? run->kept[0] : images; }
 
 /* What an op does with the tokens of [images, tokens, width]. */
 enum dg_tokens {
@@ -286,6 +303,11 @@ struct dg_op {
     uint32_t bf16_outputs;
     bool bf16_alike; /* all or none of these may */
 
+    /* Given which images are kept, input i or output o has those only. An op without any such bit cannot be given that. One
+     * that has it as an input of its own, kept_by - 1, makes those outputs so where that is there. */
+    uint32_t kept_inputs, kept_outputs;
+    int kept_by;
+
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
     enum dg_status (*run)(const struct dg_run *run, struct dg_error *err);  /* NULL only for pure views */
@@ -323,10 +345,10 @@ static inline bool dg_is_bf16(const struct dg_desc *desc) { return desc->dtype =
 
 /* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
-/* A `prepare` for ops whose state is struct dg_op_count: the number of elements of their first output, and whether that is
- * bf16. */
+/* A `prepare` for ops whose state is struct dg_op_count: the number of elements of their first output, in how many images, and
+ * whether they are bf16. */
 struct dg_op_count {
-    int64_t count;
+    int64_t count, images;
     bool half;
 };
 enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);

@@ -83,10 +83,11 @@ enum dg_status dg_dnnl_reorder(dnnl_engine_t engine, dg_md plain, dg_md packed, 
     return status;
 }
 
-enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spec, struct dg_gemm *gemm,
-                            struct dg_error *err)
+/* `like`: whose packed weights it takes; NULL: it packs its own. */
+static enum dg_status open_gemm(dnnl_engine_t engine, const struct dg_gemm_spec *spec, const struct dg_gemm *like,
+                                struct dg_gemm *gemm, struct dg_error *err)
 {
-    *gemm = (struct dg_gemm){0};
+    *gemm = (struct dg_gemm){.spec = *spec, .engine = engine};
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     enum dg_dtype type = spec->bf16 ? DG_BF16 : DG_F32;
@@ -96,11 +97,12 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
     dg_md bias = spec->bias ? dg_md_make(DG_F32, 2, (int64_t[]){1, spec->n}, (int64_t[]){spec->n, 1}) : NULL;
     dg_md dst =
         dg_md_make(spec->bf16_dst ? DG_BF16 : DG_F32, 2, (int64_t[]){spec->m, spec->n}, (int64_t[]){spec->n, 1});
-    dg_md plain = NULL;
+    dg_md plain = NULL, lies = weights;
     enum dg_status status = DG_OK;
     int64_t bytes;
     DG_TRY_GOTO(done, status, dg_dnnl_attr(spec->relu, &attr, err));
-    if (src && weights && dst && (bias || !spec->bias)) pd = dg_pd_matmul(engine, src, weights, bias, dst, attr);
+    if (like && dnnl_memory_get_memory_desc(like->weights, &lies) != dnnl_success) lies = NULL;
+    if (src && lies && dst && (bias || !spec->bias)) pd = dg_pd_matmul(engine, src, lies, bias, dst, attr);
     if (!pd) {
         status =
             dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN %d.%d has no matmul for %lld x %lld x %lld", DNNL_VERSION_MAJOR,
@@ -117,7 +119,7 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
     DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_src_md, engine, &gemm->src, &bytes, err));
     DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_dst_md, engine, &gemm->dst, &bytes, err));
     DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_weights_md, engine, &gemm->weights, &bytes, err));
-    if (spec->packs) {
+    if (spec->packs && !like) {
         gemm->packed_bytes = bytes;
         plain = dg_md_make(DG_F32, 2, (int64_t[]){spec->k, spec->n}, (int64_t[]){spec->weights_row, spec->weights_col});
         if (!plain) {
@@ -141,6 +143,19 @@ done:
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (status != DG_OK) dg_gemm_close(gemm);
     return status;
+}
+
+enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spec, struct dg_gemm *gemm,
+                            struct dg_error *err)
+{
+    return open_gemm(engine, spec, NULL, gemm, err);
+}
+
+enum dg_status dg_gemm_open_rows(const struct dg_gemm *gemm, int64_t m, struct dg_gemm *fewer, struct dg_error *err)
+{
+    struct dg_gemm_spec spec = gemm->spec;
+    spec.m = m;
+    return open_gemm(gemm->engine, &spec, gemm, fewer, err);
 }
 
 void dg_gemm_close(struct dg_gemm *gemm)

@@ -54,6 +54,8 @@ struct dg_gemm_spec {
     bool bf16, bf16_dst;    /* of src and weights; of dst. The sum and the bias are f32 */
 };
 struct dg_gemm {
+    struct dg_gemm_spec spec;
+    dnnl_engine_t engine;
     dnnl_primitive_t matmul, reorder; /* reorder: plain -> packed, or NULL */
     dnnl_memory_t src, weights, bias, dst, scratchpad, plain, reorder_scratchpad;
     int64_t packed_bytes;  /* of the packed weights; 0 when not packed */
@@ -61,6 +63,8 @@ struct dg_gemm {
 };
 enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spec, struct dg_gemm *gemm,
                             struct dg_error *err);
+/* The same for the first m rows, on the same (packed) weights; it has no reorder of its own. */
+enum dg_status dg_gemm_open_rows(const struct dg_gemm *gemm, int64_t m, struct dg_gemm *fewer, struct dg_error *err);
 void dg_gemm_close(struct dg_gemm *gemm);
 /* Packs `weights` into `packed` (64-byte aligned, packed_bytes). */
 enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const float *weights, void *packed,

@@ -80,7 +80,11 @@ struct dg_plan_tensor {
     uint32_t reserved;
 };
 
-enum { DG_PLAN_OP_TRAIN = 1, DG_PLAN_OP_CONSTANT_PARAMS = 2 };
+enum {
+    DG_PLAN_OP_TRAIN = 1,
+    DG_PLAN_OP_CONSTANT_PARAMS = 2,
+    DG_PLAN_OP_KEPT = 4, /* its last input says which images are kept (struct dg_run) */
+};
 
 struct dg_plan_op {
     uint32_t op;    /* string: struct dg_op's name */
@@ -95,6 +99,11 @@ struct dg_plan_op {
     int32_t view0, batch;
     double flops, useful, bytes; /* of a whole step: of all slices */
 };
+/* Without the one of DG_PLAN_OP_KEPT. */
+static inline uint32_t dg_plan_own_inputs(const struct dg_plan_op *op)
+{
+    return op->num_inputs - !!(op->flags & DG_PLAN_OP_KEPT);
+}
 
 struct dg_plan_entry {
     uint32_t name; /* string: "train", "features", "attention", "tokens" */

@@ -128,11 +128,12 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
     if (!range_ok(record->first_operand, operands, plan->num_operands) ||
         !range_ok(record->first_attr, record->num_attrs, plan->num_attrs) ||
         record->num_attrs != (uint32_t)dg_op_num_attrs(op) || record->num_outputs != (uint32_t)dg_op_num_outputs(op) ||
-        record->num_inputs < (uint32_t)op->min_inputs || record->num_inputs > 1u << 20 ||
-        (op->max_inputs >= 0 &&
-         record->num_inputs > (uint32_t)(op->max_inputs + op->num_params_attr + (op->params ? DG_MAX_PARAMS : 0))))
+        record->num_inputs < !!(record->flags & DG_PLAN_OP_KEPT) ||
+        dg_plan_own_inputs(record) < (uint32_t)op->min_inputs || record->num_inputs > 1u << 20 ||
+        (op->max_inputs >= 0 && dg_plan_own_inputs(record) > (uint32_t)(op->max_inputs + op->num_params_attr +
+                                                                        (op->params ? DG_MAX_PARAMS : 0))))
         return bad(err, "op %u (%s, %s): wrong number of operands or attributes", n, name, op_name);
-    if (record->batch < 0 || record->view0 < 0 || record->flags > 3)
+    if (record->batch < 0 || record->view0 < 0 || record->flags > 7)
         return bad(err, "op %u (%s): bad position", n, name);
     for (uint32_t a = 0; a < record->num_attrs; a++) {
         const struct dg_attr_spec *spec = &op->attrs[a];
@@ -146,6 +147,7 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
     struct dg_desc output[DG_MAX_OUTPUTS] = {{0}};
     if (!input) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     enum dg_status status = DG_OK;
+    bool kept_fits = false;
     for (uint64_t i = 0; i < operands && status == DG_OK; i++) {
         uint32_t t = plan->operand[record->first_operand + i];
         bool is_input = i < record->num_inputs;
@@ -175,10 +177,18 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
             status = bad(err, "op %u (%s, %s) writes %s where it must not", n, name, op_name,
                          dg_plan_string(plan, tensor->name));
         if (is_input) input[i] = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
+        /* Only kept_images makes such a tensor, so that what an op is told can be believed. */
+        bool kept = is_input && input[i].dtype == DG_I64 && tensor->region == DG_REGION_STEP;
+        if (record->flags & DG_PLAN_OP_KEPT && i == dg_plan_own_inputs(record))
+            kept_fits =
+                kept && input[0].ndim > 0 && input[i].ndim == 1 && input[i].dim[0] == dg_kept_size(input[0].dim[0]);
     }
+    if (status == DG_OK && record->flags & DG_PLAN_OP_KEPT && (!kept_fits || !(op->kept_inputs | op->kept_outputs)))
+        status = bad(err, "op %u (%s, %s): what is kept does not fit", n, name, op_name);
     struct dg_op_call call = {.op = op,
                               .attr = plan->attr + record->first_attr,
-                              .num_inputs = (int)record->num_inputs,
+                              .num_inputs = (int)dg_plan_own_inputs(record),
+                              .kept = record->flags & DG_PLAN_OP_KEPT,
                               .input = input,
                               .train = record->flags & DG_PLAN_OP_TRAIN,
                               .slices = dg_plan_slices(entry, n),
@@ -203,7 +213,8 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
         uint32_t from = source >= 0 && source < (int)record->num_inputs
                             ? plan->operand[record->first_operand + (uint32_t)source]
                             : DG_PLAN_NONE;
-        bool shares = from != DG_PLAN_NONE && plan->tensor[from].root == tensor->root &&
+        bool moves = call.kept && source >= 0 && ((op->kept_inputs >> source ^ op->kept_outputs >> o) & 1);
+        bool shares = from != DG_PLAN_NONE && !moves && plan->tensor[from].root == tensor->root &&
                       plan->tensor[from].dtype == tensor->dtype;
         if ((view && !shares) || (tensor->root != t && !shares))
             status =

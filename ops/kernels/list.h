@@ -1,20 +1,21 @@
 /* One line a kernel: DG_KERNEL(name, arguments). Shapes and meaning are said where the kernel is defined. */
 DG_KERNEL(to_bf16, int64_t count, const float *src, uint16_t *dst)
 DG_KERNEL(add, int64_t count, int relu, int a_half, const void *a, int b_half, const void *b, int dst_half, void *dst)
-DG_KERNEL(drop_path, int64_t count, const uint8_t *kept, int64_t size, float keep, int src_half, const void *src,
+DG_KERNEL(drop_path, int64_t count, const int64_t *from, int64_t size, float keep, int src_half, const void *src,
           const float *residual, int dst_half, void *dst)
 DG_KERNEL(gelu_forward, int64_t count, int half, const void *src, void *dst)
 DG_KERNEL(gelu_backward, int64_t count, int half, const void *src, const void *diff_dst, void *diff_src)
 DG_KERNEL(gelu_backward_sums, int64_t rows, int64_t cols, int half, const void *src, const void *diff_dst,
           void *diff_src, const float *acc, float *sums, float *partial, int threads)
-DG_KERNEL(layer_norm_forward, int64_t rows, int64_t cols, const float *src, const float *weight, const float *bias,
-          float eps, int dst_half, void *dst, float *mean, float *rstd)
-DG_KERNEL(add_layer_norm, int64_t rows, int64_t cols, const uint8_t *kept, int64_t each, float keep, int src_half,
+DG_KERNEL(layer_norm_forward, int64_t rows, int64_t cols, const int64_t *from, int64_t each, const float *src,
+          const float *weight, const float *bias, float eps, int dst_half, void *dst, float *mean, float *rstd)
+DG_KERNEL(add_layer_norm, int64_t rows, int64_t cols, const int64_t *from, int64_t each, float keep, int src_half,
           const void *src, int residual_half, const void *residual, const float *weight, const float *bias, float eps,
-          float *sum, int dst_half, void *dst, float *mean, float *rstd)
-DG_KERNEL(layer_norm_backward, int64_t rows, int64_t cols, const float *src, int diff_half, const void *diff_dst,
-          const float *weight, const float *mean, const float *rstd, const float *acc_src, const float *acc_weight,
-          const float *acc_bias, float *diff_src, float *diff_weight, float *diff_bias, float *partial, int threads)
+          float *sum, const int64_t *place, int dst_half, void *dst, float *mean, float *rstd)
+DG_KERNEL(layer_norm_backward, int64_t rows, int64_t cols, const float *src, const int64_t *place, int64_t each,
+          int diff_half, const void *diff_dst, const float *weight, const float *mean, const float *rstd,
+          const float *acc_src, const float *acc_weight, const float *acc_bias, float *diff_src, float *diff_weight,
+          float *diff_bias, float *partial, int threads)
 DG_KERNEL(column_sum, int64_t rows, int64_t cols, int half, const void *src, const float *acc, float *dst,
           float *partial, int threads)
 DG_KERNEL(outer_scratch, int64_t in, int64_t out, const struct dg_windows *windows, int threads, int64_t *bytes)

@@ -78,7 +78,8 @@ static void test_add_layer_norm(void **state)
         joined.op = "add_layer_norm";
         joined.attr[0].f = drops ? 0.4 : 0;
         joined.attr[1].f = 1e-5;
-        joined.num_inputs = 4;
+        joined.num_inputs = 6;
+        joined.desc[4] = joined.desc[5] = DG_ABSENT_DESC;
         if (src_half) joined.data[0] = src.half;
         if (residual_half) joined.data[1] = residual.half;
         joined.desc[0] = typed(desc, src_half);

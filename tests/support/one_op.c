@@ -48,7 +48,8 @@ static struct dg_op_call call_of(const struct one_op *o, struct dg_desc *output,
                                .output = output,
                                .output_wanted = wanted,
                                .train = !o->eval,
-                               .bf16 = o->bf16};
+                               .bf16 = o->bf16,
+                               .kept = o->kept};
 }
 
 struct one_op_result one_op_run(const struct one_op *o)
@@ -78,7 +79,8 @@ struct one_op_result one_op_run(const struct one_op *o)
     for (int out = 0; out < call.num_outputs; out++) {
         int source = op->inplace[out] - 1;
         if (!wanted[out]) continue;
-        bool fits = source >= 0 && input[source] && result.desc[out].dtype == o->desc[source].dtype;
+        bool moves = o->kept && source >= 0 && ((op->kept_inputs >> source ^ op->kept_outputs >> out) & 1);
+        bool fits = source >= 0 && !moves && input[source] && result.desc[out].dtype == o->desc[source].dtype;
         if (((op->view >> out & 1) || o->in_place) && fits) {
             result.data[out] = input[source];
             taken[source] = true;
@@ -105,7 +107,8 @@ struct one_op_result one_op_run(const struct one_op *o)
                              .scratch = scratch,
                              .stream = stream,
                              .step = &o->step,
-                             .threads = threads};
+                             .threads = threads,
+                             .kept = o->kept};
         if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", o->op, err.text);
         check_guard(scratch, p.scratch_bytes, o->op);
         free(scratch);

@@ -24,6 +24,7 @@ struct one_op {
     uint64_t stream;
     int view0, batch;
     struct dg_step_info step;
+    const int64_t *kept; /* dg_run.kept; NULL: all images are there */
 };
 
 struct one_op_result {
