@@ -92,7 +92,8 @@ static bool find_branch(struct branch *b)
     return closed(b);
 }
 
-/* A value that says which images are kept, made in front of the branch's first node, and read by all of it. */
+/* A value that says which images are kept, read by all of the branch. It is made where the application begins: the sum in front
+ * of the branch can then make the norm that the branch begins with (compiler/join.c). */
 static bool skip(struct branch *b)
 {
     struct dg_graph *graph = b->graph;
@@ -105,7 +106,9 @@ static bool skip(struct branch *b)
     struct dg_error err; /* any number of images has room for itself */
     if (dg_graph_node(graph, &dg_op_kept_images, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
     uint32_t first = 0;
-    while (!b->member[first]) first++;
+    while (graph->node[first].label != sum.label || graph->node[first].phase != sum.phase ||
+           graph->node[first].op == &dg_op_kept_images)
+        first++;
     struct dg_graph_node made = graph->node[graph->num_nodes - 1];
     made.phase = sum.phase;
     memmove(graph->node + first + 1, graph->node + first, (graph->num_nodes - 1 - first) * sizeof *graph->node);

@@ -113,6 +113,7 @@ struct outcome {
         float *data, *before;
     } tensor[256];
     uint64_t peak;
+    int joined; /* sums that make a norm */
 };
 
 static void set_controls(struct dg_session *session, const struct dg_plan *plan)
@@ -211,6 +212,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     struct outcome *out = calloc(1, sizeof *out);
     assert_non_null(out);
     out->peak = entry.step.peak;
+    out->joined = count_ops(graph, "add_layer_norm");
     keep_tensors(session, &plan, out, true);
     for (int s = 0; s < STEPS; s++) {
         struct dg_step_info info = {.seed = 7, .step = s};
@@ -322,6 +324,7 @@ static void test_skipped_is_the_same(void **state)
         struct outcome *skipped = run_finished(program, &recipe, &slices, &finish);
         assert_same(whole, skipped, finish.bf16 ? 2e-2 : 2e-4);
         assert_true(skipped->peak <= whole->peak + whole->peak / 100);
+        assert_int_equal(skipped->joined, whole->joined); /* also from one branch to the next */
         free_outcome(whole);
         free_outcome(skipped);
     }
