@@ -115,7 +115,7 @@ struct matmul {
     int64_t scratch, packed_at; /* offsets in scratch */
 };
 
-enum { MOST_SIZES = 32 };
+enum { MOST_SIZES = 64 };
 
 /* Of the call's input 0 to its output 0; sizes and strides are in the spec. */
 static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, struct dg_error *err)
