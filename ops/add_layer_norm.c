@@ -114,6 +114,7 @@ const struct dg_op dg_op_add_layer_norm = {
     .bf16_outputs = 1 << DST,
     .kept_outputs = 1 << DST | 1 << MEAN | 1 << RSTD,
     .kept_by = DST_KEPT + 1,
+    .kept_lists = 1 << SRC_KEPT | 1 << DST_KEPT,
     .prepare = prepare,
     .run = run,
 };

@@ -134,6 +134,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
         2 + !!call->attr[BIAS].i + FOLDED * !!call->attr[FOLD].i; /* the last, a counter, is there for its name */
     bool fits = call->num_inputs == count && src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[1], &weight);
     for (int i = 2; fits && i < count - !!call->attr[FOLD].i; i++) fits = dg_desc_equal(&call->input[i], &vector);
+    if (fits && call->attr[FOLD].i) fits = dg_desc_is_scalar(&call->input[count - 1], DG_I64);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weight or bias has the wrong shape");
     output[0] = dst_desc(&s);
     return DG_OK;
@@ -458,6 +459,7 @@ static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct d
     const struct dg_desc *src = &call->input[0];
     struct shape s;
     DG_TRY(dg_want_ndim(src, 4, "src", err));
+    DG_TRY(dg_want_f32(src, "src", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc want = dst_desc(&s);
     if (src->dim[3] % s.groups || s.out % s.groups || !dg_desc_equal(&call->input[1], &want))

@@ -90,6 +90,7 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
     DG_TRY(dg_want_ndim(s, 2, "student logits", err));
     DG_TRY(dg_want_f32(s, "student logits", err));
     DG_TRY(dg_want_ndim(q, 2, "teacher targets", err));
+    DG_TRY(dg_want_f32(q, "teacher targets", err));
     if (s->dim[1] != q->dim[1] || q->dim[0] % 2 || s->dim[0] % (q->dim[0] / 2) ||
         !dg_desc_is_scalar(&call->input[2], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "student logits, teacher targets or temperature do not fit");
@@ -153,8 +154,8 @@ const struct dg_op dg_op_dino_loss = {
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    if (dg_desc_count(&call->input[3]) != call->input[0].dim[0])
-        return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
+    struct dg_desc lse = dg_desc_make(DG_F32, 1, call->input[0].dim);
+    if (!dg_desc_equal(&call->input[3], &lse)) return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
     output[0] = call->input[0];
     return DG_OK;
 }

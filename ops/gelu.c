@@ -57,7 +57,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 {
     if (!dg_desc_equal(&call->input[0], &call->input[1])) return dg_fail(err, DG_ERR_INPUT, "shapes differ");
     output[0] = call->input[0];
-    return DG_OK;
+    return dg_want_f32(&call->input[0], "src", err);
 }
 
 static bool join_grad(struct dg_fusion *f)
@@ -100,6 +100,7 @@ const struct dg_op dg_op_gelu_grad = {
 static enum dg_status infer_sums(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(infer_grad(call, output, err));
+    if (output[0].ndim < 2) return dg_fail(err, DG_ERR_INPUT, "src must have at least 2 dimensions");
     output[1] = dg_desc_make(DG_F32, 1, &output[0].dim[output[0].ndim - 1]);
     if (dg_absent(&call->input[2]) || dg_desc_equal(&call->input[2], &output[1])) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");

@@ -79,10 +79,11 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 {
     const struct dg_desc *dst = &call->input[0];
     DG_TRY(dg_want_ndim(dst, 2, "dst", err));
-    if (!dg_desc_equal(dst, &call->input[1]) || dg_desc_count(&call->input[2]) != dst->dim[0])
+    struct dg_desc norms = dg_desc_make(DG_F32, 1, dst->dim);
+    if (!dg_desc_equal(dst, &call->input[1]) || !dg_desc_equal(&call->input[2], &norms))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
     output[0] = *dst;
-    return DG_OK;
+    return dg_want_f32(dst, "dst", err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)

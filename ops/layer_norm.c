@@ -112,7 +112,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
               vector_of(&call->input[3], rows) && vector_of(&call->input[4], rows);
     for (int o = 0; o < 3; o++)
         ok = ok && (dg_absent(&call->input[5 + o]) || dg_desc_equal(&call->input[5 + o], &output[o]));
-    return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+    return ok ? dg_want_f32(src, "src", err) : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)

@@ -69,7 +69,8 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
                        dg_desc_text(b, sizeof b, weight));
     }
     if (call->num_inputs != 2 + !!call->attr[BIAS].i) return dg_fail(err, DG_ERR_INPUT, "wrong number of inputs");
-    if (call->attr[BIAS].i && dg_desc_count(&call->input[2]) != want.dim[0])
+    struct dg_desc vector = dg_desc_make(DG_F32, 1, want.dim);
+    if (call->attr[BIAS].i && !dg_desc_equal(&call->input[2], &vector))
         return dg_fail(err, DG_ERR_INPUT, "bias must have %lld elements", (long long)want.dim[0]);
     output[0] = *src;
     output[0].dim[src->ndim - 1] = call->attr[OUT].i;
@@ -238,6 +239,7 @@ static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_de
     const struct dg_desc *diff_dst = &call->input[0], *weight = &call->input[1];
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(dg_want_ndim(weight, 2, "weight", err));
+    DG_TRY(dg_want_f32(weight, "weight", err));
     if (diff_dst->ndim < 2 || diff_dst->dim[diff_dst->ndim - 1] != weight->dim[0])
         return dg_fail(err, DG_ERR_INPUT, "diff_dst does not fit the weight");
     output[0] = *diff_dst;
@@ -291,6 +293,8 @@ const struct dg_op dg_op_linear_grad_src = {
 static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[0], *diff_dst = &call->input[1];
+    DG_TRY(dg_want_f32(src, "src", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (src->ndim < 2 || diff_dst->ndim < 2 || dg_desc_rows(src) != dg_desc_rows(diff_dst))
         return dg_fail(err, DG_ERR_INPUT, "src and diff_dst differ in rows");
     int64_t in = src->dim[src->ndim - 1], out = diff_dst->dim[diff_dst->ndim - 1];

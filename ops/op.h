@@ -307,6 +307,7 @@ struct dg_op {
      * that has it as an input of its own, kept_by - 1, makes those outputs so where that is there. */
     uint32_t kept_inputs, kept_outputs;
     int kept_by;
+    uint32_t kept_lists; /* bit i: input i says which images are kept: in a plan only kept_images may make it */
 
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */

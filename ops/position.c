@@ -252,6 +252,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     const struct dg_desc *diff_dst = &call->input[0];
     int64_t grid[2];
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(grad_grid(call, grid, err));
     output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[2].i, diff_dst->dim[2]});
     DG_TRY(check_table(&output[0], diff_dst->dim[2], err));

@@ -359,8 +359,8 @@ const struct dg_op dg_op_prototype_loss = {
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    if (dg_desc_count(&call->input[LSE]) != call->input[S].dim[0])
-        return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
+    struct dg_desc lse = dg_desc_make(DG_F32, 1, call->input[S].dim);
+    if (!dg_desc_equal(&call->input[LSE], &lse)) return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
     output[0] = call->input[S];
     output[1] = call->input[G];
     output[2] = call->input[V];

@@ -57,7 +57,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     if (call->input[0].ndim < 1 || !dg_desc_equal(&call->input[0], &call->input[1]))
         return dg_fail(err, DG_ERR_INPUT, "shapes differ");
     output[0] = call->input[0];
-    return DG_OK;
+    return dg_want_f32(&call->input[0], "dst", err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)

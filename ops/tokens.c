@@ -150,6 +150,7 @@ static enum dg_status infer_prepend_grad(const struct dg_op_call *call, struct d
 {
     const struct dg_desc *diff_dst = &call->input[0];
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (diff_dst->dim[1] < 2) return dg_fail(err, DG_ERR_INPUT, "diff_dst has no tokens");
     output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - 1, diff_dst->dim[2]});
     output[1] = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, diff_dst->dim[2]});
@@ -264,6 +265,7 @@ static enum dg_status infer_take_grad(const struct dg_op_call *call, struct dg_d
 {
     const struct dg_desc *diff_dst = &call->input[0];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "index beyond the tokens");
     output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
     return DG_OK;

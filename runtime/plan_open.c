@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+extern const struct dg_op dg_op_kept_images;
+
 static enum dg_status bad(struct dg_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static enum dg_status bad(struct dg_error *err, const char *format, ...)
 {
@@ -177,11 +179,8 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
             status = bad(err, "op %u (%s, %s) writes %s where it must not", n, name, op_name,
                          dg_plan_string(plan, tensor->name));
         if (is_input) input[i] = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
-        /* Only kept_images makes such a tensor, so that what an op is told can be believed. */
-        bool kept = is_input && input[i].dtype == DG_I64 && tensor->region == DG_REGION_STEP;
         if (record->flags & DG_PLAN_OP_KEPT && i == dg_plan_own_inputs(record))
-            kept_fits =
-                kept && input[0].ndim > 0 && input[i].ndim == 1 && input[i].dim[0] == dg_kept_size(input[0].dim[0]);
+            kept_fits = input[0].ndim > 0 && input[i].ndim == 1 && input[i].dim[0] == dg_kept_size(input[0].dim[0]);
     }
     if (status == DG_OK && record->flags & DG_PLAN_OP_KEPT && (!kept_fits || !(op->kept_inputs | op->kept_outputs)))
         status = bad(err, "op %u (%s, %s): what is kept does not fit", n, name, op_name);
@@ -221,6 +220,42 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
                 bad(err, "op %u (%s, %s): output %s lies in the wrong place", n, name, op_name, op->output[o].name);
     }
     free(input);
+    return status;
+}
+
+/* A step tensor is made once, before it is read. What says which images are kept is made by kept_images and by nobody else: ops
+ * go by the places that it gives. */
+static enum dg_status check_makers(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+{
+    const struct dg_op **maker = calloc(entry->num_tensors + 1, sizeof *maker);
+    if (!maker) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = DG_OK;
+    for (uint32_t n = 0; n < entry->num_ops && status == DG_OK; n++) {
+        const struct dg_plan_op *record = &plan->op[entry->first_op + n];
+        const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+        for (uint32_t i = 0; i < record->num_inputs + record->num_outputs && status == DG_OK; i++) {
+            uint32_t t = plan->operand[record->first_operand + i];
+            if (t == DG_PLAN_NONE) continue;
+            const char *name = dg_plan_string(plan, plan->tensor[t].name);
+            const struct dg_op **made_by = &maker[t - entry->first_tensor];
+            bool kept =
+                i < record->num_inputs && (i >= dg_plan_own_inputs(record) || (i < 32 && op->kept_lists >> i & 1));
+            if (i >= record->num_inputs && *made_by)
+                status = bad(err, "op %u (%s) makes %s, which is made already", n, op->name, name);
+            else if (i >= record->num_inputs)
+                *made_by = op;
+            else if (plan->tensor[t].region == DG_REGION_STEP && !*made_by)
+                status = bad(err, "op %u (%s) reads %s before it is made", n, op->name, name);
+            else if (kept && *made_by != &dg_op_kept_images)
+                status = bad(err, "op %u (%s): %s does not say which images are kept", n, op->name, name);
+        }
+    }
+    for (uint32_t i = 0; i < entry->num_outputs && status == DG_OK; i++) {
+        uint32_t t = plan->operand[entry->first_output + i];
+        if (plan->tensor[t].region == DG_REGION_STEP && !maker[t - entry->first_tensor])
+            status = bad(err, "nothing makes the output %s", dg_plan_string(plan, plan->tensor[t].name));
+    }
+    free(maker);
     return status;
 }
 
@@ -315,6 +350,7 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
     DG_TRY(check_named(plan, entry, entry->first_input, entry->num_inputs, err));
     DG_TRY(check_named(plan, entry, entry->first_output, entry->num_outputs, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY(check_op(plan, entry, n, err));
+    DG_TRY(check_makers(plan, entry, err));
     DG_TRY(check_loop(plan, entry, err));
     return check_memory(plan, entry, err);
 }

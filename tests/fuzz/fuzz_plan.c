@@ -48,10 +48,10 @@ static void compile(int which, const char *file, const char *name, const char *c
 static void compile_all(void)
 {
     static const char *const vit[] = {"depth=1", "dim=32", "heads=2", "image=32"};
-    static const char *const recipe[] = {"student.with.dim=32",     "student.with.depth=1", "student.with.heads=2",
-                                         "student.with.image=32",   "head.with.out_dim=64", "head.with.hidden=48",
-                                         "head.with.bottleneck=16", "crops.global.size=32", "crops.local.size=16",
-                                         "crops.local.count=2"};
+    static const char *const recipe[] = {"student.with.dim=32",   "student.with.depth=2",       "student.with.heads=2",
+                                         "student.with.image=32", "student.with.drop_path=0.3", "head.with.out_dim=64",
+                                         "head.with.hidden=48",   "head.with.bottleneck=16",    "crops.global.size=32",
+                                         "crops.local.size=16",   "crops.local.count=2"};
     compile(0, "vit.yaml", "vit", vit, sizeof vit / sizeof *vit);
     compile(1, "demo.yaml", NULL, recipe, sizeof recipe / sizeof *recipe);
 }

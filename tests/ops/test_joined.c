@@ -147,6 +147,11 @@ static void test_gelu_grad_sums(void **state)
                                     .desc = {desc, desc, F32(WIDTH + 1)},
                                     .data = {src.wide, diff.wide, acc}},
                    "accumulator has another shape");
+    one_op_refused(&(struct one_op){.op = "gelu_grad_sums",
+                                    .num_inputs = 3,
+                                    .desc = {dg_desc_scalar(DG_F32), dg_desc_scalar(DG_F32), DG_ABSENT_DESC},
+                                    .data = {src.wide, diff.wide, NULL}},
+                   "src must have at least 2 dimensions");
     one_op_free(&exact);
     free_both(&src);
     free_both(&diff);

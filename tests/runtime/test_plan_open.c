@@ -228,11 +228,138 @@ static void test_hostile_loops(void **state)
     free(sliced);
 }
 
+/* Ops go by what kept_images says without looking: nothing else may stand in its place. */
+static void test_hostile_lists_of_kept_images(void **state)
+{
+    (void)state;
+    struct dg_plan plan;
+    open_sliced(&plan);
+    const struct dg_plan_entry *entry = &plan.entry[0];
+    uint32_t *operand = (void *)(uintptr_t)plan.operand, zeros = 0, lists = 0, told = 0, joined = 0;
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        struct dg_plan_op *op = (void *)(uintptr_t)&plan.op[entry->first_op + n];
+        const char *name = dg_plan_string(&plan, op->op);
+        if (!strcmp(name, "zeros_like")) zeros = op->op;
+        if (!strcmp(name, "add_layer_norm") && operand[op->first_operand + 5] != DG_PLAN_NONE) {
+            joined++;
+            refused(&operand[op->first_operand + 5], operand[op->first_operand], "what is kept does not fit");
+        }
+        if (op->flags & DG_PLAN_OP_KEPT) {
+            told++;
+            refused(&operand[op->first_operand + op->num_inputs - 1], DG_PLAN_NONE, "what is kept does not fit");
+            refused(&operand[op->first_operand + op->num_inputs - 1], operand[op->first_operand], "");
+            refused(&op->flags, op->flags & ~(uint32_t)DG_PLAN_OP_KEPT, "");
+            refused(&op->num_inputs, op->num_inputs - 1, "");
+        } else if (op->num_inputs) {
+            refused(&op->flags, op->flags | DG_PLAN_OP_KEPT, "");
+        }
+        if (strcmp(name, "kept_images") || strcmp(dg_plan_string(&plan, (op - 1)->op), "kept_images")) continue;
+        lists++;
+        uint32_t own = operand[op->first_operand], before = operand[op->first_operand - 1];
+        refused(&operand[op->first_operand], before, "which is made already");
+        refused(&operand[op->first_operand - 1], own, "");
+        struct dg_plan_tensor *list = (void *)(uintptr_t)&plan.tensor[own];
+        refused((uint32_t *)(void *)list->dim, (uint32_t)list->dim[0] - 2, "wrong shape");
+        struct dg_plan_op was = *op; /* zeros, of the right shape and type, in its place */
+        op->num_attrs = 0;
+        op->num_inputs = 1;
+        op->first_operand--;
+        refused(&op->op, zeros, "(add_layer_norm): blocks.1.path2.kept does not say which images are kept");
+        *op = was;
+    }
+    assert_true(zeros && lists && told && joined);
+    dg_plan_close(&plan);
+    free(sliced);
+}
+
+/* No op reads tensors of another type than it was written for, be it one input, two or all of them: a byte in place of an f32
+ * would let it read beyond the tensor. Ops that only move bytes take any. */
+static void refuses_types(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t n)
+{
+    const struct dg_plan_op *record = &plan->op[entry->first_op + n];
+    const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+    int count = (int)dg_plan_own_inputs(record);
+    if (op->view || !strcmp(op->name, "zeros_like") || !strcmp(op->name, "take_images")) return;
+    struct dg_desc *was = calloc((size_t)count + 1, sizeof *was), *desc = calloc((size_t)count + 1, sizeof *desc);
+    assert_non_null(was);
+    assert_non_null(desc);
+    for (int i = 0; i < count; i++) {
+        uint32_t t = plan->operand[record->first_operand + (uint32_t)i];
+        was[i] = DG_ABSENT_DESC;
+        if (t == DG_PLAN_NONE) continue;
+        was[i] = dg_desc_make((enum dg_dtype)plan->tensor[t].dtype, plan->tensor[t].ndim, plan->tensor[t].dim);
+    }
+    struct dg_op_call call = {.op = op,
+                              .attr = plan->attr + record->first_attr,
+                              .num_inputs = count,
+                              .input = desc,
+                              .train = record->flags & DG_PLAN_OP_TRAIN,
+                              .slices = dg_plan_slices(entry, n),
+                              .bf16 = entry->dtype == DG_BF16};
+    struct dg_desc made[DG_MAX_OUTPUTS];
+    struct dg_error err = {0};
+    memcpy(desc, was, (size_t)count * sizeof *desc);
+    assert_ok(dg_op_infer(&call, made, try_err));
+    static const enum dg_dtype types[] = {DG_U8, DG_I64};
+    for (int type = 0; type < 2; type++)
+        for (int a = -1; a < count; a++) /* -1: all */
+            for (int b = a < 0 ? count - 1 : a; b < count; b++) {
+                bool other = false;
+                for (int i = 0; i < count; i++) {
+                    desc[i] = was[i];
+                    if ((a >= 0 && i != a && i != b) || (was[i].dtype != DG_F32 && was[i].dtype != DG_BF16)) continue;
+                    desc[i].dtype = types[type];
+                    other = true;
+                }
+                if (other && dg_op_infer(&call, made, &err) == DG_OK)
+                    fail_msg("%s takes %s for inputs %d and %d", op->name, dg_dtype_name(types[type]), a, b);
+            }
+    free(was);
+    free(desc);
+}
+
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *set[4];
+    } cases[] = {{"demo.yaml", {"student.with.drop_path=0.2", "student.with.depth=3"}},
+                 {"dino_resnet50_800ep.yaml", {"crops.local.count=2", "head.with.out_dim=64"}},
+                 {"linear.yaml", {"backbone=vit_tiny", "classes=10"}}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int plain = 0; plain < 2; plain++) {
+            char folder[64], path[128], file[1024];
+            struct dg_compile_result result = {0};
+            struct dg_error err = {0};
+            struct dg_plan plan;
+            dg_test_folder(folder);
+            snprintf(path, sizeof path, "%s/plan", folder);
+            snprintf(file, sizeof file, "%s/graphs/%s", DG_SOURCE_DIR, cases[c].file);
+            struct dg_compile_options options = {.file = file,
+                                                 .output = path,
+                                                 .set = cases[c].set,
+                                                 .num_sets = 2,
+                                                 .batch = 2,
+                                                 .plain = plain,
+                                                 .dtype = plain ? "bf16" : NULL};
+            if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
+            dg_compile_result_free(&result);
+            assert_ok(dg_plan_open(path, &plan, try_err));
+            for (uint32_t e = 0; e < plan.num_entries; e++)
+                for (uint32_t n = 0; n < plan.entry[e].num_ops; n++) refuses_types(&plan, &plan.entry[e], n);
+            dg_plan_close(&plan);
+            dg_test_remove(folder);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prefixes), cmocka_unit_test(test_flipped_bits),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prefixes),
+                                       cmocka_unit_test(test_flipped_bits),
                                        cmocka_unit_test(test_flipped_bits_with_a_checksum),
                                        cmocka_unit_test(test_every_bit_with_a_checksum),
-                                       cmocka_unit_test(test_hostile_loops)};
+                                       cmocka_unit_test(test_hostile_loops),
+                                       cmocka_unit_test(test_hostile_lists_of_kept_images),
+                                       cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
