@@ -151,10 +151,12 @@ static struct dg_gemm *of_kept(struct matmul *state, const struct dg_run *r)
     if (!steps) return NULL;
     if (steps < 0 || steps * state->step >= state->images) return &state->gemm;
     struct dg_gemm *fewer = &state->fewer[steps];
-    struct dg_error err; /* then the product of all rows does */
     int64_t rows = state->gemm.spec.m / state->images * steps * state->step;
-    if (!fewer->matmul && dg_gemm_open_rows(&state->gemm, rows, fewer, &err) != DG_OK) return &state->gemm;
-    return fewer->scratch_bytes <= state->gemm.scratch_bytes ? fewer : &state->gemm;
+    struct dg_error err;
+    if (!fewer->matmul && (dg_gemm_open_rows(&state->gemm, rows, fewer, &err) != DG_OK ||
+                           fewer->scratch_bytes > state->gemm.scratch_bytes))
+        state->step = state->images; /* then the product of all rows has to do, from now on */
+    return state->step < state->images ? fewer : &state->gemm;
 }
 
 static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, struct dg_error *err)
