@@ -182,7 +182,7 @@ static bool absorb(struct dg_fusion *f)
 
 static struct dg_cost cost_of(const struct dg_desc *dst, const struct dg_desc *weight)
 {
-    double flops = 2.0 * (double)dg_desc_rows(dst) * (double)dg_desc_count(weight);
+    double flops = dg_product_flops(dst, weight);
     return (struct dg_cost){flops, flops};
 }
 

@@ -94,14 +94,9 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return DG_OK;
 }
 
-static double flops_of(const struct dg_desc *rows, const struct dg_desc *weight)
-{
-    return 2.0 * (double)dg_desc_rows(rows) * (double)dg_desc_count(weight);
-}
-
 static struct dg_cost cost(const struct dg_op_call *call)
 {
-    double flops = flops_of(&call->input[0], &call->input[1]);
+    double flops = dg_product_flops(&call->input[0], &call->input[1]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -251,7 +246,7 @@ static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_de
 
 static struct dg_cost cost_grad_src(const struct dg_op_call *call)
 {
-    double flops = flops_of(&call->input[0], &call->input[1]);
+    double flops = dg_product_flops(&call->input[0], &call->input[1]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -310,7 +305,7 @@ static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct d
 
 static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 {
-    double flops = flops_of(&call->input[0], &call->output[0]);
+    double flops = dg_product_flops(&call->input[0], &call->output[0]);
     return (struct dg_cost){flops, flops};
 }
 

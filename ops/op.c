@@ -103,6 +103,11 @@ int64_t dg_desc_rows(const struct dg_desc *desc)
     return rows;
 }
 
+double dg_product_flops(const struct dg_desc *rows, const struct dg_desc *weight)
+{
+    return 2.0 * (double)dg_desc_rows(rows) * (double)dg_desc_count(weight);
+}
+
 const char *dg_desc_text(char *text, size_t size, const struct dg_desc *desc)
 {
     size_t at = (size_t)snprintf(text, size, "%s [", dg_dtype_name(desc->dtype));

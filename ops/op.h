@@ -121,6 +121,8 @@ struct dg_output_spec {
 struct dg_cost {
     double flops, useful;
 };
+/* Of the product of each row of `rows` with all of a weight matrix. */
+double dg_product_flops(const struct dg_desc *rows, const struct dg_desc *weight);
 
 /* ---- gradients ---- */
 

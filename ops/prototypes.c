@@ -158,14 +158,9 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
     return DG_OK;
 }
 
-static double product_flops(const struct dg_desc *src, const struct dg_desc *v)
-{
-    return 2.0 * (double)src->dim[0] * (double)dg_desc_count(v);
-}
-
 static struct dg_cost cost_target(const struct dg_op_call *call)
 {
-    double flops = product_flops(&call->input[T], &call->input[T_V]);
+    double flops = dg_product_flops(&call->input[T], &call->input[T_V]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -270,8 +265,8 @@ static enum dg_status grad_loss(struct dg_grad_builder *b)
 /* The teacher's logits are made again. */
 static struct dg_cost cost_loss(const struct dg_op_call *call)
 {
-    double student = product_flops(&call->input[S], &call->input[V]),
-           teacher = product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
+    double student = dg_product_flops(&call->input[S], &call->input[V]),
+           teacher = dg_product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
     return (struct dg_cost){student + teacher, student};
 }
 
@@ -372,8 +367,8 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 
 static struct dg_cost cost_grad(const struct dg_op_call *call)
 {
-    double student = product_flops(&call->input[S], &call->input[V]),
-           teacher = product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
+    double student = dg_product_flops(&call->input[S], &call->input[V]),
+           teacher = dg_product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
     return (struct dg_cost){3 * student + teacher, 2 * student};
 }
 

@@ -77,14 +77,9 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return DG_OK;
 }
 
-static double product_flops(const struct dg_desc *src, const struct dg_desc *v)
-{
-    return 2.0 * (double)src->dim[0] * (double)dg_desc_count(v);
-}
-
 static struct dg_cost cost(const struct dg_op_call *call)
 {
-    double flops = product_flops(&call->input[0], &call->input[2]);
+    double flops = dg_product_flops(&call->input[0], &call->input[2]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -164,7 +159,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 
 static struct dg_cost cost_grad(const struct dg_op_call *call)
 {
-    double flops = 2 * product_flops(&call->input[0], &call->input[3]);
+    double flops = 2 * dg_product_flops(&call->input[0], &call->input[3]);
     return (struct dg_cost){flops, flops};
 }
 
