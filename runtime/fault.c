@@ -1,5 +1,7 @@
 #include "runtime/fault.h"
 
+#include "ops/kernels/bf16.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,7 +21,7 @@ struct statistics {
 
 static double element(const struct dg_plan_tensor *tensor, const void *data, int64_t i)
 {
-    return tensor->dtype == DG_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
+    return tensor->dtype == DG_F64 ? ((const double *)data)[i] : (double)dg_get(data, tensor->dtype == DG_BF16, i);
 }
 
 /* Of how many images an output has how many: where an op leaves some out, behind the others lies what was there before. */
@@ -41,7 +43,7 @@ static struct share share_of(const struct search *search, const struct dg_plan_o
 static struct statistics look(const struct dg_plan_tensor *tensor, const void *data, struct share share)
 {
     struct statistics s = {.least = INFINITY, .most = -INFINITY};
-    if (!data || (tensor->dtype != DG_F32 && tensor->dtype != DG_F64)) return s;
+    if (!data || (tensor->dtype != DG_F32 && tensor->dtype != DG_F64 && tensor->dtype != DG_BF16)) return s;
     s.count = (int64_t)tensor->bytes / dg_dtype_size((enum dg_dtype)tensor->dtype) / share.images * share.kept;
     for (int64_t i = 0; i < s.count; i++) {
         double x = element(tensor, data, i);

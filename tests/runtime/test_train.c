@@ -1,4 +1,5 @@
 /* Training runs from beginning to end, on a tiny recipe: resuming, stopping, starting weights, and what goes wrong. */
+#include "ops/cpu.h"
 #include "runtime/checkpoint.h"
 #include "runtime/collapse.h"
 #include "runtime/disk.h"
@@ -344,6 +345,15 @@ static void test_replay(void **state)
     /* A weight too large for f32's products: the first operation it spoils is named with its line. */
     fails((struct asked){.replay = "good", .out = "hot", .steps = -1, .set = {"lr.peak=900", "lr.warmup=0 epochs"}},
           DG_ERR_NUMERIC, "the first bad result is that of ");
+    if (dg_bf16_support() != DG_BF16_NONE) { /* also where its result is bf16 */
+        dg_tiny_compile(in("half.plan"), "dtype=bf16");
+        fails((struct asked){.plan = "half.plan",
+                             .replay = "good",
+                             .out = "hot_half",
+                             .steps = -1,
+                             .set = {"lr.peak=900", "lr.warmup=0 epochs"}},
+              DG_ERR_NUMERIC, "is that of d:blocks.1.attn.core (attention_grad in");
+    }
     fails((struct asked){.replay = "short", .out = "r1", .steps = -1}, DG_ERR_INPUT, "step4.crop3");
     fails((struct asked){.replay = "shape", .out = "r2", .steps = -1}, DG_ERR_INPUT, "step0.crop1 must be F32");
     fails((struct asked){.replay = "bare", .out = "r3", .steps = -1}, DG_ERR_INPUT, "holds no crops");
