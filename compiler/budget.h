@@ -11,7 +11,7 @@ typedef bool dg_build_step(void *context, const struct dg_step_form *form, struc
 struct dg_budget {
     int64_t bytes; /* parameters, optimiser state, step and inputs must fit into it */
     int64_t batch;
-    bool plain;                       /* ops that could be joined are not */
+    bool plain;                       /* no images are left out, and no ops joined */
     const struct dg_train_step *step; /* the ops that forbid cutting: the same in every form that is built */
     dg_build_step *build;
     void *context;

@@ -104,8 +104,8 @@ static struct dg_cost cost(const struct dg_op_call *call)
 struct matmul {
     struct dg_gemm gemm;
     int64_t images,
-        step; /* where images are left out: kept ones are counted in so many at a time, that few sizes occur */
-    struct dg_gemm *fewer; /* by steps, of those that occurred; else NULL */
+        step; /* where images are left out: kept ones are counted `step` at a time, so that few sizes occur */
+    struct dg_gemm *fewer; /* by steps, of those that occurred; NULL: none is left out */
     bool packs, packed_once;
     struct dg_half src;
     int64_t scratch, packed_at; /* offsets in scratch */
