@@ -20,10 +20,9 @@ static double seconds_like(struct dg_graph *graph)
         const struct dg_graph_node *node = &graph->node[n];
         struct dg_op_call call = dg_graph_call(graph, node, NULL);
         double bytes = 0;
-        for (int i = 0; i < call.num_inputs; i++)
-            if (!dg_absent(&call.input[i])) bytes += (double)dg_desc_bytes(&call.input[i]);
-        for (int o = 0; o < call.num_outputs; o++)
-            if (call.output_wanted[o]) bytes += (double)dg_desc_bytes(&call.output[o]);
+        for (int i = 0; i < node->num_inputs; i++) bytes += dg_graph_bytes(graph, node, i);
+        for (int o = 0; o < node->num_outputs; o++)
+            if (call.output_wanted[o]) bytes += dg_graph_bytes(graph, node, node->num_inputs + o);
         sum += dg_graph_cost(graph, node).flops + (double)dg_slices(&call) * (bytes * flops_a_byte + flops_an_op);
     }
     return sum;

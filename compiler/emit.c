@@ -151,7 +151,7 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
             dg_value v = o < 0 ? node->input[i] : node->output[o];
             bool gone = v == DG_NO_VALUE || (o >= 0 && dg_output_absent(node, o, life));
             uint32_t tensor = gone ? DG_PLAN_NONE : life[v].tensor;
-            if (!gone) op.bytes += (double)dg_desc_bytes(&graph->value[v].desc);
+            if (!gone) op.bytes += dg_graph_bytes(graph, node, i);
             append(e, DG_SECTION_OPERANDS, &tensor);
         }
         for (uint32_t a = 0; a < op.num_attrs; a++) append(e, DG_SECTION_ATTRS, &node->attr[a]);

@@ -119,6 +119,8 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
 
 /* What a run of the node costs in a step: in all slices, and of the images that are kept on average. */
 struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node);
+/* The bytes that one run of it reads of input i, or writes to output i - num_inputs, likewise. */
+double dg_graph_bytes(const struct dg_graph *graph, const struct dg_graph_node *node, int i);
 
 /* Number of reads of each value by nodes (arena array of num_values). */
 uint32_t *dg_graph_reads(struct dg_graph *graph);

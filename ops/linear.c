@@ -103,9 +103,9 @@ static struct dg_cost cost(const struct dg_op_call *call)
 /* A matmul whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
 struct matmul {
     struct dg_gemm gemm;
-    int64_t images,
-        step; /* where images are left out: kept ones are counted `step` at a time, so that few sizes occur */
-    struct dg_gemm *fewer; /* by steps, of those that occurred; NULL: none is left out */
+    int64_t images;        /* these three where images are left out */
+    int64_t step;          /* kept ones are counted so many at a time, that few sizes occur */
+    struct dg_gemm *fewer; /* by steps, of those that occurred; else NULL */
     bool packs, packed_once;
     struct dg_half src;
     int64_t scratch, packed_at; /* offsets in scratch */

@@ -114,6 +114,7 @@ struct outcome {
     } tensor[MOST_TENSORS];
     uint64_t peak;
     int joined, skipped; /* sums that make a norm; branches that leave images out */
+    double bytes, flops; /* of a step, as the plan has them */
 };
 
 static void set_controls(struct dg_session *session, const struct dg_plan *plan)
@@ -213,6 +214,10 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     out->peak = entry.step.peak;
     out->joined = count_ops(graph, "add_layer_norm");
     out->skipped = count_ops(graph, "kept_images");
+    for (uint32_t n = 0; n < plan.num_ops; n++) {
+        out->bytes += plan.op[n].bytes;
+        out->flops += plan.op[n].flops;
+    }
     keep_tensors(session, &plan, out, true);
     for (int s = 0; s < STEPS; s++) {
         struct dg_step_info info = {.seed = 7, .step = s};
@@ -324,7 +329,8 @@ static void test_skipped_is_the_same(void **state)
         struct outcome *skipped = run_finished(program, &recipe, &slices, &finish);
         assert_same(whole, skipped, finish.bf16 ? 2e-2 : 2e-4);
         assert_true(skipped->peak <= whole->peak + whole->peak / 100);
-        assert_int_equal(skipped->skipped, 8);            /* two blocks of two branches, two sizes */
+        assert_int_equal(skipped->skipped, 8); /* two blocks of two branches, two sizes */
+        assert_true(skipped->bytes < whole->bytes && skipped->flops < whole->flops);
         assert_int_equal(skipped->joined, whole->joined); /* also from one branch to the next */
         free_outcome(whole);
         free_outcome(skipped);
