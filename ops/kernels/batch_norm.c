@@ -30,7 +30,7 @@ enum { VECTORS = 4, PANEL = VECTORS * DG_LANES };
 static DG_INLINE void load_panel(int half, const void *from, dg_lanes *x)
 {
     for (int v = 0; v < VECTORS; v += 1 + half) {
-        x[v] = *(const dg_lanes *)dg_at(from, half, v * DG_LANES);
+        memcpy(&x[v], dg_at(from, half, v * DG_LANES), sizeof x[v]); /* bf16 may lie at two bytes */
         if (!half) continue;
         dg_bits units = (dg_bits)x[v];
         x[v] = (dg_lanes)(units << 16);
