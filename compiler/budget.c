@@ -51,11 +51,10 @@ struct chain {
 static struct dg_graph *remade(const struct fit *fit, const struct chain *chain, const struct dg_remake *remake)
 {
     struct dg_graph *graph = dg_graph_copy(chain->entry.graph);
-    dg_pass_recompute(graph, remake);
-    if (!fit->budget->plain) {
-        dg_pass_skip_dropped(graph, chain->entry.output, chain->entry.num_outputs);
-        dg_pass_join(graph, chain->entry.output, chain->entry.num_outputs);
-    }
+    if (fit->budget->plain)
+        dg_pass_recompute(graph, remake);
+    else
+        dg_pass_finish(graph, remake, chain->entry.output, chain->entry.num_outputs);
     return graph;
 }
 

@@ -126,11 +126,7 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
                                    .build = build_step,
                                    .context = c};
     struct dg_remake cheap = dg_remake_cheap();
-    if (!c->options->plain) {
-        dg_pass_recompute(entry.graph, &cheap);
-        dg_pass_skip_dropped(entry.graph, entry.output, entry.num_outputs);
-        dg_pass_join(entry.graph, entry.output, entry.num_outputs);
-    }
+    if (!c->options->plain) dg_pass_finish(entry.graph, &cheap, entry.output, entry.num_outputs);
     if (c->options->memory) DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
     c->entry[c->num_entries++] = entry;
     return DG_OK;

@@ -5,9 +5,8 @@
 static bool matches(const char *path, const char *node)
 {
     size_t length = strlen(node);
-    if (path && !strncmp(path, "d:", 2)) path += 2;     /* its backward nodes */
-    if (path && !strncmp(path, "again:", 6)) path += 6; /* recomputation */
-    return path && !strncmp(path, node, length) && (!path[length] || path[length] == '.');
+    path = dg_own_path(path);
+    return !strncmp(path, node, length) && (!path[length] || path[length] == '.');
 }
 
 /* What it makes counts too: of nodes that were fused, one is left. */

@@ -26,10 +26,8 @@ static uint32_t *index_readers(struct dg_graph *graph, const dg_value *keep, int
 /* Is all that the reader reads there where node n stands, but for what n makes? */
 static bool ready(const struct dg_graph *graph, uint32_t n, const struct dg_graph_node *reader)
 {
-    for (int i = 0; i < reader->num_inputs; i++) {
-        uint32_t producer = reader->input[i] == DG_NO_VALUE ? DG_PLAN_NONE : graph->value[reader->input[i]].producer;
-        if (producer != DG_PLAN_NONE && producer > n) return false;
-    }
+    for (int i = 0; i < reader->num_inputs; i++)
+        if (!dg_graph_there(graph, reader->input[i], n + 1)) return false;
     return true;
 }
 

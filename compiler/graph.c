@@ -184,6 +184,19 @@ struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node 
     return (struct dg_cost){cost.flops * times, cost.useful * times};
 }
 
+const char *dg_own_path(const char *path)
+{
+    if (!path) return "";
+    if (!strncmp(path, "d:", 2)) return path + 2;
+    return strncmp(path, "again:", 6) ? path : path + 6;
+}
+
+bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n)
+{
+    uint32_t producer = value == DG_NO_VALUE ? DG_PLAN_NONE : graph->value[value].producer;
+    return producer == DG_PLAN_NONE || producer < n;
+}
+
 dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like)
 {
     graph->value =

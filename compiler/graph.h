@@ -102,6 +102,13 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
 /* Appends a node whose outputs are there already, for passes that write the nodes anew. */
 void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node);
 
+/* "blocks.3.attn.qkv" of the path or name of that node, and of what its backward ("d:") and recomputation ("again:") are
+ * called; "" of NULL. */
+const char *dg_own_path(const char *path);
+
+/* Was it there before node n? */
+bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n);
+
 /* Another value like one that is there, for a pass that changes who makes it. */
 dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like);
 

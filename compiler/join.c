@@ -23,12 +23,6 @@ static bool alike(const struct dg_graph_node *a, const struct dg_graph_node *b)
            !a->commit && !b->commit;
 }
 
-static bool there(const struct dg_graph *graph, dg_value v, uint32_t n)
-{
-    uint32_t producer = v == DG_NO_VALUE ? DG_PLAN_NONE : graph->value[v].producer;
-    return producer == DG_PLAN_NONE || producer < n;
-}
-
 /* Node n takes outputs of `next` over, as its op said in f. */
 static void take(struct dg_graph *graph, uint32_t n, struct dg_graph_node *next, const struct dg_fusion *f)
 {
@@ -79,10 +73,17 @@ void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep)
         memcpy(f.next_input, next->input, (size_t)next->num_inputs * sizeof *f.next_input);
         for (int o = 0; o < next->num_outputs; o++) f.next_wanted |= (uint32_t)(reads[next->output[o]] > 0) << o;
         bool ready = node->op->join(&f);
-        for (int i = 0; ready && i < f.num_inputs; i++) ready = there(graph, f.input[i], n);
+        for (int i = 0; ready && i < f.num_inputs; i++) ready = dg_graph_there(graph, f.input[i], n);
         if (!ready) continue;
         take(graph, n, next, &f);
         gone[r] = !(f.next_wanted & ~f.takes);
     }
     dg_graph_drop(graph, gone);
+}
+
+void dg_pass_finish(struct dg_graph *graph, const struct dg_remake *remake, const dg_value *keep, int num_keep)
+{
+    dg_pass_recompute(graph, remake);
+    dg_pass_skip_dropped(graph, keep, num_keep);
+    dg_pass_join(graph, keep, num_keep);
 }

@@ -48,15 +48,14 @@ static void find_aliases(struct dg_graph *graph, struct dg_life *life)
             dg_value v = node->output[o];
             int source = node->op->inplace[o] - 1;
             bool view = node->op->view >> o & 1;
-            bool moves = node->kept && source >= 0 && /* images stand in other places */
-                         ((node->op->kept_inputs >> source ^ node->op->kept_outputs >> o) & 1);
             life[v].first = n;
             if (life[v].last < n) life[v].last = n;
             if (dg_output_absent(node, o, life) || source < 0 || source >= node->num_inputs ||
                 node->input[source] == DG_NO_VALUE)
                 continue;
             uint32_t root = life[node->input[source]].root;
-            bool free_here = !moves && graph->value[root].region == DG_REGION_STEP && life[root].last == n &&
+            bool free_here = !dg_op_moves(node->op, node->kept, source, o) &&
+                             graph->value[root].region == DG_REGION_STEP && life[root].last == n &&
                              life[v].bytes == life[root].bytes &&
                              graph->value[v].desc.dtype == graph->value[node->input[source]].desc.dtype;
             for (int i = 0; i < node->num_inputs; i++)

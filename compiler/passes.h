@@ -119,4 +119,7 @@ void dg_pass_skip_dropped(struct dg_graph *graph, const dg_value *keep, int num_
  * keep their numbers. */
 void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep);
 
+/* These three, in order. */
+void dg_pass_finish(struct dg_graph *graph, const struct dg_remake *remake, const dg_value *keep, int num_keep);
+
 #endif

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-extern const struct dg_op dg_op_drop_path_add, dg_op_kept_images;
-
 struct branch {
     struct dg_graph *graph;
     const dg_value *keep;
@@ -18,14 +16,6 @@ struct branch {
     bool *member;  /* and their backward and recomputation */
     bool *packed;  /* values that have the kept images only */
 };
-
-/* "blocks.3.attn.qkv" of "d:blocks.3.attn.qkv" and "again:blocks.3.attn.qkv". */
-static const char *own_path(const struct dg_graph_node *node)
-{
-    const char *path = node->origin.path ? node->origin.path : "";
-    if (!strncmp(path, "d:", 2)) return path + 2;
-    return strncmp(path, "again:", 6) ? path : path + 6;
-}
 
 /* From node n's packed inputs back to where all images are. */
 static bool walk_back(struct branch *b, uint32_t n)
@@ -51,7 +41,8 @@ static void add_companions(struct branch *b)
     for (uint32_t f = 0; f < graph->num_nodes; f++) {
         if (!b->forward[f]) continue;
         for (uint32_t n = 0; n < graph->num_nodes; n++)
-            if (graph->node[n].label == label && !strcmp(own_path(&graph->node[n]), own_path(&graph->node[f])))
+            if (graph->node[n].label == label &&
+                !strcmp(dg_own_path(graph->node[n].origin.path), dg_own_path(graph->node[f].origin.path)))
                 b->member[n] = true;
     }
 }
@@ -104,10 +95,10 @@ static bool skip(struct branch *b)
     options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
     dg_value kept[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */
-    if (dg_graph_node(graph, &dg_op_kept_images, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
+    if (dg_graph_node(graph, sum.op->drops, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
     uint32_t first = 0;
     while (graph->node[first].label != sum.label || graph->node[first].phase != sum.phase ||
-           graph->node[first].op == &dg_op_kept_images)
+           graph->node[first].op->says_kept)
         first++;
     struct dg_graph_node made = graph->node[graph->num_nodes - 1];
     made.phase = sum.phase;
@@ -130,7 +121,7 @@ void dg_pass_skip_dropped(struct dg_graph *graph, const dg_value *keep, int num_
 {
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        if (node->op != &dg_op_drop_path_add || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
+        if (!node->op->drops || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
         struct branch b = {.graph = graph, .keep = keep, .num_keep = num_keep, .sum = n};
         if (find_branch(&b) && skip(&b)) n++; /* it stands one further now */
     }

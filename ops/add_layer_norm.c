@@ -91,7 +91,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     int64_t *drawn = r->scratch, images = s->drop.images;
     const int64_t *from = dg_kept_place(r->input[SRC_KEPT]);
     if (!from && s->drop.keep < 1) {
-        for (int64_t i = 0; i < images; i++) drawn[i] = dg_drop_path_keeps(&s->drop, r->step, i) ? i : -1;
+        dg_drop_path_draw(&s->drop, r->step, drawn);
         from = drawn;
     }
     dg_kernels()->add_layer_norm(images * s->each, s->cols, from, s->each, s->drop.keep, s->src_half, r->input[SRC],

@@ -15,7 +15,7 @@
 #include "ops/layer_norm.h"
 #include "ops/rng.h"
 
-extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad;
+extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad, dg_op_kept_images;
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "rate",
@@ -67,12 +67,17 @@ struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images
                                  .batch = p->batch > 0 ? p->batch : (int)images};
 }
 
-bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
+static bool keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
 {
     uint64_t stream = d->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
     uint32_t view = (uint32_t)(d->view0 + image / d->batch);
     uint64_t row = (uint64_t)(step->slice * d->batch + image % d->batch);
     return d->keep + dg_unit_float(dg_rng_at(step->seed, DG_RNG_DROP_PATH, stream, view, row)) >= 1.0f;
+}
+
+void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from)
+{
+    for (int64_t i = 0; i < d->images; i++) from[i] = keeps(d, step, i) ? i : -1;
 }
 
 struct state {
@@ -113,7 +118,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     } else if (r->kept) {
         apply(r, r->kept[0], dg_kept_image(r->kept, images));
     } else {
-        for (int64_t i = 0; i < images; i++) from[i] = dg_drop_path_keeps(&s->drop, r->step, i) ? i : -1;
+        dg_drop_path_draw(&s->drop, r->step, from);
         apply(r, images, from);
     }
     return DG_OK;
@@ -151,6 +156,7 @@ const struct dg_op dg_op_drop_path_add = {
     .inplace = {2},
     .bf16_inputs = 1,
     .kept_inputs = 1,
+    .drops = &dg_op_kept_images,
     .prepare = prepare,
     .run = run,
 };
@@ -202,7 +208,7 @@ static enum dg_status run_kept(const struct dg_run *r, struct dg_error *err)
     const struct dg_drop_path *d = r->state;
     int64_t *kept = r->output[0], count = 0;
     for (int64_t i = 0; i < d->images; i++) {
-        bool keep = dg_drop_path_keeps(d, r->step, i);
+        bool keep = keeps(d, r->step, i);
         kept[1 + i] = keep ? count : -1;
         if (keep) kept[1 + d->images + count++] = i;
     }
@@ -217,6 +223,7 @@ const struct dg_op dg_op_kept_images = {
     .output = {{"kept", 0}},
     .infer = infer_kept,
     .grad = dg_no_gradient,
+    .says_kept = true,
     .prepare = prepare_kept,
     .run = run_kept,
 };

@@ -11,7 +11,7 @@ struct dg_drop_path {
     int view0, batch;
 };
 struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images, double rate);
-/* Is the image kept in this step? */
-bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image);
+/* from[images]: i where image i is kept in this step, else -1. */
+void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from);
 
 #endif

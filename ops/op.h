@@ -309,13 +309,23 @@ struct dg_op {
      * that has it as an input of its own, kept_by - 1, makes those outputs so where that is there. */
     uint32_t kept_inputs, kept_outputs;
     int kept_by;
-    uint32_t kept_lists; /* bit i: input i says which images are kept: in a plan only kept_images may make it */
+    uint32_t
+        kept_lists; /* bit i: input i says which images are kept: in a plan only an op with says_kept may make it */
+    bool says_kept; /* its output does; attributes: the probability of leaving an image out, and how many there are */
+    const struct dg_op
+        *drops; /* Of an op that leaves images of input 0 out, attribute 0 being the probability: that op */
 
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
     enum dg_status (*run)(const struct dg_run *run, struct dg_error *err);  /* NULL only for pure views */
     void (*release)(void *state);                                           /* NULL: state is plain free()d */
 };
+
+/* Given which images are kept, does output o have them in other places than input i? Then it cannot be in place there. */
+static inline bool dg_op_moves(const struct dg_op *op, bool kept, int i, int o)
+{
+    return kept && i >= 0 && (op->kept_inputs >> i ^ op->kept_outputs >> o) & 1;
+}
 
 /* The explicit "no gradient": asking for one is a compile error that names the op and the YAML line. */
 enum dg_status dg_no_gradient(struct dg_grad_builder *b);

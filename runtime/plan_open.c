@@ -14,8 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern const struct dg_op dg_op_kept_images;
-
 static enum dg_status bad(struct dg_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static enum dg_status bad(struct dg_error *err, const char *format, ...)
 {
@@ -135,7 +133,7 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
         (op->max_inputs >= 0 && dg_plan_own_inputs(record) > (uint32_t)(op->max_inputs + op->num_params_attr +
                                                                         (op->params ? DG_MAX_PARAMS : 0))))
         return bad(err, "op %u (%s, %s): wrong number of operands or attributes", n, name, op_name);
-    if (record->batch < 0 || record->view0 < 0 || record->flags > 7)
+    if (record->batch < 0 || record->view0 < 0 || record->flags > DG_PLAN_OP_ALL)
         return bad(err, "op %u (%s): bad position", n, name);
     for (uint32_t a = 0; a < record->num_attrs; a++) {
         const struct dg_attr_spec *spec = &op->attrs[a];
@@ -212,9 +210,8 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
         uint32_t from = source >= 0 && source < (int)record->num_inputs
                             ? plan->operand[record->first_operand + (uint32_t)source]
                             : DG_PLAN_NONE;
-        bool moves = call.kept && source >= 0 && ((op->kept_inputs >> source ^ op->kept_outputs >> o) & 1);
-        bool shares = from != DG_PLAN_NONE && !moves && plan->tensor[from].root == tensor->root &&
-                      plan->tensor[from].dtype == tensor->dtype;
+        bool shares = from != DG_PLAN_NONE && !dg_op_moves(op, call.kept, source, (int)o) &&
+                      plan->tensor[from].root == tensor->root && plan->tensor[from].dtype == tensor->dtype;
         if ((view && !shares) || (tensor->root != t && !shares))
             status =
                 bad(err, "op %u (%s, %s): output %s lies in the wrong place", n, name, op_name, op->output[o].name);
@@ -223,7 +220,7 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
     return status;
 }
 
-/* A step tensor is made once, before it is read. What says which images are kept is made by kept_images and by nobody else: ops
+/* A step tensor is made once, before it is read. What says which images are kept is made by an op that draws it and by nobody else: ops
  * go by the places that it gives. */
 static enum dg_status check_makers(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
 {
@@ -246,7 +243,7 @@ static enum dg_status check_makers(const struct dg_plan *plan, const struct dg_p
                 *made_by = op;
             else if (plan->tensor[t].region == DG_REGION_STEP && !*made_by)
                 status = bad(err, "op %u (%s) reads %s before it is made", n, op->name, name);
-            else if (kept && *made_by != &dg_op_kept_images)
+            else if (kept && !(*made_by && (*made_by)->says_kept))
                 status = bad(err, "op %u (%s): %s does not say which images are kept", n, op->name, name);
         }
     }

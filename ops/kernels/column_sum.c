@@ -25,9 +25,5 @@ void DG_K(column_sum)(int64_t rows, int64_t cols, int half, const void *src, con
         else
             sum_rows(rows, cols, 0, src, sum);
     }
-    for (int64_t c = 0; c < cols; c++) {
-        float total = acc ? acc[c] : 0;
-        for (int t = 0; t < threads; t++) total += partial[cols * t + c];
-        dst[c] = total;
-    }
+    dg_add_partial(cols, acc, partial, cols, threads, dst);
 }

@@ -71,9 +71,5 @@ void DG_K(gelu_backward_sums)(int64_t rows, int64_t cols, int half, const void *
         else
             backward_sums(rows, cols, 0, src, diff_dst, diff_src, sum);
     }
-    for (int64_t c = 0; c < cols; c++) {
-        float total = acc ? acc[c] : 0;
-        for (int t = 0; t < threads; t++) total += partial[cols * t + c];
-        sums[c] = total;
-    }
+    dg_add_partial(cols, acc, partial, cols, threads, sums);
 }

@@ -51,6 +51,17 @@ static inline struct dg_range dg_my_range(int64_t count)
             loop(part, 0, __VA_ARGS__);                                                                                \
     }
 
+/* dst[c] = acc[c] (NULL: 0) and the threads' sums partial[t * ld + c], in the order of the threads; acc may be dst. */
+static inline void dg_add_partial(int64_t cols, const float *acc, const float *partial, int64_t ld, int threads,
+                                  float *dst)
+{
+    for (int64_t c = 0; c < cols; c++) {
+        float total = acc ? acc[c] : 0;
+        for (int t = 0; t < threads; t++) total += partial[ld * t + c];
+        dst[c] = total;
+    }
+}
+
 #define DG_K_PASTE(name, level) dg_##name##_##level
 #define DG_K_EXPAND(name, level) DG_K_PASTE(name, level)
 #define DG_K(name) DG_K_EXPAND(name, DG_KERNEL_LEVEL)

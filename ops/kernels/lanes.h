@@ -4,6 +4,7 @@
 
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
+#include "ops/kernels/vmath.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -98,14 +99,7 @@ static DG_INLINE dg_lanes dg_powers(int rough, dg_lanes x)
     x = dg_larger((dg_lanes){0} - 126.0f, x);
     dg_lanes shifted = x + magic, r = x - (shifted - magic);
 #endif
-    dg_lanes p = 5.5171669e-2f * r + 2.4261112e-1f;
-    if (!rough) {
-        p = 1.32647e-3f * r + 9.671511e-3f; /* as in vmath.h, too */
-        p = p * r + 5.5507336e-2f;
-        p = p * r + 2.4022242e-1f;
-    }
-    p = p * r + (rough ? 6.9326097e-1f : 6.9314698e-1f);
-    p = p * r + (rough ? 9.9992806e-1f : 1.0f);
+    dg_lanes p = DG_SMALL_POWER(rough, r);
 #ifdef __AVX512DQ__
     return (dg_lanes)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else

@@ -162,13 +162,6 @@ void DG_K(layer_norm_backward)(int64_t rows, int64_t cols, const float *src, con
             backward(rows, cols, src, place, each, 0, diff_dst, weight, mean, rstd, acc_src, diff_src, sum_weight,
                      sum_bias);
     }
-    for (int64_t c = 0; c < cols; c++) {
-        float w = acc_weight ? acc_weight[c] : 0, b = acc_bias ? acc_bias[c] : 0;
-        for (int t = 0; t < threads; t++) {
-            w += partial[2 * cols * t + c];
-            b += partial[2 * cols * t + cols + c];
-        }
-        if (diff_weight) diff_weight[c] = w;
-        if (diff_bias) diff_bias[c] = b;
-    }
+    if (diff_weight) dg_add_partial(cols, acc_weight, partial, 2 * cols, threads, diff_weight);
+    if (diff_bias) dg_add_partial(cols, acc_bias, partial + cols, 2 * cols, threads, diff_bias);
 }

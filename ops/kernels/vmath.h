@@ -36,20 +36,21 @@ static inline float dg_expf(float x)
     return p;
 }
 
+/* 2^r for r from -1/2 to 1/2, a number or a vector; rough as below. */
+#define DG_SMALL_POWER(rough, r)                                                                                       \
+    ((rough) ? ((5.5171669e-2f * (r) + 2.4261112e-1f) * (r) + 6.9326097e-1f) * (r) + 9.9992806e-1f                     \
+             : ((((1.32647e-3f * (r) + 9.671511e-3f) * (r) + 5.5507336e-2f) * (r) + 2.4022242e-1f) * (r) +             \
+                6.9314698e-1f) *                                                                                       \
+                       (r) +                                                                                           \
+                   1.0f)
+
 /* 2^x for x from -126 to 127, to 1.2e-7 of it, or (rough, for what is rounded to bf16) 7.5e-5. */
 static DG_INLINE float dg_exp2f(int rough, float x)
 {
     const float magic = 12582912.0f; /* as above */
     float shifted = x + magic;
     float r = x - (shifted - magic);
-    float p = 5.5171669e-2f * r + 2.4261112e-1f;
-    if (!rough) {
-        p = 1.32647e-3f * r + 9.671511e-3f;
-        p = p * r + 5.5507336e-2f;
-        p = p * r + 2.4022242e-1f;
-    }
-    p = p * r + (rough ? 6.9326097e-1f : 6.9314698e-1f);
-    p = p * r + (rough ? 9.9992806e-1f : 1.0f);
+    float p = DG_SMALL_POWER(rough, r);
     uint32_t bits, value;
     memcpy(&bits, &shifted, 4);
     memcpy(&value, &p, 4);

@@ -61,6 +61,22 @@ static struct dg_program *load(const char *file)
     return program;
 }
 
+/* As `import` would. */
+static struct dg_program *load_with_head(const char *file)
+{
+    struct dg_program *program = load(file);
+    program->last->next = load("graphs/dino_head.yaml")->first;
+    return program;
+}
+
+/* All that can be made again. */
+static struct dg_remake remake_all(void)
+{
+    struct dg_remake remake;
+    for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = DG_MAX_REMAKE;
+    return remake;
+}
+
 /* Plain SGD with a rate of one: a step's parameters are those before minus the gradients. */
 static struct dg_recipe vit_recipe(void)
 {
@@ -277,8 +293,7 @@ static void assert_same(const struct outcome *a, const struct outcome *b, double
 static void test_slices_add_up(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/vit.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first; /* as `import` would */
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
     struct outcome *whole_batch = run(program, &recipe, &(struct dg_step_form){0}, NULL);
     static const int slices[] = {2, 3, 4, 6, 12};
@@ -298,8 +313,7 @@ static void test_slices_add_up(void **state)
 static void test_plain_is_the_same(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/vit.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
     struct dg_remake cheap = dg_remake_cheap();
     struct outcome *fast = run_finished(program, &recipe, &(struct dg_step_form){0},
@@ -316,11 +330,9 @@ static void test_plain_is_the_same(void **state)
 static void test_skipped_is_the_same(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/vit.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    struct dg_remake most = {0};
-    for (int p = 0; p < DG_MAX_PARTS; p++) most.level[p] = DG_MAX_REMAKE;
+    struct dg_remake most = remake_all();
     for (int form = 0; form < 16; form += 3) {
         struct finish finish = {.bf16 = form & 1, .remake = form & 2 ? &most : NULL, .joins = form & 4};
         struct dg_step_form slices = {.slices = form & 8 ? BATCH : 0};
@@ -341,14 +353,12 @@ static void test_skipped_is_the_same(void **state)
 static void test_odd_branches(void **state)
 {
     (void)state;
-    struct dg_program *program = load("tests/fixtures/branches.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("tests/fixtures/branches.yaml");
     struct dg_recipe recipe = vit_recipe();
     recipe.backbone = "branches";
     recipe.teacher_with = NULL;
     recipe.student_with = give(NULL, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
-    struct dg_remake most = {0}, cheap = dg_remake_cheap();
-    for (int p = 0; p < DG_MAX_PARTS; p++) most.level[p] = DG_MAX_REMAKE;
+    struct dg_remake most = remake_all(), cheap = dg_remake_cheap();
     recipe.plain = true;
     struct outcome *plain = run(program, &recipe, &(struct dg_step_form){0}, NULL);
     recipe.plain = false;
@@ -368,11 +378,9 @@ static void test_odd_branches(void **state)
 static void test_joined_is_the_same(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/vit.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    struct dg_remake most = {0};
-    for (int p = 0; p < DG_MAX_PARTS; p++) most.level[p] = DG_MAX_REMAKE;
+    struct dg_remake most = remake_all();
     static const int forms[] = {0, 3, 5, 6}; /* every pair of the three in every way */
     for (int f = 0; f < 4; f++) {
         int form = forms[f];
@@ -411,8 +419,7 @@ static void assert_remade(struct dg_program *program, const struct dg_recipe *re
 static void test_remade_batch_norm_is_the_same(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/resnet.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("graphs/resnet.yaml");
     for (int head_norm = 0; head_norm < 2; head_norm++) {
         struct dg_recipe recipe = resnet_recipe(head_norm);
         assert_remade(program, &recipe, &(struct dg_step_form){0});
@@ -423,8 +430,7 @@ static void test_remade_batch_norm_is_the_same(void **state)
 static void test_random_forms(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/vit.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
     static const int slices[] = {1, 2, 6};
     struct dg_rng rng = dg_rng_open(11, DG_RNG_TEST, 0, 0);
@@ -445,8 +451,7 @@ static void test_random_forms(void **state)
 static void test_remade_is_the_same(void **state)
 {
     (void)state;
-    struct dg_program *program = load("graphs/vit.yaml");
-    program->last->next = load("graphs/dino_head.yaml")->first;
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
     assert_remade(program, &recipe, &(struct dg_step_form){0});
     assert_remade(program, &recipe, &(struct dg_step_form){.slices = 3});

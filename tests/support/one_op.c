@@ -79,8 +79,8 @@ struct one_op_result one_op_run(const struct one_op *o)
     for (int out = 0; out < call.num_outputs; out++) {
         int source = op->inplace[out] - 1;
         if (!wanted[out]) continue;
-        bool moves = o->kept && source >= 0 && ((op->kept_inputs >> source ^ op->kept_outputs >> out) & 1);
-        bool fits = source >= 0 && !moves && input[source] && result.desc[out].dtype == o->desc[source].dtype;
+        bool fits = source >= 0 && !dg_op_moves(op, o->kept, source, out) && input[source] &&
+                    result.desc[out].dtype == o->desc[source].dtype;
         if (((op->view >> out & 1) || o->in_place) && fits) {
             result.data[out] = input[source];
             taken[source] = true;
