@@ -4,6 +4,7 @@
 #include "tests/runtime/tiny.h"
 
 #include <dirent.h>
+#include <stdlib.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -13,7 +14,7 @@
 #define SANITIZED 0
 #endif
 
-enum { STEPS = SANITIZED ? 1000 : 10000, WARM = STEPS / 10 };
+enum { STEPS = SANITIZED ? 1000 : 10000, WARM = STEPS / 10, LOADER_THREADS = 2 };
 
 struct use {
     int64_t pages;
@@ -74,7 +75,7 @@ static void test_flat(void **state)
                                  .out = out,
                                  .steps = STEPS,
                                  .threads = 1,
-                                 .loader_threads = 2,
+                                 .loader_threads = LOADER_THREADS,
                                  .ignore_memory = true,
                                  .events = {.step = on_step}};
     assert_ok(dg_train(&plan, &knobs, &o, try_err));
@@ -82,7 +83,9 @@ static void test_flat(void **state)
     dg_plan_close(&plan);
     print_message("after %d steps %lld pages, after %d %lld; %d descriptors, %d\n", WARM, (long long)warm.pages, STEPS,
                   (long long)last.pages, warm.descriptors, last.descriptors);
-    assert_int_equal(last.descriptors, warm.descriptors);
+    /* Each loader thread may have had an image open at one count and not at the other; one descriptor lost a checkpoint
+     * would be more. */
+    assert_true(abs(last.descriptors - warm.descriptors) <= LOADER_THREADS);
     if (!SANITIZED) assert_true(last.pages - warm.pages < 64); /* a quarter of a MiB: 28 bytes a step would show */
     dg_test_remove(folder);
 }
