@@ -33,7 +33,8 @@ static bool ready(const struct dg_graph *graph, uint32_t n, const struct dg_grap
 
 void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep)
 {
-    uint32_t *reader = index_readers(graph, keep, num_keep);
+    uint32_t *reader = index_readers(graph, keep, num_keep), *reads = dg_graph_reads(graph);
+    for (int k = 0; k < num_keep; k++) reads[keep[k]]++;
     bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
     for (uint32_t n = first; n < graph->num_nodes; n++) {
         struct dg_graph_node *node = &graph->node[n];
@@ -57,6 +58,7 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
                                   .next_attr = next->attr,
                                   .next_input = next->input,
                                   .next_num_inputs = next->num_inputs};
+            for (int o = 0; o < next->num_outputs; o++) f.next_wanted |= (uint32_t)(reads[next->output[o]] > 0) << o;
             if (!node->op->absorb(&f)) break;
             node->op = f.op;
             node->input = input;

@@ -1,6 +1,6 @@
 /* A network that ends in one token, as DINO's does in the class token, makes the others of its last block for nobody. Where
  * all that is read of a value is one token of it, and the op that made it treats tokens apart, that token is taken from the
- * op's inputs instead. Attention still needs all keys and values, for that one query.
+ * op's inputs instead. Attention still looks at all tokens, for that one query (ops/class_attention.c).
  *
  * What an op does with tokens is its own knowledge (struct dg_op, tokens); here is only who reads what. */
 #include "compiler/passes.h"

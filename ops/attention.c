@@ -9,8 +9,9 @@
  * One task is one image and head: blocks of the score matrix live in a thread's scratch and never leave the cache, and the
  * backward makes them again from the saved log-sum-exp, so nothing of size T x T is kept. q, k and v are read where they
  * stand, through the strides of the projection (ops/kernels/attention.c). */
+#include "ops/attention.h"
+
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
 
 #include <math.h>
 #include <omp.h>
@@ -30,23 +31,24 @@ static const struct dg_attr_spec attrs[] = {
     {0},
 };
 
-enum { HEADS, QUERY }; /* attributes */
-
-static int64_t queries_of(const struct dg_op_call *call) { return call->attr[QUERY].i < 0 ? call->input[0].dim[1] : 1; }
+static int64_t queries_of(const struct dg_op_call *call)
+{
+    return call->attr[DG_ATTENTION_QUERY].i < 0 ? call->input[0].dim[1] : 1;
+}
 
 static enum dg_status check_source(const struct dg_op_call *call, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[0];
-    int64_t heads = call->attr[HEADS].i;
+    int64_t heads = call->attr[DG_ATTENTION_HEADS].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->dim[2] % 3) return dg_fail(err, DG_ERR_INPUT, "input width %lld is not 3 x dim", (long long)src->dim[2]);
     if (src->dim[2] / 3 % heads)
         return dg_fail(err, DG_ERR_INPUT, "heads %lld does not divide dim %lld", (long long)heads,
                        (long long)src->dim[2] / 3);
-    if (call->attr[QUERY].i >= src->dim[1])
-        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld", (long long)call->attr[QUERY].i,
-                       (long long)src->dim[1]);
+    if (call->attr[DG_ATTENTION_QUERY].i >= src->dim[1])
+        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld",
+                       (long long)call->attr[DG_ATTENTION_QUERY].i, (long long)src->dim[1]);
     return DG_OK;
 }
 
@@ -54,8 +56,8 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 {
     DG_TRY(check_source(call, err));
     const struct dg_desc *src = &call->input[0];
-    int64_t images = src->dim[0], tokens = src->dim[1], dim = src->dim[2] / 3, heads = call->attr[HEADS].i;
-    if (call->attr[QUERY].i < 0) {
+    int64_t images = src->dim[0], tokens = src->dim[1], dim = src->dim[2] / 3, heads = call->attr[DG_ATTENTION_HEADS].i;
+    if (call->attr[DG_ATTENTION_QUERY].i < 0) {
         output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){images, tokens, dim});
         output[1] = dg_desc_make(DG_F32, 4, (int64_t[]){images, heads, tokens, tokens});
         output[2] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
@@ -107,8 +109,8 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->tokens = src->dim[1];
     s->dim = src->dim[2] / 3;
     s->queries = queries_of(p->call);
-    s->query = p->call->attr[QUERY].i < 0 ? 0 : p->call->attr[QUERY].i;
-    s->heads = p->call->attr[HEADS].i;
+    s->query = p->call->attr[DG_ATTENTION_QUERY].i < 0 ? 0 : p->call->attr[DG_ATTENTION_QUERY].i;
+    s->heads = p->call->attr[DG_ATTENTION_HEADS].i;
     s->width = s->dim / s->heads;
     s->scale = (float)(1.0 / sqrt((double)s->width));
     s->half = src->dtype == DG_BF16;

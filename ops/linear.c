@@ -15,6 +15,7 @@
  * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
 #include "ops/linear.h"
 
+#include "ops/attention.h"
 #include "ops/half.h"
 #include "ops/kernels/kernels.h"
 #include "ops/seam.h"
@@ -92,6 +93,18 @@ static enum dg_status grad(struct dg_grad_builder *b)
         DG_TRY(b->give(b, 0, made[0]));
     }
     return DG_OK;
+}
+
+/* The projection for the attention of one token. */
+static bool absorb(struct dg_fusion *f)
+{
+    bool one = f->next == &dg_op_attention && f->next_attr[DG_ATTENTION_QUERY].i >= 0;
+    if (!one || f->next_wanted != 1) return false;
+    if (!f->attr[BIAS].i) f->input[f->num_inputs++] = DG_NO_VALUE;
+    f->op = &dg_op_class_attention;
+    f->attr[DG_ATTENTION_HEADS] = f->next_attr[DG_ATTENTION_HEADS];
+    f->attr[DG_ATTENTION_QUERY] = f->next_attr[DG_ATTENTION_QUERY];
+    return true;
 }
 
 static struct dg_cost cost(const struct dg_op_call *call)
@@ -218,6 +231,7 @@ const struct dg_op dg_op_linear = {
     .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
+    .absorb = absorb,
     .cost = cost,
     .bf16_inputs = 1,
     .bf16_outputs = 1,
@@ -331,22 +345,13 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     return DG_OK;
 }
 
-/* dst = acc, or zeros. */
-static void keep_sum(float *dst, const float *acc, int64_t count)
-{
-    if (!acc)
-        memset(dst, 0, (size_t)count * sizeof *dst);
-    else if (acc != dst)
-        memcpy(dst, acc, (size_t)count * sizeof *dst);
-}
-
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
 {
     const struct weights_state *s = r->state;
     int64_t rows = dg_images(r, s->images) * s->each;
     if (!rows) { /* of no image */
-        keep_sum(r->output[0], r->input[2], s->out * s->in);
-        if (r->output[1]) keep_sum(r->output[1], r->input[3], s->out);
+        dg_begin_sum(r->output[0], r->input[2], s->out * s->in);
+        if (r->output[1]) dg_begin_sum(r->output[1], r->input[3], s->out);
         return DG_OK;
     }
     if (s->bf16) {

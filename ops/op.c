@@ -206,3 +206,11 @@ enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct 
     if (desc->dtype == DG_F32) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "%s must be f32, got %s", what, dg_dtype_name(desc->dtype));
 }
+
+void dg_begin_sum(float *dst, const float *acc, int64_t count)
+{
+    if (!acc)
+        memset(dst, 0, (size_t)count * sizeof *dst);
+    else if (acc != dst)
+        memcpy(dst, acc, (size_t)count * sizeof *dst);
+}

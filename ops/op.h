@@ -368,6 +368,9 @@ enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);
 /* Makes room for `bytes` of scratch after what was asked for so far; returns its offset from the scratch pointer. */
 int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);
 
+/* dst = acc, which may be dst, or zeros where it is NULL. */
+void dg_begin_sum(float *dst, const float *acc, int64_t count);
+
 /* Shorthand for infer functions. */
 enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err);
 enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err);

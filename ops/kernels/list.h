@@ -31,6 +31,13 @@ DG_KERNEL(attention_forward, int half, int64_t queries, int64_t tokens, int64_t 
 DG_KERNEL(attention_backward, int half, int64_t queries, int64_t tokens, int64_t width, const void *q, const void *k,
           const void *v, int64_t ld, int64_t ahead, float scale, const void *dst, const void *diff_dst, int64_t ld_dst,
           int64_t ahead_dst, const float *lse, void *diff_q, void *diff_k, void *diff_v, float *scratch)
+DG_KERNEL(token_scores, int64_t images, int64_t heads, int64_t tokens, int64_t cols, const float *vectors, int half,
+          const void *src, float *scores)
+DG_KERNEL(token_sums, int64_t images, int64_t heads, int64_t tokens, int64_t cols, const float *weights, int half,
+          const void *src, float *vectors)
+DG_KERNEL(token_spread, int64_t images, int64_t heads, int64_t tokens, int64_t cols, const float *diff_scores,
+          const float *vectors, const float *weights, const float *diff_sums, int64_t query, const float *diff_query,
+          float *scratch, int half, void *dst)
 DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, int64_t stride,
           int src_half, const void *src, int dst_half, void *dst)
 DG_KERNEL(dino_target, int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,

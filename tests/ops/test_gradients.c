@@ -256,6 +256,46 @@ static void test_attention(void **state)
     }
 }
 
+/* The projection, then attention. */
+static void ref_class_attention(const struct dg_op_call *call, double *const *in, double *out)
+{
+    const struct dg_desc *src = &call->input[0], *weight = &call->input[1];
+    int64_t rows = src->dim[0] * src->dim[1], cols = src->dim[2], wide = weight->dim[0];
+    double *projection = malloc((size_t)(rows * wide) * sizeof *projection);
+    assert_non_null(projection);
+    for (int64_t i = 0; i < rows * wide; i++) {
+        projection[i] = in[2] ? in[2][i % wide] : 0;
+        for (int64_t c = 0; c < cols; c++) projection[i] += in[0][i / wide * cols + c] * in[1][i % wide * cols + c];
+    }
+    struct dg_desc projected = dg_desc_make(DG_F32, 3, (int64_t[]){src->dim[0], src->dim[1], wide});
+    struct dg_op_call attention = {.attr = call->attr, .num_inputs = 1, .input = &projected};
+    ref_attention(&attention, (double *const[]){projection}, out);
+    free(projection);
+}
+
+static void test_class_attention(void **state)
+{
+    (void)state;
+    /* Images, tokens, width of the input, heads, width of a head, query; more images than are taken at a time. */
+    static const int64_t shapes[][6] = {
+        {2, 13, 12, 3, 4, 0}, {3, 5, 7, 2, 9, 4}, {70, 3, 8, 2, 4, 1}, {1, 1, 4, 1, 4, 0}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int bias = 0; bias < 2; bias++) {
+            const int64_t *at = shapes[s], dim = at[3] * at[4];
+            struct op_case op = {.op = "class_attention",
+                                 .attr = {{.i = at[3]}, {.i = at[5]}},
+                                 .num_inputs = 3,
+                                 .input = {f32(3, at[0], at[1], at[2], 0), f32(2, 3 * dim, at[2], 0, 0),
+                                           bias ? f32(1, 3 * dim, 0, 0, 0) : DG_ABSENT_DESC},
+                                 .reference = ref_class_attention,
+                                 .tolerance = 4e-6,
+                                 .grad_tolerance = 2e-5,
+                                 .grad_input = {true, true, bias}};
+            check_op_bf16(op, 1, 1, 2 * BF16_ROUNDING, 4 * BF16_ROUNDING);
+            check_op(&op);
+        }
+}
+
 /* What the backward goes by: of scores that are all 0, the logarithm of how many there are; of a NaN a NaN. */
 static void test_attention_log_sum(void **state)
 {
@@ -486,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_attention_log_sum),
+        cmocka_unit_test(test_class_attention),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_position),
         cmocka_unit_test(test_l2_normalize),

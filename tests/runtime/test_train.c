@@ -352,7 +352,7 @@ static void test_replay(void **state)
                              .out = "hot_half",
                              .steps = -1,
                              .set = {"lr.peak=900", "lr.warmup=0 epochs"}},
-              DG_ERR_NUMERIC, "is that of d:blocks.1.attn.core (attention_grad in");
+              DG_ERR_NUMERIC, "is that of d:blocks.0.attn.core (attention_grad in");
     }
     fails((struct asked){.replay = "short", .out = "r1", .steps = -1}, DG_ERR_INPUT, "step4.crop3");
     fails((struct asked){.replay = "shape", .out = "r2", .steps = -1}, DG_ERR_INPUT, "step0.crop1 must be F32");
