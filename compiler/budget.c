@@ -106,19 +106,31 @@ static enum dg_status try_link(struct fit *fit, const struct chain *chain, const
     return DG_OK;
 }
 
-/* The next link: one level more in the part where that lowers the bound most; where no single part does, in all. */
+/* Tries a level in all parts that are below it. */
+static enum dg_status try_level(struct fit *fit, const struct chain *chain, int level, struct chain *next,
+                                struct dg_error *err)
+{
+    struct dg_remake all = chain->now.remake;
+    for (int p = 0; p < chain->parts; p++) {
+        int highest = level < chain->highest[p] ? level : chain->highest[p];
+        if (all.level[p] < highest) all.level[p] = highest;
+    }
+    return try_link(fit, chain, &all, next, err);
+}
+
+/* The next link: one level more in the part where that lowers the bound most; where no single part does, the level that does in
+ * all. */
 static enum dg_status step_on(struct fit *fit, struct chain *chain, bool *ended, struct dg_error *err)
 {
     struct chain next = *chain;
-    struct dg_remake all = chain->now.remake;
     for (int p = 0; p < chain->parts; p++) {
         struct dg_remake one = chain->now.remake;
         if (one.level[p] == chain->highest[p]) continue;
-        all.level[p]++;
         one.level[p]++;
         DG_TRY(try_link(fit, chain, &one, &next, err));
     }
-    if (next.bound == chain->bound) DG_TRY(try_link(fit, chain, &all, &next, err));
+    for (int level = 2; next.bound == chain->bound && level <= DG_MAX_REMAKE; level++)
+        DG_TRY(try_level(fit, chain, level, &next, err));
     *ended = next.bound == chain->bound;
     *chain = next;
     return DG_OK;

@@ -93,11 +93,11 @@ void dg_pass_narrow(struct dg_graph *graph, const dg_value *keep, int num_keep);
 enum { DG_MAX_PARTS = 8 };
 struct dg_remake {
     /* Of each part: 0, nothing; 1, results of ops without a matrix product, a few in a row, whose inputs are kept anyway; 2
-     * and up, also the first level - 1 of as many shares as there are in the part's repeated blocks ("blocks.3",
-     * "layer2.0"), of which only what other blocks read is kept. */
+     * and up, also the first level - 1 of so many shares of the part's repeated blocks ("blocks.3", "layer2.0"), of which
+     * only what other blocks read is kept; the highest, all of them, and only what pairs of blocks read of each other. */
     int level[DG_MAX_PARTS];
 };
-enum { DG_REMAKE_SHARES = 6, DG_MAX_REMAKE = 1 + DG_REMAKE_SHARES };
+enum { DG_REMAKE_SHARES = 6, DG_MAX_REMAKE = 2 + DG_REMAKE_SHARES };
 
 /* What every plan does, if it is not to be plain: level 1 in all parts. It costs a sweep over memory where it saves one. */
 struct dg_remake dg_remake_cheap(void);

@@ -95,6 +95,13 @@ int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
  * of the block before it; so of some blocks' results one is kept. */
 enum { MOST_SWEEPS = 4 };
 
+/* The unit that a node is in, a block or two; -1: it is in none. */
+static int unit_of(const struct parts *parts, const struct dg_remake *remake, const struct dg_graph_node *node)
+{
+    int p = part_of(parts, node->label), b = p < 0 ? -1 : block_of(&parts->part[p], node->origin.path);
+    return b >= 0 && remake->level[p] == DG_MAX_REMAKE ? b / 2 : b;
+}
+
 /* Nodes whose results the backward makes again. */
 static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake)
 {
@@ -102,18 +109,17 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
     bool *again = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
     bool *kept = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a backward node */
     bool *crosses =
-        dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a node outside of its block */
+        dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a node outside of its unit */
+    int *unit = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *unit);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
+        unit[n] = unit_of(&parts, remake, node);
         for (int i = 0; i < node->num_inputs; i++) {
             dg_value v = node->input[i];
             if (!reads_step(graph, v)) continue;
+            uint32_t maker = graph->value[v].producer;
             kept[v] |= node->backward;
-            const struct dg_graph_node *maker = &graph->node[graph->value[v].producer];
-            size_t length = block_length(maker->origin.path);
-            crosses[v] |=
-                !node->backward && (node->label != maker->label || block_length(node->origin.path) != length ||
-                                    strncmp(node->origin.path, maker->origin.path, length) != 0);
+            crosses[v] |= !node->backward && (node->label != graph->node[maker].label || unit[n] != unit[maker]);
         }
     }
     int *cheap = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *cheap);
@@ -132,7 +138,8 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
             if (before + 1 > sweeps) sweeps = before + 1;
         }
         cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
-        for (int o = 0; o < node->num_outputs; o++) in_block = in_block && !crosses[node->output[o]];
+        for (int o = 0; o < (node->op->again ? 1 : node->num_outputs); o++) /* the others are kept there */
+            in_block = in_block && !crosses[node->output[o]];
         again[n] = in_block || cheap[n];
     }
     return again;

@@ -114,6 +114,12 @@ static void test_resnet_shrinks_in_one_piece(void **state)
         !strstr(small.text, ") sees all rows at once, so the batch cannot be cut"))
         fail_msg("%s", small.text);
     assert_int_equal(compile("cifar10_resnet.yaml", tiny_resnet, 2, 8, least_of(&small, 8)).slices, 1);
+    /* What blocks leave for the backward goes, norms and all: of the step's bytes less than three fifths are left. */
+    static const char file[] = "dino_resnet50_800ep.yaml";
+    struct compiled whole = compile(file, NULL, 0, 8, 0);
+    small = compile(file, NULL, 0, 8, 1);
+    small = compile(file, NULL, 0, 8, least_of(&small, 8));
+    assert_true(small.step < whole.step / 5 * 3);
 }
 
 static void test_the_largest_part_is_named(void **state)
