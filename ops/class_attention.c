@@ -86,10 +86,11 @@ struct state {
     int64_t query;
     float scale;
     int src_half, dst_half, diff_half; /* what is bf16: src, dst or diff_dst, diff_src */
-    /* Where in scratch, of a group. */
-    int64_t asks, queries, keys, probs, sums, dst; /* [in], [dim], [heads, in], [heads, tokens], [heads, in], [dim] */
-    int64_t diff_sums, diff_probs, diff_keys, diff_queries; /* likewise */
-    int64_t diff_asks, row;                                 /* [in]; [in] a thread */
+    /* Where in scratch what a group's images have is: [in], [dim], [heads, in], [heads, tokens], [heads, in], [dim] each; dst is
+     * diff_dst in the backward. */
+    int64_t asks, queries, keys, probs, sums, dst;
+    int64_t diff_asks, diff_queries, diff_keys, diff_probs, diff_sums;
+    int64_t row; /* [in] of each thread */
 };
 
 static int64_t room(struct dg_prepare *p, int64_t group, int64_t each)
@@ -140,8 +141,8 @@ static int64_t rows_of(const struct state *s, enum part part, int64_t head)
 }
 
 /* wide[n, heads, in] = narrow[n, dim] W, head by head with its rows of the weight. */
-static enum dg_status widen(const struct state *s, int64_t n, const float *narrow, const float *weight, enum part part,
-                            float *wide, struct dg_error *err)
+static enum dg_status to_wide(const struct state *s, int64_t n, const float *narrow, const float *weight,
+                              enum part part, float *wide, struct dg_error *err)
 {
     for (int64_t h = 0; h < s->heads; h++)
         DG_TRY(dg_sgemm(false, false, n, s->in, s->width, narrow + h * s->width, s->dim, weight + rows_of(s, part, h),
@@ -150,8 +151,8 @@ static enum dg_status widen(const struct state *s, int64_t n, const float *narro
 }
 
 /* narrow[n, dim] = wide[n, heads, in] W', likewise. */
-static enum dg_status narrow(const struct state *s, int64_t n, const float *wide, const float *weight, enum part part,
-                             float *narrow, struct dg_error *err)
+static enum dg_status to_narrow(const struct state *s, int64_t n, const float *wide, const float *weight,
+                                enum part part, float *narrow, struct dg_error *err)
 {
     for (int64_t h = 0; h < s->heads; h++)
         DG_TRY(dg_sgemm(false, true, n, s->width, s->in, wide + h * s->in, s->heads * s->in,
@@ -172,7 +173,7 @@ static enum dg_status look(const struct state *s, const struct dg_run *r, int64_
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < s->dim; c++)
             queries[i * s->dim + c] = s->scale * (queries[i * s->dim + c] + (bias ? bias[c] : 0));
-    DG_TRY(widen(s, n, queries, weight, KEYS, at(r, s->keys), err));
+    DG_TRY(to_wide(s, n, queries, weight, KEYS, at(r, s->keys), err));
     dg_kernels()->token_scores(n, s->heads, s->tokens, s->in, at(r, s->keys), s->src_half, src, probs);
     dg_kernels()->softmax_forward(n * s->heads, s->tokens, probs, probs);
     dg_kernels()->token_sums(n, s->heads, s->tokens, s->in, probs, s->src_half, src, at(r, s->sums));
@@ -190,7 +191,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     for (int64_t first = 0; first < images; first += GROUP) {
         int64_t n = images - first < GROUP ? images - first : GROUP;
         DG_TRY(look(s, r, n, dg_at(r->input[SRC], s->src_half, first * s->tokens * s->in), err));
-        DG_TRY(narrow(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
+        DG_TRY(to_narrow(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
         for (int64_t i = 0; i < n; i++)
             for (int64_t c = 0; c < s->dim; c++)
                 dg_put(r->output[0], s->dst_half, (first + i) * s->dim + c,
@@ -259,11 +260,11 @@ static enum dg_status look_back(const struct state *s, const struct dg_run *r, i
 {
     const float *weight = r->input[WEIGHT];
     float *diff_sums = at(r, s->diff_sums), *diff_probs = at(r, s->diff_probs), *diff_queries = at(r, s->diff_queries);
-    DG_TRY(widen(s, n, at(r, s->dst), weight, VALUES, diff_sums, err));
+    DG_TRY(to_wide(s, n, at(r, s->dst), weight, VALUES, diff_sums, err));
     dg_kernels()->token_scores(n, s->heads, s->tokens, s->in, diff_sums, s->src_half, src, diff_probs);
     dg_kernels()->softmax_backward(n * s->heads, s->tokens, at(r, s->probs), diff_probs, diff_probs);
     dg_kernels()->token_sums(n, s->heads, s->tokens, s->in, diff_probs, s->src_half, src, at(r, s->diff_keys));
-    DG_TRY(narrow(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
+    DG_TRY(to_narrow(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
     for (int64_t c = 0; c < n * s->dim; c++) diff_queries[c] *= s->scale;
     return dg_sgemm(false, false, n, s->in, s->dim, diff_queries, s->dim, weight, s->in, 0, at(r, s->diff_asks), s->in,
                     err);
