@@ -1,7 +1,7 @@
 /* Candidates are chains: for each number of slices and each order of the resolutions, more and more recomputation, a step of
- * it wherever it lowers the fullest moment most. Along a chain memory falls and time rises, so the first plan of a chain that
- * fits is the chain's best, and the fastest of these is taken. Neither a chain nor an estimate depends on the budget: with
- * less memory the choice moves on among the same candidates, to slower and smaller ones. */
+ * it wherever it lowers the fullest moment most. Along a chain memory falls and, as a rule, time rises, so the first plan of a
+ * chain that fits is the chain's best, and the fastest of these is taken. Neither a chain nor an estimate depends on the
+ * budget: with less memory the choice moves on among the same candidates, to slower and smaller ones. */
 #include "compiler/budget.h"
 
 #include "compiler/lifetimes.h"
@@ -119,8 +119,8 @@ static enum dg_status try_level(struct fit *fit, const struct chain *chain, int 
     return try_link(fit, chain, &all, next, err);
 }
 
-/* The next link: one level more in the part where that lowers the bound most; where no single part does, the level that does in
- * all. */
+/* The next link: one level more in the part where that lowers the bound most; where no single part does, the lowest level that
+ * does in all. */
 static enum dg_status step_on(struct fit *fit, struct chain *chain, bool *ended, struct dg_error *err)
 {
     struct chain next = *chain;

@@ -5,21 +5,15 @@
 #include <string.h>
 
 /* By value, the node that alone reads it; DG_PLAN_NONE where there is none, or several, or the value leaves the graph. */
-static uint32_t *index_readers(struct dg_graph *graph, const dg_value *keep, int num_keep)
+static uint32_t *index_readers(struct dg_graph *graph, const uint32_t *reads)
 {
     uint32_t *reader = dg_arena_alloc(graph->arena, ((size_t)graph->num_values + 1) * sizeof *reader);
     for (uint32_t v = 0; v < graph->num_values; v++) reader[v] = DG_PLAN_NONE;
-    bool *many = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
-    for (int k = 0; k < num_keep; k++) many[keep[k]] = true;
     for (uint32_t n = 0; n < graph->num_nodes; n++)
         for (int i = 0; i < graph->node[n].num_inputs; i++) {
             dg_value v = graph->node[n].input[i];
-            if (v == DG_NO_VALUE) continue;
-            if (reader[v] != DG_PLAN_NONE) many[v] = true;
-            reader[v] = n;
+            if (v != DG_NO_VALUE && reads[v] == 1) reader[v] = n;
         }
-    for (uint32_t v = 0; v < graph->num_values; v++)
-        if (many[v]) reader[v] = DG_PLAN_NONE;
     return reader;
 }
 
@@ -33,8 +27,7 @@ static bool ready(const struct dg_graph *graph, uint32_t n, const struct dg_grap
 
 void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep)
 {
-    uint32_t *reader = index_readers(graph, keep, num_keep), *reads = dg_graph_reads(graph);
-    for (int k = 0; k < num_keep; k++) reads[keep[k]]++;
+    uint32_t *reads = dg_graph_reads(graph, keep, num_keep), *reader = index_readers(graph, reads);
     bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
     for (uint32_t n = first; n < graph->num_nodes; n++) {
         struct dg_graph_node *node = &graph->node[n];
@@ -57,8 +50,8 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
                                   .next = next->op,
                                   .next_attr = next->attr,
                                   .next_input = next->input,
-                                  .next_num_inputs = next->num_inputs};
-            for (int o = 0; o < next->num_outputs; o++) f.next_wanted |= (uint32_t)(reads[next->output[o]] > 0) << o;
+                                  .next_num_inputs = next->num_inputs,
+                                  .next_wanted = dg_graph_wanted(next, reads)};
             if (!node->op->absorb(&f)) break;
             node->op = f.op;
             node->input = input;

@@ -235,13 +235,21 @@ void dg_graph_sort_phases(struct dg_graph *graph)
         for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = n;
 }
 
-uint32_t *dg_graph_reads(struct dg_graph *graph)
+uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_keep)
 {
     uint32_t *reads = dg_arena_alloc(graph->arena, ((size_t)graph->num_values + 1) * sizeof *reads);
     for (uint32_t n = 0; n < graph->num_nodes; n++)
         for (int i = 0; i < graph->node[n].num_inputs; i++)
             if (graph->node[n].input[i] != DG_NO_VALUE) reads[graph->node[n].input[i]]++;
+    for (int k = 0; k < num_keep; k++) reads[keep[k]]++;
     return reads;
+}
+
+uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads)
+{
+    uint32_t wanted = 0;
+    for (int o = 0; o < node->num_outputs; o++) wanted |= (uint32_t)(reads[node->output[o]] > 0) << o;
+    return wanted;
 }
 
 static enum dg_status broken(const struct dg_graph_node *node, const char *what, struct dg_error *err)

@@ -129,8 +129,10 @@ struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node 
 /* The bytes that one run of it reads of input i, or writes to output i - num_inputs, likewise. */
 double dg_graph_bytes(const struct dg_graph *graph, const struct dg_graph_node *node, int i);
 
-/* Number of reads of each value by nodes (arena array of num_values). */
-uint32_t *dg_graph_reads(struct dg_graph *graph);
+/* Number of reads of each value by nodes, and one of those in `keep`, which leave the graph (arena array of num_values). */
+uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_keep);
+/* Bit o: output o is read. */
+uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads);
 
 /* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last, phases
  * in order. */

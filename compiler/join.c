@@ -47,9 +47,8 @@ static void take(struct dg_graph *graph, uint32_t n, struct dg_graph_node *next,
 
 void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep)
 {
-    uint32_t *reader = index_first_readers(graph), *reads = dg_graph_reads(graph);
+    uint32_t *reader = index_first_readers(graph), *reads = dg_graph_reads(graph, keep, num_keep);
     bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
-    for (int k = 0; k < num_keep; k++) reads[keep[k]]++;
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         struct dg_graph_node *node = &graph->node[n];
         uint32_t r = gone[n] || !node->op->join ? DG_PLAN_NONE : reader[node->output[0]];
@@ -66,12 +65,12 @@ void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep)
                               .next = next->op,
                               .next_attr = next->attr,
                               .next_num_inputs = next->num_inputs - next->kept,
+                              .next_wanted = dg_graph_wanted(next, reads),
                               .next_kept = next->kept ? next->input[next->num_inputs - 1] : DG_NO_VALUE};
         f.input = dg_arena_alloc(graph->arena, (size_t)(node->num_inputs + next->num_inputs + 2) * sizeof *f.input);
         f.next_input = dg_arena_alloc(graph->arena, (size_t)next->num_inputs * sizeof *f.next_input);
         memcpy(f.input, node->input, (size_t)node->num_inputs * sizeof *f.input);
         memcpy(f.next_input, next->input, (size_t)next->num_inputs * sizeof *f.next_input);
-        for (int o = 0; o < next->num_outputs; o++) f.next_wanted |= (uint32_t)(reads[next->output[o]] > 0) << o;
         bool ready = node->op->join(&f);
         for (int i = 0; ready && i < f.num_inputs; i++) ready = dg_graph_there(graph, f.input[i], n);
         if (!ready) continue;

@@ -94,10 +94,11 @@ enum { DG_MAX_PARTS = 8 };
 struct dg_remake {
     /* Of each part: 0, nothing; 1, results of ops without a matrix product, a few in a row, whose inputs are kept anyway; 2
      * and up, also the first level - 1 of so many shares of the part's repeated blocks ("blocks.3", "layer2.0"), of which
-     * only what other blocks read is kept; the highest, all of them, and only what pairs of blocks read of each other. */
+     * only what other blocks read is kept; DG_REMAKE_PAIRS: of all, and only what pairs of blocks read of each other;
+     * DG_REMAKE_NORMS: of all, but batch norms' results are kept, so that products are made again one at a time. */
     int level[DG_MAX_PARTS];
 };
-enum { DG_REMAKE_SHARES = 6, DG_MAX_REMAKE = 2 + DG_REMAKE_SHARES };
+enum { DG_REMAKE_SHARES = 6, DG_REMAKE_PAIRS = 2 + DG_REMAKE_SHARES, DG_REMAKE_NORMS, DG_MAX_REMAKE = DG_REMAKE_NORMS };
 
 /* What every plan does, if it is not to be plain: level 1 in all parts. It costs a sweep over memory where it saves one. */
 struct dg_remake dg_remake_cheap(void);

@@ -99,7 +99,7 @@ enum { MOST_SWEEPS = 4 };
 static int unit_of(const struct parts *parts, const struct dg_remake *remake, const struct dg_graph_node *node)
 {
     int p = part_of(parts, node->label), b = p < 0 ? -1 : block_of(&parts->part[p], node->origin.path);
-    return b >= 0 && remake->level[p] == DG_MAX_REMAKE ? b / 2 : b;
+    return b >= 0 && remake->level[p] == DG_REMAKE_PAIRS ? b / 2 : b;
 }
 
 /* Nodes whose results the backward makes again. */
@@ -138,8 +138,9 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
             if (before + 1 > sweeps) sweeps = before + 1;
         }
         cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
-        for (int o = 0; o < (node->op->again ? 1 : node->num_outputs); o++) /* the others are kept there */
-            in_block = in_block && !crosses[node->output[o]];
+        /* What is kept of such an op anyway, moments, others may read. */
+        int made = node->op->again && level != DG_REMAKE_NORMS ? 1 : node->num_outputs;
+        for (int o = 0; o < made; o++) in_block = in_block && !crosses[node->output[o]];
         again[n] = in_block || cheap[n];
     }
     return again;

@@ -46,10 +46,7 @@ static enum dg_status check_source(const struct dg_op_call *call, struct dg_erro
     if (src->dim[2] / 3 % heads)
         return dg_fail(err, DG_ERR_INPUT, "heads %lld does not divide dim %lld", (long long)heads,
                        (long long)src->dim[2] / 3);
-    if (call->attr[DG_ATTENTION_QUERY].i >= src->dim[1])
-        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld",
-                       (long long)call->attr[DG_ATTENTION_QUERY].i, (long long)src->dim[1]);
-    return DG_OK;
+    return dg_want_token(src, call->attr[DG_ATTENTION_QUERY].i, err);
 }
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)

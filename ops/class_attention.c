@@ -47,10 +47,7 @@ static enum dg_status check_inputs(const struct dg_op_call *call, struct dg_erro
     if (weight->dim[0] % (3 * call->attr[DG_ATTENTION_HEADS].i))
         return dg_fail(err, DG_ERR_INPUT, "weight of %lld rows is not 3 x %lld heads", (long long)weight->dim[0],
                        (long long)call->attr[DG_ATTENTION_HEADS].i);
-    if (call->attr[DG_ATTENTION_QUERY].i >= src->dim[1])
-        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld",
-                       (long long)call->attr[DG_ATTENTION_QUERY].i, (long long)src->dim[1]);
-    return DG_OK;
+    return dg_want_token(src, call->attr[DG_ATTENTION_QUERY].i, err);
 }
 
 static struct dg_desc result_of(const struct dg_op_call *call)
@@ -314,7 +311,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         if (r->output[DIFF_SRC])
             dg_kernels()->token_spread(n, s->heads, s->tokens, s->in, at(r, s->diff_probs), at(r, s->keys),
                                        at(r, s->probs), at(r, s->diff_sums), s->query, at(r, s->diff_asks),
-                                       at(r, s->row), s->diff_half, dg_at_out(r->output[DIFF_SRC], s->diff_half, from));
+                                       at(r, s->row), r->threads, s->diff_half,
+                                       dg_at_out(r->output[DIFF_SRC], s->diff_half, from));
     }
     return DG_OK;
 }

@@ -19,9 +19,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     const struct dg_desc *src = &call->input[0];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
-    if (call->attr[0].i >= src->dim[1])
-        return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld", (long long)call->attr[0].i,
-                       (long long)src->dim[1]);
+    DG_TRY(dg_want_token(src, call->attr[0].i, err));
     output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
 }

@@ -207,6 +207,13 @@ enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct 
     return dg_fail(err, DG_ERR_INPUT, "%s must be f32, got %s", what, dg_dtype_name(desc->dtype));
 }
 
+enum dg_status dg_want_token(const struct dg_desc *src, int64_t token, struct dg_error *err)
+{
+    if (token < src->dim[1]) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "there is no token %lld: the input has %lld", (long long)token,
+                   (long long)src->dim[1]);
+}
+
 void dg_begin_sum(float *dst, const float *acc, int64_t count)
 {
     if (!acc)

@@ -309,11 +309,12 @@ struct dg_op {
      * that has it as an input of its own, kept_by - 1, makes those outputs so where that is there. */
     uint32_t kept_inputs, kept_outputs;
     int kept_by;
-    uint32_t
-        kept_lists; /* bit i: input i says which images are kept: in a plan only an op with says_kept may make it */
-    bool says_kept; /* its output does; attributes: the probability of leaving an image out, and how many there are */
-    const struct dg_op
-        *drops; /* Of an op that leaves images of input 0 out, attribute 0 being the probability: that op */
+    /* Which images are kept is said by output 0 of an op with says_kept, whose attributes are the probability of leaving one out
+     * and how many there are, and in a plan by nothing else. It is read by inputs i of bits kept_lists. An op that leaves images
+     * of input 0 out, with the probability of its attribute 0, names in `drops` the op that says which. */
+    bool says_kept;
+    uint32_t kept_lists;
+    const struct dg_op *drops;
 
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
@@ -368,11 +369,12 @@ enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);
 /* Makes room for `bytes` of scratch after what was asked for so far; returns its offset from the scratch pointer. */
 int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);
 
-/* dst = acc, which may be dst, or zeros where it is NULL. */
+/* dst = acc, which may be dst; zeros where it is NULL. */
 void dg_begin_sum(float *dst, const float *acc, int64_t count);
 
 /* Shorthand for infer functions. */
 enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err);
 enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err);
+enum dg_status dg_want_token(const struct dg_desc *src, int64_t token, struct dg_error *err); /* dim 1 */
 
 #endif

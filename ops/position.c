@@ -282,10 +282,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         for (int64_t n = 0; n < s->images; n++)
             for (int64_t c = 0; c < s->dim; c++) to[c] += diff_dst[n * size + t * s->dim + c];
     }
-    if (!acc)
-        memset(diff_table, 0, (size_t)(s->table_rows * s->dim) * sizeof *diff_table);
-    else if (acc != diff_table)
-        memcpy(diff_table, acc, (size_t)(s->table_rows * s->dim) * sizeof *diff_table);
+    dg_begin_sum(diff_table, acc, s->table_rows * s->dim);
     for (int64_t t = 0; t < s->tokens; t++) /* several tokens meet in one row of the table: in order, by one thread */
         for (int k = 0; k < (t ? s->taps : 1); k++) {
             float *to = diff_table + s->from[t * s->taps + k] * s->dim, weight = s->weight[t * s->taps + k];

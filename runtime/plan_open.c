@@ -220,8 +220,8 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
     return status;
 }
 
-/* A step tensor is made once, before it is read. What says which images are kept is made by an op that draws it and by nobody else: ops
- * go by the places that it gives. */
+/* A step tensor is made once, before it is read. What says which images are kept is made by an op that draws it and by nobody
+ * else: ops go by the places that it gives. */
 static enum dg_status check_makers(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
 {
     const struct dg_op **maker = calloc(entry->num_tensors + 1, sizeof *maker);

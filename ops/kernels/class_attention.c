@@ -51,12 +51,12 @@ void DG_K(token_sums)(int64_t images, int64_t heads, int64_t tokens, int64_t col
 }
 
 /* The gradient of both: dst[i, t] = sum over h of diff_scores[i, h, t] vectors[i, h] + weights[i, h, t] diff_sums[i, h], and
- * for the token that asks diff_query[i]. `scratch` [cols] a thread. */
+ * for the token that asks diff_query[i]. `scratch` [threads, cols]. */
 void DG_K(token_spread)(int64_t images, int64_t heads, int64_t tokens, int64_t cols, const float *diff_scores,
                         const float *vectors, const float *weights, const float *diff_sums, int64_t query,
-                        const float *diff_query, float *scratch, int half, void *dst)
+                        const float *diff_query, float *scratch, int threads, int half, void *dst)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t row = 0; row < images * tokens; row++) {
         float *sum = scratch + cols * omp_get_thread_num();
         int64_t i = row / tokens, t = row % tokens;

@@ -37,7 +37,7 @@ DG_KERNEL(token_sums, int64_t images, int64_t heads, int64_t tokens, int64_t col
           const void *src, float *vectors)
 DG_KERNEL(token_spread, int64_t images, int64_t heads, int64_t tokens, int64_t cols, const float *diff_scores,
           const float *vectors, const float *weights, const float *diff_sums, int64_t query, const float *diff_query,
-          float *scratch, int half, void *dst)
+          float *scratch, int threads, int half, void *dst)
 DG_KERNEL(patches, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t k, int64_t stride,
           int src_half, const void *src, int dst_half, void *dst)
 DG_KERNEL(dino_target, int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
