@@ -248,7 +248,7 @@ uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_k
 uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads)
 {
     uint32_t wanted = 0;
-    for (int o = 0; o < node->num_outputs; o++) wanted |= (uint32_t)(reads[node->output[o]] > 0) << o;
+    for (int o = node->num_outputs; o-- > 0;) wanted = wanted << 1 | (reads[node->output[o]] > 0);
     return wanted;
 }
 
