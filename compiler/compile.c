@@ -1,10 +1,10 @@
 /* The passes in their order, for a recipe, for a probe and for a module alone. */
 #include "compiler/compile.h"
 
-#include "compiler/budget.h"
-#include "compiler/passes.h"
-#include "compiler/recipe.h"
-#include "compiler/text.h"
+#include "compiler/language/recipe.h"
+#include "compiler/passes/passes.h"
+#include "compiler/pipeline/budget.h"
+#include "compiler/report/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>

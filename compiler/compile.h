@@ -2,7 +2,7 @@
 #ifndef DG_COMPILER_COMPILE_H
 #define DG_COMPILER_COMPILE_H
 
-#include "ops/base.h"
+#include "ops/base/base.h"
 
 struct dg_compile_options {
     const char *file,

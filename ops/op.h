@@ -9,34 +9,14 @@
 #ifndef DG_OPS_OP_H
 #define DG_OPS_OP_H
 
-#include "ops/base.h"
+#include "ops/base/init.h"
+#include "ops/base/tensor.h"
 
 enum {
-    DG_MAX_DIMS = 6,
     DG_MAX_ATTRS = 12,
     DG_MAX_OUTPUTS = 6, /* visible and saved */
     DG_MAX_PARAMS = 6,  /* parameters and buffers of one op */
 };
-
-enum dg_dtype { DG_F32 = 1, DG_F64 = 2, DG_I64 = 3, DG_U8 = 4, DG_BF16 = 5 };
-int64_t dg_dtype_size(enum dg_dtype dtype); /* bytes; 0 for a value that is no dtype */
-const char *dg_dtype_name(enum dg_dtype dtype);
-
-/* Shape and type of a tensor. ndim 0 is a scalar. */
-struct dg_desc {
-    enum dg_dtype dtype;
-    int ndim;
-    int64_t dim[DG_MAX_DIMS];
-};
-bool dg_desc_equal(const struct dg_desc *a, const struct dg_desc *b);
-int64_t dg_desc_count(const struct dg_desc *desc); /* elements; the caller has checked dg_desc_valid */
-int64_t dg_desc_bytes(const struct dg_desc *desc); /* likewise */
-bool dg_desc_valid(const struct dg_desc *desc);    /* dims positive, product of bytes below 2^48 */
-bool dg_desc_is_scalar(const struct dg_desc *desc, enum dg_dtype dtype);
-int64_t dg_desc_rows(const struct dg_desc *desc);                              /* product of all dims but the last */
-const char *dg_desc_text(char *text, size_t size, const struct dg_desc *desc); /* "f32 [16, 197, 384]" */
-struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim);
-struct dg_desc dg_desc_scalar(enum dg_dtype dtype);
 
 /* ---- attributes ---- */
 
@@ -61,18 +41,6 @@ struct dg_attr_spec {
 };
 
 /* ---- parameters ---- */
-
-enum dg_init_kind {
-    DG_INIT_CONSTANT = 1,
-    DG_INIT_UNIFORM,
-    DG_INIT_NORMAL,
-    DG_INIT_TRUNC_NORMAL,
-    DG_INIT_KAIMING_NORMAL, /* the compiler makes it DG_INIT_NORMAL, from the weight's shape; no plan has it */
-};
-struct dg_init {
-    enum dg_init_kind kind;
-    double value; /* constant | bound of U(-value, value) | std | std, cut at +-2 absolute */
-};
 
 /* One tensor an op owns: it is called <node path>.<name>. */
 struct dg_param_need {
@@ -299,7 +267,7 @@ struct dg_op {
     uint64_t writes; /* bit i: the op updates input i where it stands (parameters, moments, centre): commit ops only */
 
     /* In a plan in bf16, input i or output o, f32 by `infer`, may lie in memory as bf16 instead (bits i and o; the compiler
-     * decides, compiler/narrow.c): `prepare` sees which do. A view is of its input's type. `infer` is asked with f32 in
+     * decides, compiler/passes/assign_bf16.c): `prepare` sees which do. A view is of its input's type. `infer` is asked with f32 in
      * their place and never knows (dg_op_infer). */
     uint64_t bf16_inputs;
     uint32_t bf16_outputs;
@@ -347,15 +315,6 @@ int dg_op_num_attrs(const struct dg_op *op);
 enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
 /* May output o, `inferred` by that, be stored as `stored`? Inputs are those of the call. */
 bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored);
-
-/* A tensor as `infer` sees it: f32 where it lies in memory as bf16. */
-static inline struct dg_desc dg_desc_wide(const struct dg_desc *desc)
-{
-    struct dg_desc wide = *desc;
-    if (wide.dtype == DG_BF16) wide.dtype = DG_F32;
-    return wide;
-}
-static inline bool dg_is_bf16(const struct dg_desc *desc) { return desc->dtype == DG_BF16; }
 
 /* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);

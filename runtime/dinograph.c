@@ -1,8 +1,8 @@
 #include "runtime/dinograph.h"
 
-#include "runtime/evaluate.h"
-#include "runtime/image_decode.h"
-#include "runtime/weights.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/image/decode.h"
+#include "runtime/state/weights.h"
 
 #include <omp.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* dinoc: the compiler's command line. */
 #include "compiler/compile.h"
-#include "tools/flags.h"
+#include "tools/cli/flags.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -7,8 +7,8 @@
  *     DIR/train/CLASS/00000.png  DIR/val/CLASS/00000.png  DIR/masks/train/CLASS/00000.png (255 on the object) ...
  *
  * A picture depends on the seed, its split and its number only. */
-#include "ops/rng.h"
-#include "runtime/image_write.h"
+#include "ops/base/rng.h"
+#include "runtime/image/write.h"
 
 #include <dirent.h>
 #include <errno.h>

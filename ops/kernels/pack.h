@@ -2,7 +2,7 @@
 #ifndef DG_OPS_KERNELS_PACK_H
 #define DG_OPS_KERNELS_PACK_H
 
-#include "ops/base.h"
+#include "ops/base/base.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/lanes.h"

@@ -1,6 +1,6 @@
 /* dinoc --memory: plans fit, shrink with the budget, and where nothing fits the message says what would. */
 #include "compiler/compile.h"
-#include "runtime/plan_open.h"
+#include "runtime/plan/open.h"
 
 #include <glob.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The shipped descriptions compile, the same every time; what --print writes compiles to the same run; and no text, however
  * broken, brings the compiler down. */
 #include "compiler/compile.h"
-#include "runtime/plan_open.h"
+#include "runtime/plan/open.h"
 
 #include <glob.h>
 #include <setjmp.h>

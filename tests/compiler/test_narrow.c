@@ -1,6 +1,6 @@
 /* A plan in bf16: what an image or a token costs is bf16, and what has to be exact is not. */
 #include "compiler/compile.h"
-#include "runtime/plan_open.h"
+#include "runtime/plan/open.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Probes: what of graphs/linear.yaml may be changed, what is refused and where, and what the plan remembers. */
 #include "compiler/compile.h"
-#include "runtime/plan_open.h"
+#include "runtime/plan/open.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* graphs/resnet.yaml: torchvision's names, counts and initialisers; what a head with batch norm does to the step; the
  * optimisers of the recipes. */
 #include "compiler/compile.h"
-#include "compiler/passes.h"
-#include "compiler/program.h"
+#include "compiler/language/program.h"
+#include "compiler/passes/passes.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,10 +1,10 @@
 /* The forms a training step may take, cut into slices of the batch or computing activations again, are one step: losses,
  * gradients and what is committed are equal to rounding, or to the bit where the arithmetic is the same. */
-#include "compiler/emit.h"
-#include "compiler/passes.h"
-#include "compiler/program.h"
-#include "ops/rng.h"
-#include "runtime/session.h"
+#include "compiler/language/program.h"
+#include "compiler/passes/passes.h"
+#include "compiler/plan/emit.h"
+#include "ops/base/rng.h"
+#include "runtime/exec/session.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* From YAML to a training step: the shipped ViT and head are elaborated, differentiated, planned, written, opened and run. */
-#include "compiler/emit.h"
-#include "compiler/passes.h"
-#include "compiler/program.h"
-#include "ops/rng.h"
-#include "runtime/session.h"
+#include "compiler/language/program.h"
+#include "compiler/passes/passes.h"
+#include "compiler/plan/emit.h"
+#include "ops/base/rng.h"
+#include "runtime/exec/session.h"
 
 #include <math.h>
 #include <setjmp.h>

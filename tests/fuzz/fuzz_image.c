@@ -1,6 +1,6 @@
 /* libFuzzer's entry to the decoders of JPEG and PNG: the bytes as a picture, and what becomes of it resized. */
-#include "runtime/image_augment.h"
-#include "runtime/image_decode.h"
+#include "runtime/image/augment.h"
+#include "runtime/image/decode.h"
 
 #include <stdlib.h>
 

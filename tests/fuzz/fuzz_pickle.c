@@ -1,5 +1,5 @@
 /* libFuzzer's entry to the importer of PyTorch files: the bytes as a file, and as the pickle of a file's object. */
-#include "runtime/torch_import.h"
+#include "runtime/formats/torch_import.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * half of the first byte after it says how) and what. Size and checksum are made to fit, so that the checks behind them are
  * reached. What opens is opened as a session too, where it is small. */
 #include "compiler/compile.h"
-#include "runtime/memory.h"
-#include "runtime/session.h"
+#include "runtime/base/memory.h"
+#include "runtime/exec/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>

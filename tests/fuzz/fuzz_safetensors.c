@@ -1,5 +1,5 @@
 /* libFuzzer's entry to the reader of safetensors: all that can be asked of a file. */
-#include "runtime/safetensors.h"
+#include "runtime/formats/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 #ifndef DG_TESTS_IMAGE_SUPPORT_H
 #define DG_TESTS_IMAGE_SUPPORT_H
 
-#include "ops/rng.h"
-#include "runtime/image_augment.h"
+#include "ops/base/rng.h"
+#include "runtime/image/augment.h"
 
 #include <ftw.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* Listing data directories: layout, order, what is skipped, what is an error. */
 #include "tests/image/support.h"
 
-#include "runtime/dataset.h"
+#include "runtime/data/dataset.h"
 
 static char folder[64];
 

@@ -1,8 +1,8 @@
 /* The drawn set: complete, labelled, with masks, and the same bytes whatever the number of threads. */
 #include "tests/image/support.h"
 
-#include "runtime/dataset.h"
-#include "runtime/image_decode.h"
+#include "runtime/data/dataset.h"
+#include "runtime/image/decode.h"
 
 #include <sys/wait.h>
 

@@ -1,8 +1,8 @@
 /* Decoding: equal to Pillow on every kind of file; damaged and hostile files are errors, never crashes. */
 #include "tests/image/support.h"
 
-#include "runtime/image_decode.h"
-#include "runtime/image_write.h"
+#include "runtime/image/decode.h"
+#include "runtime/image/write.h"
 
 #include <signal.h>
 #include <sys/resource.h>

@@ -1,10 +1,10 @@
 /* Loading: batches do not depend on threads, resume exactly, survive damaged pictures, and wait for their reader. */
 #include "tests/image/support.h"
 
-#include "runtime/contact_sheet.h"
-#include "runtime/image_decode.h"
-#include "runtime/image_write.h"
-#include "runtime/loader.h"
+#include "runtime/data/loader.h"
+#include "runtime/draw/crops_sheet.h"
+#include "runtime/image/decode.h"
+#include "runtime/image/write.h"
 
 #include <math.h>
 #include <time.h>

@@ -1,6 +1,6 @@
 /* The ops of convolutional networks: forward against plain references, gradients against finite differences, at odd sizes,
  * strides, borders, groups and dilations; batch norm's running statistics; fused and folded forms. */
-#include "ops/cpu.h"
+#include "ops/dnnl/cpu.h"
 #include "ops/kernels/bf16.h"
 #include "tests/support/eager.h"
 #include "tests/support/one_op.h"

@@ -1,6 +1,6 @@
 /* Drop path: how many rows go, which rows go, and that the gradient loses the same ones. */
+#include "ops/base/rng.h"
 #include "ops/kernels/bf16.h"
-#include "ops/rng.h"
 #include "tests/support/one_op.h"
 
 #include <math.h>
@@ -88,7 +88,7 @@ static void test_masks_do_not_depend_on_grouping(void **state)
     mask_of(3 * BATCH, 0.5, FIRST, BATCH, 3, 17, part);
     mask_of(5 * BATCH, 0.5, FIRST + 3, BATCH, 3, 17, part + 3 * BATCH);
     assert_memory_equal(part, whole, sizeof whole);
-    for (int r = 0; r < VIEWS * BATCH; r++) { /* as ops/rng.h words it; the factor of step is ours */
+    for (int r = 0; r < VIEWS * BATCH; r++) { /* as ops/base/rng.h words it; the factor of step is ours */
         uint64_t stream = 17 ^ UINT64_C(3) * UINT64_C(0x9E3779B97F4A7C15);
         uint32_t word = dg_rng_at(5, DG_RNG_DROP_PATH, stream, (uint32_t)(FIRST + r / BATCH), (uint64_t)(r % BATCH));
         assert_int_equal(whole[r], floorf(0.5f + dg_unit_float(word)) == 1);

@@ -1,6 +1,6 @@
 /* Initial values: the right distributions, named by seed, parameter and element and by nothing else. */
-#include "ops/init.h"
-#include "ops/rng.h"
+#include "ops/base/init.h"
+#include "ops/base/rng.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Position tables (interpolate_pos_encoding of the official code): when they are resized, and to what. */
-#include "ops/position.h"
+#include "ops/token/position.h"
 #include "tests/support/one_op.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Single ops against PyTorch's results in tests/fixtures/ops.json, which tests/reference/make_ops.py wrote and
  * explains. Inputs are made on both sides from the generator. */
-#include "ops/rng.h"
+#include "ops/base/rng.h"
 #include "tests/support/one_op.h"
 #include "tests/support/values.h"
 

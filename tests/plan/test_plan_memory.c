@@ -1,7 +1,7 @@
 /* The memory planner by property: whatever it chose, an independent check finds no overlap, and the peak is near the bound. */
-#include "compiler/plan_memory.h"
-#include "ops/rng.h"
-#include "runtime/plan_check.h"
+#include "compiler/plan/pack.h"
+#include "ops/base/rng.h"
+#include "runtime/plan/overlap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

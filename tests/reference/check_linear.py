@@ -3,7 +3,7 @@
     check_linear.py DINOC DINORUN DRAW_SCENES GRAPHS [PHOTOGRAPHS]
 
 Ten epochs on drawn scenes, or on the photographs of a plain folder, and an untrained backbone. Orders, crops and flips are those of
-ops/rng.h; files to pixels, crops, features and the probe's training are Pillow's, torchvision's and PyTorch's. Loss within 1e-3 and
+ops/base/rng.h; files to pixels, crops, features and the probe's training are Pillow's, torchvision's and PyTorch's. Loss within 1e-3 and
 top-1 and top-5 within 0.2 points, every epoch."""
 import json
 import os

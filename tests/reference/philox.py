@@ -1,4 +1,4 @@
-"""The counter-based generator of ops/rng.c in numpy: same key, same counter, same words.
+"""The counter-based generator of ops/base/rng.c in numpy: same key, same counter, same words.
 
     words(seed, purpose, stream, sub, count, start)   draws start .. start + count - 1, uint32
     unit_floats(...)                                   the same as float32 in [0, 1)

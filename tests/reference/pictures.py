@@ -1,4 +1,4 @@
-"""Pictures as torchvision and Pillow make them, and the random decisions of runtime/image_augment.c for a probe's crops.
+"""Pictures as torchvision and Pillow make them, and the random decisions of runtime/image/augment.c for a probe's crops.
 
     evaluation(image, size, resize)            what k-NN and validation see: tensor [3, size, size]
     probe_draw(seed, epoch, index, w, h, ...)  RandomResizedCrop's and the flip's decisions, from the generator's words

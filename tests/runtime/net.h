@@ -4,7 +4,7 @@
 #define DG_TESTS_RUNTIME_NET_H
 
 #include "compiler/compile.h"
-#include "runtime/session.h"
+#include "runtime/exec/session.h"
 #include "tests/support/values.h"
 
 #include <setjmp.h>

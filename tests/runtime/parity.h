@@ -5,8 +5,8 @@
 #define DG_TESTS_RUNTIME_PARITY_H
 
 #include "compiler/compile.h"
-#include "runtime/safetensors.h"
-#include "runtime/train.h"
+#include "runtime/formats/safetensors.h"
+#include "runtime/train/train.h"
 #include "tests/support/values.h"
 
 #include <jansson.h>

@@ -1,8 +1,8 @@
 /* After a session is open, steps allocate nothing of ours; and every allocation of ours may fail: whatever asked for it ends
  * with an error, and gives back what it had (which the sanitizer's build sees). The linker sends every allocation of our
  * objects (not oneDNN's, nor OpenMP's: they are other libraries) through the functions below; see CMakeLists.txt. */
-#include "runtime/session.h"
-#include "runtime/train.h"
+#include "runtime/exec/session.h"
+#include "runtime/train/train.h"
 #include "tests/runtime/tiny.h"
 
 #include <errno.h>

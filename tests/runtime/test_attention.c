@@ -1,6 +1,6 @@
 /* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the commands. */
-#include "runtime/attention.h"
-#include "runtime/image_decode.h"
+#include "runtime/eval/attention_maps.h"
+#include "runtime/image/decode.h"
 #include "tests/runtime/net.h"
 #include "tests/runtime/tiny.h"
 #include "tests/support/process.h"

@@ -1,6 +1,6 @@
 /* Training in bf16: the first step's gradients are no further from those of f32 than PyTorch's under autocast are from its own
  * (tests/reference/make_bf16.py), by half at most, in the mean of some batches; runs repeat and resume bit for bit. */
-#include "ops/cpu.h"
+#include "ops/dnnl/cpu.h"
 #include "tests/runtime/parity.h"
 
 enum { BATCH = 2, STEPS = 4, BATCHES = 4 };

@@ -1,7 +1,7 @@
 /* The embedding API, from libdinograph.so as another program sees it, against dinorun and against a session. */
 #include "runtime/dinograph.h"
-#include "runtime/image_decode.h"
-#include "runtime/weights.h"
+#include "runtime/image/decode.h"
+#include "runtime/state/weights.h"
 #include "tests/runtime/tiny.h"
 #include "tests/support/process.h"
 

@@ -1,6 +1,6 @@
 /* Checkpoints as files for PyTorch: which tensors go, under which names, and what is said when they are not there. */
-#include "runtime/export.h"
-#include "runtime/torch_import.h"
+#include "runtime/formats/export.h"
+#include "runtime/formats/torch_import.h"
 #include "tests/image/support.h"
 
 static char folder[64], full[96], out[96], note[1024];

@@ -1,7 +1,7 @@
 /* Features read again: what dg_npy and `dinorun features` write, and everything that is not that. */
-#include "runtime/feature_file.h"
+#include "runtime/formats/feature_file.h"
 
-#include "runtime/npy.h"
+#include "runtime/formats/npy.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Ten thousand steps of a run, with pictures, checkpoints and log: memory and descriptors stay as they were after the first
  * thousand. (Under a sanitizer, whose own memory grows, a thousand steps, and descriptors alone.) */
-#include "runtime/train.h"
+#include "runtime/train/train.h"
 #include "tests/runtime/tiny.h"
 
 #include <dirent.h>

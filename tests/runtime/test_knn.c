@@ -1,7 +1,7 @@
 /* k-NN against the definition, in f64 and without blocks or heaps. Features are multiples of 1/8, so that similarities are
  * exact in f32 in any order of summation, and many are equal. */
-#include "ops/rng.h"
-#include "runtime/knn.h"
+#include "ops/base/rng.h"
+#include "runtime/eval/knn.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* What --set takes and refuses, and the schedules' values, computed here once more from their formulas: those of the official
  * code's cosine_scheduler and DINOLoss.teacher_temp_schedule. */
-#include "runtime/knobs.h"
+#include "runtime/exec/knobs.h"
 #include "tests/runtime/tiny.h"
 
 #include <math.h>

@@ -1,10 +1,10 @@
 /* The linear probe: which features it takes, its training against PyTorch, whole runs on a tiny backbone, and what goes
  * wrong. */
-#include "runtime/checkpoint.h"
-#include "runtime/evaluate.h"
-#include "runtime/linear.h"
-#include "runtime/torch_import.h"
-#include "runtime/train.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/formats/torch_import.h"
+#include "runtime/state/checkpoint.h"
+#include "runtime/train/linear_probe.h"
+#include "runtime/train/train.h"
 #include "tests/runtime/tiny.h"
 #include "tests/support/values.h"
 

@@ -1,7 +1,7 @@
 /* .npy files: the header as numpy.load reads it, the rows behind it, and promises that are not kept. */
 #include "tests/image/support.h"
 
-#include "runtime/npy.h"
+#include "runtime/formats/npy.h"
 
 #include <dirent.h>
 

@@ -1,6 +1,6 @@
 /* Eigenvectors and principal components against their definitions. */
-#include "ops/rng.h"
-#include "runtime/pca.h"
+#include "ops/base/rng.h"
+#include "runtime/eval/pca.h"
 #include "tests/image/support.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Opening a hostile plan is safe: cut short, with flipped bits, with flipped bits and a checksum made to fit. What still
  * opens must also open as a session or be refused. */
-#include "runtime/session.h"
+#include "runtime/exec/session.h"
 #include "tests/runtime/tiny.h"
 
 #include <stddef.h>

@@ -3,7 +3,7 @@
  * written since the last fsync of a file may be there in part or not at all; names made since the last fsync of their folder
  * may be there up to any of them. After every such call each disk that a cut could leave is noted; then each is laid out and
  * the run resumed from it, and once more with the newest checkpoint damaged: the one before it must be there. */
-#include "runtime/train.h"
+#include "runtime/train/train.h"
 #include "tests/runtime/tiny.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* A small ResNet through compiler and runtime: fused and folded plans give what plain ones give; batch norm's running
  * statistics in a training step, for each way of keeping the teacher's. */
-#include "runtime/session.h"
+#include "runtime/exec/session.h"
 #include "tests/support/values.h"
 
 #include "compiler/compile.h"

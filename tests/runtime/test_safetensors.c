@@ -1,6 +1,6 @@
 /* safetensors: what is written is read, and nothing malformed is believed. */
-#include "ops/rng.h"
-#include "runtime/safetensors.h"
+#include "ops/base/rng.h"
+#include "runtime/formats/safetensors.h"
 
 #include <dirent.h>
 #include <math.h>

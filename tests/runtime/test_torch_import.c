@@ -1,7 +1,7 @@
 /* Files of torch.save, imported without PyTorch: every tensor bit for bit, and nothing hostile believed or run. The files and
  * what must come of them are from tests/reference/make_torch_files.py. */
-#include "ops/rng.h"
-#include "runtime/torch_import.h"
+#include "ops/base/rng.h"
+#include "runtime/formats/torch_import.h"
 #include "tests/image/support.h"
 
 #include <zip.h>

@@ -1,10 +1,10 @@
 /* Training runs from beginning to end, on a tiny recipe: resuming, stopping, starting weights, and what goes wrong. */
-#include "ops/cpu.h"
-#include "runtime/checkpoint.h"
-#include "runtime/collapse.h"
-#include "runtime/disk.h"
-#include "runtime/evaluate.h"
-#include "runtime/train.h"
+#include "ops/dnnl/cpu.h"
+#include "runtime/base/disk.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/state/checkpoint.h"
+#include "runtime/train/collapse.h"
+#include "runtime/train/train.h"
 #include "tests/runtime/tiny.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Weights against plans: what fits is taken, what does not is named on both sides, and nothing is changed by a load that fails. */
-#include "runtime/weights.h"
+#include "runtime/state/weights.h"
 #include "tests/runtime/tiny.h"
 
 #include <math.h>

@@ -3,8 +3,8 @@
 #define DG_TESTS_RUNTIME_TINY_H
 
 #include "compiler/compile.h"
-#include "runtime/image_write.h"
-#include "runtime/safetensors.h"
+#include "runtime/formats/safetensors.h"
+#include "runtime/image/write.h"
 #include "tests/image/support.h"
 
 enum { TINY_BATCH = 4, TINY_VIEWS = 4, TINY_GLOBAL = 32, TINY_LOCAL = 16 };

@@ -1,8 +1,8 @@
 #include "tests/support/eager.h"
 
-#include "ops/cpu.h"
+#include "ops/base/rng.h"
+#include "ops/dnnl/cpu.h"
 #include "ops/kernels/bf16.h"
-#include "ops/rng.h"
 
 #include <dnnl.h>
 #include <math.h>

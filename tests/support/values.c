@@ -1,7 +1,7 @@
 #include "tests/support/values.h"
 
-#include "ops/base.h"
-#include "ops/rng.h"
+#include "ops/base/base.h"
+#include "ops/base/rng.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/attention.h"
-#include "runtime/draw.h"
-#include "runtime/evaluate.h"
-#include "runtime/image_write.h"
-#include "runtime/npy.h"
-#include "runtime/sheet.h"
-#include "runtime/weights.h"
+#include "runtime/draw/draw.h"
+#include "runtime/draw/sheet.h"
+#include "runtime/eval/attention_maps.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/formats/npy.h"
+#include "runtime/image/write.h"
+#include "runtime/state/weights.h"
 
 #include <errno.h>
 #include <inttypes.h>

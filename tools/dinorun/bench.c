@@ -1,8 +1,9 @@
-#include "runtime/bench.h"
+#include "runtime/exec/bench.h"
+#include "runtime/data/bench_crops.h"
 
 #include "tools/dinorun/command.h"
 
-#include "runtime/memory.h"
+#include "runtime/base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>

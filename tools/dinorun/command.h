@@ -3,8 +3,8 @@
 #ifndef DINORUN_COMMAND_H
 #define DINORUN_COMMAND_H
 
-#include "runtime/knobs.h"
-#include "runtime/session.h"
+#include "runtime/exec/knobs.h"
+#include "runtime/exec/session.h"
 
 #include <getopt.h>
 

@@ -1,8 +1,8 @@
 #include "tools/dinorun/command.h"
 
-#include "ops/cpu.h"
-#include "runtime/loader.h"
-#include "tools/flags.h"
+#include "ops/dnnl/cpu.h"
+#include "runtime/data/loader.h"
+#include "tools/cli/flags.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/contact_sheet.h"
-#include "runtime/views.h"
+#include "runtime/data/views.h"
+#include "runtime/draw/crops_sheet.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/export.h"
+#include "runtime/formats/export.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/atomic_file.h"
-#include "runtime/evaluate.h"
-#include "runtime/npy.h"
-#include "runtime/weights.h"
+#include "runtime/base/atomic_file.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/formats/npy.h"
+#include "runtime/state/weights.h"
 
 #include <errno.h>
 #include <inttypes.h>

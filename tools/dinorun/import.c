@@ -1,6 +1,6 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/torch_import.h"
+#include "runtime/formats/torch_import.h"
 
 #include <stdio.h>
 

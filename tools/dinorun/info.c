@@ -1,6 +1,6 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/memory_map.h"
+#include "runtime/draw/memory_map.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/atomic_file.h"
-#include "runtime/evaluate.h"
-#include "runtime/feature_file.h"
-#include "runtime/knn.h"
-#include "runtime/memory.h"
-#include "runtime/weights.h"
+#include "runtime/base/atomic_file.h"
+#include "runtime/base/memory.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/eval/knn.h"
+#include "runtime/formats/feature_file.h"
+#include "runtime/state/weights.h"
 
 #include <inttypes.h>
 #include <math.h>

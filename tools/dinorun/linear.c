@@ -1,4 +1,4 @@
-#include "runtime/linear.h"
+#include "runtime/train/linear_probe.h"
 
 #include "tools/dinorun/command.h"
 

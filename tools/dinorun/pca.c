@@ -1,10 +1,10 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/draw.h"
-#include "runtime/evaluate.h"
-#include "runtime/pca.h"
-#include "runtime/sheet.h"
-#include "runtime/weights.h"
+#include "runtime/draw/draw.h"
+#include "runtime/draw/sheet.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/eval/pca.h"
+#include "runtime/state/weights.h"
 
 #include <inttypes.h>
 #include <math.h>

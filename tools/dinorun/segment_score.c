@@ -1,7 +1,7 @@
 #include "tools/dinorun/command.h"
 
-#include "runtime/segment.h"
-#include "runtime/weights.h"
+#include "runtime/eval/segment_score.h"
+#include "runtime/state/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>

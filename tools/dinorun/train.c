@@ -1,8 +1,8 @@
-#include "runtime/train.h"
+#include "runtime/train/train.h"
 
 #include "tools/dinorun/command.h"
 
-#include "runtime/memory.h"
+#include "runtime/base/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>

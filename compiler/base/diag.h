@@ -1,0 +1,32 @@
+/* Diagnostics: every message has a place, and one compile reports all the errors it can find.
+ *
+ *   graphs/vit.yaml:31:18: error: patch 16 does not divide 100
+ *     local: {size: 100, ...}
+ *                   ^~~
+ *   graphs/vit.yaml:24:3: note: applied here ...
+ */
+#ifndef DG_COMPILER_BASE_DIAG_H
+#define DG_COMPILER_BASE_DIAG_H
+
+#include "compiler/base/arena.h"
+#include "compiler/base/origin.h"
+
+#include <stdbool.h>
+
+struct dg_diagnostics; /* collects; does not print */
+struct dg_diagnostics *dg_diag_create(struct dg_arena *arena);
+
+/* Gives the text of a source file, so that messages can show the line. Both strings live in the arena. */
+void dg_diag_source(struct dg_diagnostics *diag, const char *file, const char *text);
+
+/* An error at a place, and notes that belong to the newest error. After 20 errors the rest is counted only. */
+void dg_diag_error(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void dg_diag_note(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+int dg_diag_errors(const struct dg_diagnostics *diag);
+/* All messages as one text, in the order reported. */
+const char *dg_diag_text(struct dg_diagnostics *diag);
+
+#endif

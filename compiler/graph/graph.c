@@ -1,0 +1,291 @@
+#include "compiler/graph/graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct dg_graph *dg_graph_create(struct dg_arena *arena)
+{
+    struct dg_graph *graph = dg_arena_alloc(arena, sizeof *graph);
+    graph->arena = arena;
+    graph->slices = 1;
+    return graph;
+}
+
+struct dg_graph *dg_graph_copy(const struct dg_graph *graph)
+{
+    struct dg_graph *copy = dg_arena_alloc(graph->arena, sizeof *copy);
+    *copy = *graph; /* inputs of nodes and names are shared: passes replace them and do not write to them */
+    copy->value_capacity = (size_t)graph->num_values * 5 / 4;
+    copy->node_capacity = graph->num_nodes;
+    copy->value = dg_arena_alloc(graph->arena, (copy->value_capacity + 1) * sizeof *copy->value);
+    copy->node = dg_arena_alloc(graph->arena, (copy->node_capacity + 1) * sizeof *copy->node);
+    memcpy(copy->value, graph->value, graph->num_values * sizeof *copy->value);
+    memcpy(copy->node, graph->node, graph->num_nodes * sizeof *copy->node);
+    return copy;
+}
+
+static struct dg_graph_value *new_value(struct dg_graph *graph, const char *name, const struct dg_desc *desc)
+{
+    graph->value =
+        dg_arena_grow(graph->arena, graph->value, graph->num_values, &graph->value_capacity, sizeof *graph->value);
+    struct dg_graph_value *value = &graph->value[graph->num_values++];
+    *value = (struct dg_graph_value){.name = dg_arena_strdup(graph->arena, name),
+                                     .desc = *desc,
+                                     .producer = DG_PLAN_NONE,
+                                     .init_from = DG_PLAN_NONE};
+    if (desc->ndim == 4) {
+        value->grid_h = desc->dim[1];
+        value->grid_w = desc->dim[2];
+    }
+    return value;
+}
+
+dg_value dg_graph_input(struct dg_graph *graph, const char *name, const struct dg_desc *desc)
+{
+    new_value(graph, name, desc)->region = DG_REGION_INPUT;
+    return graph->num_values - 1;
+}
+
+dg_value dg_graph_param(struct dg_graph *graph, const char *name, const struct dg_desc *desc, enum dg_region region,
+                        uint32_t flags, const struct dg_init *init, struct dg_origin origin)
+{
+    struct dg_graph_value *value = new_value(graph, name, desc);
+    value->region = region;
+    value->flags = flags;
+    value->init_kind = (uint32_t)init->kind;
+    value->init_value = init->value;
+    value->origin = origin;
+    value->grid_h = value->grid_w = 0; /* a convolution's weight is no image */
+    return graph->num_values - 1;
+}
+
+dg_value dg_graph_control(struct dg_graph *graph, const char *key)
+{
+    const dg_value *known = dg_names_find(&graph->controls, key);
+    if (known) return *known;
+    struct dg_desc scalar = dg_desc_scalar(DG_F64);
+    dg_value v = dg_graph_input(graph, key, &scalar);
+    graph->value[v].control = graph->value[v].name;
+    dg_names_add(graph->arena, &graph->controls, graph->value[v].name, v);
+    return v;
+}
+
+static int64_t slices_of(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    return node->phase == DG_PHASE_LOOP ? graph->slices : 1;
+}
+
+enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
+                             const dg_value *input, int num_inputs, const struct dg_node_options *options,
+                             dg_value *output, struct dg_error *err)
+{
+    struct dg_graph_node node = {.op = op,
+                                 .num_inputs = num_inputs,
+                                 .num_outputs = dg_op_num_outputs(op),
+                                 .train = options->train,
+                                 .commit = options->commit,
+                                 .backward = options->backward,
+                                 .phase = graph->phase,
+                                 .stream = options->stream,
+                                 .position = options->position,
+                                 .label = options->label ? options->label : "",
+                                 .origin = options->origin};
+    for (int a = 0, n = dg_op_num_attrs(op); a < n; a++) node.attr[a] = attr ? attr[a] : op->attrs[a].value;
+
+    struct dg_desc *desc = dg_arena_alloc(graph->arena, ((size_t)num_inputs + 1) * sizeof *desc);
+    for (int i = 0; i < num_inputs; i++)
+        desc[i] = input[i] == DG_NO_VALUE ? DG_ABSENT_DESC : graph->value[input[i]].desc;
+    struct dg_desc made[DG_MAX_OUTPUTS] = {{0}};
+    struct dg_op_call call = {.op = op,
+                              .attr = node.attr,
+                              .num_inputs = num_inputs,
+                              .input = desc,
+                              .train = options->train,
+                              .slices = slices_of(graph, &node)};
+    DG_TRY(op->infer(&call, made, err));
+    for (int o = 0; o < node.num_outputs; o++)
+        if (!dg_desc_valid(&made[o]))
+            return dg_fail(err, DG_ERR_INPUT, "output %s would be too large or empty", op->output[o].name);
+
+    node.input = dg_arena_alloc(graph->arena, ((size_t)num_inputs + 1) * sizeof *node.input);
+    if (num_inputs) memcpy(node.input, input, (size_t)num_inputs * sizeof *node.input);
+    for (int o = 0; o < node.num_outputs; o++) {
+        const char *path = options->origin.path ? options->origin.path : op->name;
+        const char *name = o ? dg_arena_printf(graph->arena, "%s.%s", path, op->output[o].name) : path;
+        struct dg_graph_value *value = new_value(graph, name, &made[o]);
+        value->region = DG_REGION_STEP;
+        value->producer = graph->num_nodes;
+        value->output = (uint32_t)o;
+        value->origin = options->origin;
+        if (made[o].ndim != 4 && num_inputs && input[0] != DG_NO_VALUE) {
+            value->grid_h = graph->value[input[0]].grid_h;
+            value->grid_w = graph->value[input[0]].grid_w;
+        }
+        node.output[o] = output[o] = graph->num_values - 1;
+    }
+    dg_graph_append(graph, &node);
+    return DG_OK;
+}
+
+void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    graph->node =
+        dg_arena_grow(graph->arena, graph->node, graph->num_nodes, &graph->node_capacity, sizeof *graph->node);
+    for (int o = 0; o < node->num_outputs; o++) graph->value[node->output[o]].producer = graph->num_nodes;
+    graph->node[graph->num_nodes++] = *node;
+}
+
+struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads)
+{
+    struct dg_desc *input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
+    struct dg_desc *output = dg_arena_alloc(graph->arena, ((size_t)node->num_outputs + 1) * sizeof *output);
+    bool *wanted = dg_arena_alloc(graph->arena, ((size_t)node->num_outputs + 1) * sizeof *wanted);
+    for (int i = 0; i < node->num_inputs; i++)
+        input[i] = node->input[i] == DG_NO_VALUE ? DG_ABSENT_DESC : graph->value[node->input[i]].desc;
+    for (int o = 0; o < node->num_outputs; o++) {
+        output[o] = graph->value[node->output[o]].desc;
+        wanted[o] = !reads || reads[node->output[o]] > 0 || !(node->op->output[o].flags);
+    }
+    return (struct dg_op_call){.op = node->op,
+                               .attr = node->attr,
+                               .num_inputs = node->num_inputs - node->kept,
+                               .kept = node->kept,
+                               .input = input,
+                               .num_outputs = node->num_outputs,
+                               .output = output,
+                               .output_wanted = wanted,
+                               .train = node->train,
+                               .slices = slices_of(graph, node)};
+}
+
+/* Of the images that a node could run on, those that it does on average. */
+static double kept_share(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    return node->kept ? 1 - graph->node[graph->value[node->input[node->num_inputs - 1]].producer].attr[0].f : 1;
+}
+
+double dg_graph_bytes(const struct dg_graph *graph, const struct dg_graph_node *node, int i)
+{
+    int o = i - node->num_inputs;
+    dg_value v = o < 0 ? node->input[i] : node->output[o];
+    if (v == DG_NO_VALUE) return 0;
+    double bytes = (double)dg_desc_bytes(&graph->value[v].desc);
+    bool some = node->kept && ((o < 0 ? node->op->kept_inputs >> i : node->op->kept_outputs >> o) & 1);
+    return some ? bytes * kept_share(graph, node) : bytes;
+}
+
+struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    struct dg_cost none = {0};
+    if (!node->op->cost) return none;
+    struct dg_op_call call = dg_graph_call(graph, node, NULL);
+    struct dg_cost cost = node->op->cost(&call);
+    double times = (double)dg_slices(&call) * kept_share(graph, node);
+    return (struct dg_cost){cost.flops * times, cost.useful * times};
+}
+
+const char *dg_own_path(const char *path)
+{
+    if (!path) return "";
+    if (!strncmp(path, "d:", 2)) return path + 2;
+    return strncmp(path, "again:", 6) ? path : path + 6;
+}
+
+bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n)
+{
+    uint32_t producer = value == DG_NO_VALUE ? DG_PLAN_NONE : graph->value[value].producer;
+    return producer == DG_PLAN_NONE || producer < n;
+}
+
+dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like)
+{
+    graph->value =
+        dg_arena_grow(graph->arena, graph->value, graph->num_values, &graph->value_capacity, sizeof *graph->value);
+    graph->value[graph->num_values] = graph->value[like];
+    return graph->num_values++;
+}
+
+void dg_graph_drop(struct dg_graph *graph, const bool *gone)
+{
+    uint32_t to = 0;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        if (gone[n]) continue;
+        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = to;
+        graph->node[to++] = graph->node[n];
+    }
+    graph->num_nodes = to;
+}
+
+void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count)
+{
+    *first = *count = 0;
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        if (graph->node[n].phase == DG_PHASE_LOOP && !(*count)++) *first = n;
+}
+
+void dg_graph_sort_phases(struct dg_graph *graph)
+{
+    struct dg_graph_node *sorted = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *sorted);
+    uint32_t to = 0;
+    for (int phase = DG_PHASE_BEFORE; phase <= DG_PHASE_AFTER; phase++)
+        for (uint32_t n = 0; n < graph->num_nodes; n++)
+            if (graph->node[n].phase == (enum dg_phase)phase) sorted[to++] = graph->node[n];
+    memcpy(graph->node, sorted, graph->num_nodes * sizeof *sorted);
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = n;
+}
+
+uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_keep)
+{
+    uint32_t *reads = dg_arena_alloc(graph->arena, ((size_t)graph->num_values + 1) * sizeof *reads);
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        for (int i = 0; i < graph->node[n].num_inputs; i++)
+            if (graph->node[n].input[i] != DG_NO_VALUE) reads[graph->node[n].input[i]]++;
+    for (int k = 0; k < num_keep; k++) reads[keep[k]]++;
+    return reads;
+}
+
+uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads)
+{
+    uint32_t wanted = 0;
+    for (int o = node->num_outputs; o-- > 0;) wanted = wanted << 1 | (reads[node->output[o]] > 0);
+    return wanted;
+}
+
+static enum dg_status broken(const struct dg_graph_node *node, const char *what, struct dg_error *err)
+{
+    return dg_fail(err, DG_ERR_INTERNAL, "internal: graph: node %s (%s): %s; please report this",
+                   node->origin.path ? node->origin.path : "?", node->op->name, what);
+}
+
+enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err)
+{
+    bool committing = false;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        if (n && node->phase < graph->node[n - 1].phase) return broken(node, "comes after a later phase", err);
+        if (node->phase == DG_PHASE_LOOP && (graph->slices < 2 || node->commit))
+            return broken(node, "runs for each slice where there are none", err);
+        if (committing && !node->commit) return broken(node, "comes after the commit began", err);
+        committing = node->commit;
+        if (node->op->writes && !node->commit) return broken(node, "writes outside the commit", err);
+        for (int i = 0; i < node->num_inputs; i++) {
+            dg_value v = node->input[i];
+            if (v == DG_NO_VALUE) continue;
+            if (v >= graph->num_values) return broken(node, "reads a value that does not exist", err);
+            uint32_t producer = graph->value[v].producer;
+            if (producer != DG_PLAN_NONE && producer >= n) return broken(node, "reads a value before it is made", err);
+            if (producer == DG_PLAN_NONE && graph->value[v].region == DG_REGION_STEP)
+                return broken(node, "reads a value that nothing makes", err);
+            bool lasting = graph->value[v].region == DG_REGION_PARAM || graph->value[v].region == DG_REGION_STATE;
+            if (i < 64 && node->op->writes >> i & 1 && !lasting)
+                return broken(node, "writes to a value that does not outlive the step", err);
+        }
+        for (int o = 0; o < node->num_outputs; o++) {
+            dg_value v = node->output[o];
+            if (v >= graph->num_values || graph->value[v].producer != n || graph->value[v].output != (uint32_t)o)
+                return broken(node, "output and producer disagree", err);
+        }
+    }
+    return DG_OK;
+}

@@ -1,0 +1,135 @@
+/* The compiler's graph: two arrays, values and nodes, that refer to each other by 32-bit index. The order of the nodes is
+ * the order of execution. A value has one producer (or none: inputs, parameters, controls). One graph per plan entry. */
+#ifndef DG_COMPILER_GRAPH_GRAPH_H
+#define DG_COMPILER_GRAPH_GRAPH_H
+
+#include "compiler/base/arena.h"
+#include "compiler/base/origin.h"
+#include "compiler/base/string_map.h"
+#include "ops/op.h"
+#include "runtime/plan/format.h"
+
+/* Which rows of the batch an application sees: leading-dimension row r is image r % batch of view view0 + r / batch. */
+struct dg_position {
+    int view0, batch;
+};
+
+struct dg_graph_value {
+    const char *name;
+    struct dg_desc desc;
+    enum dg_region region;
+    uint32_t producer, output; /* node and its output number; DG_PLAN_NONE for inputs, parameters and controls */
+    int64_t grid_h, grid_w;    /* image or token grid this value stands for: dims 1, 2 of an NHWC value, kept through
+                                  to_tokens and everything after; 0: none */
+    uint32_t flags;            /* DG_TENSOR_* */
+    bool collects;             /* zeros that a loop over slices adds to: the sum stays in the same bytes */
+    bool decay;                /* parameters: subject to weight decay (set by the recipe) */
+    uint32_t init_kind, init_from; /* as in struct dg_plan_tensor; init_from is a value */
+    double init_value;
+    const char *control; /* key of a schedule or knob; NULL: none */
+    struct dg_origin origin;
+};
+
+/* A step whose batch is cut: its body runs once for each slice, and adds to sums that were zeroed before it. */
+enum dg_phase { DG_PHASE_BEFORE, DG_PHASE_LOOP, DG_PHASE_AFTER };
+
+struct dg_graph_node {
+    const struct dg_op *op;
+    union dg_attr attr[DG_MAX_ATTRS];
+    dg_value *input;
+    int num_inputs;
+    dg_value output[DG_MAX_OUTPUTS];
+    int num_outputs;
+    bool train;
+    bool commit; /* writes what outlives the step; all commit nodes come last */
+    bool backward;
+    bool kept;  /* its last input says which images drop path keeps, for the op to leave the others out (dg_run.kept) */
+    bool again; /* computes once more what the forward did not keep; its work is not counted as useful */
+    enum dg_phase phase;
+    uint64_t stream;
+    struct dg_position position;
+    const char *label; /* the application: "student.backbone(local)" */
+    struct dg_origin origin;
+};
+
+struct dg_graph {
+    struct dg_arena *arena;
+    struct dg_graph_value *value;
+    uint32_t num_values;
+    size_t value_capacity;
+    struct dg_graph_node *node;
+    uint32_t num_nodes;
+    size_t node_capacity;
+    struct dg_names controls; /* by key, to values */
+    int64_t slices;           /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
+    enum dg_phase phase;      /* of the nodes that are added next */
+};
+
+struct dg_graph *dg_graph_create(struct dg_arena *arena);
+
+/* Another graph of the same values and nodes, which may then go its own way. */
+struct dg_graph *dg_graph_copy(const struct dg_graph *graph);
+
+/* A value without a producer. */
+dg_value dg_graph_input(struct dg_graph *graph, const char *name, const struct dg_desc *desc);
+dg_value dg_graph_param(struct dg_graph *graph, const char *name, const struct dg_desc *desc, enum dg_region region,
+                        uint32_t flags, const struct dg_init *init, struct dg_origin origin);
+/* The f64 scalar that carries a schedule's or knob's value; one value per key. */
+dg_value dg_graph_control(struct dg_graph *graph, const char *key);
+
+/* What a node to be added is like, besides op, attributes and inputs. */
+struct dg_node_options {
+    bool train, commit, backward;
+    uint64_t stream;
+    struct dg_position position;
+    const char *label;
+    struct dg_origin origin;
+};
+
+/* Appends a node: infers its outputs (all of them, wanted or not: dg_pass_prune drops what nobody reads) and creates their
+ * values. `input` must have data inputs, then attribute parameters, then own parameters, DG_NO_VALUE for absent ones. `attr`
+ * NULL: defaults. Fills `output[0..n)`. On failure nothing is added and err says what is wrong, without the place. */
+enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
+                             const dg_value *input, int num_inputs, const struct dg_node_options *options,
+                             dg_value *output, struct dg_error *err);
+
+/* Appends a node whose outputs are there already, for passes that write the nodes anew. */
+void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node);
+
+/* "blocks.3.attn.qkv" of the path or name of that node, and of what its backward ("d:") and recomputation ("again:") are
+ * called; "" of NULL. */
+const char *dg_own_path(const char *path);
+
+/* Was it there before node n? */
+bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n);
+
+/* Another value like one that is there, for a pass that changes who makes it. */
+dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like);
+
+/* Takes out the nodes n with gone[n]; the others are renumbered. Their outputs must be made by nobody or by others by now. */
+void dg_graph_drop(struct dg_graph *graph, const bool *gone);
+
+/* The nodes of DG_PHASE_LOOP, once the phases are in order. */
+void dg_graph_loop(const struct dg_graph *graph, uint32_t *first, uint32_t *count);
+
+/* Puts the nodes into the order of their phases, and within each leaves their order as it is. */
+void dg_graph_sort_phases(struct dg_graph *graph);
+
+/* The call facet of a node that stands in the graph (arrays in the arena); output_wanted from `reads` counts if given. */
+struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads);
+
+/* What a run of the node costs in a step: in all slices, and of the images that are kept on average. */
+struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node);
+/* The bytes that one run of it reads of input i, or writes to output i - num_inputs, likewise. */
+double dg_graph_bytes(const struct dg_graph *graph, const struct dg_graph_node *node, int i);
+
+/* Number of reads of each value by nodes, and one of those in `keep`, which leave the graph (arena array of num_values). */
+uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_keep);
+/* Bit o: output o is read. */
+uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads);
+
+/* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last, phases
+ * in order. */
+enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err);
+
+#endif

@@ -1,0 +1,42 @@
+/* Expressions of the language: numbers, booleans, lists, names; or, and, not; == != < <= > >=; + - * / // % **; a if condition else b; min, max;
+ * indexing. `/` always gives a float, `//` and `%` are those of Python and want whole numbers. */
+#ifndef DG_COMPILER_LANGUAGE_EXPR_H
+#define DG_COMPILER_LANGUAGE_EXPR_H
+
+#include "compiler/language/yaml.h"
+
+#include <stdint.h>
+
+enum dg_term_kind { DG_TERM_INT, DG_TERM_FLOAT, DG_TERM_BOOL, DG_TERM_LIST, DG_TERM_WORD };
+struct dg_term {
+    enum dg_term_kind kind;
+    int64_t i; /* INT, BOOL */
+    double f;  /* FLOAT */
+    const struct dg_term *item;
+    size_t count;     /* LIST */
+    const char *word; /* WORD: only as an argument's value */
+};
+
+/* Names an expression may use. */
+struct dg_scope {
+    const struct dg_scope *outer;
+    const char *name;
+    struct dg_term value;
+};
+
+/* Evaluates `text`, which stands at `at`. False: reported. */
+bool dg_expr_evaluate(struct dg_arena *arena, struct dg_diagnostics *diag, const struct dg_origin *at, const char *text,
+                      const struct dg_scope *scope, struct dg_term *result);
+/* A YAML value: a scalar is an expression, a list a list of them. */
+bool dg_expr_yaml(struct dg_arena *arena, struct dg_diagnostics *diag, const struct dg_yaml *node,
+                  const struct dg_scope *scope, struct dg_term *result);
+
+const char *dg_term_kind_name(enum dg_term_kind kind);
+/* The value, for messages: "2.5", "true", "the word gelu", "a list". Returns `text`. */
+const char *dg_term_text(char *text, size_t size, const struct dg_term *term);
+static inline double dg_term_number(const struct dg_term *term)
+{
+    return term->kind == DG_TERM_FLOAT ? term->f : (double)term->i;
+}
+
+#endif

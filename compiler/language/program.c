@@ -1,0 +1,288 @@
+/* Files to definitions, and arguments to values. */
+#include "compiler/language/program.h"
+
+#include "ops/base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_FILE = 1 << 20, MAX_LIKE = 16 };
+
+static bool load(struct dg_program *program, const char *path, const struct dg_origin *from);
+
+static char *read_file(struct dg_program *program, const char *path, const struct dg_origin *from, size_t *size)
+{
+    struct dg_origin at = from ? *from : (struct dg_origin){.file = path};
+    struct stat about;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not keep us waiting */
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (!file) {
+        dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(errno));
+        if (fd >= 0) close(fd);
+        return NULL;
+    }
+    if (!fstat(fd, &about) && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) { /* a folder fails when it is read */
+        dg_diag_error(program->diag, &at, "%s is a pipe or a device, and no file", path);
+        fclose(file);
+        return NULL;
+    }
+    char *text = dg_arena_alloc(program->arena, MAX_FILE + 2);
+    *size = fread(text, 1, MAX_FILE + 1, file);
+    bool failed = ferror(file);
+    int problem = errno;
+    fclose(file);
+    if (failed)
+        dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(problem));
+    else if (*size > MAX_FILE)
+        dg_diag_error(program->diag, &at, "%s is larger than 1 MiB: no description", path);
+    else
+        return text;
+    return NULL;
+}
+
+static bool add_definition(struct dg_program *program, struct dg_yaml *map, enum dg_definition_kind kind,
+                           const struct dg_yaml *name)
+{
+    if (name->kind != DG_YAML_SCALAR || !*name->text) {
+        dg_diag_error(program->diag, &name->origin, "a definition's name must be a word");
+        return false;
+    }
+    for (struct dg_definition *d = program->first; d; d = d->next)
+        if (d->kind == kind && !strcmp(d->name, name->text)) {
+            dg_diag_error(program->diag, &name->origin, "%s is defined twice", name->text);
+            dg_diag_note(program->diag, &d->map->origin, "the first is here");
+            return false;
+        }
+    struct dg_definition *d = dg_arena_alloc(program->arena, sizeof *d);
+    *d = (struct dg_definition){.kind = kind, .name = name->text, .map = map};
+    if (program->last)
+        program->last->next = d;
+    else
+        program->first = d;
+    program->last = d;
+    return true;
+}
+
+static bool load_document(struct dg_program *program, const char *path, struct dg_yaml *map)
+{
+    if (map->kind != DG_YAML_MAP) {
+        dg_diag_error(program->diag, &map->origin,
+                      "expected a definition: `module: NAME`, `recipe: NAME` or `probe: NAME`");
+        return false;
+    }
+    bool ok = true;
+    struct dg_yaml *import = dg_yaml_get(program->arena, map, "import");
+    for (size_t i = 0; import && i < (import->kind == DG_YAML_LIST ? import->count : 1); i++) {
+        const struct dg_yaml *name = import->kind == DG_YAML_LIST ? import->item[i].value : import;
+        const char *slash = strrchr(path, '/');
+        if (name->kind != DG_YAML_SCALAR) {
+            dg_diag_error(program->diag, &name->origin, "import wants file names");
+            ok = false;
+            continue;
+        }
+        ok &= load(program,
+                   slash && name->text[0] != '/'
+                       ? dg_arena_printf(program->arena, "%.*s%s", (int)(slash - path) + 1, path, name->text)
+                       : name->text,
+                   &name->origin);
+    }
+    struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),
+                   *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe"),
+                   *probe = module || recipe ? NULL : dg_yaml_get(program->arena, map, "probe");
+    if (module) return add_definition(program, map, DG_DEFINITION_MODULE, module) && ok;
+    if (recipe) return add_definition(program, map, DG_DEFINITION_RECIPE, recipe) && ok;
+    if (probe) return add_definition(program, map, DG_DEFINITION_PROBE, probe) && ok;
+    dg_diag_error(program->diag, &map->origin,
+                  "a definition begins with `module: NAME`, `recipe: NAME` or `probe: NAME`");
+    return false;
+}
+
+static bool load(struct dg_program *program, const char *path, const struct dg_origin *from)
+{
+    for (size_t i = 0; i < program->num_files; i++)
+        if (!strcmp(program->file[i], path)) return true;
+    path = dg_arena_strdup(program->arena, path);
+    program->file = dg_arena_grow(program->arena, program->file, program->num_files, &program->file_capacity,
+                                  sizeof *program->file);
+    program->file[program->num_files++] = path;
+    size_t size;
+    const char *text = read_file(program, path, from, &size);
+    if (!text) return false;
+    dg_diag_source(program->diag, path, text);
+    struct dg_yaml *documents = dg_yaml_parse(program->arena, program->diag, path, text, size);
+    if (!documents) return false;
+    bool ok = true;
+    for (size_t i = 0; i < documents->count; i++) ok &= load_document(program, path, documents->item[i].value);
+    return ok;
+}
+
+struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path)
+{
+    struct dg_program *program = dg_arena_alloc(arena, sizeof *program);
+    program->arena = arena;
+    program->diag = diag;
+    return load(program, path, NULL) ? program : NULL;
+}
+
+struct candidates {
+    const struct dg_definition *first;
+    enum dg_definition_kind kind;
+};
+
+static const char *definition_name(const void *context, int index)
+{
+    const struct candidates *c = context;
+    for (const struct dg_definition *d = c->first; d; d = d->next)
+        if (d->kind == c->kind && !index--) return d->name;
+    return NULL;
+}
+
+struct dg_definition *dg_program_definition(struct dg_program *program, enum dg_definition_kind kind, const char *name)
+{
+    for (struct dg_definition *d = program->first; d; d = d->next)
+        if (d->kind == kind && !strcmp(d->name, name)) return d;
+    return NULL;
+}
+
+enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found)
+{
+    const struct dg_definition *run = NULL, *module = NULL;
+    for (const struct dg_definition *d = program->first; d; d = d->next) {
+        if (name && strcmp(d->name, name)) continue;
+        if (d->kind == DG_DEFINITION_MODULE)
+            module = d;
+        else
+            run = d;
+    }
+    const struct dg_definition *best = run ? run : module;
+    if (best) *found = best->name;
+    return best ? best->kind : DG_DEFINITION_NONE;
+}
+
+bool dg_program_give(struct dg_program *program, struct dg_yaml *with, const struct dg_scope *scope,
+                     struct dg_given **given)
+{
+    bool ok = true;
+    if (!with) return true;
+    if (with->kind != DG_YAML_MAP) {
+        dg_diag_error(program->diag, &with->origin, "`with` must be a mapping of arguments");
+        return false;
+    }
+    for (size_t i = 0; i < with->count; i++) {
+        const struct dg_given *other = *given;
+        while (other && strcmp(other->name, with->item[i].key)) other = other->next;
+        if (other) continue;
+        struct dg_given *g = dg_arena_alloc(program->arena, sizeof *g);
+        *g = (struct dg_given){.name = with->item[i].key, .origin = with->item[i].key_origin, .next = *given};
+        if (dg_expr_yaml(program->arena, program->diag, with->item[i].value, scope, &g->value))
+            *given = g;
+        else
+            ok = false;
+    }
+    return ok;
+}
+
+static const char *argument_name(const void *context, int index)
+{
+    const struct dg_yaml *args = context;
+    return args->item[index].key;
+}
+
+/* A value of the kind an argument wants: whole numbers are numbers too. */
+static bool fits(struct dg_term *value, enum dg_term_kind want)
+{
+    if (value->kind == want) return true;
+    if (want != DG_TERM_FLOAT || value->kind != DG_TERM_INT) return false;
+    *value = (struct dg_term){.kind = DG_TERM_FLOAT, .f = (double)value->i};
+    return true;
+}
+
+static bool bind_argument(struct dg_program *program, const struct dg_definition *module,
+                          const struct dg_yaml_item *arg, const struct dg_origin *at, struct dg_given *given,
+                          const struct dg_scope **scope)
+{
+    static const char *const types[] = {"int", "float", "bool", "list"};
+    struct dg_term value;
+    enum dg_term_kind want = DG_TERM_INT;
+    bool required = false;
+    for (int t = 0; t < 4; t++)
+        if (arg->value->kind == DG_YAML_SCALAR && !strcmp(arg->value->text, types[t])) {
+            required = true;
+            want = (enum dg_term_kind)t;
+        }
+    if (!required) {
+        if (!dg_expr_yaml(program->arena, program->diag, arg->value, *scope, &value)) return false;
+        want = value.kind;
+    }
+    while (given && strcmp(given->name, arg->key)) given = given->next;
+    if (given) {
+        given->used = true;
+        value = given->value;
+    } else if (required) {
+        dg_diag_error(program->diag, at, "module %s needs the argument %s (%s)", module->name, arg->key,
+                      dg_term_kind_name(want));
+        dg_diag_note(program->diag, &arg->key_origin, "it is declared here");
+        return false;
+    }
+    if (!fits(&value, want)) {
+        char got[64];
+        dg_diag_error(program->diag, given ? &given->origin : &arg->key_origin, "%s must be %s%s, got %s", arg->key,
+                      want == DG_TERM_BOOL ? "" : "a ", dg_term_kind_name(want), dg_term_text(got, sizeof got, &value));
+        return false;
+    }
+    struct dg_scope *bound = dg_arena_alloc(program->arena, sizeof *bound);
+    *bound = (struct dg_scope){.outer = *scope, .name = arg->key, .value = value};
+    *scope = bound;
+    return true;
+}
+
+bool dg_program_bind(struct dg_program *program, const char *name, const struct dg_origin *at, struct dg_given *given,
+                     struct dg_definition **base, const struct dg_scope **scope)
+{
+    struct dg_definition *module = NULL;
+    for (int depth = 0;; depth++) {
+        module = dg_program_definition(program, DG_DEFINITION_MODULE, name);
+        if (!module || depth > MAX_LIKE) {
+            struct candidates all = {program->first, DG_DEFINITION_MODULE};
+            int count = 0;
+            while (definition_name(&all, count)) count++;
+            const char *near = module ? NULL : dg_nearest_name(name, definition_name, &all, count);
+            dg_diag_error(program->diag, at, module ? "module %s is like itself%s%s%s" : "there is no module %s%s%s%s",
+                          name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            return false;
+        }
+        struct dg_yaml *like = dg_yaml_get(program->arena, module->map, "like");
+        if (!like) break;
+        dg_yaml_get(program->arena, module->map, "with");
+        dg_yaml_check_used(program->diag, module->map, "a module with `like`");
+        if (like->kind != DG_YAML_SCALAR) {
+            dg_diag_error(program->diag, &like->origin, "`like` wants the name of a module");
+            return false;
+        }
+        if (!dg_program_give(program, dg_yaml_get(program->arena, module->map, "with"), NULL, &given)) return false;
+        at = &like->origin;
+        name = like->text;
+    }
+    *base = module;
+    *scope = NULL;
+    bool ok = true;
+    struct dg_yaml *args = dg_yaml_get(program->arena, module->map, "args"), none = {.kind = DG_YAML_MAP};
+    if (!args) args = &none;
+    if (args->kind != DG_YAML_MAP) {
+        dg_diag_error(program->diag, &args->origin, "`args` must be a mapping, as in {dim: int, depth: 12}");
+        return false;
+    }
+    for (size_t i = 0; i < args->count; i++) ok &= bind_argument(program, module, &args->item[i], at, given, scope);
+    for (const struct dg_given *g = given; g; g = g->next) {
+        if (g->used) continue;
+        const char *near = dg_nearest_name(g->name, argument_name, args, (int)args->count);
+        dg_diag_error(program->diag, &g->origin, "module %s has no argument %s%s%s%s", module->name, g->name,
+                      near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        ok = false;
+    }
+    return ok;
+}

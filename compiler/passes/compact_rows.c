@@ -1,0 +1,128 @@
+/* Drop path multiplies what a residual branch makes of some images by zero, and so their gradients. Where nobody else reads
+ * these, they need not be made: the branch is run for the kept images, which stand one behind the other in its tensors. What an
+ * op can do with such tensors it says itself (struct dg_op, kept_inputs and kept_outputs); a branch is taken as a whole, from
+ * the op that first leaves images out (a norm on the residual stream) to the sum, with all that belongs to it: its backward, and
+ * what is made again. */
+#include "compiler/passes/passes.h"
+
+#include <string.h>
+
+struct branch {
+    struct dg_graph *graph;
+    const dg_value *keep;
+    int num_keep;
+    uint32_t sum;  /* the node that adds it */
+    bool *forward; /* nodes of it */
+    bool *member;  /* and their backward and recomputation */
+    bool *packed;  /* values that have the kept images only */
+};
+
+/* From node n's packed inputs back to where all images are. */
+static bool walk_back(struct branch *b, uint32_t n)
+{
+    const struct dg_graph_node *node = &b->graph->node[n];
+    for (int i = 0; i < node->num_inputs; i++) {
+        if (!(node->op->kept_inputs >> i & 1)) continue;
+        const struct dg_graph_value *value = &b->graph->value[node->input[i]];
+        uint32_t maker = value->producer;
+        if (maker == DG_PLAN_NONE || !(b->graph->node[maker].op->kept_outputs >> value->output & 1)) return false;
+        if (b->forward[maker]) continue;
+        b->forward[maker] = true;
+        if (!walk_back(b, maker)) return false;
+    }
+    return true;
+}
+
+/* Nodes of the same applications, by their paths. */
+static void add_companions(struct branch *b)
+{
+    const struct dg_graph *graph = b->graph;
+    const char *label = graph->node[b->sum].label;
+    for (uint32_t f = 0; f < graph->num_nodes; f++) {
+        if (!b->forward[f]) continue;
+        for (uint32_t n = 0; n < graph->num_nodes; n++)
+            if (graph->node[n].label == label &&
+                !strcmp(dg_own_path(graph->node[n].origin.path), dg_own_path(graph->node[f].origin.path)))
+                b->member[n] = true;
+    }
+}
+
+/* Does every member find its packed inputs packed, and nobody else read these? */
+static bool closed(struct branch *b)
+{
+    const struct dg_graph *graph = b->graph;
+    int64_t images = graph->value[graph->node[b->sum].output[0]].desc.dim[0];
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        if (!b->member[n]) continue;
+        if (node->kept || node->commit || !(node->op->kept_inputs | node->op->kept_outputs)) return false;
+        if (node->input[0] == DG_NO_VALUE || graph->value[node->input[0]].desc.dim[0] != images) return false;
+        if (node->label != graph->node[b->sum].label || node->phase != graph->node[b->sum].phase) return false;
+        for (int o = 0; o < node->num_outputs; o++) b->packed[node->output[o]] = node->op->kept_outputs >> o & 1;
+    }
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        for (int i = 0; i < graph->node[n].num_inputs; i++) {
+            dg_value v = graph->node[n].input[i];
+            bool wants = b->member[n] && graph->node[n].op->kept_inputs >> i & 1;
+            if (v != DG_NO_VALUE && b->packed[v] != wants) return false;
+        }
+    for (int k = 0; k < b->num_keep; k++)
+        if (b->packed[b->keep[k]]) return false;
+    return true;
+}
+
+static bool find_branch(struct branch *b)
+{
+    struct dg_graph *graph = b->graph;
+    b->forward = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    b->member = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    b->packed = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
+    b->forward[b->sum] = true;
+    if (!walk_back(b, b->sum)) return false;
+    add_companions(b);
+    return closed(b);
+}
+
+/* A value that says which images are kept, read by all of the branch. It is made where the application begins: the sum in front
+ * of the branch can then make the norm that the branch begins with (compiler/passes/fuse_late.c). */
+static bool skip(struct branch *b)
+{
+    struct dg_graph *graph = b->graph;
+    struct dg_graph_node sum = graph->node[b->sum]; /* a copy: the array moves */
+    union dg_attr attr[] = {{.f = sum.attr[0].f}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
+    struct dg_node_options options = {
+        .train = true, .stream = sum.stream, .position = sum.position, .label = sum.label, .origin = sum.origin};
+    options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
+    dg_value kept[DG_MAX_OUTPUTS];
+    struct dg_error err; /* any number of images has room for itself */
+    if (dg_graph_node(graph, sum.op->drops, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
+    uint32_t first = 0;
+    while (graph->node[first].label != sum.label || graph->node[first].phase != sum.phase ||
+           graph->node[first].op->says_kept)
+        first++;
+    struct dg_graph_node made = graph->node[graph->num_nodes - 1];
+    made.phase = sum.phase;
+    memmove(graph->node + first + 1, graph->node + first, (graph->num_nodes - 1 - first) * sizeof *graph->node);
+    graph->node[first] = made;
+    for (uint32_t n = first; n < graph->num_nodes; n++) {
+        struct dg_graph_node *node = &graph->node[n];
+        for (int o = 0; o < node->num_outputs; o++) graph->value[node->output[o]].producer = n;
+        if (n == first || !b->member[n - 1]) continue;
+        dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
+        memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
+        input[node->num_inputs++] = kept[0];
+        node->input = input;
+        node->kept = true;
+    }
+    return true;
+}
+
+void dg_pass_skip_dropped(struct dg_graph *graph, const dg_value *keep, int num_keep)
+{
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        if (!node->op->drops || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
+        struct branch b = {.graph = graph, .keep = keep, .num_keep = num_keep, .sum = n};
+        if (find_branch(&b) && skip(&b)) n++; /* it stands one further now */
+    }
+}

@@ -1,0 +1,19 @@
+/* Drops nodes whose results nobody reads: unread taps, gradients of inputs, outputs an evaluation does not ask for. */
+#include "compiler/passes/passes.h"
+
+void dg_pass_prune(struct dg_graph *graph, const dg_value *keep, int num_keep)
+{
+    bool *read = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
+    bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    for (int k = 0; k < num_keep; k++) read[keep[k]] = true;
+    for (uint32_t n = graph->num_nodes; n-- > 0;) {
+        const struct dg_graph_node *node = &graph->node[n];
+        gone[n] = !node->commit;
+        for (int o = 0; o < node->num_outputs; o++) gone[n] &= !read[node->output[o]];
+        for (int o = 0; gone[n] && o < node->num_outputs; o++) graph->value[node->output[o]].producer = DG_PLAN_NONE;
+        if (gone[n]) continue;
+        for (int i = 0; i < node->num_inputs; i++)
+            if (node->input[i] != DG_NO_VALUE) read[node->input[i]] = true;
+    }
+    dg_graph_drop(graph, gone);
+}

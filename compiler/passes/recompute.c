@@ -1,0 +1,210 @@
+/* Recomputation: memory for time. A value that the backward reads occupies its bytes from the forward on; a copy of the node
+ * that made it, right before that reader, lets the first one go as soon as the forward has used it. */
+#include "compiler/passes/passes.h"
+
+#include <string.h>
+
+static bool reads_step(const struct dg_graph *graph, dg_value v)
+{
+    return v != DG_NO_VALUE && graph->value[v].region == DG_REGION_STEP;
+}
+
+/* The student's forward: what the backward reads. The loss is not among it: it adds to sums. */
+static bool eligible(const struct dg_graph_node *node)
+{
+    return !node->backward && !node->commit && node->op->run && !strncmp(node->label, "student.", 8);
+}
+
+/* --- parts and blocks --- */
+
+struct part {
+    const char *label;
+    const char **block; /* the paths of its repeated blocks, in order */
+    int blocks;
+};
+
+struct parts {
+    struct part part[DG_MAX_PARTS];
+    int count;
+};
+
+/* Length of the path of the repeated block that a node is in: "blocks.3" of "blocks.3.attn.qkv". 0: it is in none. */
+static size_t block_length(const char *path)
+{
+    for (const char *dot = path ? strchr(path, '.') : NULL; dot; dot = strchr(dot + 1, '.')) {
+        size_t digits = strspn(dot + 1, "0123456789");
+        if (digits && dot[1 + digits] == '.') return (size_t)(dot + 1 + digits - path);
+    }
+    return 0;
+}
+
+static int part_of(const struct parts *parts, const char *label)
+{
+    for (int p = 0; p < parts->count; p++)
+        if (!strcmp(parts->part[p].label, label)) return p;
+    return -1;
+}
+
+/* The place of the node's block in its part; -1: it is in none. */
+static int block_of(const struct part *part, const char *path)
+{
+    size_t length = block_length(path);
+    for (int b = part->blocks - 1; length && b >= 0; b--)
+        if (strlen(part->block[b]) == length && !strncmp(part->block[b], path, length)) return b;
+    return -1;
+}
+
+static struct parts find_parts(const struct dg_graph *graph)
+{
+    struct parts parts = {0};
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        if (!eligible(node)) continue;
+        int p = part_of(&parts, node->label);
+        if (p < 0 && parts.count == DG_MAX_PARTS) continue;
+        if (p < 0) {
+            p = parts.count++;
+            parts.part[p].label = node->label;
+            parts.part[p].block = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof(char *));
+        }
+        struct part *part = &parts.part[p];
+        size_t length = block_length(node->origin.path);
+        if (length && block_of(part, node->origin.path) < 0)
+            part->block[part->blocks++] = dg_arena_strndup(graph->arena, node->origin.path, length);
+    }
+    return parts;
+}
+
+struct dg_remake dg_remake_cheap(void)
+{
+    struct dg_remake remake;
+    for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = 1;
+    return remake;
+}
+
+int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
+{
+    struct parts parts = find_parts(graph);
+    for (int p = 0; p < parts.count; p++) highest[p] = parts.part[p].blocks ? DG_MAX_REMAKE : 1;
+    return parts.count;
+}
+
+/* --- what is made again --- */
+
+/* So many ops in a row are made again from what is kept. Two reach over the sum at the end of a residual block, from the result
+ * of the block before it; so of some blocks' results one is kept. */
+enum { MOST_SWEEPS = 4 };
+
+/* The unit that a node is in, a block or two; -1: it is in none. */
+static int unit_of(const struct parts *parts, const struct dg_remake *remake, const struct dg_graph_node *node)
+{
+    int p = part_of(parts, node->label), b = p < 0 ? -1 : block_of(&parts->part[p], node->origin.path);
+    return b >= 0 && remake->level[p] == DG_REMAKE_PAIRS ? b / 2 : b;
+}
+
+/* Nodes whose results the backward makes again. */
+static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake)
+{
+    struct parts parts = find_parts(graph);
+    bool *again = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    bool *kept = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a backward node */
+    bool *crosses =
+        dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a node outside of its unit */
+    int *unit = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *unit);
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        unit[n] = unit_of(&parts, remake, node);
+        for (int i = 0; i < node->num_inputs; i++) {
+            dg_value v = node->input[i];
+            if (!reads_step(graph, v)) continue;
+            uint32_t maker = graph->value[v].producer;
+            kept[v] |= node->backward;
+            crosses[v] |= !node->backward && (node->label != graph->node[maker].label || unit[n] != unit[maker]);
+        }
+    }
+    int *cheap = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *cheap);
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &graph->node[n];
+        int p = eligible(node) ? part_of(&parts, node->label) : -1, level = p < 0 ? 0 : remake->level[p];
+        if (!level) continue;
+        int b = block_of(&parts.part[p], node->origin.path);
+        bool in_block = b >= 0 && b * DG_REMAKE_SHARES < (level - 1) * parts.part[p].blocks;
+        int sweeps = node->op->cost ? MOST_SWEEPS + 1 : 1;
+        for (int i = 0; i < node->num_inputs; i++) {
+            dg_value v = node->input[i];
+            if (!reads_step(graph, v)) continue;
+            uint32_t maker = graph->value[v].producer;
+            int before = !again[maker] && kept[v] ? 0 : cheap[maker] ? cheap[maker] : MOST_SWEEPS;
+            if (before + 1 > sweeps) sweeps = before + 1;
+        }
+        cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
+        /* What is kept of such an op anyway, moments, others may read. */
+        int made = node->op->again && level != DG_REMAKE_NORMS ? 1 : node->num_outputs;
+        for (int o = 0; o < made; o++) in_block = in_block && !crosses[node->output[o]];
+        again[n] = in_block || cheap[n];
+    }
+    return again;
+}
+
+/* --- making it --- */
+
+struct remaking {
+    struct dg_graph *graph;
+    const struct dg_graph_node *node; /* as they stood */
+    const bool *again;
+    dg_value *copy; /* by value: what stands for it in the backward */
+};
+
+/* What a backward node of `phase` reads in place of v; `maker` is v's node as the nodes stood. */
+static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, enum dg_phase phase)
+{
+    struct dg_graph *graph = r->graph;
+    if (!reads_step(graph, v) || maker[v] == DG_PLAN_NONE || !r->again[maker[v]]) return v;
+    bool part = r->node[maker[v]].op->again; /* only output 0 */
+    if (part && graph->value[v].output) return v;
+    if (r->copy[v] != DG_NO_VALUE) return r->copy[v];
+    struct dg_graph_node node = r->node[maker[v]];
+    dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
+    for (int i = 0; i < node.num_inputs; i++) input[i] = remade(r, maker, node.input[i], phase);
+    node.input = input;
+    if (part) {
+        struct dg_again a = {node.train, input, node.num_inputs, node.output};
+        node.op->again(&a);
+        node.train = a.train;
+    }
+    node.backward = node.again = true;
+    node.phase = phase;
+    node.origin.path = dg_arena_printf(graph->arena, "again:%s", node.origin.path);
+    for (int o = 0; o < node.num_outputs; o++) {
+        dg_value made = dg_graph_value_like(graph, node.output[o]);
+        graph->value[made].name = dg_arena_printf(graph->arena, "again:%s", graph->value[made].name);
+        r->copy[node.output[o]] = made;
+        node.output[o] = made;
+    }
+    dg_graph_append(graph, &node);
+    return r->copy[v];
+}
+
+void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake)
+{
+    uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
+    struct remaking r = {.graph = graph, .node = graph->node, .again = choose(graph, remake)};
+    uint32_t *maker = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *maker);
+    r.copy = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *r.copy);
+    for (dg_value v = 0; v < num_values; v++) {
+        maker[v] = graph->value[v].producer;
+        r.copy[v] = DG_NO_VALUE;
+    }
+    graph->num_nodes = 0;
+    graph->node_capacity = (size_t)num_nodes * 5 / 4;
+    graph->node = dg_arena_alloc(graph->arena, (graph->node_capacity + 1) * sizeof *graph->node);
+    for (uint32_t n = 0; n < num_nodes; n++) {
+        struct dg_graph_node node = r.node[n];
+        if (node.backward) {
+            dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
+            for (int i = 0; i < node.num_inputs; i++) input[i] = remade(&r, maker, node.input[i], node.phase);
+            node.input = input;
+        }
+        dg_graph_append(graph, &node);
+    }
+}

@@ -1,0 +1,168 @@
+/* A network that ends in one token, as DINO's does in the class token, makes the others of its last block for nobody. Where
+ * all that is read of a value is one token of it, and the op that made it treats tokens apart, that token is taken from the
+ * op's inputs instead. Attention still looks at all tokens, for that one query (ops/fused/class_attention.c).
+ *
+ * What an op does with tokens is its own knowledge (struct dg_op, tokens); here is only who reads what. */
+#include "compiler/passes/passes.h"
+
+#include <string.h>
+
+enum { UNREAD = -2, SEVERAL = -1 }; /* or the one token that is read */
+
+struct taking {
+    struct dg_graph *graph;
+    const struct dg_op *take; /* the op that takes a token, as it was met */
+    int64_t *read;            /* by value: what is read of it */
+    bool *narrowed;           /* by value: its node makes that token alone */
+    dg_value *taken;          /* by value: a token of it, once that is made; DG_NO_VALUE */
+    int64_t *token;           /* by value: which */
+    int64_t *wanted;          /* by value: the token of it that a node for one token reads; UNREAD */
+};
+
+static void note(struct taking *t, dg_value v, int64_t token)
+{
+    if (v == DG_NO_VALUE) return;
+    t->read[v] = t->read[v] == UNREAD || t->read[v] == token ? token : SEVERAL;
+}
+
+static bool has_tokens(const struct dg_graph *graph, dg_value v)
+{
+    return v != DG_NO_VALUE && graph->value[v].region == DG_REGION_STEP && graph->value[v].desc.ndim == 3;
+}
+
+/* Does it make the rows of its result, apart, of the rows of this input? */
+static bool rows_of(const struct dg_graph *graph, const struct dg_graph_node *node, int i)
+{
+    return node->op->tokens == DG_TOKENS_APART && has_tokens(graph, node->input[i]);
+}
+
+/* From the end to the beginning: what is read of each value. False for a node that nobody reads. */
+static bool look_at(struct taking *t, const struct dg_graph_node *node)
+{
+    bool read = node->commit || (node->op->commit && node->train), others = false;
+    for (int o = 0; o < node->num_outputs; o++) {
+        read |= t->read[node->output[o]] != UNREAD;
+        others |= o && t->read[node->output[o]] != UNREAD;
+    }
+    if (!read) return false;
+    int64_t token = t->read[node->output[0]];
+    bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[0]) &&
+                 (node->op->tokens == DG_TOKENS_APART || node->op->tokens == DG_TOKENS_ASKED);
+    t->narrowed[node->output[0]] = alone;
+    if (node->op->tokens == DG_TOKENS_TAKEN) t->take = node->op;
+    for (int i = 0; i < node->num_inputs; i++) {
+        bool row = alone && rows_of(t->graph, node, i);
+        if (node->op->tokens == DG_TOKENS_TAKEN)
+            note(t, node->input[i], node->attr[0].i);
+        else
+            note(t, node->input[i], row ? token : SEVERAL);
+        if (row) t->wanted[node->input[i]] = token;
+    }
+    return true;
+}
+
+/* Adds a node like `like`, with another op, attributes and inputs; its first output. DG_NO_VALUE with err. */
+static dg_value add_node(struct taking *t, const struct dg_graph_node *like, const struct dg_op *op,
+                         const union dg_attr *attr, const dg_value *input, int num_inputs, const char *path,
+                         struct dg_error *err)
+{
+    struct dg_node_options options = {.train = like->train,
+                                      .stream = like->stream,
+                                      .position = like->position,
+                                      .label = like->label,
+                                      .origin = like->origin};
+    options.origin.path = path;
+    dg_value output[DG_MAX_OUTPUTS];
+    enum dg_status status = dg_graph_node(t->graph, op, attr, input, num_inputs, &options, output, err);
+    return status == DG_OK ? output[0] : DG_NO_VALUE;
+}
+
+/* The one token of v that is read, for a node like `like`. */
+static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_value v, int64_t token,
+                         struct dg_error *err)
+{
+    if (t->taken[v] == DG_NO_VALUE || t->token[v] != token) {
+        const char *path = dg_arena_printf(t->graph->arena, "token:%s", t->graph->value[v].name);
+        t->taken[v] = add_node(t, like, t->take, (union dg_attr[]){{.i = token}}, &v, 1, path, err);
+        t->token[v] = token;
+    }
+    return t->taken[v];
+}
+
+/* The node again, for one token. */
+static dg_value narrow(struct taking *t, const struct dg_graph_node *node, struct dg_error *err)
+{
+    int64_t token = t->read[node->output[0]];
+    dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
+    for (int i = 0; i < node->num_inputs; i++) {
+        input[i] = rows_of(t->graph, node, i) ? token_of(t, node, node->input[i], token, err) : node->input[i];
+        if (input[i] == DG_NO_VALUE && node->input[i] != DG_NO_VALUE) return DG_NO_VALUE;
+    }
+    union dg_attr attr[DG_MAX_ATTRS];
+    memcpy(attr, node->attr, sizeof attr);
+    if (node->op->tokens == DG_TOKENS_ASKED) attr[dg_op_num_attrs(node->op) - 1].i = token;
+    return add_node(t, node, node->op, attr, input, node->num_inputs, node->origin.path, err);
+}
+
+/* Puts the node back as it was, but for values that have become others; the token that is read of its result right behind
+ * it, so that whatever reads that token may move up to here. */
+static bool restore(struct taking *t, struct dg_graph_node node, const dg_value *now, struct dg_error *err)
+{
+    dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input),
+             v = node.output[0];
+    for (int i = 0; i < node.num_inputs; i++)
+        input[i] = node.input[i] == DG_NO_VALUE ? DG_NO_VALUE : now[node.input[i]];
+    node.input = input;
+    dg_graph_append(t->graph, &node);
+    return t->wanted[v] == UNREAD || token_of(t, &node, v, t->wanted[v], err) != DG_NO_VALUE;
+}
+
+/* A node that could not be made for one token. */
+static bool failed(struct dg_diagnostics *diag, const struct dg_graph_node *node, const struct dg_error *err)
+{
+    dg_diag_error(diag, &node->origin, "internal: one token of node %s: %s; please report this", node->origin.path,
+                  err->text);
+    return false;
+}
+
+bool dg_pass_take_early(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value *keep,
+                        int num_keep)
+{
+    struct dg_error err = {0};
+    uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
+    size_t room = (size_t)num_values + 1;
+    struct taking t = {.graph = graph,
+                       .read = dg_arena_alloc(graph->arena, room * sizeof *t.read),
+                       .narrowed = dg_arena_alloc(graph->arena, room * sizeof *t.narrowed),
+                       .taken = dg_arena_alloc(graph->arena, room * sizeof *t.taken),
+                       .token = dg_arena_alloc(graph->arena, room * sizeof *t.token),
+                       .wanted = dg_arena_alloc(graph->arena, room * sizeof *t.wanted)};
+    dg_value *now = dg_arena_alloc(graph->arena, room * sizeof *now);
+    for (dg_value v = 0; v < num_values; v++) {
+        t.read[v] = t.wanted[v] = UNREAD;
+        t.taken[v] = DG_NO_VALUE;
+        now[v] = v;
+    }
+    struct dg_graph_node *node = dg_arena_alloc(graph->arena, ((size_t)num_nodes + 1) * sizeof *node);
+    if (num_nodes) memcpy(node, graph->node, num_nodes * sizeof *node);
+    bool *read = dg_arena_alloc(graph->arena, (size_t)num_nodes + 1);
+    for (int k = 0; k < num_keep; k++) note(&t, keep[k], SEVERAL);
+    for (uint32_t n = num_nodes; n-- > first;) read[n] = look_at(&t, &node[n]);
+    graph->num_nodes = first;
+    for (uint32_t n = first; n < num_nodes; n++) {
+        dg_value made = node[n].output[0];
+        for (int o = 0; o < node[n].num_outputs; o++) graph->value[node[n].output[o]].producer = DG_PLAN_NONE;
+        if (!read[n]) continue;
+        if (t.narrowed[made]) {
+            t.taken[made] = narrow(&t, &node[n], &err);
+            t.token[made] = t.read[made];
+            if (t.taken[made] == DG_NO_VALUE) return failed(diag, &node[n], &err);
+        } else if (node[n].op->tokens == DG_TOKENS_TAKEN && t.narrowed[node[n].input[0]]) {
+            now[made] = t.taken[node[n].input[0]];
+        } else if (!restore(&t, node[n], now, &err)) {
+            return failed(diag, &node[n], &err);
+        }
+    }
+    for (int k = 0; k < num_keep; k++) keep[k] = now[keep[k]];
+    return true;
+}

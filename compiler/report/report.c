@@ -1,0 +1,49 @@
+#include "compiler/report/report.h"
+#include "compiler/passes/passes.h"
+
+static void line(struct dg_text *text, const char *what, uint64_t bytes, const char *note)
+{
+    char size[32];
+    dg_text_add(text, "    %-26s %10s%s%s\n", what, dg_format_bytes(size, sizeof size, (double)bytes),
+                *note ? "   " : "", note);
+}
+
+void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step)
+{
+    const struct dg_graph_node *head = step->coupling, *backbone = step->uncut;
+    if (head)
+        dg_text_add(text,
+                    "  head: %s (%s, %s:%d) sees all crops at once: both backbone forwards come first, both backwards "
+                    "last, and their activations coexist\n",
+                    head->origin.path, head->op->name, head->origin.file, head->origin.line);
+    if (backbone)
+        dg_text_add(text,
+                    "  backbone: %s (%s, %s:%d) sees a resolution's crops at once: a batch cannot be cut into slices\n",
+                    backbone->origin.path, backbone->op->name, backbone->origin.file, backbone->origin.line);
+}
+
+void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries)
+{
+    for (int e = 0; e < num_entries; e++) {
+        const struct dg_emit_entry *en = &entry[e];
+        double flops = 0;
+        for (uint32_t n = 0; n < en->graph->num_nodes; n++)
+            flops += dg_graph_cost(en->graph, &en->graph->node[n]).flops;
+        char naive[32], bound[32];
+        dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", en->name, (long long)en->batch,
+                    en->graph->num_nodes, flops / 1e9);
+        line(text, "parameters", en->region_bytes[DG_REGION_PARAM], "");
+        if (en->region_bytes[DG_REGION_STATE]) line(text, "optimiser state", en->region_bytes[DG_REGION_STATE], "");
+        double over = en->step.bound ? 100.0 * (double)(en->step.peak - en->step.bound) / (double)en->step.bound : 0;
+        line(text, en->constant_params ? "activations" : "activations and gradients", en->step.peak,
+             dg_arena_printf(text->arena, "%s if each had its own place; %.2f %% above the lower bound of %s",
+                             dg_format_bytes(naive, sizeof naive, (double)en->step.naive), over,
+                             dg_format_bytes(bound, sizeof bound, (double)en->step.bound)));
+        line(text, "inputs", en->region_bytes[DG_REGION_INPUT], "");
+        uint64_t total = 0;
+        for (int r = 0; r < DG_REGIONS; r++) total += en->region_bytes[r];
+        line(text, "planned in all", total, "");
+    }
+    dg_text_add(text,
+                "  dinorun adds scratch, packed weights and the loader, and prints them when it opens the plan\n");
+}

@@ -1,0 +1,39 @@
+/* What an optimiser's node reads: the op lists it (struct dg_step_input), here it is brought. */
+#include "compiler/passes/passes.h"
+
+static dg_value state(struct dg_graph *graph, const char *name, const struct dg_desc *desc, dg_value param)
+{
+    struct dg_init zero = {.kind = DG_INIT_CONSTANT};
+    const struct dg_graph_value *value = &graph->value[param];
+    return dg_graph_param(graph, dg_arena_printf(graph->arena, "optim.%s.%s", name, value->name), desc, DG_REGION_STATE,
+                          0, &zero, value->origin);
+}
+
+int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, dg_value param, dg_value gradient, dg_value norms,
+                   dg_value teacher, bool freezes, dg_value input[DG_MAX_STEP_INPUTS])
+{
+    struct dg_desc desc = graph->value[param].desc, count = dg_desc_scalar(DG_I64);
+    int n = 0;
+    for (const struct dg_step_input *in = op->step_inputs; in->source != DG_STEP_END; in++) {
+        dg_value value = DG_NO_VALUE;
+        switch (in->source) {
+        case DG_STEP_PARAM: value = param; break;
+        case DG_STEP_GRADIENT: value = gradient; break;
+        case DG_STEP_NORMS: value = norms; break;
+        case DG_STEP_STATE: value = state(graph, in->name, &desc, param); break;
+        case DG_STEP_COUNT: value = state(graph, in->name, &count, param); break;
+        case DG_STEP_TEACHER: value = teacher; break;
+        case DG_STEP_CONTROL: value = dg_graph_control(graph, in->name); break;
+        case DG_STEP_AVERAGE:
+            if (teacher != DG_NO_VALUE) value = dg_graph_control(graph, in->name);
+            break;
+        case DG_STEP_FREEZE:
+            if (freezes) value = dg_graph_control(graph, in->name);
+            break;
+        case DG_STEP_ABSENT:
+        case DG_STEP_END: break;
+        }
+        input[n++] = value;
+    }
+    return n;
+}

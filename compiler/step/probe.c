@@ -1,0 +1,168 @@
+/* Builds the two graphs of a linear probe: the features of the frozen backbone, and the step that trains a linear layer on
+ * them (eval_linear.py of the official code):
+ *
+ *   features   images -> [batch, F]
+ *   train      features, labels -> logits, loss; backward; gradient norms; commit by SGD */
+#include "compiler/language/language.h"
+#include "compiler/passes/passes.h"
+
+struct build {
+    struct dg_diagnostics *diag;
+    const struct dg_recipe *probe;
+    struct dg_graph *graph;
+};
+
+/* A node of the probe itself. */
+static bool add_node(struct build *b, const char *op_name, const union dg_attr *attr, const dg_value *input,
+                     int num_inputs, const char *path, bool train, bool commit, dg_value *output)
+{
+    struct dg_error err = {0};
+    const struct dg_op *op = dg_op_find(op_name);
+    struct dg_node_options options = {
+        .train = train, .commit = commit, .label = b->probe->name, .origin = b->probe->origin};
+    options.origin.path = path;
+    options.position.batch = (int)b->probe->batch;
+    if (!op)
+        dg_fail(&err, DG_ERR_INTERNAL, "internal: op %s is missing; please report this", op_name);
+    else if (dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, &err) == DG_OK)
+        return true;
+    dg_diag_error(b->diag, &b->probe->origin, "%s of probe %s: %s", path, b->probe->name, err.text);
+    return false;
+}
+
+static void no_output(struct build *b, const char *name, const char *why)
+{
+    dg_diag_error(b->diag, &b->probe->origin, "backbone %s has no output `%s`%s", b->probe->backbone, name, why);
+}
+
+/* [CLS] of the last blocks, oldest first. */
+static dg_value last_blocks(struct build *b, const struct dg_application *a)
+{
+    int64_t blocks = b->probe->blocks, there = dg_application_repeats(a, "taps");
+    dg_value *cls = dg_arena_alloc(b->graph->arena, (size_t)blocks * sizeof *cls), output[DG_MAX_OUTPUTS];
+    if (!there) {
+        no_output(b, "taps", ", a value a block, so it has no last blocks: --set blocks=1 takes its features");
+        return DG_NO_VALUE;
+    }
+    if (blocks > there) {
+        dg_diag_error(b->diag, &b->probe->origin, "blocks is %lld, and backbone %s has %lld", (long long)blocks,
+                      b->probe->backbone, (long long)there);
+        return DG_NO_VALUE;
+    }
+    for (int64_t i = 0; i < blocks; i++) {
+        dg_value tap = dg_application_repeated(a, "taps", there - blocks + i);
+        const char *path = dg_arena_printf(b->graph->arena, "cls.%lld", (long long)i);
+        if (tap == DG_NO_VALUE ||
+            !add_node(b, "take_token", (union dg_attr[]){{.i = 0}}, &tap, 1, path, false, false, output))
+            return DG_NO_VALUE;
+        cls[i] = output[0];
+    }
+    return add_node(b, "concat_columns", (union dg_attr[]){{.i = 0}}, cls, (int)blocks, "concatenated", false, false,
+                    output)
+               ? output[0]
+               : DG_NO_VALUE;
+}
+
+/* [CLS] and the mean of the patch tokens, a column of each in turn. */
+static dg_value with_mean(struct build *b, const struct dg_application *a, dg_value cls)
+{
+    dg_value tokens = dg_application_output(a, "tokens"), output[DG_MAX_OUTPUTS];
+    if (tokens == DG_NO_VALUE) {
+        no_output(b, "tokens", ", whose mean `avgpool` takes");
+        return DG_NO_VALUE;
+    }
+    if (!add_node(b, "mean_tokens", (union dg_attr[]){{.i = 1}}, &tokens, 1, "mean", false, false, output))
+        return DG_NO_VALUE;
+    dg_value both[] = {cls, output[0]};
+    return add_node(b, "concat_columns", (union dg_attr[]){{.i = 1}}, both, 2, "interleaved", false, false, output)
+               ? output[0]
+               : DG_NO_VALUE;
+}
+
+dg_value dg_pass_probe_features(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *probe,
+                                struct dg_graph *graph, dg_value *images)
+{
+    struct build b = {diag, probe, graph};
+    const struct dg_recipe_crops *image = &probe->features;
+    struct dg_instance *backbone =
+        dg_instance_create(program, graph, probe->backbone, probe->teacher_with, &probe->origin, "", false);
+    if (!backbone) return DG_NO_VALUE;
+    struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){probe->features_batch, image->height, image->width, 3});
+    if (!dg_desc_valid(&desc)) {
+        dg_diag_error(diag, &image->size_origin, "images: a batch of %lld at %lldx%lld is empty or too large",
+                      (long long)probe->features_batch, (long long)image->height, (long long)image->width);
+        return DG_NO_VALUE;
+    }
+    *images = dg_graph_input(graph, "images", &desc);
+    graph->value[*images].origin = image->size_origin;
+    struct dg_position position = {.batch = (int)probe->features_batch};
+    struct dg_application *a = dg_instance_apply(backbone, images, 1, false, position, "features");
+    if (!a) return DG_NO_VALUE;
+    dg_value features = dg_application_output(a, "features");
+    if (features == DG_NO_VALUE) {
+        no_output(&b, "features", "");
+    } else if (probe->blocks > 1) {
+        features = last_blocks(&b, a);
+    } else if (probe->avgpool) {
+        features = with_mean(&b, a, features);
+    }
+    if (features != DG_NO_VALUE && graph->value[features].desc.ndim != 2) {
+        dg_diag_error(diag, &probe->origin, "the features of backbone %s are no vector an image", probe->backbone);
+        return DG_NO_VALUE;
+    }
+    return features;
+}
+
+/* SGD on one parameter. Weights and biases decay alike, as published. */
+static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_value norms, int norm_index)
+{
+    struct dg_graph *graph = b->graph;
+    dg_value input[DG_MAX_STEP_INPUTS];
+    int count = dg_step_inputs(graph, dg_op_find("sgd"), param, gradient, norms, DG_NO_VALUE, false, input);
+    graph->value[param].decay = true;
+    return add_node(b, "sgd", (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
+                    dg_arena_printf(graph->arena, "sgd %s", graph->value[param].name), true, true, NULL);
+}
+
+bool dg_pass_probe_step(struct dg_diagnostics *diag, const struct dg_recipe *probe, int64_t dim, struct dg_graph *graph,
+                        struct dg_train_step *step)
+{
+    struct build b = {diag, probe, graph};
+    struct dg_init normal = {DG_INIT_NORMAL, 0.01}, zero = {.kind = DG_INIT_CONSTANT};
+    struct dg_desc features = dg_desc_make(DG_F32, 2, (int64_t[]){probe->batch, dim}),
+                   labels = dg_desc_make(DG_I64, 1, &probe->batch),
+                   weight = dg_desc_make(DG_F32, 2, (int64_t[]){probe->classes, dim}),
+                   bias = dg_desc_make(DG_F32, 1, &probe->classes);
+    *step = (struct dg_train_step){0};
+    if (!dg_desc_valid(&weight)) {
+        dg_diag_error(diag, &probe->origin, "%lld classes of %lld features are too many bytes",
+                      (long long)probe->classes, (long long)dim);
+        return false;
+    }
+    dg_value x = dg_graph_input(graph, "features", &features), y = dg_graph_input(graph, "labels", &labels);
+    dg_value param[] = {
+        dg_graph_param(graph, "linear.weight", &weight, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &normal, probe->origin),
+        dg_graph_param(graph, "linear.bias", &bias, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &zero, probe->origin)};
+    dg_value logits[DG_MAX_OUTPUTS], loss[DG_MAX_OUTPUTS], norms[DG_MAX_OUTPUTS], gradient[3];
+    uint32_t first = graph->num_nodes;
+    if (!add_node(&b, "linear", (union dg_attr[]){{.i = probe->classes}, {.i = true}},
+                  (dg_value[]){x, param[0], param[1]}, 3, "linear", true, false, logits) ||
+        !add_node(&b, "cross_entropy", NULL, (dg_value[]){logits[0], y}, 2, "loss", true, false, loss))
+        return false;
+    struct dg_gradients gradients = {0};
+    if (!dg_pass_differentiate(graph, diag, first, loss[0], &gradients)) return false;
+    for (int p = 0; p < 2; p++) gradient[p] = dg_gradients_of(&gradients, param[p]);
+    gradient[2] = loss[0];
+    if (!add_node(&b, "grad_norms", NULL, gradient, 3, "grad_norms", true, false, norms)) return false;
+    for (int p = 0; p < 2; p++)
+        if (!commit_param(&b, param[p], gradient[p], norms[0], p)) return false;
+    graph->value[logits[0]].name = "logits";
+    graph->value[loss[0]].name = "loss";
+    graph->value[norms[1]].name = "grad_summary";
+    step->input[step->num_inputs++] = x;
+    step->input[step->num_inputs++] = y;
+    step->output[step->num_outputs++] = loss[0];
+    step->output[step->num_outputs++] = logits[0];
+    step->output[step->num_outputs++] = norms[1];
+    return true;
+}

@@ -1,0 +1,385 @@
+/* linear: dst = src weight^T + bias over the last dimension; weight [out, in] as in PyTorch.
+ *
+ *   linear              (src, weight, [bias]) -> dst
+ *   linear_grad_src     (diff_dst, weight) -> diff_src
+ *   linear_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias], each added to its accumulator
+ *
+ * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call and is the fastest way from
+ * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there.
+ *
+ * Where images are left out that drop path drops (struct dg_run, kept), products are of fewer rows: oneDNN's are made for a
+ * number of rows, so there are some for numbers that occur.
+ *
+ * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
+ * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
+ * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
+#include "ops/dense/linear.h"
+
+#include "ops/dense/bf16_operand.h"
+#include "ops/dnnl/dnnl.h"
+#include "ops/kernels/kernels.h"
+#include "ops/token/attention.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const struct dg_op dg_op_linear, dg_op_linear_grad_src;
+
+enum { OUT, BIAS }; /* attributes */
+enum { PACK_FROM_ROWS = 96 };
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "out", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 28, .doc = "output features"},
+    {.name = "bias", .type = DG_ATTR_BOOL, .value.i = 1, .max = 1, .doc = "add a bias"},
+    {0},
+};
+
+static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    if (src->ndim < 2) {
+        dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+        return -1;
+    }
+    int64_t in = src->dim[src->ndim - 1], out = call->attr[OUT].i;
+    struct dg_init uniform = {DG_INIT_UNIFORM, 1.0 / sqrt((double)in)}; /* PyTorch's nn.Linear */
+    need[0] = (struct dg_param_need){.name = "weight",
+                                     .desc = dg_desc_make(DG_F32, 2, (int64_t[]){out, in}),
+                                     .init = uniform,
+                                     .init_from_yaml = true,
+                                     .trainable = true};
+    if (!call->attr[BIAS].i) return 1;
+    need[1] = (struct dg_param_need){.name = "bias",
+                                     .desc = dg_desc_make(DG_F32, 1, (int64_t[]){out}),
+                                     .init = uniform,
+                                     .init_if_replaced = {DG_INIT_CONSTANT, 0},
+                                     .trainable = true};
+    return 2;
+}
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0], *weight = &call->input[1];
+    DG_TRY(dg_want_f32(src, "input", err));
+    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    struct dg_desc want = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[OUT].i, src->dim[src->ndim - 1]});
+    if (!dg_desc_equal(weight, &want)) {
+        char a[96], b[96];
+        return dg_fail(err, DG_ERR_INPUT, "weight must be %s, got %s", dg_desc_text(a, sizeof a, &want),
+                       dg_desc_text(b, sizeof b, weight));
+    }
+    if (call->num_inputs != 2 + !!call->attr[BIAS].i) return dg_fail(err, DG_ERR_INPUT, "wrong number of inputs");
+    struct dg_desc vector = dg_desc_make(DG_F32, 1, want.dim);
+    if (call->attr[BIAS].i && !dg_desc_equal(&call->input[2], &vector))
+        return dg_fail(err, DG_ERR_INPUT, "bias must have %lld elements", (long long)want.dim[0]);
+    output[0] = *src;
+    output[0].dim[src->ndim - 1] = call->attr[OUT].i;
+    return DG_OK;
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    bool bias = b->call->attr[BIAS].i;
+    if (b->wants[1] || (bias && b->wants[2])) {
+        dg_value input[] = {b->input[0], b->diff_output[0], b->partial(b, 1), bias ? b->partial(b, 2) : DG_NO_VALUE};
+        DG_TRY(b->emit(b, &dg_op_linear_grad_weights, NULL, input, 4, made));
+        b->set(b, 1, made[0]);
+        if (bias) b->set(b, 2, made[1]);
+    }
+    if (b->wants[0]) {
+        DG_TRY(b->emit(b, &dg_op_linear_grad_src, NULL, (dg_value[]){b->diff_output[0], b->input[1]}, 2, made));
+        DG_TRY(b->give(b, 0, made[0]));
+    }
+    return DG_OK;
+}
+
+/* The projection for the attention of one token. */
+static bool absorb(struct dg_fusion *f)
+{
+    bool one = f->next == &dg_op_attention && f->next_attr[DG_ATTENTION_QUERY].i >= 0;
+    if (!one || f->next_wanted != 1) return false;
+    if (!f->attr[BIAS].i) f->input[f->num_inputs++] = DG_NO_VALUE;
+    f->op = &dg_op_class_attention;
+    f->attr[DG_ATTENTION_HEADS] = f->next_attr[DG_ATTENTION_HEADS];
+    f->attr[DG_ATTENTION_QUERY] = f->next_attr[DG_ATTENTION_QUERY];
+    return true;
+}
+
+static struct dg_cost cost(const struct dg_op_call *call)
+{
+    double flops = dg_product_flops(&call->input[0], &call->input[1]);
+    return (struct dg_cost){flops, flops};
+}
+
+/* A matmul whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
+struct matmul {
+    struct dg_gemm gemm;
+    int64_t images;        /* these three where images are left out */
+    int64_t step;          /* kept ones are counted so many at a time, that few sizes occur */
+    struct dg_gemm *fewer; /* by steps, of those that occurred; else NULL */
+    bool packs, packed_once;
+    struct dg_half src;
+    int64_t scratch, packed_at; /* offsets in scratch */
+};
+
+enum { MOST_SIZES = 64 };
+
+/* Of the call's input 0 to its output 0; sizes and strides are in the spec. */
+static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, struct dg_error *err)
+{
+    struct matmul *state = dg_op_state(p, sizeof *state, err);
+    if (!state) return DG_ERR_MEMORY;
+    spec->bf16 = p->call->bf16;
+    spec->bf16_dst = p->call->output[0].dtype == DG_BF16;
+    spec->packs = spec->packs || spec->bf16;
+    state->packs = spec->packs;
+    state->packed_once = spec->packs && p->constant_params;
+    DG_TRY(dg_gemm_open(p->engine, spec, &state->gemm, err));
+    if (state->packed_once)
+        p->packed_bytes = state->gemm.packed_bytes;
+    else if (state->packs)
+        state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
+    if (p->call->kept) {
+        state->images = p->call->input[0].dim[0];
+        state->step = (state->images + MOST_SIZES - 1) / MOST_SIZES;
+        state->fewer = calloc(MOST_SIZES + 1, sizeof *state->fewer);
+        if (!state->fewer) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    }
+    state->src = dg_half_open(p, &p->call->input[0]);
+    state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
+    return DG_OK;
+}
+
+/* The product of at least the rows of kept images; what is behind them nobody reads. NULL: of no row. */
+static struct dg_gemm *of_kept(struct matmul *state, const struct dg_run *r)
+{
+    int64_t steps = state->fewer ? (dg_images(r, state->images) + state->step - 1) / state->step : -1;
+    if (!steps) return NULL;
+    if (steps < 0 || steps * state->step >= state->images) return &state->gemm;
+    struct dg_gemm *fewer = &state->fewer[steps];
+    int64_t rows = state->gemm.spec.m / state->images * steps * state->step;
+    struct dg_error err;
+    if (!fewer->matmul && (dg_gemm_open_rows(&state->gemm, rows, fewer, &err) != DG_OK ||
+                           fewer->scratch_bytes > state->gemm.scratch_bytes))
+        state->step = state->images; /* then the product of all rows has to do, from now on */
+    return state->step < state->images ? fewer : &state->gemm;
+}
+
+static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, struct dg_error *err)
+{
+    struct matmul *state = r->state;
+    char *scratch = r->scratch;
+    struct dg_gemm *gemm = of_kept(state, r);
+    if (!gemm) return DG_OK;
+    const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[0]);
+    if (state->packed_once) {
+        weights = r->packed;
+    } else if (state->packs) {
+        DG_TRY(
+            dg_gemm_pack(&state->gemm, r->stream, weight, scratch + state->packed_at, scratch + state->scratch, err));
+        weights = scratch + state->packed_at;
+    }
+    return dg_gemm_run(gemm, r->stream, src, weights, bias, r->output[0], scratch + state->scratch, err);
+}
+
+static void release(void *opaque)
+{
+    struct matmul *state = opaque;
+    if (!state) return;
+    for (int s = 0; state->fewer && s <= MOST_SIZES; s++) dg_gemm_close(&state->fewer[s]);
+    free(state->fewer);
+    dg_gemm_close(&state->gemm);
+    free(state);
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *src = &p->call->input[0], *weight = &p->call->input[1];
+    int64_t rows = dg_desc_rows(src), in = weight->dim[1];
+    struct dg_gemm_spec spec = {.m = rows,
+                                .n = weight->dim[0],
+                                .k = in,
+                                .weights_row = 1,
+                                .weights_col = in,
+                                .bias = p->call->attr[BIAS].i,
+                                .packs = rows >= PACK_FROM_ROWS || p->constant_params};
+    return open_matmul(p, &spec, err);
+}
+
+static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
+{
+    struct matmul *state = r->state;
+    if (!state->packed_once) return DG_OK;
+    return dg_gemm_pack(&state->gemm, r->stream, r->input[1], r->packed, (char *)r->scratch + state->scratch, err);
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    return run_matmul(r, r->input[1], ((struct matmul *)r->state)->gemm.bias ? r->input[2] : NULL, err);
+}
+
+const struct dg_op dg_op_linear = {
+    .name = "linear",
+    .in_yaml = true,
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .params = params,
+    .tokens = DG_TOKENS_APART,
+    .infer = infer,
+    .grad = grad,
+    .absorb = absorb,
+    .cost = cost,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .kept_inputs = 1,
+    .kept_outputs = 1,
+    .prepare = prepare,
+    .pack = pack,
+    .run = run,
+    .release = release,
+};
+
+/* --- diff_src = diff_dst weight --- */
+
+static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *diff_dst = &call->input[0], *weight = &call->input[1];
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
+    DG_TRY(dg_want_ndim(weight, 2, "weight", err));
+    DG_TRY(dg_want_f32(weight, "weight", err));
+    if (diff_dst->ndim < 2 || diff_dst->dim[diff_dst->ndim - 1] != weight->dim[0])
+        return dg_fail(err, DG_ERR_INPUT, "diff_dst does not fit the weight");
+    output[0] = *diff_dst;
+    output[0].dim[diff_dst->ndim - 1] = weight->dim[1];
+    return DG_OK;
+}
+
+static struct dg_cost cost_grad_src(const struct dg_op_call *call)
+{
+    double flops = dg_product_flops(&call->input[0], &call->input[1]);
+    return (struct dg_cost){flops, flops};
+}
+
+static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *weight = &p->call->input[1];
+    int64_t rows = dg_desc_rows(&p->call->input[0]);
+    struct dg_gemm_spec spec = {.m = rows,
+                                .n = weight->dim[1],
+                                .k = weight->dim[0],
+                                .weights_row = weight->dim[1],
+                                .weights_col = 1,
+                                .packs = rows >= PACK_FROM_ROWS};
+    return open_matmul(p, &spec, err);
+}
+
+static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
+{
+    return run_matmul(r, r->input[1], NULL, err);
+}
+
+const struct dg_op dg_op_linear_grad_src = {
+    .name = "linear_grad_src",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"diff_src", 0}},
+    .infer = infer_grad_src,
+    .grad = dg_no_gradient,
+    .cost = cost_grad_src,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .kept_inputs = 1,
+    .kept_outputs = 1,
+    .prepare = prepare_grad_src,
+    .run = run_grad_src,
+    .release = release,
+};
+
+/* --- diff_weight = diff_dst^T src --- */
+
+static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0], *diff_dst = &call->input[1];
+    DG_TRY(dg_want_f32(src, "src", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
+    if (src->ndim < 2 || diff_dst->ndim < 2 || dg_desc_rows(src) != dg_desc_rows(diff_dst))
+        return dg_fail(err, DG_ERR_INPUT, "src and diff_dst differ in rows");
+    int64_t in = src->dim[src->ndim - 1], out = diff_dst->dim[diff_dst->ndim - 1];
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){out, in});
+    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){out});
+    for (int o = 0; o < 2; o++)
+        if (!dg_absent(&call->input[2 + o]) && !dg_desc_equal(&call->input[2 + o], &output[o]))
+            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    return DG_OK;
+}
+
+static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
+{
+    double flops = dg_product_flops(&call->input[0], &call->output[0]);
+    return (struct dg_cost){flops, flops};
+}
+
+struct weights_state {
+    int64_t images, each, in, out;  /* `each`: rows of an image */
+    bool bf16, src_half, diff_half; /* of a plan in bf16; of its operands, as they lie there */
+};
+
+static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
+{
+    struct weights_state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    s->images = p->call->input[0].dim[0];
+    s->each = dg_desc_rows(&p->call->input[0]) / s->images;
+    s->in = p->call->output[0].dim[1];
+    s->out = p->call->output[0].dim[0];
+    s->bf16 = p->call->bf16;
+    s->src_half = dg_is_bf16(&p->call->input[0]);
+    s->diff_half = dg_is_bf16(&p->call->input[1]);
+    int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
+    if (s->bf16) dg_kernels()->outer_scratch(s->in, s->out, NULL, p->threads, &bytes);
+    dg_op_scratch(p, bytes);
+    return DG_OK;
+}
+
+static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
+{
+    const struct weights_state *s = r->state;
+    int64_t rows = dg_images(r, s->images) * s->each;
+    if (!rows) { /* of no image */
+        dg_begin_sum(r->output[0], r->input[2], s->out * s->in);
+        if (r->output[1]) dg_begin_sum(r->output[1], r->input[3], s->out);
+        return DG_OK;
+    }
+    if (s->bf16) {
+        dg_kernels()->outer(1, rows, s->in, s->out, NULL, s->src_half, r->input[0], s->diff_half, r->input[1],
+                            r->input[2], r->input[3], r->output[0], r->output[1], r->scratch, r->threads);
+        return DG_OK;
+    }
+    float *diff_weight = r->output[0];
+    const float *acc = r->input[2];
+    if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(s->out * s->in) * sizeof *acc);
+    DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[1], s->out, r->input[0], s->in, acc ? 1 : 0, diff_weight,
+                    s->in, err));
+    if (r->output[1])
+        dg_kernels()->column_sum(rows, s->out, 0, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_linear_grad_weights = {
+    .name = "linear_grad_weights",
+    .min_inputs = 4,
+    .max_inputs = 4,
+    .output = {{"diff_weight", 0}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .infer = infer_grad_weights,
+    .grad = dg_no_gradient,
+    .cost = cost_grad_weights,
+    .inplace = {3, 4},
+    .bf16_inputs = 3,
+    .kept_inputs = 3,
+    .prepare = prepare_grad_weights,
+    .run = run_grad_weights,
+};

@@ -1,0 +1,229 @@
+/* drop_path (stochastic depth; drop_path of the official vision_transformer.py): in training, each row of the leading
+ * dimension is kept with probability 1 - rate and divided by it, or set to zero. Its gradient applies the same mask:
+ * drop_path_grad draws it again.
+ *
+ *   drop_path      (src) -> dst
+ *   drop_path_add  (src, residual) -> dst = residual + what drop_path makes; the compiler makes it of both
+ *   drop_path_grad (diff_dst) -> diff_src
+ *   kept_images    () -> kept, which images are: for all ops of a branch that leave the others out (compiler/passes/compact_rows.c)
+ *
+ * The draw of a row is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
+ * are grouped into applications and slices. */
+#include "ops/elementwise/drop_path.h"
+
+#include "ops/base/rng.h"
+#include "ops/kernels/kernels.h"
+#include "ops/norm/layer_norm.h"
+
+extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad, dg_op_kept_images;
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "rate",
+     .type = DG_ATTR_FLOAT,
+     .required = true,
+     .min = 0,
+     .max = 0.999,
+     .doc = "probability of dropping a row"},
+    {0},
+};
+
+static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[0].f == 0; }
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    if (call->input[0].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
+    if (call->num_inputs > 1 && !dg_desc_equal(&call->input[0], &call->input[1]))
+        return dg_fail(err, DG_ERR_INPUT, "input and residual differ in shape");
+    output[0] = call->input[0];
+    return dg_want_f32(&call->input[0], "input", err);
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    if (b->wants[0]) {
+        DG_TRY(b->emit(b, &dg_op_drop_path_grad, b->call->attr, &b->diff_output[0], 1, made));
+        DG_TRY(b->give(b, 0, made[0]));
+    }
+    return b->call->num_inputs > 1 && b->wants[1] ? b->give(b, 1, b->diff_output[0]) : DG_OK;
+}
+
+static bool absorb(struct dg_fusion *f)
+{
+    if (f->next != &dg_op_add) return false;
+    f->op = &dg_op_drop_path_add;
+    f->input[f->num_inputs++] = f->next_input[f->next_input[0] == f->made];
+    return true;
+}
+
+static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[0], f->input[1], f->attr[0].f); }
+
+struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images, double rate)
+{
+    return (struct dg_drop_path){.images = images,
+                                 .keep = p->call->train ? (float)(1.0 - rate) : 1.0f,
+                                 .stream = p->stream,
+                                 .view0 = p->view0,
+                                 .batch = p->batch > 0 ? p->batch : (int)images};
+}
+
+static bool keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
+{
+    uint64_t stream = d->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
+    uint32_t view = (uint32_t)(d->view0 + image / d->batch);
+    uint64_t row = (uint64_t)(step->slice * d->batch + image % d->batch);
+    return d->keep + dg_unit_float(dg_rng_at(step->seed, DG_RNG_DROP_PATH, stream, view, row)) >= 1.0f;
+}
+
+void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from)
+{
+    for (int64_t i = 0; i < d->images; i++) from[i] = keeps(d, step, i) ? i : -1;
+}
+
+struct state {
+    struct dg_drop_path drop;
+    int64_t image_size;
+    bool residual, src_half, dst_half;
+};
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *src = &p->call->input[0];
+    s->drop = dg_drop_path_open(p, src->dim[0], p->call->attr[0].f);
+    s->image_size = dg_desc_count(src) / src->dim[0];
+    s->residual = p->call->num_inputs > 1;
+    s->src_half = dg_is_bf16(src);
+    s->dst_half = dg_is_bf16(&p->call->output[0]);
+    if (!p->call->kept) dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
+    return DG_OK;
+}
+
+/* dst image i is made of src image from[i]. */
+static void apply(const struct dg_run *r, int64_t images, const int64_t *from)
+{
+    const struct state *s = r->state;
+    dg_kernels()->drop_path(images, from, s->image_size, s->drop.keep, s->src_half, r->input[0],
+                            s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    int64_t images = s->drop.images, *from = r->scratch;
+    if (r->kept && s->residual) {
+        apply(r, images, dg_kept_place(r->kept));
+    } else if (r->kept) {
+        apply(r, r->kept[0], dg_kept_image(r->kept, images));
+    } else {
+        dg_drop_path_draw(&s->drop, r->step, from);
+        apply(r, images, from);
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_drop_path = {
+    .name = "drop_path",
+    .in_yaml = true,
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .is_identity = is_identity,
+    .tokens = DG_TOKENS_APART,
+    .infer = infer,
+    .grad = grad,
+    .absorb = absorb,
+    .inplace = {1},
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .prepare = prepare,
+    .run = run,
+};
+
+const struct dg_op dg_op_drop_path_add = {
+    .name = "drop_path_add",
+    .attrs = attrs,
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"dst", 0}},
+    .tokens = DG_TOKENS_APART,
+    .infer = infer,
+    .grad = grad,
+    .join = join,
+    .inplace = {2},
+    .bf16_inputs = 1,
+    .kept_inputs = 1,
+    .drops = &dg_op_kept_images,
+    .prepare = prepare,
+    .run = run,
+};
+
+const struct dg_op dg_op_drop_path_grad = {
+    .name = "drop_path_grad",
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"diff_src", 0}},
+    .infer = infer,
+    .grad = dg_no_gradient,
+    .inplace = {1},
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .kept_outputs = 1,
+    .prepare = prepare,
+    .run = run,
+};
+
+/* --- kept_images --- */
+
+enum { RATE, IMAGES }; /* attributes */
+
+static const struct dg_attr_spec kept_attrs[] = {
+    {.name = "rate", .type = DG_ATTR_FLOAT, .max = 0.999, .internal = true, .doc = "probability of dropping an image"},
+    {.name = "images", .type = DG_ATTR_INT, .min = 1, .max = 1 << 30, .internal = true, .doc = "how many there are"},
+    {0},
+};
+
+static enum dg_status infer_kept(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)err;
+    output[0] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(call->attr[IMAGES].i)});
+    return DG_OK;
+}
+
+static enum dg_status prepare_kept(struct dg_prepare *p, struct dg_error *err)
+{
+    struct dg_drop_path *d = dg_op_state(p, sizeof *d, err);
+    if (!d) return DG_ERR_MEMORY;
+    *d = dg_drop_path_open(p, p->call->attr[IMAGES].i, p->call->attr[RATE].f);
+    return DG_OK;
+}
+
+static enum dg_status run_kept(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct dg_drop_path *d = r->state;
+    int64_t *kept = r->output[0], count = 0;
+    for (int64_t i = 0; i < d->images; i++) {
+        bool keep = keeps(d, r->step, i);
+        kept[1 + i] = keep ? count : -1;
+        if (keep) kept[1 + d->images + count++] = i;
+    }
+    kept[0] = count;
+    for (int64_t i = count; i < d->images; i++) kept[1 + d->images + i] = -1;
+    return DG_OK;
+}
+
+const struct dg_op dg_op_kept_images = {
+    .name = "kept_images",
+    .attrs = kept_attrs,
+    .output = {{"kept", 0}},
+    .infer = infer_kept,
+    .grad = dg_no_gradient,
+    .says_kept = true,
+    .prepare = prepare_kept,
+    .run = run_kept,
+};

@@ -1,0 +1,17 @@
+/* Which images drop path keeps: for the ops that apply it. */
+#ifndef DG_OPS_ELEMENTWISE_DROP_PATH_H
+#define DG_OPS_ELEMENTWISE_DROP_PATH_H
+
+#include "ops/op.h"
+
+struct dg_drop_path {
+    int64_t images;
+    float keep; /* 1 - rate; 1: all are kept */
+    uint64_t stream;
+    int view0, batch;
+};
+struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images, double rate);
+/* from[images]: i where image i is kept in this step, else -1. */
+void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from);
+
+#endif

@@ -1,0 +1,120 @@
+/* add_layer_norm: a residual sum and the layer norm on it, in one sweep. The compiler makes it of `add` or `drop_path_add` and
+ * the layer_norm that reads the sum first; others go on reading the sum. It has no gradient: it is made when there is nothing
+ * left to differentiate.
+ *
+ *   add_layer_norm (src, residual, weight, bias, [src_kept], [dst_kept])
+ *                  -> sum = residual + drop_path(src), dst = layer_norm(sum), [mean], [rstd]
+ *
+ * src may have the images only that its branch keeps, and dst, mean and rstd those of the branch that begins here; which ones
+ * (struct dg_run, kept) are inputs here, as there are two of them. */
+#include "ops/elementwise/drop_path.h"
+#include "ops/kernels/kernels.h"
+#include "ops/norm/layer_norm.h"
+
+enum { RATE, EPS };                                               /* attributes */
+enum { SRC, RESIDUAL, WEIGHT, BIAS, SRC_KEPT, DST_KEPT, INPUTS }; /* inputs */
+enum { SUM, DST, MEAN, RSTD };                                    /* outputs */
+
+extern const struct dg_op dg_op_add_layer_norm;
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "rate", .type = DG_ATTR_FLOAT, .max = 0.999, .internal = true, .doc = "drop path's, of src"},
+    {.name = "eps", .type = DG_ATTR_FLOAT, .max = 1, .internal = true, .doc = "the norm's"},
+    {0},
+};
+
+bool dg_join_layer_norm(struct dg_fusion *f, dg_value src, dg_value residual, double rate)
+{
+    if (f->next != &dg_op_layer_norm) return false;
+    union dg_attr eps = f->next_attr[DG_LAYER_NORM_EPS];
+    f->op = &dg_op_add_layer_norm;
+    f->attr[RATE].f = rate;
+    f->attr[EPS] = eps;
+    f->input[SRC] = src;
+    f->input[RESIDUAL] = residual;
+    f->input[WEIGHT] = f->next_input[DG_LAYER_NORM_WEIGHT];
+    f->input[BIAS] = f->next_input[DG_LAYER_NORM_BIAS];
+    f->input[SRC_KEPT] = f->kept;
+    f->input[DST_KEPT] = f->next_kept;
+    f->kept = f->next_kept = DG_NO_VALUE;
+    f->num_inputs = INPUTS;
+    f->takes = (1 << DG_LAYER_NORM_OUTPUTS) - 1;
+    return true;
+}
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[SRC];
+    DG_TRY(dg_want_f32(src, "input", err));
+    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    struct dg_desc vector = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
+    if (!dg_desc_equal(src, &call->input[RESIDUAL]) || !dg_desc_equal(&vector, &call->input[WEIGHT]) ||
+        !dg_desc_equal(&vector, &call->input[BIAS]))
+        return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+    struct dg_desc kept = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(src->dim[0])});
+    for (int i = SRC_KEPT; i <= DST_KEPT; i++)
+        if (!dg_absent(&call->input[i]) && !dg_desc_equal(&call->input[i], &kept))
+            return dg_fail(err, DG_ERR_INPUT, "what is kept does not fit");
+    output[SUM] = output[DST] = *src;
+    output[MEAN] = output[RSTD] = dg_desc_make(DG_F32, 1, (int64_t[]){dg_desc_rows(src)});
+    return DG_OK;
+}
+
+struct state {
+    struct dg_drop_path drop;
+    int64_t each, cols; /* `each`: rows of an image */
+    float eps;
+    bool src_half, residual_half, dst_half;
+};
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *src = &p->call->input[SRC];
+    s->drop = dg_drop_path_open(p, src->dim[0], p->call->attr[RATE].f);
+    s->each = dg_desc_rows(src) / src->dim[0];
+    s->cols = src->dim[src->ndim - 1];
+    s->eps = (float)p->call->attr[EPS].f;
+    s->src_half = dg_is_bf16(src);
+    s->residual_half = dg_is_bf16(&p->call->input[RESIDUAL]);
+    s->dst_half = dg_is_bf16(&p->call->output[DST]);
+    if (s->drop.keep < 1 && dg_absent(&p->call->input[SRC_KEPT]))
+        dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
+    return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    int64_t *drawn = r->scratch, images = s->drop.images;
+    const int64_t *from = dg_kept_place(r->input[SRC_KEPT]);
+    if (!from && s->drop.keep < 1) {
+        dg_drop_path_draw(&s->drop, r->step, drawn);
+        from = drawn;
+    }
+    dg_kernels()->add_layer_norm(images * s->each, s->cols, from, s->each, s->drop.keep, s->src_half, r->input[SRC],
+                                 s->residual_half, r->input[RESIDUAL], r->input[WEIGHT], r->input[BIAS], s->eps,
+                                 r->output[SUM], dg_kept_place(r->input[DST_KEPT]), s->dst_half, r->output[DST],
+                                 r->output[MEAN], r->output[RSTD]);
+    return DG_OK;
+}
+
+const struct dg_op dg_op_add_layer_norm = {
+    .name = "add_layer_norm",
+    .attrs = attrs,
+    .min_inputs = INPUTS,
+    .max_inputs = INPUTS,
+    .output = {{"sum", 0}, {"dst", 0}, {"mean", DG_OUT_SAVED}, {"rstd", DG_OUT_SAVED}},
+    .infer = infer,
+    .grad = dg_no_gradient,
+    .inplace = {RESIDUAL + 1}, /* dst not in src: their images may stand in other places */
+    .bf16_inputs = 1 << SRC | 1 << RESIDUAL,
+    .bf16_outputs = 1 << DST,
+    .kept_outputs = 1 << DST | 1 << MEAN | 1 << RSTD,
+    .kept_by = DST_KEPT + 1,
+    .kept_lists = 1 << SRC_KEPT | 1 << DST_KEPT,
+    .prepare = prepare,
+    .run = run,
+};

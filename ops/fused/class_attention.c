@@ -1,0 +1,336 @@
+/* Attention of one token over all, from what the projection in front of it reads: the compiler puts it in the place of a linear
+ * layer and of an attention whose other tokens nobody reads, as in the last block of a network that ends in its class token.
+ *
+ *   class_attention      (src [B, T, in], weight [3D, in], [bias [3D]]) -> dst [B, D]
+ *   class_attention_grad (src, weight, [bias], diff_dst, [acc_weight], [acc_bias]) -> diff_src, diff_weight, diff_bias
+ *
+ * Of one query q a head, keys and values need not be made: with k = Wk x + bk and v = Wv x + bv,
+ *
+ *   <q, k> = <Wk' q, x> + <q, bk>,     sum of p v = Wv (sum of p x) + bv,
+ *
+ * where softmax drops <q, bk>, the same for all tokens. So a vector as wide as src stands for all keys, and one for all values,
+ * and the work on a token is two products of such vectors in place of a row of the projection. The gradient of bk is zero.
+ *
+ * All of it is f32, also in a plan in bf16, but what lies there as bf16. The backward makes what it needs of the forward again,
+ * which is next to nothing. Images are taken in groups, so that scratch does not grow with the batch. */
+#include "ops/dnnl/dnnl.h"
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/kernels.h"
+#include "ops/token/attention.h"
+
+#include <math.h>
+
+extern const struct dg_op dg_op_class_attention_grad;
+
+enum { GROUP = 64 }; /* images at a time */
+
+enum { SRC, WEIGHT, BIAS, DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs */
+enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                  /* outputs of the gradient */
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
+    {.name = "query", .type = DG_ATTR_INT, .required = true, .max = 1 << 24, .doc = "the token that asks"},
+    {0},
+};
+
+static enum dg_status check_inputs(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[SRC], *weight = &call->input[WEIGHT], *bias = &call->input[BIAS];
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_f32(src, "input", err));
+    DG_TRY(dg_want_ndim(weight, 2, "weight", err));
+    DG_TRY(dg_want_f32(weight, "weight", err));
+    struct dg_desc vector = dg_desc_make(DG_F32, 1, weight->dim);
+    if (weight->dim[1] != src->dim[2]) return dg_fail(err, DG_ERR_INPUT, "the weight does not fit the input");
+    if (!dg_absent(bias) && !dg_desc_equal(bias, &vector))
+        return dg_fail(err, DG_ERR_INPUT, "bias must have %lld elements", (long long)weight->dim[0]);
+    if (weight->dim[0] % (3 * call->attr[DG_ATTENTION_HEADS].i))
+        return dg_fail(err, DG_ERR_INPUT, "weight of %lld rows is not 3 x %lld heads", (long long)weight->dim[0],
+                       (long long)call->attr[DG_ATTENTION_HEADS].i);
+    return dg_want_token(src, call->attr[DG_ATTENTION_QUERY].i, err);
+}
+
+static struct dg_desc result_of(const struct dg_op_call *call)
+{
+    return dg_desc_make(DG_F32, 2, (int64_t[]){call->input[SRC].dim[0], call->input[WEIGHT].dim[0] / 3});
+}
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check_inputs(call, err));
+    output[0] = result_of(call);
+    return DG_OK;
+}
+
+/* Of the products with the three parts of the weight, and of those with the tokens. */
+static double weight_flops(const struct dg_op_call *call)
+{
+    return (double)call->input[SRC].dim[0] * 2 * (double)dg_desc_count(&call->input[WEIGHT]);
+}
+static double token_flops(const struct dg_op_call *call)
+{
+    return 4 * (double)call->attr[DG_ATTENTION_HEADS].i * (double)dg_desc_count(&call->input[SRC]);
+}
+
+static struct dg_cost cost(const struct dg_op_call *call)
+{
+    double flops = weight_flops(call) + token_flops(call);
+    return (struct dg_cost){flops, flops};
+}
+
+struct state {
+    int64_t images, tokens, in, dim, heads, width; /* width of a head */
+    int64_t query;
+    float scale;
+    int src_half, dst_half, diff_half; /* what is bf16: src, dst or diff_dst, diff_src */
+    /* Where in scratch what a group's images have is: [in], [dim], [heads, in], [heads, tokens], [heads, in], [dim] each; dst is
+     * diff_dst in the backward. */
+    int64_t asks, queries, keys, probs, sums, dst;
+    int64_t diff_asks, diff_queries, diff_keys, diff_probs, diff_sums;
+    int64_t row; /* [in] of each thread */
+};
+
+static int64_t room(struct dg_prepare *p, int64_t group, int64_t each)
+{
+    return dg_op_scratch(p, group * each * (int64_t)sizeof(float));
+}
+
+static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_op_call *call = p->call;
+    s->images = call->input[SRC].dim[0];
+    s->tokens = call->input[SRC].dim[1];
+    s->in = call->input[SRC].dim[2];
+    s->dim = call->input[WEIGHT].dim[0] / 3;
+    s->heads = call->attr[DG_ATTENTION_HEADS].i;
+    s->width = s->dim / s->heads;
+    s->query = call->attr[DG_ATTENTION_QUERY].i;
+    s->scale = (float)(1.0 / sqrt((double)s->width));
+    s->src_half = dg_is_bf16(&call->input[SRC]);
+    s->dst_half = dg_is_bf16(backward ? &call->input[DIFF_DST] : &call->output[0]);
+    s->diff_half = backward && dg_is_bf16(&call->output[DIFF_SRC]);
+    int64_t group = s->images < GROUP ? s->images : GROUP;
+    s->asks = room(p, group, s->in);
+    s->queries = room(p, group, s->dim);
+    s->keys = room(p, group, s->heads * s->in);
+    s->probs = room(p, group, s->heads * s->tokens);
+    s->sums = room(p, group, s->heads * s->in);
+    s->dst = room(p, group, s->dim);
+    if (!backward) return DG_OK;
+    s->diff_sums = room(p, group, s->heads * s->in);
+    s->diff_probs = room(p, group, s->heads * s->tokens);
+    s->diff_keys = room(p, group, s->heads * s->in);
+    s->diff_queries = room(p, group, s->dim);
+    s->diff_asks = room(p, group, s->in);
+    s->row = room(p, p->threads, s->in);
+    return DG_OK;
+}
+
+static float *at(const struct dg_run *r, int64_t offset) { return (float *)((char *)r->scratch + offset); }
+
+/* Rows [part * dim + head * width ..) of the weight: the part of queries, keys or values that is a head's. */
+enum part { QUERIES, KEYS, VALUES };
+static int64_t rows_of(const struct state *s, enum part part, int64_t head)
+{
+    return (part * s->dim + head * s->width) * s->in;
+}
+
+/* wide[n, heads, in] = narrow[n, dim] W, head by head with its rows of the weight. */
+static enum dg_status to_wide(const struct state *s, int64_t n, const float *narrow, const float *weight,
+                              enum part part, float *wide, struct dg_error *err)
+{
+    for (int64_t h = 0; h < s->heads; h++)
+        DG_TRY(dg_sgemm(false, false, n, s->in, s->width, narrow + h * s->width, s->dim, weight + rows_of(s, part, h),
+                        s->in, 0, wide + h * s->in, s->heads * s->in, err));
+    return DG_OK;
+}
+
+/* narrow[n, dim] = wide[n, heads, in] W', likewise. */
+static enum dg_status to_narrow(const struct state *s, int64_t n, const float *wide, const float *weight,
+                                enum part part, float *narrow, struct dg_error *err)
+{
+    for (int64_t h = 0; h < s->heads; h++)
+        DG_TRY(dg_sgemm(false, true, n, s->width, s->in, wide + h * s->in, s->heads * s->in,
+                        weight + rows_of(s, part, h), s->in, 0, narrow + h * s->width, s->dim, err));
+    return DG_OK;
+}
+
+/* What n images' tokens that ask see: their queries, scaled; the vectors for their keys; probabilities; sums of tokens. */
+static enum dg_status look(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
+                           struct dg_error *err)
+{
+    const float *weight = r->input[WEIGHT], *bias = r->input[BIAS];
+    float *asks = at(r, s->asks), *queries = at(r, s->queries), *probs = at(r, s->probs);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < s->in; c++)
+            asks[i * s->in + c] = dg_get(src, s->src_half, (i * s->tokens + s->query) * s->in + c);
+    DG_TRY(dg_sgemm(false, true, n, s->dim, s->in, asks, s->in, weight, s->in, 0, queries, s->dim, err));
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < s->dim; c++)
+            queries[i * s->dim + c] = s->scale * (queries[i * s->dim + c] + (bias ? bias[c] : 0));
+    DG_TRY(to_wide(s, n, queries, weight, KEYS, at(r, s->keys), err));
+    dg_kernels()->token_scores(n, s->heads, s->tokens, s->in, at(r, s->keys), s->src_half, src, probs);
+    dg_kernels()->softmax_forward(n * s->heads, s->tokens, probs, probs);
+    dg_kernels()->token_sums(n, s->heads, s->tokens, s->in, probs, s->src_half, src, at(r, s->sums));
+    return DG_OK;
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err) { return open_state(p, false, err); }
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    const float *bias = r->input[BIAS];
+    float *dst = at(r, s->dst);
+    int64_t images = dg_images(r, s->images);
+    for (int64_t first = 0; first < images; first += GROUP) {
+        int64_t n = images - first < GROUP ? images - first : GROUP;
+        DG_TRY(look(s, r, n, dg_at(r->input[SRC], s->src_half, first * s->tokens * s->in), err));
+        DG_TRY(to_narrow(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t c = 0; c < s->dim; c++)
+                dg_put(r->output[0], s->dst_half, (first + i) * s->dim + c,
+                       dst[i * s->dim + c] + (bias ? bias[VALUES * s->dim + c] : 0));
+    }
+    return DG_OK;
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    bool bias = b->input[BIAS] != DG_NO_VALUE;
+    dg_value input[] = {b->input[SRC],     b->input[WEIGHT],      b->input[BIAS],
+                        b->diff_output[0], b->partial(b, WEIGHT), bias ? b->partial(b, BIAS) : DG_NO_VALUE};
+    DG_TRY(b->emit(b, &dg_op_class_attention_grad, b->call->attr, input, 6, made));
+    if (b->wants[WEIGHT]) b->set(b, WEIGHT, made[DIFF_WEIGHT]);
+    if (bias && b->wants[BIAS]) b->set(b, BIAS, made[DIFF_BIAS]);
+    return b->wants[SRC] ? b->give(b, SRC, made[DIFF_SRC]) : DG_OK;
+}
+
+const struct dg_op dg_op_class_attention = {
+    .name = "class_attention",
+    .attrs = attrs,
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad,
+    .cost = cost,
+    .bf16_inputs = 1 << SRC,
+    .bf16_outputs = 1,
+    .kept_inputs = 1 << SRC,
+    .kept_outputs = 1,
+    .prepare = prepare,
+    .run = run,
+};
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check_inputs(call, err));
+    struct dg_desc want = result_of(call);
+    if (!dg_desc_equal(&call->input[DIFF_DST], &want)) return dg_fail(err, DG_ERR_INPUT, "diff_dst does not fit");
+    output[DIFF_SRC] = call->input[SRC];
+    output[DIFF_WEIGHT] = call->input[WEIGHT];
+    output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, call->input[WEIGHT].dim);
+    for (int o = DIFF_WEIGHT; o <= DIFF_BIAS; o++) {
+        const struct dg_desc *acc = &call->input[ACC_WEIGHT + o - DIFF_WEIGHT];
+        if (!dg_absent(acc) && !dg_desc_equal(acc, &output[o]))
+            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    }
+    return DG_OK;
+}
+
+/* Twice the products of the forward, which are made again. */
+static struct dg_cost cost_grad(const struct dg_op_call *call)
+{
+    double forward = cost(call).flops;
+    return (struct dg_cost){3 * forward, 2 * forward};
+}
+
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err) { return open_state(p, true, err); }
+
+/* Of n images' tokens that ask: what comes back to the sums, the probabilities, the vectors for keys, the queries. */
+static enum dg_status look_back(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
+                                struct dg_error *err)
+{
+    const float *weight = r->input[WEIGHT];
+    float *diff_sums = at(r, s->diff_sums), *diff_probs = at(r, s->diff_probs), *diff_queries = at(r, s->diff_queries);
+    DG_TRY(to_wide(s, n, at(r, s->dst), weight, VALUES, diff_sums, err));
+    dg_kernels()->token_scores(n, s->heads, s->tokens, s->in, diff_sums, s->src_half, src, diff_probs);
+    dg_kernels()->softmax_backward(n * s->heads, s->tokens, at(r, s->probs), diff_probs, diff_probs);
+    dg_kernels()->token_sums(n, s->heads, s->tokens, s->in, diff_probs, s->src_half, src, at(r, s->diff_keys));
+    DG_TRY(to_narrow(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
+    for (int64_t c = 0; c < n * s->dim; c++) diff_queries[c] *= s->scale;
+    return dg_sgemm(false, false, n, s->in, s->dim, diff_queries, s->dim, weight, s->in, 0, at(r, s->diff_asks), s->in,
+                    err);
+}
+
+static enum dg_status add_weight(const struct state *s, const struct dg_run *r, int64_t n, struct dg_error *err)
+{
+    float *diff_weight = r->output[DIFF_WEIGHT];
+    DG_TRY(dg_sgemm(true, false, s->dim, s->in, n, at(r, s->diff_queries), s->dim, at(r, s->asks), s->in, 1,
+                    diff_weight, s->in, err));
+    for (int64_t h = 0; h < s->heads; h++) {
+        DG_TRY(dg_sgemm(true, false, s->width, s->in, n, at(r, s->queries) + h * s->width, s->dim,
+                        at(r, s->diff_keys) + h * s->in, s->heads * s->in, 1, diff_weight + rows_of(s, KEYS, h), s->in,
+                        err));
+        DG_TRY(dg_sgemm(true, false, s->width, s->in, n, at(r, s->dst) + h * s->width, s->dim,
+                        at(r, s->sums) + h * s->in, s->heads * s->in, 1, diff_weight + rows_of(s, VALUES, h), s->in,
+                        err));
+    }
+    return DG_OK;
+}
+
+static void add_bias(const struct state *s, const struct dg_run *r, int64_t n)
+{
+    float *diff_bias = r->output[DIFF_BIAS];
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < s->dim; c++) {
+            diff_bias[QUERIES * s->dim + c] += at(r, s->diff_queries)[i * s->dim + c];
+            diff_bias[VALUES * s->dim + c] += at(r, s->dst)[i * s->dim + c];
+        }
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    int64_t images = dg_images(r, s->images);
+    if (r->output[DIFF_WEIGHT]) dg_begin_sum(r->output[DIFF_WEIGHT], r->input[ACC_WEIGHT], 3 * s->dim * s->in);
+    if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], 3 * s->dim);
+    for (int64_t first = 0; first < images; first += GROUP) {
+        int64_t n = images - first < GROUP ? images - first : GROUP, from = first * s->tokens * s->in;
+        const void *src = dg_at(r->input[SRC], s->src_half, from);
+        DG_TRY(look(s, r, n, src, err));
+        for (int64_t c = 0; c < n * s->dim; c++)
+            at(r, s->dst)[c] = dg_get(r->input[DIFF_DST], s->dst_half, first * s->dim + c);
+        DG_TRY(look_back(s, r, n, src, err));
+        if (r->output[DIFF_WEIGHT]) DG_TRY(add_weight(s, r, n, err));
+        if (r->output[DIFF_BIAS]) add_bias(s, r, n);
+        if (r->output[DIFF_SRC])
+            dg_kernels()->token_spread(n, s->heads, s->tokens, s->in, at(r, s->diff_probs), at(r, s->keys),
+                                       at(r, s->probs), at(r, s->diff_sums), s->query, at(r, s->diff_asks),
+                                       at(r, s->row), r->threads, s->diff_half,
+                                       dg_at_out(r->output[DIFF_SRC], s->diff_half, from));
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_class_attention_grad = {
+    .name = "class_attention_grad",
+    .attrs = attrs,
+    .min_inputs = 6,
+    .max_inputs = 6,
+    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_weight", DG_OUT_OPTIONAL}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .cost = cost_grad,
+    .inplace = {0, ACC_WEIGHT + 1, ACC_BIAS + 1},
+    .bf16_inputs = 1 << SRC | 1 << DIFF_DST,
+    .bf16_outputs = 1 << DIFF_SRC,
+    .kept_inputs = 1 << SRC | 1 << DIFF_DST,
+    .kept_outputs = 1 << DIFF_SRC,
+    .prepare = prepare_grad,
+    .run = run_grad,
+};

@@ -1,0 +1,424 @@
+/* The prototype layer and the DINO loss in one, a tile of prototypes at a time: what weight_norm_linear, dino_target and
+ * dino_loss say together (ops/dense/weight_norm_linear.c, ops/loss/dino_loss.c), for the training step, where logits [rows, K] are read
+ * by the loss alone. K is 65,536: logits and targets of a batch would be the largest activations there are, so they never
+ * exist at once. A tile's are made where they are used, three times over, from features of a few hundred numbers.
+ *
+ *   prototype_target    (t [2B,D], t_g, t_v, center [1,K], teacher_temp) -> stats [2B,2], batch_mean [1,K], entropy
+ *   prototype_loss      (s [M,D], g, v, t, t_g, t_v, center, stats, teacher_temp, student_temp, [loss so far]) -> loss, [lse]
+ *   prototype_loss_grad (the first ten of these, lse, [acc_g], [acc_v]) -> [diff_s], [diff_g], diff_v
+ *
+ * stats are a teacher row's maximum of (logit - center) / temp and one over its sum of exponentials. All is f32, scalars f64,
+ * and sums over tiles are added in the order of threads. In a plan in bf16 the operands of the products are rounded on their
+ * way into them (ops/kernels/prototype_products.c); logits, softmax and sums stay f32. */
+#include "ops/dnnl/dnnl.h"
+#include "ops/kernels/kernels.h"
+#include "ops/op.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+extern const struct dg_op dg_op_prototype_loss_grad;
+extern const struct dg_attr_spec dg_dino_loss_attrs[]; /* views */
+
+enum { TILE = 256 }; /* prototypes */
+enum { T, T_G, T_V, T_CENTER, T_TEMP, TARGET_INPUTS };
+enum { S, G, V, TEACHER, TEACHER_G, TEACHER_V, CENTER, STATS, TEACHER_TEMP, STUDENT_TEMP, SO_FAR, LOSS_INPUTS };
+enum { LSE = SO_FAR, ACC_G, ACC_V, GRAD_INPUTS };
+
+/* Features [M,D], weight_g [K,1] and weight_v [K,D]. */
+static bool layer_fits(const struct dg_desc *in)
+{
+    struct dg_desc g = dg_desc_make(DG_F32, 2, (int64_t[]){in[2].dim[0], 1});
+    return in[0].dtype == DG_F32 && in[0].ndim == 2 && in[2].dtype == DG_F32 && in[2].ndim == 2 &&
+           in[0].dim[1] == in[2].dim[1] && dg_desc_equal(&in[1], &g);
+}
+
+/* One network's, its features [rows, in]. */
+struct layer {
+    int64_t rows, in;     /* in: D, which teacher and student need not share */
+    int64_t weight_bytes; /* of a tile's weights [TILE, D], in bf16 with room for what else the products need */
+    int64_t features;     /* in bf16: where in scratch the packed features are */
+};
+
+struct state {
+    struct layer student, teacher; /* no student: 0 rows */
+    int64_t out, view0;
+    double pair_weight;
+    int threads;
+    bool bf16;
+    int64_t per_thread;           /* bytes of a tile */
+    int64_t tiles, sums, partial; /* offsets in scratch: of tiles, row sums and diff_s of each thread */
+};
+
+static void open_layer(struct dg_prepare *p, struct layer *l)
+{
+    if (!l->rows) return;
+    l->weight_bytes = TILE * l->in * (int64_t)sizeof(float);
+    if (!p->call->bf16) return;
+    int64_t features;
+    dg_kernels()->prototype_scratch(l->rows, l->in, TILE, &features, &l->weight_bytes);
+    l->features = dg_op_scratch(p, features);
+}
+
+/* A thread's tile: student's and teacher's weights, the gradient of the first, lengths, student's and teacher's logits. */
+struct tile {
+    float *w, *teacher_w, *diff_w, *length, *logits, *targets;
+};
+
+static struct tile tile_of(const struct state *s, const struct dg_run *r, int thread)
+{
+    struct tile t;
+    t.w = (void *)((char *)r->scratch + s->tiles + s->per_thread * thread);
+    t.teacher_w = t.w + s->student.weight_bytes / 4;
+    t.diff_w = t.teacher_w + s->teacher.weight_bytes / 4;
+    t.length = t.diff_w + TILE * s->student.in;
+    t.logits = t.length + TILE;
+    t.targets = t.logits + TILE * s->student.rows;
+    return t;
+}
+
+static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *student, const struct dg_desc *teacher,
+                                 bool backward, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    s->out = teacher[T_V].dim[0];
+    s->view0 = p->view0;
+    s->threads = p->threads;
+    s->bf16 = p->call->bf16;
+    s->teacher = (struct layer){.rows = teacher->dim[0], .in = teacher[T_V].dim[1]};
+    if (student) {
+        s->student = (struct layer){.rows = student->dim[0], .in = student[V].dim[1]};
+        s->pair_weight =
+            1.0 / ((double)(s->teacher.rows / 2 * dg_slices(p->call)) * (2.0 * (double)p->call->attr[0].i - 2));
+    }
+    open_layer(p, &s->student);
+    open_layer(p, &s->teacher);
+    s->per_thread = dg_round_up(s->student.weight_bytes + s->teacher.weight_bytes +
+                                    (s->student.in + 1 + s->student.rows + s->teacher.rows) * TILE * 4,
+                                64);
+    s->tiles = dg_op_scratch(p, s->per_thread * s->threads);
+    s->sums = dg_op_scratch(p, dg_max_i64(s->student.rows, s->teacher.rows) * 4 * s->threads * (int64_t)sizeof(double));
+    if (backward) s->partial = dg_op_scratch(p, s->threads * s->student.rows * s->student.in * (int64_t)sizeof(float));
+    return DG_OK;
+}
+
+static void *at(const struct dg_run *r, int64_t offset) { return (char *)r->scratch + offset; }
+
+/* Before the first tile: features are packed once. */
+static void pack_features(const struct state *s, const struct dg_run *r, const struct layer *l, const float *features)
+{
+    if (s->bf16) dg_kernels()->prototype_features(l->rows, l->in, features, at(r, l->features));
+}
+
+/* dst [rows, count] = features [rows, in] w^T for prototypes first .. first + count; leaves w and its lengths. */
+static bool tile_logits(const struct state *s, const struct dg_run *r, const struct layer *l, const float *features,
+                        const float *g, const float *v, int64_t first, int64_t count, float *w, float *length,
+                        float *dst)
+{
+    g += first;
+    v += first * l->in;
+    if (s->bf16) {
+        dg_kernels()->prototype_logits(l->rows, l->in, count, at(r, l->features), g, v,
+                                       dg_min_i64(TILE, s->out - first - count), length, w, dst);
+        return true;
+    }
+    dg_kernels()->weight_norm_rows(count, l->in, g, v, w, length);
+    return dg_sgemm(false, true, l->rows, count, l->in, features, l->in, w, l->in, 0, dst, count, NULL) == DG_OK;
+}
+
+/* diff_src [rows, in] += diff w, unless it is NULL, and t->diff_w = diff^T features, diff [rows, count] in t->logits. */
+static bool tile_grads(const struct state *s, const struct dg_run *r, const float *features, int64_t count,
+                       const struct tile *t, float *diff_src)
+{
+    const struct layer *l = &s->student;
+    if (s->bf16) {
+        dg_kernels()->prototype_grads(l->rows, l->in, count, at(r, l->features), t->logits, t->w, diff_src, t->diff_w);
+        return true;
+    }
+    return (!diff_src || dg_sgemm(false, false, l->rows, l->in, count, t->logits, count, t->w, l->in, 1, diff_src,
+                                  l->in, NULL) == DG_OK) &&
+           dg_sgemm(true, false, count, l->in, l->rows, t->logits, count, features, l->in, 0, t->diff_w, l->in, NULL) ==
+               DG_OK;
+}
+
+/* --- prototype_target --- */
+
+static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *in = call->input;
+    struct dg_desc mean = dg_desc_make(DG_F32, 2, (int64_t[]){1, in[T_V].dim[0]});
+    if (!layer_fits(in) || in[T].dim[0] % 2 || !dg_desc_equal(&in[T_CENTER], &mean) ||
+        !dg_desc_is_scalar(&in[T_TEMP], DG_F64))
+        return dg_fail(err, DG_ERR_INPUT, "teacher features, prototypes, center or temperature do not fit");
+    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
+    output[1] = mean;
+    output[2] = dg_desc_scalar(DG_F64);
+    return DG_OK;
+}
+
+static struct dg_cost cost_target(const struct dg_op_call *call)
+{
+    double flops = dg_product_flops(&call->input[T], &call->input[T_V]);
+    return (struct dg_cost){flops, flops};
+}
+
+static enum dg_status prepare_target(struct dg_prepare *p, struct dg_error *err)
+{
+    return open_state(p, NULL, &p->call->input[T], false, err);
+}
+
+static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    const float *center = r->input[T_CENTER];
+    float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[0], *mean = r->output[1];
+    double *sums = at(r, s->sums), total = 0;
+    int64_t rows = s->teacher.rows;
+    int failed = 0;
+    pack_features(s, r, &s->teacher, r->input[T]);
+#pragma omp parallel num_threads(s->threads) reduction(| : failed)
+    {
+        int thread = omp_get_thread_num();
+        struct tile tile = tile_of(s, r, thread);
+        double *sum = sums + thread * rows * 3;
+        for (int64_t row = 0; row < rows; row++) sum[3 * row] = -INFINITY, sum[3 * row + 1] = sum[3 * row + 2] = 0;
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < s->out; first += TILE) {
+            int64_t count = dg_min_i64(TILE, s->out - first);
+            failed |= !tile_logits(s, r, &s->teacher, r->input[T], r->input[T_G], r->input[T_V], first, count,
+                                   tile.teacher_w, tile.length, tile.targets);
+            dg_kernels()->target_tile(rows, count, tile.targets, center + first, temp, mean + first, sum);
+        }
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        double most = -INFINITY, sum = 0, weighted = 0;
+        for (int i = 0; i < s->threads; i++) most = fmax(most, sums[3 * (i * rows + row)]);
+        for (int i = 0; i < s->threads; i++) {
+            const double *part = sums + 3 * (i * rows + row);
+            if (part[1] == 0) continue; /* a thread without a tile */
+            double scale = exp(part[0] - most);
+            sum += scale * part[1];
+            weighted += scale * (part[2] + (part[0] - most) * part[1]);
+        }
+        stats[2 * row] = (float)most;
+        stats[2 * row + 1] = (float)(1 / sum);
+        total += log(sum) - weighted / sum;
+    }
+    *(double *)r->output[2] = total / (double)rows;
+    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+}
+
+const struct dg_op dg_op_prototype_target = {
+    .name = "prototype_target",
+    .min_inputs = TARGET_INPUTS,
+    .max_inputs = TARGET_INPUTS,
+    .output = {{"stats", 0}, {"batch_mean", 0}, {"entropy", 0}},
+    .infer = infer_target,
+    .grad = dg_stop_gradient, /* the teacher is detached */
+    .cost = cost_target,
+    .prepare = prepare_target,
+    .run = run_target,
+};
+
+/* --- prototype_loss --- */
+
+static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_desc *in = call->input;
+    struct dg_desc stats = dg_desc_make(DG_F32, 2, (int64_t[]){in[TEACHER].dim[0], 2});
+    struct dg_desc center = dg_desc_make(DG_F32, 2, (int64_t[]){1, in[V].dim[0]});
+    if (!layer_fits(in) || !layer_fits(in + TEACHER) || in[V].dim[0] != in[TEACHER_V].dim[0] ||
+        in[TEACHER].dim[0] % 2 || in[S].dim[0] % (in[TEACHER].dim[0] / 2) || !dg_desc_equal(&in[CENTER], &center) ||
+        !dg_desc_equal(&in[STATS], &stats) || !dg_desc_is_scalar(&in[TEACHER_TEMP], DG_F64) ||
+        !dg_desc_is_scalar(&in[STUDENT_TEMP], DG_F64))
+        return dg_fail(err, DG_ERR_INPUT, "features, prototypes, center or temperatures do not fit");
+    return DG_OK;
+}
+
+static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    if (!dg_absent(&call->input[SO_FAR]) && !dg_desc_is_scalar(&call->input[SO_FAR], DG_F64))
+        return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
+    output[0] = dg_desc_scalar(DG_F64);
+    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[S].dim[0]});
+    return DG_OK;
+}
+
+static enum dg_status grad_loss(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS], input[GRAD_INPUTS];
+    memcpy(input, b->input, SO_FAR * sizeof *input);
+    input[LSE] = b->output[1];
+    input[ACC_G] = b->wants[G] ? b->partial(b, G) : DG_NO_VALUE;
+    input[ACC_V] = b->partial(b, V);
+    DG_TRY(b->emit(b, &dg_op_prototype_loss_grad, b->call->attr, input, GRAD_INPUTS, made));
+    if (b->wants[SO_FAR]) DG_TRY(b->give(b, SO_FAR, b->diff_output[0]));
+    if (b->wants[S]) DG_TRY(b->give(b, S, made[0]));
+    if (b->wants[G]) b->set(b, G, made[1]);
+    if (b->wants[V]) b->set(b, V, made[2]);
+    return DG_OK;
+}
+
+/* The teacher's logits are made again. */
+static struct dg_cost cost_loss(const struct dg_op_call *call)
+{
+    double student = dg_product_flops(&call->input[S], &call->input[V]),
+           teacher = dg_product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
+    return (struct dg_cost){student + teacher, student};
+}
+
+static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *in = p->call->input;
+    return open_state(p, &in[S], &in[TEACHER], false, err);
+}
+
+static void pack_pair(const struct state *s, const struct dg_run *r)
+{
+    pack_features(s, r, &s->student, r->input[S]);
+    pack_features(s, r, &s->teacher, r->input[TEACHER]);
+}
+
+/* The student's logits and the teacher's targets of a tile; lengths are the student's afterwards. */
+static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t first, int64_t count, const struct tile *t)
+{
+    bool done = tile_logits(s, r, &s->teacher, r->input[TEACHER], r->input[TEACHER_G], r->input[TEACHER_V], first,
+                            count, t->teacher_w, t->length, t->targets);
+    dg_kernels()->target_tile_again(s->teacher.rows, count, t->targets, (const float *)r->input[CENTER] + first,
+                                    (float)*(const double *)r->input[TEACHER_TEMP], r->input[STATS]);
+    return tile_logits(s, r, &s->student, r->input[S], r->input[G], r->input[V], first, count, t->w, t->length,
+                       t->logits) &&
+           done;
+}
+
+static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    float temp = (float)*(const double *)r->input[STUDENT_TEMP], *lse = r->output[1];
+    double *sums = at(r, s->sums), total = 0;
+    int failed = 0;
+    pack_pair(s, r);
+#pragma omp parallel num_threads(s->threads) reduction(| : failed)
+    {
+        int thread = omp_get_thread_num();
+        struct tile tile = tile_of(s, r, thread);
+        double *sum = sums + thread * s->student.rows * 4;
+        for (int64_t row = 0; row < s->student.rows; row++) {
+            sum[4 * row] = -INFINITY;
+            sum[4 * row + 1] = sum[4 * row + 2] = sum[4 * row + 3] = 0;
+        }
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < s->out; first += TILE) {
+            int64_t count = dg_min_i64(TILE, s->out - first);
+            failed |= !tile_pair(s, r, first, count, &tile);
+            dg_kernels()->loss_tile(s->student.rows, count, s->teacher.rows / 2, tile.logits, tile.targets, temp, sum);
+        }
+    }
+    for (int64_t row = 0; row < s->student.rows; row++) {
+        double most = -INFINITY, sum = 0, dot[2] = {0, 0};
+        for (int i = 0; i < s->threads; i++) most = fmax(most, sums[4 * (i * s->student.rows + row)]);
+        for (int i = 0; i < s->threads; i++) {
+            const double *part = sums + 4 * (i * s->student.rows + row);
+            if (part[1] != 0) sum += exp(part[0] - most) * part[1];
+            dot[0] += part[2];
+            dot[1] += part[3];
+        }
+        double log_sum = most + log(sum);
+        if (lse) lse[row] = (float)log_sum;
+        for (int i = 0; i < 2; i++) /* rows of targets sum to one */
+            if (i != s->view0 + row / (s->teacher.rows / 2)) total += log_sum - dot[i];
+    }
+    *(double *)r->output[0] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + total * s->pair_weight;
+    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+}
+
+const struct dg_op dg_op_prototype_loss = {
+    .name = "prototype_loss",
+    .attrs = dg_dino_loss_attrs,
+    .min_inputs = LOSS_INPUTS,
+    .max_inputs = LOSS_INPUTS,
+    .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
+    .infer = infer_loss,
+    .grad = grad_loss,
+    .cost = cost_loss,
+    .inplace = {SO_FAR + 1},
+    .prepare = prepare_loss,
+    .run = run_loss,
+};
+
+/* --- prototype_loss_grad --- */
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    struct dg_desc lse = dg_desc_make(DG_F32, 1, call->input[S].dim);
+    if (!dg_desc_equal(&call->input[LSE], &lse)) return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
+    output[0] = call->input[S];
+    output[1] = call->input[G];
+    output[2] = call->input[V];
+    for (int o = 1; o < 3; o++)
+        if (!dg_absent(&call->input[LSE + o]) && !dg_desc_equal(&call->input[LSE + o], &output[o]))
+            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    return DG_OK;
+}
+
+static struct dg_cost cost_grad(const struct dg_op_call *call)
+{
+    double student = dg_product_flops(&call->input[S], &call->input[V]),
+           teacher = dg_product_flops(&call->input[TEACHER], &call->input[TEACHER_V]);
+    return (struct dg_cost){3 * student + teacher, 2 * student};
+}
+
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *in = p->call->input;
+    return open_state(p, &in[S], &in[TEACHER], true, err);
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    double temp = *(const double *)r->input[STUDENT_TEMP];
+    const float *g = r->input[G], *v = r->input[V], *acc_g = r->input[ACC_G], *acc_v = r->input[ACC_V];
+    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2], *partial = at(r, s->partial);
+    int64_t in = s->student.in, size = s->student.rows * in;
+    int failed = 0;
+    memset(partial, 0, (size_t)(s->threads * size) * sizeof *partial);
+    pack_pair(s, r);
+#pragma omp parallel for schedule(static) num_threads(s->threads) reduction(| : failed)
+    for (int64_t first = 0; first < s->out; first += TILE) {
+        int64_t count = dg_min_i64(TILE, s->out - first);
+        int thread = omp_get_thread_num();
+        struct tile tile = tile_of(s, r, thread);
+        failed |= !tile_pair(s, r, first, count, &tile);
+        dg_kernels()->loss_tile_backward(s->student.rows, count, s->teacher.rows / 2, s->view0, tile.targets,
+                                         (float)temp, r->input[LSE], (float)(s->pair_weight / temp), tile.logits);
+        failed |= !tile_grads(s, r, r->input[S], count, &tile, diff_src ? partial + thread * size : NULL);
+        dg_kernels()->weight_norm_rows_backward(count, in, g + first, v + first * in, tile.length, tile.diff_w,
+                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * in : NULL,
+                                                diff_g ? diff_g + first : NULL, diff_v + first * in);
+    }
+    for (int64_t i = 0; diff_src && i < size; i++) { /* in the order of threads, so that a run repeats bit for bit */
+        float sum = 0;
+        for (int t = 0; t < s->threads; t++) sum += partial[t * size + i];
+        diff_src[i] = sum;
+    }
+    return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
+}
+
+const struct dg_op dg_op_prototype_loss_grad = {
+    .name = "prototype_loss_grad",
+    .attrs = dg_dino_loss_attrs,
+    .min_inputs = GRAD_INPUTS,
+    .max_inputs = GRAD_INPUTS,
+    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_g", DG_OUT_OPTIONAL}, {"diff_v", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .cost = cost_grad,
+    .inplace = {0, ACC_G + 1, ACC_V + 1},
+    .prepare = prepare_grad,
+    .run = run_grad,
+};

@@ -1,0 +1,236 @@
+/* Multi-head self-attention on the packed projection src [B, T, 3D], channels [Q | K | V], each head-major.
+ *
+ *   attention      (src) -> dst [B, T, D], [probs [B, heads, T, T]], [lse [B, heads, T], for the backward]
+ *   attention_grad (src, dst, diff_dst, lse) -> diff_src [B, T, 3D]
+ *
+ * With `query`, which the compiler sets where nothing else is read, one token alone looks at all: dst is [B, D], probs
+ * [B, heads, T] and lse [B, heads].
+ *
+ * One task is one image and head: blocks of the score matrix live in a thread's scratch and never leave the cache, and the
+ * backward makes them again from the saved log-sum-exp, so nothing of size T x T is kept. q, k and v are read where they
+ * stand, through the strides of the projection (ops/kernels/attention.c). */
+#include "ops/token/attention.h"
+
+#include "ops/kernels/kernels.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+extern const struct dg_op dg_op_attention_grad;
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
+    {.name = "query",
+     .type = DG_ATTR_INT,
+     .value.i = -1,
+     .min = -1,
+     .max = 1 << 24,
+     .internal = true,
+     .doc = "the only token that asks; -1: all do"},
+    {0},
+};
+
+static int64_t queries_of(const struct dg_op_call *call)
+{
+    return call->attr[DG_ATTENTION_QUERY].i < 0 ? call->input[0].dim[1] : 1;
+}
+
+static enum dg_status check_source(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    int64_t heads = call->attr[DG_ATTENTION_HEADS].i;
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_f32(src, "input", err));
+    if (src->dim[2] % 3) return dg_fail(err, DG_ERR_INPUT, "input width %lld is not 3 x dim", (long long)src->dim[2]);
+    if (src->dim[2] / 3 % heads)
+        return dg_fail(err, DG_ERR_INPUT, "heads %lld does not divide dim %lld", (long long)heads,
+                       (long long)src->dim[2] / 3);
+    return dg_want_token(src, call->attr[DG_ATTENTION_QUERY].i, err);
+}
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check_source(call, err));
+    const struct dg_desc *src = &call->input[0];
+    int64_t images = src->dim[0], tokens = src->dim[1], dim = src->dim[2] / 3, heads = call->attr[DG_ATTENTION_HEADS].i;
+    if (call->attr[DG_ATTENTION_QUERY].i < 0) {
+        output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){images, tokens, dim});
+        output[1] = dg_desc_make(DG_F32, 4, (int64_t[]){images, heads, tokens, tokens});
+        output[2] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
+    } else {
+        output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){images, dim});
+        output[1] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
+        output[2] = dg_desc_make(DG_F32, 2, (int64_t[]){images, heads});
+    }
+    return DG_OK;
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    if (b->diff_output[1] != DG_NO_VALUE)
+        return dg_fail(b->err, DG_ERR_UNSUPPORTED, "attention has no gradient for its output probs");
+    dg_value made[DG_MAX_OUTPUTS];
+    dg_value input[] = {b->input[0], b->output[0], b->diff_output[0], b->output[2]};
+    DG_TRY(b->emit(b, &dg_op_attention_grad, b->call->attr, input, 4, made));
+    return b->give(b, 0, made[0]);
+}
+
+/* Two matrix products forward, four backward; making the scores again is not counted as useful. */
+static double product_flops(const struct dg_op_call *call)
+{
+    const struct dg_desc *src = &call->input[0];
+    return 2.0 * (double)src->dim[0] * (double)queries_of(call) * (double)src->dim[1] * (double)(src->dim[2] / 3);
+}
+
+static struct dg_cost cost(const struct dg_op_call *call)
+{
+    double flops = 2 * product_flops(call);
+    return (struct dg_cost){flops, flops};
+}
+
+struct state {
+    int64_t images, tokens, dim, heads, width; /* width of a head */
+    int64_t queries, query;                    /* how many, and the first */
+    float scale;
+    int half;           /* all activations are bf16 */
+    int64_t per_thread; /* bytes of scratch */
+};
+
+static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *src = &p->call->input[0];
+    s->images = src->dim[0];
+    s->tokens = src->dim[1];
+    s->dim = src->dim[2] / 3;
+    s->queries = queries_of(p->call);
+    s->query = p->call->attr[DG_ATTENTION_QUERY].i < 0 ? 0 : p->call->attr[DG_ATTENTION_QUERY].i;
+    s->heads = p->call->attr[DG_ATTENTION_HEADS].i;
+    s->width = s->dim / s->heads;
+    s->scale = (float)(1.0 / sqrt((double)s->width));
+    s->half = src->dtype == DG_BF16;
+    if (s->half && s->width % 2)
+        return dg_fail(err, DG_ERR_UNSUPPORTED, "in bf16 the width of a head must be even, not %lld: compile it in f32",
+                       (long long)s->width);
+    int64_t bytes[2];
+    dg_kernels()->attention_scratch(s->tokens, s->width, &bytes[0], &bytes[1]);
+    s->per_thread = dg_round_up(bytes[backward], 64);
+    dg_op_scratch(p, s->per_thread * p->threads);
+    return DG_OK;
+}
+
+static int64_t bytes(const struct state *s, int64_t numbers) { return numbers * (s->half ? 2 : 4); }
+
+/* From a task's head to the next one's in rows of `ld`, `rows` an image; 0 for the last. */
+static int64_t to_next(const struct state *s, int64_t task, int64_t tasks, int64_t rows, int64_t ld)
+{
+    if (task + 1 == tasks) return 0;
+    return (task + 1) % s->heads ? s->width : rows * ld - (s->heads - 1) * s->width;
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err) { return open_state(p, false, err); }
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    float *probs = r->output[1], *lse = r->output[2];
+    int64_t tasks = dg_images(r, s->images) * s->heads;
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (int64_t task = 0; task < tasks; task++) {
+        int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
+        const char *src = (const char *)r->input[0] + bytes(s, image * s->tokens * ld + head * s->width);
+        char *dst = (char *)r->output[0] + bytes(s, image * s->queries * s->dim + head * s->width);
+        dg_kernels()->attention_forward(
+            s->half, s->queries, s->tokens, s->width, src + bytes(s, s->query * ld), src + dim, src + 2 * dim, ld,
+            to_next(s, task, tasks, s->tokens, ld), s->scale, dst, s->dim, to_next(s, task, tasks, s->queries, s->dim),
+            probs ? probs + task * s->queries * s->tokens : NULL, lse ? lse + task * s->queries : NULL,
+            (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_attention = {
+    .name = "attention",
+    .in_yaml = true,
+    .attrs = attrs,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}, {"probs", DG_OUT_OPTIONAL}, {"lse", DG_OUT_SAVED}},
+    .tokens = DG_TOKENS_ASKED,
+    .infer = infer,
+    .grad = grad,
+    .cost = cost,
+    .bf16_inputs = 1,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
+    .kept_inputs = 1,
+    .kept_outputs = 7,
+    .prepare = prepare,
+    .run = run,
+};
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check_source(call, err));
+    struct dg_desc want[3];
+    DG_TRY(infer(call, want, err));
+    if (!dg_desc_equal(&call->input[1], &want[0]) || !dg_desc_equal(&call->input[2], &want[0]) ||
+        !dg_desc_equal(&call->input[3], &want[2]))
+        return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+    output[0] = call->input[0];
+    return DG_OK;
+}
+
+static struct dg_cost cost_grad(const struct dg_op_call *call)
+{
+    double product = product_flops(call);
+    return (struct dg_cost){5 * product, 4 * product};
+}
+
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err) { return open_state(p, true, err); }
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *lse = r->input[3];
+    int64_t tasks = dg_images(r, s->images) * s->heads;
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (int64_t task = 0; task < tasks; task++) {
+        int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
+        int64_t packed = bytes(s, image * s->tokens * ld + head * s->width);
+        int64_t plain = bytes(s, image * s->queries * s->dim + head * s->width), query = bytes(s, s->query * ld);
+        const char *src = (const char *)r->input[0] + packed;
+        char *diff_src = (char *)r->output[0] + packed;
+        for (int64_t t = 0; s->queries < s->tokens && t < s->tokens; t++)
+            memset(diff_src + bytes(s, t * ld), 0, (size_t)bytes(s, s->width)); /* of queries that nobody asked */
+        dg_kernels()->attention_backward(s->half, s->queries, s->tokens, s->width, src + query, src + dim,
+                                         src + 2 * dim, ld, to_next(s, task, tasks, s->tokens, ld), s->scale,
+                                         (const char *)r->input[1] + plain, (const char *)r->input[2] + plain, s->dim,
+                                         to_next(s, task, tasks, s->queries, s->dim), lse + task * s->queries,
+                                         diff_src + query, diff_src + dim, diff_src + 2 * dim,
+                                         (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
+    }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_attention_grad = {
+    .name = "attention_grad",
+    .attrs = attrs,
+    .min_inputs = 4,
+    .max_inputs = 4,
+    .output = {{"diff_src", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .cost = cost_grad,
+    .bf16_inputs = 7,
+    .bf16_outputs = 1,
+    .bf16_alike = true,
+    .kept_inputs = 15,
+    .kept_outputs = 1,
+    .prepare = prepare_grad,
+    .run = run_grad,
+};

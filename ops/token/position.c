@@ -1,0 +1,306 @@
+/* add_position: dst = src + position table, resized to the grid it meets (interpolate_pos_encoding of the official
+ * vision_transformer.py).
+ *
+ *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D]) -> dst
+ *   add_position_grad (diff_dst, [acc_table]) -> diff_table, added to its accumulator
+ *
+ * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale:
+ * a constant sparse matrix of 16 entries a row, made when the op is prepared. The backward applies its transpose to the
+ * sum over images, so the table itself stays what is trained. */
+#include "ops/token/position.h"
+
+#include "ops/op.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const struct dg_op dg_op_add_position_grad;
+
+enum { TABLE, GRID_H, GRID_W };
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "table", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1 + grid * grid, dim]"},
+    {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
+    {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
+    {0},
+};
+
+static int64_t square_root(int64_t n)
+{
+    int64_t root = (int64_t)llround(sqrt((double)n));
+    return root * root == n ? root : -1;
+}
+
+/* Rows and columns of tokens: as the compiler tracked them, or a square. */
+static enum dg_status grid_of(const struct dg_op_call *call, int64_t tokens, int64_t grid[2], struct dg_error *err)
+{
+    grid[0] = call->attr[GRID_H].i;
+    grid[1] = call->attr[GRID_W].i;
+    if (!grid[0] || !grid[1]) {
+        grid[0] = grid[1] = square_root(tokens - 1);
+        if (grid[0] > 0) return DG_OK;
+        return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not one class token and a square grid", (long long)tokens);
+    }
+    if (grid[0] * grid[1] == tokens - 1) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not one class token and a grid of %lldx%lld", (long long)tokens,
+                   (long long)grid[0], (long long)grid[1]);
+}
+
+static enum dg_status check_table(const struct dg_desc *table, int64_t dim, struct dg_error *err)
+{
+    if (table->ndim != 3 || table->dtype != DG_F32 || table->dim[0] != 1 || table->dim[2] != dim ||
+        square_root(table->dim[1] - 1) <= 0) {
+        char text[96];
+        return dg_fail(err, DG_ERR_INPUT, "table must be [1, 1 + grid * grid, %lld], got %s", (long long)dim,
+                       dg_desc_text(text, sizeof text, table));
+    }
+    return DG_OK;
+}
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[0];
+    int64_t grid[2];
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_f32(src, "input", err));
+    if (call->num_inputs != 2) return dg_fail(err, DG_ERR_INPUT, "needs a table");
+    DG_TRY(check_table(&call->input[1], src->dim[2], err));
+    DG_TRY(grid_of(call, src->dim[1], grid, err));
+    output[0] = *src;
+    return DG_OK;
+}
+
+static enum dg_status grad(struct dg_grad_builder *b)
+{
+    if (b->wants[1]) {
+        dg_value made[DG_MAX_OUTPUTS];
+        union dg_attr attr[] = {b->call->attr[GRID_H], b->call->attr[GRID_W], {.i = b->call->input[1].dim[1]}};
+        DG_TRY(b->emit(b, &dg_op_add_position_grad, attr, (dg_value[]){b->diff_output[0], b->partial(b, 1)}, 2, made));
+        b->set(b, 1, made[0]);
+    }
+    return b->wants[0] ? b->give(b, 0, b->diff_output[0]) : DG_OK;
+}
+
+/* The resize: row t of the result is the sum of weight[t][i] * table[from[t][i]]; one tap where nothing is resized. */
+struct state {
+    int64_t images, tokens, dim, table_rows;
+    int taps;
+    int32_t *from; /* [tokens, taps] */
+    float *weight; /* [tokens, taps] */
+};
+
+/* The four taps of one axis for output i of `out`, from a table of `size`; the scale is (out + 0.1) / size, and its
+ * reciprocal is rounded to f32 as PyTorch does. */
+static void axis_taps(int64_t i, int64_t out, int64_t size, int64_t from[4], double weight[4])
+{
+    const double a = -0.75;
+    float ratio = (float)(1.0 / (((double)out + 0.1) / (double)size));
+    double at = (double)ratio * ((double)i + 0.5) - 0.5, base = floor(at), t = at - base;
+    double distance[4] = {1 + t, t, 1 - t, 2 - t};
+    for (int k = 0; k < 4; k++) {
+        double x = distance[k];
+        weight[k] = k == 1 || k == 2 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+        int64_t place = (int64_t)base + k - 1;
+        from[k] = place < 0 ? 0 : place >= size ? size - 1 : place;
+    }
+}
+
+/* The 16 entries of the row of the resize that makes token (y, x) of a grid of height x width; `from` counts the table's rows. */
+static void token_taps(int64_t y, int64_t x, int64_t height, int64_t width, int64_t size, int64_t from[16],
+                       double weight[16])
+{
+    int64_t row[4], column[4];
+    double wy[4], wx[4];
+    axis_taps(y, height, size, row, wy);
+    axis_taps(x, width, size, column, wx);
+    for (int k = 0; k < 16; k++) {
+        from[k] = 1 + row[k / 4] * size + column[k % 4];
+        weight[k] = wy[k / 4] * wx[k % 4];
+    }
+}
+
+int64_t dg_position_grid(int64_t rows)
+{
+    int64_t grid = rows > 1 ? square_root(rows - 1) : 0;
+    return grid > 0 ? grid : 0;
+}
+
+void dg_position_resize(const float *table, int64_t from, float *out, int64_t to, int64_t dim)
+{
+    memcpy(out, table, (size_t)dim * sizeof *out);
+    for (int64_t t = 0; t < to * to; t++) {
+        int64_t row[16];
+        double weight[16];
+        token_taps(t / to, t % to, to, to, from, row, weight);
+        float *result = out + (1 + t) * dim;
+        memset(result, 0, (size_t)dim * sizeof *result);
+        for (int k = 0; k < 16; k++) /* products and sums as in run() */
+            for (int64_t c = 0; c < dim; c++) result[c] += (float)weight[k] * table[row[k] * dim + c];
+    }
+}
+
+static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, int64_t grid_h,
+                                 int64_t grid_w, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    int64_t size = square_root(table_rows - 1);
+    bool as_is = grid_h == size && grid_w == size;
+    *s = (struct state){.images = tokens->dim[0],
+                        .tokens = tokens->dim[1],
+                        .dim = tokens->dim[2],
+                        .table_rows = table_rows,
+                        .taps = as_is ? 1 : 16};
+    s->from = calloc((size_t)(s->tokens * s->taps), sizeof *s->from);
+    s->weight = calloc((size_t)(s->tokens * s->taps), sizeof *s->weight);
+    if (!s->from || !s->weight) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    s->weight[0] = 1; /* the class token's row */
+    for (int64_t t = 1; t < s->tokens; t++) {
+        int32_t *from = s->from + t * s->taps;
+        float *weight = s->weight + t * s->taps;
+        if (as_is) {
+            from[0] = (int32_t)t;
+            weight[0] = 1;
+            continue;
+        }
+        int64_t row[16];
+        double factor[16];
+        token_taps((t - 1) / grid_w, (t - 1) % grid_w, grid_h, grid_w, size, row, factor);
+        for (int k = 0; k < 16; k++) {
+            from[k] = (int32_t)row[k];
+            weight[k] = (float)factor[k];
+        }
+    }
+    /* One row of tokens of scratch: the resized table, or the sum over images. */
+    dg_op_scratch(p, s->tokens * s->dim * (int64_t)sizeof(float));
+    return DG_OK;
+}
+
+static void release(void *state)
+{
+    struct state *s = state;
+    if (!s) return;
+    free(s->from);
+    free(s->weight);
+    free(s);
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    const struct dg_desc *src = &p->call->input[0];
+    int64_t grid[2];
+    DG_TRY(grid_of(p->call, src->dim[1], grid, err));
+    return open_state(p, src, p->call->input[1].dim[1], grid[0], grid[1], err);
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *src = r->input[0], *table = r->input[1];
+    float *dst = r->output[0], *resized = r->scratch;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < s->tokens; t++) {
+        float *to = resized + t * s->dim;
+        memset(to, 0, (size_t)s->dim * sizeof *to);
+        for (int k = 0; k < (t ? s->taps : 1); k++) {
+            const float *from = table + s->from[t * s->taps + k] * s->dim;
+            float weight = s->weight[t * s->taps + k];
+            for (int64_t c = 0; c < s->dim; c++) to[c] += weight * from[c];
+        }
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < s->images; n++)
+        for (int64_t i = 0; i < s->tokens * s->dim; i++)
+            dst[n * s->tokens * s->dim + i] = src[n * s->tokens * s->dim + i] + resized[i];
+    return DG_OK;
+}
+
+const struct dg_op dg_op_add_position = {
+    .name = "add_position",
+    .in_yaml = true,
+    .attrs = attrs,
+    .num_params_attr = 1,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .output = {{"dst", 0}},
+    .infer = infer,
+    .grad = grad,
+    .inplace = {1},
+    .prepare = prepare,
+    .run = run,
+    .release = release,
+};
+
+static const struct dg_attr_spec grad_attrs[] = {
+    {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
+    {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
+    {.name = "table_rows", .type = DG_ATTR_INT, .required = true, .min = 2, .max = 1 << 24, .internal = true},
+    {0},
+};
+
+static enum dg_status grad_grid(const struct dg_op_call *call, int64_t grid[2], struct dg_error *err)
+{
+    union dg_attr attr[] = {{0}, call->attr[0], call->attr[1]}; /* as the forward has them */
+    struct dg_op_call forward = {.attr = attr};
+    return grid_of(&forward, call->input[0].dim[1], grid, err);
+}
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *diff_dst = &call->input[0];
+    int64_t grid[2];
+    DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
+    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
+    DG_TRY(grad_grid(call, grid, err));
+    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[2].i, diff_dst->dim[2]});
+    DG_TRY(check_table(&output[0], diff_dst->dim[2], err));
+    if (!dg_absent(&call->input[1]) && !dg_desc_equal(&call->input[1], &output[0]))
+        return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    return DG_OK;
+}
+
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
+{
+    int64_t grid[2];
+    DG_TRY(grad_grid(p->call, grid, err));
+    return open_state(p, &p->call->input[0], p->call->attr[2].i, grid[0], grid[1], err);
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    const float *diff_dst = r->input[0], *acc = r->input[1];
+    float *diff_table = r->output[0], *sum = r->scratch;
+    int64_t size = s->tokens * s->dim;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < s->tokens; t++) {
+        float *to = sum + t * s->dim;
+        memset(to, 0, (size_t)s->dim * sizeof *to);
+        for (int64_t n = 0; n < s->images; n++)
+            for (int64_t c = 0; c < s->dim; c++) to[c] += diff_dst[n * size + t * s->dim + c];
+    }
+    dg_begin_sum(diff_table, acc, s->table_rows * s->dim);
+    for (int64_t t = 0; t < s->tokens; t++) /* several tokens meet in one row of the table: in order, by one thread */
+        for (int k = 0; k < (t ? s->taps : 1); k++) {
+            float *to = diff_table + s->from[t * s->taps + k] * s->dim, weight = s->weight[t * s->taps + k];
+            for (int64_t c = 0; c < s->dim; c++) to[c] += weight * sum[t * s->dim + c];
+        }
+    return DG_OK;
+}
+
+const struct dg_op dg_op_add_position_grad = {
+    .name = "add_position_grad",
+    .attrs = grad_attrs,
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .output = {{"diff_table", 0}},
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .inplace = {2},
+    .prepare = prepare_grad,
+    .run = run_grad,
+    .release = release,
+};

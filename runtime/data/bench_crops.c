@@ -1,0 +1,42 @@
+#include "runtime/data/bench_crops.h"
+
+#include "runtime/base/memory.h"
+#include "runtime/data/views.h"
+
+enum { PREFETCH = 2 };
+
+static enum dg_status read_batches(struct dg_loader *loader, int64_t batches, double *seconds, struct dg_error *err)
+{
+    double begin = 0;
+    for (int64_t b = -1; b < batches; b++) { /* one to warm up */
+        const struct dg_batch *batch;
+        DG_TRY(dg_loader_next(loader, &batch, err));
+        dg_loader_release(loader, batch);
+        if (b < 0) begin = dg_seconds_now();
+    }
+    *seconds = dg_seconds_now() - begin;
+    return DG_OK;
+}
+
+enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                              const struct dg_dataset *dataset, int64_t images, int threads, double *seconds,
+                              int64_t *read, int *views, struct dg_error *err)
+{
+    struct dg_view_spec view[DG_LOADER_MAX_VIEWS];
+    const struct dg_plan_entry *entry;
+    DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
+    DG_TRY(dg_views_open(plan, knobs, view, views, err));
+    int64_t batch = entry->batch;
+    struct dg_loader_config config = {
+        .dataset = dataset, .batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
+    /* As many batches are made ahead at the end as were at the beginning: those that are timed cost what they cost. */
+    struct dg_train_reading reading = {
+        .views = view, .view_count = *views, .steps_per_epoch = dg_dataset_count(dataset) / batch};
+    int64_t batches = (images + batch - 1) / batch;
+    struct dg_loader *loader;
+    DG_TRY(dg_loader_open_train(&config, &reading, &loader, err));
+    enum dg_status status = read_batches(loader, batches, seconds, err);
+    dg_loader_close(loader);
+    *read = batches * batch;
+    return status;
+}

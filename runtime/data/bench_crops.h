@@ -1,0 +1,14 @@
+/* How fast the loader makes crops on this machine. */
+#ifndef DG_RUNTIME_DATA_BENCH_CROPS_H
+#define DG_RUNTIME_DATA_BENCH_CROPS_H
+
+#include "runtime/data/dataset.h"
+#include "runtime/exec/knobs.h"
+
+/* Makes the views of at least `images` pictures of the data set, as training would, with `threads` threads and nothing
+ * beside them. *seconds: for *read pictures, *views views each. Errors are the loader's. */
+enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                              const struct dg_dataset *dataset, int64_t images, int threads, double *seconds,
+                              int64_t *read, int *views, struct dg_error *err);
+
+#endif

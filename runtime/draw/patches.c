@@ -1,0 +1,71 @@
+#include "runtime/draw/patches.h"
+
+#include <string.h>
+
+static const struct dg_plan_tensor *operand(const struct dg_plan *plan, const struct dg_plan_op *op, uint32_t i)
+{
+    return &plan->tensor[plan->operand[op->first_operand + i]];
+}
+
+/* An int attribute of an op; `otherwise` if the op has none of that name. */
+static int64_t attribute(const struct dg_plan *plan, const struct dg_plan_op *record, const char *name,
+                         int64_t otherwise)
+{
+    const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+    for (int a = 0; a < dg_op_num_attrs(op); a++)
+        if (!strcmp(op->attrs[a].name, name)) return plan->attr[record->first_attr + (uint32_t)a].i;
+    return otherwise;
+}
+
+enum dg_status dg_patches_open(const struct dg_plan *plan, const char *name, struct dg_patches *patches,
+                               struct dg_error *err)
+{
+    const struct dg_plan_entry *entry;
+    if (dg_plan_find_entry(plan, name, &entry, err) != DG_OK) {
+        dg_error_prefix(err, "%s has no %s (only Vision Transformers have patches to look at)",
+                        dg_plan_string(plan, plan->header->recipe), name);
+        return DG_ERR_USAGE;
+    }
+    /* The grid is where it becomes a row of tokens; what a patch shows is the stride of all there was before. */
+    int64_t stride = 1;
+    *patches = (struct dg_patches){0};
+    for (uint32_t n = 0; n < entry->num_ops && !patches->rows; n++) {
+        const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+        if (!strcmp(dg_plan_string(plan, op->op), "to_tokens")) {
+            patches->rows = (int)operand(plan, op, 0)->dim[1];
+            patches->cols = (int)operand(plan, op, 0)->dim[2];
+        }
+        if (!dg_mul_i64(stride, dg_max_i64(attribute(plan, op, "stride", 1), 1), &stride)) stride = INT32_MAX;
+    }
+    bool known = patches->rows > 0 && entry->num_inputs == 1 && entry->num_outputs == 1;
+    if (known) {
+        const struct dg_plan_tensor *images = &plan->tensor[plan->operand[entry->first_input]];
+        const struct dg_plan_tensor *output = &plan->tensor[plan->operand[entry->first_output]];
+        patches->height = (int)images->dim[1];
+        patches->width = (int)images->dim[2];
+        patches->size = (int)dg_min_i64(stride, INT32_MAX);
+        int64_t tokens = dg_patches_count(patches) + 1;
+        known = images->ndim == 4 && images->dim[3] == 3 && patches->height / patches->size == patches->rows &&
+                patches->width / patches->size == patches->cols && output->dtype == DG_F32 &&
+                (!strcmp(name, "attention") ? output->ndim == 4 && output->dim[2] == tokens && output->dim[3] == tokens
+                                            : output->ndim == 3 && output->dim[1] == tokens);
+    }
+    if (known) return DG_OK;
+    return dg_fail(err, DG_ERR_UNSUPPORTED,
+                   "entry %s of %s: expected a class token followed by a grid of square patches (to_tokens, then "
+                   "prepend_token), as in graphs/vit.yaml",
+                   name, dg_plan_string(plan, plan->header->recipe));
+}
+
+enum dg_status dg_patches_want_size(const struct dg_plan *plan, const struct dg_patches *patches, int64_t height,
+                                    int64_t width, struct dg_error *err)
+{
+    if (height == patches->height && width == patches->width) return DG_OK;
+    return dg_fail(
+        err, DG_ERR_USAGE,
+        "the plan is for pictures of %dx%d pixels (height x width); for %lldx%lld compile it again, with the "
+        "flags it was made with and another size: dinoc %s:%s --image-size %lldx%lld -o PLAN",
+        patches->height, patches->width, (long long)height, (long long)width,
+        dg_plan_string(plan, plan->header->source), dg_plan_string(plan, plan->header->recipe), (long long)height,
+        (long long)width);
+}

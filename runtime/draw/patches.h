@@ -1,0 +1,30 @@
+/* Where the patches of a Vision Transformer lie in its pictures. */
+#ifndef DG_RUNTIME_DRAW_PATCHES_H
+#define DG_RUNTIME_DRAW_PATCHES_H
+
+#include "runtime/plan/open.h"
+
+/* Patch (r, c) shows the pixels [r * size, (r + 1) * size) x [c * size, (c + 1) * size). Where the size does not divide the
+ * picture, what is left at its right and bottom is not seen, as in the published code. Tokens are the class token, then the
+ * patches row by row. */
+struct dg_patches {
+    int height, width; /* of the input's pictures */
+    int rows, cols;    /* of patches */
+    int size;          /* of a patch's side, in pixels */
+};
+
+/* Pixels that are seen. */
+static inline int dg_patches_height(const struct dg_patches *p) { return p->rows * p->size; }
+static inline int dg_patches_width(const struct dg_patches *p) { return p->cols * p->size; }
+static inline int64_t dg_patches_count(const struct dg_patches *p) { return (int64_t)p->rows * p->cols; }
+
+/* Those of the entry "attention" or "tokens". DG_ERR_USAGE: the plan has no such entry, since its backbone is no Vision
+ * Transformer. DG_ERR_UNSUPPORTED: it is none of the published kind (one class token, then a grid of square patches). */
+enum dg_status dg_patches_open(const struct dg_plan *plan, const char *entry, struct dg_patches *patches,
+                               struct dg_error *err);
+
+/* For a user who wants another size: an error that has the command to compile the plan again. */
+enum dg_status dg_patches_want_size(const struct dg_plan *plan, const struct dg_patches *patches, int64_t height,
+                                    int64_t width, struct dg_error *err);
+
+#endif

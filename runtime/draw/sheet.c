@@ -1,0 +1,66 @@
+#include "runtime/draw/sheet.h"
+
+#include "runtime/image/resample.h"
+#include "runtime/image/write.h"
+
+#include <string.h>
+
+enum { GAP = 6, PAPER = 255, SMALL = 160, LARGE = 320 }; /* pixels, shade; a picture's longer side */
+
+enum dg_status dg_sheet_open(struct dg_sheet *sheet, int rows, int cols, int width, int height, struct dg_error *err)
+{
+    *sheet = (struct dg_sheet){.rows = rows, .cols = cols, .width = width, .height = height};
+    int64_t longer = dg_max_i64(width, height), w = width, h = height;
+    if (longer < SMALL) {
+        int64_t factor = (SMALL + longer - 1) / longer;
+        w *= factor;
+        h *= factor;
+    } else if (longer > LARGE) {
+        w = dg_max_i64(1, (w * LARGE + longer / 2) / longer);
+        h = dg_max_i64(1, (h * LARGE + longer / 2) / longer);
+    }
+    sheet->cell_width = (int)w;
+    sheet->cell_height = (int)h;
+    enum dg_status status = dg_image_reserve(&sheet->canvas, cols * (w + GAP) + GAP, rows * (h + GAP) + GAP, err);
+    if (status == DG_OK && longer > LARGE) status = dg_image_reserve(&sheet->reduced, w, h, err);
+    if (status == DG_OK)
+        memset(sheet->canvas.pixels, PAPER, 3 * (size_t)sheet->canvas.width * (size_t)sheet->canvas.height);
+    else
+        dg_sheet_free(sheet);
+    return status;
+}
+
+enum dg_status dg_sheet_put(struct dg_sheet *sheet, int row, int col, const uint8_t *pixels, struct dg_error *err)
+{
+    int width = sheet->cell_width, height = sheet->cell_height, factor = 1;
+    if (sheet->reduced.pixels) {
+        struct dg_image whole = {
+            .width = sheet->width, .height = sheet->height, .pixels = (uint8_t *)(uintptr_t)pixels};
+        DG_TRY(dg_image_resize(&whole, (struct dg_box){0, 0, whole.width, whole.height}, DG_FILTER_BICUBIC, width,
+                               height, sheet->reduced.pixels, &sheet->work, err));
+        pixels = sheet->reduced.pixels;
+    } else {
+        factor = width / sheet->width;
+    }
+    for (int y = 0; y < height; y++) {
+        const uint8_t *from = pixels + 3 * (size_t)(y / factor) * (size_t)(width / factor);
+        uint8_t *to =
+            sheet->canvas.pixels + 3 * ((size_t)(GAP + row * (height + GAP) + y) * (size_t)sheet->canvas.width +
+                                        (size_t)(GAP + col * (width + GAP)));
+        for (int x = 0; x < width; x++) memcpy(to + 3 * x, from + 3 * (x / factor), 3);
+    }
+    return DG_OK;
+}
+
+enum dg_status dg_sheet_write(const struct dg_sheet *sheet, const char *path, struct dg_error *err)
+{
+    return dg_image_write_png(path, sheet->canvas.pixels, sheet->canvas.width, sheet->canvas.height, 3, err);
+}
+
+void dg_sheet_free(struct dg_sheet *sheet)
+{
+    dg_image_free(&sheet->canvas);
+    dg_image_free(&sheet->reduced);
+    dg_scratch_free(&sheet->work);
+    *sheet = (struct dg_sheet){0};
+}

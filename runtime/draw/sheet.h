@@ -1,0 +1,23 @@
+/* A sheet of pictures of one size in rows and columns, to look at side by side. */
+#ifndef DG_RUNTIME_DRAW_SHEET_H
+#define DG_RUNTIME_DRAW_SHEET_H
+
+#include "runtime/image/image.h"
+
+/* Zero-initialise; free with dg_sheet_free. */
+struct dg_sheet {
+    int rows, cols;
+    int width, height;           /* of the pictures */
+    int cell_width, cell_height; /* as they are drawn: small ones enlarged (whole factor), large ones reduced */
+    struct dg_image canvas, reduced;
+    struct dg_scratch work;
+};
+
+/* An empty sheet for rows x cols pictures of width x height pixels. DG_ERR_INPUT (a sheet too large), DG_ERR_MEMORY. */
+enum dg_status dg_sheet_open(struct dg_sheet *sheet, int rows, int cols, int width, int height, struct dg_error *err);
+/* pixels: [height, width, 3]. */
+enum dg_status dg_sheet_put(struct dg_sheet *sheet, int row, int col, const uint8_t *pixels, struct dg_error *err);
+enum dg_status dg_sheet_write(const struct dg_sheet *sheet, const char *path, struct dg_error *err);
+void dg_sheet_free(struct dg_sheet *sheet);
+
+#endif

@@ -1,0 +1,168 @@
+#include "runtime/eval/evaluator.h"
+
+#include "runtime/data/views.h"
+#include "runtime/image/decode.h"
+#include "runtime/state/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PREFETCH = 2 };
+
+struct dg_evaluator {
+    const struct dg_plan *plan;
+    const struct dg_knobs *knobs;
+    struct dg_session *session;
+    const struct dg_plan_tensor *images, *output;
+    float *input; /* the session's own; a loader's batches take its place */
+    const float *result;
+    int64_t dim;
+};
+
+enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                                 const struct dg_evaluator_options *options, struct dg_evaluator **result, char *note,
+                                 size_t note_size, struct dg_error *err)
+{
+    *result = NULL;
+    struct dg_evaluator *e = calloc(1, sizeof *e);
+    if (!e) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    e->plan = plan;
+    e->knobs = knobs;
+    char text[DG_WEIGHTS_NOTE];
+    const struct dg_plan_entry *entry = NULL;
+    enum dg_status status = dg_plan_find_entry(plan, options->entry, &entry, err);
+    struct dg_session_options session = {.threads = options->threads, .ignore_memory = options->ignore_memory};
+    if (status == DG_OK) {
+        int threads = options->threads ? options->threads : dg_usable_cpus();
+        session.other_bytes =
+            (int64_t)entry->region_bytes[DG_REGION_INPUT] * (PREFETCH + 1) + DG_LOADER_DECODE_BYTES * threads;
+        status = dg_session_open(plan, options->entry, &session, &e->session, err);
+    }
+    if (status == DG_OK)
+        status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial,
+                                 note ? note : text, note ? note_size : sizeof text, err);
+    if (status == DG_OK) status = dg_session_pack(e->session, err);
+    if (status == DG_OK) {
+        e->input = dg_session_input(e->session, "images", &e->images);
+        e->result = dg_session_output(e->session, options->entry, &e->output);
+        if (!e->images || !e->output || e->output->dtype != DG_F32)
+            status = dg_fail(err, DG_ERR_INPUT, "entry %s does not take images to %s", options->entry, options->entry);
+    }
+    if (status != DG_OK) {
+        dg_evaluator_close(e);
+        return status;
+    }
+    e->dim = 1;
+    for (int d = 1; d < e->output->ndim; d++) e->dim *= e->output->dim[d];
+    *result = e;
+    return DG_OK;
+}
+
+void dg_evaluator_close(struct dg_evaluator *evaluator)
+{
+    if (!evaluator) return;
+    dg_session_close(evaluator->session);
+    free(evaluator);
+}
+
+const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator) { return evaluator->session; }
+int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }
+const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator) { return evaluator->images; }
+
+struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images)
+{
+    int height = (int)images->dim[1], width = (int)images->dim[2];
+    struct dg_eval_reading reading = {.height = height,
+                                      .width = width,
+                                      .resize =
+                                          (int)dg_knobs_value(knobs, "entries.features.resize", dg_eval_resize(width)),
+                                      .filter = DG_FILTER_BICUBIC};
+    dg_views_pixels(knobs, reading.mean, reading.std);
+    return reading;
+}
+
+enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, const float **output,
+                                 struct dg_error *err)
+{
+    dg_session_bind(e->session, e->images, (void *)(uintptr_t)images);
+    *output = e->result;
+    return dg_session_compute(e->session, &(struct dg_step_info){0}, err);
+}
+
+enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,
+                           struct dg_error *err)
+{
+    struct dg_loader_config config = {.dataset = dataset,
+                                      .batch = (int)e->images->dim[0],
+                                      .threads = dg_session_threads(e->session),
+                                      .prefetch = PREFETCH};
+    struct dg_eval_reading reading = dg_evaluate_reading(e->knobs, e->images);
+    struct dg_loader *loader;
+    DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));
+    enum dg_status status = DG_OK;
+    int64_t done = 0, all = dg_dataset_count(dataset);
+    while (status == DG_OK) {
+        const struct dg_batch *batch;
+        status = dg_loader_next(loader, &batch, err);
+        if (status != DG_OK || !batch) break;
+        dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
+        struct dg_step_info info = {.step = batch->step};
+        status = dg_session_compute(e->session, &info, err);
+        int64_t rows = batch->rows;
+        dg_loader_release(loader, batch);
+        done += rows;
+        if (status == DG_OK) status = sink(context, e->result, rows, done, all, err);
+    }
+    dg_loader_close(loader);
+    return status;
+}
+
+enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err)
+{
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    struct dg_scratch work = {0};
+    enum dg_status status = dg_image_decode_file(&decoder, path, &image, err);
+    if (status == DG_OK)
+        status = dg_image_resize(&image, (struct dg_box){0, 0, image.width, image.height}, DG_FILTER_BILINEAR, width,
+                                 height, pixels, &work, err);
+    dg_image_decoder_free(&decoder);
+    dg_image_free(&image);
+    dg_scratch_free(&work);
+    return status;
+}
+
+/* One picture into a row of the input. */
+static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_normalizer *normalizer, const char *path,
+                               int64_t row, struct dg_error *err)
+{
+    int height = (int)e->images->dim[1], width = (int)e->images->dim[2];
+    int64_t count = (int64_t)height * width;
+    uint8_t *pixels = malloc(3 * (size_t)count);
+    if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
+    enum dg_status status = dg_read_whole(path, width, height, pixels, err);
+    if (status == DG_OK) dg_normalize(normalizer, pixels, count, e->input + row * 3 * count);
+    free(pixels);
+    return status;
+}
+
+enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path, int64_t count, dg_evaluated *sink,
+                                 void *context, struct dg_error *err)
+{
+    int64_t batch = e->images->dim[0];
+    double mean[3], std[3];
+    dg_views_pixels(e->knobs, mean, std);
+    struct dg_normalizer normalizer = dg_normalizer_open(mean, std);
+    dg_session_bind(e->session, e->images, e->input);
+    memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
+    for (int64_t first = 0; first < count; first += batch) {
+        int64_t rows = dg_min_i64(batch, count - first), bad = rows;
+#pragma omp parallel for schedule(dynamic) num_threads(dg_session_threads(e->session)) reduction(min : bad)
+        for (int64_t row = 0; row < rows; row++)
+            if (fill_row(e, &normalizer, path[first + row], row, NULL) != DG_OK) bad = dg_min_i64(bad, row);
+        if (bad < rows) DG_TRY(fill_row(e, &normalizer, path[first + bad], bad, err)); /* the first one's reason */
+        DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = first / batch}, err));
+        DG_TRY(sink(context, e->result, rows, first + rows, count, err));
+    }
+    return DG_OK;
+}

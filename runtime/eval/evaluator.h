@@ -1,0 +1,56 @@
+/* Outputs of images: an evaluation entry of a plan, with weights, over a data set. */
+#ifndef DG_RUNTIME_EVAL_EVALUATOR_H
+#define DG_RUNTIME_EVAL_EVALUATOR_H
+
+#include "runtime/data/dataset.h"
+#include "runtime/data/loader.h"
+#include "runtime/exec/knobs.h"
+#include "runtime/exec/session.h"
+
+/* How pictures become the input `images` [batch, height, width, 3]: resized and cut as DINO evaluates (short side to 256/224 of
+ * the input size unless entries.features.resize says otherwise, bicubic, centre crop). */
+struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images);
+
+struct dg_evaluator;
+
+struct dg_evaluator_options {
+    const char *entry;   /* "features", "attention" or "tokens" */
+    const char *weights; /* a checkpoint, or a file of a bare backbone */
+    const char *from;    /* "teacher" or "student" */
+    int threads;         /* 0: all; also of the loader */
+    bool partial;        /* go on with weights that fit only in part (see dg_weights_load) */
+    bool ignore_memory;
+};
+
+/* Opens the entry, loads its weights and packs them. `note` (may be NULL) receives what was loaded. */
+enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                                 const struct dg_evaluator_options *options, struct dg_evaluator **evaluator,
+                                 char *note, size_t note_size, struct dg_error *err);
+void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */
+
+const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator);
+int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator);                         /* numbers an image */
+const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator); /* the input's record */
+
+/* Receives `rows` images' outputs [rows, dim], in order; may fail. `done` of `all` images are through. */
+typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
+                                    struct dg_error *err);
+
+/* All images of the data set in order, by dg_evaluate_reading. An image that cannot be read is DG_ERR_INPUT, named. */
+enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
+                           void *context, struct dg_error *err);
+
+/* One batch of input that the caller made, [batch, height, width, 3], 64-byte aligned; *output [batch, dim] is the
+ * evaluator's, until the next call. */
+enum dg_status dg_evaluate_batch(struct dg_evaluator *evaluator, const float *images, const float **output,
+                                 struct dg_error *err);
+
+/* The pictures at `path`, resized as a whole to exactly the input's size, bilinear, as the published attention maps are made
+ * (visualize_attention.py of the official code); `sink` as above. One that cannot be read is DG_ERR_INPUT or DG_ERR_IO,
+ * named. */
+enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
+                                 dg_evaluated *sink, void *context, struct dg_error *err);
+/* What the network is shown of such a picture: pixels [height, width, 3]. */
+enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err);
+
+#endif

@@ -1,0 +1,250 @@
+/* Threads take blocks of test rows; each multiplies its block with one block of train rows after the other and keeps the
+ * best so far of every test row in a heap.
+ *
+ * Equal train rows must get equal similarities, or their order would be that of rounding. Every product therefore has the
+ * same shape, the last blocks being padded with zeros, and is made by one thread: then all its elements are sums in the same
+ * order. The sizes are multiples of the tiles of oneDNN's gemm, which has other kernels for what is left over. */
+#include "runtime/eval/knn.h"
+
+#include "ops/dnnl/dnnl.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEST_BLOCK = 64, TRAIN_BLOCK = 3072, GLANCE = 32 };
+
+struct neighbor {
+    float similarity;
+    int32_t index;
+};
+
+struct task {
+    const float *train, *test;
+    const int *train_label, *test_label;
+    int64_t num_train, num_test, dim;
+    const float *last_train, *last_test; /* the padded last blocks */
+    int classes, num_k, max_k;
+    const int *k;
+    double temperature;
+    int *predicted; /* [num_test, num_k], or NULL */
+};
+
+/* What a thread works with. */
+struct scratch {
+    float *similarity;     /* [TEST_BLOCK, TRAIN_BLOCK] */
+    struct neighbor *best; /* [TEST_BLOCK, max_k], each row a heap with the worst in front */
+    double *weight;        /* [max_k] */
+    double *vote;          /* [classes] */
+    int64_t *hits;         /* [num_k, 2]: top-1, top-5 */
+};
+
+void dg_knn_normalize(float *features, int64_t n, int64_t dim, int threads)
+{
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t row = 0; row < n; row++) {
+        float *x = features + row * dim;
+        double square = 0;
+        for (int64_t c = 0; c < dim; c++) square += (double)x[c] * (double)x[c];
+        float norm = fmaxf((float)sqrt(square), 1e-12f);
+        for (int64_t c = 0; c < dim; c++) x[c] /= norm;
+    }
+}
+
+static inline bool worse(struct neighbor a, struct neighbor b)
+{
+    return a.similarity < b.similarity || (a.similarity == b.similarity && a.index > b.index);
+}
+
+static int compare_neighbors(const void *a, const void *b)
+{
+    return worse(*(const struct neighbor *)a, *(const struct neighbor *)b) ? 1 : -1; /* indices differ */
+}
+
+static void replace_worst(struct neighbor *heap, int size, struct neighbor entry)
+{
+    int at = 0;
+    for (int child = 1; child < size; child = 2 * at + 1) {
+        if (child + 1 < size && worse(heap[child + 1], heap[child])) child++;
+        if (!worse(heap[child], entry)) break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = entry;
+}
+
+/* Train rows come in order, so one that is only as good as the worst comes behind it. Few are better than the worst of a
+ * full heap: a glance at many at once, which the compiler vectorises, passes over the others. */
+static void keep_best(struct neighbor *heap, int size, const float *similarity, int64_t first, int64_t count)
+{
+    for (int64_t c = 0; c < count; c += GLANCE) {
+        float worst = heap[0].similarity;
+        int any = 0;
+        for (int i = 0; i < GLANCE; i++) any |= similarity[c + i] > worst;
+        if (!any) continue;
+        for (int64_t i = c; i < dg_min_i64(c + GLANCE, count); i++)
+            if (similarity[i] > heap[0].similarity)
+                replace_worst(heap, size, (struct neighbor){similarity[i], (int32_t)(first + i)});
+    }
+}
+
+static void vote(const struct task *t, struct scratch *s, struct neighbor *best, int64_t test)
+{
+    int label = t->test_label[test];
+    qsort(best, (size_t)t->max_k, sizeof *best, compare_neighbors);
+    for (int i = 0; i < t->max_k; i++)
+        s->weight[i] = exp(((double)best[i].similarity - (double)best[0].similarity) / t->temperature);
+    for (int which = 0; which < t->num_k; which++) {
+        int k = t->k[which], before = 0, first = 0;
+        memset(s->vote, 0, (size_t)t->classes * sizeof *s->vote);
+        for (int i = 0; i < k; i++) s->vote[t->train_label[best[i].index]] += s->weight[i];
+        for (int c = 0; c < t->classes; c++) {
+            before += s->vote[c] > s->vote[label] || (s->vote[c] == s->vote[label] && c < label);
+            if (s->vote[c] > s->vote[first]) first = c;
+        }
+        s->hits[2 * which] += before == 0;
+        s->hits[2 * which + 1] += before < (k < 5 ? k : 5);
+        if (t->predicted) t->predicted[test * t->num_k + which] = first;
+    }
+}
+
+static enum dg_status do_block(const struct task *t, struct scratch *s, int64_t first_test)
+{
+    int64_t tests = dg_min_i64(TEST_BLOCK, t->num_test - first_test);
+    const float *test = tests == TEST_BLOCK ? t->test + first_test * t->dim : t->last_test;
+    for (int64_t i = 0; i < TEST_BLOCK * t->max_k; i++) s->best[i] = (struct neighbor){-INFINITY, INT32_MAX};
+    for (int64_t first = 0; first < t->num_train; first += TRAIN_BLOCK) {
+        int64_t count = dg_min_i64(TRAIN_BLOCK, t->num_train - first);
+        const float *train = count == TRAIN_BLOCK ? t->train + first * t->dim : t->last_train;
+        DG_TRY(dg_sgemm(false, true, TEST_BLOCK, TRAIN_BLOCK, t->dim, test, t->dim, train, t->dim, 0, s->similarity,
+                        TRAIN_BLOCK, NULL));
+        for (int64_t row = 0; row < tests; row++)
+            keep_best(s->best + row * t->max_k, t->max_k, s->similarity + row * TRAIN_BLOCK, first, count);
+    }
+    for (int64_t row = 0; row < tests; row++) vote(t, s, s->best + row * t->max_k, first_test + row);
+    return DG_OK;
+}
+
+static bool scratch_open(const struct task *t, struct scratch *s)
+{
+    s->similarity = aligned_alloc(64, sizeof *s->similarity * TEST_BLOCK * TRAIN_BLOCK);
+    s->best = malloc(sizeof *s->best * TEST_BLOCK * (size_t)t->max_k);
+    s->weight = malloc(sizeof *s->weight * (size_t)t->max_k);
+    s->vote = malloc(sizeof *s->vote * (size_t)t->classes);
+    s->hits = calloc((size_t)t->num_k * 2, sizeof *s->hits);
+    return s->similarity && s->best && s->weight && s->vote && s->hits;
+}
+
+static void scratch_close(struct scratch *s)
+{
+    free(s->similarity);
+    free(s->best);
+    free(s->weight);
+    free(s->vote);
+    free(s->hits);
+}
+
+/* Adds to hits[num_k, 2]. */
+static enum dg_status run(const struct task *t, int threads, int64_t *hits, struct dg_error *err)
+{
+    int memory = 0, internal = 0;
+#pragma omp parallel num_threads(threads) reduction(| : memory, internal)
+    {
+        omp_set_num_threads(1); /* of this thread's gemm, even when it is the only one; ends with the region */
+        struct scratch s = {0};
+        memory = !scratch_open(t, &s);
+#pragma omp for schedule(dynamic)
+        for (int64_t first = 0; first < t->num_test; first += TEST_BLOCK)
+            if (!memory) internal |= do_block(t, &s, first) != DG_OK;
+        for (int i = 0; s.hits && i < 2 * t->num_k; i++)
+#pragma omp atomic
+            hits[i] += s.hits[i];
+        scratch_close(&s);
+    }
+    if (memory) return dg_fail(err, DG_ERR_MEMORY, "out of memory for the k-NN search");
+    if (internal) return dg_fail(err, DG_ERR_INTERNAL, "oneDNN sgemm failed in the k-NN search");
+    return DG_OK;
+}
+
+static enum dg_status check_set(const char *name, const float *features, const int *label, int64_t n, int64_t dim,
+                                int classes, struct dg_error *err)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (label[i] < 0 || label[i] >= classes)
+            return dg_fail(err, DG_ERR_USAGE, "k-NN: %s label %" PRId64 " is %d, with %d classes", name, i, label[i],
+                           classes);
+        int bad = 0; /* NaN is not <= either */
+        for (int64_t c = 0; c < dim; c++) bad |= !(fabsf(features[i * dim + c]) <= 1.001f);
+        if (bad)
+            return dg_fail(err, DG_ERR_NUMERIC, "k-NN: %s feature %" PRId64 " is not finite or not normalised", name,
+                           i);
+    }
+    return DG_OK;
+}
+
+static enum dg_status check(const struct task *t, int threads, struct dg_error *err)
+{
+    if (t->num_train < 1 || t->num_test < 1 || t->dim < 1)
+        return dg_fail(err, DG_ERR_USAGE,
+                       "k-NN needs features: there are %" PRId64 " to train and %" PRId64 " to test, of %" PRId64
+                       " components",
+                       t->num_train, t->num_test, t->dim);
+    if (t->num_train >= INT32_MAX)
+        return dg_fail(err, DG_ERR_USAGE, "k-NN: %" PRId64 " train features are too many", t->num_train);
+    if (t->classes < 1 || t->num_k < 1 || threads < 1)
+        return dg_fail(err, DG_ERR_USAGE, "k-NN with %d classes, %d values of k and %d threads", t->classes, t->num_k,
+                       threads);
+    if (!(t->temperature > 0) || !isfinite(t->temperature))
+        return dg_fail(err, DG_ERR_USAGE, "k-NN: the temperature %g is not positive", t->temperature);
+    for (int i = 0; i < t->num_k; i++)
+        if (t->k[i] < 1 || t->k[i] > t->num_train)
+            return dg_fail(err, DG_ERR_USAGE, "k-NN: k = %d is not between 1 and the number of train images, %" PRId64,
+                           t->k[i], t->num_train);
+    DG_TRY(check_set("train", t->train, t->train_label, t->num_train, t->dim, t->classes, err));
+    return check_set("test", t->test, t->test_label, t->num_test, t->dim, t->classes, err);
+}
+
+enum dg_status dg_knn(const float *train, const int *train_label, int64_t num_train, const float *test,
+                      const int *test_label, int64_t num_test, int64_t dim, int classes, const int *k, int num_k,
+                      double temperature, int threads, struct dg_knn_result *result, int *predicted,
+                      struct dg_error *err)
+{
+    struct task t = {.train = train,
+                     .train_label = train_label,
+                     .num_train = num_train,
+                     .test = test,
+                     .test_label = test_label,
+                     .num_test = num_test,
+                     .dim = dim,
+                     .classes = classes,
+                     .k = k,
+                     .num_k = num_k,
+                     .temperature = temperature,
+                     .predicted = predicted};
+    DG_TRY(check(&t, threads, err));
+    for (int i = 0; i < num_k; i++)
+        if (k[i] > t.max_k) t.max_k = k[i];
+
+    float *padded = calloc((size_t)dim * (TRAIN_BLOCK + TEST_BLOCK), sizeof *padded);
+    int64_t *hits = calloc((size_t)num_k * 2, sizeof *hits);
+    enum dg_status status = DG_ERR_MEMORY;
+    if (padded && hits) {
+        int64_t train_left = num_train % TRAIN_BLOCK, test_left = num_test % TEST_BLOCK;
+        float *padded_test = padded + dim * TRAIN_BLOCK;
+        memcpy(padded, train + (num_train - train_left) * dim, (size_t)(train_left * dim) * sizeof *padded);
+        memcpy(padded_test, test + (num_test - test_left) * dim, (size_t)(test_left * dim) * sizeof *padded);
+        t.last_train = padded;
+        t.last_test = padded_test;
+        status = run(&t, threads, hits, err);
+    } else {
+        dg_fail(err, status, "out of memory for the k-NN search");
+    }
+    for (int i = 0; status == DG_OK && i < num_k; i++)
+        result[i] = (struct dg_knn_result){100.0 * (double)hits[2 * i] / (double)num_test,
+                                           100.0 * (double)hits[2 * i + 1] / (double)num_test};
+    free(padded);
+    free(hits);
+    return status;
+}

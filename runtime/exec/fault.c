@@ -1,0 +1,123 @@
+#include "runtime/exec/fault.h"
+
+#include "ops/kernels/bf16.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+struct search {
+    const struct dg_session *session;
+    const struct dg_plan *plan;
+    bool found;
+    char *text;
+    size_t size;
+};
+
+struct statistics {
+    int64_t nan, infinite, count;
+    double least, most; /* of the finite ones */
+};
+
+static double element(const struct dg_plan_tensor *tensor, const void *data, int64_t i)
+{
+    return tensor->dtype == DG_F64 ? ((const double *)data)[i] : (double)dg_get(data, tensor->dtype == DG_BF16, i);
+}
+
+/* Of how many images an output has how many: where an op leaves some out, behind the others lies what was there before. */
+struct share {
+    int64_t images, kept;
+};
+
+static struct share share_of(const struct search *search, const struct dg_plan_op *record, uint32_t o)
+{
+    const struct dg_plan *plan = search->plan;
+    const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+    int input = record->flags & DG_PLAN_OP_KEPT ? (int)record->num_inputs - 1 : op->kept_by - 1;
+    uint32_t t = input < 0 ? DG_PLAN_NONE : plan->operand[record->first_operand + (uint32_t)input];
+    if (t == DG_PLAN_NONE || !(op->kept_outputs >> o & 1)) return (struct share){1, 1};
+    const int64_t *kept = dg_session_data(search->session, t);
+    return (struct share){dg_kept_images(plan->tensor[t].dim[0]), kept[0]};
+}
+
+static struct statistics look(const struct dg_plan_tensor *tensor, const void *data, struct share share)
+{
+    struct statistics s = {.least = INFINITY, .most = -INFINITY};
+    if (!data || (tensor->dtype != DG_F32 && tensor->dtype != DG_F64 && tensor->dtype != DG_BF16)) return s;
+    s.count = (int64_t)tensor->bytes / dg_dtype_size((enum dg_dtype)tensor->dtype) / share.images * share.kept;
+    for (int64_t i = 0; i < s.count; i++) {
+        double x = element(tensor, data, i);
+        if (isnan(x)) {
+            s.nan++;
+        } else if (isinf(x)) {
+            s.infinite++;
+        } else {
+            s.least = fmin(s.least, x);
+            s.most = fmax(s.most, x);
+        }
+    }
+    return s;
+}
+
+static void describe(const struct search *search, const struct statistics *s, const char *what)
+{
+    char rest[96] = "none is finite";
+    if (s->nan + s->infinite < s->count)
+        snprintf(rest, sizeof rest, "the others lie in %.4g .. %.4g", s->least, s->most);
+    snprintf(search->text, search->size, "%s has %" PRId64 " NaN and %" PRId64 " infinite of %" PRId64 " values; %s",
+             what, s->nan, s->infinite, s->count, rest);
+}
+
+/* After every operation; the first bad result is the one to tell. */
+static void on_op(void *context, uint32_t n, double seconds)
+{
+    struct search *search = context;
+    (void)seconds;
+    if (search->found) return;
+    const struct dg_plan *plan = search->plan;
+    const struct dg_plan_op *op = &plan->op[dg_session_entry(search->session)->first_op + n];
+    for (uint32_t o = 0; o < op->num_outputs; o++) {
+        uint32_t t = plan->operand[op->first_operand + op->num_inputs + o];
+        if (t == DG_PLAN_NONE) continue;
+        struct statistics s = look(&plan->tensor[t], dg_session_data(search->session, t), share_of(search, op, o));
+        if (!s.nan && !s.infinite) continue;
+        char what[512];
+        search->found = true;
+        snprintf(what, sizeof what, "the first bad result is that of %s (%s in %s, %s line %d): it",
+                 dg_plan_string(plan, op->name), dg_plan_string(plan, op->op), dg_plan_string(plan, op->label),
+                 dg_plan_string(plan, op->file), op->line);
+        describe(search, &s, what);
+        return;
+    }
+}
+
+/* What the step reads and does not make: inputs, weights, optimiser state. */
+static void look_at_given(struct search *search)
+{
+    const struct dg_plan *plan = search->plan;
+    const struct dg_plan_entry *entry = dg_session_entry(search->session);
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && !search->found; t++) {
+        const struct dg_plan_tensor *tensor = &plan->tensor[t];
+        if (tensor->region == DG_REGION_STEP) continue;
+        struct statistics s = look(tensor, dg_session_data(search->session, t), (struct share){1, 1});
+        if (!s.nan && !s.infinite) continue;
+        char what[512];
+        search->found = true;
+        snprintf(what, sizeof what, "%s was bad before the step: it", dg_plan_string(plan, tensor->name));
+        describe(search, &s, what);
+    }
+}
+
+enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *plan, const struct dg_step_info *step,
+                             char *text, size_t size, struct dg_error *err)
+{
+    struct search search = {.session = session, .plan = plan, .text = text, .size = size};
+    look_at_given(&search);
+    if (search.found) return DG_OK;
+    dg_session_time_ops(session, on_op, &search);
+    enum dg_status status = dg_session_compute(session, step, err);
+    dg_session_time_ops(session, NULL, NULL);
+    if (status == DG_OK && !search.found)
+        snprintf(text, size, "computed once more all is finite: this points to the machine (memory, overheating)");
+    return status;
+}

@@ -1,0 +1,40 @@
+/* The knobs and schedules of one run: the plan's values, changed by --set, and the formulas over them: those of the
+ * official code (utils.cosine_scheduler; the teacher temperature of DINOLoss). */
+#ifndef DG_RUNTIME_EXEC_KNOBS_H
+#define DG_RUNTIME_EXEC_KNOBS_H
+
+#include "runtime/plan/open.h"
+
+struct dg_knobs {
+    const struct dg_plan *plan;
+    struct dg_plan_knob *knob; /* the plan's, with this run's values; owned */
+};
+
+enum dg_status dg_knobs_open(const struct dg_plan *plan, struct dg_knobs *knobs, struct dg_error *err);
+void dg_knobs_close(struct dg_knobs *knobs);
+
+/* One --set key=value. A value is a number ("0.3"), a number with its unit ("5 epochs"; the knob's own unit may be left
+ * out), a pair ("[0.4, 1]"), or the list of knobs key.0, key.1, ... A key that shapes the graph is refused with the dinoc
+ * command to use instead. What is refused changes nothing. */
+enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err);
+
+/* NULL if there is no such knob. */
+const struct dg_plan_knob *dg_knobs_find(const struct dg_knobs *knobs, const char *key);
+/* Its value (the first of a pair), or `otherwise` if there is no such knob. */
+double dg_knobs_value(const struct dg_knobs *knobs, const char *key, double otherwise);
+
+/* The length of a run, which only the run knows. */
+struct dg_run_length {
+    int64_t steps_per_epoch;
+    int64_t epochs;
+};
+
+/* The value of control `key` (a schedule or a plain knob) at `step`, counted from 0; the epoch is step / steps_per_epoch.
+ * The key must exist: dg_knobs_check has looked. */
+double dg_control_value(const struct dg_knobs *knobs, const char *key, int64_t step, struct dg_run_length length);
+
+/* Before the first step: every warm-up and span fits the run, every control of `entry` has a value. */
+enum dg_status dg_knobs_check(const struct dg_knobs *knobs, const struct dg_plan_entry *entry,
+                              struct dg_run_length length, struct dg_error *err);
+
+#endif

@@ -1,0 +1,405 @@
+#include "runtime/exec/session.h"
+
+#include "ops/base/init.h"
+#include "ops/dnnl/cpu.h"
+#include "runtime/base/memory.h"
+
+#include <dnnl.h>
+#include <inttypes.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One op, ready to run: the step loop walks an array of these. */
+struct bound_op {
+    const struct dg_op *op;
+    struct dg_run run;
+    void **pointer; /* inputs, then outputs */
+};
+
+struct dg_session {
+    const struct dg_plan *plan;
+    const struct dg_plan_entry *entry;
+    int threads;
+    void *region[DG_REGIONS];
+    void **data; /* per tensor of the entry */
+    void *scratch, *packed;
+    struct bound_op *op;
+    void **pointers; /* of all ops, one array */
+    struct dg_session_memory memory;
+    struct dg_step_info step;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dg_op_timer *timer;
+    void *timer_context;
+};
+
+/* Outside the plan: the program and its libraries, oneDNN's kernels and argument maps, and the packing buffers its gemm
+ * takes for itself on every call (they grow with the threads). Measured: 45 to 80 MB, most where drop path has products made for
+ * many numbers of images, and about 12 MB a thread. */
+static int64_t outside_bytes(int threads) { return (INT64_C(68) << 20) + (INT64_C(12) << 20) * threads; }
+
+/* Not the affinity of this thread: under OMP_PROC_BIND OpenMP has bound it to one of them. */
+int dg_usable_cpus(void) { return omp_get_num_procs(); }
+
+/* The threads that a parallel region gets: fewer than asked for under OMP_THREAD_LIMIT, and one inside of another region. */
+static int team_size(int asked)
+{
+    int size = 1;
+#pragma omp parallel num_threads(asked)
+#pragma omp single
+    size = omp_get_num_threads();
+    return size;
+}
+
+const struct dg_plan_entry *dg_session_entry(const struct dg_session *session) { return session->entry; }
+struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
+int dg_session_threads(const struct dg_session *session) { return session->threads; }
+
+void *dg_session_data(const struct dg_session *session, uint32_t index)
+{
+    return session->data[index - session->entry->first_tensor];
+}
+
+static const struct dg_plan_tensor *find_named(const struct dg_session *session, uint32_t first, uint32_t count,
+                                               const char *name, uint32_t *index)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t t = session->plan->operand[first + i];
+        if (!strcmp(dg_plan_string(session->plan, session->plan->tensor[t].name), name)) {
+            *index = t;
+            return &session->plan->tensor[t];
+        }
+    }
+    return NULL;
+}
+
+void *dg_session_input(const struct dg_session *session, const char *name, const struct dg_plan_tensor **tensor)
+{
+    uint32_t index;
+    const struct dg_plan_tensor *found =
+        find_named(session, session->entry->first_input, session->entry->num_inputs, name, &index);
+    if (tensor) *tensor = found;
+    return found ? dg_session_data(session, index) : NULL;
+}
+
+const void *dg_session_output(const struct dg_session *session, const char *name, const struct dg_plan_tensor **tensor)
+{
+    uint32_t index;
+    const struct dg_plan_tensor *found =
+        find_named(session, session->entry->first_output, session->entry->num_outputs, name, &index);
+    if (tensor) *tensor = found;
+    return found ? dg_session_data(session, index) : NULL;
+}
+
+static struct dg_desc desc_of(const struct dg_plan_tensor *tensor)
+{
+    return dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
+}
+
+/* Prepares op `index` and collects what it needs; its scratch and packed places are bound once all sizes are known. */
+static enum dg_status prepare_op(struct dg_session *session, uint32_t index, struct dg_error *err)
+{
+    const struct dg_plan *plan = session->plan;
+    const struct dg_plan_op *record = &plan->op[session->entry->first_op + index];
+    struct bound_op *bound = &session->op[index];
+    uint32_t count = record->num_inputs + record->num_outputs;
+    struct dg_desc *desc = calloc(count + 1, sizeof *desc);
+    bool *wanted = calloc(record->num_outputs + 1, sizeof *wanted);
+    if (!desc || !wanted) {
+        free(desc);
+        free(wanted);
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t t = plan->operand[record->first_operand + i];
+        desc[i] = t == DG_PLAN_NONE ? DG_ABSENT_DESC : desc_of(&plan->tensor[t]);
+        if (i >= record->num_inputs) wanted[i - record->num_inputs] = t != DG_PLAN_NONE;
+    }
+    bound->op = dg_op_find(dg_plan_string(plan, record->op));
+    struct dg_op_call call = {.op = bound->op,
+                              .attr = plan->attr + record->first_attr,
+                              .num_inputs = (int)dg_plan_own_inputs(record),
+                              .kept = record->flags & DG_PLAN_OP_KEPT,
+                              .input = desc,
+                              .num_outputs = (int)record->num_outputs,
+                              .output = desc + record->num_inputs,
+                              .output_wanted = wanted,
+                              .train = record->flags & DG_PLAN_OP_TRAIN,
+                              .slices = dg_plan_slices(session->entry, index),
+                              .bf16 = session->entry->dtype == DG_BF16};
+    /* Shapes of outputs nobody wants are not in the plan, but ops may size their work by them. */
+    struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
+    enum dg_status status = dg_op_infer(&call, inferred, err);
+    for (uint32_t o = 0; o < record->num_outputs; o++)
+        if (!wanted[o]) desc[record->num_inputs + o] = inferred[o];
+    struct dg_prepare p = {.call = &call,
+                           .threads = session->threads,
+                           .engine = session->engine,
+                           .stream = record->stream,
+                           .view0 = record->view0,
+                           .batch = record->batch,
+                           .constant_params = record->flags & DG_PLAN_OP_CONSTANT_PARAMS};
+    if (status == DG_OK && bound->op->prepare) status = bound->op->prepare(&p, err);
+    if (status != DG_OK)
+        dg_error_prefix(err, "%s (%s, %s line %d)", dg_plan_string(plan, record->name), bound->op->name,
+                        dg_plan_string(plan, record->file), record->line);
+    bound->run.state = p.state;
+    if (p.scratch_bytes > session->memory.scratch) session->memory.scratch = p.scratch_bytes;
+    bound->run.packed = (void *)(intptr_t)session->memory.packed; /* an offset until the region exists */
+    session->memory.packed += dg_round_up(p.packed_bytes, DG_PLAN_ALIGN);
+    free(desc);
+    free(wanted);
+    return status;
+}
+
+static enum dg_status check_memory(struct dg_session *session, const struct dg_session_options *options,
+                                   struct dg_error *err)
+{
+    struct dg_session_memory *m = &session->memory;
+    m->allowance = outside_bytes(session->threads);
+    m->total = m->scratch + m->packed + m->allowance + options->other_bytes;
+    for (int r = 0; r < DG_REGIONS; r++) {
+        m->region[r] = (int64_t)session->entry->region_bytes[r];
+        m->total += m->region[r];
+    }
+    m->available = dg_memory_available();
+    if (m->total <= m->available || options->ignore_memory) return DG_OK;
+    char need[32], have[32], step[32], smaller[96] = "";
+    const struct dg_plan_entry *entry = session->entry;
+    int64_t planned = 0;
+    for (int r = 0; r < DG_REGIONS; r++) planned += m->region[r];
+    int64_t room = (m->available - (m->total - planned)) >> 20; /* what a plan could take here */
+    if (entry->first_commit < entry->num_ops && room > 0)
+        snprintf(smaller, sizeof smaller, "--memory %" PRId64 "M or ", room);
+    return dg_fail(
+        err, DG_ERR_MEMORY,
+        "entry %s needs %s and this machine has %s free: compile with %sa smaller --batch (activations take %s of "
+        "it), or free memory",
+        dg_plan_string(session->plan, entry->name), dg_format_bytes(need, sizeof need, (double)m->total),
+        dg_format_bytes(have, sizeof have, (double)m->available), smaller,
+        dg_format_bytes(step, sizeof step, (double)m->region[DG_REGION_STEP]));
+}
+
+static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
+{
+    static const char *const names[DG_REGIONS] = {"parameters", "optimiser state", "activations and gradients",
+                                                  "inputs"};
+    for (int r = 0; r < DG_REGIONS; r++)
+        DG_TRY(dg_region_alloc(names[r], session->memory.region[r], &session->region[r], err));
+    DG_TRY(dg_region_alloc("scratch", session->memory.scratch, &session->scratch, err));
+    return dg_region_alloc("packed weights", session->memory.packed, &session->packed, err);
+}
+
+static void bind(struct dg_session *session)
+{
+    const struct dg_plan *plan = session->plan;
+    const struct dg_plan_entry *entry = session->entry;
+    for (uint32_t t = 0; t < entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan->tensor[entry->first_tensor + t];
+        session->data[t] = (char *)session->region[tensor->region] + tensor->offset;
+    }
+    void **pointer = session->pointers;
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        const struct dg_plan_op *record = &plan->op[entry->first_op + n];
+        struct bound_op *bound = &session->op[n];
+        bound->pointer = pointer;
+        for (uint32_t i = 0; i < record->num_inputs + record->num_outputs; i++) {
+            uint32_t t = plan->operand[record->first_operand + i];
+            *pointer++ = t == DG_PLAN_NONE ? NULL : dg_session_data(session, t);
+        }
+        bound->run.input = bound->pointer;
+        bound->run.output = bound->pointer + record->num_inputs;
+        if (record->flags & DG_PLAN_OP_KEPT) bound->run.kept = bound->pointer[dg_plan_own_inputs(record)];
+        bound->run.scratch = session->scratch;
+        bound->run.packed = (void *)((uintptr_t)session->packed + (uintptr_t)bound->run.packed); /* maybe nothing is */
+        bound->run.stream = session->stream;
+        bound->run.step = &session->step;
+        bound->run.threads = session->threads;
+    }
+}
+
+enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_name,
+                               const struct dg_session_options *options, struct dg_session **result,
+                               struct dg_error *err)
+{
+    *result = NULL;
+    const struct dg_plan_entry *entry;
+    DG_TRY(dg_plan_find_entry(plan, entry_name, &entry, err));
+    if (entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_NONE)
+        return dg_fail(err, DG_ERR_UNSUPPORTED,
+                       "entry %s is in bf16, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
+                       "compile it with --dtype f32",
+                       entry_name);
+    struct dg_session *session = calloc(1, sizeof *session);
+    if (!session) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    session->plan = plan;
+    session->entry = entry;
+    session->threads = options->threads > 0 ? options->threads : dg_usable_cpus();
+    omp_set_dynamic(0);
+    session->threads = team_size(session->threads);
+    omp_set_num_threads(session->threads); /* also what oneDNN goes by */
+
+    uint64_t pointers = 0;
+    for (uint32_t n = 0; n < entry->num_ops; n++)
+        pointers += plan->op[entry->first_op + n].num_inputs + plan->op[entry->first_op + n].num_outputs;
+    session->data = calloc(entry->num_tensors + 1, sizeof *session->data);
+    session->op = calloc(entry->num_ops + 1, sizeof *session->op);
+    session->pointers = calloc(pointers + 1, sizeof *session->pointers);
+    enum dg_status status = DG_OK;
+    if (!session->data || !session->op || !session->pointers) {
+        status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        goto fail;
+    }
+    if (dnnl_engine_create(&session->engine, dnnl_cpu, 0) != dnnl_success ||
+        dnnl_stream_create(&session->stream, session->engine, dnnl_stream_default_flags) != dnnl_success) {
+        status = dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN has no CPU engine here");
+        goto fail;
+    }
+    for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY_GOTO(fail, status, prepare_op(session, n, err));
+    DG_TRY_GOTO(fail, status, check_memory(session, options, err));
+    DG_TRY_GOTO(fail, status, allocate(session, err));
+    bind(session);
+    *result = session;
+    return DG_OK;
+fail:
+    dg_session_close(session);
+    return status;
+}
+
+void dg_session_close(struct dg_session *session)
+{
+    if (!session) return;
+    for (uint32_t n = 0; session->op && n < session->entry->num_ops; n++) {
+        struct bound_op *bound = &session->op[n];
+        if (!bound->op) continue;
+        if (bound->op->release)
+            bound->op->release(bound->run.state);
+        else
+            free(bound->run.state);
+    }
+    if (session->stream) dnnl_stream_destroy(session->stream);
+    if (session->engine) dnnl_engine_destroy(session->engine);
+    for (int r = 0; r < DG_REGIONS; r++) dg_region_free(session->region[r], session->memory.region[r]);
+    dg_region_free(session->scratch, session->memory.scratch);
+    dg_region_free(session->packed, session->memory.packed);
+    free(session->data);
+    free(session->op);
+    free(session->pointers);
+    free(session);
+}
+
+void dg_session_bind(struct dg_session *session, const struct dg_plan_tensor *tensor, void *data)
+{
+    uint32_t index = (uint32_t)(tensor - session->plan->tensor);
+    session->data[index - session->entry->first_tensor] = data;
+    for (uint32_t n = 0; n < session->entry->num_ops; n++) {
+        const struct dg_plan_op *record = &session->plan->op[session->entry->first_op + n];
+        for (uint32_t i = 0; i < record->num_inputs + record->num_outputs; i++) {
+            uint32_t t = session->plan->operand[record->first_operand + i];
+            if (t != DG_PLAN_NONE && session->plan->tensor[t].root == index) session->op[n].pointer[i] = data;
+        }
+    }
+}
+
+enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, struct dg_error *err)
+{
+    const struct dg_plan *plan = session->plan;
+    uint32_t first = session->entry->first_tensor;
+    for (int copies = 0; copies < 2; copies++) /* what is copied must be there first */
+        for (uint32_t t = 0; t < session->entry->num_tensors; t++) {
+            const struct dg_plan_tensor *tensor = &plan->tensor[first + t];
+            if (tensor->region != DG_REGION_PARAM && tensor->region != DG_REGION_STATE) continue;
+            if ((tensor->init_kind == DG_INIT_COPY) != copies) continue;
+            if (copies) {
+                dg_session_copy_initial(session, first + t);
+                continue;
+            }
+            struct dg_init init = {.kind = (enum dg_init_kind)tensor->init_kind, .value = tensor->init_value};
+            struct dg_desc desc = desc_of(tensor);
+            enum dg_status status =
+                dg_init_fill(&init, dg_plan_string(plan, tensor->name), seed, &desc, session->data[t]);
+            if (status != DG_OK)
+                return dg_fail(err, status, "cannot initialise %s", dg_plan_string(plan, tensor->name));
+        }
+    return DG_OK;
+}
+
+void dg_session_copy_initial(struct dg_session *session, uint32_t index)
+{
+    const struct dg_plan_tensor *tensor = &session->plan->tensor[index];
+    if (tensor->init_kind == DG_INIT_COPY)
+        memcpy(dg_session_data(session, index), dg_session_data(session, tensor->init_from), tensor->bytes);
+}
+
+enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err)
+{
+    for (uint32_t n = 0; n < session->entry->num_ops; n++)
+        if (session->op[n].op->pack) DG_TRY(session->op[n].op->pack(&session->op[n].run, err));
+    return DG_OK;
+}
+
+void dg_session_set_controls(struct dg_session *session, const struct dg_knobs *knobs, int64_t step,
+                             struct dg_run_length length)
+{
+    for (uint32_t t = 0; t < session->entry->num_tensors; t++) {
+        const char *key =
+            dg_plan_string(session->plan, session->plan->tensor[session->entry->first_tensor + t].control);
+        if (*key) *(double *)session->data[t] = dg_control_value(knobs, key, step, length);
+    }
+}
+
+void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *context)
+{
+    session->timer = timer;
+    session->timer_context = context;
+}
+
+/* No checks here: everything was verified when plan and session were opened. */
+static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32_t end, struct dg_error *err)
+{
+    for (uint32_t n = first; n < end; n++) {
+        struct bound_op *bound = &session->op[n];
+        if (!bound->op->run) continue; /* a view */
+        double start = session->timer ? dg_seconds_now() : 0;
+        enum dg_status status = bound->op->run(&bound->run, err);
+        if (status != DG_OK) {
+            const struct dg_plan_op *record = &session->plan->op[session->entry->first_op + n];
+            dg_error_prefix(err, "%s (%s, %s line %d)", dg_plan_string(session->plan, record->name), bound->op->name,
+                            dg_plan_string(session->plan, record->file), record->line);
+            return status;
+        }
+        if (session->timer) session->timer(session->timer_context, n, dg_seconds_now() - start);
+    }
+    return DG_OK;
+}
+
+enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err)
+{
+    /* Ops and oneDNN's primitives divide their work, and scratch, among as many threads as they were prepared for. */
+    int threads = team_size(session->threads);
+    if (threads != session->threads)
+        return dg_fail(
+            err, DG_ERR_USAGE,
+            "the session was opened for %d threads, and OpenMP gives %d here: is this inside of a parallel region?",
+            session->threads, threads);
+    const struct dg_plan_entry *entry = session->entry;
+    uint32_t loop_end = entry->loop_first + entry->loop_ops;
+    session->step = *step;
+    session->step.slice = 0;
+    DG_TRY(run_ops(session, 0, entry->loop_first, err));
+    for (uint32_t slice = 0; slice < entry->slices && entry->loop_ops; slice++) {
+        session->step.slice = slice;
+        DG_TRY(run_ops(session, entry->loop_first, loop_end, err));
+    }
+    session->step.slice = 0;
+    return run_ops(session, loop_end, entry->first_commit, err);
+}
+
+enum dg_status dg_session_commit(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err)
+{
+    session->step = *step;
+    session->step.slice = 0;
+    return run_ops(session, session->entry->first_commit, session->entry->num_ops, err);
+}

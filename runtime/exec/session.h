@@ -1,0 +1,67 @@
+/* A session: one entry of a plan, open on this machine. Opening prepares every op, sizes the regions, refuses when the
+ * machine has less, and allocates them; after that nothing of ours is allocated until close. */
+#ifndef DG_RUNTIME_EXEC_SESSION_H
+#define DG_RUNTIME_EXEC_SESSION_H
+
+#include "runtime/exec/knobs.h"
+#include "runtime/plan/open.h"
+
+struct dg_session;
+
+/* CPUs that this process may run on. */
+int dg_usable_cpus(void);
+
+struct dg_session_options {
+    int threads;         /* 0: as many as this process may use */
+    int64_t other_bytes; /* what the caller will take besides (loader, ...), counted when memory is checked */
+    bool ignore_memory;  /* start even if the machine seems to have too little */
+};
+
+/* What a session takes, in bytes. */
+struct dg_session_memory {
+    int64_t region[DG_REGIONS]; /* planned */
+    int64_t scratch, packed;    /* sized at open */
+    int64_t allowance; /* outside: code, oneDNN's own objects and packing buffers (an estimate, see session.c) */
+    int64_t total, available;
+};
+
+/* `plan` must outlive the session. On failure *session is NULL. */
+enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry, const struct dg_session_options *options,
+                               struct dg_session **session, struct dg_error *err);
+void dg_session_close(struct dg_session *session); /* NULL is fine */
+
+const struct dg_plan_entry *dg_session_entry(const struct dg_session *session);
+struct dg_session_memory dg_session_memory(const struct dg_session *session);
+int dg_session_threads(const struct dg_session *session);
+
+/* Memory of tensor `index` of the plan (which must belong to the entry); valid until close. */
+void *dg_session_data(const struct dg_session *session, uint32_t index);
+/* An input or output of the entry by name; NULL if there is none. `tensor` (may be NULL) receives its record. */
+void *dg_session_input(const struct dg_session *session, const char *name, const struct dg_plan_tensor **tensor);
+const void *dg_session_output(const struct dg_session *session, const char *name, const struct dg_plan_tensor **tensor);
+
+/* Lets an input live in the caller's memory (64-byte aligned, of the tensor's size) instead of the input region. */
+void dg_session_bind(struct dg_session *session, const struct dg_plan_tensor *tensor, void *data);
+
+/* Initial values of all parameters and states, by `seed` and name; the teacher copies the student. */
+enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, struct dg_error *err);
+/* The teacher's copies again, after the student's tensors were loaded from a file. */
+void dg_session_copy_initial(struct dg_session *session, uint32_t tensor);
+
+/* To be called after parameters of an evaluation entry were set: packs constant weights once. */
+enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err);
+
+/* Sets the control scalars for `step`. */
+void dg_session_set_controls(struct dg_session *session, const struct dg_knobs *knobs, int64_t step,
+                             struct dg_run_length length);
+
+/* Called after each op with its wall time, in a loop after each of its runs; for bench and traces. */
+typedef void dg_op_timer(void *context, uint32_t op, double seconds);
+void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *context);
+
+/* Runs all ops before the commit; nothing that outlives the step changes. */
+enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err);
+/* Runs the commit. */
+enum dg_status dg_session_commit(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err);
+
+#endif

@@ -1,0 +1,71 @@
+#include "runtime/formats/export.h"
+
+#include "runtime/formats/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *after(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) ? NULL : name + length;
+}
+
+/* The name a tensor gets, or NULL when it stays behind. */
+static const char *exported(const char *name, const char *prefix)
+{
+    if (prefix) return after(name, prefix);
+    return after(name, "student.") || after(name, "teacher.") || !strcmp(name, "center") ? name : NULL;
+}
+
+static enum dg_status nothing(const struct dg_safetensors *file, const char *in, const char *prefix,
+                              struct dg_error *err)
+{
+    if (!prefix)
+        return dg_fail(err, DG_ERR_INPUT, "%s: no student.* and no teacher.* in it; is it a bare backbone already?",
+                       in);
+    const char *network = *prefix == 't' ? "student" : "teacher"; /* the other one */
+    for (int i = 0; i < dg_safetensors_count(file); i++) {
+        const char *rest = after(dg_safetensors_at(file, i)->name, network);
+        if (rest && after(rest, ".backbone."))
+            return dg_fail(err, DG_ERR_INPUT, "%s: no %s* in it, but %s.backbone.*: --backbone %s", in, prefix, network,
+                           network);
+    }
+    return dg_fail(err, DG_ERR_INPUT, "%s: no %s* in it; is it a bare backbone already?", in, prefix);
+}
+
+enum dg_status dg_export(const char *in, const char *out, const char *backbone, char *note, size_t note_size,
+                         struct dg_error *err)
+{
+    struct dg_safetensors *file;
+    DG_TRY(dg_safetensors_open(in, &file, err));
+    char room[32], *prefix = NULL;
+    if (backbone) {
+        snprintf(room, sizeof room, "%s.backbone.", backbone);
+        prefix = room;
+    }
+    int all = dg_safetensors_count(file), count = 0;
+    struct dg_safetensors_item *item = calloc((size_t)all + 1, sizeof *item);
+    enum dg_status status = item ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < all && status == DG_OK; i++) {
+        const struct dg_safetensors_tensor *tensor = dg_safetensors_at(file, i);
+        const char *name = exported(tensor->name, prefix);
+        if (!name) continue;
+        item[count] = (struct dg_safetensors_item){
+            .name = name, .dtype = tensor->dtype, .ndim = tensor->ndim, .data = tensor->data};
+        memcpy(item[count].dim, tensor->dim, sizeof tensor->dim);
+        count++;
+    }
+    if (status == DG_OK && !count) status = nothing(file, in, prefix, err);
+    /* What other loaders look for in files that PyTorch is to read. */
+    const struct dg_safetensors_meta meta = {"format", "pt"};
+    if (status == DG_OK) status = dg_safetensors_write(out, item, count, &meta, 1, err);
+    if (status == DG_OK)
+        snprintf(note, note_size, "%s: %d tensors, %s%s; %d others of %s left out", out, count,
+                 backbone ? backbone : "student, teacher and centre", backbone ? "'s backbone" : " as far as there are",
+                 all - count, in);
+    free(item);
+    dg_safetensors_close(file);
+    return status;
+}

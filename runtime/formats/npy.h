@@ -1,0 +1,25 @@
+/* Writing NumPy arrays: .npy version 1.0, little-endian f32, C order, in pieces along the first dimension. numpy.load reads
+ * them. Like every file of ours one is either complete or not there (runtime/base/atomic_file.h). */
+#ifndef DG_RUNTIME_FORMATS_NPY_H
+#define DG_RUNTIME_FORMATS_NPY_H
+
+#include "runtime/base/atomic_file.h"
+
+struct dg_npy {
+    struct dg_atomic_file file;
+    int64_t rows, columns, written; /* columns: numbers a row; written: rows so far */
+};
+
+/* An array of the shape (rows, columns), both >= 0. DG_ERR_USAGE, DG_ERR_IO, DG_ERR_MEMORY. */
+enum dg_status dg_npy_open(const char *path, int64_t rows, int64_t columns, struct dg_npy *npy, struct dg_error *err);
+/* An array of 1 to 3 dimensions; the rows are those of the first. */
+enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim, struct dg_npy *npy,
+                                 struct dg_error *err);
+/* More rows than promised are DG_ERR_USAGE, and none of them is written. After a failure there is only abandoning. */
+enum dg_status dg_npy_append(struct dg_npy *npy, const float *data, int64_t rows, struct dg_error *err);
+/* Fewer rows than promised are DG_ERR_USAGE, and the file does not appear. Either way `npy` is done. */
+enum dg_status dg_npy_commit(struct dg_npy *npy, struct dg_error *err);
+/* Gives up: removes what was written. Fine on one that is done, or that failed to open. */
+void dg_npy_abandon(struct dg_npy *npy);
+
+#endif

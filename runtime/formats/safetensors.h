@@ -1,0 +1,86 @@
+/* Files of named tensors in the safetensors format: eight bytes of header length, a JSON header, the tensors' bytes.
+ * https://huggingface.co/docs/safetensors */
+#ifndef DG_RUNTIME_FORMATS_SAFETENSORS_H
+#define DG_RUNTIME_FORMATS_SAFETENSORS_H
+
+#include "ops/base/base.h"
+
+enum { DG_SAFETENSORS_MAX_DIMS = 8 };
+
+enum dg_safetensors_dtype {
+    DG_SAFETENSORS_F64,
+    DG_SAFETENSORS_F32,
+    DG_SAFETENSORS_F16,
+    DG_SAFETENSORS_BF16,
+    DG_SAFETENSORS_I64,
+    DG_SAFETENSORS_I32,
+    DG_SAFETENSORS_I16,
+    DG_SAFETENSORS_I8,
+    DG_SAFETENSORS_U8,
+    DG_SAFETENSORS_BOOL,
+    DG_SAFETENSORS_DTYPES /* how many there are */
+};
+
+const char *dg_safetensors_dtype_name(enum dg_safetensors_dtype dtype); /* as in the file: "BF16" */
+int dg_safetensors_dtype_size(enum dg_safetensors_dtype dtype);         /* bytes of one element */
+
+/* ---- reading ---- */
+
+struct dg_safetensors_tensor {
+    const char *name;
+    enum dg_safetensors_dtype dtype;
+    int ndim;
+    int64_t dim[DG_SAFETENSORS_MAX_DIMS];
+    const void *data; /* little-endian, in the mapped file; the format promises no alignment: memcpy from it */
+    uint64_t bytes;
+};
+
+struct dg_safetensors;
+
+/* Maps the file and checks all of its header, so that whatever the accessors return is sound. Names, strings and data
+ * live until dg_safetensors_close. Meanwhile the file may be replaced (dg_safetensors_write does that), not cut. */
+enum dg_status dg_safetensors_open(const char *path, struct dg_safetensors **file, struct dg_error *err);
+void dg_safetensors_close(struct dg_safetensors *file); /* NULL is fine */
+
+int dg_safetensors_count(const struct dg_safetensors *file);
+/* Tensors in the order of their data; 0 <= index < count. */
+const struct dg_safetensors_tensor *dg_safetensors_at(const struct dg_safetensors *file, int index);
+/* NULL when there is none of that name. */
+const struct dg_safetensors_tensor *dg_safetensors_find(const struct dg_safetensors *file, const char *name);
+/* The tensor's name nearest to `name`, for "did you mean", or NULL. */
+const char *dg_safetensors_nearest(const struct dg_safetensors *file, const char *name);
+/* The string under `key` in __metadata__, or NULL. */
+const char *dg_safetensors_metadata(const struct dg_safetensors *file, const char *key);
+
+int64_t dg_safetensors_elements(const struct dg_safetensors_tensor *tensor);
+/* All elements of an F64, F32, F16 or BF16 tensor as f32 into `out`; DG_ERR_UNSUPPORTED for the others. */
+enum dg_status dg_safetensors_read_f32(const struct dg_safetensors_tensor *tensor, float *out);
+
+/* ---- writing ---- */
+
+struct dg_safetensors_item {
+    const char *name;
+    enum dg_safetensors_dtype dtype;
+    int ndim;
+    int64_t dim[DG_SAFETENSORS_MAX_DIMS];
+    const void *data;
+};
+
+struct dg_safetensors_meta {
+    const char *key, *value;
+};
+
+/* Writes the tensors in the order given; the data begin at a multiple of 64. The same arguments make the same bytes.
+ * The file is complete or not there: on failure an older file of that name stands. */
+enum dg_status dg_safetensors_write(const char *path, const struct dg_safetensors_item *items, int count,
+                                    const struct dg_safetensors_meta *meta, int meta_count, struct dg_error *err);
+
+/* Gives the bytes of item `index`, which stay until the next call; called once an item, in order. */
+typedef enum dg_status dg_safetensors_source(void *context, int index, const void **data, struct dg_error *err);
+
+/* The same with data that need not be in memory all at once: `source` is asked in place of the items' `data`. */
+enum dg_status dg_safetensors_write_from(const char *path, const struct dg_safetensors_item *items, int count,
+                                         const struct dg_safetensors_meta *meta, int meta_count,
+                                         dg_safetensors_source *source, void *context, struct dg_error *err);
+
+#endif

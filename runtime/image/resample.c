@@ -1,0 +1,228 @@
+#include "runtime/image/resample.h"
+
+#include "runtime/image/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WEIGHT_BITS = 22 };
+
+/* ---- weights ---- */
+
+/* How each output position of one axis is made: the sum of weight[x][j] * in[first[x] + j]. */
+struct axis {
+    int from, to;    /* the input positions that any output uses */
+    int taps;        /* row length of `weight`; unused weights are 0 */
+    int *first;      /* [outputs] */
+    int *count;      /* [outputs] */
+    int32_t *weight; /* [outputs, taps], 22 fractional bits */
+};
+
+static double filter_bicubic(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+    if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+    return 0.0;
+}
+
+static double filter_bilinear(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double filter_support(enum dg_filter filter) { return filter == DG_FILTER_BICUBIC ? 2.0 : 1.0; }
+
+static int axis_taps(enum dg_filter filter, int in, int out)
+{
+    double scale = (double)in / out;
+    return (int)ceil(filter_support(filter) * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
+}
+
+/* Bytes of the three arrays and of one row of weights before rounding. */
+static size_t axis_bytes(int taps, int outputs)
+{
+    return (size_t)outputs * (2 * sizeof(int) + (size_t)taps * sizeof(int32_t)) + (size_t)taps * sizeof(double) + 64;
+}
+
+/* Outputs offset .. offset + outputs - 1 of an axis resized from `in` to `out`. `place` has axis_bytes. */
+static struct axis axis_build(enum dg_filter filter, int in, int out, int offset, int outputs, char *place)
+{
+    struct axis axis = {.from = in, .taps = axis_taps(filter, in, out)};
+    double *row = (double *)place;
+    axis.weight = (int32_t *)(row + axis.taps);
+    axis.first = axis.weight + (size_t)outputs * (size_t)axis.taps;
+    axis.count = axis.first + outputs;
+
+    double (*shape)(double) = filter == DG_FILTER_BICUBIC ? filter_bicubic : filter_bilinear;
+    double scale = (double)in / out, stretch = scale < 1.0 ? 1.0 : scale;
+    double support = filter_support(filter) * stretch, shrink = 1.0 / stretch;
+    for (int i = 0; i < outputs; i++) {
+        double center = (offset + i + 0.5) * scale, sum = 0;
+        int lo = (int)(center - support + 0.5), hi = (int)(center + support + 0.5);
+        if (lo < 0) lo = 0;
+        if (hi > in) hi = in;
+        for (int j = lo; j < hi; j++) sum += row[j - lo] = shape((j - center + 0.5) * shrink);
+        int32_t *weight = axis.weight + (size_t)i * (size_t)axis.taps;
+        memset(weight, 0, (size_t)axis.taps * sizeof *weight);
+        for (int j = 0; j < hi - lo; j++) {
+            double scaled = (sum != 0.0 ? row[j] / sum : row[j]) * (1 << WEIGHT_BITS);
+            weight[j] = (int32_t)(scaled + (scaled < 0 ? -0.5 : 0.5));
+        }
+        axis.first[i] = lo;
+        axis.count[i] = hi - lo;
+        if (lo < axis.from) axis.from = lo;
+        if (hi > axis.to) axis.to = hi;
+    }
+    return axis;
+}
+
+/* ---- the two passes ---- */
+
+typedef int32_t i32x4 __attribute__((vector_size(16)));
+
+static inline uint8_t from_fixed(int32_t sum)
+{
+    sum >>= WEIGHT_BITS;
+    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+}
+
+/* One row of `pixels` pixels, which are widened into `wide` first: each is used by four outputs and more. */
+DG_IMAGE_BODY resize_row_body(const uint8_t *in, int pixels, i32x4 *wide, const struct axis *axis, int outputs,
+                              uint8_t *out)
+{
+    for (int x = 0; x < pixels; x++) wide[x] = (i32x4){in[3 * x], in[3 * x + 1], in[3 * x + 2]};
+    for (int x = 0; x < outputs; x++) {
+        const i32x4 *pixel = wide + axis->first[x];
+        const int32_t *weight = axis->weight + (size_t)x * (size_t)axis->taps;
+        const int32_t half = 1 << (WEIGHT_BITS - 1);
+        i32x4 sum = {half, half, half};
+        for (int j = 0; j < axis->count[x]; j++) sum += pixel[j] * weight[j];
+        for (int c = 0; c < 3; c++) out[3 * x + c] = from_fixed(sum[c]);
+    }
+}
+
+DG_IMAGE_LEVELS(resize_row,
+                (const uint8_t *in, int pixels, i32x4 *wide, const struct axis *axis, int outputs, uint8_t *out),
+                (in, pixels, wide, axis, outputs, out))
+
+/* One output row from `count` input rows, `stride` bytes apart. */
+DG_IMAGE_BODY resize_column_body(const uint8_t *in, size_t stride, const int32_t *weight, int count, int bytes,
+                                 uint8_t *out)
+{
+    enum { BLOCK = 64 };
+    int x = 0;
+    for (; x + BLOCK <= bytes; x += BLOCK) {
+        int32_t sum[BLOCK];
+        for (int i = 0; i < BLOCK; i++) sum[i] = 1 << (WEIGHT_BITS - 1);
+        for (int j = 0; j < count; j++) {
+            const uint8_t *row = in + (size_t)j * stride + x;
+            for (int i = 0; i < BLOCK; i++) sum[i] += row[i] * weight[j];
+        }
+        for (int i = 0; i < BLOCK; i++) out[x + i] = from_fixed(sum[i]);
+    }
+    for (; x < bytes; x++) {
+        int32_t sum = 1 << (WEIGHT_BITS - 1);
+        for (int j = 0; j < count; j++) sum += in[(size_t)j * stride + x] * weight[j];
+        out[x] = from_fixed(sum);
+    }
+}
+
+DG_IMAGE_LEVELS(resize_column,
+                (const uint8_t *in, size_t stride, const int32_t *weight, int count, int bytes, uint8_t *out),
+                (in, stride, weight, count, bytes, out))
+
+/* ---- resizing ---- */
+
+/* Output columns and rows of a box resized to `width` x `height`, of which the window is wanted. */
+static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
+                                    int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
+                                    struct dg_error *err)
+{
+    if (box.width < 1 || box.height < 1 || box.left < 0 || box.top < 0 || box.left > image->width - box.width ||
+        box.top > image->height - box.height || width < 1 || height < 1) {
+        return dg_fail(err, DG_ERR_USAGE,
+                       "cannot resize the box %d x %d at (%d, %d) of a picture of %d x %d to %d x %d", box.width,
+                       box.height, box.left, box.top, image->width, image->height, width, height);
+    }
+    bool resize_x = width != box.width, resize_y = height != box.height;
+    size_t x_bytes = axis_bytes(axis_taps(filter, box.width, width), window.width);
+    size_t y_bytes = axis_bytes(axis_taps(filter, box.height, height), window.height);
+    x_bytes = (x_bytes + 63) / 64 * 64;
+    y_bytes = (y_bytes + 63) / 64 * 64;
+    size_t row_bytes = (size_t)window.width * 3, stride = (size_t)image->width * 3;
+    size_t wide_bytes = (size_t)box.width * sizeof(i32x4);
+    DG_TRY(dg_scratch_reserve(work, x_bytes + y_bytes + wide_bytes + row_bytes * (size_t)box.height, err));
+    char *place = work->bytes;
+    struct axis x = axis_build(filter, box.width, width, window.left, window.width, place);
+    struct axis y = axis_build(filter, box.height, height, window.top, window.height, place + x_bytes);
+    i32x4 *wide = (i32x4 *)(place + x_bytes + y_bytes);
+    uint8_t *between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes;
+
+    if (!resize_y) {
+        y.from = window.top;
+        y.to = window.top + window.height;
+        between = out;
+    }
+    const uint8_t *corner = image->pixels + (size_t)box.top * stride + (size_t)box.left * 3;
+    for (int row = y.from; row < y.to; row++) {
+        const uint8_t *in = corner + (size_t)row * stride;
+        uint8_t *to = between + (size_t)(row - y.from) * row_bytes;
+        if (resize_x)
+            resize_row(in, box.width, wide, &x, window.width, to);
+        else
+            memcpy(to, in + (size_t)window.left * 3, row_bytes);
+    }
+    for (int row = 0; resize_y && row < window.height; row++) {
+        resize_column(between + (size_t)(y.first[row] - y.from) * row_bytes, row_bytes,
+                      y.weight + (size_t)row * (size_t)y.taps, y.count[row], (int)row_bytes,
+                      out + (size_t)row * row_bytes);
+    }
+    return DG_OK;
+}
+
+enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
+                               int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err)
+{
+    struct dg_box window = {0, 0, width, height};
+    return resize_window(image, box, filter, width, height, window, out, work, err);
+}
+
+static int center_offset(int outer, int inner) { return (int)rint((outer - inner) / 2.0); }
+
+enum dg_status dg_image_resize_center_crop(const struct dg_image *image, enum dg_filter filter, int resize, int width,
+                                           int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err)
+{
+    int64_t cover_w = resize, cover_h = (2 * (int64_t)resize * height + width) / (2 * (int64_t)width);
+    int64_t in_w = image->width, in_h = image->height, full_w, full_h;
+    if (in_w * cover_h <= in_h * cover_w) { /* relatively narrow: the width is the tight side */
+        full_w = cover_w;
+        full_h = cover_w * in_h / in_w;
+    } else {
+        full_h = cover_h;
+        full_w = cover_h * in_w / in_h;
+    }
+    if (full_w < width || full_h < height || full_w * full_h > DG_IMAGE_MAX_PIXELS) {
+        return dg_fail(err, DG_ERR_INPUT,
+                       "a picture of %lld x %lld pixels cannot be resized to %lld x %lld and cut to %d x %d",
+                       (long long)in_w, (long long)in_h, (long long)full_w, (long long)full_h, width, height);
+    }
+    struct dg_box whole = {0, 0, image->width, image->height};
+    struct dg_box window = {center_offset((int)full_w, width), center_offset((int)full_h, height), width, height};
+    return resize_window(image, whole, filter, (int)full_w, (int)full_h, window, out, work, err);
+}
+
+void dg_image_flip(uint8_t *pixels, int width, int height)
+{
+    for (int y = 0; y < height; y++) {
+        uint8_t *left = pixels + (size_t)y * (size_t)width * 3, *right = left + ((size_t)width - 1) * 3;
+        for (; left < right; left += 3, right -= 3) {
+            uint8_t kept[3];
+            memcpy(kept, left, 3);
+            memcpy(left, right, 3);
+            memcpy(right, kept, 3);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+#include "runtime/image/write.h"
+
+#include "runtime/base/atomic_file.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+
+#include <png.h>
+
+static void png_failed(png_structp png, png_const_charp message)
+{
+    char *text = png_get_error_ptr(png);
+    snprintf(text, 128, "%s", message);
+    png_longjmp(png, 1);
+}
+
+static void png_silent(png_structp png, png_const_charp message)
+{
+    (void)png;
+    (void)message;
+}
+
+/* The stream keeps its own error; dg_atomic_commit reports it with the system's reason. */
+static void png_sink_write(png_structp png, png_bytep bytes, size_t count)
+{
+    fwrite(bytes, 1, count, png_get_io_ptr(png));
+}
+
+static void png_sink_flush(png_structp png) { (void)png; }
+
+/* Everything that libpng may leave by longjmp. */
+static void write_rows(png_structp png, png_infop info, FILE *stream, const uint8_t *pixels, int width, int height,
+                       int channels)
+{
+    png_set_write_fn(png, stream, png_sink_write, png_sink_flush);
+    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8,
+                 channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(png, info);
+    for (int y = 0; y < height; y++) png_write_row(png, pixels + (size_t)y * (size_t)width * (size_t)channels);
+    png_write_end(png, info);
+}
+
+enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
+                                  struct dg_error *err)
+{
+    if (width < 1 || height < 1 || (channels != 1 && channels != 3))
+        return dg_fail(err, DG_ERR_USAGE, "cannot write %s: a picture of %d x %d pixels and %d channels", path, width,
+                       height, channels);
+    struct dg_atomic_file file;
+    DG_TRY(dg_atomic_open(path, &file, err));
+    char message[128] = "out of memory";
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, png_failed, png_silent);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    enum dg_status status = DG_OK;
+    if (!info || setjmp(png_jmpbuf(png)))
+        status = dg_fail(err, DG_ERR_IO, "cannot write %s: libpng: %s", path, message);
+    else
+        write_rows(png, info, file.stream, pixels, width, height, channels);
+    png_destroy_write_struct(&png, &info);
+    if (status == DG_OK) return dg_atomic_commit(&file, err);
+    dg_atomic_abandon(&file);
+    return status;
+}

@@ -1,0 +1,78 @@
+/* The linear probe: a linear layer trained on features of a frozen backbone, and its accuracy (eval_linear.py of the official
+ * code). The plan is one of graphs/linear.yaml: entries `features` and `train`.
+ *
+ * Validation features are computed once and kept; training features are computed anew each epoch, from fresh crops. All
+ * images count in every epoch: its last batch may be smaller. */
+#ifndef DG_RUNTIME_TRAIN_LINEAR_PROBE_H
+#define DG_RUNTIME_TRAIN_LINEAR_PROBE_H
+
+#include "runtime/exec/knobs.h"
+#include "runtime/exec/session.h"
+
+/* Of all validation images: cross-entropy in nats (mean), and how often the label was first, or among the first five, in
+ * percent. */
+struct dg_linear_score {
+    double loss, top1, top5;
+};
+
+/* What is about to happen, once everything is open. */
+struct dg_linear_start {
+    const char *weights;                     /* what was taken from the backbone's file; gone after the call */
+    struct dg_session_memory features, head; /* of the two sessions; totals do not include the two below */
+    int64_t loader_bytes, kept_bytes;        /* images in flight; validation features */
+    int64_t train_images, val_images;        /* train_images 0: evaluation alone */
+    int64_t dim, classes, batch, steps_per_epoch, epochs, first_epoch;
+    uint64_t seed;
+    int threads;
+};
+
+struct dg_linear_report {
+    int64_t epoch;   /* from 0 */
+    double lr, loss; /* of training: mean over its images */
+    struct dg_linear_score val;
+    double best; /* top-1 of the best epoch so far */
+    int64_t best_epoch;
+    double images_per_s;
+};
+
+/* Told to the caller as things go on; any may be NULL. */
+struct dg_linear_events {
+    void *context;
+    void (*start)(void *context, const struct dg_linear_start *start);
+    /* `epoch` is -1 while validation features are computed. */
+    void (*progress)(void *context, int64_t epoch, int64_t images, int64_t all_images);
+    void (*epoch)(void *context, const struct dg_linear_report *report);
+    void (*message)(void *context, const char *text); /* unreadable pictures, what a resume changes */
+};
+
+struct dg_linear_options {
+    const char *weights;     /* of the backbone: a checkpoint, or a bare backbone's file */
+    const char *from;        /* "teacher" or "student" */
+    bool partial;            /* see dg_weights_load */
+    const char *train, *val; /* folders with a folder a class; dg_linear_evaluate looks at val alone */
+    const char *out;         /* the run's folder, made if it is not there */
+    bool resume, new_data;   /* new_data: resume, although images or backbone are others than before */
+    uint64_t seed;           /* of initial values, order and crops */
+    bool seed_given;         /* otherwise a resumed run keeps its own */
+    int threads;             /* 0: all; also of the loader */
+    int64_t max_bad;         /* unreadable training pictures to replace before giving up; of validation none may be */
+    bool ignore_memory;
+    struct dg_linear_events events;
+};
+
+/* Trains for as many epochs as the knob `epochs` says. After each: a line in OUT/log.jsonl; OUT/linear.safetensors
+ * (linear.weight [classes, F], linear.bias [classes], momentum and position, complete or not there), and OUT/best.safetensors,
+ * the same after the epoch of the highest top-1. A resumed run ends as the uninterrupted one does, bit for bit.
+ *
+ * DG_ERR_INPUT: another number of classes than the plan's (the message has the right command), classes of val that train has
+ * not. DG_ERR_USAGE: a plan without a probe, a folder that holds a run. DG_ERR_NUMERIC: a step that is not finite. */
+enum dg_status dg_linear_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                               const struct dg_linear_options *options, struct dg_error *err);
+
+/* The score of a head from the safetensors file `head` (linear.weight, linear.bias) on val, whose classes, sorted by name, are
+ * the head's. */
+enum dg_status dg_linear_evaluate(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                                  const struct dg_linear_options *options, const char *head,
+                                  struct dg_linear_score *score, struct dg_error *err);
+
+#endif

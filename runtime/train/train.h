@@ -1,0 +1,52 @@
+/* A training run: batches in, steps computed and committed, log and checkpoints out (paper, algorithm 1). */
+#ifndef DG_RUNTIME_TRAIN_TRAIN_H
+#define DG_RUNTIME_TRAIN_TRAIN_H
+
+#include "runtime/exec/knobs.h"
+#include "runtime/exec/session.h"
+#include "runtime/train/run_log.h"
+
+/* What a run is about to do, once everything is open. */
+struct dg_train_start {
+    struct dg_session_memory memory; /* total includes loader_bytes */
+    int64_t loader_bytes;
+    int64_t images, steps_per_epoch, epochs, first_step, end_step;
+    uint64_t seed;
+    int threads, loader_threads;
+};
+
+/* Told to the caller as the run goes on; any may be NULL. */
+struct dg_train_events {
+    void *context;
+    void (*start)(void *context, const struct dg_train_start *start);
+    void (*step)(void *context, const struct dg_step_report *report, double seconds, double waited_for_data);
+    void (*message)(void *context, const char *text); /* unreadable pictures, collapse, what a resume changes, ... */
+    bool (*stop)(void *context);                      /* true: finish the step, save, return */
+};
+
+struct dg_train_options {
+    const char *data;      /* folder of images; or */
+    const char *replay;    /* recorded crops */
+    const char *out;       /* the run's folder, made if it is not there */
+    const char *init;      /* weights to start from; NULL: initialisers */
+    bool partial;          /* go on when init fits only in part */
+    bool resume, new_data; /* new_data: resume, although the data are not those the run began with */
+    int64_t
+        steps; /* stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the
+                      initial state; negative: at the end of the schedules */
+    uint64_t seed;
+    bool seed_given;    /* otherwise a resumed run keeps its own */
+    int threads;        /* 0: all */
+    int loader_threads; /* 0: as many as threads */
+    int64_t max_bad;    /* unreadable pictures to replace before giving up */
+    bool ignore_memory, ignore_disk;
+    struct dg_train_events events;
+};
+
+/* Runs until the end, --steps, or events.stop; then the newest state is in OUT/checkpoint.safetensors. `knobs` has the run's
+ * values (its length is the knob `epochs`). An error in the middle of a run saves the state of the last whole step first: a
+ * step that fails leaves no trace. */
+enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                        const struct dg_train_options *options, struct dg_error *err);
+
+#endif
