@@ -1,4 +1,4 @@
-"""How far bf16 moves PyTorch's gradients: the yardstick of tests/runtime/test_bf16.c.
+"""How far bf16 moves PyTorch's gradients: the yardstick of tests/parity/test_bf16.c.
 
     make_bf16.py OUT.json
 

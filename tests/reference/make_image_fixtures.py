@@ -26,7 +26,7 @@ FILTERS = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}
 
 
 def noise(name, width, height, channels=3):
-    """The picture tests/image/support.h calls dg_test_noise(name): one byte a draw."""
+    """The picture tests/support/images.h calls dg_test_noise(name): one byte a draw."""
     words = philox.words(0, philox.TEST, philox.stream_of(name), 0, width * height * channels)
     return (words & np.uint32(255)).astype(np.uint8).reshape(height, width, channels)
 
@@ -200,7 +200,7 @@ def write_center_crop():
 
 
 def lattice():
-    """Every sixth value of each channel and the ends: what tests/image/support.h calls dg_test_lattice."""
+    """Every sixth value of each channel and the ends: what tests/support/images.h calls dg_test_lattice."""
     values = np.array(sorted(set(range(0, 256, 6)) | {1, 127, 128, 129, 254, 255}), dtype=np.uint8)
     r, g, b = np.meshgrid(values, values, values, indexing="ij")
     return np.stack([r, g, b], axis=-1).reshape(len(values), -1, 3)

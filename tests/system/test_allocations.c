@@ -1,0 +1,202 @@
+/* After a session is open, steps allocate nothing of ours; and every allocation of ours may fail: whatever asked for it ends
+ * with an error, and gives back what it had (which the sanitizer's build sees). The linker sends every allocation of our
+ * objects (not oneDNN's, nor OpenMP's: they are other libraries) through the functions below; see CMakeLists.txt. */
+#include "runtime/exec/session.h"
+#include "runtime/train/train.h"
+#include "tests/support/tiny.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+static atomic_int allocations;
+static int failing;  /* the number of the allocation that fails; 0: none */
+static bool passing; /* these do not count */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+int __real_posix_memalign(void **memory, size_t alignment, size_t size);
+void *__real_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t size);
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+char *__wrap_strdup(const char *text);
+enum dg_status __real_dg_session_open(const struct dg_plan *plan, const char *entry,
+                                      const struct dg_session_options *options, struct dg_session **session,
+                                      struct dg_error *err);
+enum dg_status __wrap_dg_session_open(const struct dg_plan *plan, const char *entry,
+                                      const struct dg_session_options *options, struct dg_session **session,
+                                      struct dg_error *err);
+
+static bool fails(void) { return !passing && atomic_fetch_add(&allocations, 1) + 1 == failing; }
+
+void *__wrap_malloc(size_t size) { return fails() ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t count, size_t size) { return fails() ? NULL : __real_calloc(count, size); }
+void *__wrap_realloc(void *memory, size_t size) { return fails() ? NULL : __real_realloc(memory, size); }
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t size)
+{
+    return fails() ? ENOMEM : __real_posix_memalign(memory, alignment, size);
+}
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (!fails()) return __real_mmap(address, size, protection, flags, fd, offset);
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+char *__wrap_strdup(const char *text) { return fails() ? NULL : __real_strdup(text); }
+
+/* Sessions have a sweep of their own; elsewhere they would make it long. */
+static bool sessions_pass;
+enum dg_status __wrap_dg_session_open(const struct dg_plan *plan, const char *entry,
+                                      const struct dg_session_options *options, struct dg_session **session,
+                                      struct dg_error *err)
+{
+    passing = sessions_pass;
+    enum dg_status status = __real_dg_session_open(plan, entry, options, session, err);
+    passing = false;
+    return status;
+}
+
+static char folder[64], path[128];
+
+static int setup(void **state)
+{
+    (void)state;
+    dg_test_folder(folder);
+    snprintf(path, sizeof path, "%s/plan", folder);
+    dg_tiny_compile(path, "student.with.depth=1");
+    char pictures[128];
+    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    dg_tiny_pictures(pictures, 8);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+static void test_steps_allocate_nothing(void **state)
+{
+    (void)state;
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    struct dg_session *session;
+    assert_ok(dg_plan_open(path, &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    allocations = 0;
+    assert_ok(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, try_err));
+    assert_true(allocations > 0); /* the counters count */
+    assert_ok(dg_session_initialize(session, 0, try_err));
+    const struct dg_plan_tensor *tensor;
+    float *crops = dg_session_input(session, "crops.global", &tensor);
+    allocations = 0;
+    for (int step = 0; step < 3; step++) {
+        struct dg_step_info info = {.step = step};
+        dg_session_set_controls(session, &knobs, step, (struct dg_run_length){5, 3});
+        dg_session_bind(session, tensor, crops);
+        assert_ok(dg_session_compute(session, &info, try_err));
+        assert_ok(dg_session_commit(session, &info, try_err));
+    }
+    assert_int_equal(allocations, 0);
+    dg_session_close(session);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+}
+
+/* Runs `attempt` with the first allocation failing, then the second, until there is none left to fail. How many there were. */
+static int sweep(enum dg_status (*attempt)(struct dg_error *err))
+{
+    for (int n = 1;; n++) {
+        struct dg_error err = {0};
+        allocations = 0;
+        failing = n;
+        enum dg_status status = attempt(&err);
+        failing = 0;
+        if (allocations < n) {
+            if (status != DG_OK) fail_msg("nothing failed: %s", err.text);
+            return n - 1;
+        }
+        if (status != DG_OK && !err.text[0]) fail_msg("allocation %d fails without a word", n);
+        if (status == DG_ERR_INTERNAL) fail_msg("allocation %d: %s", n, err.text);
+    }
+}
+
+static enum dg_status open_session(const char *entry, struct dg_error *err)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs = {0};
+    struct dg_session *session = NULL;
+    enum dg_status status = dg_plan_open(path, &plan, err);
+    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, err);
+    if (status == DG_OK)
+        status = dg_session_open(&plan, entry, &(struct dg_session_options){.threads = 1}, &session, err);
+    if (status == DG_OK) status = dg_session_initialize(session, 0, err);
+    dg_session_close(session);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    return status;
+}
+
+static enum dg_status open_train(struct dg_error *err) { return open_session("train", err); }
+static enum dg_status open_features(struct dg_error *err) { return open_session("features", err); }
+
+static void test_opening(void **state)
+{
+    (void)state;
+    int train = sweep(open_train), features = sweep(open_features);
+    print_message("%d allocations to open a training step, %d to open features\n", train, features);
+    assert_true(train > 50 && features > 20);
+}
+
+/* A run of two steps: its folder, pictures, loader, checkpoints, log. */
+static enum dg_status train(struct dg_error *err)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs = {0};
+    char pictures[128], out[128];
+    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    snprintf(out, sizeof out, "%s/run", folder);
+    enum dg_status status = dg_plan_open(path, &plan, err);
+    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, err);
+    if (status == DG_OK) status = dg_knobs_set(&knobs, "checkpoint.keep=0.5", err);
+    struct dg_train_options o = {
+        .data = pictures, .out = out, .steps = 2, .threads = 1, .ignore_memory = true, .resume = true};
+    if (status == DG_OK) status = dg_train(&plan, &knobs, &o, err);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    int kept = passing;
+    passing = true;
+    if (!access(out, F_OK)) dg_test_remove(out);
+    passing = kept;
+    return status;
+}
+
+static void test_run(void **state)
+{
+    (void)state;
+    sessions_pass = true;
+    int count = sweep(train);
+    sessions_pass = false;
+    print_message("%d allocations around the session in a run of two steps\n", count);
+    assert_true(count > 50);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_steps_allocate_nothing), cmocka_unit_test(test_opening),
+                                       cmocka_unit_test(test_run)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

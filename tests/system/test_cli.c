@@ -1,0 +1,576 @@
+/* The command lines of dinoc and dinorun, run as processes: help, what is refused and how, full disks, interruption. */
+#include "tests/support/process.h"
+#include "tests/support/tiny.h"
+
+#include <dirent.h>
+#include <omp.h>
+#include <signal.h>
+#include <time.h>
+
+#define DINOC DG_BUILD_DIR "/dinoc"
+#define DINORUN DG_BUILD_DIR "/dinorun"
+#define DEMO DG_SOURCE_DIR "/graphs/demo.yaml"
+
+static const char *const commands[] = {"train",     "crops", "features",      "knn",  "linear",
+                                       "attention", "pca",   "segment-score", "info", "bench"};
+enum { COMMANDS = sizeof commands / sizeof *commands, REPLAY_STEPS = 5, STEP_SECONDS = 60 };
+
+static char folder[64], plan[96], pictures[96], crops[96];
+
+static const char *in(const char *name) { return dg_test_path(folder, name); }
+
+static int setup(void **state)
+{
+    (void)state;
+    setenv("OMP_WAIT_POLICY", "passive", 1); /* threads that spin are slow where others compute */
+    dg_test_folder(folder);
+    snprintf(plan, sizeof plan, "%s/tiny.plan", folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    snprintf(crops, sizeof crops, "%s/crops", folder);
+    dg_tiny_compile(plan, NULL);
+    dg_tiny_pictures(pictures, 8);
+    struct dg_tiny_crops recorded = dg_tiny_crops(REPLAY_STEPS);
+    assert_ok(dg_safetensors_write(crops, recorded.item, recorded.count, NULL, 0, try_err));
+    dg_tiny_crops_free(&recorded);
+    /* Files that a write fills at once; links, so that a program that replaces what it should write to replaces a link. */
+    assert_int_equal(symlink("/dev/full", in("full")), 0);
+    process_assert_status(
+        RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("run"), "--steps", "0", "--ignore-memory"), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+/* Ends with `status`, says `text` and nothing on standard output. */
+static void refuses(const struct process *process, int status, const char *text)
+{
+    process_assert_status(process, status);
+    process_assert_says(process, process->err, text);
+    assert_string_equal(process->out, "");
+}
+
+/* Nothing of that name, and nothing half-written beside it. */
+static void leaves_nothing(const char *name)
+{
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (!strncmp(entry->d_name, name, strlen(name)) || strstr(entry->d_name, ".part"))
+            fail_msg("%s was left", entry->d_name);
+    closedir(dir);
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    const struct process *p = RUN(DINOC, "--help");
+    process_assert_status(p, 0);
+    static const char *const dinoc_flags[] = {"usage: dinoc", "-o PLAN", "--batch",  "--image-size",
+                                              "--set",        "--print", "--explain"};
+    for (size_t f = 0; f < sizeof dinoc_flags / sizeof *dinoc_flags; f++)
+        process_assert_says(p, p->out, dinoc_flags[f]);
+    p = RUN(DINORUN, "--help");
+    process_assert_status(p, 0);
+    for (int c = 0; c < COMMANDS; c++) {
+        p = RUN(DINORUN, "--help");
+        process_assert_says(p, p->out, commands[c]);
+        char usage[64];
+        snprintf(usage, sizeof usage, "usage: dinorun %s PLAN", commands[c]);
+        p = RUN(DINORUN, commands[c], "--help");
+        process_assert_status(p, 0);
+        process_assert_says(p, p->out, usage);
+        process_assert_status(RUN(DINORUN, commands[c], "-h"), 0);
+    }
+    process_assert_status(RUN(DINOC, "--version"), 0);
+    process_assert_status(RUN(DINORUN, "--version"), 0);
+    refuses(RUN(DINOC), 2, "usage: dinoc");
+    refuses(RUN(DINORUN), 2, "usage: dinorun");
+}
+
+static void test_dinoc_refuses(void **state)
+{
+    (void)state;
+    const char *out = in("new.plan");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--bach", "4"), 2, "there is no flag --bach (did you mean --batch?)");
+    refuses(RUN(DINOC, DEMO, "-o", out, "-q"), 2, "there is no flag -q");
+    refuses(RUN(DINOC, DEMO, "-o"), 2, "-o wants a value");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch"), 2, "--batch wants a value");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--print=3"), 2, "--print takes no value");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "2.5"), 2, "--batch 2.5: expected a whole number, 1 or more");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "0"), 2, "--batch 0: expected");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "99999999999999999999"), 2, "--batch 9999");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--image-size", "160x"), 2, "as in 224 or 160x240");
+    refuses(RUN(DINOC, "-o", out), 2, "FILE, the description, is missing");
+    refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
+    refuses(RUN(DINOC, DEMO), 2, "-o PLAN says where");
+    refuses(RUN(DINOC, in("none.yaml"), "-o", out), 1, "none.yaml: No such file");
+    refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module, recipe or probe nothing");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
+    refuses(RUN(DINOC, DEMO, "--explain", "nothing"), 2, "has no such node");
+    leaves_nothing("new.plan");
+}
+
+/* A path that stays. */
+struct path {
+    char text[128];
+};
+static struct path keep(const char *name)
+{
+    struct path path;
+    snprintf(path.text, sizeof path.text, "%s/%s", folder, name);
+    return path;
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    struct path weights = keep("run/checkpoint.safetensors"), classes = keep("classes"), a = keep("classes/a"),
+                b = keep("classes/b"), probe = keep("probe.plan"), best = keep("head/best.safetensors"),
+                head = keep("head");
+    const char *w = weights.text, *images = classes.text, *out = head.text;
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images), 2, "--train DIR, --val DIR and --out DIR");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--evaluate", w), 2, "--weights FILE and --val DIR are");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images, "--evaluate", w, "--out", out), 2,
+            "it goes without --train, --out and --resume");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--train", images, "--val", images, "--out", out), 2,
+            "the plan has no linear probe: dinoc graphs/linear.yaml");
+    refuses(RUN(DINORUN, "linear", plan, "--epochs", "0"), 2, "--epochs 0: expected a whole number");
+    leaves_nothing("head");
+
+    assert_int_equal(mkdir(images, 0777), 0);
+    dg_tiny_pictures(a.text, 5);
+    dg_tiny_pictures(b.text, 3);
+    process_assert_status(RUN(DINOC, DG_SOURCE_DIR "/graphs/linear.yaml", "-o", probe.text, "--set", "backbone=vit",
+                              "--set", "with={dim: 32, heads: 2, depth: 2, patch: 8, image: 32}", "--set", "blocks=2",
+                              "--set", "crops.size=32", "--set", "classes=2", "--batch", "3"),
+                          0);
+    const struct process *p = RUN(DINORUN, "linear", probe.text, "--weights", w, "--train", images, "--val", images,
+                                  "--out", out, "--epochs", "2", "--threads", "1", "--ignore-memory");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "validation features");
+    process_assert_says(p, p->out,
+                        "8 images of 2 classes, 64 features each, 8 to validate; 3 steps an epoch, 2 epochs");
+    process_assert_says(p, p->out, "epoch 2/2  loss");
+    p = RUN(DINORUN, "linear", probe.text, "--weights", w, "--val", images, "--evaluate", best.text, "--ignore-memory");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "top-5 100.00 %");
+    refuses(RUN(DINORUN, "crops", probe.text, "--data", pictures, "--out", in("sheet.png")), 2, "a linear probe's");
+    process_assert_status(RUN(DINORUN, "bench", probe.text, "--entry", "train", "--steps", "1", "--threads", "1"), 0);
+}
+
+static void assert_file_is(const char *path, const char *text)
+{
+    char have[4096];
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    have[fread(have, 1, sizeof have - 1, file)] = 0;
+    fclose(file);
+    assert_string_equal(have, text);
+}
+
+/* Class b has copies of three pictures of a, so each vote of one neighbour is a tie, which the first in order wins. */
+static void test_knn(void **state)
+{
+    (void)state;
+    struct path weights = keep("run/checkpoint.safetensors"), images = keep("labelled"), a = keep("labelled/a"),
+                b = keep("labelled/b"), none = keep("labelled/none"), file = keep("neighbours.tsv"),
+                features = keep("labelled.npy"), alone = keep("alone"), only = keep("alone/a");
+    const char *w = weights.text, *i = images.text, *f = features.text;
+    assert_int_equal(mkdir(i, 0777), 0);
+    assert_int_equal(mkdir(none.text, 0777), 0); /* a class for which nothing votes */
+    dg_tiny_pictures(a.text, 5);
+    dg_tiny_pictures(b.text, 3);
+    static const char expected[] = "path\tlabel\t1-NN\t8-NN\na/00.png\ta\ta\ta\na/01.png\ta\ta\ta\n"
+                                   "a/02.png\ta\ta\ta\na/03.jpg\ta\ta\ta\na/04.png\ta\ta\ta\n"
+                                   "b/00.png\tb\ta\ta\nb/01.png\tb\ta\ta\nb/02.png\tb\ta\ta\n";
+    const struct process *p = RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "-k", "1,10",
+                                  "--temperature", "1000", "--predictions", file.text);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "10-NN of 8 images is 8-NN\n");
+    process_assert_says(p, p->out, "8 images vote on 8, 3 classes\n1-NN: top-1 62.50 %, top-5 62.50 %\n");
+    process_assert_says(p, p->out, "8-NN: top-1 62.50 %, top-5 100.00 %\n");
+    assert_file_is(file.text, expected);
+    assert_int_equal(unlink(file.text), 0);
+    process_assert_status(RUN(DINORUN, "features", plan, "--weights", w, "--data", i, "--out", f), 0);
+    p = RUN(DINORUN, "knn", "--features", "--train", f, "--val", f, "-k", "1,10", "--temperature", "1000",
+            "--predictions", file.text);
+    process_assert_status(p, 0);
+    assert_file_is(file.text, expected);
+
+    /* One class can be asked for, not chosen from. */
+    assert_int_equal(mkdir(alone.text, 0777), 0);
+    dg_tiny_pictures(only.text, 2);
+    process_assert_status(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", alone.text, "-k", "1"), 0);
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", i, "-k", "1"), 1,
+            "class b is not");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", alone.text, "--predictions",
+                in("new")),
+            1, "alone: k-NN needs images of at least two classes");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", pictures, "--val", i), 1, "a folder a class");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "--predictions", in("no/new")), 1,
+            "no/new");
+    leaves_nothing("new");
+}
+
+static void test_import_and_export(void **state)
+{
+    (void)state;
+    const char *pth = DG_SOURCE_DIR "/tests/fixtures/torch/full_stream.pth", *w = in("imported"), *out = in("exported");
+    refuses(RUN(DINORUN, "import"), 2, "dinorun import: FILE is missing");
+    refuses(RUN(DINORUN, "import", pth), 2, "-o W.safetensors says where");
+    refuses(RUN(DINORUN, "import", pth, "more", "-o", w), 2, "not also more");
+    refuses(RUN(DINORUN, "import", plan, "-o", w), 1, "not a file of torch.save");
+    leaves_nothing("imported");
+    const struct process *p = RUN(DINORUN, "import", pth, "-o", w);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "teacher: 18 tensors of the backbone, 8 of the head");
+    refuses(RUN(DINORUN, "export"), 2, "dinorun export: CHECKPOINT is missing");
+    refuses(RUN(DINORUN, "export", w), 2, "-o FILE says where");
+    refuses(RUN(DINORUN, "export", w, "-o", out, "--backbone", "me"), 2, "expected teacher or student");
+    refuses(RUN(DINORUN, "export", pth, "-o", out), 1, "what torch.save writes: dinorun import makes one of it");
+    leaves_nothing("exported");
+    p = RUN(DINORUN, "export", w, "-o", out, "--backbone", "teacher");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "18 tensors, teacher's backbone");
+    process_assert_status(RUN(DINORUN, "import", pth, "-o", "/dev/full"), 1);
+    process_assert_status(RUN(DINORUN, "import", "--help"), 0);
+    process_assert_status(RUN(DINORUN, "export", "--help"), 0);
+    /* Another network's weights: both sides are named, and --partial goes on. */
+    refuses(RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy")), 1,
+            "another shape: teacher.backbone.cls_token is [1, 1, 4], the plan has [1, 1, 32]");
+    p = RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy"), "--partial");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "keep their initial values");
+}
+
+static void test_dinorun_refuses(void **state)
+{
+    (void)state;
+    refuses(RUN(DINORUN, "tran"), 2, "there is no command tran (did you mean train?)");
+    refuses(RUN(DINORUN, "--resume"), 2, "there is no command --resume");
+    for (int c = 0; c < COMMANDS; c++) {
+        char text[64];
+        snprintf(text, sizeof text, "dinorun %s: PLAN is missing; try dinorun %s --help", commands[c], commands[c]);
+        refuses(RUN(DINORUN, commands[c]), 2, text);
+        refuses(RUN(DINORUN, commands[c], plan, "--nothing"), 2, "there is no flag --nothing");
+        refuses(RUN(DINORUN, commands[c], plan, "-z"), 2, "there is no flag -z");
+        refuses(RUN(DINORUN, commands[c], plan, "more.plan"), 2, "not also more.plan");
+    }
+    refuses(RUN(DINORUN, "info", plan, "-k", "3"), 2, "there is no flag -k");
+    refuses(RUN(DINORUN, "info", plan, "--ops=3"), 2, "--ops takes no value");
+    refuses(RUN(DINORUN, "info", plan, "--entry", "feature"), 2, "it has: train, features");
+    refuses(RUN(DINORUN, "info", in("none.plan")), 1, "cannot open plan");
+    refuses(RUN(DINORUN, "info", DEMO), 1, "demo.yaml");
+
+    const char *out = in("new");
+#define TRAIN DINORUN, "train", plan, "--data", pictures, "--out", out
+    refuses(RUN(TRAIN, "--step", "2.5"), 2, "--steps 2.5: expected a whole number, 0 or more");
+    refuses(RUN(TRAIN, "--steps"), 2, "--steps wants a value");
+    refuses(RUN(TRAIN, "--steps", ""), 2, "--steps : expected");
+    refuses(RUN(TRAIN, "--epochs", "0"), 2, "--epochs 0: expected a whole number from 1 to 1000000");
+    refuses(RUN(TRAIN, "--seed", "99999999999999999999"), 2, "--seed 9999");
+    refuses(RUN(TRAIN, "--threads", "two"), 2, "--threads two: expected a whole number from 1 to");
+    refuses(RUN(TRAIN, "--loader-threads", "0"), 2, "--loader-threads 0: expected");
+    refuses(RUN(TRAIN, "--max-bad-images", "-1"), 2, "--max-bad-images -1: expected");
+    refuses(RUN(TRAIN, "--set", "lr.peak"), 2, "expected key=value");
+    refuses(RUN(TRAIN, "--set", "lr.peek=1"), 2, "did you mean lr.peak?");
+    refuses(RUN(TRAIN, "--replay", crops), 2, "from --data DIR or from --replay FILE");
+    refuses(RUN(DINORUN, "train", plan, "--out", out), 2, "from --data DIR or from --replay FILE");
+    refuses(RUN(DINORUN, "train", plan, "--data", pictures), 2, "--out RUN");
+    refuses(RUN(DINORUN, "train", plan, "--data", in("none"), "--out", out), 1, "none: No such file");
+    refuses(RUN(DINORUN, "train", plan, "--replay", in("none"), "--out", out), 1, "none");
+    leaves_nothing("new");
+
+    refuses(RUN(DINORUN, "crops", plan, "--data", pictures), 2, "--out FILE.png");
+    refuses(RUN(DINORUN, "crops", plan, "--data", pictures, "--out", out, "--images", "0"), 2, "--images 0: expected");
+    refuses(RUN(DINORUN, "features", plan, "--data", pictures, "--out", out), 2, "--weights FILE");
+#define KNN DINORUN, "knn", plan, "--weights", "w", "--train", "t", "--val", "v"
+    refuses(RUN(KNN, "-k", "5,,2"), 2, "-k 5,,2: expected numbers as in 10,20");
+    refuses(RUN(KNN, "--k", "0"), 2, "-k 0: expected");
+    refuses(RUN(KNN, "--temperature", "0"), 2, "--temperature 0: expected a number above 0");
+    refuses(RUN(KNN, "--weights-from", "me"), 2, "expected teacher or student");
+    refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
+    refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
+    refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2, "--data times crops alone");
+    leaves_nothing("new");
+}
+
+/* All that the process may use, also where OpenMP is told to bind its threads. */
+static void test_threads(void **state)
+{
+    (void)state;
+    char want[32];
+    snprintf(want, sizeof want, " %d threads", omp_get_num_procs());
+    setenv("OMP_PROC_BIND", "close", 1);
+    const struct process *p = RUN(DINORUN, "bench", plan, "--steps", "1");
+    process_assert_says(p, p->out, want);
+    unsetenv("OMP_PROC_BIND");
+}
+
+static void test_bench_crops(void **state)
+{
+    (void)state;
+    const struct process *p = RUN(DINORUN, "bench", plan, "--data", pictures, "--images", "5", "--threads", "1");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "images from their files");
+    process_assert_says(p, p->out, "for each thread");
+}
+
+/* A reader who cannot take the output: /dev/full as standard output. */
+static void to_full(const char *const argv[])
+{
+    const struct process *p = process_run(argv, "/dev/full");
+    if (p->status != 1) fail_msg("%s %s ended with %d", argv[0], argv[1], p->status);
+    process_assert_says(p, p->err, "not all of the output could be written");
+}
+#define TO_FULL(...) to_full((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_full_output(void **state)
+{
+    (void)state;
+    TO_FULL(DINOC, "--help");
+    TO_FULL(DINOC, DEMO, "--print");
+    TO_FULL(DINORUN, "--help");
+    TO_FULL(DINORUN, "--version");
+    TO_FULL(DINORUN, "train", "--help");
+    TO_FULL(DINORUN, "info", plan);
+    TO_FULL(DINORUN, "info", plan, "--ops"); /* more than a buffer */
+    /* The run goes on: its log and checkpoints are what matter. */
+    TO_FULL(DINORUN, "train", plan, "--replay", crops, "--out", in("unseen"), "--steps", "2", "--ignore-memory");
+    assert_int_equal(access(in("unseen/checkpoint.safetensors"), F_OK), 0);
+}
+
+/* A full disk: an error, and nothing half-written. The link is still a link to the device. */
+static void test_full_files(void **state)
+{
+    (void)state;
+    const char *full = in("full");
+    struct stat info;
+    const struct process *p;
+#define FULL_FILE(...)                                                                                                 \
+    p = RUN(__VA_ARGS__);                                                                                              \
+    process_assert_status(p, 1);                                                                                       \
+    process_assert_says(p, p->err, "full: No space left on device");                                                   \
+    assert_true(!lstat(full, &info) && S_ISLNK(info.st_mode));                                                         \
+    assert_true(!stat(full, &info) && S_ISCHR(info.st_mode))
+    FULL_FILE(DINOC, DEMO, "-o", full);
+    FULL_FILE(DINORUN, "info", plan, "--memory-map", full);
+    FULL_FILE(DINORUN, "crops", plan, "--data", pictures, "--out", full);
+    FULL_FILE(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data", pictures, "--out",
+              full);
+    leaves_nothing("full.");
+
+    /* The list beside the array does not fit: then there is no array either. */
+    assert_int_equal(symlink("/dev/full", in("f.npy.tsv")), 0);
+    p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data", pictures, "--out",
+            in("f.npy"));
+    process_assert_status(p, 1);
+    process_assert_says(p, p->err, "f.npy.tsv: No space left on device");
+    assert_int_equal(unlink(in("f.npy.tsv")), 0);
+    leaves_nothing("f.npy");
+
+    assert_int_equal(mkdir(in("fullrun"), 0777), 0);
+    assert_int_equal(symlink("/dev/full", in("fullrun/settings.txt")), 0);
+    p = RUN(DINORUN, "train", plan, "--replay", crops, "--out", in("fullrun"), "--steps", "2", "--ignore-memory");
+    process_assert_status(p, 1);
+    process_assert_says(p, p->err, "settings.txt: No space left on device");
+}
+
+/* A checkpoint that does not fit any more (a limit on the size of files stands for the full disk): the old one stands, and the
+ * run goes on from it once there is room. */
+static void test_full_checkpoint(void **state)
+{
+    (void)state;
+    char line[1024], run[96], before[128], checkpoint[128];
+    snprintf(run, sizeof run, "%s/limited", folder);
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
+    snprintf(before, sizeof before, "%s/before", folder);
+#define LIMITED(steps)                                                                                                 \
+    DINORUN, "train", plan, "--replay", crops, "--out", run, "--ignore-memory", "--resume", "--steps", steps
+    process_assert_status(RUN(LIMITED("1")), 0);
+    assert_int_equal(link(checkpoint, before), 0); /* a new checkpoint is a new file */
+    snprintf(line, sizeof line,
+             "trap '' XFSZ; ulimit -f 40; exec %s train %s --replay %s --out %s --ignore-memory --resume --steps 3",
+             DINORUN, plan, crops, run);
+    const struct process *p = RUN("/bin/sh", "-c", line);
+    process_assert_status(p, 1);
+    process_assert_says(p, p->err, "checkpoint.safetensors: File too large");
+    dg_tiny_assert_same_file(before, checkpoint);
+    DIR *dir = opendir(run);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (strstr(entry->d_name, ".part")) fail_msg("%s was left", entry->d_name);
+    closedir(dir);
+    p = RUN(LIMITED("3"));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "going on at step 1 of 3");
+}
+
+/* A link to a file stays one, and the file is written. */
+static void test_links(void **state)
+{
+    (void)state;
+    dg_test_write(in("target.plan"), "old", 3);
+    assert_int_equal(symlink("target.plan", in("link.plan")), 0);
+    process_assert_status(RUN(DINOC, DEMO, "-o", in("link.plan")), 0);
+    struct stat info;
+    assert_true(!lstat(in("link.plan"), &info) && S_ISLNK(info.st_mode));
+    process_assert_status(RUN(DINORUN, "info", in("target.plan")), 0);
+    process_assert_status(RUN(DINOC, DEMO, "-o", "/dev/null"), 0);
+    assert_true(!stat("/dev/null", &info) && S_ISCHR(info.st_mode));
+}
+
+/* Places where nothing can be made: under a file, in a folder that is not there, where a folder is. */
+static void test_unwritable(void **state)
+{
+    (void)state;
+    const char *const nowhere[] = {in("tiny.plan/x"), in("no/x"), pictures};
+    static const char *const reason[] = {"Not a directory", "No such file or directory", "Is a directory"};
+    for (int n = 0; n < 3; n++) {
+        const char *out = nowhere[n];
+        refuses(RUN(DINOC, DEMO, "-o", out), 1, reason[n]);
+        const struct process *p = RUN(DINORUN, "crops", plan, "--data", pictures, "--out", out);
+        refuses(p, 1, reason[n]);
+        p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data", pictures, "--out",
+                out);
+        process_assert_status(p, 1);
+        process_assert_says(p, p->err, reason[n]);
+        if (n == 2) continue;
+        refuses(RUN(DINORUN, "train", plan, "--replay", crops, "--out", out, "--ignore-memory"), 1, reason[n]);
+    }
+    refuses(RUN(DINORUN, "train", plan, "--replay", crops, "--out", plan, "--ignore-memory"), 1,
+            "tiny.plan: Not a directory");
+    leaves_nothing("x");
+}
+
+static int lines(const char *path)
+{
+    int count = 0;
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    for (int c; (c = fgetc(file)) != EOF;) count += c == '\n';
+    fclose(file);
+    return count;
+}
+
+/* Ctrl-C in the middle of a run: the step is finished and saved, and the resumed run ends where an uninterrupted one does. */
+static void check_interrupt(int signal, const char *source, const char *path, const char *name)
+{
+    struct process p;
+    char log[128], checkpoint[128], whole[128], out[96], other[96], steps[16];
+    snprintf(out, sizeof out, "%s/%s", folder, name);
+    snprintf(other, sizeof other, "%s/%s-whole", folder, name);
+    snprintf(log, sizeof log, "%s/log.jsonl", out);
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", out);
+    snprintf(whole, sizeof whole, "%s/checkpoint.safetensors", other);
+#define RUN_OF(out)                                                                                                    \
+    DINORUN, "train", plan, source, path, "--out", out, "--threads", "2", "--epochs", "100000", "--ignore-memory"
+    process_start(&p, (const char *const[]){RUN_OF(out), NULL}, NULL);
+    for (int waited = 0; lines(log) < 3 && waited < 100 * STEP_SECONDS; waited++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    kill(p.pid, signal);
+    process_wait(&p);
+    process_assert_status(&p, 3);
+    process_assert_says(&p, p.out, "stopped at step ");
+    process_assert_says(&p, p.out, "checkpoint.safetensors");
+    int done = lines(log);
+    assert_true(done >= 3);
+    assert_int_equal(atoi(strstr(p.out, "stopped at step ") + 16), done);
+
+    snprintf(steps, sizeof steps, "%d", done + 2);
+    process_assert_status(RUN(RUN_OF(out), "--resume", "--steps", steps), 0);
+    assert_int_equal(lines(log), done + 2);
+    process_assert_status(RUN(RUN_OF(other), "--steps", steps), 0);
+    dg_tiny_assert_same_file(checkpoint, whole);
+}
+
+static void test_interrupt(void **state)
+{
+    (void)state;
+    check_interrupt(SIGINT, "--replay", crops, "replayed");
+    check_interrupt(SIGTERM, "--data", pictures, "pictured");
+}
+
+/* A second signal ends the program in the middle of the step that the first one let go on. */
+static void test_second_signal(void **state)
+{
+    (void)state;
+    struct path slow = keep("slow.plan"), out = keep("slow"), log = keep("slow/log.jsonl");
+    static const char *const larger[] = {"student.with.dim=192", "student.with.depth=4", "student.with.heads=4",
+                                         "crops.local.count=8"};
+    process_assert_status(RUN(DINOC, DEMO, "-o", slow.text, "--batch", "24", "--set", larger[0], "--set", larger[1],
+                              "--set", larger[2], "--set", larger[3]),
+                          0);
+    struct path many = keep("many");
+    dg_tiny_pictures(many.text, 8);
+    for (int copy = 0; copy < 100; copy++) {
+        char name[32];
+        snprintf(name, sizeof name, "copy%d.png", copy);
+        assert_int_equal(link(dg_test_path(many.text, "00.png"), dg_test_path(many.text, name)), 0);
+    }
+    struct process p;
+    process_start(&p,
+                  (const char *const[]){DINORUN, "train", slow.text, "--data", many.text, "--out", out.text,
+                                        "--threads", "2", "--epochs", "1000", "--ignore-memory", "--set", "lr.warmup=0",
+                                        NULL},
+                  NULL);
+    for (int waited = 0; lines(log.text) < 1 && waited < 100 * STEP_SECONDS; waited++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    kill(p.pid, SIGTERM);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* two at once would be one */
+    kill(p.pid, SIGTERM);
+    process_wait(&p);
+    process_assert_status(&p, -SIGTERM);
+    assert_int_equal(lines(log.text), 1); /* the step was not finished */
+}
+
+static void test_time_limit(void **state)
+{
+    (void)state;
+#define TIMED DINORUN, "train", plan, "--replay", crops, "--out", in("timed"), "--ignore-memory", "--epochs", "100000"
+    const struct process *p = RUN(TIMED, "--time-limit", "0.5s");
+    process_assert_status(p, 3);
+    process_assert_says(p, p->out, "stopped at step ");
+    process_assert_status(RUN(TIMED, "--resume", "--time-limit", "1m", "--steps", "1"), 0); /* all done already */
+    refuses(RUN(TIMED, "--time-limit", "soon"), 2, "expected a time, as in 90s, 45m, 12h or 3d");
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+#define FRESH DINORUN, "train", plan, "--replay", crops, "--out", in("fresh"), "--ignore-memory", "--steps"
+    const struct process *p = RUN(FRESH, "1", "--resume");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->err, "--resume: there is no checkpoint yet, so the run begins at step 0");
+    refuses(RUN(FRESH, "2"), 2, "add --resume");
+    p = RUN(FRESH, "1", "--resume");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "all 1 steps are done");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_help),
+                                       cmocka_unit_test(test_dinoc_refuses),
+                                       cmocka_unit_test(test_linear),
+                                       cmocka_unit_test(test_knn),
+                                       cmocka_unit_test(test_import_and_export),
+                                       cmocka_unit_test(test_dinorun_refuses),
+                                       cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_bench_crops),
+                                       cmocka_unit_test(test_full_output),
+                                       cmocka_unit_test(test_full_files),
+                                       cmocka_unit_test(test_full_checkpoint),
+                                       cmocka_unit_test(test_links),
+                                       cmocka_unit_test(test_unwritable),
+                                       cmocka_unit_test(test_interrupt),
+                                       cmocka_unit_test(test_second_signal),
+                                       cmocka_unit_test(test_time_limit),
+                                       cmocka_unit_test(test_resume)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

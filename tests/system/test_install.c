@@ -1,0 +1,134 @@
+/* What `cmake --install` leaves: programs that run, descriptions that compile, and a library that a program which knows nothing
+ * but pkg-config finds, compiles with and runs. */
+#include "tests/support/process.h"
+#include "tests/support/tiny.h"
+
+static char folder[64], prefix[128];
+
+static const char program[] =
+    "#include <dinograph.h>\n"
+    "#include <stdio.h>\n"
+    "\n"
+    "int main(int argc, char **argv)\n"
+    "{\n"
+    "    dinograph_plan *plan;\n"
+    "    dinograph_session *session;\n"
+    "    if (argc < 4 || dinograph_plan_open(argv[1], &plan) != DINOGRAPH_OK ||\n"
+    "        dinograph_session_open(plan, \"features\", NULL, &session) != DINOGRAPH_OK ||\n"
+    "        dinograph_load_weights(session, argv[2], NULL) != DINOGRAPH_OK ||\n"
+    "        dinograph_set_image_file(session, 0, argv[3]) != DINOGRAPH_OK ||\n"
+    "        dinograph_run(session) != DINOGRAPH_OK) {\n"
+    "        fprintf(stderr, \"%s\\n\", dinograph_error());\n"
+    "        return 1;\n"
+    "    }\n"
+    "    const float *features = (const float *)dinograph_output_data(session, \"features\");\n"
+    "    printf(\"%s %g\\n\", dinograph_version(), features[0]);\n"
+    "    dinograph_session_close(session);\n"
+    "    dinograph_plan_close(plan);\n"
+    "}\n";
+
+static const char *in(const char *name) { return dg_test_path(folder, name); }
+
+/* Runs a line of shell with PREFIX (the installed tree) and D (the folder) set; it succeeds. */
+static const struct process *shell(const char *line)
+{
+    char all[2048];
+    snprintf(all, sizeof all, "set -eu; PREFIX=%s; D=%s; PATH=$PREFIX/bin:$PATH; CC='%s %s'\n%s", prefix, folder, DG_CC,
+             DG_CC_FLAGS, line);
+    const struct process *process = RUN("/bin/sh", "-c", all);
+    process_assert_status(process, 0);
+    return process;
+}
+
+static int setup(void **state)
+{
+    char pictures[80];
+    (void)state;
+    dg_test_folder(folder);
+    snprintf(prefix, sizeof prefix, "%s/moved", folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    dg_tiny_pictures(pictures, 4);
+    dg_test_write(in("program.c"), program, sizeof program - 1);
+    process_assert_status(RUN(DG_CMAKE, "--install", DG_BUILD_DIR, "--prefix", in("first")), 0);
+    assert_int_equal(rename(in("first"), prefix), 0); /* nothing in the tree knows where it was put */
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+static void test_programs(void **state)
+{
+    (void)state;
+    /* The tree's own pkg-config file, wherever the system's library folder is. */
+    shell("export PKG_CONFIG_PATH=$(dirname \"$(find $PREFIX -name dinograph.pc)\")\n"
+          "graphs=$(pkg-config --variable=graphsdir dinograph)\n"
+          "dinoc $graphs/demo.yaml --batch 4 -o $D/demo.plan\n"
+          "dinorun train $D/demo.plan --data $D/pictures --out $D/run --steps 0 --ignore-memory\n"
+          "sed \"s|^import.*|import: [$graphs/vit.yaml, $graphs/dino_head.yaml]|\" $graphs/demo.yaml > $D/mine.yaml\n"
+          "dinoc $D/mine.yaml --batch 2 -o $D/mine.plan\n");
+}
+
+static void test_library(void **state)
+{
+    (void)state;
+    const struct process *ran =
+        shell("export PKG_CONFIG_PATH=$(dirname \"$(find $PREFIX -name dinograph.pc)\")\n"
+              "$CC -Wall -Werror $D/program.c -o $D/program $(pkg-config --cflags --libs dinograph)\n"
+              "export LD_LIBRARY_PATH=$(pkg-config --variable=libdir dinograph)\n"
+              "$D/program $D/demo.plan $D/run/checkpoint.safetensors $D/pictures/00.png\n");
+    process_assert_says(ran, ran->out, "0.");
+    assert_string_equal(ran->err, "");
+}
+
+/* Only what the header declares is visible, under a name that says which versions fit. */
+static void test_symbols(void **state)
+{
+    (void)state;
+    const struct process *nm = shell("nm -D --defined-only $(find $PREFIX -name libdinograph.so)");
+    char text[PROCESS_TEXT], *rest = text;
+    memcpy(text, nm->out, sizeof text);
+    int count = 0;
+    for (char *line; (line = strsep(&rest, "\n")) && *line; count++) {
+        const char *name = strrchr(line, ' ');
+        if (!name || strncmp(name, " dinograph_", 11)) fail_msg("libdinograph.so shows %s", line);
+    }
+    assert_true(count > 10);
+    const struct process *elf = shell("readelf -d $(find $PREFIX -name libdinograph.so)");
+    process_assert_says(elf, elf->out, "soname: [libdinograph.so.0]");
+}
+
+static void test_cplusplus(void **state)
+{
+    (void)state;
+    if (RUN("/bin/sh", "-c", "command -v c++ || exit 1")->status) skip();
+    shell("cp $D/program.c $D/program.cc\n"
+          "c++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -I$PREFIX/include $D/program.cc");
+}
+
+static void test_readme(void **state)
+{
+    (void)state;
+    shell("sed -n '/^```c$/,/^```$/p' " DG_SOURCE_DIR "/README.md | grep -v '^```' > $D/readme.c\n"
+          "grep -q dinograph_run $D/readme.c\n"
+          "$CC -Wall -Wextra -Werror -fsyntax-only -I$PREFIX/include $D/readme.c");
+}
+
+/* The header needs nothing but C. */
+static void test_strict_c(void **state)
+{
+    (void)state;
+    shell("$CC -std=c99 -Wall -Wextra -pedantic -Werror -fsyntax-only -I$PREFIX/include $D/program.c");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs), cmocka_unit_test(test_library),
+                                       cmocka_unit_test(test_symbols),  cmocka_unit_test(test_cplusplus),
+                                       cmocka_unit_test(test_strict_c), cmocka_unit_test(test_readme)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,718 @@
+/* The linear probe: which features it takes, its training against PyTorch, whole runs on a tiny backbone, and what goes
+ * wrong. */
+#include "runtime/eval/evaluator.h"
+#include "runtime/formats/torch_import.h"
+#include "runtime/state/checkpoint.h"
+#include "runtime/train/linear_probe.h"
+#include "runtime/train/train.h"
+#include "tests/support/tiny.h"
+#include "tests/support/values.h"
+
+#include <jansson.h>
+#include <math.h>
+
+enum { EPOCHS = 4, MAX_SETS = 12 };
+
+static char folder[64];
+static char message[8192]; /* all that a run said */
+static struct dg_linear_report report[16];
+static int reports, copy_after; /* copy_after: epochs, after which the run's files are copied; 0: never */
+static int64_t best_epoch;
+
+static const char *in(const char *name)
+{
+    static char path[16][256];
+    static int next;
+    char *p = path[next++ % 16];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static const char *part(const char *name, int number)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s%d", name, number);
+    return in(text);
+}
+
+/* --- plans --- */
+
+static const char *const tiny_backbone[] = {"backbone=vit", "with={dim: 32, heads: 2, depth: 2, patch: 8, image: 32}",
+                                            "crops.size=32", "batch=8", "lr.from=0.1"};
+enum { TINY_BACKBONE = sizeof tiny_backbone / sizeof *tiny_backbone };
+
+static void compile_file(const char *file, const char *name, const char *path, const char *const *set, int num_sets)
+{
+    char description[512];
+    snprintf(description, sizeof description, "%s/graphs/%s", DG_SOURCE_DIR, file);
+    struct dg_compile_options options = {
+        .file = description, .name = name, .output = path, .set = set, .num_sets = num_sets};
+    struct dg_compile_result result;
+    struct dg_error err = {0};
+    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
+    dg_compile_result_free(&result);
+}
+
+/* The probe of the tiny backbone; up to three more settings. */
+static void compile_probe(const char *path, const char *a, const char *b, const char *c)
+{
+    const char *set[MAX_SETS];
+    int count = TINY_BACKBONE;
+    memcpy(set, tiny_backbone, sizeof tiny_backbone);
+    if (a) set[count++] = a;
+    if (b) set[count++] = b;
+    if (c) set[count++] = c;
+    compile_file("linear.yaml", NULL, path, set, count);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    dg_test_folder(folder);
+    dg_tiny_pictures(in("pictures"), 8);
+    dg_tiny_compile(in("tiny.plan"), NULL);
+    /* An untrained checkpoint is a backbone like any other. */
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    struct dg_train_options o = {
+        .data = in("pictures"), .out = in("backbone"), .steps = 0, .threads = 2, .ignore_memory = true};
+    assert_ok(dg_train(&plan, &knobs, &o, try_err));
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    /* 21 images: a rest of 5. Validation has one class less. */
+    static const int train[] = {9, 7, 5}, val[] = {4, 0, 6};
+    assert_int_equal(mkdir(in("train"), 0777), 0);
+    assert_int_equal(mkdir(in("val"), 0777), 0);
+    for (int c = 0; c < 3; c++) {
+        dg_tiny_pictures(part("train/class", c), train[c]);
+        if (val[c]) dg_tiny_pictures(part("val/class", c), val[c]);
+    }
+    compile_probe(in("probe.plan"), "classes=3", "blocks=2", "epochs=4");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+/* --- features --- */
+
+/* An entry's output of all images in order, `dim` numbers each; the numbers are to be freed. */
+struct collected {
+    float *value;
+    int64_t filled, dim;
+};
+
+static enum dg_status collect(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
+                              struct dg_error *err)
+{
+    struct collected *c = context;
+    (void)done;
+    (void)all;
+    (void)err;
+    memcpy(c->value + c->filled * c->dim, output, sizeof(float) * (size_t)(rows * c->dim));
+    c->filled += rows;
+    return DG_OK;
+}
+
+static struct collected outputs_of(const char *path, const char *entry, const char *weights, const char *images)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    struct dg_evaluator *evaluator;
+    struct dg_dataset *dataset;
+    assert_ok(dg_plan_open(path, &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    assert_ok(dg_dataset_open(images, &dataset, try_err));
+    struct dg_evaluator_options o = {
+        .entry = entry, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
+    assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, NULL, 0, try_err));
+    struct collected c = {.dim = dg_evaluator_dim(evaluator)};
+    c.value = malloc(sizeof(float) * (size_t)(dg_dataset_count(dataset) * c.dim));
+    assert_ok(dg_evaluate(evaluator, dataset, collect, &c, try_err));
+    assert_int_equal(c.filled, dg_dataset_count(dataset));
+    dg_evaluator_close(evaluator);
+    dg_dataset_close(dataset);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    return c;
+}
+
+static struct collected outputs(const char *path, const char *entry)
+{
+    return outputs_of(path, entry, in("backbone/checkpoint.safetensors"), in("pictures"));
+}
+
+static void near(double got, double want, const char *what, int64_t i)
+{
+    if (!(fabs(got - want) <= 1e-5))
+        fail_msg("%s, number %lld: got %.9g, expected %.9g", what, (long long)i, got, want);
+}
+
+/* One block: the backbone's own features. Two: the one before, then these. With the mean: a column of each in turn. */
+static void test_features(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"dim=32", "heads=2", "depth=2", "patch=8", "image=32"};
+    compile_file("vit.yaml", "vit", in("vit.plan"), set, 5);
+    compile_probe(in("one.plan"), "blocks=1", NULL, NULL);
+    compile_probe(in("two.plan"), "blocks=2", NULL, NULL);
+    compile_probe(in("mean.plan"), "blocks=1", "avgpool=true", NULL);
+    struct collected plain = outputs(in("vit.plan"), "features"), tokens = outputs(in("vit.plan"), "tokens"),
+                     one = outputs(in("one.plan"), "features"), two = outputs(in("two.plan"), "features"),
+                     mean = outputs(in("mean.plan"), "features");
+    enum { D = 32, TOKENS = 17 };
+    assert_int_equal(one.dim, D);
+    assert_int_equal(two.dim, 2 * D);
+    assert_int_equal(mean.dim, 2 * D);
+    assert_int_equal(tokens.dim, TOKENS * D);
+    double older = 0;
+    for (int64_t i = 0; i < 8 * D; i++) {
+        int64_t row = i / D, c = i % D;
+        double sum = 0;
+        for (int64_t t = 1; t < TOKENS; t++) sum += (double)tokens.value[(row * TOKENS + t) * D + c];
+        near(one.value[i], plain.value[i], "one block", i);
+        near(two.value[row * 2 * D + D + c], plain.value[i], "the last of two blocks", i);
+        near(mean.value[row * 2 * D + 2 * c], plain.value[i], "[CLS] beside the mean", i);
+        near(mean.value[row * 2 * D + 2 * c + 1], sum / (TOKENS - 1), "the mean", i);
+        older = fmax(older, fabs((double)two.value[row * 2 * D + c] - (double)plain.value[i]));
+    }
+    assert_true(older > 1e-2); /* the block before says something else */
+    free(plain.value);
+    free(tokens.value);
+    free(one.value);
+    free(two.value);
+    free(mean.value);
+}
+
+/* The block before the last is what a network of one block less gives. */
+static void test_older_block(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"dim=32", "heads=2", "depth=1", "patch=8", "image=32"};
+    compile_file("vit.yaml", "vit", in("short.plan"), set, 5);
+    compile_probe(in("two.plan"), "blocks=2", NULL, NULL);
+    struct dg_plan plan[2];
+    struct dg_session *session[2];
+    const char *const path[] = {in("short.plan"), in("two.plan")};
+    for (int s = 0; s < 2; s++) {
+        assert_ok(dg_plan_open(path[s], &plan[s], try_err));
+        struct dg_session_options options = {.threads = 2, .ignore_memory = true};
+        assert_ok(dg_session_open(&plan[s], "features", &options, &session[s], try_err));
+        const struct dg_plan_entry *entry = dg_session_entry(session[s]);
+        for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+            const struct dg_plan_tensor *tensor = &plan[s].tensor[t];
+            char name[256];
+            snprintf(name, sizeof name, "student.backbone.%s", dg_plan_string(&plan[s], tensor->name));
+            if (tensor->region == DG_REGION_PARAM)
+                dg_initial_value(name, tensor->ndim, tensor->dim, dg_session_data(session[s], t));
+        }
+        assert_ok(dg_session_pack(session[s], try_err));
+        float *images = dg_session_input(session[s], "images", NULL);
+        dg_named_uniform("images", 32 * 32 * 3, -2, 2, images);
+        assert_ok(dg_session_compute(session[s], &(struct dg_step_info){0}, try_err));
+    }
+    const float *a = dg_session_output(session[0], "features", NULL),
+                *b = dg_session_output(session[1], "features", NULL);
+    for (int i = 0; i < 32; i++) near(b[i], a[i], "the first of two blocks", i);
+    for (int s = 0; s < 2; s++) {
+        dg_session_close(session[s]);
+        dg_plan_close(&plan[s]);
+    }
+}
+
+/* --- against PyTorch --- */
+
+enum { CLASSES = 5, DIM = 16, TRAIN = 70, VAL = 60, BATCH = 16, T_EPOCHS = 10 };
+
+/* Row i of a split, as tests/reference/make_linear.py makes it. */
+static void made_row(const char *split, int i, float *row)
+{
+    float own[DIM];
+    char name[64];
+    snprintf(name, sizeof name, "linear.class%d", i % CLASSES);
+    dg_named_uniform(name, DIM, -1, 1, row);
+    snprintf(name, sizeof name, "linear.%s%d", split, i);
+    dg_named_uniform(name, DIM, -1, 1, own);
+    for (int d = 0; d < DIM; d++) row[d] += 2 * own[d];
+}
+
+struct head {
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    struct dg_session *session;
+    float *features;
+    int64_t *labels;
+    const float *logits;
+    const double *loss;
+};
+
+/* Fills the rows of the split that `order` names; rows beyond `count` do not count, and hold what must not be seen. */
+static void fill(struct head *h, const char *split, const int *order, int count)
+{
+    for (int r = 0; r < BATCH; r++) {
+        h->labels[r] = r < count ? order[r] % CLASSES : -1;
+        made_row(split, r < count ? order[r] : 999, h->features + (ptrdiff_t)r * DIM);
+    }
+    assert_ok(dg_session_compute(h->session, &(struct dg_step_info){0}, try_err));
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static void check_number(double got, double want, double tolerance, const char *what, int epoch)
+{
+    if (!(fabs(got - want) <= tolerance)) fail_msg("epoch %d: %s is %.9g, PyTorch has %.9g", epoch, what, got, want);
+}
+
+static void run_like_pytorch(struct head *h, const json_t *epochs)
+{
+    struct dg_run_length length = {(TRAIN + BATCH - 1) / BATCH, T_EPOCHS};
+    assert_ok(dg_knobs_check(&h->knobs, dg_session_entry(h->session), length, try_err));
+    for (int e = 0, step = 0; e < T_EPOCHS; e++) {
+        const json_t *want = json_array_get(epochs, (size_t)e);
+        double loss = 0, val_loss = 0, hits[2] = {0, 0};
+        check_number(dg_control_value(&h->knobs, "lr", step, length), number(want, "lr"), 1e-12, "lr", e);
+        for (int first = 0; first < TRAIN; first += BATCH, step++) {
+            int order[BATCH], count = TRAIN - first < BATCH ? TRAIN - first : BATCH;
+            for (int k = 0; k < count; k++) order[k] = (37 * (first + k) + 11 * e) % TRAIN;
+            dg_session_set_controls(h->session, &h->knobs, step, length);
+            fill(h, "train", order, count);
+            loss += *h->loss * count;
+            assert_ok(dg_session_commit(h->session, &(struct dg_step_info){.step = step}, try_err));
+        }
+        for (int first = 0; first < VAL; first += BATCH) {
+            int order[BATCH], count = VAL - first < BATCH ? VAL - first : BATCH;
+            for (int k = 0; k < count; k++) order[k] = first + k;
+            fill(h, "val", order, count);
+            val_loss += *h->loss * count;
+            for (int k = 0; k < count; k++) {
+                const float *x = h->logits + (ptrdiff_t)k * CLASSES;
+                int before = 0;
+                for (int c = 0; c < CLASSES; c++) before += x[c] > x[order[k] % CLASSES];
+                hits[0] += before < 1;
+                hits[1] += before < 3;
+            }
+        }
+        check_number(loss / TRAIN, number(want, "loss"), 1e-5, "the loss", e);
+        check_number(val_loss / VAL, number(want, "val_loss"), 1e-5, "the validation loss", e);
+        check_number(100 * hits[0] / VAL, number(want, "top1"), 0.2, "top-1", e);
+        check_number(100 * hits[1] / VAL, number(want, "top3"), 0.2, "top-3", e);
+    }
+}
+
+static void test_pytorch(void **state)
+{
+    (void)state;
+    json_error_t error;
+    json_t *expected = json_load_file(DG_SOURCE_DIR "/tests/fixtures/linear.json", 0, &error);
+    if (!expected) fail_msg("%s", error.text);
+    static const char *const set[] = {"backbone=vit",  "with={dim: 8, heads: 2, depth: 2, patch: 8, image: 16}",
+                                      "crops.size=16", "blocks=2",
+                                      "classes=5",     "batch=16",
+                                      "epochs=10",     "lr.from=0.1"};
+    compile_file("linear.yaml", NULL, in("pytorch.plan"), set, sizeof set / sizeof *set);
+    struct head h;
+    assert_ok(dg_plan_open(in("pytorch.plan"), &h.plan, try_err));
+    assert_ok(dg_knobs_open(&h.plan, &h.knobs, try_err));
+    struct dg_session_options options = {.threads = 2, .ignore_memory = true};
+    assert_ok(dg_session_open(&h.plan, "train", &options, &h.session, try_err));
+    assert_ok(dg_session_initialize(h.session, 0, try_err));
+    h.features = dg_session_input(h.session, "features", NULL);
+    h.labels = dg_session_input(h.session, "labels", NULL);
+    h.logits = dg_session_output(h.session, "logits", NULL);
+    h.loss = dg_session_output(h.session, "loss", NULL);
+    float *weight = NULL, *bias = NULL;
+    const struct dg_plan_entry *entry = dg_session_entry(h.session);
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const char *name = dg_plan_string(&h.plan, h.plan.tensor[t].name);
+        if (!strcmp(name, "linear.weight")) weight = dg_session_data(h.session, t);
+        if (!strcmp(name, "linear.bias")) bias = dg_session_data(h.session, t);
+    }
+    assert_true(weight && bias);
+    double square = 0;
+    for (int i = 0; i < CLASSES * DIM; i++) square += (double)weight[i] * (double)weight[i];
+    assert_true(sqrt(square / (CLASSES * DIM)) > 0.007 && sqrt(square / (CLASSES * DIM)) < 0.013); /* N(0, 0.01) */
+    for (int c = 0; c < CLASSES; c++) assert_true(bias[c] == 0);
+
+    dg_named_uniform("linear.weight", (int64_t)CLASSES * DIM, -0.02f, 0.02f, weight);
+    run_like_pytorch(&h, json_object_get(expected, "epochs"));
+    double proj[DG_PROJECTIONS];
+    const json_t *weight_end = json_object_get(expected, "weight"), *bias_end = json_object_get(expected, "bias");
+    dg_projections("linear.weight", weight, (int64_t)CLASSES * DIM, 1, proj);
+    for (size_t j = 0; j < DG_PROJECTIONS; j++)
+        check_number(proj[j], json_number_value(json_array_get(json_object_get(weight_end, "proj"), j)), 1e-4,
+                     "a sum of the weights", T_EPOCHS);
+    for (size_t c = 0; c < CLASSES; c++)
+        check_number(bias[c], json_number_value(json_array_get(bias_end, c)), 1e-5, "a bias", T_EPOCHS);
+    dg_session_close(h.session);
+    dg_knobs_close(&h.knobs);
+    dg_plan_close(&h.plan);
+    json_decref(expected);
+}
+
+/* --- whole runs --- */
+
+static void copy(const char *from, const char *to)
+{
+    size_t size;
+    uint8_t *bytes = dg_test_read(from, &size);
+    dg_test_write(to, bytes, size);
+    free(bytes);
+}
+
+static const char *const files[] = {"linear.safetensors", "best.safetensors", "log.jsonl"};
+
+static void on_epoch(void *context, const struct dg_linear_report *r)
+{
+    (void)context;
+    report[reports++] = *r;
+    best_epoch = r->best_epoch;
+    if (reports != copy_after) return;
+    assert_int_equal(mkdir(in("half"), 0777), 0);
+    for (int f = 0; f < 3; f++) {
+        char from[64], to[64];
+        snprintf(from, sizeof from, "whole/%s", files[f]);
+        snprintf(to, sizeof to, "half/%s", files[f]);
+        copy(in(from), in(to));
+    }
+}
+
+static void on_message(void *context, const char *text)
+{
+    (void)context;
+    size_t length = strlen(message);
+    snprintf(message + length, sizeof message - length, "%s\n", text);
+}
+
+struct asked {
+    const char *plan, *weights, *train, *val, *out, *head;
+    bool resume;
+    int threads;
+    uint64_t seed;
+    bool seed_given;
+    int64_t max_bad;
+};
+
+static enum dg_status run(struct asked asked, struct dg_linear_score *score, struct dg_error *err)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    message[0] = 0;
+    reports = 0;
+    assert_ok(dg_plan_open(in(asked.plan ? asked.plan : "probe.plan"), &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    struct dg_linear_options o = {.weights = in(asked.weights ? asked.weights : "backbone/checkpoint.safetensors"),
+                                  .from = "teacher",
+                                  .train = in(asked.train ? asked.train : "train"),
+                                  .val = in(asked.val ? asked.val : "val"),
+                                  .out = in(asked.out ? asked.out : "out"),
+                                  .resume = asked.resume,
+                                  .seed = asked.seed,
+                                  .seed_given = asked.seed_given,
+                                  .threads = asked.threads ? asked.threads : 2,
+                                  .max_bad = asked.max_bad,
+                                  .ignore_memory = true,
+                                  .events = {.epoch = on_epoch, .message = on_message}};
+    *err = (struct dg_error){0};
+    enum dg_status status = asked.head ? dg_linear_evaluate(&plan, &knobs, &o, asked.head, score, err)
+                                       : dg_linear_train(&plan, &knobs, &o, err);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    return status;
+}
+
+static void runs(struct asked asked)
+{
+    struct dg_error err;
+    if (run(asked, NULL, &err) != DG_OK) fail_msg("%s", err.text);
+}
+
+static void refuses(struct asked asked, enum dg_status status, const char *text)
+{
+    struct dg_error err;
+    struct dg_linear_score score;
+    assert_int_equal(run(asked, &score, &err), status);
+    if (!strstr(err.text, text)) fail_msg("\"%s\" does not say \"%s\"", err.text, text);
+}
+
+static void same(const char *folder_a, const char *folder_b)
+{
+    for (int f = 0; f < 2; f++) {
+        char a[64], b[64];
+        snprintf(a, sizeof a, "%s/%s", folder_a, files[f]);
+        snprintf(b, sizeof b, "%s/%s", folder_b, files[f]);
+        dg_tiny_assert_same_file(in(a), in(b));
+    }
+}
+
+/* The log without its last field, the speed. */
+static json_t *read_log(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    json_t *lines = json_array();
+    char line[1024];
+    while (fgets(line, sizeof line, file)) {
+        json_t *object = json_loads(line, 0, NULL);
+        assert_non_null(object);
+        assert_int_equal(json_object_del(object, "images_per_s"), 0);
+        json_array_append_new(lines, object);
+    }
+    fclose(file);
+    return lines;
+}
+
+/* A run that was stopped after two epochs and goes on leaves the files of the one that was not. */
+static void test_resume(void **state)
+{
+    (void)state;
+    copy_after = 2;
+    runs((struct asked){.out = "whole"});
+    copy_after = 0;
+    assert_int_equal(reports, EPOCHS);
+    struct dg_linear_report last = report[EPOCHS - 1];
+    int64_t best = best_epoch;
+    assert_true(report[0].loss > 0 && isfinite(last.loss) && last.val.top5 == 100); /* of three classes */
+    assert_true(report[0].lr == 0.1 && report[2].lr < 0.0501 && report[2].lr > 0.0499);
+    runs((struct asked){.out = "half", .resume = true});
+    assert_int_equal(reports, EPOCHS - 2);
+    assert_memory_equal(&report[1].val, &last.val, sizeof last.val);
+    assert_int_equal(best_epoch, best);
+    assert_true(report[1].best == last.best);
+    same("whole", "half");
+    json_t *a = read_log(in("whole/log.jsonl")), *b = read_log(in("half/log.jsonl"));
+    assert_int_equal(json_array_size(a), EPOCHS);
+    assert_true(json_equal(a, b));
+    json_decref(a);
+    json_decref(b);
+    assert_string_equal(message, "");
+
+    runs((struct asked){.out = "half", .resume = true}); /* nothing is left to do */
+    assert_int_equal(reports, 0);
+    same("whole", "half");
+    refuses((struct asked){.out = "half"}, DG_ERR_USAGE, "add --resume");
+    refuses((struct asked){.out = "half", .resume = true, .seed = 5, .seed_given = true}, DG_ERR_USAGE, "has seed 0");
+    runs((struct asked){.out = "fresh", .resume = true, .seed = 5, .seed_given = true});
+    assert_non_null(strstr(message, "there is no probe yet"));
+    assert_true(report[0].loss != last.loss);
+}
+
+/* The files' tensors have the published names; another run is the same. */
+static void test_files(void **state)
+{
+    (void)state;
+    runs((struct asked){.out = "files"});
+    struct dg_safetensors *file;
+    assert_ok(dg_safetensors_open(in("files/linear.safetensors"), &file, try_err));
+    const struct dg_safetensors_tensor *weight = dg_safetensors_find(file, "linear.weight"),
+                                       *bias = dg_safetensors_find(file, "linear.bias");
+    assert_true(weight && bias && dg_safetensors_find(file, "optim.momentum.linear.weight"));
+    assert_true(weight->ndim == 2 && weight->dim[0] == 3 && weight->dim[1] == 64 && bias->dim[0] == 3);
+    dg_safetensors_close(file);
+    runs((struct asked){.out = "again"});
+    same("files", "again");
+}
+
+/* A head's score is that of the epoch it is from. */
+static void test_evaluate(void **state)
+{
+    (void)state;
+    struct dg_error err;
+    struct dg_linear_score score;
+    runs((struct asked){.out = "evaluated"});
+    struct dg_linear_score last = report[EPOCHS - 1].val;
+    /* Without training images, the classes are those of the validation folder: two. */
+    refuses((struct asked){.head = in("evaluated/linear.safetensors")}, DG_ERR_INPUT,
+            "val has 2 classes, and the plan 3");
+    assert_int_equal(mkdir(in("val/class1"), 0777), 0); /* an empty class is one, too */
+    if (run((struct asked){.head = in("evaluated/linear.safetensors")}, &score, &err) != DG_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(rmdir(in("val/class1")), 0);
+    assert_memory_equal(&score, &last, sizeof last);
+
+    /* A published head, as the importer leaves it: of other shapes here. */
+    assert_int_equal(mkdir(in("val/class1"), 0777), 0);
+    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("published.safetensors"),
+                              on_message, NULL, try_err));
+    refuses((struct asked){.head = in("published.safetensors")}, DG_ERR_INPUT, "linear.weight is [");
+    refuses((struct asked){.head = in("backbone/checkpoint.safetensors")}, DG_ERR_INPUT, "has no linear.");
+    assert_int_equal(rmdir(in("val/class1")), 0);
+}
+
+/* The backbone with a norm that is no number. */
+static void break_backbone(const char *path)
+{
+    struct dg_safetensors *file;
+    struct dg_safetensors_item item[512];
+    float wrong[32];
+    assert_ok(dg_safetensors_open(in("backbone/checkpoint.safetensors"), &file, try_err));
+    int count = dg_safetensors_count(file);
+    assert_true(count <= 512);
+    for (int d = 0; d < 32; d++) wrong[d] = NAN;
+    for (int i = 0; i < count; i++) {
+        const struct dg_safetensors_tensor *tensor = dg_safetensors_at(file, i);
+        bool norm = !strcmp(tensor->name, "teacher.backbone.norm.weight");
+        item[i] = (struct dg_safetensors_item){
+            .name = tensor->name, .dtype = tensor->dtype, .ndim = tensor->ndim, .data = norm ? wrong : tensor->data};
+        memcpy(item[i].dim, tensor->dim, sizeof item[i].dim);
+    }
+    assert_ok(dg_safetensors_write(path, item, count, NULL, 0, try_err));
+    dg_safetensors_close(file);
+}
+
+/* The backbone of a plan's features with made-up weights, as a file. */
+static void write_backbone(const char *plan_path, const char *path)
+{
+    struct dg_plan plan;
+    const struct dg_plan_entry *entry;
+    assert_ok(dg_plan_open(plan_path, &plan, try_err));
+    assert_ok(dg_plan_find_entry(&plan, "features", &entry, try_err));
+    struct dg_safetensors_item item[64];
+    int count = 0;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan.tensor[t];
+        if (tensor->region != DG_REGION_PARAM) continue;
+        assert_true(count < 64);
+        float *values = malloc(tensor->bytes);
+        char name[256];
+        snprintf(name, sizeof name, "student.backbone.%s", dg_plan_string(&plan, tensor->name));
+        dg_initial_value(name, tensor->ndim, tensor->dim, values);
+        item[count] = (struct dg_safetensors_item){.name = dg_plan_string(&plan, tensor->name),
+                                                   .dtype = DG_SAFETENSORS_F32,
+                                                   .ndim = tensor->ndim,
+                                                   .data = values};
+        memcpy(item[count++].dim, tensor->dim, sizeof(int64_t) * tensor->ndim);
+    }
+    assert_ok(dg_safetensors_write(path, item, count, NULL, 0, try_err));
+    for (int i = 0; i < count; i++) free((void *)(uintptr_t)item[i].data);
+    dg_plan_close(&plan);
+}
+
+/* A published head, imported from what torch.save wrote: its score is that of its weights on the features, by hand. */
+static void test_published_head(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"backbone=vit",  "with={dim: 6, heads: 2, depth: 1, patch: 8, image: 16}",
+                                      "crops.size=16", "blocks=1",
+                                      "classes=3",     "batch=4"};
+    compile_file("linear.yaml", NULL, in("six.plan"), set, sizeof set / sizeof *set);
+    write_backbone(in("six.plan"), in("six.safetensors"));
+    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("head.safetensors"), on_message,
+                              NULL, try_err));
+    struct dg_safetensors *file;
+    float weight[3 * 6], bias[3];
+    assert_ok(dg_safetensors_open(in("head.safetensors"), &file, try_err));
+    assert_ok(dg_safetensors_read_f32(dg_safetensors_find(file, "linear.weight"), weight));
+    assert_ok(dg_safetensors_read_f32(dg_safetensors_find(file, "linear.bias"), bias));
+    dg_safetensors_close(file);
+    struct collected features = outputs_of(in("six.plan"), "features", in("six.safetensors"), in("train"));
+    struct dg_dataset *images;
+    assert_ok(dg_dataset_open(in("train"), &images, try_err));
+    double loss = 0, hits = 0;
+    for (int64_t i = 0; i < features.filled; i++) {
+        double logits[3], total = 0;
+        int label = dg_dataset_label(images, i), before = 0;
+        for (int c = 0; c < 3; c++) {
+            logits[c] = bias[c];
+            for (int d = 0; d < 6; d++) logits[c] += (double)weight[c * 6 + d] * (double)features.value[i * 6 + d];
+            total += exp(logits[c]);
+        }
+        for (int c = 0; c < 3; c++) before += logits[c] > logits[label];
+        loss += log(total) - logits[label];
+        hits += !before;
+    }
+    struct dg_linear_score score;
+    struct dg_error err;
+    struct asked asked = {
+        .plan = "six.plan", .weights = "six.safetensors", .val = "train", .head = in("head.safetensors")};
+    if (run(asked, &score, &err) != DG_OK) fail_msg("%s", err.text);
+    near(score.loss, loss / (double)features.filled, "the loss", 0);
+    near(score.top1, 100 * hits / (double)features.filled, "top-1", 0);
+    assert_true(score.top5 == 100);
+    free(features.value);
+    dg_dataset_close(images);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    compile_probe(in("five.plan"), "classes=5", "blocks=2", NULL);
+    refuses((struct asked){.plan = "five.plan"}, DG_ERR_INPUT,
+            "train has 3 classes, and the plan 5: dinoc linear.yaml --set backbone=vit --set 'with={dim: 32, heads: 2, "
+            "depth: 2, patch: 8, image: 32}' --set crops.size=32 --set batch=8 --set lr.from=0.1 --set blocks=2 --set "
+            "classes=3 -o PLAN");
+    assert_int_equal(access(in("out"), F_OK), -1); /* nothing was left */
+    refuses((struct asked){.plan = "tiny.plan"}, DG_ERR_USAGE, "the plan has no linear probe");
+    refuses((struct asked){.train = "pictures"}, DG_ERR_INPUT, "a folder a class");
+    refuses((struct asked){.val = "pictures"}, DG_ERR_INPUT, "a folder a class");
+    assert_int_equal(rename(in("val/class2"), in("val/other")), 0);
+    refuses((struct asked){.out = "out"}, DG_ERR_INPUT, "class other is not among the training classes");
+    assert_int_equal(rename(in("val/other"), in("val/class2")), 0);
+    break_backbone(in("broken.safetensors"));
+    refuses((struct asked){.out = "wild", .weights = "broken.safetensors"}, DG_ERR_NUMERIC, "are its weights sound?");
+
+    /* Such a plan trains no network. */
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    struct dg_error err = {0};
+    assert_ok(dg_plan_open(in("probe.plan"), &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    struct dg_train_options o = {.data = in("pictures"), .out = in("network"), .steps = 0, .threads = 2};
+    assert_int_equal(dg_train(&plan, &knobs, &o, &err), DG_ERR_USAGE);
+    assert_non_null(strstr(err.text, "dinorun linear"));
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+}
+
+/* Damaged training pictures are replaced, as in every run; validation needs all of its. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    const char *bad = "\x89PNG\r\n\x1a\n";
+    dg_test_write(in("train/class0/zz.png"), bad, 8);
+    refuses((struct asked){.out = "bad"}, DG_ERR_INPUT, "zz.png");
+    runs((struct asked){.out = "mended", .max_bad = 1});
+    assert_non_null(strstr(message, "zz.png"));
+    assert_int_equal(remove(in("train/class0/zz.png")), 0);
+    dg_test_write(in("val/class0/zz.png"), bad, 8);
+    refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "zz.png");
+    assert_int_equal(remove(in("val/class0/zz.png")), 0);
+}
+
+/* Residual networks have one vector an image, and running statistics that stay as they are. */
+static void test_resnet(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"backbone=resnet18", "blocks=1",      "classes=3", "with.planes=8",
+                                      "with.small=true",   "crops.size=32", "batch=4"};
+    compile_file("linear.yaml", NULL, in("resnet.plan"), set, sizeof set / sizeof *set);
+    struct dg_plan plan;
+    assert_ok(dg_plan_open(in("resnet.plan"), &plan, try_err));
+    const struct dg_plan_entry *entry;
+    assert_ok(dg_plan_find_entry(&plan, "features", &entry, try_err));
+    const struct dg_plan_tensor *features = &plan.tensor[plan.operand[entry->first_output]];
+    assert_true(features->ndim == 2 && features->dim[0] == 4 && features->dim[1] == 64);
+    assert_string_equal(dg_plan_string(&plan, entry->bind), "teacher.backbone.");
+    dg_plan_close(&plan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_features),       cmocka_unit_test(test_older_block), cmocka_unit_test(test_pytorch),
+        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_resume),      cmocka_unit_test(test_files),
+        cmocka_unit_test(test_evaluate),       cmocka_unit_test(test_damaged),     cmocka_unit_test(test_resnet),
+        cmocka_unit_test(test_published_head),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,389 @@
+/* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the commands. */
+#include "runtime/eval/attention_maps.h"
+#include "runtime/image/decode.h"
+#include "tests/support/net.h"
+#include "tests/support/process.h"
+#include "tests/support/tiny.h"
+
+#include <jansson.h>
+#include <math.h>
+
+/* ---- against PyTorch ---- */
+
+static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
+
+/* The distance from what PyTorch has, estimated through projections, is within 1e-5 of its norm; of attention, which is nearly
+ * uniform without training, also within 1e-4 of its own distance from the mean. */
+static void check_projections(const char *what, const float *values, int64_t count, const json_t *expected)
+{
+    double ours[DG_PROJECTIONS], square = 0, norm = number(expected, "norm"), moved = number(expected, "moved");
+    const json_t *theirs = json_object_get(expected, "proj");
+    assert_int_equal(json_array_size(theirs), DG_PROJECTIONS);
+    assert_true(norm > 0);
+    dg_projections(what, values, count, 1, ours);
+    for (size_t p = 0; p < DG_PROJECTIONS; p++) {
+        double difference = ours[p] - json_number_value(json_array_get(theirs, p));
+        square += difference * difference / DG_PROJECTIONS;
+    }
+    if (!(sqrt(square) <= 1e-5 * norm) || (moved > 0 && !(sqrt(square) <= 1e-4 * moved)))
+        fail_msg("%s: relative L2 difference %g, of the distance from the mean %g", what, sqrt(square) / norm,
+                 sqrt(square) / moved);
+}
+
+static void check_rows(const float *maps, int64_t heads, int64_t patches, const json_t *expected)
+{
+    double error = 0, away = 0, mean = 0;
+    assert_int_equal(json_array_size(expected), heads);
+    for (int64_t i = 0; i < heads * patches; i++) mean += maps[i] / (double)(heads * patches);
+    for (int64_t i = 0; i < heads * patches; i++) {
+        double want =
+            json_number_value(json_array_get(json_array_get(expected, (size_t)(i / patches)), (size_t)(i % patches)));
+        error += (maps[i] - want) * (maps[i] - want);
+        away += (want - mean) * (want - mean);
+    }
+    if (!(sqrt(error) <= 1e-4 * sqrt(away))) fail_msg("rows: relative L2 difference %g", sqrt(error / away));
+}
+
+static void check_masks(const float *maps, int64_t heads, int64_t patches, const json_t *expected)
+{
+    uint8_t *mask = malloc((size_t)patches);
+    assert_non_null(mask);
+    for (int64_t h = 0; h < heads; h++) {
+        const char *want = json_string_value(json_array_get(expected, (size_t)h));
+        assert_int_equal(strlen(want), patches);
+        assert_ok(dg_attention_mask(maps + h * patches, patches, 0.6, mask, try_err));
+        for (int64_t i = 0; i < patches; i++) assert_int_equal(mask[i], want[i] - '0');
+    }
+    free(mask);
+}
+
+static void check_attention(struct dg_net *vit, const json_t *expected)
+{
+    const struct dg_plan_tensor *tensor;
+    const float *probs = dg_session_output(vit->session, "attention", &tensor);
+    int64_t images = tensor->dim[0], heads = tensor->dim[1], tokens = tensor->dim[2], count = heads * (tokens - 1);
+    struct dg_patches patches;
+    assert_ok(dg_patches_open(&vit->plan, "attention", &patches, try_err));
+    assert_int_equal(dg_patches_count(&patches), tokens - 1);
+    float *maps = malloc((size_t)(images * count) * sizeof *maps);
+    assert_non_null(maps);
+    for (int64_t i = 0; i < images; i++)
+        assert_ok(dg_attention_maps(probs + i * heads * tokens * tokens, heads, tokens, maps + i * count, try_err));
+    const json_t *rows = json_object_get(expected, "rows");
+    check_projections("attention", maps, images * count, json_object_get(expected, "attention"));
+    if (rows) {
+        check_rows(maps, heads, tokens - 1, rows);
+        check_masks(maps, heads, tokens - 1, json_object_get(expected, "mask"));
+    }
+    free(maps);
+}
+
+static void test_pytorch(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *module, *set[4];
+        int num_sets, batch;
+    } models[] = {{"deep/16", "vit_small", {"patch=16"}, 1, 2},
+                  {"deep/8", "vit_small", {"patch=8"}, 1, 2},
+                  {"large/8", "vit", {"patch=8", "dim=192", "heads=3", "depth=2"}, 4, 1}};
+    json_error_t error;
+    json_t *fixture = json_load_file(DG_SOURCE_DIR "/tests/fixtures/attention.json", 0, &error), *expected;
+    if (!fixture) fail_msg("%s", error.text);
+    assert_int_equal(json_object_size(fixture), 3);
+    for (size_t m = 0; m < 3; m++) {
+        json_t *sizes = json_object_get(fixture, models[m].key);
+        const char *size;
+        assert_true(json_object_size(sizes) > 0);
+        json_object_foreach(sizes, size, expected)
+        {
+            struct dg_net_spec spec = {.file = "vit.yaml",
+                                       .module = models[m].module,
+                                       .set = models[m].set,
+                                       .num_sets = models[m].num_sets,
+                                       .size = size,
+                                       .batch = models[m].batch};
+            struct dg_net vit;
+            dg_net_run(&vit, &spec, "attention");
+            check_attention(&vit, expected);
+            dg_net_close(&vit);
+            dg_net_run(&vit, &spec, "tokens");
+            const struct dg_plan_tensor *tensor;
+            const float *tokens = dg_session_output(vit.session, "tokens", &tensor);
+            check_projections("tokens", tokens, (int64_t)(tensor->bytes / sizeof(float)),
+                              json_object_get(expected, "tokens"));
+            dg_net_close(&vit);
+        }
+    }
+    json_decref(fixture);
+}
+
+/* ---- masks ---- */
+
+#define MASK(keep, expected, ...)                                                                                      \
+    do {                                                                                                               \
+        const float map_[] = {__VA_ARGS__};                                                                            \
+        check_mask(map_, sizeof map_ / sizeof *map_, keep, expected);                                                  \
+    } while (0)
+
+static void check_mask(const float *map, size_t count, double keep, const char *expected)
+{
+    uint8_t mask[16];
+    char text[17] = "";
+    assert_true(count <= 16 && count == strlen(expected));
+    assert_ok(dg_attention_mask(map, (int64_t)count, keep, mask, try_err));
+    for (size_t i = 0; i < count; i++) text[i] = (char)('0' + mask[i]);
+    assert_string_equal(text, expected);
+}
+
+static void test_masks(void **state)
+{
+    (void)state;
+    MASK(0.6, "0100", 1, 5, 1, 1);      /* 5 of 8 */
+    MASK(0.6, "1100", 4, 5, 2, 1);      /* 5 of 12 is too little */
+    MASK(0.6, "010", 0.f, 1.f, 0.f);    /* nothing but one patch */
+    MASK(1, "1110", 1, 2, 3, 0);        /* all that is anything */
+    MASK(1e-3, "0010", 1, 2, 3, 0);     /* the largest */
+    MASK(0.5, "0011", 1, 1, 1, 1);      /* ties: the later ones */
+    MASK(0.75, "0111", 1, 1, 1, 1);     /* the running sum is 1/4, which does not exceed 1/4 */
+    MASK(0.76, "1111", 1, 1, 1, 1);     /* a patch is in or out as a whole */
+    MASK(0.3, "00011", 2, 1, 1, 2, 2);  /* 2 of 8 are too little */
+    MASK(0.25, "00001", 2, 1, 1, 2, 2); /* just enough */
+    MASK(0.6, "1", 0.001f);
+    MASK(0.6, "000", 0, 0, 0); /* no attention, no mask */
+    /* As torch has it in f32: of ten equal patches the first four sum up to 0.4, which does not exceed 0.4. */
+    MASK(0.6, "0000111111", 1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
+}
+
+static void test_maps(void **state)
+{
+    (void)state;
+    /* Two heads, the class token and two patches. */
+    float probs[2][3][3] = {{{.5f, .3f, .2f}, {9, 9, 9}, {9, 9, 9}}, {{.2f, .1f, .7f}, {9, 9, 9}, {9, 9, 9}}};
+    float maps[4], mean[2];
+    assert_ok(dg_attention_maps(&probs[0][0][0], 2, 3, maps, try_err));
+    assert_memory_equal(maps, ((float[]){.3f, .2f, .1f, .7f}), sizeof maps);
+    dg_attention_mean(maps, 2, 2, mean);
+    assert_true(fabsf(mean[0] - .2f) < 1e-7f && fabsf(mean[1] - .45f) < 1e-7f);
+    struct dg_error err = {0};
+    probs[1][0][2] = NAN;
+    assert_int_equal(dg_attention_maps(&probs[0][0][0], 2, 3, maps, &err), DG_ERR_NUMERIC);
+    assert_non_null(strstr(err.text, "head 1"));
+}
+
+/* ---- truths and Jaccard ---- */
+
+static void test_truths(void **state)
+{
+    (void)state;
+    uint8_t truth[4];
+    uint8_t gray[] = {0, 0, 0, 127, 127, 127, 128, 128, 128, 255, 255, 255};
+    struct dg_image image = {.width = 2, .height = 2, .pixels = gray};
+    assert_int_equal(dg_truth_read(&image, truth), 2);
+    assert_memory_equal(truth, ((uint8_t[]){0, 0, 1, 1}), 4);
+    uint8_t voc[] = {0, 0, 0, 64, 0, 0, 224, 224, 192, 0, 0, 128};
+    image.pixels = voc;
+    assert_int_equal(dg_truth_read(&image, truth), 2);
+    assert_memory_equal(truth, ((uint8_t[]){0, 1, 2, 1}), 4);
+    uint8_t nothing[12] = {0};
+    image.pixels = nothing;
+    assert_int_equal(dg_truth_read(&image, truth), 0);
+}
+
+static void test_jaccard(void **state)
+{
+    (void)state;
+    const struct dg_patches two = {.height = 4, .width = 4, .rows = 2, .cols = 2, .size = 2};
+    const uint8_t left[] = {1, 0, 1, 0}, none[4] = {0}, all[] = {1, 1, 1, 1};
+    const uint8_t square[] = {0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0}, empty[16] = {0};
+    assert_true(dg_jaccard(square, 4, 4, left, &two) == 2.0 / 10);
+    assert_true(dg_jaccard(square, 4, 4, all, &two) == 4.0 / 16);
+    assert_true(dg_jaccard(square, 4, 4, none, &two) == 0);
+    assert_true(dg_jaccard(empty, 4, 4, none, &two) == 0);
+    assert_true(dg_jaccard(left, 2, 2, left, &two) == 1); /* a picture smaller than the input */
+    /* One of another shape: three columns, the middle of the second falls into the right patch. */
+    assert_true(dg_jaccard((uint8_t[]){1, 0, 0, 1, 0, 0}, 2, 3, left, &two) == 1);
+    assert_true(dg_jaccard((uint8_t[]){1, 1, 0, 1, 1, 0}, 2, 3, left, &two) == 0.5);
+    assert_true(dg_jaccard((uint8_t[]){1, 2, 0, 1, 2, 0}, 2, 3, all, &two) == 0.5); /* the void does not count */
+    /* The last pixel of an input of 5 is not seen: ground. */
+    const struct dg_patches five = {.height = 5, .width = 5, .rows = 2, .cols = 2, .size = 2};
+    uint8_t truth[25];
+    memset(truth, 1, sizeof truth);
+    assert_true(dg_jaccard(truth, 5, 5, all, &five) == 16.0 / 25);
+}
+
+/* ---- the command ---- */
+
+static char folder[64], before[512];
+
+/* Works in a folder of its own: the commands are then the ones a user would type. */
+static int make_folder(void **state)
+{
+    (void)state;
+    assert_non_null(getcwd(before, sizeof before));
+    dg_test_folder(folder);
+    assert_int_equal(chdir(folder), 0);
+    dg_tiny_compile("tiny.plan", NULL);
+    dg_tiny_pictures("pictures", 4);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    assert_int_equal(chdir(before), 0);
+    dg_test_remove(folder);
+    return 0;
+}
+
+/* dinorun with these arguments, parted by blanks, ends with `code` and says `text`: on success on its standard output. */
+static void says(const char *arguments, int code, const char *text)
+{
+    char words[512];
+    const char *argv[32] = {DG_BUILD_DIR "/dinorun"};
+    int count = 1;
+    snprintf(words, sizeof words, "%s", arguments);
+    for (char *word = strtok(words, " "); word && count < 31; word = strtok(NULL, " ")) argv[count++] = word;
+    const struct process *process = process_run(argv, NULL);
+    process_assert_status(process, code);
+    process_assert_says(process, code ? process->err : process->out, text);
+}
+
+#define WEIGHTS "--weights run/checkpoint.safetensors "
+
+static void test_command(void **state)
+{
+    (void)state;
+    says("train tiny.plan --data pictures --out run --steps 0", 0, "");
+    says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out maps", 0, "[2, 4, 4] f32");
+    says("attention tiny.plan " WEIGHTS "--image pictures/03.jpg --out maps --threshold 0.25 --image-size 32", 0,
+         "25 %");
+    static const char *const files[] = {"img.png",       "attn-head0.png",        "attn-head1.png",
+                                        "attn-mean.png", "mask_th0.25_head1.png", "mask_th0.6_mean.png",
+                                        "sheet.png",     "mask_th0.6_all.png"};
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        assert_ok(dg_image_decode_file(&decoder, dg_test_path("maps", files[f]), &image, try_err));
+        if (strcmp(files[f], "sheet.png")) assert_true(image.width == 32 && image.height == 32);
+    }
+    assert_int_equal(image.width, 32);
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+    size_t size;
+    uint8_t *bytes = dg_test_read("maps/attention.npy", &size);
+    assert_int_equal(size, 128 + 2 * 16 * sizeof(float));
+    assert_memory_equal(bytes + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4, 4), }", 62);
+    free(bytes);
+}
+
+static void test_pca_command(void **state)
+{
+    (void)state;
+    says("train tiny.plan --data pictures --out run2 --steps 0", 0, "");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --out one.png", 0,
+         "1 x 4x4 patches; red, green and blue have ");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image pictures/03.jpg "
+         "--image pictures/02.png --out three.png --image-size 32x32",
+         0, "3 x 4x4 patches");
+    struct dg_image_decoder decoder = {0};
+    struct dg_image one = {0}, three = {0};
+    assert_ok(dg_image_decode_file(&decoder, "one.png", &one, try_err));
+    assert_ok(dg_image_decode_file(&decoder, "three.png", &three, try_err));
+    assert_true(one.width == 2 * 160 + 3 * 6 && one.height == 160 + 2 * 6);
+    assert_true(three.width == 4 * 160 + 5 * 6 && three.height == 2 * 160 + 3 * 6);
+    dg_image_free(&one);
+    dg_image_free(&three);
+    dg_image_decoder_free(&decoder);
+    says("pca tiny.plan --weights a --out b", 2, "--weights FILE, --image FILE and --out FILE.png are needed");
+    says("pca tiny.plan --weights a --image b --out c --image-size 64", 2, "dinoc demo.yaml:demo --image-size 64x64");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image a.png --image b.png "
+         "--out c",
+         1, "a.png: No such file");
+    assert_int_equal(access("c", F_OK), -1);
+}
+
+static void write_mask(const char *path, int width, int height, int left, int right)
+{
+    uint8_t *pixels = malloc((size_t)width * (size_t)height);
+    assert_non_null(pixels);
+    for (int i = 0; i < width * height; i++) pixels[i] = i % width >= left && i % width < right ? 255 : 0;
+    assert_ok(dg_image_write_png(path, pixels, width, height, 1, try_err));
+    free(pixels);
+}
+
+/* All attention is kept, so all masks are the whole picture and the scores the objects' shares of it. */
+static void test_segment_score(void **state)
+{
+    (void)state;
+    static const char *const score = "segment-score tiny.plan --weights run3/checkpoint.safetensors --data pictures";
+    char line[256];
+    says("train tiny.plan --data pictures --out run3 --steps 0", 0, "");
+    assert_int_equal(mkdir("masks", 0777), 0);
+    snprintf(line, sizeof line, "%s --masks masks", score);
+    says(line, 1, "no image has a mask: expected that of pictures/00.png at masks/00.png");
+    write_mask("masks/00.png", 30, 70, 0, 0);
+    says(line, 1, "no mask in masks shows an object");
+    write_mask("masks/01.png", 64, 64, 0, 16);
+    write_mask("masks/03.png", 20, 90, 10, 20);
+    snprintf(line, sizeof line, "%s --masks masks --threshold 1", score);
+    says(line, 0, "2 images; 1 without a mask left out; 1 whose mask shows no object left out\n");
+    says(line, 0, "  head 1             37.50 %\n  mean of heads      37.50 %\n  everything         37.50 %\n");
+    says(line, 0, "best head of each image: Jaccard 37.50 %\n");
+    dg_test_write("masks/02.png", "no picture", 10);
+    says(line, 1, "masks/02.png: neither a JPEG nor a PNG");
+    says("segment-score tiny.plan --data a", 2, "--weights FILE, --data DIR and --masks DIR are needed");
+    says("segment-score tiny.plan --weights a --data b --masks c --threshold nan", 2, "above 0 and up to 1");
+    says("segment-score tiny.plan --weights a --data nowhere --masks c", 1, "nowhere");
+}
+
+static void test_wrong_use(void **state)
+{
+    (void)state;
+    says("attention tiny.plan --image a", 2, "--weights FILE, --image FILE and --out DIR are needed");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --threshold 0", 2, "above 0 and up to 1");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 32y", 2, "as in 480 or 160x240");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 480", 2,
+         "dinoc demo.yaml:demo --image-size 480x480 -o PLAN");
+    says("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
+    says("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "neither a JPEG nor a PNG");
+    says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
+         "cannot write to the folder tiny.plan");
+    says("attention tiny.plan --weights a --image pictures/01.png --out b", 1, "a: ");
+    says("attention tiny.plan " WEIGHTS "--weights-from pupil --image a --out b", 2, "expected teacher or student");
+}
+
+/* A backbone without patches and attention. */
+static void test_convolutions_only(void **state)
+{
+    (void)state;
+    static const char text[] = "module: convolutions\n"
+                               "nodes:\n"
+                               "  conv: {op: conv2d, out: 8, kernel: 4, stride: 4}\n"
+                               "  out:  to_tokens\n"
+                               "outputs: {features: out}\n";
+    dg_test_write("convolutions.yaml", text, sizeof text - 1);
+    struct dg_compile_options options = {
+        .file = "convolutions.yaml", .output = "convolutions.plan", .batch = 1, .height = 32, .width = 32};
+    struct dg_compile_result result = {0};
+    struct dg_error err = {0};
+    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
+    dg_compile_result_free(&result);
+    says("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
+         "convolutions has no attention (only Vision Transformers");
+    says("segment-score convolutions.plan --weights a --data b --masks c", 2, "convolutions has no attention");
+    says("pca convolutions.plan --weights a --image b --out c", 2,
+         "convolutions has no tokens (only Vision Transformers");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pytorch),     cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_maps),        cmocka_unit_test(test_truths),
+        cmocka_unit_test(test_jaccard),     cmocka_unit_test(test_command),
+        cmocka_unit_test(test_pca_command), cmocka_unit_test(test_segment_score),
+        cmocka_unit_test(test_wrong_use),   cmocka_unit_test(test_convolutions_only),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,233 @@
+/* Decoding: equal to Pillow on every kind of file; damaged and hostile files are errors, never crashes. */
+#include "tests/support/images.h"
+
+#include "runtime/image/decode.h"
+#include "runtime/image/write.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+static void test_equal_to_pillow(void **state)
+{
+    (void)state;
+    FILE *table = dg_test_table(FIXTURE("decode.txt"));
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    char name[64];
+    int width, height, count = 0;
+    unsigned long long hash;
+    while (fscanf(table, "%63s %d %d %llx", name, &width, &height, &hash) == 4) {
+        assert_ok(dg_image_decode_file(&decoder, dg_test_path(FIXTURE(""), name), &image, try_err));
+        assert_int_equal(image.width, width);
+        assert_int_equal(image.height, height);
+        if (dg_test_hash(image.pixels, (size_t)width * (size_t)height * 3) != hash) fail_msg("%s differs", name);
+        count++;
+    }
+    assert_int_equal(count, 48);
+    fclose(table);
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+}
+
+/* A loader thread must not allocate again for a picture that fits. */
+static void test_buffers_are_reused(void **state)
+{
+    (void)state;
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    assert_ok(dg_image_decode_file(&decoder, FIXTURE("444.jpg"), &image, try_err));
+    const void *pixels = image.pixels, *file = decoder.file.bytes;
+    assert_ok(dg_image_decode_file(&decoder, FIXTURE("rgb8.png"), &image, try_err));
+    assert_ok(dg_image_decode_file(&decoder, FIXTURE("444.jpg"), &image, try_err));
+    assert_ptr_equal(image.pixels, pixels);
+    assert_ptr_equal(decoder.file.bytes, file);
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+}
+
+static const char *const victims[] = {"420.jpg",      "progressive.jpg",     "cmyk.jpg", "rgb_alpha8.png", "gray1.png",
+                                      "palette4.png", "rgb16_interlaced.png"};
+enum { VICTIMS = sizeof victims / sizeof *victims };
+
+static void test_every_prefix(void **state)
+{
+    (void)state;
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    for (int v = 0; v < VICTIMS; v++) {
+        size_t size;
+        uint8_t *bytes = dg_test_read(dg_test_path(FIXTURE(""), victims[v]), &size);
+        for (size_t part = 0; part < size; part++) {
+            uint8_t *copy = malloc(part + 1); /* exact, so that a sanitizer sees a read past the end */
+            memcpy(copy, bytes, part);
+            struct dg_error err = {0};
+            enum dg_status status = dg_image_decode_memory(&decoder, "a prefix", copy, part, &image, &err);
+            /* Only what follows the picture's data may be missing. */
+            if (status == DG_OK && part + 24 < size) fail_msg("%s: %zu of %zu bytes pass", victims[v], part, size);
+            if (status != DG_OK) {
+                assert_int_equal(status, DG_ERR_INPUT);
+                assert_non_null(strstr(err.text, "a prefix"));
+            }
+            free(copy);
+        }
+        free(bytes);
+    }
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+}
+
+static void test_damaged_bytes(void **state)
+{
+    (void)state;
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    struct dg_rng rng = dg_rng_open(0, DG_RNG_TEST, 1, 0);
+    for (int v = 0; v < VICTIMS; v++) {
+        size_t size;
+        uint8_t *bytes = dg_test_read(dg_test_path(FIXTURE(""), victims[v]), &size);
+        for (int round = 0; round < 150; round++) {
+            size_t at = dg_rng_u32(&rng) % size;
+            uint8_t kept = bytes[at];
+            bytes[at] ^= (uint8_t)(1 + dg_rng_u32(&rng) % 255);
+            struct dg_error err = {0};
+            enum dg_status status = dg_image_decode_memory(&decoder, "damaged", bytes, size, &image, &err);
+            assert_true(status == DG_OK || status == DG_ERR_INPUT || status == DG_ERR_MEMORY);
+            if (status != DG_OK) assert_int_equal(err.status, status);
+            bytes[at] = kept;
+        }
+        free(bytes);
+    }
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+}
+
+/* A header may promise any size; nothing may be allocated for it. */
+static void test_absurd_sizes(void **state)
+{
+    (void)state;
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    size_t size;
+    uint8_t *bytes = dg_test_read(FIXTURE("420.jpg"), &size);
+    size_t frame = 0; /* where the frame header is */
+    while (frame + 9 < size && !(bytes[frame] == 0xff && bytes[frame + 1] == 0xc0)) frame++;
+    assert_true(frame + 9 < size);
+    memset(bytes + frame + 5, 0xff, 4); /* 65535 x 65535, which libjpeg refuses */
+    struct dg_error err = {0};
+    assert_int_equal(dg_image_decode_memory(&decoder, "a.jpg", bytes, size, &image, &err), DG_ERR_INPUT);
+    memcpy(bytes + frame + 5, (uint8_t[]){0x80, 0, 0x80, 0}, 4); /* 32768 x 32768, which it does not */
+    err = (struct dg_error){0};
+    assert_int_equal(dg_image_decode_memory(&decoder, "a.jpg", bytes, size, &image, &err), DG_ERR_INPUT);
+    assert_non_null(strstr(err.text, "a.jpg"));
+    assert_non_null(strstr(err.text, "178956970"));
+    free(bytes);
+
+    bytes = dg_test_read(FIXTURE("rgb8.png"), &size);
+    memcpy(bytes + 16, (uint8_t[]){0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff}, 8);
+    err = (struct dg_error){0};
+    assert_int_equal(dg_image_decode_memory(&decoder, "a.png", bytes, size, &image, &err), DG_ERR_INPUT);
+    free(bytes);
+    assert_null(image.pixels);
+    dg_image_decoder_free(&decoder);
+}
+
+static void expect_failure(const char *path, enum dg_status expected, const char *says)
+{
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    struct dg_error err = {0};
+    assert_int_equal(dg_image_decode_file(&decoder, path, &image, &err), expected);
+    if (!strstr(err.text, path) || !strstr(err.text, says)) fail_msg("unclear message: %s", err.text);
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
+}
+
+static void test_things_that_are_no_pictures(void **state)
+{
+    (void)state;
+    char folder[64];
+    dg_test_folder(folder);
+    expect_failure(dg_test_path(folder, "missing.png"), DG_ERR_IO, "No such file");
+    expect_failure(folder, DG_ERR_INPUT, "not a regular file");
+    const char *path = dg_test_path(folder, "pipe.jpg");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    expect_failure(path, DG_ERR_INPUT, "not a regular file");
+    path = dg_test_path(folder, "empty.jpg");
+    dg_test_write(path, "", 0);
+    expect_failure(path, DG_ERR_INPUT, "empty");
+    path = dg_test_path(folder, "text.jpg");
+    dg_test_write(path, "a text", 6);
+    expect_failure(path, DG_ERR_INPUT, "neither a JPEG nor a PNG");
+    path = dg_test_path(folder, "short.jpg");
+    dg_test_write(path, "\xff\xd8\xff", 3);
+    expect_failure(path, DG_ERR_INPUT, "cut short");
+    dg_test_remove(folder);
+}
+
+static void test_written_png_reads_back(void **state)
+{
+    (void)state;
+    char folder[64];
+    dg_test_folder(folder);
+    struct dg_image image = dg_test_noise("png", 33, 21), back = {0};
+    struct dg_image_decoder decoder = {0};
+    const char *path = dg_test_path(folder, "x.png");
+    assert_ok(dg_image_write_png(path, image.pixels, 33, 21, 3, try_err));
+    assert_ok(dg_image_decode_file(&decoder, path, &back, try_err));
+    assert_int_equal(back.width, 33);
+    assert_memory_equal(back.pixels, image.pixels, 33 * 21 * 3);
+    assert_ok(
+        dg_image_write_png(path, image.pixels, 63, 33, 1, try_err)); /* the same bytes as gray; over the old file */
+    assert_ok(dg_image_decode_file(&decoder, path, &back, try_err));
+    for (int i = 0; i < 63 * 33; i++) assert_int_equal(back.pixels[3 * i + 2], image.pixels[i]);
+    dg_image_free(&image);
+    dg_image_free(&back);
+    dg_image_decoder_free(&decoder);
+    dg_test_remove(folder);
+}
+
+/* When the disk is full the old file stands and nothing is left beside it. */
+static void test_failed_write_leaves_nothing(void **state)
+{
+    (void)state;
+    char folder[64];
+    dg_test_folder(folder);
+    struct dg_image image = dg_test_noise("full", 200, 200);
+    struct dg_error err = {0};
+    const char *missing = dg_test_path(folder, "no/such/folder.png");
+    assert_int_equal(dg_image_write_png(missing, image.pixels, 200, 200, 3, &err), DG_ERR_IO);
+    assert_non_null(strstr(err.text, missing));
+
+    char path[128];
+    snprintf(path, sizeof path, "%s/x.png", folder);
+    dg_test_write(path, "old", 3);
+    struct rlimit before, tiny;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tiny = before;
+    tiny.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tiny), 0);
+    err = (struct dg_error){0};
+    enum dg_status status = dg_image_write_png(path, image.pixels, 200, 200, 3, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(status, DG_ERR_IO);
+    assert_non_null(strstr(err.text, path));
+    size_t size;
+    uint8_t *bytes = dg_test_read(path, &size);
+    assert_int_equal(size, 3);
+    free(bytes);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0); /* so it was empty */
+    dg_image_free(&image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal_to_pillow),        cmocka_unit_test(test_buffers_are_reused),
+        cmocka_unit_test(test_every_prefix),           cmocka_unit_test(test_damaged_bytes),
+        cmocka_unit_test(test_absurd_sizes),           cmocka_unit_test(test_things_that_are_no_pictures),
+        cmocka_unit_test(test_written_png_reads_back), cmocka_unit_test(test_failed_write_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,385 @@
+/* Weights against plans: what fits is taken, what does not is named on both sides, and nothing is changed by a load that fails. */
+#include "runtime/state/weights.h"
+#include "tests/support/tiny.h"
+
+#include <math.h>
+
+enum { MOST = 256 };
+
+static char folder[64], eval_plan[96], train_plan[96], path[96], note[DG_WEIGHTS_NOTE];
+
+/* A file to be: the parameters of a network under a prefix, each filled with its number, and then changed by the tests. */
+struct build {
+    struct dg_safetensors_item item[MOST];
+    char name[MOST][128];
+    int count;
+};
+
+static int setup(void **state)
+{
+    (void)state;
+    dg_test_folder(folder);
+    snprintf(eval_plan, sizeof eval_plan, "%s/eval.plan", folder);
+    snprintf(train_plan, sizeof train_plan, "%s/train.plan", folder);
+    snprintf(path, sizeof path, "%s/w.safetensors", folder);
+    dg_tiny_compile(train_plan, NULL);
+    struct dg_compile_options options = {
+        .file = DG_SOURCE_DIR "/graphs/vit.yaml",
+        .name = "vit",
+        .output = eval_plan,
+        .set = (const char *const[]){"dim=32", "depth=2", "heads=2", "image=32", "patch=8"},
+        .num_sets = 5,
+        .batch = 2};
+    struct dg_compile_result result = {0};
+    struct dg_error err = {0};
+    if (dg_compile(&options, &result, &err) != DG_OK)
+        fail_msg("%s%s", result.diagnostics ? result.diagnostics : "", err.text);
+    dg_compile_result_free(&result);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dg_test_remove(folder);
+    return 0;
+}
+
+/* ---- files ---- */
+
+static void add(struct build *b, const char *name, int ndim, const int64_t *dim)
+{
+    assert_true(b->count < MOST);
+    int64_t elements = 1;
+    for (int d = 0; d < ndim; d++) elements *= dim[d];
+    float *data = malloc((size_t)elements * sizeof *data);
+    assert_non_null(data);
+    for (int64_t i = 0; i < elements; i++) data[i] = (float)b->count + (float)(i % 7) / 8;
+    snprintf(b->name[b->count], sizeof b->name[0], "%s", name);
+    b->item[b->count] = (struct dg_safetensors_item){b->name[b->count], DG_SAFETENSORS_F32, ndim, {0}, data};
+    memcpy(b->item[b->count++].dim, dim, (size_t)ndim * sizeof *dim);
+}
+
+static void free_build(struct build *b)
+{
+    for (int i = 0; i < MOST; i++) free((void *)(uintptr_t)b->item[i].data); /* also of those cut off */
+    free(b);
+}
+
+/* The plan's parameters whose names begin with `prefix`, as `other` and the rest. */
+static void add_params(struct build *b, const char *plan_path, const char *prefix, const char *other)
+{
+    struct dg_plan plan;
+    assert_ok(dg_plan_open(plan_path, &plan, try_err));
+    const struct dg_plan_entry *entry = &plan.entry[0];
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan.tensor[t];
+        const char *name = dg_plan_string(&plan, tensor->name);
+        char full[128];
+        if (tensor->region != DG_REGION_PARAM || strncmp(name, prefix, strlen(prefix))) continue;
+        snprintf(full, sizeof full, "%s%s", other, name + strlen(prefix));
+        add(b, full, tensor->ndim, tensor->dim);
+    }
+    dg_plan_close(&plan);
+}
+
+static struct build *bare(void)
+{
+    struct build *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    add_params(b, eval_plan, "", "");
+    return b;
+}
+
+static struct dg_safetensors_item *item(struct build *b, const char *name)
+{
+    for (int i = 0; i < b->count; i++)
+        if (!strcmp(b->name[i], name)) return &b->item[i];
+    fail_msg("no %s", name);
+    return NULL;
+}
+
+static void rename_item(struct build *b, const char *name, const char *to)
+{
+    snprintf(b->name[item(b, name) - b->item], sizeof b->name[0], "%s", to);
+}
+
+static void write_file(const struct build *b)
+{
+    assert_ok(dg_safetensors_write(path, b->item, b->count, NULL, 0, try_err));
+}
+
+/* ---- loads ---- */
+
+struct opened {
+    struct dg_plan plan;
+    struct dg_session *session;
+};
+
+/* In place: the session keeps a pointer to the plan. */
+static void open_plan(struct opened *o, const char *plan_path, const char *entry)
+{
+    assert_ok(dg_plan_open(plan_path, &o->plan, try_err));
+    assert_ok(dg_session_open(&o->plan, entry, &(struct dg_session_options){.threads = 1, .ignore_memory = true},
+                              &o->session, try_err));
+}
+
+static void close_plan(struct opened *o)
+{
+    dg_session_close(o->session);
+    dg_plan_close(&o->plan);
+}
+
+static float *values(const struct opened *o, const char *name)
+{
+    const struct dg_plan_entry *entry = dg_session_entry(o->session);
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
+        if (o->plan.tensor[t].region == DG_REGION_PARAM &&
+            !strcmp(dg_plan_string(&o->plan, o->plan.tensor[t].name), name))
+            return dg_session_data(o->session, t);
+    fail_msg("no parameter %s", name);
+    return NULL;
+}
+
+static void contains(const char *text, const char *words)
+{
+    if (!strstr(text, words)) fail_msg("%s\nhas no \"%s\"", text, words);
+}
+
+/* Refused with these words, and not a parameter touched. */
+static void refuses(const char *const *words)
+{
+    struct opened o;
+    open_plan(&o, eval_plan, "features");
+    struct dg_error err = {0};
+    float *cls = values(&o, "cls_token");
+    cls[0] = -77;
+    assert_int_equal(dg_weights_load(o.session, &o.plan, path, "teacher", false, note, sizeof note, &err),
+                     DG_ERR_INPUT);
+    for (; *words; words++) contains(err.text, *words);
+    assert_true(cls[0] == -77);
+    close_plan(&o);
+}
+#define REFUSES(...) refuses((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_bare(void **state)
+{
+    (void)state;
+    static const char *const prefixes[] = {"", "backbone.", "module.backbone.", "teacher.backbone."};
+    for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++) {
+        struct build *b = calloc(1, sizeof *b);
+        assert_non_null(b);
+        add_params(b, eval_plan, "", prefixes[p]);
+        if (!p) add(b, "head.weight", 2, (int64_t[]){3, 32}); /* a classifier is no difference */
+        write_file(b);
+        struct opened o;
+        open_plan(&o, eval_plan, "features");
+        assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", false, note, sizeof note, try_err));
+        for (int i = 0; i < b->count - !p; i++)
+            assert_memory_equal(values(&o, b->name[i] + strlen(prefixes[p])), b->item[i].data, 4);
+        contains(note, p ? "0 others in the file" : "1 others in the file");
+        assert_null(strchr(note, '\n'));
+        close_plan(&o);
+        free_build(b);
+    }
+}
+
+static void test_both_sides_are_named(void **state)
+{
+    (void)state;
+    struct build *b = bare();
+    rename_item(b, "blocks.1.attn.qkv.weight", "blocks.1.attn.qvk.weight");
+    write_file(b);
+    REFUSES("w.safetensors fits only in part: 29 of 30 tensors", "--partial",
+            "missing from the file: blocks.1.attn.qkv.weight (nearest there: blocks.1.attn.qvk.weight)",
+            "not in the plan: blocks.1.attn.qvk.weight (nearest there: blocks.1.attn.qkv.weight)");
+    b->item[item(b, "norm.bias") - b->item].dim[0] = 31;
+    write_file(b);
+    REFUSES("28 of 30", "another shape: norm.bias is [31], the plan has [32]");
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "blocks.2.more%d", i);
+        add(b, name, 1, (int64_t[]){2});
+    }
+    write_file(b);
+    REFUSES("and 3 more that the plan does not have");
+    free_build(b);
+}
+
+static void test_partial(void **state)
+{
+    (void)state;
+    struct build *b = bare();
+    rename_item(b, "norm.weight", "norm.wait");
+    b->item[item(b, "norm.bias") - b->item].dim[0] = 31;
+    write_file(b);
+    struct opened o;
+    open_plan(&o, eval_plan, "features");
+    assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", true, note, sizeof note, try_err));
+    contains(note, "28 tensors");
+    contains(note, "2 of 30 parameters keep their initial values");
+    contains(note, "missing from the file: norm.weight (nearest there: norm.wait)");
+    contains(note, "another shape: norm.bias");
+    assert_memory_equal(values(&o, "cls_token"), item(b, "cls_token")->data, 32 * sizeof(float));
+    for (int i = 0; i < 32; i++) assert_true(values(&o, "norm.weight")[i] == 1 && values(&o, "norm.bias")[i] == 0);
+    close_plan(&o);
+    free_build(b);
+}
+
+static void test_whose_backbone(void **state)
+{
+    (void)state;
+    struct build *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    add_params(b, eval_plan, "", "student.backbone.");
+    write_file(b);
+    REFUSES("holds the student's backbone, not the teacher's: --weights-from student");
+    struct opened o;
+    open_plan(&o, eval_plan, "features");
+    assert_ok(dg_weights_load(o.session, &o.plan, path, "student", false, note, sizeof note, try_err));
+    close_plan(&o);
+    b->count = 1;
+    rename_item(b, b->name[0], "bert.embeddings");
+    write_file(b);
+    REFUSES("holds none of the plan's parameters", "its first tensor is bert.embeddings");
+    b->count = 0;
+    write_file(b);
+    REFUSES("holds no tensors");
+    free_build(b);
+}
+
+/* An entry that uses a part of the backbone does not call the rest extra. */
+static void test_entries_that_need_less(void **state)
+{
+    (void)state;
+    struct build *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    add_params(b, train_plan, "teacher.", "teacher.");
+    write_file(b);
+    struct dg_plan plan;
+    assert_ok(dg_plan_open(train_plan, &plan, try_err));
+    for (uint32_t e = 0; e < plan.num_entries; e++) {
+        const char *name = dg_plan_string(&plan, plan.entry[e].name);
+        if (!strcmp(name, "train")) continue;
+        struct opened o;
+        open_plan(&o, train_plan, name);
+        assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", false, note, sizeof note, try_err));
+        close_plan(&o);
+    }
+    dg_plan_close(&plan);
+    free_build(b);
+}
+
+/* Worked out by PyTorch's interpolate with the published scale. */
+static void test_positions_of_another_grid(void **state)
+{
+    (void)state;
+    static const double want[] = {100,        -0.457096983, -0.0516124745, 1.103909,   2.2680829,  1.99196764,
+                                  3.07893356, 5.14445428,   6.78636681,    8.47215342, 10.3559472, 13.5354205,
+                                  15.8074768, 14.7885709,   16.9879364,    20.6603445, 23.2561435};
+    static float table[10][32];
+    for (int c = 0; c < 32; c++) {
+        table[0][c] = 100;
+        for (int t = 0; t < 9; t++) table[1 + t][c] = powf((float)t, 1.5f);
+    }
+    struct build *b = bare();
+    struct dg_safetensors_item *positions = item(b, "pos_embed");
+    void *data = (void *)(uintptr_t)positions->data;
+    positions->data = table;
+    positions->dim[1] = 10;
+    write_file(b);
+    struct opened o;
+    open_plan(&o, eval_plan, "features");
+    assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", false, note, sizeof note, try_err));
+    contains(note, "pos_embed: positions of 3x3 resized to 4x4 (bicubic)");
+    const float *have = values(&o, "pos_embed");
+    for (int t = 0; t < 17; t++)
+        for (int c = 0; c < 32; c++) assert_true(fabs(have[t * 32 + c] - want[t]) < 2e-5);
+    close_plan(&o);
+    positions->dim[1] = 9; /* no class token and square */
+    write_file(b);
+    REFUSES("another shape: pos_embed is [1, 9, 32], the plan has [1, 17, 32]");
+    positions->data = data;
+    free_build(b);
+}
+
+/* ---- the start of a training run ---- */
+
+static enum dg_status start(struct opened *o, bool partial, struct dg_error *err)
+{
+    open_plan(o, train_plan, "train");
+    assert_ok(dg_session_initialize(o->session, 5, try_err));
+    return dg_weights_init(o->session, &o->plan, path, partial, note, sizeof note, err);
+}
+
+static void test_init_bare(void **state)
+{
+    (void)state;
+    struct build *b = calloc(1, sizeof *b);
+    struct opened o;
+    assert_non_null(b);
+    add_params(b, train_plan, "teacher.backbone.", "");
+    add_params(b, train_plan, "teacher.head.", "head.");
+    write_file(b);
+    assert_ok(start(&o, false, try_err));
+    contains(note, "student's backbone, student's head; the rest is new");
+    assert_memory_equal(values(&o, "student.backbone.cls_token"), item(b, "cls_token")->data, 32 * sizeof(float));
+    assert_memory_equal(values(&o, "teacher.backbone.cls_token"), item(b, "cls_token")->data, 32 * sizeof(float));
+    assert_memory_equal(values(&o, "student.head.mlp.0.weight"), item(b, "head.mlp.0.weight")->data, 48);
+    assert_memory_equal(values(&o, "teacher.head.mlp.0.weight"), item(b, "head.mlp.0.weight")->data, 48);
+    close_plan(&o);
+    free_build(b);
+}
+
+static void test_init_full(void **state)
+{
+    (void)state;
+    struct build *b = calloc(1, sizeof *b);
+    struct opened o;
+    assert_non_null(b);
+    add_params(b, train_plan, "student.", "student.");
+    add_params(b, train_plan, "teacher.", "teacher.");
+    add(b, "center", 2, (int64_t[]){1, 64});
+    add(b, "optim.step.student.head.mlp.0.bias", 1, (int64_t[]){1}); /* not looked at */
+    write_file(b);
+    assert_ok(start(&o, false, try_err));
+    contains(note, "student's backbone, student's head, teacher's backbone, teacher's head, centre; the rest is new");
+    contains(note, "1 not needed");
+    assert_memory_equal(values(&o, "teacher.backbone.norm.bias"), item(b, "teacher.backbone.norm.bias")->data, 32 * 4);
+    assert_memory_equal(values(&o, "center"), item(b, "center")->data, 64 * 4);
+    close_plan(&o);
+
+    /* A head of another size: refused, or with `partial` begun anew. */
+    item(b, "center")->dim[1] = 63;
+    item(b, "student.head.last_layer.weight_v")->dim[0] = 63;
+    rename_item(b, "teacher.head.mlp.4.bias", "teacher.head.mlp.6.bias");
+    write_file(b);
+    struct dg_error err = {0};
+    assert_int_equal(start(&o, false, &err), DG_ERR_INPUT);
+    contains(err.text, "another shape: student.head.last_layer.weight_v is [63, 16], the plan has [64, 16]");
+    contains(err.text, "another shape: center is [1, 63], the plan has [1, 64]");
+    contains(err.text, "missing from the file: teacher.head.mlp.4.bias (nearest there: teacher.head.mlp.6.bias)");
+    contains(err.text, "not in the plan: teacher.head.mlp.6.bias (nearest there: teacher.head.mlp.4.bias)");
+    close_plan(&o);
+    assert_ok(start(&o, true, try_err));
+    contains(note, "3 of ");
+    assert_true(values(&o, "center")[5] == 0);
+    assert_memory_equal(values(&o, "teacher.head.mlp.4.bias"), item(b, "student.head.mlp.4.bias")->data, 16 * 4);
+    close_plan(&o);
+    free_build(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_both_sides_are_named),
+        cmocka_unit_test(test_partial),
+        cmocka_unit_test(test_whose_backbone),
+        cmocka_unit_test(test_entries_that_need_less),
+        cmocka_unit_test(test_positions_of_another_grid),
+        cmocka_unit_test(test_init_bare),
+        cmocka_unit_test(test_init_full),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
