@@ -170,6 +170,11 @@ enum dg_step_source {
 struct dg_step_input {
     enum dg_step_source source;
     const char *name;
+    /* Of a DG_STEP_CONTROL that is the optimiser's own: a key `optim.NAME` of a recipe that names this optimiser. Names that
+     * end in .0, .1, .. are one key, a list. Else NULL: a key that every recipe has (lr, weight_decay, optim.clip). */
+    const char *value; /* the default, as in YAML */
+    double min, max;   /* inclusive */
+    const char *doc;   /* one line */
 };
 
 /* ---- running ---- */

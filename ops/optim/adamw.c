@@ -1,0 +1,121 @@
+/* adamw (param, grad, norms, exp_avg, exp_avg_sq, step, [teacher], lr, weight_decay, clip, beta1, beta2, eps, [momentum],
+ * [frozen]): clips by this parameter's norm, takes a step of AdamW (weight decay apart from the gradient), averages into the
+ * teacher. */
+#include "ops/kernels/kernels.h"
+#include "ops/optim/step.h"
+
+#include <math.h>
+
+enum {
+    PARAM,
+    GRAD,
+    NORMS,
+    EXP_AVG,
+    EXP_AVG_SQ,
+    STEP,
+    TEACHER,
+    LR,
+    WEIGHT_DECAY,
+    CLIP,
+    BETA1,
+    BETA2,
+    EPS,
+    MOMENTUM,
+    FROZEN,
+    NUM_INPUTS
+};
+
+static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    (void)output;
+    const struct dg_desc *in = call->input;
+    bool ok = in[PARAM].dtype == DG_F32 && dg_desc_equal(&in[PARAM], &in[GRAD]) &&
+              dg_desc_equal(&in[PARAM], &in[EXP_AVG]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) &&
+              dg_desc_is_scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
+              call->attr[0].i < in[NORMS].dim[0] &&
+              (dg_absent(&in[TEACHER]) || dg_desc_equal(&in[PARAM], &in[TEACHER]));
+    for (int i = LR; i < NUM_INPUTS; i++) {
+        bool optional = i == FROZEN || (i == MOMENTUM && dg_absent(&in[TEACHER]));
+        ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
+    }
+    return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+}
+
+struct state {
+    int64_t count, norm_index;
+    bool decay;
+};
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    *s = (struct state){dg_desc_count(&p->call->input[PARAM]), p->call->attr[0].i, p->call->attr[1].i};
+    return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    double momentum = dg_step_teacher_momentum(r, TEACHER, MOMENTUM);
+    if (dg_step_is_frozen(r, s->count, TEACHER, FROZEN, momentum)) return DG_OK;
+    float clip = dg_step_clip_factor(dg_step_scalar(r, CLIP), ((const double *)r->input[NORMS])[s->norm_index]);
+    double lr = dg_step_scalar(r, LR), beta1 = dg_step_scalar(r, BETA1), beta2 = dg_step_scalar(r, BETA2);
+    double decay = s->decay ? dg_step_scalar(r, WEIGHT_DECAY) : 0;
+    int64_t *step = r->input[STEP];
+    double t = (double)++*step;
+    dg_kernels()->adamw(s->count, r->input[PARAM], r->input[GRAD], r->input[EXP_AVG], r->input[EXP_AVG_SQ],
+                        r->input[TEACHER], clip, (float)(1 - lr * decay), (float)beta1, (float)(1 - beta1),
+                        (float)beta2, (float)(1 - beta2), (float)(lr / (1 - pow(beta1, t))),
+                        (float)sqrt(1 - pow(beta2, t)), (float)dg_step_scalar(r, EPS), (float)momentum,
+                        (float)(1 - momentum));
+    return DG_OK;
+}
+
+static const struct dg_step_input step_inputs[] = {
+    [PARAM] = {.source = DG_STEP_PARAM},
+    [GRAD] = {.source = DG_STEP_GRADIENT},
+    [NORMS] = {.source = DG_STEP_NORMS},
+    [EXP_AVG] = {.source = DG_STEP_STATE, .name = "exp_avg"},
+    [EXP_AVG_SQ] = {.source = DG_STEP_STATE, .name = "exp_avg_sq"},
+    [STEP] = {.source = DG_STEP_COUNT, .name = "step"},
+    [TEACHER] = {.source = DG_STEP_TEACHER},
+    [LR] = {.source = DG_STEP_CONTROL, .name = "lr"},
+    [WEIGHT_DECAY] = {.source = DG_STEP_CONTROL, .name = "weight_decay"},
+    [CLIP] = {.source = DG_STEP_CONTROL, .name = "optim.clip"},
+    [BETA1] = {.source = DG_STEP_CONTROL,
+               .name = "optim.betas.0",
+               .value = "0.9",
+               .min = 0,
+               .max = 0.99999999,
+               .doc = "decay of the running mean of gradients"},
+    [BETA2] = {.source = DG_STEP_CONTROL,
+               .name = "optim.betas.1",
+               .value = "0.999",
+               .min = 0,
+               .max = 0.99999999,
+               .doc = "decay of the running mean of their squares"},
+    [EPS] = {.source = DG_STEP_CONTROL,
+             .name = "optim.eps",
+             .value = "1e-8",
+             .min = 0,
+             .max = 1,
+             .doc = "added to the root of that mean, against division by zero"},
+    [MOMENTUM] = {.source = DG_STEP_AVERAGE, .name = "teacher.momentum"},
+    [FROZEN] = {.source = DG_STEP_FREEZE, .name = "optim.freeze"},
+    [NUM_INPUTS] = {.source = DG_STEP_END},
+};
+
+const struct dg_op dg_op_adamw = {
+    .name = "adamw",
+    .step_inputs = step_inputs,
+    .attrs = dg_step_attrs,
+    .min_inputs = NUM_INPUTS,
+    .max_inputs = NUM_INPUTS,
+    .infer = infer,
+    .grad = dg_no_gradient,
+    .writes = 1 << PARAM | 1 << EXP_AVG | 1 << EXP_AVG_SQ | 1 << STEP | 1 << TEACHER,
+    .prepare = prepare,
+    .run = run,
+};
