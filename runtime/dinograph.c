@@ -12,6 +12,7 @@
 struct dinograph_plan {
     struct dg_plan plan;
     struct dg_knobs knobs;
+    struct dg_log log; /* traces, if DINOGRAPH_TRACE asks for them */
 };
 
 struct dinograph_session {
@@ -89,8 +90,11 @@ dinograph_status dinograph_plan_open(const char *path, dinograph_plan **result)
     struct dg_error err = {0};
     struct dinograph_plan *plan = calloc(1, sizeof *plan);
     if (!plan) FAIL(DG_ERR_MEMORY, "out of memory");
-    enum dg_status status = dg_plan_open(path, &plan->plan, &err);
+    plan->log.write = dg_log_trace_to_stderr;
+    enum dg_status status = dg_log_read_environment(&plan->log.trace, &err);
+    if (status == DG_OK) status = dg_plan_open(path, &plan->plan, &err);
     if (status == DG_OK) status = dg_knobs_open(&plan->plan, &plan->knobs, &err);
+    if (status == DG_OK) dg_knobs_trace(&plan->knobs, &plan->log);
     if (status == DG_OK)
         *result = plan;
     else
@@ -176,10 +180,11 @@ dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *
     if (!session) FAIL(DG_ERR_MEMORY, "out of memory");
     session->plan = plan;
     struct openmp before = take_openmp(0); /* opening sets the number itself */
-    status = dg_session_open(
-        &plan->plan, entry_name,
-        &(struct dg_session_options){.threads = options->threads, .ignore_memory = options->ignore_memory},
-        &session->session, &err);
+    status =
+        dg_session_open(&plan->plan, entry_name,
+                        &(struct dg_session_options){
+                            .threads = options->threads, .ignore_memory = options->ignore_memory, .log = &plan->log},
+                        &session->session, &err);
     give_back_openmp(before);
     if (status == DG_OK) status = prepare_inputs(session, &err);
     if (status == DG_OK)
@@ -204,14 +209,12 @@ void dinograph_session_close(dinograph_session *session)
 dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from)
 {
     struct dg_error err = {0};
-    char note[DG_WEIGHTS_NOTE];
     if (!from) from = "teacher";
     if (strcmp(from, "teacher") && strcmp(from, "student"))
         FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
     session->loaded = session->ran = false;
     struct openmp before = take_openmp(dg_session_threads(session->session));
-    enum dg_status status =
-        dg_weights_load(session->session, &session->plan->plan, path, from, false, note, sizeof note, &err);
+    enum dg_status status = dg_weights_load(session->session, &session->plan->plan, path, from, false, &err);
     if (status == DG_OK) status = dg_session_pack(session->session, &err);
     give_back_openmp(before);
     session->loaded = status == DG_OK;
@@ -350,6 +353,8 @@ dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t ro
     enum dg_status status = image_row(session, row, &out, &err);
     if (status == DG_OK) status = dg_image_decode_file(&session->decoder, path, &session->image, &err);
     if (status == DG_OK) {
+        dg_log(dg_session_log(session->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s: %d x %d", path,
+               session->image.width, session->image.height);
         status = put_image(session, &session->image, out, &err);
         if (status != DG_OK) dg_error_prefix(&err, "%s", path);
     }

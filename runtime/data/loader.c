@@ -37,8 +37,10 @@ struct slot {
     struct dg_error failure;
 };
 
+/* A message of a thread, which dg_loader_next gives to the log. */
 struct message {
     struct message *next;
+    enum dg_log_level level;
     char text[];
 };
 
@@ -80,7 +82,6 @@ struct dg_loader {
     int64_t bad_count;
     struct message *first_message, *last_message;
     struct dg_error failure; /* set: no more batches */
-    double waited;
 };
 
 void dg_epoch_order(uint64_t seed, int64_t epoch, int64_t count, int32_t *order)
@@ -232,12 +233,13 @@ static bool is_bad(struct dg_loader *loader, int64_t image)
     return bad;
 }
 
-static void add_message(struct dg_loader *loader, const char *text)
+static void add_message(struct dg_loader *loader, enum dg_log_level level, const char *text)
 {
     size_t size = strlen(text) + 1;
     struct message *message = malloc(sizeof *message + size);
     if (!message) return; /* the picture is still counted */
     message->next = NULL;
+    message->level = level;
     memcpy(message->text, text, size);
     if (loader->last_message)
         loader->last_message->next = message;
@@ -255,7 +257,7 @@ static enum dg_status add_bad(struct dg_loader *loader, int64_t image, const str
     if (!(loader->bad[image / 8] >> (image % 8) & 1)) {
         loader->bad[image / 8] |= (uint8_t)(1 << (image % 8));
         loader->bad_count++;
-        add_message(loader, reason->text);
+        add_message(loader, DG_LOG_WARNING, reason->text);
     }
     if (loader->bad_count > loader->train.max_bad)
         status =
@@ -638,10 +640,8 @@ static enum dg_status take(struct dg_loader *loader, const struct dg_batch **bat
     if (slot->state == SLOT_HELD)
         return dg_fail(err, DG_ERR_USAGE, "loader: all %d batches are held by the caller; release one first",
                        loader->slot_count);
-    double start = dg_seconds_now();
     while (slot->state != SLOT_READY && loader->failure.status == DG_OK)
         pthread_cond_wait(&loader->batch_came, &loader->lock);
-    loader->waited += dg_seconds_now() - start;
     if (loader->failure.status == DG_OK && slot->failed_row >= 0) loader->failure = slot->failure;
     if (loader->failure.status != DG_OK) return dg_fail(err, loader->failure.status, "%s", loader->failure.text);
     slot->state = SLOT_HELD;
@@ -650,12 +650,24 @@ static enum dg_status take(struct dg_loader *loader, const struct dg_batch **bat
     return DG_OK;
 }
 
+static void log_messages(const struct dg_loader *loader, struct message *message)
+{
+    for (struct message *next; message; message = next) {
+        next = message->next;
+        dg_log(loader->config.log, message->level, DG_LOG_LOAD, "%s", message->text);
+        free(message);
+    }
+}
+
 enum dg_status dg_loader_next(struct dg_loader *loader, const struct dg_batch **batch, struct dg_error *err)
 {
     *batch = NULL;
     pthread_mutex_lock(&loader->lock);
     enum dg_status status = take(loader, batch, err);
+    struct message *message = loader->first_message;
+    loader->first_message = loader->last_message = NULL;
     pthread_mutex_unlock(&loader->lock);
+    log_messages(loader, message);
     return status;
 }
 
@@ -667,35 +679,4 @@ void dg_loader_release(struct dg_loader *loader, const struct dg_batch *batch)
     }
     pthread_cond_broadcast(&loader->work_came);
     pthread_mutex_unlock(&loader->lock);
-}
-
-bool dg_loader_take_message(struct dg_loader *loader, char *text, size_t size)
-{
-    pthread_mutex_lock(&loader->lock);
-    struct message *message = loader->first_message;
-    if (message) {
-        loader->first_message = message->next;
-        if (!message->next) loader->last_message = NULL;
-    }
-    pthread_mutex_unlock(&loader->lock);
-    if (!message) return false;
-    snprintf(text, size, "%s", message->text);
-    free(message);
-    return true;
-}
-
-int64_t dg_loader_bad_count(struct dg_loader *loader)
-{
-    pthread_mutex_lock(&loader->lock);
-    int64_t count = loader->bad_count;
-    pthread_mutex_unlock(&loader->lock);
-    return count;
-}
-
-double dg_loader_waited(struct dg_loader *loader)
-{
-    pthread_mutex_lock(&loader->lock);
-    double waited = loader->waited;
-    pthread_mutex_unlock(&loader->lock);
-    return waited;
 }

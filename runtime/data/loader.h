@@ -7,6 +7,7 @@
 #ifndef DG_RUNTIME_DATA_LOADER_H
 #define DG_RUNTIME_DATA_LOADER_H
 
+#include "runtime/base/log.h"
 #include "runtime/data/dataset.h"
 #include "runtime/image/augment.h"
 
@@ -20,7 +21,8 @@ struct dg_loader_config {
     const struct dg_dataset *dataset; /* outlives the loader */
     int batch;                        /* rows */
     int threads;
-    int prefetch; /* batches ready before they are asked for, at least 1 */
+    int prefetch;             /* batches ready before they are asked for, at least 1 */
+    const struct dg_log *log; /* NULL: none */
 };
 
 struct dg_train_reading {
@@ -80,18 +82,12 @@ enum dg_status dg_loader_open_train(const struct dg_loader_config *config, const
 enum dg_status dg_loader_open_eval(const struct dg_loader_config *config, const struct dg_eval_reading *reading,
                                    struct dg_loader **loader, struct dg_error *err);
 
-/* Waits for the next batch. *batch is NULL after the last one. More than max_bad unreadable pictures are DG_ERR_INPUT, with
+/* Waits for the next batch. The log receives what was found meanwhile: each unreadable picture ("path: reason") that is replaced, a
+ * warning; traces of those read. *batch is NULL after the last one. More than max_bad unreadable pictures are DG_ERR_INPUT, with
  * the last of them named; after an error the loader gives no more batches. One thread at a time. */
 enum dg_status dg_loader_next(struct dg_loader *loader, const struct dg_batch **batch, struct dg_error *err);
 /* Gives a batch back; its memory will be written to. */
 void dg_loader_release(struct dg_loader *loader, const struct dg_batch *batch);
-
-/* Takes the oldest message about an unreadable picture ("path: reason") that was not taken yet; false if there is none. */
-bool dg_loader_take_message(struct dg_loader *loader, char *text, size_t size);
-/* Distinct unreadable pictures so far. */
-int64_t dg_loader_bad_count(struct dg_loader *loader);
-/* Seconds that dg_loader_next has waited: near 0 unless loading is the bottleneck. */
-double dg_loader_waited(struct dg_loader *loader);
 
 /* Stops at any time, after at most one picture a thread. NULL is fine. */
 void dg_loader_close(struct dg_loader *loader);

@@ -20,27 +20,27 @@ struct dg_evaluator {
 };
 
 enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
-                                 const struct dg_evaluator_options *options, struct dg_evaluator **result, char *note,
-                                 size_t note_size, struct dg_error *err)
+                                 const struct dg_evaluator_options *options, struct dg_evaluator **result,
+                                 struct dg_error *err)
 {
     *result = NULL;
     struct dg_evaluator *e = calloc(1, sizeof *e);
     if (!e) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     e->plan = plan;
     e->knobs = knobs;
-    char text[DG_WEIGHTS_NOTE];
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_entry(plan, options->entry, &entry, err);
-    struct dg_session_options session = {.threads = options->threads, .ignore_memory = options->ignore_memory};
+    struct dg_session_options session = {
+        .threads = options->threads, .ignore_memory = options->ignore_memory, .log = options->log};
     if (status == DG_OK) {
         int threads = options->threads ? options->threads : dg_usable_cpus();
         session.other_bytes =
             (int64_t)entry->region_bytes[DG_REGION_INPUT] * (PREFETCH + 1) + DG_LOADER_DECODE_BYTES * threads;
+        dg_knobs_trace(knobs, options->log);
         status = dg_session_open(plan, options->entry, &session, &e->session, err);
     }
     if (status == DG_OK)
-        status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial,
-                                 note ? note : text, note ? note_size : sizeof text, err);
+        status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);
     if (status == DG_OK) {
         e->input = dg_session_input(e->session, "images", &e->images);
@@ -95,7 +95,8 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *data
     struct dg_loader_config config = {.dataset = dataset,
                                       .batch = (int)e->images->dim[0],
                                       .threads = dg_session_threads(e->session),
-                                      .prefetch = PREFETCH};
+                                      .prefetch = PREFETCH,
+                                      .log = dg_session_log(e->session)};
     struct dg_eval_reading reading = dg_evaluate_reading(e->knobs, e->images);
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));

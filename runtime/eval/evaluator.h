@@ -20,12 +20,13 @@ struct dg_evaluator_options {
     int threads;         /* 0: all; also of the loader */
     bool partial;        /* go on with weights that fit only in part (see dg_weights_load) */
     bool ignore_memory;
+    const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
 
-/* Opens the entry, loads its weights and packs them. `note` (may be NULL) receives what was loaded. */
+/* Opens the entry, loads its weights and packs them. */
 enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
                                  const struct dg_evaluator_options *options, struct dg_evaluator **evaluator,
-                                 char *note, size_t note_size, struct dg_error *err);
+                                 struct dg_error *err);
 void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */
 
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator);

@@ -152,7 +152,7 @@ static enum dg_status measure(const struct dg_plan *plan, const struct dg_knobs 
     random_inputs(session, plan);
     DG_TRY(dg_session_initialize(session, 0, err));
     DG_TRY(dg_session_pack(session, err));
-    dg_session_time_ops(session, on_op, &timing);
+    dg_session_observe_ops(session, on_op, &timing);
     for (int s = -1; s < steps; s++) { /* one to warm up */
         struct dg_step_info info = {.step = s + 1};
         timing.counts = s >= 0;

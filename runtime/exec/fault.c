@@ -114,9 +114,9 @@ enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *p
     struct search search = {.session = session, .plan = plan, .text = text, .size = size};
     look_at_given(&search);
     if (search.found) return DG_OK;
-    dg_session_time_ops(session, on_op, &search);
+    dg_session_observe_ops(session, on_op, &search);
     enum dg_status status = dg_session_compute(session, step, err);
-    dg_session_time_ops(session, NULL, NULL);
+    dg_session_observe_ops(session, NULL, NULL);
     if (status == DG_OK && !search.found)
         snprintf(text, size, "computed once more all is finite: this points to the machine (memory, overheating)");
     return status;

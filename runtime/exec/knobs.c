@@ -41,6 +41,26 @@ double dg_knobs_value(const struct dg_knobs *knobs, const char *key, double othe
     return knob ? knob->value[0] : otherwise;
 }
 
+const char *dg_knob_text(char *text, size_t size, const struct dg_plan_knob *knob, int digits, bool with_unit)
+{
+    if (knob->type == DG_KNOB_PAIR)
+        snprintf(text, size, "[%.*g, %.*g]", digits, knob->value[0], digits, knob->value[1]);
+    else
+        snprintf(text, size, "%.*g%s", digits, knob->value[0],
+                 with_unit && knob->unit == DG_UNIT_EPOCHS  ? " epochs"
+                 : with_unit && knob->unit == DG_UNIT_STEPS ? " steps"
+                                                            : "");
+    return text;
+}
+
+void dg_knobs_trace(const struct dg_knobs *knobs, const struct dg_log *log)
+{
+    char value[64];
+    for (uint32_t k = 0; dg_log_traces(log, DG_LOG_PLAN) && k < knobs->plan->num_knobs; k++)
+        dg_log(log, DG_LOG_TRACE, DG_LOG_PLAN, "knob %s=%s", dg_plan_string(knobs->plan, knobs->knob[k].key),
+               dg_knob_text(value, sizeof value, &knobs->knob[k], 17, true));
+}
+
 static const char *skip_space(const char *text)
 {
     while (isspace((unsigned char)*text)) text++;

@@ -3,6 +3,7 @@
 #ifndef DG_RUNTIME_EXEC_KNOBS_H
 #define DG_RUNTIME_EXEC_KNOBS_H
 
+#include "runtime/base/log.h"
 #include "runtime/plan/open.h"
 
 struct dg_knobs {
@@ -17,6 +18,13 @@ void dg_knobs_close(struct dg_knobs *knobs);
  * out), a pair ("[0.4, 1]"), or the list of knobs key.0, key.1, ... A key that shapes the graph is refused with the dinoc
  * command to use instead. What is refused changes nothing. */
 enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err);
+
+/* The knob's value as --set takes it: "0.3", "[0.4, 1]", with the unit of a length ("10 epochs") if `with_unit`. `digits`: 17 lose
+ * nothing. Returns `text`. */
+const char *dg_knob_text(char *text, size_t size, const struct dg_plan_knob *knob, int digits, bool with_unit);
+
+/* Writes a trace record (topic plan) for each knob. */
+void dg_knobs_trace(const struct dg_knobs *knobs, const struct dg_log *log);
 
 /* NULL if there is no such knob. */
 const struct dg_plan_knob *dg_knobs_find(const struct dg_knobs *knobs, const char *key);

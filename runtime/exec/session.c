@@ -31,8 +31,9 @@ struct dg_session {
     struct dg_step_info step;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    dg_op_timer *timer;
-    void *timer_context;
+    const struct dg_log *log;
+    dg_op_observer *observer;
+    void *observer_context;
 };
 
 /* Outside the plan: the program and its libraries, oneDNN's kernels and argument maps, and the packing buffers its gemm
@@ -56,6 +57,7 @@ static int team_size(int asked)
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session) { return session->entry; }
 struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
 int dg_session_threads(const struct dg_session *session) { return session->threads; }
+const struct dg_log *dg_session_log(const struct dg_session *session) { return session->log; }
 
 void *dg_session_data(const struct dg_session *session, uint32_t index)
 {
@@ -182,14 +184,24 @@ static enum dg_status check_memory(struct dg_session *session, const struct dg_s
         dg_format_bytes(step, sizeof step, (double)m->region[DG_REGION_STEP]));
 }
 
+static enum dg_status allocate_region(const struct dg_session *session, const char *what, int64_t bytes, void **region,
+                                      struct dg_error *err)
+{
+    char text[32];
+    if (bytes)
+        dg_log(session->log, DG_LOG_TRACE, DG_LOG_MEM, "%s, entry %s: %s", what,
+               dg_plan_string(session->plan, session->entry->name), dg_format_bytes(text, sizeof text, (double)bytes));
+    return dg_region_alloc(what, bytes, region, err);
+}
+
 static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
 {
     static const char *const names[DG_REGIONS] = {"parameters", "optimiser state", "activations and gradients",
                                                   "inputs"};
     for (int r = 0; r < DG_REGIONS; r++)
-        DG_TRY(dg_region_alloc(names[r], session->memory.region[r], &session->region[r], err));
-    DG_TRY(dg_region_alloc("scratch", session->memory.scratch, &session->scratch, err));
-    return dg_region_alloc("packed weights", session->memory.packed, &session->packed, err);
+        DG_TRY(allocate_region(session, names[r], session->memory.region[r], &session->region[r], err));
+    DG_TRY(allocate_region(session, "scratch", session->memory.scratch, &session->scratch, err));
+    return allocate_region(session, "packed weights", session->memory.packed, &session->packed, err);
 }
 
 static void bind(struct dg_session *session)
@@ -220,6 +232,15 @@ static void bind(struct dg_session *session)
     }
 }
 
+static void trace_entry(const struct dg_session *session)
+{
+    const struct dg_plan_entry *entry = session->entry;
+    dg_log(session->log, DG_LOG_TRACE, DG_LOG_PLAN,
+           "entry %s of %s: batch %u, %s, %u operations, %u slices; %d threads",
+           dg_plan_string(session->plan, entry->name), dg_plan_string(session->plan, session->plan->header->recipe),
+           entry->batch, dg_dtype_name((enum dg_dtype)entry->dtype), entry->num_ops, entry->slices, session->threads);
+}
+
 enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_name,
                                const struct dg_session_options *options, struct dg_session **result,
                                struct dg_error *err)
@@ -236,6 +257,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     if (!session) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     session->plan = plan;
     session->entry = entry;
+    session->log = options->log;
     session->threads = options->threads > 0 ? options->threads : dg_usable_cpus();
     omp_set_dynamic(0);
     session->threads = team_size(session->threads);
@@ -261,6 +283,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     DG_TRY_GOTO(fail, status, check_memory(session, options, err));
     DG_TRY_GOTO(fail, status, allocate(session, err));
     bind(session);
+    trace_entry(session);
     *result = session;
     return DG_OK;
 fail:
@@ -350,19 +373,30 @@ void dg_session_set_controls(struct dg_session *session, const struct dg_knobs *
     }
 }
 
-void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *context)
+void dg_session_observe_ops(struct dg_session *session, dg_op_observer *observer, void *context)
 {
-    session->timer = timer;
-    session->timer_context = context;
+    session->observer = observer;
+    session->observer_context = context;
+}
+
+static void trace_op(const struct dg_session *session, uint32_t n, double seconds)
+{
+    const struct dg_plan *plan = session->plan;
+    const struct dg_plan_op *op = &plan->op[session->entry->first_op + n];
+    char bytes[32];
+    dg_log(session->log, DG_LOG_TRACE, DG_LOG_OP, "%u %s %s, %s: %.3f ms, %s", n, dg_plan_string(plan, op->op),
+           dg_plan_string(plan, op->name), dg_plan_string(plan, op->label), 1e3 * seconds,
+           dg_format_bytes(bytes, sizeof bytes, op->bytes / (double)dg_plan_slices(session->entry, n)));
 }
 
 /* No checks here: everything was verified when plan and session were opened. */
 static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32_t end, struct dg_error *err)
 {
+    bool traced = dg_log_traces(session->log, DG_LOG_OP), timed = traced || session->observer;
     for (uint32_t n = first; n < end; n++) {
         struct bound_op *bound = &session->op[n];
         if (!bound->op->run) continue; /* a view */
-        double start = session->timer ? dg_seconds_now() : 0;
+        double start = timed ? dg_seconds_now() : 0;
         enum dg_status status = bound->op->run(&bound->run, err);
         if (status != DG_OK) {
             const struct dg_plan_op *record = &session->plan->op[session->entry->first_op + n];
@@ -370,7 +404,10 @@ static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32
                             dg_plan_string(session->plan, record->file), record->line);
             return status;
         }
-        if (session->timer) session->timer(session->timer_context, n, dg_seconds_now() - start);
+        if (!timed) continue;
+        double seconds = dg_seconds_now() - start;
+        if (session->observer) session->observer(session->observer_context, n, seconds);
+        if (traced) trace_op(session, n, seconds);
     }
     return DG_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef DG_RUNTIME_EXEC_SESSION_H
 #define DG_RUNTIME_EXEC_SESSION_H
 
+#include "runtime/base/log.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/plan/open.h"
 
@@ -12,9 +13,10 @@ struct dg_session;
 int dg_usable_cpus(void);
 
 struct dg_session_options {
-    int threads;         /* 0: as many as this process may use */
-    int64_t other_bytes; /* what the caller will take besides (loader, ...), counted when memory is checked */
-    bool ignore_memory;  /* start even if the machine seems to have too little */
+    int threads;              /* 0: as many as this process may use */
+    int64_t other_bytes;      /* what the caller will take besides (loader, ...), counted when memory is checked */
+    bool ignore_memory;       /* start even if the machine seems to have too little */
+    const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
 };
 
 /* What a session takes, in bytes. */
@@ -33,6 +35,7 @@ void dg_session_close(struct dg_session *session); /* NULL is fine */
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session);
 struct dg_session_memory dg_session_memory(const struct dg_session *session);
 int dg_session_threads(const struct dg_session *session);
+const struct dg_log *dg_session_log(const struct dg_session *session); /* as it was opened with */
 
 /* Memory of tensor `index` of the plan (which must belong to the entry); valid until close. */
 void *dg_session_data(const struct dg_session *session, uint32_t index);
@@ -55,9 +58,11 @@ enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err)
 void dg_session_set_controls(struct dg_session *session, const struct dg_knobs *knobs, int64_t step,
                              struct dg_run_length length);
 
-/* Called after each op with its wall time, in a loop after each of its runs; for bench and traces. */
-typedef void dg_op_timer(void *context, uint32_t op, double seconds);
-void dg_session_time_ops(struct dg_session *session, dg_op_timer *timer, void *context);
+/* Called after each run of op `op` (its number within the entry) with its wall time; an op of the loop runs once for each slice.
+ * The op's inputs and outputs are there to be looked at: dg_session_data. */
+typedef void dg_op_observer(void *context, uint32_t op, double seconds);
+/* Observes the ops of all later steps; NULL ends it. */
+void dg_session_observe_ops(struct dg_session *session, dg_op_observer *observer, void *context);
 
 /* Runs all ops before the commit; nothing that outlives the step changes. */
 enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err);

@@ -35,7 +35,7 @@ static enum dg_status nothing(const struct dg_safetensors *file, const char *in,
     return dg_fail(err, DG_ERR_INPUT, "%s: no %s* in it; is it a bare backbone already?", in, prefix);
 }
 
-enum dg_status dg_export(const char *in, const char *out, const char *backbone, char *note, size_t note_size,
+enum dg_status dg_export(const char *in, const char *out, const char *backbone, const struct dg_log *log,
                          struct dg_error *err)
 {
     struct dg_safetensors *file;
@@ -62,9 +62,9 @@ enum dg_status dg_export(const char *in, const char *out, const char *backbone, 
     const struct dg_safetensors_meta meta = {"format", "pt"};
     if (status == DG_OK) status = dg_safetensors_write(out, item, count, &meta, 1, err);
     if (status == DG_OK)
-        snprintf(note, note_size, "%s: %d tensors, %s%s; %d others of %s left out", out, count,
-                 backbone ? backbone : "student, teacher and centre", backbone ? "'s backbone" : " as far as there are",
-                 all - count, in);
+        dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "%s: %d tensors, %s%s; %d others of %s left out", out, count,
+               backbone ? backbone : "student, teacher and centre", backbone ? "'s backbone" : " as far as there are",
+               all - count, in);
     free(item);
     dg_safetensors_close(file);
     return status;

@@ -23,21 +23,19 @@ struct import {
     int held;               /* storage of the entry being written, or -1 */
     unsigned char *scratch; /* elements of a tensor that does not lie in one piece */
     char epoch[32];
-    dg_import_note *note;
-    void *context;
+    const struct dg_log *log;
     struct dg_error *err;
 };
 
 static void say(const struct import *im, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void say(const struct import *im, const char *format, ...)
 {
-    if (!im->note) return;
     char text[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    im->note(im->context, text);
+    dg_log(im->log, DG_LOG_INFO, DG_LOG_LOAD, "%s", text);
 }
 
 /* "a, b, c and 12 more" as it grows. */
@@ -583,10 +581,10 @@ static enum dg_status write_file(struct import *im, const char *out)
     return status;
 }
 
-enum dg_status dg_torch_import_file(struct dg_torch_file *file, const char *from, const char *out, dg_import_note *note,
-                                    void *context, struct dg_error *err)
+enum dg_status dg_torch_import_file(struct dg_torch_file *file, const char *from, const char *out,
+                                    const struct dg_log *log, struct dg_error *err)
 {
-    struct import im = {.file = file, .from = from, .held = -1, .note = note, .context = context, .err = err};
+    struct import im = {.file = file, .from = from, .held = -1, .log = log, .err = err};
     enum dg_status status = collect(&im);
     if (status == DG_OK) status = check_names(&im);
     if (status == DG_OK) status = write_file(&im, out);
@@ -595,12 +593,11 @@ enum dg_status dg_torch_import_file(struct dg_torch_file *file, const char *from
     return status;
 }
 
-enum dg_status dg_torch_import(const char *in, const char *out, dg_import_note *note, void *context,
-                               struct dg_error *err)
+enum dg_status dg_torch_import(const char *in, const char *out, const struct dg_log *log, struct dg_error *err)
 {
     struct dg_torch_file *file;
     DG_TRY(dg_torch_open(in, &file, err));
-    enum dg_status status = dg_torch_import_file(file, in, out, note, context, err);
+    enum dg_status status = dg_torch_import_file(file, in, out, log, err);
     dg_torch_close(file);
     return status;
 }

@@ -2,12 +2,10 @@
 #ifndef DG_RUNTIME_FORMATS_TORCH_IMPORT_H
 #define DG_RUNTIME_FORMATS_TORCH_IMPORT_H
 
+#include "runtime/base/log.h"
 #include "runtime/formats/torch_file.h"
 
 enum { DG_IMPORT_MAX_TENSORS = 1 << 14 };
-
-/* Called with each thing worth knowing: what kind of file it is, what was taken, renamed or left out. */
-typedef void dg_import_note(void *context, const char *text);
 
 /* Writes the tensors of `in` to `out`, every bit as it was:
  *
@@ -18,14 +16,15 @@ typedef void dg_import_note(void *context, const char *text);
  *                    does a classifier (fc of ResNets, head of timm's ViTs)
  *   linear probe     {state_dict: {module.linear.weight, ...}}: linear.weight, linear.bias
  *
+ * `log` (may be NULL) receives what kind of file it is, and what was taken, renamed or left out (level info).
+ *
  * Memory: a storage at a time where tensors do not share storages. Nothing is written on failure. DG_ERR_INPUT for whatever
  * is wrong with `in`. */
-enum dg_status dg_torch_import(const char *in, const char *out, dg_import_note *note, void *context,
-                               struct dg_error *err);
+enum dg_status dg_torch_import(const char *in, const char *out, const struct dg_log *log, struct dg_error *err);
 
 /* The same from an open file; `from` is its name, for messages and metadata; a NULL `out` reads everything and writes
  * nothing. */
-enum dg_status dg_torch_import_file(struct dg_torch_file *file, const char *from, const char *out, dg_import_note *note,
-                                    void *context, struct dg_error *err);
+enum dg_status dg_torch_import_file(struct dg_torch_file *file, const char *from, const char *out,
+                                    const struct dg_log *log, struct dg_error *err);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define FORMAT "dinograph checkpoint 1"
 
-enum { VALUE = 64, FIXED = 10 };
+enum { VALUE = 64, FIXED = 10, DIGITS = 17 };
 
 /* Metadata strings of the file: the position, then a knob each. */
 struct metadata {
@@ -32,17 +32,9 @@ static void put(struct metadata *m, const char *key, const char *format, ...)
     m->count++;
 }
 
-static void knob_text(char *text, size_t size, const struct dg_plan_knob *knob)
+static void put_all(struct metadata *m, const struct dg_knobs *knobs, const struct dg_run_position *p)
 {
-    if (knob->type == DG_KNOB_PAIR)
-        snprintf(text, size, "[%.17g, %.17g]", knob->value[0], knob->value[1]);
-    else
-        snprintf(text, size, "%.17g", knob->value[0]);
-}
-
-static void put_all(struct metadata *m, const struct dg_plan *plan, const struct dg_knobs *knobs,
-                    const struct dg_run_position *p)
-{
+    const struct dg_plan *plan = knobs->plan;
     put(m, "format", "%s", FORMAT);
     put(m, "model_hash", "%016" PRIx64, plan->header->model_hash);
     put(m, "plan_checksum", "%016" PRIx64, plan->header->checksum);
@@ -56,8 +48,7 @@ static void put_all(struct metadata *m, const struct dg_plan *plan, const struct
     for (uint32_t k = 0; k < plan->num_knobs; k++) {
         char key[VALUE * 3], value[VALUE];
         snprintf(key, sizeof key, "set.%s", dg_plan_string(plan, knobs->knob[k].key));
-        knob_text(value, sizeof value, &knobs->knob[k]);
-        put(m, key, "%s", value);
+        put(m, key, "%s", dg_knob_text(value, sizeof value, &knobs->knob[k], DIGITS, false));
     }
 }
 
@@ -95,10 +86,10 @@ int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_ent
     return bytes;
 }
 
-enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_plan *plan,
-                                  const struct dg_knobs *knobs, const struct dg_run_position *position,
-                                  const char *path, struct dg_error *err)
+enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_knobs *knobs,
+                                  const struct dg_run_position *position, const char *path, struct dg_error *err)
 {
+    const struct dg_plan *plan = knobs->plan;
     const struct dg_plan_entry *entry = dg_session_entry(session);
     size_t strings = FIXED + plan->num_knobs + entry->num_tensors;
     struct dg_safetensors_item *item = calloc(entry->num_tensors + 1, sizeof *item);
@@ -121,9 +112,12 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
             bytes[count] = tensor->bytes;
             count++;
         }
-        put_all(&m, plan, knobs, position);
+        put_all(&m, knobs, position);
         put_checksums(&m, item, bytes, count);
         status = dg_safetensors_write(path, item, count, m.meta, m.count, err);
+        if (status == DG_OK)
+            dg_log(dg_session_log(session), DG_LOG_TRACE, DG_LOG_RUN, "saved %s: step %" PRId64 ", %d tensors", path,
+                   position->step, count);
     } else {
         dg_fail(err, status, "out of memory for the checkpoint's header");
     }
@@ -156,16 +150,17 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
 }
 
 /* What may differ, and what it was. */
-static void notice_differences(const struct dg_safetensors *file, const struct dg_plan *plan,
-                               const struct dg_knobs *knobs, const struct dg_run_position *p, dg_notice *notice,
-                               void *context)
+static void log_differences(const struct dg_safetensors *file, const struct dg_knobs *knobs,
+                            const struct dg_run_position *p, const struct dg_log *log)
 {
-    char text[512], now[VALUE];
+    const struct dg_plan *plan = knobs->plan;
+    char now[VALUE];
     const char *was = dg_safetensors_metadata(file, "plan_checksum");
     snprintf(now, sizeof now, "%016" PRIx64, plan->header->checksum);
     if (was && strcmp(was, now))
-        notice(context, "the plan is not the one the run began with (another memory plan or dinoc): from here on the "
-                        "numbers may differ in their last bits");
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
+               "the plan is not the one the run began with (another memory plan or dinoc): from here on the "
+               "numbers may differ in their last bits");
     const struct {
         const char *key, *what;
         int64_t value;
@@ -173,26 +168,25 @@ static void notice_differences(const struct dg_safetensors *file, const struct d
     for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
         was = dg_safetensors_metadata(file, numbers[n].key);
         if (!was || strtoll(was, NULL, 10) == numbers[n].value) continue;
-        snprintf(text, sizeof text, "the run so far had %s %s, now it is %" PRId64 "%s", was, numbers[n].what,
-                 numbers[n].value, n ? "" : ": the numbers may differ in their last bits");
-        notice(context, text);
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "the run so far had %s %s, now it is %" PRId64 "%s", was,
+               numbers[n].what, numbers[n].value, n ? "" : ": the numbers may differ in their last bits");
     }
     for (uint32_t k = 0; k < plan->num_knobs; k++) {
         const char *key = dg_plan_string(plan, knobs->knob[k].key);
         char name[VALUE * 3];
         snprintf(name, sizeof name, "set.%s", key);
         was = dg_safetensors_metadata(file, name);
-        knob_text(now, sizeof now, &knobs->knob[k]);
+        dg_knob_text(now, sizeof now, &knobs->knob[k], DIGITS, false);
         if (!was || !strcmp(was, now)) continue;
-        snprintf(text, sizeof text, "%s was %s so far and is %s now", key, was, now);
-        notice(context, text);
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "%s was %s so far and is %s now", key, was, now);
     }
 }
 
-enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_knobs *knobs,
                                   struct dg_run_position *position, struct dg_resume_rules rules, const char *path,
-                                  dg_notice *notice, void *context, struct dg_error *err)
+                                  const struct dg_log *log, struct dg_error *err)
 {
+    const struct dg_plan *plan = knobs->plan;
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(path, &file, err));
     enum dg_status status = DG_OK;
@@ -218,7 +212,7 @@ enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_pl
     snprintf(hash, sizeof hash, "%016" PRIx64, position->data_hash);
     if (status == DG_OK && data && strcmp(data, hash)) {
         if (rules.new_data)
-            notice(context, "the data are not the ones the run began with");
+            dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "the data are not the ones the run began with");
         else
             status = dg_fail(err, DG_ERR_USAGE,
                              "the data are not the ones the run in %s began with (files added, removed or renamed, or "
@@ -234,7 +228,7 @@ enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_pl
         if (position->step < 0 || position->skipped < 0)
             status = dg_fail(err, DG_ERR_INPUT, "%s: step %s, of which %s were left out", path, step,
                              skipped ? skipped : "0");
-        notice_differences(file, plan, knobs, position, notice, context);
+        log_differences(file, knobs, position, log);
     }
     dg_safetensors_close(file);
     return status;

@@ -13,17 +13,13 @@ struct dg_run_position {
     int threads;
 };
 
-/* Called with every difference between the run so far and the run to come that a resume allows. */
-typedef void dg_notice(void *context, const char *text);
-
 /* At most how large such a file is. */
 int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_entry *entry);
 
 /* Writes all parameters and state of the session, the position, and the knobs' values ("set.<key>" in the metadata). The
  * file is complete or not there. */
-enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_plan *plan,
-                                  const struct dg_knobs *knobs, const struct dg_run_position *position,
-                                  const char *path, struct dg_error *err);
+enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_knobs *knobs,
+                                  const struct dg_run_position *position, const char *path, struct dg_error *err);
 
 /* What the caller has asked for expressly. */
 struct dg_resume_rules {
@@ -34,9 +30,9 @@ struct dg_resume_rules {
 
 /* Restores them. `position` holds what this run would use; its step, skipped and seed are set from the file. A file of another model
  * (parameters, recipe, batch), another seed and other data are DG_ERR_USAGE, one without a position (weights only) and a damaged
- * one DG_ERR_INPUT; other knobs, run length, threads or memory plan are noticed. */
-enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_plan *plan, const struct dg_knobs *knobs,
+ * one DG_ERR_INPUT; `log` receives other knobs, run length, threads or memory plan, a warning each. */
+enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_knobs *knobs,
                                   struct dg_run_position *position, struct dg_resume_rules rules, const char *path,
-                                  dg_notice *notice, void *context, struct dg_error *err);
+                                  const struct dg_log *log, struct dg_error *err);
 
 #endif

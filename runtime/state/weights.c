@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 512, SHOWN = 3, LINE = 400 };
+enum { MAX_NAME = 512, SHOWN = 3, LINE = 400, MAX_DIFFERENCES = 4096 };
 
 static const char *shape_text(char *text, size_t size, int ndim, const int64_t *dim)
 {
@@ -251,6 +251,8 @@ static void put_differences(const struct fit *fit, char *text, size_t size)
 static enum dg_status open_fit(struct fit *fit, const struct dg_session *session, const struct dg_plan *plan,
                                const struct dg_safetensors *file, const char *path, struct dg_error *err)
 {
+    dg_log(dg_session_log(session), DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", path,
+           dg_safetensors_count(file));
     fit->plan = plan;
     fit->entry = dg_session_entry(session);
     fit->file = file;
@@ -308,15 +310,17 @@ static enum dg_status copy(struct dg_session *session, const struct fit *fit, co
     return DG_OK;
 }
 
-static void finish_note(const struct fit *fit, char *note, size_t size)
+/* What was not taken as it is in the file, a line each; "" if everything was. Returns `text`. */
+static const char *taken_differently(const struct fit *fit, char *text, size_t size)
 {
-    size_t used = strlen(note);
-    used += put_lines(&fit->resized, "tables resized", note + used, size - used);
+    *text = 0;
+    size_t used = put_lines(&fit->resized, "tables resized", text, size);
     if (fit->count < fit->wanted && used < size)
-        used += (size_t)snprintf(note + used, size - used,
+        used += (size_t)snprintf(text + used, size - used,
                                  "\n  %" PRId64 " of %" PRId64 " parameters keep their initial values",
                                  fit->wanted - fit->count, fit->wanted);
-    if (used < size) put_differences(fit, note + used, size - used);
+    if (used < size) put_differences(fit, text + used, size - used);
+    return text;
 }
 
 /* The prefix under which the file has most of the backbone; NULL: it has nothing of it. */
@@ -364,8 +368,8 @@ static enum dg_status no_backbone(const struct fit *fit, const char *from, struc
                    fit->path, from, dg_safetensors_at(fit->file, 0)->name);
 }
 
-static enum dg_status load(struct dg_session *session, struct fit *fit, const char *from, bool partial, char *note,
-                           size_t note_size, struct dg_error *err)
+static enum dg_status load(struct dg_session *session, struct fit *fit, const char *from, bool partial,
+                           struct dg_error *err)
 {
     char room[64];
     const char *prefix = backbone_prefix(fit, "", from, room, sizeof room);
@@ -377,20 +381,22 @@ static enum dg_status load(struct dg_session *session, struct fit *fit, const ch
     DG_TRY(copy(session, fit, "", err));
     char what[32] = "a backbone";
     if (*prefix) snprintf(what, sizeof what, "the %s's backbone", from);
-    snprintf(note, note_size, "%s: %" PRId64 " tensors, %s; %" PRId64 " others in the file were not needed", fit->path,
-             fit->count, what, (int64_t)dg_safetensors_count(fit->file) - fit->count);
-    finish_note(fit, note, note_size);
+    char differences[MAX_DIFFERENCES];
+    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
+           "%s: %" PRId64 " tensors, %s; %" PRId64 " others in the file were not needed%s", fit->path, fit->count, what,
+           (int64_t)dg_safetensors_count(fit->file) - fit->count,
+           taken_differently(fit, differences, sizeof differences));
     return DG_OK;
 }
 
 enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan *plan, const char *path,
-                               const char *from, bool partial, char *note, size_t note_size, struct dg_error *err)
+                               const char *from, bool partial, struct dg_error *err)
 {
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(path, &file, err));
     struct fit fit = {0};
     enum dg_status status = open_fit(&fit, session, plan, file, path, err);
-    if (status == DG_OK) status = load(session, &fit, from, partial, note, note_size, err);
+    if (status == DG_OK) status = load(session, &fit, from, partial, err);
     close_fit(&fit);
     dg_safetensors_close(file);
     return status;
@@ -407,8 +413,7 @@ static int64_t fit_optional(struct fit *fit, const char *ours, const char *their
     return taken;
 }
 
-static enum dg_status init(struct dg_session *session, struct fit *fit, bool partial, char *note, size_t note_size,
-                           struct dg_error *err)
+static enum dg_status init(struct dg_session *session, struct fit *fit, bool partial, struct dg_error *err)
 {
     char room[64];
     const char *prefix = backbone_prefix(fit, "student.backbone.", "student", room, sizeof room);
@@ -429,23 +434,24 @@ static enum dg_status init(struct dg_session *session, struct fit *fit, bool par
         dg_session_copy_initial(session, t); /* now that the student is set */
     DG_TRY(copy(session, fit, "teacher.", err));
     DG_TRY(copy(session, fit, "center", err));
-    snprintf(note, note_size,
-             "%s: student's backbone%s%s%s%s; the rest is new (%" PRId64 " tensors taken, %" PRId64 " not needed)",
-             fit->path, head ? ", student's head" : "", teacher_backbone ? ", teacher's backbone" : "",
-             teacher_head ? ", teacher's head" : "", center ? ", centre" : "", fit->count,
-             (int64_t)dg_safetensors_count(fit->file) - fit->count);
-    finish_note(fit, note, note_size);
+    char differences[MAX_DIFFERENCES];
+    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
+           "%s: student's backbone%s%s%s%s; the rest is new (%" PRId64 " tensors taken, %" PRId64 " not needed)%s",
+           fit->path, head ? ", student's head" : "", teacher_backbone ? ", teacher's backbone" : "",
+           teacher_head ? ", teacher's head" : "", center ? ", centre" : "", fit->count,
+           (int64_t)dg_safetensors_count(fit->file) - fit->count,
+           taken_differently(fit, differences, sizeof differences));
     return DG_OK;
 }
 
 enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path, bool partial,
-                               char *note, size_t note_size, struct dg_error *err)
+                               struct dg_error *err)
 {
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(path, &file, err));
     struct fit fit = {0};
     enum dg_status status = open_fit(&fit, session, plan, file, path, err);
-    if (status == DG_OK) status = init(session, &fit, partial, note, note_size, err);
+    if (status == DG_OK) status = init(session, &fit, partial, err);
     close_fit(&fit);
     dg_safetensors_close(file);
     return status;

@@ -5,12 +5,10 @@
 #include "runtime/exec/session.h"
 #include "runtime/formats/safetensors.h"
 
-enum { DG_WEIGHTS_NOTE = 4096 }; /* characters that hold any note below */
-
 /* Both loads look at both sides before they change anything: parameters that the file does not have, tensors of the network that
  * no entry of the plan has, and shapes that differ are DG_ERR_INPUT, each named with the nearest name on the other side.
- * `partial` goes on with what fits; parameters that nothing fits keep their initial values. `note` receives what was taken,
- * resized, left out and left as it was. All f32, f16, bf16 and f64 tensors will do.
+ * `partial` goes on with what fits; parameters that nothing fits keep their initial values. The session's log receives what was
+ * taken, resized, left out and left as it was (level info). All f32, f16, bf16 and f64 tensors will do.
  *
  * Never a difference, but noted: a position table (pos_embed) of another square grid is resized by the rule that images of
  * another size meet (dg_position_resize). Not looked at: what belongs to no backbone, as heads, classifiers (fc, head),
@@ -20,13 +18,13 @@ enum { DG_WEIGHTS_NOTE = 4096 }; /* characters that hold any note below */
  * backbone), or a file of a bare backbone ("cls_token", also under "backbone." or "module.backbone."). Call dg_session_pack
  * afterwards. */
 enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan *plan, const char *path,
-                               const char *from, bool partial, char *note, size_t note_size, struct dg_error *err);
+                               const char *from, bool partial, struct dg_error *err);
 
 /* The start of a training run from `path`, on top of dg_session_initialize. A bare backbone sets the student's backbone (and
  * head.* beside it its head); a full file sets also the student's head, the teacher and the centre where it has them. A teacher
  * that the file does not have becomes a copy of the student. A network that is there only in part is a difference. */
 enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path, bool partial,
-                               char *note, size_t note_size, struct dg_error *err);
+                               struct dg_error *err);
 
 /* The tensor `name` of the file into tensor `index` of the plan, shapes and types checked. DG_ERR_INPUT names tensor and file. */
 enum dg_status dg_weights_copy(struct dg_session *session, const struct dg_plan *plan, uint32_t index,

@@ -46,21 +46,9 @@ struct probe {
     char path[MAX_PATH], best_path[MAX_PATH];
     double best;
     int64_t best_epoch;
-    char note[DG_WEIGHTS_NOTE];
 };
 
-static void message(struct probe *p, const char *text)
-{
-    if (p->options->events.message) p->options->events.message(p->options->events.context, text);
-}
-
-static void notice(void *context, const char *text) { message(context, text); }
-
-static void silence(void *context, const char *text)
-{
-    (void)context;
-    (void)text;
-}
+#define warn(p, ...) dg_log((p)->options->log, DG_LOG_WARNING, DG_LOG_RUN, __VA_ARGS__)
 
 static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all)
 {
@@ -138,8 +126,9 @@ static enum dg_status open_backbone(struct probe *p, struct dg_error *err)
                                            .from = o->from,
                                            .threads = o->threads,
                                            .partial = o->partial,
-                                           .ignore_memory = o->ignore_memory};
-    DG_TRY(dg_evaluator_open(p->plan, p->knobs, &options, &p->backbone, p->note, sizeof p->note, err));
+                                           .ignore_memory = o->ignore_memory,
+                                           .log = o->log};
+    DG_TRY(dg_evaluator_open(p->plan, p->knobs, &options, &p->backbone, err));
     if (dg_evaluator_dim(p->backbone) == p->dim && dg_evaluator_images(p->backbone)->dim[0] == p->batch) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "the plan's features do not fit its classifier; compile it again");
 }
@@ -148,8 +137,10 @@ static enum dg_status open_head(struct probe *p, struct dg_error *err)
 {
     const struct dg_linear_options *o = p->options;
     p->kept_bytes = dg_dataset_count(p->val) * p->dim * (int64_t)sizeof(float);
-    struct dg_session_options options = {
-        .threads = o->threads, .other_bytes = p->loader_bytes + p->kept_bytes, .ignore_memory = o->ignore_memory};
+    struct dg_session_options options = {.threads = o->threads,
+                                         .other_bytes = p->loader_bytes + p->kept_bytes,
+                                         .ignore_memory = o->ignore_memory,
+                                         .log = o->log};
     DG_TRY(dg_session_open(p->plan, "train", &options, &p->head, err));
     p->input = dg_session_input(p->head, "features", NULL);
     p->labels = dg_session_input(p->head, "labels", NULL);
@@ -177,7 +168,8 @@ static enum dg_status plan_training(struct probe *p, struct dg_error *err)
     p->loading = (struct dg_loader_config){.dataset = p->train,
                                            .batch = (int)p->batch,
                                            .threads = dg_session_threads(dg_evaluator_session(p->backbone)),
-                                           .prefetch = PREFETCH};
+                                           .prefetch = PREFETCH,
+                                           .log = p->options->log};
     p->reading = (struct dg_train_reading){.views = &p->view,
                                            .view_count = 1,
                                            .steps_per_epoch = p->length.steps_per_epoch,
@@ -199,8 +191,7 @@ static enum dg_status keep_rows(void *context, const float *output, int64_t rows
 
 static void tell_start(struct probe *p)
 {
-    struct dg_linear_start start = {.weights = p->note,
-                                    .features = dg_session_memory(dg_evaluator_session(p->backbone)),
+    struct dg_linear_start start = {.features = dg_session_memory(dg_evaluator_session(p->backbone)),
                                     .head = dg_session_memory(p->head),
                                     .loader_bytes = p->loader_bytes,
                                     .kept_bytes = p->kept_bytes,
@@ -292,8 +283,8 @@ static enum dg_status restore_best(struct probe *p, struct dg_error *err)
     struct dg_run_position position = p->position;
     struct dg_error lost = {0};
     const struct dg_resume_rules again = {.new_data = true}; /* that was judged when the run was resumed */
-    if (dg_checkpoint_load(p->head, p->plan, p->knobs, &position, again, p->best_path, silence, NULL, &lost) != DG_OK) {
-        message(p, lost.text);
+    if (dg_checkpoint_load(p->head, p->knobs, &position, again, p->best_path, NULL, &lost) != DG_OK) {
+        warn(p, "%s", lost.text);
         return DG_OK; /* the best of what is to come, then */
     }
     struct dg_linear_score best;
@@ -313,11 +304,11 @@ static enum dg_status set_state(struct probe *p, struct dg_error *err)
                                            .threads = dg_session_threads(p->head)};
     p->best = -1;
     if (!o->resume || access(p->path, F_OK)) {
-        if (o->resume) message(p, "--resume: there is no probe yet, so it begins at epoch 0");
+        if (o->resume) warn(p, "--resume: there is no probe yet, so it begins at epoch 0");
         return dg_session_initialize(p->head, p->position.seed, err);
     }
     const struct dg_resume_rules rules = {o->seed_given, o->new_data};
-    DG_TRY(dg_checkpoint_load(p->head, p->plan, p->knobs, &p->position, rules, p->path, notice, p, err));
+    DG_TRY(dg_checkpoint_load(p->head, p->knobs, &p->position, rules, p->path, o->log, err));
     if (p->position.step % p->length.steps_per_epoch)
         return dg_fail(err, DG_ERR_INPUT,
                        "%s was left between epochs of %" PRId64 " steps: it was trained on other images", p->path,
@@ -331,7 +322,7 @@ static enum dg_status resume_best(struct probe *p, struct dg_error *err)
     if (!p->position.step) return DG_OK;
     DG_TRY(restore_best(p, err));
     const struct dg_resume_rules again = {.new_data = true};
-    return dg_checkpoint_load(p->head, p->plan, p->knobs, &p->position, again, p->path, silence, NULL, err);
+    return dg_checkpoint_load(p->head, p->knobs, &p->position, again, p->path, NULL, err);
 }
 
 static enum dg_status bad_step(const struct probe *p, struct dg_error *err)
@@ -370,8 +361,6 @@ static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *repo
         const struct dg_batch *batch;
         double loss;
         enum dg_status status = dg_loader_next(p->loader, &batch, err);
-        char text[1024];
-        while (dg_loader_take_message(p->loader, text, sizeof text)) message(p, text);
         DG_TRY(status);
         if (!batch) return dg_fail(err, DG_ERR_INTERNAL, "the loader ended early; please report this");
         int rows = batch->rows;
@@ -390,8 +379,8 @@ static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *repo
 /* The best head first: whoever is stopped between the two files does the epoch again, and finds it there. */
 static enum dg_status save(struct probe *p, bool best, struct dg_error *err)
 {
-    if (best) DG_TRY(dg_checkpoint_save(p->head, p->plan, p->knobs, &p->position, p->best_path, err));
-    return dg_checkpoint_save(p->head, p->plan, p->knobs, &p->position, p->path, err);
+    if (best) DG_TRY(dg_checkpoint_save(p->head, p->knobs, &p->position, p->best_path, err));
+    return dg_checkpoint_save(p->head, p->knobs, &p->position, p->path, err);
 }
 
 static enum dg_status run_epochs(struct probe *p, struct dg_error *err)

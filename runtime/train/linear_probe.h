@@ -17,7 +17,6 @@ struct dg_linear_score {
 
 /* What is about to happen, once everything is open. */
 struct dg_linear_start {
-    const char *weights;                     /* what was taken from the backbone's file; gone after the call */
     struct dg_session_memory features, head; /* of the two sessions; totals do not include the two below */
     int64_t loader_bytes, kept_bytes;        /* images in flight; validation features */
     int64_t train_images, val_images;        /* train_images 0: evaluation alone */
@@ -42,7 +41,6 @@ struct dg_linear_events {
     /* `epoch` is -1 while validation features are computed. */
     void (*progress)(void *context, int64_t epoch, int64_t images, int64_t all_images);
     void (*epoch)(void *context, const struct dg_linear_report *report);
-    void (*message)(void *context, const char *text); /* unreadable pictures, what a resume changes */
 };
 
 struct dg_linear_options {
@@ -57,6 +55,7 @@ struct dg_linear_options {
     int threads;             /* 0: all; also of the loader */
     int64_t max_bad;         /* unreadable training pictures to replace before giving up; of validation none may be */
     bool ignore_memory;
+    const struct dg_log *log; /* NULL: none; weights taken, unreadable pictures, what a resume changes */
     struct dg_linear_events events;
 };
 

@@ -43,12 +43,7 @@ struct run {
     int64_t whole_step; /* of the newest whole checkpoint, whatever its name; -1: none */
 };
 
-static void message(struct run *run, const char *text)
-{
-    if (run->options->events.message) run->options->events.message(run->options->events.context, text);
-}
-
-static void notice(void *context, const char *text) { message(context, text); }
+#define warn(run, ...) dg_log((run)->options->log, DG_LOG_WARNING, DG_LOG_RUN, __VA_ARGS__)
 
 /* --- opening --- */
 
@@ -96,8 +91,11 @@ static enum dg_status plan_loader(struct run *run, int64_t *bytes, struct dg_err
     DG_TRY(dg_views_open(run->plan, run->knobs, run->view, &views, err));
     int threads = run->options->loader_threads ? run->options->loader_threads : run->options->threads;
     if (!threads) threads = dg_usable_cpus();
-    run->loading = (struct dg_loader_config){
-        .dataset = run->dataset, .batch = (int)run->entry->batch, .threads = threads, .prefetch = PREFETCH};
+    run->loading = (struct dg_loader_config){.dataset = run->dataset,
+                                             .batch = (int)run->entry->batch,
+                                             .threads = threads,
+                                             .prefetch = PREFETCH,
+                                             .log = run->options->log};
     run->reading = (struct dg_train_reading){.views = run->view,
                                              .view_count = views,
                                              .seed = run->position.seed,
@@ -126,10 +124,10 @@ static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
     struct dg_error why = {0}; /* of the one before */
     const struct dg_resume_rules rules = {run->options->seed_given, run->options->new_data};
     for (*found = false; next_checkpoint(run, path, &below);) {
-        if (why.status != DG_OK) message(run, why.text);
+        if (why.status != DG_OK) warn(run, "%s", why.text);
         why = (struct dg_error){0};
         enum dg_status status =
-            dg_checkpoint_load(run->session, run->plan, run->knobs, &run->position, rules, path, notice, run, &why);
+            dg_checkpoint_load(run->session, run->knobs, &run->position, rules, path, run->options->log, &why);
         *found = status == DG_OK;
         if (err->status == DG_OK) *err = why; /* if none is whole, the newest one's fault is the one to tell */
         if (status == DG_ERR_USAGE) return status;
@@ -148,9 +146,7 @@ static enum dg_status resume(struct run *run, bool *found, struct dg_error *err)
     if (!strcmp(path, run->checkpoint)) {
         run->saved_step = run->position.step;
     } else {
-        char text[DG_MAX_PATH + 64];
-        snprintf(text, sizeof text, "the run goes on from %s", path);
-        message(run, text);
+        warn(run, "the run goes on from %s", path);
     }
     return DG_OK;
 }
@@ -161,16 +157,12 @@ static enum dg_status set_state(struct run *run, struct dg_error *err)
     if (o->resume) {
         bool found;
         DG_TRY(resume(run, &found, err));
-        if (found && o->init) message(run, "--init is not used: the run goes on from its own checkpoint");
+        if (found && o->init) warn(run, "--init is not used: the run goes on from its own checkpoint");
         if (found) return DG_OK;
     }
-    if (o->resume) message(run, "--resume: there is no checkpoint yet, so the run begins at step 0");
+    if (o->resume) warn(run, "--resume: there is no checkpoint yet, so the run begins at step 0");
     DG_TRY(dg_session_initialize(run->session, run->position.seed, err));
-    if (!o->init) return DG_OK;
-    char note[DG_WEIGHTS_NOTE];
-    DG_TRY(dg_weights_init(run->session, run->plan, o->init, o->partial, note, sizeof note, err));
-    message(run, note);
-    return DG_OK;
+    return o->init ? dg_weights_init(run->session, run->plan, o->init, o->partial, err) : DG_OK;
 }
 
 /* The values in force, one --set a line. */
@@ -181,15 +173,9 @@ static enum dg_status write_settings(const struct run *run, struct dg_error *err
     snprintf(path, sizeof path, "%s/settings.txt", run->options->out);
     DG_TRY(dg_atomic_open(path, &file, err));
     for (uint32_t k = 0; k < run->plan->num_knobs; k++) {
-        const struct dg_plan_knob *knob = &run->knobs->knob[k];
-        const char *key = dg_plan_string(run->plan, knob->key);
-        if (knob->type == DG_KNOB_PAIR)
-            fprintf(file.stream, "%s=[%.17g, %.17g]\n", key, knob->value[0], knob->value[1]);
-        else
-            fprintf(file.stream, "%s=%.17g%s\n", key, knob->value[0],
-                    knob->unit == DG_UNIT_EPOCHS  ? " epochs"
-                    : knob->unit == DG_UNIT_STEPS ? " steps"
-                                                  : "");
+        char value[64];
+        fprintf(file.stream, "%s=%s\n", dg_plan_string(run->plan, run->knobs->knob[k].key),
+                dg_knob_text(value, sizeof value, &run->knobs->knob[k], 17, true));
     }
     return dg_atomic_commit(&file, err);
 }
@@ -255,11 +241,12 @@ static enum dg_status open_run(struct run *run, int64_t *loader_bytes, struct dg
     DG_TRY(
         dg_run_folder_open(o->out, &run->lock, err)); /* a call that asks for what is not there leaves nothing behind */
     struct dg_session_options session = {
-        .threads = o->threads, .other_bytes = *loader_bytes, .ignore_memory = o->ignore_memory};
+        .threads = o->threads, .other_bytes = *loader_bytes, .ignore_memory = o->ignore_memory, .log = o->log};
     DG_TRY(dg_session_open(run->plan, "train", &session, &run->session, err));
     run->position.threads = dg_session_threads(run->session);
     run->position.steps_per_epoch = run->length.steps_per_epoch;
     run->position.epochs = run->length.epochs;
+    dg_knobs_trace(run->knobs, o->log);
     DG_TRY(set_state(run, err));
     DG_TRY(check_disk(run, err));
     run->watch.log_out_dim = log((double)out_dim(run));
@@ -286,7 +273,7 @@ static enum dg_status save(struct run *run, struct dg_error *err)
     DG_TRY(dg_run_log_sync(run->log, err)); /* a checkpoint that lasts has its lines */
     const char *out = run->options->out;
     if (last(run) && run->saved_step >= 0) DG_TRY(dg_previous_keep(out, run->checkpoint, run->saved_step, err));
-    DG_TRY(dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, run->checkpoint, err));
+    DG_TRY(dg_checkpoint_save(run->session, run->knobs, &run->position, run->checkpoint, err));
     dg_previous_remove(out, run->whole_step, last(run));
     run->saved_step = run->whole_step = run->position.step;
     return DG_OK;
@@ -302,7 +289,7 @@ static enum dg_status keep(struct run *run, struct dg_error *err)
         dg_sync_folder_of(path);
         return DG_OK;
     }
-    return dg_checkpoint_save(run->session, run->plan, run->knobs, &run->position, path, err);
+    return dg_checkpoint_save(run->session, run->knobs, &run->position, path, err);
 }
 
 static bool due(int64_t every, int64_t step) { return every && step % every == 0; }
@@ -316,8 +303,6 @@ static enum dg_status next_crops(struct run *run, const struct dg_batch **batch,
         return DG_OK;
     }
     enum dg_status status = dg_loader_next(run->loader, batch, err);
-    char text[1024];
-    while (dg_loader_take_message(run->loader, text, sizeof text)) message(run, text);
     if (status != DG_OK) return status;
     if (!*batch) return dg_fail(err, DG_ERR_INTERNAL, "the loader ended early; please report this");
     int64_t view = 0;
@@ -396,10 +381,7 @@ static bool leave_out(struct run *run, struct dg_error *err)
             run->position.skipped + 1, run->position.skipped);
         return false;
     }
-    char text[sizeof err->text + 96];
-    snprintf(text, sizeof text, "left out (%" PRId64 " of at most %" PRId64 "): %s", ++run->position.skipped, most,
-             err->text);
-    message(run, text);
+    warn(run, "left out (%" PRId64 " of at most %" PRId64 "): %s", ++run->position.skipped, most, err->text);
     *err = (struct dg_error){0};
     return true;
 }
@@ -411,7 +393,7 @@ static enum dg_status tell(struct run *run, const struct dg_step_report *report,
     DG_TRY(dg_run_log_write(run->log, report, err));
     if (events->step) events->step(events->context, report, seconds, waited);
     const char *warning = dg_collapse_step(&run->watch, report);
-    if (warning) message(run, warning);
+    if (warning) warn(run, "%s", warning);
     return DG_OK;
 }
 

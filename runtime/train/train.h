@@ -20,8 +20,7 @@ struct dg_train_events {
     void *context;
     void (*start)(void *context, const struct dg_train_start *start);
     void (*step)(void *context, const struct dg_step_report *report, double seconds, double waited_for_data);
-    void (*message)(void *context, const char *text); /* unreadable pictures, collapse, what a resume changes, ... */
-    bool (*stop)(void *context);                      /* true: finish the step, save, return */
+    bool (*stop)(void *context); /* true: finish the step, save, return */
 };
 
 struct dg_train_options {
@@ -40,6 +39,7 @@ struct dg_train_options {
     int loader_threads; /* 0: as many as threads */
     int64_t max_bad;    /* unreadable pictures to replace before giving up */
     bool ignore_memory, ignore_disk;
+    const struct dg_log *log; /* NULL: none; unreadable pictures, collapse, what a resume changes, ... */
     struct dg_train_events events;
 };
 

@@ -12,7 +12,7 @@ static void import(const uint8_t *bytes, size_t size)
     struct dg_torch_file *file;
     enum dg_status status = dg_torch_open_bytes(bytes, size, &file, &err);
     if (status == DG_OK) {
-        status = dg_torch_import_file(file, "fuzz.pth", NULL, NULL, NULL, &err);
+        status = dg_torch_import_file(file, "fuzz.pth", NULL, NULL, &err);
         dg_torch_close(file);
     }
     if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */

@@ -301,6 +301,27 @@ static void test_dinorun_refuses(void **state)
 }
 
 /* All that the process may use, also where OpenMP is told to bind its threads. */
+/* What DINOGRAPH_TRACE asks for goes to standard error, and changes nothing else. */
+static void test_trace(void **state)
+{
+    (void)state;
+    setenv("DINOGRAPH_TRACE", "op,memory", 1);
+    refuses(RUN(DINORUN, "info", plan), 2, "there is no topic memory; there are op, load, mem, plan, run");
+    setenv("DINOGRAPH_TRACE", "op,load,mem,plan", 1);
+    const struct process *p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data",
+                                  pictures, "--out", in("traced.npy"));
+    unsetenv("DINOGRAPH_TRACE");
+    process_assert_status(p, 0);
+    static const char *const records[] = {"plan knob crops.global.scale=[", "plan entry features of ",
+                                          "mem parameters, entry features: ", "load weights ", "op 0 "};
+    for (size_t r = 0; r < sizeof records / sizeof *records; r++) process_assert_says(p, p->err, records[r]);
+    assert_null(strstr(p->out, "op 0 "));
+    p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data", pictures, "--out",
+            in("silent.npy"));
+    process_assert_status(p, 0);
+    assert_string_equal(p->err, "");
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -561,6 +582,7 @@ int main(void)
                                        cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
+                                       cmocka_unit_test(test_trace),
                                        cmocka_unit_test(test_threads),
                                        cmocka_unit_test(test_bench_crops),
                                        cmocka_unit_test(test_full_output),

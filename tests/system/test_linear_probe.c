@@ -5,6 +5,7 @@
 #include "runtime/state/checkpoint.h"
 #include "runtime/train/linear_probe.h"
 #include "runtime/train/train.h"
+#include "tests/support/log.h"
 #include "tests/support/tiny.h"
 #include "tests/support/values.h"
 
@@ -14,7 +15,6 @@
 enum { EPOCHS = 4, MAX_SETS = 12 };
 
 static char folder[64];
-static char message[8192]; /* all that a run said */
 static struct dg_linear_report report[16];
 static int reports, copy_after; /* copy_after: epochs, after which the run's files are copied; 0: never */
 static int64_t best_epoch;
@@ -131,7 +131,7 @@ static struct collected outputs_of(const char *path, const char *entry, const ch
     assert_ok(dg_dataset_open(images, &dataset, try_err));
     struct dg_evaluator_options o = {
         .entry = entry, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
-    assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, NULL, 0, try_err));
+    assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
     struct collected c = {.dim = dg_evaluator_dim(evaluator)};
     c.value = malloc(sizeof(float) * (size_t)(dg_dataset_count(dataset) * c.dim));
     assert_ok(dg_evaluate(evaluator, dataset, collect, &c, try_err));
@@ -387,13 +387,6 @@ static void on_epoch(void *context, const struct dg_linear_report *r)
     }
 }
 
-static void on_message(void *context, const char *text)
-{
-    (void)context;
-    size_t length = strlen(message);
-    snprintf(message + length, sizeof message - length, "%s\n", text);
-}
-
 struct asked {
     const char *plan, *weights, *train, *val, *out, *head;
     bool resume;
@@ -407,7 +400,7 @@ static enum dg_status run(struct asked asked, struct dg_linear_score *score, str
 {
     struct dg_plan plan;
     struct dg_knobs knobs;
-    message[0] = 0;
+    dg_test_hush();
     reports = 0;
     assert_ok(dg_plan_open(in(asked.plan ? asked.plan : "probe.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
@@ -422,7 +415,8 @@ static enum dg_status run(struct asked asked, struct dg_linear_score *score, str
                                   .threads = asked.threads ? asked.threads : 2,
                                   .max_bad = asked.max_bad,
                                   .ignore_memory = true,
-                                  .events = {.epoch = on_epoch, .message = on_message}};
+                                  .log = &dg_test_log,
+                                  .events = {.epoch = on_epoch}};
     *err = (struct dg_error){0};
     enum dg_status status = asked.head ? dg_linear_evaluate(&plan, &knobs, &o, asked.head, score, err)
                                        : dg_linear_train(&plan, &knobs, &o, err);
@@ -495,7 +489,8 @@ static void test_resume(void **state)
     assert_true(json_equal(a, b));
     json_decref(a);
     json_decref(b);
-    assert_string_equal(message, "");
+    assert_non_null(strstr(dg_test_said, "tensors, the teacher's backbone"));
+    assert_ptr_equal(strchr(dg_test_said, '\n'), dg_test_said + strlen(dg_test_said) - 1); /* and nothing else */
 
     runs((struct asked){.out = "half", .resume = true}); /* nothing is left to do */
     assert_int_equal(reports, 0);
@@ -503,7 +498,7 @@ static void test_resume(void **state)
     refuses((struct asked){.out = "half"}, DG_ERR_USAGE, "add --resume");
     refuses((struct asked){.out = "half", .resume = true, .seed = 5, .seed_given = true}, DG_ERR_USAGE, "has seed 0");
     runs((struct asked){.out = "fresh", .resume = true, .seed = 5, .seed_given = true});
-    assert_non_null(strstr(message, "there is no probe yet"));
+    assert_non_null(strstr(dg_test_said, "there is no probe yet"));
     assert_true(report[0].loss != last.loss);
 }
 
@@ -542,8 +537,8 @@ static void test_evaluate(void **state)
 
     /* A published head, as the importer leaves it: of other shapes here. */
     assert_int_equal(mkdir(in("val/class1"), 0777), 0);
-    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("published.safetensors"),
-                              on_message, NULL, try_err));
+    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("published.safetensors"), NULL,
+                              try_err));
     refuses((struct asked){.head = in("published.safetensors")}, DG_ERR_INPUT, "linear.weight is [");
     refuses((struct asked){.head = in("backbone/checkpoint.safetensors")}, DG_ERR_INPUT, "has no linear.");
     assert_int_equal(rmdir(in("val/class1")), 0);
@@ -607,8 +602,8 @@ static void test_published_head(void **state)
                                       "classes=3",     "batch=4"};
     compile_file("linear.yaml", NULL, in("six.plan"), set, sizeof set / sizeof *set);
     write_backbone(in("six.plan"), in("six.safetensors"));
-    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("head.safetensors"), on_message,
-                              NULL, try_err));
+    assert_ok(
+        dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("head.safetensors"), NULL, try_err));
     struct dg_safetensors *file;
     float weight[3 * 6], bias[3];
     assert_ok(dg_safetensors_open(in("head.safetensors"), &file, try_err));
@@ -682,7 +677,7 @@ static void test_damaged(void **state)
     dg_test_write(in("train/class0/zz.png"), bad, 8);
     refuses((struct asked){.out = "bad"}, DG_ERR_INPUT, "zz.png");
     runs((struct asked){.out = "mended", .max_bad = 1});
-    assert_non_null(strstr(message, "zz.png"));
+    assert_non_null(strstr(dg_test_said, "zz.png"));
     assert_int_equal(remove(in("train/class0/zz.png")), 0);
     dg_test_write(in("val/class0/zz.png"), bad, 8);
     refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "zz.png");

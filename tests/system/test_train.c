@@ -5,6 +5,7 @@
 #include "runtime/state/checkpoint.h"
 #include "runtime/train/collapse.h"
 #include "runtime/train/train.h"
+#include "tests/support/log.h"
 #include "tests/support/tiny.h"
 
 #include <fcntl.h>
@@ -13,8 +14,7 @@
 #include <sys/mount.h>
 
 static char folder[64];
-static char message[65536]; /* all that a run said */
-static int64_t stop_after;  /* steps; 0: never */
+static int64_t stop_after; /* steps; 0: never */
 static int64_t steps_seen;
 static const char *ballast; /* a file to fill its disk with after two steps; NULL: none */
 
@@ -25,13 +25,6 @@ static const char *in(const char *name)
     char *p = path[next++ % 8];
     snprintf(p, sizeof path[0], "%s/%s", folder, name);
     return p;
-}
-
-static void on_message(void *context, const char *text)
-{
-    (void)context;
-    size_t length = strlen(message);
-    snprintf(message + length, sizeof message - length, "%s\n", text);
 }
 
 static void fill_disk(const char *path)
@@ -72,7 +65,7 @@ static enum dg_status run(struct asked asked, struct dg_error *err)
 {
     struct dg_plan plan;
     struct dg_knobs knobs;
-    message[0] = 0;
+    dg_test_hush();
     steps_seen = 0;
     assert_ok(dg_plan_open(in(asked.plan ? asked.plan : "tiny.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
@@ -90,7 +83,8 @@ static enum dg_status run(struct asked asked, struct dg_error *err)
                                  .threads = 2,
                                  .loader_threads = asked.loader_threads,
                                  .max_bad = asked.max_bad,
-                                 .events = {.message = on_message, .step = on_step, .stop = on_stop}};
+                                 .log = &dg_test_log,
+                                 .events = {.step = on_step, .stop = on_stop}};
     *err = (struct dg_error){0};
     enum dg_status status = dg_train(&plan, &knobs, &o, err);
     dg_knobs_close(&knobs);
@@ -113,7 +107,7 @@ static void fails(struct asked asked, enum dg_status status, const char *text)
 
 static void says(const char *text)
 {
-    if (!strstr(message, text)) fail_msg("\"%s\" does not say \"%s\"", message, text);
+    if (!strstr(dg_test_said, text)) fail_msg("\"%s\" does not say \"%s\"", dg_test_said, text);
 }
 
 /* All tensors are equal, bit for bit; the metadata may differ. */
@@ -217,7 +211,7 @@ static void test_resume(void **state)
     runs((struct asked){.out = "parts", .steps = 12, .resume = true, .loader_threads = 3});
     same_state("whole/checkpoint.safetensors", "parts/checkpoint.safetensors");
     assert_int_equal(log_lines("parts/log.jsonl"), 12);
-    assert_string_equal(message, "");
+    assert_string_equal(dg_test_said, "");
 
     runs((struct asked){.out = "fresh", .steps = 1, .resume = true});
     says("there is no checkpoint yet");
@@ -598,7 +592,7 @@ static void features(const char *from, float *out)
     assert_ok(dg_dataset_open(in("pictures"), &dataset, try_err));
     struct dg_evaluator_options o = {
         .entry = "features", .weights = in("whole/checkpoint.safetensors"), .from = from, .threads = 2};
-    assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, NULL, 0, try_err));
+    assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
     assert_int_equal(dg_evaluator_dim(evaluator), 32);
     assert_ok(dg_evaluate(evaluator, dataset, collect, &out, try_err));
     dg_evaluator_close(evaluator);

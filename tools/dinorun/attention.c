@@ -163,7 +163,7 @@ static int attention(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_attention;
-    struct dg_evaluator_options o = {.entry = "attention", .from = "teacher"};
+    struct dg_evaluator_options o = {.entry = "attention", .from = "teacher", .log = &console};
     struct maps maps = {.keep = 0.6};
     const char *image = NULL;
     int64_t threads = 0, height = 0, width = 0;
@@ -198,15 +198,13 @@ static int attention(int argc, char **argv)
     struct dg_knobs knobs = {0};
     struct dg_evaluator *evaluator = NULL;
     struct dg_patches *patches = &maps.patches;
-    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, "attention", patches, &err);
     if (status == DG_OK && height) status = dg_patches_want_size(&plan, patches, height, width, &err);
     if (status == DG_OK) status = read_picture(&maps, image, &err); /* before the long work: what may be mistyped */
     if (status == DG_OK) status = dg_make_folder(maps.folder, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, &err);
     if (status == DG_OK) {
-        puts(note);
         int64_t tokens = dg_patches_count(patches) + 1;
         maps.heads = (int)(dg_evaluator_dim(evaluator) / (tokens * tokens));
         status = make_room(&maps, &err);

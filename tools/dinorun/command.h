@@ -3,6 +3,7 @@
 #ifndef DINORUN_COMMAND_H
 #define DINORUN_COMMAND_H
 
+#include "runtime/base/log.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 
@@ -51,6 +52,13 @@ enum dg_status open_plan(const char *path, const char *const *set, int num_sets,
 /* "12/400 images" over and over on one line, for terminals; and nothing again. */
 void show_images(int64_t done, int64_t all);
 void clear_images(void);
+
+/* Where the runtime's messages go: what was done to standard output, warnings and traces to standard error. The traces are those
+ * that DINOGRAPH_TRACE asks for. */
+extern struct dg_log console;
+void write_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text);
+/* Warnings and traces to standard error, after what is in standard output; for callbacks of a command's own. */
+void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text);
 
 /* Region by region what a session takes, to standard output. */
 void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes);

@@ -145,6 +145,23 @@ void show_images(int64_t done, int64_t all)
 
 void clear_images(void) { printf("\r\033[K"); }
 
+struct dg_log console = {.write = write_message};
+
+void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text)
+{
+    fflush(stdout);
+    fprintf(stderr, "%s %s\n", level == DG_LOG_TRACE ? dg_log_topic_name(topic) : "dinorun:", text);
+}
+
+void write_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
+{
+    (void)context;
+    if (level == DG_LOG_INFO)
+        puts(text);
+    else
+        write_to_stderr(level, topic, text);
+}
+
 static void line(const char *what, int64_t bytes)
 {
     char size[32];

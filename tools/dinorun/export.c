@@ -27,10 +27,7 @@ static int export(int argc, char **argv)
     if (backbone && strcmp(backbone, "teacher") && strcmp(backbone, "student"))
         return usage_error(me, "--backbone %s: expected teacher or student", backbone);
     struct dg_error err = {0};
-    char note[9000];
-    if (dg_export(in, out, backbone, note, sizeof note, &err) != DG_OK) return fail(&err);
-    puts(note);
-    return 0;
+    return dg_export(in, out, backbone, &console, &err) == DG_OK ? 0 : fail(&err);
 }
 
 const struct command command_export = {

@@ -53,7 +53,7 @@ static int features(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_features;
-    struct dg_evaluator_options o = {.entry = "features", .from = "teacher"};
+    struct dg_evaluator_options o = {.entry = "features", .from = "teacher", .log = &console};
     const char *data = NULL, *out = NULL;
     int64_t threads = 0;
     for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
@@ -81,12 +81,10 @@ static int features(int argc, char **argv)
     struct dg_dataset *dataset = NULL;
     struct dg_evaluator *evaluator = NULL;
     struct sink sink = {.terminal = isatty(STDOUT_FILENO)};
-    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_dataset_open(data, &dataset, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, &err);
     if (status == DG_OK) {
-        puts(note);
         int64_t dim = dg_evaluator_dim(evaluator), count = dg_dataset_count(dataset);
         status = dg_npy_open(out, count, dim, &sink.npy, &err);
         if (status == DG_OK) {

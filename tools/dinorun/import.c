@@ -4,12 +4,6 @@
 
 #include <stdio.h>
 
-static void on_note(void *context, const char *text)
-{
-    (void)context;
-    puts(text);
-}
-
 static int import(int argc, char **argv)
 {
     enum { OUT = 'o' };
@@ -24,7 +18,7 @@ static int import(int argc, char **argv)
     if (!in) return 2;
     if (!out) return usage_error(me, "-o W.safetensors says where the weights go");
     struct dg_error err = {0};
-    if (dg_torch_import(in, out, on_note, NULL, &err) != DG_OK) return fail(&err);
+    if (dg_torch_import(in, out, &console, &err) != DG_OK) return fail(&err);
     printf("%s written\n", out);
     return 0;
 }

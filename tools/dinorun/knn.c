@@ -214,15 +214,13 @@ static enum dg_status vote_of_images(struct vote *vote, const char *const path[2
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_evaluator *evaluator = NULL;
-    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = open_plan(plan_path, NULL, 0, 0, &plan, &knobs, err);
     if (status == DG_OK) status = open_split(train, path[0], err);
     if (status == DG_OK) status = open_split(val, path[1], err);
     if (status == DG_OK) status = read_labels(train, train, path[0], err);
     if (status == DG_OK) status = read_labels(val, train, path[1], err);
     if (status == DG_OK) status = prepare(vote, train, val, path[0], err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, o, &evaluator, note, sizeof note, err);
-    if (status == DG_OK) puts(note);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, o, &evaluator, err);
     if (status == DG_OK) status = take_memory(train, val, dg_evaluator_dim(evaluator), err);
     if (status == DG_OK) status = extract(train, evaluator, err);
     if (status == DG_OK) status = extract(val, evaluator, err);
@@ -249,7 +247,7 @@ static int knn(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_knn;
-    struct dg_evaluator_options o = {.entry = "features", .from = "teacher"};
+    struct dg_evaluator_options o = {.entry = "features", .from = "teacher", .log = &console};
     struct split train = {.terminal = isatty(STDOUT_FILENO)}, val = train;
     const char *path[2] = {NULL, NULL}; /* of the split that votes, and of the other */
     struct vote vote = {.k = {10, 20, 100, 200}, .num_k = 4, .temperature = 0.07};

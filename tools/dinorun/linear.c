@@ -24,7 +24,6 @@ static void on_start(void *context, const struct dg_linear_start *s)
     struct screen *screen = context;
     char size[32];
     screen->start = *s;
-    puts(s->weights);
     printf("the backbone's ");
     print_memory(&s->features, s->loader_bytes);
     printf("besides\n");
@@ -70,11 +69,10 @@ static void on_epoch(void *context, const struct dg_linear_report *r)
     fflush(stdout);
 }
 
-static void on_message(void *context, const char *text)
+static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     clear_line(context);
-    fflush(stdout);
-    fprintf(stderr, "dinorun: %s\n", text);
+    write_message(NULL, level, topic, text);
 }
 
 static int linear(int argc, char **argv)
@@ -115,11 +113,12 @@ static int linear(int argc, char **argv)
                                           {0}};
     const struct command *me = &command_linear;
     struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
+    const struct dg_log log = {on_message, &screen, console.trace};
     struct dg_linear_options o = {
         .from = "teacher",
         .max_bad = 10,
-        .events = {
-            .context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch, .message = on_message}};
+        .log = &log,
+        .events = {.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch}};
     const char *head = NULL, **set = flag_values(argc);
     int num_sets = 0;
     int64_t epochs = 0, value;

@@ -46,6 +46,8 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    struct dg_error err = {0};
+    if (dg_log_read_environment(&console.trace, &err) != DG_OK) return fail(&err);
     int status = run(argc, argv);
     flag_values(0);
     if ((fflush(stdout) || ferror(stdout)) && !status) {

@@ -106,7 +106,7 @@ static int pca(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_pca;
-    struct dg_evaluator_options o = {.entry = "tokens", .from = "teacher"};
+    struct dg_evaluator_options o = {.entry = "tokens", .from = "teacher", .log = &console};
     struct features features = {.terminal = isatty(STDOUT_FILENO)};
     const char *out = NULL, **image = calloc((size_t)argc, sizeof *image);
     int64_t threads = 0, height = 0, width = 0;
@@ -148,13 +148,11 @@ static int pca(int argc, char **argv)
     struct dg_evaluator *evaluator = NULL;
     struct dg_pca fit = {0};
     struct dg_patches *patches = &features.patches;
-    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, o.entry, patches, &err);
     if (status == DG_OK && height) status = dg_patches_want_size(&plan, patches, height, width, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, &err);
     if (status == DG_OK) {
-        puts(note);
         features.dim = dg_evaluator_dim(evaluator) / (dg_patches_count(patches) + 1);
         status = make_room(&features, &err);
     }

@@ -33,7 +33,7 @@ static int segment_score(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const struct command *me = &command_segment_score;
-    struct dg_evaluator_options o = {.entry = "attention", .from = "teacher"};
+    struct dg_evaluator_options o = {.entry = "attention", .from = "teacher", .log = &console};
     const char *data = NULL, *masks = NULL;
     double keep = 0.6;
     int64_t threads = 0;
@@ -67,13 +67,11 @@ static int segment_score(int argc, char **argv)
     struct dg_patches patches;
     struct dg_segment_score score = {0};
     bool terminal = isatty(STDOUT_FILENO);
-    char note[DG_WEIGHTS_NOTE];
     enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_patches_open(&plan, o.entry, &patches, &err);
     if (status == DG_OK) status = dg_dataset_open(data, &dataset, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, note, sizeof note, &err);
+    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, &err);
     if (status == DG_OK) {
-        puts(note);
         status =
             dg_segment_score(evaluator, &patches, dataset, masks, keep, terminal ? show_images : NULL, &score, &err);
         if (terminal) clear_images();

@@ -128,11 +128,10 @@ static void on_step(void *context, const struct dg_step_report *r, double second
     fflush(stdout);
 }
 
-static void on_message(void *context, const char *text)
+static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     end_line(context);
-    fflush(stdout);
-    fprintf(stderr, "dinorun: %s\n", text);
+    write_to_stderr(level, topic, text);
 }
 
 static bool on_stop(void *context)
@@ -185,10 +184,11 @@ static int train(int argc, char **argv)
                                           {0}};
     const struct command *me = &command_train;
     struct progress progress = {.terminal = isatty(STDOUT_FILENO), .begin = dg_seconds_now()};
-    struct dg_train_options o = {
-        .steps = -1,
-        .max_bad = 10,
-        .events = {.context = &progress, .start = on_start, .step = on_step, .message = on_message, .stop = on_stop}};
+    const struct dg_log log = {on_message, &progress, console.trace};
+    struct dg_train_options o = {.steps = -1,
+                                 .max_bad = 10,
+                                 .log = &log,
+                                 .events = {.context = &progress, .start = on_start, .step = on_step, .stop = on_stop}};
     const char **set = flag_values(argc);
     int num_sets = 0;
     int64_t epochs = 0, value;

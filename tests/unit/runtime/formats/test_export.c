@@ -2,8 +2,9 @@
 #include "runtime/formats/export.h"
 #include "runtime/formats/torch_import.h"
 #include "tests/support/images.h"
+#include "tests/support/log.h"
 
-static char folder[64], full[96], out[96], note[1024];
+static char folder[64], full[96], out[96];
 
 static int make_folder(void **state)
 {
@@ -12,7 +13,7 @@ static int make_folder(void **state)
     snprintf(full, sizeof full, "%s/full.safetensors", folder);
     snprintf(out, sizeof out, "%s/out.safetensors", folder);
     struct dg_error err = {0};
-    if (dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/full_zip.pth", full, NULL, NULL, &err) == DG_OK) return 0;
+    if (dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/full_zip.pth", full, NULL, &err) == DG_OK) return 0;
     print_message("%s\n", err.text);
     return -1;
 }
@@ -51,17 +52,17 @@ static int check(const char *prefix)
 static void test_backbone(void **state)
 {
     (void)state;
-    assert_ok(dg_export(full, out, "teacher", note, sizeof note, try_err));
+    assert_ok(dg_export(full, out, "teacher", &dg_test_log, try_err));
     assert_int_equal(check("teacher.backbone."), 18);
-    assert_non_null(strstr(note, "18 tensors, teacher's backbone; 110 others"));
-    assert_ok(dg_export(full, out, "student", note, sizeof note, try_err));
+    assert_non_null(strstr(dg_test_said, "18 tensors, teacher's backbone; 110 others"));
+    assert_ok(dg_export(full, out, "student", &dg_test_log, try_err));
     assert_int_equal(check("student.backbone."), 18);
 }
 
 static void test_full(void **state)
 {
     (void)state;
-    assert_ok(dg_export(full, out, NULL, note, sizeof note, try_err));
+    assert_ok(dg_export(full, out, NULL, &dg_test_log, try_err));
     assert_int_equal(check(""), 2 * (18 + 8) + 1);
 }
 
@@ -74,7 +75,7 @@ static void test_the_other_network(void **state)
     static const float value = 5;
     const struct dg_safetensors_item item = {"teacher.backbone.x", DG_SAFETENSORS_F32, 1, {1}, &value};
     assert_ok(dg_safetensors_write(in, &item, 1, NULL, 0, try_err));
-    assert_int_equal(dg_export(in, out, "student", note, sizeof note, &err), DG_ERR_INPUT);
+    assert_int_equal(dg_export(in, out, "student", &dg_test_log, &err), DG_ERR_INPUT);
     assert_non_null(strstr(err.text, "but teacher.backbone.*: --backbone teacher"));
 }
 
@@ -83,12 +84,12 @@ static void test_nothing_to_export(void **state)
     (void)state;
     const char *bare = DG_SOURCE_DIR "/tests/fixtures/torch/backbone.safetensors";
     struct dg_error err = {0};
-    assert_int_equal(dg_export(bare, out, NULL, note, sizeof note, &err), DG_ERR_INPUT);
+    assert_int_equal(dg_export(bare, out, NULL, &dg_test_log, &err), DG_ERR_INPUT);
     assert_non_null(strstr(err.text, "a bare backbone already?"));
     err = (struct dg_error){0};
-    assert_int_equal(dg_export(bare, out, "teacher", note, sizeof note, &err), DG_ERR_INPUT);
+    assert_int_equal(dg_export(bare, out, "teacher", &dg_test_log, &err), DG_ERR_INPUT);
     assert_non_null(strstr(err.text, "no teacher.backbone.* in it"));
-    assert_int_equal(dg_export("/nowhere", out, NULL, note, sizeof note, NULL), DG_ERR_IO);
+    assert_int_equal(dg_export("/nowhere", out, NULL, &dg_test_log, NULL), DG_ERR_IO);
 }
 
 int main(void)

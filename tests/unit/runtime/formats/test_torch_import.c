@@ -3,6 +3,7 @@
 #include "ops/base/rng.h"
 #include "runtime/formats/torch_import.h"
 #include "tests/support/images.h"
+#include "tests/support/log.h"
 
 #include <zip.h>
 
@@ -30,15 +31,6 @@ static int remove_folder(void **state)
     snprintf(path, sizeof path, "%s/in.pth", folder);
     unlink(path);
     return rmdir(folder); /* fails when a temporary file was left behind */
-}
-
-static char notes[4096];
-
-static void on_note(void *context, const char *text)
-{
-    (void)context;
-    size_t length = strlen(notes);
-    snprintf(notes + length, sizeof notes - length, "%s\n", text);
 }
 
 static const char *out_path(void)
@@ -75,10 +67,10 @@ static void test_bit_for_bit(void **state)
         char in[512], expected[512];
         snprintf(in, sizeof in, TORCH("%s.pth"), files[f]);
         snprintf(expected, sizeof expected, TORCH("%.*s.safetensors"), (int)strcspn(files[f], "_"), files[f]);
-        notes[0] = 0;
-        assert_ok(dg_torch_import(in, out_path(), on_note, NULL, try_err));
+        dg_test_hush();
+        assert_ok(dg_torch_import(in, out_path(), &dg_test_log, try_err));
         check_same_tensors(out_path(), expected);
-        assert_non_null(strstr(notes, files[f]));
+        assert_non_null(strstr(dg_test_said, files[f]));
     }
 }
 
@@ -86,10 +78,10 @@ static void check_notes(const char *name, const char *const *words)
 {
     char in[512];
     snprintf(in, sizeof in, TORCH("%s.pth"), name);
-    notes[0] = 0;
-    assert_ok(dg_torch_import(in, out_path(), on_note, NULL, try_err));
+    dg_test_hush();
+    assert_ok(dg_torch_import(in, out_path(), &dg_test_log, try_err));
     for (; *words; words++)
-        if (!strstr(notes, *words)) fail_msg("%s\nhas no \"%s\"", notes, *words);
+        if (!strstr(dg_test_said, *words)) fail_msg("%s\nhas no \"%s\"", dg_test_said, *words);
 }
 
 static void test_notes(void **state)
@@ -135,7 +127,7 @@ static enum dg_status import_bytes(const void *bytes, size_t size, struct dg_err
 {
     struct dg_torch_file *file;
     DG_TRY(dg_torch_open_bytes(bytes, size, &file, err));
-    enum dg_status status = dg_torch_import_file(file, "x.pth", NULL, NULL, NULL, err);
+    enum dg_status status = dg_torch_import_file(file, "x.pth", NULL, NULL, err);
     dg_torch_close(file);
     return status;
 }
@@ -365,9 +357,9 @@ static void test_not_torch(void **state)
         if (!strstr(err.text, wrong[i].words)) fail_msg("%s\nhas no \"%s\"", err.text, wrong[i].words);
     }
     struct dg_error err = {0};
-    assert_int_equal(dg_torch_import("/nowhere/x.pth", out_path(), NULL, NULL, &err), DG_ERR_IO);
-    assert_int_equal(dg_torch_import(folder, out_path(), NULL, NULL, NULL), DG_ERR_INPUT);
-    assert_int_equal(dg_torch_import("/dev/null", out_path(), NULL, NULL, NULL), DG_ERR_INPUT);
+    assert_int_equal(dg_torch_import("/nowhere/x.pth", out_path(), NULL, &err), DG_ERR_IO);
+    assert_int_equal(dg_torch_import(folder, out_path(), NULL, NULL), DG_ERR_INPUT);
+    assert_int_equal(dg_torch_import("/dev/null", out_path(), NULL, NULL), DG_ERR_INPUT);
 }
 
 /* ---- archives ---- */
@@ -401,7 +393,7 @@ static void import_archive(const struct member *member, int count, const char *w
         zip_set_file_compression(zip, (zip_uint64_t)index, member[m].method ? member[m].method : ZIP_CM_STORE, 0);
     }
     assert_int_equal(zip_close(zip), 0);
-    enum dg_status status = dg_torch_import(path, out_path(), NULL, NULL, &err);
+    enum dg_status status = dg_torch_import(path, out_path(), NULL, &err);
     unlink(path);
     if (!words) {
         if (status != DG_OK) fail_msg("%s", err.text);
