@@ -118,18 +118,9 @@ void dg_graph_sort_phases(struct dg_graph *graph);
 /* The call facet of a node that stands in the graph (arrays in the arena); output_wanted from `reads` counts if given. */
 struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_node *node, const uint32_t *reads);
 
-/* What a run of the node costs in a step: in all slices, and of the images that are kept on average. */
-struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node);
-/* The bytes that one run of it reads of input i, or writes to output i - num_inputs, likewise. */
-double dg_graph_bytes(const struct dg_graph *graph, const struct dg_graph_node *node, int i);
-
 /* Number of reads of each value by nodes, and one of those in `keep`, which leave the graph (arena array of num_values). */
 uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_keep);
 /* Bit o: output o is read. */
 uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads);
-
-/* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last, phases
- * in order. */
-enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err);
 
 #endif
