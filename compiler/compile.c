@@ -2,9 +2,10 @@
 #include "compiler/compile.h"
 
 #include "compiler/language/recipe.h"
-#include "compiler/passes/passes.h"
-#include "compiler/pipeline/budget.h"
+#include "compiler/plan/emit.h"
 #include "compiler/report/report.h"
+#include "compiler/step/budget.h"
+#include "compiler/step/compile_step.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,130 +21,61 @@ struct compile {
     struct dg_diagnostics *diag;
     struct dg_program *program;
     struct dg_definition *definition;
-    struct dg_emit_entry entry[MAX_ENTRIES];
+    struct dg_entry entry[MAX_ENTRIES];
     int num_entries;
-    struct dg_recipe recipe;   /* of a module alone: its name, type, knobs and image size */
-    struct dg_train_step step; /* of a recipe */
-    struct dg_budget budget;   /* --memory */
-    struct dg_budget_choice choice;
-    struct dg_text text;
+    struct dg_recipe recipe; /* of a module alone: its name, type, knobs and image size */
+    struct dg_pipeline pipeline;
+    struct dg_step_request source;
+    struct dg_train_step step;      /* of a recipe */
+    struct dg_budget_result budget; /* --memory */
+    struct dg_text text, dumps;
 };
 
-static struct dg_emit_entry make_entry(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch,
-                                       bool constant_params, const dg_value *input, int num_inputs,
-                                       const dg_value *output, int num_outputs)
+/* The next entry; its graph is complete. False: errors are in diag. */
+static bool add_entry(struct compile *c, const struct dg_entry *entry)
 {
-    struct dg_arena *arena = c->arena;
-    dg_value *in = dg_arena_alloc(arena, (size_t)num_inputs * sizeof *in),
-             *out = dg_arena_alloc(arena, (size_t)num_outputs * sizeof *out);
-    memcpy(in, input, (size_t)num_inputs * sizeof *in);
-    memcpy(out, output, (size_t)num_outputs * sizeof *out);
-    dg_pass_prune(graph, out, num_outputs);
-    if (c->recipe.bf16) dg_pass_narrow(graph, out, num_outputs);
-    return (struct dg_emit_entry){.name = name,
-                                  .bind = constant_params ? "teacher.backbone." : "",
-                                  .graph = graph,
-                                  .batch = batch,
-                                  .constant_params = constant_params,
-                                  .bf16 = c->recipe.bf16,
-                                  .input = in,
-                                  .num_inputs = num_inputs,
-                                  .output = out,
-                                  .num_outputs = num_outputs};
+    const struct dg_recompute_levels none = {0}; /* only a recipe's step is recomputed */
+    struct dg_entry *added = &c->entry[c->num_entries++];
+    *added = *entry;
+    return dg_finish_entry(&c->source, &none, added);
 }
 
-static void add_entry(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, bool constant_params,
-                      const dg_value *input, int num_inputs, const dg_value *output, int num_outputs)
-{
-    c->entry[c->num_entries++] =
-        make_entry(c, name, graph, batch, constant_params, input, num_inputs, output, num_outputs);
-}
-
-/* All runs of `parts` names joined by dots within the names of what is trained: what could have been meant. */
-struct name_parts {
-    const char **part;
-    size_t count, capacity;
-};
-
-static void add_parts(struct compile *c, struct name_parts *list, const char *name, int parts)
-{
-    for (const char *from = name; from; from = strchr(from, '.') ? strchr(from, '.') + 1 : NULL) {
-        const char *end = from;
-        for (int p = 0; p < parts && end; p++) end = strchr(p ? end + 1 : end, '.');
-        list->part = dg_arena_grow(c->arena, list->part, list->count, &list->capacity, sizeof *list->part);
-        list->part[list->count++] = dg_arena_strndup(c->arena, from, end ? (size_t)(end - from) : strlen(from));
-        if (!end) return;
-    }
-}
-
-static const char *part_at(const void *context, int index) { return ((const struct name_parts *)context)->part[index]; }
-
-/* A freeze that meets no parameter would have no effect, and nobody would know. */
-static void check_freeze(struct compile *c, const struct dg_graph *graph)
-{
-    const char *word = c->recipe.freeze_params;
-    if (!word || c->recipe.freeze_origin.line <= 0) return;
-    struct name_parts list = {0};
-    int parts = 1;
-    for (const char *dot = word; (dot = strchr(dot, '.')); dot++) parts++;
-    for (uint32_t v = 0; v < graph->num_values; v++) {
-        if (!(graph->value[v].flags & DG_TENSOR_TRAINABLE)) continue;
-        if (strstr(graph->value[v].name, word)) return;
-        add_parts(c, &list, graph->value[v].name, parts);
-    }
-    const char *near = dg_nearest_name(word, part_at, &list, (int)list.count), *whole = NULL;
-    for (uint32_t v = 0; near && !whole && v < graph->num_values; v++)
-        if (graph->value[v].flags & DG_TENSOR_TRAINABLE && strstr(graph->value[v].name, near))
-            whole = graph->value[v].name;
-    dg_diag_error(c->diag, &c->recipe.freeze_origin, "optim.freeze.params: no parameter has %s in its name%s%s%s%s%s",
-                  word, near ? "; did you mean " : "", near ? near : "", near ? ", as in " : "", near ? whole : "",
-                  near ? "?" : "");
-}
-
-/* The step in one of its forms, as the entry of a plan. */
-static bool build_step(void *context, const struct dg_step_form *form, struct dg_emit_entry *entry)
-{
-    struct compile *c = context;
-    struct dg_graph *graph = dg_graph_create(c->arena);
-    struct dg_train_step *step = &c->step;
-    bool built = dg_pass_train_step(c->program, c->diag, &c->recipe, form, graph, step);
-    if (step->num_inputs) check_freeze(c, graph);
-    if (!built || dg_diag_errors(c->diag)) return false;
-    *entry = make_entry(c, "train", graph, c->recipe.batch, false, step->input, step->num_inputs, step->output,
-                        step->num_outputs);
-    return true;
-}
-
-/* False with err: no form of it fits into --memory. */
-static enum dg_status train_entry(struct compile *c, struct dg_error *err)
-{
-    struct dg_emit_entry entry;
-    if (!build_step(c, &(struct dg_step_form){0}, &entry)) return DG_OK; /* reported */
-    c->budget = (struct dg_budget){.bytes = c->options->memory,
-                                   .batch = c->recipe.batch,
-                                   .plain = c->options->plain,
-                                   .step = &c->step,
-                                   .build = build_step,
-                                   .context = c};
-    struct dg_remake cheap = dg_remake_cheap();
-    if (!c->options->plain) dg_pass_finish(entry.graph, &cheap, entry.output, entry.num_outputs);
-    if (c->options->memory) DG_TRY(dg_budget_fit(c->arena, &c->budget, &entry, &c->choice, err));
-    c->entry[c->num_entries++] = entry;
-    return DG_OK;
-}
-
-/* An entry from images to one output, with what can be fused fused. */
-static void add_evaluation(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, dg_value images,
+/* An entry from images to one output: one application of a network. */
+static bool add_evaluation(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, dg_value images,
                            dg_value output)
 {
-    dg_pass_prune(graph, &output, 1);
-    if (!c->options->plain) {
-        if (!dg_pass_take_early(graph, c->diag, 0, &output, 1)) return;
-        dg_pass_fuse(graph, 0, true, &output, 1);
+    dg_value *values = dg_arena_alloc(c->arena, 2 * sizeof *values);
+    values[0] = images;
+    values[1] = output;
+    struct dg_pass_context context = {.graph = graph,
+                                      .diag = c->diag,
+                                      .subject = dg_arena_printf(c->arena, "entry %s", name),
+                                      .keep = &values[1],
+                                      .num_keep = 1,
+                                      .constant_params = true};
+    if (!dg_run_passes(dg_application_passes, &c->pipeline, &context)) return false;
+    graph->value[values[1]].name = name;
+    return add_entry(c, &(struct dg_entry){.name = name,
+                                           .bind = "teacher.backbone.",
+                                           .graph = graph,
+                                           .batch = batch,
+                                           .constant_params = true,
+                                           .input = &values[0],
+                                           .num_inputs = 1,
+                                           .output = &values[1],
+                                           .num_outputs = 1});
+}
+
+static enum dg_status train_entry(struct compile *c, struct dg_error *err)
+{
+    struct dg_step_choice choice = dg_default_choice(&c->pipeline);
+    if (c->options->memory) {
+        DG_TRY(dg_budget_search(&c->source, c->options->memory, &c->budget, err));
+        choice = c->budget.choice;
     }
-    graph->value[output].name = name;
-    add_entry(c, name, graph, batch, true, &images, 1, &output, 1);
-    if (!c->options->plain) dg_pass_join(graph, &output, 1);
+    if (!dg_compile_step(&c->source, &choice, &c->entry[c->num_entries++], &c->step))
+        return dg_fail(err, DG_ERR_INPUT, "the step could not be compiled");
+    return DG_OK;
 }
 
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */
@@ -169,7 +101,7 @@ static void evaluation_entries(struct compile *c, const char *module, struct dg_
         dg_value output = dg_application_output(a, evaluations[k]);
         if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);
         if (output == DG_NO_VALUE) continue;
-        add_evaluation(c, evaluations[k], graph, batch, images, output);
+        if (!add_evaluation(c, evaluations[k], graph, batch, images, output)) return;
     }
 }
 
@@ -199,7 +131,7 @@ static bool compile_recipe(struct compile *c, struct dg_error *err)
     bool ok = apply_flags(c, "entries.features.size");
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
-    c->recipe.plain = o->plain;
+    c->pipeline.bf16 = c->recipe.bf16;
     if (train_entry(c, err) != DG_OK || dg_diag_errors(c->diag)) return false;
     evaluation_entries(c, c->recipe.backbone, c->recipe.teacher_with, c->recipe.features_batch, &c->recipe.features);
     return !dg_diag_errors(c->diag);
@@ -212,14 +144,21 @@ static bool compile_probe(struct compile *c)
     bool ok = apply_flags(c, "crops.size");
     if (!dg_probe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
+    c->pipeline.bf16 = c->recipe.bf16;
     struct dg_graph *frozen = dg_graph_create(c->arena), *step = dg_graph_create(c->arena);
-    struct dg_train_step train;
-    dg_value images, features = dg_pass_probe_features(c->program, c->diag, &c->recipe, frozen, &images);
+    struct dg_train_step *train = &c->step;
+    dg_value images, features = dg_build_probe_features(&c->source, frozen, &images);
     if (features == DG_NO_VALUE) return false;
-    if (!dg_pass_probe_step(c->diag, &c->recipe, frozen->value[features].desc.dim[1], step, &train)) return false;
-    add_entry(c, "train", step, c->recipe.batch, false, train.input, train.num_inputs, train.output, train.num_outputs);
-    add_evaluation(c, "features", frozen, c->recipe.features_batch, images, features);
-    return !dg_diag_errors(c->diag);
+    if (!dg_build_probe_step(&c->source, frozen->value[features].desc.dim[1], step, train)) return false;
+    return add_entry(c, &(struct dg_entry){.name = "train",
+                                           .bind = "",
+                                           .graph = step,
+                                           .batch = c->recipe.batch,
+                                           .input = train->input,
+                                           .num_inputs = train->num_inputs,
+                                           .output = train->output,
+                                           .num_outputs = train->num_outputs}) &&
+           add_evaluation(c, "features", frozen, c->recipe.features_batch, images, features);
 }
 
 /* What else was asked for, so that messages of the runtime can repeat the command with another number of classes. */
@@ -246,7 +185,7 @@ static bool compile_module(struct compile *c)
     struct dg_yaml *with = dg_arena_alloc(c->arena, sizeof *with);
     *with = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = c->definition->map->origin};
     c->recipe = (struct dg_recipe){.name = c->definition->name, .origin = c->definition->map->origin};
-    c->recipe.bf16 = o->dtype && !strcmp(o->dtype, "bf16");
+    c->pipeline.bf16 = c->recipe.bf16 = o->dtype && !strcmp(o->dtype, "bf16");
     dg_recipe_pixels(c->program, &c->recipe);
     bool ok = true;
     for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, with, o->set[s], s + 1);
@@ -276,6 +215,7 @@ static bool load(struct compile *c)
     const struct dg_compile_options *o = c->options;
     c->program = dg_program_load(c->arena, c->diag, o->file);
     if (!c->program) return false;
+    c->source.program = c->program;
     const char *found;
     enum dg_definition_kind kind = dg_program_find(c->program, o->name, &found);
     if (kind != DG_DEFINITION_NONE) {
@@ -303,7 +243,10 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                        c->text.length ? "; did you mean " : "", c->text.length ? c->text.text : "",
                        c->text.length ? "?" : "");
     }
+    struct dg_layout layout[MAX_ENTRIES];
+    for (int e = 0; e < c->num_entries; e++) DG_TRY(dg_lay_out(&c->entry[e], &layout[e], err));
     struct dg_emit_input in = {.entry = c->entry,
+                               .layout = layout,
                                .num_entries = c->num_entries,
                                .knob = c->recipe.knobs,
                                .knob_key = c->recipe.knob_key,
@@ -325,8 +268,8 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
     dg_report_coupling(&c->text, &c->step);
-    if (o->memory) dg_budget_report(&c->text, &c->budget, &c->choice);
-    dg_report(&c->text, c->entry, c->num_entries);
+    if (o->memory) dg_budget_report(&c->text, &c->budget, c->recipe.batch);
+    dg_report(&c->text, c->entry, layout, c->num_entries);
     return DG_OK;
 }
 
@@ -344,9 +287,13 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
     struct compile *c = dg_arena_alloc(arena, sizeof *c);
     c->options = options;
     c->arena = c->text.arena = arena;
+    c->dumps.arena = arena;
     c->diag = dg_diag_create(arena);
+    c->pipeline =
+        (struct dg_pipeline){.plain = options->plain, .skip = options->skip, .dump = options->dump, .dumps = &c->dumps};
+    c->source = (struct dg_step_request){.diag = c->diag, .recipe = &c->recipe, .pipeline = &c->pipeline};
     enum dg_status status = DG_ERR_INPUT;
-    bool loaded = load(c);
+    bool loaded = dg_pipeline_check(&c->pipeline, err) == DG_OK && load(c);
     if (loaded && options->memory && c->definition->kind != DG_DEFINITION_RECIPE)
         status = dg_fail(err, DG_ERR_USAGE, "--memory is for recipes, and %s is none; choose its --batch instead",
                          c->definition->name);
@@ -360,15 +307,33 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
         dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", options->file, dg_diag_errors(c->diag),
                 dg_diag_errors(c->diag) == 1 ? "" : "s");
     result->text = strdup(c->text.text ? c->text.text : "");
+    result->dumps = strdup(c->dumps.text ? c->dumps.text : "");
     result->diagnostics = strdup(dg_diag_text(c->diag) ? dg_diag_text(c->diag) : "");
     dg_arena_free(arena);
-    if (!result->text || !result->diagnostics) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (!result->text || !result->dumps || !result->diagnostics) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     return status;
 }
 
 void dg_compile_result_free(struct dg_compile_result *result)
 {
     free(result->text);
+    free(result->dumps);
     free(result->diagnostics);
     *result = (struct dg_compile_result){0};
+}
+
+char *dg_compile_passes(void)
+{
+    jmp_buf out_of_memory;
+    struct dg_arena *arena = dg_arena_create(&out_of_memory);
+    if (!arena) return NULL;
+    if (setjmp(out_of_memory)) {
+        dg_arena_free(arena);
+        return NULL;
+    }
+    struct dg_text text = {.arena = arena};
+    dg_list_passes(&text);
+    char *copy = strdup(text.text);
+    dg_arena_free(arena);
+    return copy;
 }

@@ -16,11 +16,14 @@ struct dg_compile_options {
     const char *explain;   /* describe this node, or all whose path begins with it, instead of the report; NULL: no */
     const char *dtype;     /* "f32" or "bf16"; NULL: the description's (a module alone: f32) */
     bool plain;            /* no optimisation: for tests and for finding faults */
-    bool print;            /* write the description with every default filled in instead of the report */
+    const char *skip;      /* passes not to run, with commas between them; NULL: none */
+    const char *dump; /* passes after which graphs are added to the result's dumps, "PASS[,PASS][:NODE]"; NULL: none */
+    bool print;       /* write the description with every default filled in instead of the report */
 };
 
 struct dg_compile_result {
     char *text;        /* report, explanation or description */
+    char *dumps;       /* graphs, if asked for */
     char *diagnostics; /* errors with file:line:col; empty if there are none */
 };
 
@@ -29,5 +32,8 @@ struct dg_compile_result {
 enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_compile_result *result,
                           struct dg_error *err);
 void dg_compile_result_free(struct dg_compile_result *result);
+
+/* The table of passes as text, to be freed; NULL: out of memory. */
+char *dg_compile_passes(void);
 
 #endif

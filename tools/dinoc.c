@@ -26,6 +26,10 @@ static const char usage[] =
     "  --plain               optimise nothing: slower, larger, and the same results to rounding\n"
     "  --print               print the description with every default filled in, and write no plan\n"
     "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n"
+    "  --passes              list the compiler's passes\n"
+    "  --skip PASS[,PASS]    do not run these passes\n"
+    "  --dump PASS[,PASS][:NODE]\n"
+    "                        print the graph after these passes to stderr, or what is at NODE and below it\n"
     "  --version             print the version\n";
 
 /* A whole number of 1 or more at the beginning of `text`. */
@@ -58,17 +62,34 @@ static int bad_flag(const char *flag, const char *text, const char *want)
     return 2;
 }
 
+static int list_passes(void)
+{
+    char *text = dg_compile_passes();
+    if (!text) return 1;
+    fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
 /* `set` has room for every --set there can be. */
 static int run(int argc, char **argv, const char **set)
 {
-    enum { BATCH = 256, IMAGE_SIZE, DTYPE, MEMORY, SET, PLAIN, PRINT, EXPLAIN, VERSION };
-    static const struct option flags[] = {
-        {"batch", required_argument, NULL, BATCH},     {"image-size", required_argument, NULL, IMAGE_SIZE},
-        {"dtype", required_argument, NULL, DTYPE},     {"memory", required_argument, NULL, MEMORY},
-        {"set", required_argument, NULL, SET},         {"print", no_argument, NULL, PRINT},
-        {"plain", no_argument, NULL, PLAIN},           {"help", no_argument, NULL, 'h'},
-        {"explain", required_argument, NULL, EXPLAIN}, {"output", required_argument, NULL, 'o'},
-        {"version", no_argument, NULL, VERSION},       {0}};
+    enum { BATCH = 256, IMAGE_SIZE, DTYPE, MEMORY, SET, PLAIN, PRINT, EXPLAIN, PASSES, SKIP, DUMP, VERSION };
+    static const struct option flags[] = {{"batch", required_argument, NULL, BATCH},
+                                          {"image-size", required_argument, NULL, IMAGE_SIZE},
+                                          {"dtype", required_argument, NULL, DTYPE},
+                                          {"memory", required_argument, NULL, MEMORY},
+                                          {"set", required_argument, NULL, SET},
+                                          {"print", no_argument, NULL, PRINT},
+                                          {"plain", no_argument, NULL, PLAIN},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"explain", required_argument, NULL, EXPLAIN},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"passes", no_argument, NULL, PASSES},
+                                          {"skip", required_argument, NULL, SKIP},
+                                          {"dump", required_argument, NULL, DUMP},
+                                          {"version", no_argument, NULL, VERSION},
+                                          {0}};
     struct dg_compile_options options = {0};
     const char *end;
     options.set = set;
@@ -101,6 +122,9 @@ static int run(int argc, char **argv, const char **set)
         case PLAIN: options.plain = true; break;
         case PRINT: options.print = true; break;
         case EXPLAIN: options.explain = optarg; break;
+        case PASSES: return list_passes();
+        case SKIP: options.skip = optarg; break;
+        case DUMP: options.dump = optarg; break;
         default:
             fprintf(stderr, "dinoc: %s; try dinoc --help\n", flag_complaint(text, sizeof text, flag, argv, flags));
             return 2;
@@ -134,6 +158,7 @@ static int run(int argc, char **argv, const char **set)
     struct dg_error err = {0};
     enum dg_status status = dg_compile(&options, &result, &err);
     if (result.diagnostics) fputs(result.diagnostics, stderr);
+    if (result.dumps) fputs(result.dumps, stderr);
     if (status == DG_OK)
         fputs(result.text, stdout);
     else

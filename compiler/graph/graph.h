@@ -14,6 +14,8 @@ struct dg_position {
     int view0, batch;
 };
 
+enum dg_network { DG_STUDENT, DG_TEACHER };
+
 struct dg_graph_value {
     const char *name;
     struct dg_desc desc;

@@ -4,8 +4,9 @@
 
 #include "compiler/graph/graph.h"
 
-/* Internal consistency: ids in range, producers match, inputs made before use, shapes as inferred, commits last, phases
- * in order. */
-enum dg_status dg_graph_verify(struct dg_graph *graph, struct dg_error *err);
+/* Checks nodes [first, num_nodes): values exist and have one producer, inputs are made before they are read, outputs have the
+ * shapes that the ops infer, commit nodes come last and alone write what outlives the step, phases are in order. DG_ERR_INTERNAL:
+ * err names the first node that is wrong. */
+enum dg_status dg_graph_verify(struct dg_graph *graph, uint32_t first, struct dg_error *err);
 
 #endif

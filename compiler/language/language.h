@@ -64,7 +64,6 @@ struct dg_recipe {
     struct dg_recipe_crops global, local;
     const char *optimizer;           /* "adamw", "sgd", "lars" */
     const char *buffers;             /* teacher.buffers: "own", "copy", "ema" */
-    bool plain;                      /* no optimisation */
     bool bf16;                       /* dtype */
     bool no_decay_bias, no_decay_1d; /* optim.no_decay: names ending in .bias; tensors of one dimension */
     const char *freeze_params; /* parameters whose name contains this are frozen until optim.freeze ends; NULL: none */

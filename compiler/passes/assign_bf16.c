@@ -1,14 +1,14 @@
 /* Which values of a plan in bf16 lie in memory as bf16. Ops say where they can make and read it; a value becomes bf16 if its
  * producer and all its readers can, and it stays in the graph. So a transformer's residual stream, statistics, parameters,
  * their gradients and the loss stay f32 because an op on their way says so, not because of their names. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
 static bool may_read(const struct dg_graph_node *node, int i) { return i < 64 && node->op->bf16_inputs >> i & 1; }
 static bool may_make(const struct dg_graph_node *node, int o) { return node->op->bf16_outputs >> o & 1; }
 
 /* A view is what its input is, and some ops want all their values alike: where one cannot be bf16, none can. True: something
  * changed. */
-static bool agree(const struct dg_graph_node *node, bool *half)
+static bool agree(const struct dg_graph_node *node, bool *bf16)
 {
     const struct dg_op *op = node->op;
     dg_value one[DG_MAX_OUTPUTS + 64];
@@ -23,31 +23,33 @@ static bool agree(const struct dg_graph_node *node, bool *half)
     }
     bool all = true, any = false;
     for (int k = 0; k < count; k++) {
-        all &= half[one[k]];
-        any |= half[one[k]];
+        all &= bf16[one[k]];
+        any |= bf16[one[k]];
     }
-    for (int k = 0; k < count; k++) half[one[k]] = all;
+    for (int k = 0; k < count; k++) bf16[one[k]] = all;
     return any && !all;
 }
 
-void dg_pass_narrow(struct dg_graph *graph, const dg_value *keep, int num_keep)
+bool dg_assign_bf16(struct dg_pass_context *c)
 {
-    bool *half = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
+    struct dg_graph *graph = c->graph;
+    bool *bf16 = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
     for (uint32_t n = 0; n < graph->num_nodes; n++)
         for (int o = 0; o < graph->node[n].num_outputs; o++) {
             dg_value v = graph->node[n].output[o];
-            half[v] = graph->value[v].desc.dtype == DG_F32 && may_make(&graph->node[n], o);
+            bf16[v] = graph->value[v].desc.dtype == DG_F32 && may_make(&graph->node[n], o);
         }
-    for (int k = 0; k < num_keep; k++) half[keep[k]] = false;
+    for (int k = 0; k < c->num_keep; k++) bf16[c->keep[k]] = false;
     for (uint32_t n = 0; n < graph->num_nodes; n++)
         for (int i = 0; i < graph->node[n].num_inputs; i++) {
             dg_value v = graph->node[n].input[i];
-            if (v != DG_NO_VALUE && !may_read(&graph->node[n], i)) half[v] = false;
+            if (v != DG_NO_VALUE && !may_read(&graph->node[n], i)) bf16[v] = false;
         }
     for (bool changed = true; changed;) {
         changed = false;
-        for (uint32_t n = graph->num_nodes; n-- > 0;) changed |= agree(&graph->node[n], half);
+        for (uint32_t n = graph->num_nodes; n-- > 0;) changed |= agree(&graph->node[n], bf16);
     }
     for (uint32_t v = 0; v < graph->num_values; v++)
-        if (half[v]) graph->value[v].desc.dtype = DG_BF16;
+        if (bf16[v]) graph->value[v].desc.dtype = DG_BF16;
+    return true;
 }

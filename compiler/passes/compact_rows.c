@@ -3,7 +3,7 @@
  * op can do with such tensors it says itself (struct dg_op, kept_inputs and kept_outputs); a branch is taken as a whole, from
  * the op that first leaves images out (a norm on the residual stream) to the sum, with all that belongs to it: its backward, and
  * what is made again. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
 #include <string.h>
 
@@ -117,12 +117,14 @@ static bool skip(struct branch *b)
     return true;
 }
 
-void dg_pass_skip_dropped(struct dg_graph *graph, const dg_value *keep, int num_keep)
+bool dg_compact_rows(struct dg_pass_context *c)
 {
+    struct dg_graph *graph = c->graph;
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         if (!node->op->drops || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
-        struct branch b = {.graph = graph, .keep = keep, .num_keep = num_keep, .sum = n};
-        if (find_branch(&b) && skip(&b)) n++; /* it stands one further now */
+        struct branch b = {.graph = graph, .keep = c->keep, .num_keep = c->num_keep, .sum = n};
+        if (find_branch(&b) && skip(&b)) n++; /* skip() has inserted a node in front of it */
     }
+    return true;
 }

@@ -1,6 +1,6 @@
 /* Fusion: a node whose only reader its op can do as well takes that reader over, and makes its result directly. What may be
  * taken over is each op's own knowledge (struct dg_op, absorb); here is only who reads what. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
 #include <string.h>
 
@@ -25,11 +25,12 @@ static bool ready(const struct dg_graph *graph, uint32_t n, const struct dg_grap
     return true;
 }
 
-void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, const dg_value *keep, int num_keep)
+bool dg_fuse(struct dg_pass_context *c)
 {
-    uint32_t *reads = dg_graph_reads(graph, keep, num_keep), *reader = index_readers(graph, reads);
+    struct dg_graph *graph = c->graph;
+    uint32_t *reads = dg_graph_reads(graph, c->keep, c->num_keep), *reader = index_readers(graph, reads);
     bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
-    for (uint32_t n = first; n < graph->num_nodes; n++) {
+    for (uint32_t n = c->first; n < graph->num_nodes; n++) {
         struct dg_graph_node *node = &graph->node[n];
         while (!gone[n] && node->op->absorb) {
             dg_value made = node->output[0];
@@ -42,7 +43,7 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
             memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
             struct dg_fusion f = {.op = node->op,
                                   .train = node->train,
-                                  .constant_params = constant_params,
+                                  .constant_params = c->constant_params,
                                   .attr = node->attr,
                                   .input = input,
                                   .num_inputs = node->num_inputs,
@@ -64,4 +65,5 @@ void dg_pass_fuse(struct dg_graph *graph, uint32_t first, bool constant_params, 
         }
     }
     dg_graph_drop(graph, gone);
+    return true;
 }

@@ -1,7 +1,7 @@
 /* Joining: a node also makes what the first that reads its result makes of it, where its op can do so while it has that result
  * at hand. Others may go on reading it; what to make is each op's own knowledge (struct dg_op, join). This comes last, when
  * nothing is differentiated or made again any more: the graph that is left is for running only. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
 #include <string.h>
 
@@ -45,9 +45,10 @@ static void take(struct dg_graph *graph, uint32_t n, struct dg_graph_node *next,
     }
 }
 
-void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep)
+bool dg_fuse_late(struct dg_pass_context *c)
 {
-    uint32_t *reader = index_first_readers(graph), *reads = dg_graph_reads(graph, keep, num_keep);
+    struct dg_graph *graph = c->graph;
+    uint32_t *reader = index_first_readers(graph), *reads = dg_graph_reads(graph, c->keep, c->num_keep);
     bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         struct dg_graph_node *node = &graph->node[n];
@@ -78,11 +79,5 @@ void dg_pass_join(struct dg_graph *graph, const dg_value *keep, int num_keep)
         gone[r] = !(f.next_wanted & ~f.takes);
     }
     dg_graph_drop(graph, gone);
-}
-
-void dg_pass_finish(struct dg_graph *graph, const struct dg_remake *remake, const dg_value *keep, int num_keep)
-{
-    dg_pass_recompute(graph, remake);
-    dg_pass_skip_dropped(graph, keep, num_keep);
-    dg_pass_join(graph, keep, num_keep);
+    return true;
 }

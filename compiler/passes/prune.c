@@ -1,11 +1,12 @@
 /* Drops nodes whose results nobody reads: unread taps, gradients of inputs, outputs an evaluation does not ask for. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
-void dg_pass_prune(struct dg_graph *graph, const dg_value *keep, int num_keep)
+bool dg_prune(struct dg_pass_context *c)
 {
+    struct dg_graph *graph = c->graph;
     bool *read = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
     bool *gone = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
-    for (int k = 0; k < num_keep; k++) read[keep[k]] = true;
+    for (int k = 0; k < c->num_keep; k++) read[c->keep[k]] = true;
     for (uint32_t n = graph->num_nodes; n-- > 0;) {
         const struct dg_graph_node *node = &graph->node[n];
         gone[n] = !node->commit;
@@ -16,4 +17,5 @@ void dg_pass_prune(struct dg_graph *graph, const dg_value *keep, int num_keep)
             if (node->input[i] != DG_NO_VALUE) read[node->input[i]] = true;
     }
     dg_graph_drop(graph, gone);
+    return true;
 }

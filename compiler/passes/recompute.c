@@ -1,6 +1,6 @@
 /* Recomputation: memory for time. A value that the backward reads occupies its bytes from the forward on; a copy of the node
  * that made it, right before that reader, lets the first one go as soon as the forward has used it. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
 #include <string.h>
 
@@ -24,7 +24,7 @@ struct part {
 };
 
 struct parts {
-    struct part part[DG_MAX_PARTS];
+    struct part part[DG_MAX_RECOMPUTE_PARTS];
     int count;
 };
 
@@ -61,7 +61,7 @@ static struct parts find_parts(const struct dg_graph *graph)
         const struct dg_graph_node *node = &graph->node[n];
         if (!eligible(node)) continue;
         int p = part_of(&parts, node->label);
-        if (p < 0 && parts.count == DG_MAX_PARTS) continue;
+        if (p < 0 && parts.count == DG_MAX_RECOMPUTE_PARTS) continue;
         if (p < 0) {
             p = parts.count++;
             parts.part[p].label = node->label;
@@ -75,17 +75,17 @@ static struct parts find_parts(const struct dg_graph *graph)
     return parts;
 }
 
-struct dg_remake dg_remake_cheap(void)
+struct dg_recompute_levels dg_recompute_cheap(void)
 {
-    struct dg_remake remake;
-    for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = 1;
-    return remake;
+    struct dg_recompute_levels levels;
+    for (int p = 0; p < DG_MAX_RECOMPUTE_PARTS; p++) levels.level[p] = 1;
+    return levels;
 }
 
-int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
+int dg_recompute_parts(const struct dg_graph *graph, int highest[DG_MAX_RECOMPUTE_PARTS])
 {
     struct parts parts = find_parts(graph);
-    for (int p = 0; p < parts.count; p++) highest[p] = parts.part[p].blocks ? DG_MAX_REMAKE : 1;
+    for (int p = 0; p < parts.count; p++) highest[p] = parts.part[p].blocks ? DG_MAX_RECOMPUTE : 1;
     return parts.count;
 }
 
@@ -96,14 +96,15 @@ int dg_remake_parts(const struct dg_graph *graph, int highest[DG_MAX_PARTS])
 enum { MOST_SWEEPS = 4 };
 
 /* The unit that a node is in, a block or two; -1: it is in none. */
-static int unit_of(const struct parts *parts, const struct dg_remake *remake, const struct dg_graph_node *node)
+static int unit_of(const struct parts *parts, const struct dg_recompute_levels *levels,
+                   const struct dg_graph_node *node)
 {
     int p = part_of(parts, node->label), b = p < 0 ? -1 : block_of(&parts->part[p], node->origin.path);
-    return b >= 0 && remake->level[p] == DG_REMAKE_PAIRS ? b / 2 : b;
+    return b >= 0 && levels->level[p] == DG_RECOMPUTE_PAIRS ? b / 2 : b;
 }
 
 /* Nodes whose results the backward makes again. */
-static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake)
+static bool *choose(const struct dg_graph *graph, const struct dg_recompute_levels *levels)
 {
     struct parts parts = find_parts(graph);
     bool *again = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
@@ -113,7 +114,7 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
     int *unit = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *unit);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        unit[n] = unit_of(&parts, remake, node);
+        unit[n] = unit_of(&parts, levels, node);
         for (int i = 0; i < node->num_inputs; i++) {
             dg_value v = node->input[i];
             if (!reads_step(graph, v)) continue;
@@ -125,10 +126,10 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
     int *cheap = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *cheap);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        int p = eligible(node) ? part_of(&parts, node->label) : -1, level = p < 0 ? 0 : remake->level[p];
+        int p = eligible(node) ? part_of(&parts, node->label) : -1, level = p < 0 ? 0 : levels->level[p];
         if (!level) continue;
         int b = block_of(&parts.part[p], node->origin.path);
-        bool in_block = b >= 0 && b * DG_REMAKE_SHARES < (level - 1) * parts.part[p].blocks;
+        bool in_block = b >= 0 && b * DG_RECOMPUTE_SHARES < (level - 1) * parts.part[p].blocks;
         int sweeps = node->op->cost ? MOST_SWEEPS + 1 : 1;
         for (int i = 0; i < node->num_inputs; i++) {
             dg_value v = node->input[i];
@@ -139,7 +140,7 @@ static bool *choose(const struct dg_graph *graph, const struct dg_remake *remake
         }
         cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
         /* What is kept of such an op anyway, moments, others may read. */
-        int made = node->op->again && level != DG_REMAKE_NORMS ? 1 : node->num_outputs;
+        int made = node->op->again && level != DG_RECOMPUTE_NORMS ? 1 : node->num_outputs;
         for (int o = 0; o < made; o++) in_block = in_block && !crosses[node->output[o]];
         again[n] = in_block || cheap[n];
     }
@@ -185,10 +186,11 @@ static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, en
     return r->copy[v];
 }
 
-void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake)
+bool dg_recompute(struct dg_pass_context *c)
 {
+    struct dg_graph *graph = c->graph;
     uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
-    struct remaking r = {.graph = graph, .node = graph->node, .again = choose(graph, remake)};
+    struct remaking r = {.graph = graph, .node = graph->node, .again = choose(graph, &c->recompute)};
     uint32_t *maker = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *maker);
     r.copy = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *r.copy);
     for (dg_value v = 0; v < num_values; v++) {
@@ -207,4 +209,5 @@ void dg_pass_recompute(struct dg_graph *graph, const struct dg_remake *remake)
         }
         dg_graph_append(graph, &node);
     }
+    return true;
 }

@@ -3,7 +3,7 @@
  * op's inputs instead. Attention still looks at all tokens, for that one query (ops/fused/class_attention.c).
  *
  * What an op does with tokens is its own knowledge (struct dg_op, tokens); here is only who reads what. */
-#include "compiler/passes/passes.h"
+#include "compiler/passes/pass.h"
 
 #include <string.h>
 
@@ -125,9 +125,9 @@ static bool failed(struct dg_diagnostics *diag, const struct dg_graph_node *node
     return false;
 }
 
-bool dg_pass_take_early(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value *keep,
-                        int num_keep)
+bool dg_slice_tokens(struct dg_pass_context *c)
 {
+    struct dg_graph *graph = c->graph;
     struct dg_error err = {0};
     uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
     size_t room = (size_t)num_values + 1;
@@ -146,23 +146,23 @@ bool dg_pass_take_early(struct dg_graph *graph, struct dg_diagnostics *diag, uin
     struct dg_graph_node *node = dg_arena_alloc(graph->arena, ((size_t)num_nodes + 1) * sizeof *node);
     if (num_nodes) memcpy(node, graph->node, num_nodes * sizeof *node);
     bool *read = dg_arena_alloc(graph->arena, (size_t)num_nodes + 1);
-    for (int k = 0; k < num_keep; k++) note(&t, keep[k], SEVERAL);
-    for (uint32_t n = num_nodes; n-- > first;) read[n] = look_at(&t, &node[n]);
-    graph->num_nodes = first;
-    for (uint32_t n = first; n < num_nodes; n++) {
+    for (int k = 0; k < c->num_keep; k++) note(&t, c->keep[k], SEVERAL);
+    for (uint32_t n = num_nodes; n-- > c->first;) read[n] = look_at(&t, &node[n]);
+    graph->num_nodes = c->first;
+    for (uint32_t n = c->first; n < num_nodes; n++) {
         dg_value made = node[n].output[0];
         for (int o = 0; o < node[n].num_outputs; o++) graph->value[node[n].output[o]].producer = DG_PLAN_NONE;
         if (!read[n]) continue;
         if (t.narrowed[made]) {
             t.taken[made] = narrow(&t, &node[n], &err);
             t.token[made] = t.read[made];
-            if (t.taken[made] == DG_NO_VALUE) return failed(diag, &node[n], &err);
+            if (t.taken[made] == DG_NO_VALUE) return failed(c->diag, &node[n], &err);
         } else if (node[n].op->tokens == DG_TOKENS_TAKEN && t.narrowed[node[n].input[0]]) {
             now[made] = t.taken[node[n].input[0]];
         } else if (!restore(&t, node[n], now, &err)) {
-            return failed(diag, &node[n], &err);
+            return failed(c->diag, &node[n], &err);
         }
     }
-    for (int k = 0; k < num_keep; k++) keep[k] = now[keep[k]];
+    for (int k = 0; k < c->num_keep; k++) c->keep[k] = now[c->keep[k]];
     return true;
 }

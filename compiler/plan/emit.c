@@ -1,9 +1,8 @@
 #include "compiler/plan/emit.h"
 
 #include "compiler/base/string_map.h"
-#include "compiler/plan/lifetimes.h"
+#include "compiler/graph/cost.h"
 #include "runtime/base/atomic_file.h"
-#include "runtime/plan/overlap.h"
 
 #include <string.h>
 
@@ -18,6 +17,13 @@ struct emitter {
     struct section section[DG_SECTIONS];
     struct dg_names strings; /* to their offsets */
     uint64_t model_hash;
+};
+
+/* The entry being written. */
+struct writing {
+    const struct dg_entry *entry;
+    const struct dg_layout *layout;
+    uint32_t *tensor; /* by value: its number in the plan, or DG_PLAN_NONE */
 };
 
 static const char *base_name(const char *path)
@@ -48,41 +54,14 @@ static uint32_t string(struct emitter *e, const char *text)
     return offset;
 }
 
-static enum dg_status place(struct emitter *e, struct dg_emit_entry *entry, struct dg_life *life, const bool *used,
-                            struct dg_error *err)
+static void emit_tensors(struct emitter *e, const struct writing *w, struct dg_plan_entry *record)
 {
-    struct dg_graph *graph = entry->graph;
-    struct dg_interval *interval = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *interval);
-    dg_value *of = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *of);
-    uint32_t count = dg_live_intervals(graph, life, used, interval, of);
-    for (uint32_t v = 0; v < graph->num_values; v++) {
-        enum dg_region region = graph->value[v].region;
-        if (!used[v] || life[v].root != v || region == DG_REGION_STEP) continue;
-        life[v].offset = entry->region_bytes[region];
-        entry->region_bytes[region] += life[v].bytes;
-    }
-    entry->step = dg_plan_memory(e->arena, interval, count);
-    entry->region_bytes[DG_REGION_STEP] = entry->step.peak;
-    struct dg_placed *placed = dg_arena_alloc(e->arena, ((size_t)count + 1) * sizeof *placed);
-    for (uint32_t i = 0; i < count; i++) {
-        life[of[i]].offset = interval[i].offset;
-        placed[i] =
-            (struct dg_placed){interval[i].first, interval[i].last, interval[i].offset, interval[i].bytes, of[i]};
-    }
-    uint32_t clash[2];
-    if (!dg_plan_check(placed, count, clash))
-        return dg_fail(err, DG_ERR_INTERNAL, "internal: the memory planner let %s and %s overlap; please report this",
-                       graph->value[clash[0]].name, graph->value[clash[1]].name);
-    return DG_OK;
-}
-
-static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct dg_life *life, const bool *used,
-                         struct dg_plan_entry *record)
-{
-    struct dg_graph *graph = entry->graph;
+    const struct dg_graph *graph = w->entry->graph;
+    const struct dg_life *life = w->layout->life;
+    const bool *used = w->layout->used;
     record->first_tensor = (uint32_t)e->section[DG_SECTION_TENSORS].count;
     for (uint32_t v = 0, next = record->first_tensor; v < graph->num_values; v++)
-        if (used[v]) life[v].tensor = next++;
+        w->tensor[v] = used[v] ? next++ : DG_PLAN_NONE;
     uint32_t end = graph->num_nodes ? graph->num_nodes - 1 : 0;
     for (uint32_t v = 0; v < graph->num_values; v++) {
         if (!used[v]) continue;
@@ -97,10 +76,10 @@ static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct 
                                    .bytes = (uint64_t)dg_desc_bytes(&value->desc),
                                    .first = life[v].first,
                                    .last = life[v].last,
-                                   .root = root->tensor,
+                                   .root = w->tensor[life[v].root],
                                    .init_kind = value->init_kind,
                                    .init_from =
-                                       value->init_from == DG_PLAN_NONE ? DG_PLAN_NONE : life[value->init_from].tensor,
+                                       value->init_from == DG_PLAN_NONE ? DG_PLAN_NONE : w->tensor[value->init_from],
                                    .init_value = value->init_value,
                                    .control = string(e, value->control)};
         if (graph->value[life[v].root].region != DG_REGION_STEP) { /* a view of an input lives where that does */
@@ -118,10 +97,10 @@ static void emit_tensors(struct emitter *e, struct dg_emit_entry *entry, struct 
     }
 }
 
-static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const struct dg_life *life,
-                     struct dg_plan_entry *record)
+static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_entry *record)
 {
-    struct dg_graph *graph = entry->graph;
+    struct dg_graph *graph = w->entry->graph;
+    const struct dg_life *life = w->layout->life;
     record->first_op = (uint32_t)e->section[DG_SECTION_OPS].count;
     record->num_ops = graph->num_nodes;
     record->first_commit = graph->num_nodes;
@@ -142,7 +121,7 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
                                 .first_attr = (uint32_t)e->section[DG_SECTION_ATTRS].count,
                                 .num_attrs = (uint32_t)dg_op_num_attrs(node->op),
                                 .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) | (node->kept ? DG_PLAN_OP_KEPT : 0) |
-                                         (entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
+                                         (w->entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
                                 .stream = node->stream,
                                 .view0 = node->position.view0,
                                 .batch = node->position.batch};
@@ -150,7 +129,7 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
             int o = i - node->num_inputs;
             dg_value v = o < 0 ? node->input[i] : node->output[o];
             bool gone = v == DG_NO_VALUE || (o >= 0 && dg_output_absent(node, o, life));
-            uint32_t tensor = gone ? DG_PLAN_NONE : life[v].tensor;
+            uint32_t tensor = gone ? DG_PLAN_NONE : w->tensor[v];
             if (!gone) op.bytes += dg_graph_bytes(graph, node, i);
             append(e, DG_SECTION_OPERANDS, &tensor);
         }
@@ -163,41 +142,32 @@ static void emit_ops(struct emitter *e, const struct dg_emit_entry *entry, const
     }
 }
 
-static uint32_t emit_names(struct emitter *e, const dg_value *value, int count, const struct dg_life *life)
+static uint32_t emit_names(struct emitter *e, const struct writing *w, const dg_value *value, int count)
 {
     uint32_t first = (uint32_t)e->section[DG_SECTION_OPERANDS].count;
-    for (int i = 0; i < count; i++) append(e, DG_SECTION_OPERANDS, &life[value[i]].tensor);
+    for (int i = 0; i < count; i++) append(e, DG_SECTION_OPERANDS, &w->tensor[value[i]]);
     return first;
 }
 
-static enum dg_status emit_entry(struct emitter *e, struct dg_emit_entry *entry, struct dg_error *err)
+static void emit_entry(struct emitter *e, const struct dg_entry *entry, const struct dg_layout *layout)
 {
-    struct dg_graph *graph = entry->graph;
-    DG_TRY(dg_graph_verify(graph, err));
-    struct dg_life *life = dg_arena_alloc(e->arena, ((size_t)graph->num_values + 1) * sizeof *life);
-    bool *used = dg_arena_alloc(e->arena, (size_t)graph->num_values + 1);
-    DG_TRY(dg_lifetimes(graph, entry->output, entry->num_outputs, life, used, err));
-    for (int i = 0; i < entry->num_inputs; i++) used[entry->input[i]] = true;
-    for (uint32_t v = 0; v < graph->num_values; v++)
-        if (used[v] && graph->value[v].init_from != DG_PLAN_NONE) used[graph->value[v].init_from] = true;
-    DG_TRY(place(e, entry, life, used, err));
-
+    struct writing w = {entry, layout,
+                        dg_arena_alloc(e->arena, ((size_t)entry->graph->num_values + 1) * sizeof *w.tensor)};
     struct dg_plan_entry record = {.name = string(e, entry->name),
                                    .bind = string(e, entry->bind),
                                    .batch = (uint32_t)entry->batch,
                                    .dtype = entry->bf16 ? DG_BF16 : DG_F32,
-                                   .step_bound = entry->step.bound,
-                                   .step_naive = entry->step.naive};
-    memcpy(record.region_bytes, entry->region_bytes, sizeof record.region_bytes);
-    emit_tensors(e, entry, life, used, &record);
-    emit_ops(e, entry, life, &record);
+                                   .step_bound = layout->step.bound,
+                                   .step_naive = layout->step.naive};
+    memcpy(record.region_bytes, layout->bytes, sizeof record.region_bytes);
+    emit_tensors(e, &w, &record);
+    emit_ops(e, &w, &record);
     record.num_inputs = (uint32_t)entry->num_inputs;
-    record.first_input = emit_names(e, entry->input, entry->num_inputs, life);
+    record.first_input = emit_names(e, &w, entry->input, entry->num_inputs);
     record.num_outputs = (uint32_t)entry->num_outputs;
-    record.first_output = emit_names(e, entry->output, entry->num_outputs, life);
+    record.first_output = emit_names(e, &w, entry->output, entry->num_outputs);
     append(e, DG_SECTION_ENTRIES, &record);
     e->model_hash = dg_fnv1a(e->model_hash, &record.batch, sizeof record.batch);
-    return DG_OK;
 }
 
 static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *in, const char *path,
@@ -232,7 +202,7 @@ static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *
     return dg_atomic_commit(&file, err);
 }
 
-enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, uint64_t *size,
+enum dg_status dg_plan_emit(struct dg_arena *arena, const struct dg_emit_input *in, const char *path, uint64_t *size,
                             struct dg_error *err)
 {
     static const size_t element[DG_SECTIONS] = {1,
@@ -248,7 +218,7 @@ enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, co
     string(&e, "");
     for (int i = 0; i < in->num_entries; i++) {
         uint64_t hash = e.model_hash;
-        DG_TRY(emit_entry(&e, &in->entry[i], err));
+        emit_entry(&e, &in->entry[i], &in->layout[i]);
         if (i) e.model_hash = hash; /* the first entry is the model; others only look at it */
     }
     for (int k = 0; k < in->num_knobs; k++) {

@@ -1,25 +1,12 @@
-/* Graphs to a plan file: lifetimes, aliases, offsets, records, bytes. */
+/* Entries and their layouts to a plan file. */
 #ifndef DG_COMPILER_PLAN_EMIT_H
 #define DG_COMPILER_PLAN_EMIT_H
 
-#include "compiler/graph/graph.h"
-#include "compiler/plan/pack.h"
-
-struct dg_emit_entry {
-    const char *name, *bind;
-    struct dg_graph *graph;
-    int64_t batch;
-    bool constant_params; /* evaluation: weights may be packed once */
-    bool bf16;
-    const dg_value *input, *output;
-    int num_inputs, num_outputs;
-    /* out */
-    uint64_t region_bytes[DG_REGIONS];
-    struct dg_memory_plan step;
-};
+#include "compiler/plan/layout.h"
 
 struct dg_emit_input {
-    struct dg_emit_entry *entry;
+    const struct dg_entry *entry;
+    const struct dg_layout *layout; /* of each entry */
     int num_entries;
     const struct dg_plan_knob *knob;
     const char *const *knob_key;
@@ -28,12 +15,14 @@ struct dg_emit_input {
     const char *const *schedule_key;
     int num_schedules;
     const char *recipe, *source;
-    const char *settings; /* behind the source's name: what makes the like of the plan; NULL: nothing */
+    const char
+        *settings; /* command-line settings appended to the source's name, so that `dinoc SOURCE SETTINGS` compiles the
+                             plan again; NULL: none */
 };
 
-/* Plans the memory of every entry, checks it, and writes the file (whole or not at all). The same input gives the same
- * bytes. Fills the out fields of the entries, and the size of the file. path NULL: nothing is written. */
-enum dg_status dg_plan_emit(struct dg_arena *arena, struct dg_emit_input *in, const char *path, uint64_t *size,
+/* Writes the plan file, all of it or nothing; `size` receives its bytes. The same input gives the same bytes. path NULL: only
+ * the size is found. */
+enum dg_status dg_plan_emit(struct dg_arena *arena, const struct dg_emit_input *in, const char *path, uint64_t *size,
                             struct dg_error *err);
 
 #endif

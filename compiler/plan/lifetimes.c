@@ -6,7 +6,6 @@ static void find_lives(struct dg_graph *graph, const dg_value *outputs, int num_
     uint32_t end = graph->num_nodes ? graph->num_nodes - 1 : 0;
     for (uint32_t v = 0; v < graph->num_values; v++)
         life[v] = (struct dg_life){.root = v,
-                                   .tensor = DG_PLAN_NONE,
                                    .bytes = (uint64_t)dg_round_up(dg_desc_bytes(&graph->value[v].desc), DG_PLAN_ALIGN)};
     for (uint32_t n = 0; n < graph->num_nodes; n++)
         for (int i = 0; i < graph->node[n].num_inputs; i++) {

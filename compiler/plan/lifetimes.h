@@ -10,7 +10,6 @@ struct dg_life {
     uint32_t root;        /* the value whose bytes it shares */
     uint32_t first, last; /* of a root: first to last op that touches any value sharing it */
     uint32_t reads;
-    uint32_t tensor; /* for emit.c: plan index, DG_PLAN_NONE: not in the plan */
     uint64_t bytes, offset;
     bool output;
 };

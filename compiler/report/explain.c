@@ -1,21 +1,6 @@
+#include "compiler/graph/cost.h"
+#include "compiler/graph/dump.h"
 #include "compiler/report/report.h"
-
-#include <string.h>
-
-static bool matches(const char *path, const char *node)
-{
-    size_t length = strlen(node);
-    path = dg_own_path(path);
-    return !strncmp(path, node, length) && (!path[length] || path[length] == '.');
-}
-
-/* What it makes counts too: of nodes that were fused, one is left. */
-static bool concerns(const struct dg_graph *graph, const struct dg_graph_node *g, const char *node)
-{
-    bool any = matches(g->origin.path, node);
-    for (int o = 0; o < g->num_outputs; o++) any |= matches(graph->value[g->output[o]].name, node);
-    return any;
-}
 
 static void value_line(struct dg_text *text, const struct dg_graph *graph, const char *role, dg_value v)
 {
@@ -33,7 +18,7 @@ static const char *node_path(const void *context, int index)
     return graph->node[index].origin.path;
 }
 
-bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries, const char *node)
+bool dg_explain(struct dg_text *text, const struct dg_entry *entry, int num_entries, const char *node)
 {
     bool found = false;
     for (int e = 0; e < num_entries; e++) {
@@ -42,7 +27,7 @@ bool dg_explain(struct dg_text *text, const struct dg_emit_entry *entry, int num
         int count = 0;
         for (uint32_t n = 0; n < graph->num_nodes; n++) {
             const struct dg_graph_node *g = &graph->node[n];
-            if (!concerns(graph, g, node)) continue;
+            if (!dg_node_is_below(graph, g, node)) continue;
             if (!count++) dg_text_add(text, "entry %s\n", entry[e].name);
             dg_text_add(text, "  %s: %s, in %s, from %s:%d:%d\n", g->origin.path, g->op->name, g->label ? g->label : "",
                         g->origin.file, g->origin.line, g->origin.column);

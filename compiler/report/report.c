@@ -1,5 +1,6 @@
 #include "compiler/report/report.h"
-#include "compiler/passes/passes.h"
+#include "compiler/graph/cost.h"
+#include "compiler/step/step.h"
 
 static void line(struct dg_text *text, const char *what, uint64_t bytes, const char *note)
 {
@@ -22,27 +23,26 @@ void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step)
                     backbone->origin.path, backbone->op->name, backbone->origin.file, backbone->origin.line);
 }
 
-void dg_report(struct dg_text *text, const struct dg_emit_entry *entry, int num_entries)
+void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct dg_layout *layout, int num_entries)
 {
     for (int e = 0; e < num_entries; e++) {
-        const struct dg_emit_entry *en = &entry[e];
+        const struct dg_entry *en = &entry[e];
+        const struct dg_layout *l = &layout[e];
         double flops = 0;
         for (uint32_t n = 0; n < en->graph->num_nodes; n++)
             flops += dg_graph_cost(en->graph, &en->graph->node[n]).flops;
         char naive[32], bound[32];
         dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", en->name, (long long)en->batch,
                     en->graph->num_nodes, flops / 1e9);
-        line(text, "parameters", en->region_bytes[DG_REGION_PARAM], "");
-        if (en->region_bytes[DG_REGION_STATE]) line(text, "optimiser state", en->region_bytes[DG_REGION_STATE], "");
-        double over = en->step.bound ? 100.0 * (double)(en->step.peak - en->step.bound) / (double)en->step.bound : 0;
-        line(text, en->constant_params ? "activations" : "activations and gradients", en->step.peak,
+        line(text, "parameters", l->bytes[DG_REGION_PARAM], "");
+        if (l->bytes[DG_REGION_STATE]) line(text, "optimiser state", l->bytes[DG_REGION_STATE], "");
+        double over = l->step.bound ? 100.0 * (double)(l->step.peak - l->step.bound) / (double)l->step.bound : 0;
+        line(text, en->constant_params ? "activations" : "activations and gradients", l->step.peak,
              dg_arena_printf(text->arena, "%s if each had its own place; %.2f %% above the lower bound of %s",
-                             dg_format_bytes(naive, sizeof naive, (double)en->step.naive), over,
-                             dg_format_bytes(bound, sizeof bound, (double)en->step.bound)));
-        line(text, "inputs", en->region_bytes[DG_REGION_INPUT], "");
-        uint64_t total = 0;
-        for (int r = 0; r < DG_REGIONS; r++) total += en->region_bytes[r];
-        line(text, "planned in all", total, "");
+                             dg_format_bytes(naive, sizeof naive, (double)l->step.naive), over,
+                             dg_format_bytes(bound, sizeof bound, (double)l->step.bound)));
+        line(text, "inputs", l->bytes[DG_REGION_INPUT], "");
+        line(text, "planned in all", dg_layout_bytes(l), "");
     }
     dg_text_add(text,
                 "  dinorun adds scratch, packed weights and the loader, and prints them when it opens the plan\n");

@@ -1,7 +1,7 @@
 /* Reverse mode: walks the nodes of one application backwards, from the loss to whatever is trainable, and asks each op's
  * own rule for the backward nodes. Sums over several readers and several applications are kept here; the rules only say
  * what one node contributes. */
-#include "compiler/passes/passes.h"
+#include "compiler/step/differentiate.h"
 
 #include <string.h>
 
@@ -88,8 +88,8 @@ static enum dg_status give(struct dg_grad_builder *b, int i, dg_value gradient)
     return DG_OK;
 }
 
-bool dg_pass_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
-                           struct dg_gradients *gradients)
+bool dg_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,
+                      struct dg_gradients *gradients)
 {
     uint32_t last = graph->num_nodes;
     /* Which values lead from something trainable: parameters, and outputs of nodes that read such values. */

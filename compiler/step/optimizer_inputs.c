@@ -1,5 +1,5 @@
 /* What an optimiser's node reads: the op lists it (struct dg_step_input), here it is brought. */
-#include "compiler/passes/passes.h"
+#include "compiler/step/optimizer_inputs.h"
 
 static dg_value state(struct dg_graph *graph, const char *name, const struct dg_desc *desc, dg_value param)
 {

@@ -3,8 +3,9 @@
  *
  *   features   images -> [batch, F]
  *   train      features, labels -> logits, loss; backward; gradient norms; commit by SGD */
-#include "compiler/language/language.h"
-#include "compiler/passes/passes.h"
+#include "compiler/step/differentiate.h"
+#include "compiler/step/optimizer_inputs.h"
+#include "compiler/step/step.h"
 
 struct build {
     struct dg_diagnostics *diag;
@@ -79,13 +80,14 @@ static dg_value with_mean(struct build *b, const struct dg_application *a, dg_va
                : DG_NO_VALUE;
 }
 
-dg_value dg_pass_probe_features(struct dg_program *program, struct dg_diagnostics *diag, const struct dg_recipe *probe,
-                                struct dg_graph *graph, dg_value *images)
+dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_graph *graph, dg_value *images)
 {
+    const struct dg_recipe *probe = from->recipe;
+    struct dg_diagnostics *diag = from->diag;
     struct build b = {diag, probe, graph};
     const struct dg_recipe_crops *image = &probe->features;
     struct dg_instance *backbone =
-        dg_instance_create(program, graph, probe->backbone, probe->teacher_with, &probe->origin, "", false);
+        dg_instance_create(from->program, graph, probe->backbone, probe->teacher_with, &probe->origin, "", false);
     if (!backbone) return DG_NO_VALUE;
     struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){probe->features_batch, image->height, image->width, 3});
     if (!dg_desc_valid(&desc)) {
@@ -124,9 +126,11 @@ static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_
                     dg_arena_printf(graph->arena, "sgd %s", graph->value[param].name), true, true, NULL);
 }
 
-bool dg_pass_probe_step(struct dg_diagnostics *diag, const struct dg_recipe *probe, int64_t dim, struct dg_graph *graph,
-                        struct dg_train_step *step)
+bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct dg_graph *graph,
+                         struct dg_train_step *step)
 {
+    const struct dg_recipe *probe = from->recipe;
+    struct dg_diagnostics *diag = from->diag;
     struct build b = {diag, probe, graph};
     struct dg_init normal = {DG_INIT_NORMAL, 0.01}, zero = {.kind = DG_INIT_CONSTANT};
     struct dg_desc features = dg_desc_make(DG_F32, 2, (int64_t[]){probe->batch, dim}),
@@ -150,7 +154,7 @@ bool dg_pass_probe_step(struct dg_diagnostics *diag, const struct dg_recipe *pro
         !add_node(&b, "cross_entropy", NULL, (dg_value[]){logits[0], y}, 2, "loss", true, false, loss))
         return false;
     struct dg_gradients gradients = {0};
-    if (!dg_pass_differentiate(graph, diag, first, loss[0], &gradients)) return false;
+    if (!dg_differentiate(graph, diag, first, loss[0], &gradients)) return false;
     for (int p = 0; p < 2; p++) gradient[p] = dg_gradients_of(&gradients, param[p]);
     gradient[2] = loss[0];
     if (!add_node(&b, "grad_norms", NULL, gradient, 3, "grad_norms", true, false, norms)) return false;

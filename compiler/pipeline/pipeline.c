@@ -1,0 +1,186 @@
+#include "compiler/pipeline/pipeline.h"
+
+#include "compiler/graph/dump.h"
+#include "compiler/graph/verify.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FORWARD = DG_FACT_FORWARD,
+    F32 = DG_FACT_F32,
+    NO_RECOMPUTED = DG_FACT_NO_RECOMPUTED,
+    ALL_IMAGES = DG_FACT_ALL_IMAGES,
+    OUTPUTS = DG_FACT_OUTPUTS,
+    SOURCE = FORWARD | F32 | NO_RECOMPUTED | ALL_IMAGES,
+};
+
+/* Runs on each application of the student and the teacher as soon as its nodes are there, so that the backward is that of the
+ * fused nodes; and on the one application of an evaluation entry. */
+const struct dg_pass dg_application_passes[] = {{"slice_tokens", dg_slice_tokens, DG_PASS_OPTIMIZED, false, SOURCE,
+                                                 SOURCE,
+                                                 "where one token of a value is read, compute that token alone"},
+                                                {"fuse", dg_fuse, DG_PASS_OPTIMIZED, false, SOURCE, SOURCE | OUTPUTS,
+                                                 "an op and the only reader of its result become one op"},
+                                                {0}};
+
+/* Runs on every entry once all of its nodes are there: forward, backward and commit. */
+const struct dg_pass dg_entry_passes[] = {
+    {"prune", dg_prune, DG_PASS_ALWAYS, true, F32, SOURCE | OUTPUTS, "drop ops whose results nothing reads"},
+    {"assign_bf16", dg_assign_bf16, DG_PASS_BF16, true, F32, FORWARD | NO_RECOMPUTED | ALL_IMAGES | OUTPUTS,
+     "choose which values are stored as bf16"},
+    {"recompute", dg_recompute, DG_PASS_ALWAYS, false, NO_RECOMPUTED | ALL_IMAGES, FORWARD | F32 | ALL_IMAGES | OUTPUTS,
+     "compute activations again for the backward instead of saving them"},
+    {"compact_rows", dg_compact_rows, DG_PASS_OPTIMIZED, false, ALL_IMAGES, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
+     "run a residual branch on the images that drop path keeps"},
+    {"fuse_late", dg_fuse_late, DG_PASS_OPTIMIZED, false, 0, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
+     "an op also computes what the first reader of its result does"},
+    {0}};
+
+static const struct dg_pass *const tables[] = {dg_application_passes, dg_entry_passes};
+enum { NUM_TABLES = sizeof tables / sizeof *tables };
+
+static const struct dg_pass *pass_at(int index)
+{
+    for (int t = 0; t < NUM_TABLES; t++)
+        for (const struct dg_pass *pass = tables[t]; pass->name; pass++)
+            if (!index--) return pass;
+    return NULL;
+}
+
+static int count_passes(void)
+{
+    int count = 0;
+    while (pass_at(count)) count++;
+    return count;
+}
+
+static const char *pass_name(const void *context, int index)
+{
+    (void)context;
+    return pass_at(index)->name;
+}
+
+/* --- what the user asked for --- */
+
+/* The next name of a list "a,b:c"; NULL at its end. *length receives its length, *list moves on. */
+static const char *next_name(const char **list, size_t *length)
+{
+    if (!*list) return NULL;
+    const char *name = *list;
+    *length = strcspn(name, ",:");
+    *list = name[*length] == ',' ? name + *length + 1 : NULL;
+    return name;
+}
+
+static bool has_name(const char *list, const char *wanted)
+{
+    size_t length;
+    for (const char *name; (name = next_name(&list, &length));)
+        if (length == strlen(wanted) && !strncmp(name, wanted, length)) return true;
+    return false;
+}
+
+static enum dg_status check_names(const char *flag, const char *list, bool skips, struct dg_error *err)
+{
+    size_t length;
+    for (const char *name; (name = next_name(&list, &length));) {
+        char word[64];
+        const struct dg_pass *pass;
+        int i = 0;
+        snprintf(word, sizeof word, "%.*s", (int)length, name);
+        while ((pass = pass_at(i)) && strcmp(pass->name, word)) i++;
+        const char *near = pass ? NULL : dg_nearest_name(word, pass_name, NULL, count_passes());
+        if (!pass)
+            return dg_fail(err, DG_ERR_USAGE, "%s: there is no pass %s%s%s%s; dinoc --passes lists them", flag, word,
+                           near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        if (skips && pass->required)
+            return dg_fail(err, DG_ERR_USAGE,
+                           "%s: a plan cannot do without %s; dinoc --passes says which can be skipped", flag, word);
+    }
+    return DG_OK;
+}
+
+enum dg_status dg_pipeline_check(const struct dg_pipeline *pipeline, struct dg_error *err)
+{
+    DG_TRY(check_names("--skip", pipeline->skip, true, err));
+    return check_names("--dump", pipeline->dump, false, err);
+}
+
+static const char *when_text(enum dg_pass_when when)
+{
+    return when == DG_PASS_OPTIMIZED ? "not --plain" : when == DG_PASS_BF16 ? "--dtype bf16" : "always";
+}
+
+void dg_list_passes(struct dg_text *text)
+{
+    static const char *const head[] = {"each application of a network, before it is differentiated",
+                                       "the complete graph of each entry"};
+    for (int t = 0; t < NUM_TABLES; t++) {
+        dg_text_add(text, "%s:\n", head[t]);
+        for (const struct dg_pass *pass = tables[t]; pass->name; pass++)
+            dg_text_add(text, "  %-13s %-13s %s%s\n", pass->name, when_text(pass->when), pass->summary,
+                        pass->required ? " (cannot be skipped)" : "");
+    }
+}
+
+/* --- running --- */
+
+static bool runs(const struct dg_pass *pass, const struct dg_pipeline *pipeline)
+{
+    if (pass->when == DG_PASS_OPTIMIZED && pipeline->plain) return false;
+    if (pass->when == DG_PASS_BF16 && !pipeline->bf16) return false;
+    return !has_name(pipeline->skip, pass->name);
+}
+
+/* What is true of the graph now; DG_FACT_OUTPUTS aside, which compares two graphs. */
+static uint32_t facts_of(const struct dg_pass_context *c)
+{
+    uint32_t facts = SOURCE;
+    for (uint32_t n = c->first; n < c->graph->num_nodes; n++) {
+        const struct dg_graph_node *node = &c->graph->node[n];
+        if (node->backward || node->commit) facts &= ~(uint32_t)FORWARD;
+        if (node->again) facts &= ~(uint32_t)NO_RECOMPUTED;
+        if (node->kept) facts &= ~(uint32_t)ALL_IMAGES;
+        for (int o = 0; o < node->num_outputs; o++)
+            if (c->graph->value[node->output[o]].desc.dtype == DG_BF16) facts &= ~(uint32_t)F32;
+    }
+    return facts;
+}
+
+static bool broken(const struct dg_pass *pass, const struct dg_pass_context *c, const char *why)
+{
+    dg_diag_error(c->diag, NULL, "internal: pass %s on %s: %s; please report this", pass->name, c->subject, why);
+    return false;
+}
+
+static bool run_checked(const struct dg_pass *pass, struct dg_pass_context *c)
+{
+    uint32_t before = facts_of(c) | OUTPUTS;
+    dg_value *kept = dg_arena_alloc(c->graph->arena, ((size_t)c->num_keep + 1) * sizeof *kept);
+    memcpy(kept, c->keep, (size_t)c->num_keep * sizeof *kept);
+    if (pass->requires & ~before) return broken(pass, c, "the graph is not what it requires");
+    if (!pass->run(c)) return false;
+    uint32_t after = facts_of(c);
+    if (!memcmp(kept, c->keep, (size_t)c->num_keep * sizeof *kept)) after |= OUTPUTS;
+    if (pass->keeps & before & ~after) return broken(pass, c, "the graph lost what the pass keeps");
+    struct dg_error err = {0};
+    return dg_graph_verify(c->graph, c->first, &err) == DG_OK || broken(pass, c, err.text);
+}
+
+static void dump(const struct dg_pass *pass, const struct dg_pipeline *pipeline, const struct dg_pass_context *c)
+{
+    const char *colon = strchr(pipeline->dump, ':');
+    dg_text_add(pipeline->dumps, "after %s%s: %s\n", pass->name, runs(pass, pipeline) ? "" : " (which did not run)",
+                c->subject);
+    dg_graph_dump(pipeline->dumps, c->graph, c->first, c->keep, c->num_keep, colon ? colon + 1 : NULL);
+}
+
+bool dg_run_passes(const struct dg_pass *pass, const struct dg_pipeline *pipeline, struct dg_pass_context *context)
+{
+    for (; pass->name; pass++) {
+        if (runs(pass, pipeline) && !run_checked(pass, context)) return false;
+        if (pipeline->dumps && has_name(pipeline->dump, pass->name)) dump(pass, pipeline, context);
+    }
+    return true;
+}

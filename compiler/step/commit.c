@@ -1,0 +1,151 @@
+/* The end of a training step: gradient norms and the one finite check, then what outlives the step is written: optimiser and
+ * teacher average a parameter at a time, the centre, running statistics. */
+#include "compiler/step/builder.h"
+#include "compiler/step/optimizer_inputs.h"
+
+#include <string.h>
+
+/* Published: every parameter decays but those whose name ends in .bias or that have one dimension (the published code calls
+ * them regularised). */
+static bool decays(const struct dg_recipe *recipe, const struct dg_graph_value *param)
+{
+    size_t length = strlen(param->name);
+    bool bias = length >= 5 && !strcmp(param->name + length - 5, ".bias");
+    return !(recipe->no_decay_bias && bias) && !(recipe->no_decay_1d && param->desc.ndim == 1);
+}
+
+/* One parameter's commit: optimiser step and average into the teacher. `norm_index` < 0: nothing trained it. */
+static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value teacher, dg_value gradient, dg_value norms,
+                         int norm_index)
+{
+    struct dg_graph *graph = b->graph;
+    if (norm_index < 0) {
+        dg_value momentum = dg_graph_control(graph, "teacher.momentum");
+        const char *path = dg_arena_printf(graph->arena, "ema %s", graph->value[param].name);
+        struct dg_node_options options = dg_builder_options(b, path, "commit", true);
+        return dg_builder_add(b, "ema", NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
+    }
+    graph->value[param].decay = decays(b->recipe, &graph->value[param]);
+    bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
+    dg_value input[DG_MAX_STEP_INPUTS];
+    const struct dg_op *op = dg_op_find(b->recipe->optimizer); /* the recipe's reader knows them */
+    int count = dg_step_inputs(graph, op, param, gradient, norms, teacher, freezes, input);
+    union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
+    const char *path = dg_arena_printf(graph->arena, "%s %s", b->recipe->optimizer, graph->value[param].name);
+    struct dg_node_options options = dg_builder_options(b, path, "commit", true);
+    return dg_builder_add(b, b->recipe->optimizer, attr, input, count, &options, NULL);
+}
+
+struct pair {
+    dg_value student, teacher, gradient;
+};
+
+static bool pair_up(struct dg_step_builder *b, struct dg_instance *student, struct dg_instance *teacher,
+                    struct pair *pair, int *count)
+{
+    for (int i = 0; i < dg_instance_num_params(student); i++) {
+        dg_value s = dg_instance_param(student, i);
+        dg_value t = i < dg_instance_num_params(teacher) ? dg_instance_param(teacher, i) : DG_NO_VALUE;
+        if (t == DG_NO_VALUE || !dg_desc_equal(&b->graph->value[s].desc, &b->graph->value[t].desc)) {
+            dg_diag_error(b->from->diag, &b->recipe->origin,
+                          "student and teacher differ in parameter %s: `teacher.with` may only change what leaves the "
+                          "parameters alone",
+                          b->graph->value[s].name);
+            return false;
+        }
+        b->graph->value[t].init_kind = DG_INIT_COPY;
+        b->graph->value[t].init_from = s;
+        bool trained = b->graph->value[s].flags & DG_TENSOR_TRAINABLE;
+        pair[(*count)++] = (struct pair){s, t, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
+    }
+    return true;
+}
+
+/* A commit facet's builder: it may add nodes, nothing else. */
+static enum dg_status emit_commit(struct dg_grad_builder *builder, const struct dg_op *op, const union dg_attr *attr,
+                                  const dg_value *input, int num_inputs, dg_value *output)
+{
+    struct dg_step_builder *b = builder->compiler;
+    struct dg_node_options options = dg_builder_options(b, NULL, "commit", true);
+    options.origin = b->committing;
+    options.origin.path = dg_arena_printf(b->graph->arena, "%s %s", op->name, b->graph->value[input[0]].name);
+    return dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, builder->err);
+}
+
+/* What the ops of the step leave for later steps, globals before locals as the published code runs them. */
+static bool commit_statistics(struct dg_step_builder *b)
+{
+    struct dg_graph *graph = b->graph;
+    uint32_t last = graph->num_nodes;
+    bool own = !strcmp(b->recipe->buffers, "own");
+    for (int local = 0; local < 2; local++)
+        for (uint32_t n = 0; n < last; n++) {
+            struct dg_graph_node node = graph->node[n]; /* a copy: the array moves */
+            if (!node.op->commit || !node.train || (node.position.view0 > 0) != local) continue;
+            if (!own && !strncmp(node.label, "teacher.", 8)) continue;
+            struct dg_op_call call = dg_graph_call(graph, &node, NULL);
+            struct dg_error err = {0};
+            b->committing = node.origin;
+            struct dg_grad_builder builder = {.call = &call,
+                                              .input = node.input,
+                                              .output = node.output,
+                                              .compiler = b,
+                                              .emit = emit_commit,
+                                              .err = &err};
+            if (node.op->commit(&builder) == DG_OK) continue;
+            dg_diag_error(b->from->diag, &node.origin, "commit of node %s: %s", node.origin.path, err.text);
+            return false;
+        }
+    return true;
+}
+
+/* teacher.buffers: copy or ema: the teacher's running statistics are the student's, or follow them. */
+static bool commit_teacher_buffer(struct dg_step_builder *b, dg_value student, dg_value teacher)
+{
+    if (!strcmp(b->recipe->buffers, "own")) return true;
+    bool averages = !strcmp(b->recipe->buffers, "ema") && b->graph->value[student].desc.dtype == DG_F32;
+    dg_value input[] = {student, teacher, averages ? dg_graph_control(b->graph, "teacher.momentum") : DG_NO_VALUE};
+    struct dg_node_options options = dg_builder_options(
+        b, dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[student].name), "commit", true);
+    return dg_builder_add(b, "ema", NULL, input, 3, &options, NULL);
+}
+
+bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, dg_value batch_mean,
+                     struct dg_train_step *step)
+{
+    struct dg_graph *graph = b->graph;
+    int most =
+        dg_instance_num_params(b->network[DG_STUDENT].backbone) + dg_instance_num_params(b->network[DG_STUDENT].head);
+    struct pair *pair = dg_arena_alloc(graph->arena, ((size_t)most + 1) * sizeof *pair);
+    dg_value *gradient = dg_arena_alloc(graph->arena, ((size_t)most + 1) * sizeof *gradient);
+    int count = 0, trained = 0;
+    if (!pair_up(b, b->network[DG_STUDENT].backbone, b->network[DG_TEACHER].backbone, pair, &count)) return false;
+    if (!pair_up(b, b->network[DG_STUDENT].head, b->network[DG_TEACHER].head, pair, &count)) return false;
+    for (int i = 0; i < count; i++)
+        if (pair[i].gradient != DG_NO_VALUE) gradient[trained++] = pair[i].gradient;
+    if (!trained) {
+        dg_diag_error(b->from->diag, &b->recipe->origin, "recipe %s trains nothing: no parameter leads to the loss",
+                      b->recipe->name);
+        return false;
+    }
+    gradient[trained] = loss;
+    dg_value norm[DG_MAX_OUTPUTS];
+    struct dg_node_options options = dg_builder_options(b, "grad_norms", "check", false);
+    if (!dg_builder_add(b, "grad_norms", NULL, gradient, trained + 1, &options, norm)) return false;
+    graph->value[norm[1]].name = "grad_summary";
+    step->output[step->num_outputs++] = norm[1];
+
+    for (int i = 0, index = 0; i < count; i++) {
+        int norm_index = pair[i].gradient == DG_NO_VALUE ? -1 : index++;
+        if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER) continue;
+        if (!commit_param(b, pair[i].student, pair[i].teacher, pair[i].gradient, norm[0], norm_index)) return false;
+    }
+    options = dg_builder_options(b, "center", "commit", true);
+    dg_value update[] = {center, batch_mean, dg_graph_control(graph, "loss.center_momentum")};
+    if (!dg_builder_add(b, "center_update", NULL, update, 3, &options, NULL) || !commit_statistics(b)) return false;
+    for (int i = 0; i < count; i++)
+        if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER &&
+            !commit_teacher_buffer(b, pair[i].student, pair[i].teacher))
+            return false;
+    return true;
+}

@@ -1,0 +1,101 @@
+#include "compiler/step/compile_step.h"
+
+#include "compiler/language/program.h"
+
+#include <string.h>
+
+struct dg_step_choice dg_default_choice(const struct dg_pipeline *pipeline)
+{
+    struct dg_step_choice choice = {0};
+    if (!pipeline->plain) choice.recompute = dg_recompute_cheap();
+    return choice;
+}
+
+/* All runs of `parts` words joined by dots within the names of what is trained: what could have been meant. */
+struct name_parts {
+    struct dg_arena *arena;
+    const char **part;
+    size_t count, capacity;
+};
+
+static void add_parts(struct name_parts *list, const char *name, int parts)
+{
+    for (const char *from = name; from; from = strchr(from, '.') ? strchr(from, '.') + 1 : NULL) {
+        const char *end = from;
+        for (int p = 0; p < parts && end; p++) end = strchr(p ? end + 1 : end, '.');
+        list->part = dg_arena_grow(list->arena, list->part, list->count, &list->capacity, sizeof *list->part);
+        list->part[list->count++] = dg_arena_strndup(list->arena, from, end ? (size_t)(end - from) : strlen(from));
+        if (!end) return;
+    }
+}
+
+static const char *part_at(const void *context, int index) { return ((const struct name_parts *)context)->part[index]; }
+
+/* A freeze that meets no parameter would have no effect, and nobody would know. */
+static void check_freeze(const struct dg_step_request *from, const struct dg_graph *graph)
+{
+    const struct dg_recipe *recipe = from->recipe;
+    const char *word = recipe->freeze_params;
+    if (!word || recipe->freeze_origin.line <= 0) return;
+    struct name_parts list = {.arena = graph->arena};
+    int parts = 1;
+    for (const char *dot = word; (dot = strchr(dot, '.')); dot++) parts++;
+    for (uint32_t v = 0; v < graph->num_values; v++) {
+        if (!(graph->value[v].flags & DG_TENSOR_TRAINABLE)) continue;
+        if (strstr(graph->value[v].name, word)) return;
+        add_parts(&list, graph->value[v].name, parts);
+    }
+    const char *near = dg_nearest_name(word, part_at, &list, (int)list.count), *example = NULL;
+    for (uint32_t v = 0; near && !example && v < graph->num_values; v++)
+        if (graph->value[v].flags & DG_TENSOR_TRAINABLE && strstr(graph->value[v].name, near))
+            example = graph->value[v].name;
+    dg_diag_error(from->diag, &recipe->freeze_origin, "optim.freeze.params: no parameter has %s in its name%s%s%s%s%s",
+                  word, near ? "; did you mean " : "", near ? near : "", near ? ", as in " : "", near ? example : "",
+                  near ? "?" : "");
+}
+
+bool dg_finish_entry(const struct dg_step_request *from, const struct dg_recompute_levels *recompute,
+                     struct dg_entry *entry)
+{
+    struct dg_arena *arena = entry->graph->arena;
+    struct dg_pass_context context = {.graph = entry->graph,
+                                      .diag = from->diag,
+                                      .subject = dg_arena_printf(arena, "entry %s", entry->name),
+                                      .keep = entry->output,
+                                      .num_keep = entry->num_outputs,
+                                      .constant_params = entry->constant_params,
+                                      .recompute = *recompute};
+    entry->bf16 = from->pipeline->bf16;
+    return dg_run_passes(dg_entry_passes, from->pipeline, &context);
+}
+
+static dg_value *copy_values(struct dg_arena *arena, const dg_value *value, int count)
+{
+    dg_value *copy = dg_arena_alloc(arena, ((size_t)count + 1) * sizeof *copy);
+    memcpy(copy, value, (size_t)count * sizeof *copy);
+    return copy;
+}
+
+bool dg_build_step(const struct dg_step_request *from, const struct dg_step_choice *choice, struct dg_entry *entry,
+                   struct dg_train_step *step)
+{
+    struct dg_graph *graph = dg_graph_create(from->program->arena);
+    bool built = dg_build_train_step(from, choice, graph, step);
+    if (step->num_inputs) check_freeze(from, graph);
+    if (!built || dg_diag_errors(from->diag)) return false;
+    *entry = (struct dg_entry){.name = "train",
+                               .bind = "",
+                               .graph = graph,
+                               .batch = from->recipe->batch,
+                               .input = copy_values(graph->arena, step->input, step->num_inputs),
+                               .num_inputs = step->num_inputs,
+                               .output = copy_values(graph->arena, step->output, step->num_outputs),
+                               .num_outputs = step->num_outputs};
+    return true;
+}
+
+bool dg_compile_step(const struct dg_step_request *from, const struct dg_step_choice *choice, struct dg_entry *entry,
+                     struct dg_train_step *step)
+{
+    return dg_build_step(from, choice, entry, step) && dg_finish_entry(from, &choice->recompute, entry);
+}
