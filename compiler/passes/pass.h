@@ -4,7 +4,7 @@
 
 #include "compiler/base/diag.h"
 #include "compiler/graph/graph.h"
-#include "compiler/passes/recompute.h"
+#include "compiler/passes/recompute_levels.h"
 
 /* What a pass is given. */
 struct dg_pass_context {

@@ -2,7 +2,6 @@
  * optimisers of the recipes. */
 #include "compiler/compile.h"
 #include "compiler/language/program.h"
-#include "compiler/passes/passes.h"
 
 #include <math.h>
 #include <setjmp.h>

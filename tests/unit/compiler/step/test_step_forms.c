@@ -3,8 +3,8 @@
  * allows. How near that is, is measured here (struct tolerance), for it depends on the CPU: oneDNN sums in another order on
  * each. Every step of a form starts from the parameters that the form beside it had, as differences grow from step to step. */
 #include "compiler/language/program.h"
-#include "compiler/passes/passes.h"
 #include "compiler/plan/emit.h"
+#include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
 #include "ops/dnnl/cpu.h"
 #include "runtime/exec/session.h"
@@ -76,11 +76,11 @@ static struct dg_program *load_with_head(const char *file)
 }
 
 /* All that can be made again. */
-static struct dg_remake remake_all(void)
+static struct dg_recompute_levels recompute_all(void)
 {
-    struct dg_remake remake;
-    for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = DG_MAX_REMAKE;
-    return remake;
+    struct dg_recompute_levels recompute;
+    for (int p = 0; p < DG_MAX_RECOMPUTE_PARTS; p++) recompute.level[p] = DG_MAX_RECOMPUTE;
+    return recompute;
 }
 
 /* Plain SGD with a rate of one: a step's parameters are those before minus the gradients. */
@@ -227,41 +227,40 @@ static int count_ops(const struct dg_graph *graph, const char *op)
 
 /* Passes over the finished step, and how it is run. */
 struct finish {
-    const struct dg_remake *remake; /* NULL: nothing is made again */
-    bool bf16, skips, joins;
+    const struct dg_recompute_levels *recompute; /* NULL: nothing is made again */
+    bool plain, bf16, skips, joins;
     const struct outcome *guide; /* each step starts from this one's parameters; NULL: from what the step before left */
     bool perturbed;              /* by one unit in the last place, all parameters and pixels */
 };
 
 static struct outcome *run_finished(struct dg_program *program, const struct dg_recipe *recipe,
-                                    const struct dg_step_form *form, const struct finish *finish)
+                                    const struct dg_step_choice *form, const struct finish *finish)
 {
-    struct dg_graph *graph = dg_graph_create(arena);
+    struct dg_step_choice choice = *form;
+    if (finish->recompute) choice.recompute = *finish->recompute;
+    struct dg_pipeline pipeline = {.plain = finish->plain,
+                                   .bf16 = finish->bf16,
+                                   .skip = finish->skips && finish->joins ? NULL
+                                           : finish->skips                ? "fuse_late"
+                                           : finish->joins                ? "compact_rows"
+                                                                          : "compact_rows,fuse_late"};
+    struct dg_step_request request = {program, diag, recipe, &pipeline};
+    struct dg_entry entry;
     struct dg_train_step step;
-    if (!dg_pass_train_step(program, diag, recipe, form, graph, &step)) fail_msg("%s", dg_diag_text(diag));
-    dg_pass_prune(graph, step.output, step.num_outputs);
-    if (finish->bf16) dg_pass_narrow(graph, step.output, step.num_outputs);
-    if (finish->remake) dg_pass_recompute(graph, finish->remake);
-    if (finish->skips) dg_pass_skip_dropped(graph, step.output, step.num_outputs);
-    if (finish->joins) dg_pass_join(graph, step.output, step.num_outputs);
+    struct dg_layout layout;
+    struct dg_error err = {0};
+    if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
+    must(dg_lay_out(&entry, &layout, &err), &err);
+    const struct dg_graph *graph = entry.graph;
     assert_int_equal(count_ops(graph, "kept_images") > 0, finish->skips);
     assert_int_equal(count_ops(graph, "add_layer_norm") > 0, finish->joins);
     assert_int_equal(count_ops(graph, "gelu_grad_sums") > 0, finish->joins);
-    struct dg_emit_entry entry = {.name = "train",
-                                  .bind = "",
-                                  .graph = graph,
-                                  .batch = recipe->batch,
-                                  .bf16 = finish->bf16,
-                                  .input = step.input,
-                                  .num_inputs = step.num_inputs,
-                                  .output = step.output,
-                                  .num_outputs = step.num_outputs};
-    struct dg_emit_input in = {.entry = &entry, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
+    struct dg_emit_input in = {
+        .entry = &entry, .layout = &layout, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
     char path[] = "/tmp/dinograph-test-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    struct dg_error err = {0};
     uint64_t size;
     must(dg_plan_emit(arena, &in, path, &size, &err), &err);
     struct dg_plan plan;
@@ -281,7 +280,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     set_controls(session, &plan);
     struct outcome *out = calloc(1, sizeof *out);
     assert_non_null(out);
-    out->peak = entry.step.peak;
+    out->peak = layout.step.peak;
     out->joined = count_ops(graph, "add_layer_norm");
     out->skipped = count_ops(graph, "kept_images");
     out->one_query = count_ops(graph, "class_attention");
@@ -309,14 +308,15 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     return out;
 }
 
-static struct outcome *run(struct dg_program *program, const struct dg_recipe *recipe, const struct dg_step_form *form,
-                           const struct dg_remake *remake)
+static struct outcome *run(struct dg_program *program, const struct dg_recipe *recipe,
+                           const struct dg_step_choice *form, const struct dg_recompute_levels *recompute)
 {
-    return run_finished(program, recipe, form, &(struct finish){.remake = remake});
+    return run_finished(program, recipe, form, &(struct finish){.recompute = recompute});
 }
 
 static struct outcome *run_beside(const struct outcome *guide, struct dg_program *program,
-                                  const struct dg_recipe *recipe, const struct dg_step_form *form, struct finish finish)
+                                  const struct dg_recipe *recipe, const struct dg_step_choice *form,
+                                  struct finish finish)
 {
     finish.guide = guide;
     return run_finished(program, recipe, form, &finish);
@@ -423,7 +423,7 @@ static void assert_equal(const struct outcome *a, const struct outcome *b, const
  * other. In f32 it is the distance that one rounding of each parameter and pixel makes, times the root of the most terms of a sum:
  * another order of n terms changes n roundings, and of independent roundings the squares add up. */
 static struct tolerance rounding(const struct outcome *base, struct dg_program *program, const struct dg_recipe *recipe,
-                                 const struct dg_step_form *form, struct finish finish)
+                                 const struct dg_step_choice *form, struct finish finish)
 {
     bool bf16 = finish.bf16;
     finish.bf16 = false;
@@ -446,14 +446,14 @@ static void test_slices_add_up(void **state)
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    struct outcome *whole_batch = run(program, &recipe, &(struct dg_step_form){0}, NULL);
+    struct outcome *whole_batch = run(program, &recipe, &(struct dg_step_choice){0}, NULL);
     struct tolerance tol =
-        rounding(whole_batch, program, &recipe, &(struct dg_step_form){0}, (struct finish){.remake = NULL});
+        rounding(whole_batch, program, &recipe, &(struct dg_step_choice){0}, (struct finish){.recompute = NULL});
     static const int slices[] = {2, 3, 4, 6, 12};
     for (size_t i = 0; i < sizeof slices / sizeof *slices; i++)
         for (int first = 0; first < 2; first++) {
-            struct dg_step_form form = {.slices = slices[i], .smallest_first = first};
-            struct outcome *cut = run_beside(whole_batch, program, &recipe, &form, (struct finish){.remake = NULL});
+            struct dg_step_choice form = {.slices = slices[i], .smallest_first = first};
+            struct outcome *cut = run_beside(whole_batch, program, &recipe, &form, (struct finish){.recompute = NULL});
             assert_within(whole_batch, cut, &tol);
             assert_true(cut->peak < whole_batch->peak);
             free_outcome(cut);
@@ -468,13 +468,11 @@ static void test_plain_is_the_same(void **state)
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    struct dg_remake cheap = dg_remake_cheap();
-    struct finish all = {.remake = &cheap, .skips = true, .joins = true};
-    struct dg_step_form form = {0};
-    recipe.plain = true;
-    struct outcome *plain = run(program, &recipe, &form, NULL);
-    struct tolerance tol = rounding(plain, program, &recipe, &form, (struct finish){.remake = NULL});
-    recipe.plain = false;
+    struct dg_recompute_levels cheap = dg_recompute_cheap();
+    struct finish all = {.recompute = &cheap, .skips = true, .joins = true};
+    struct dg_step_choice form = {0};
+    struct outcome *plain = run_finished(program, &recipe, &form, &(struct finish){.plain = true});
+    struct tolerance tol = rounding(plain, program, &recipe, &form, (struct finish){.plain = true});
     struct outcome *fast = run_beside(plain, program, &recipe, &form, all);
     assert_within(plain, fast, &tol);
     assert_true(fast->peak < plain->peak);
@@ -490,12 +488,12 @@ static void test_skipped_is_the_same(void **state)
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    struct dg_remake most = remake_all();
+    struct dg_recompute_levels most = recompute_all();
     bool bf16 = has_bf16();
     for (int form = 0; form < 16; form += 3) {
         if (form & 1 && !bf16) continue;
-        struct finish finish = {.bf16 = form & 1, .remake = form & 2 ? &most : NULL, .joins = form & 4};
-        struct dg_step_form slices = {.slices = form & 8 ? BATCH : 0};
+        struct finish finish = {.bf16 = form & 1, .recompute = form & 2 ? &most : NULL, .joins = form & 4};
+        struct dg_step_choice slices = {.slices = form & 8 ? BATCH : 0};
         struct outcome *whole = run_finished(program, &recipe, &slices, &finish);
         struct tolerance tol = rounding(whole, program, &recipe, &slices, finish);
         finish.skips = true;
@@ -519,15 +517,14 @@ static void test_odd_branches(void **state)
     recipe.backbone = "branches";
     recipe.teacher_with = NULL;
     recipe.student_with = give(NULL, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
-    struct dg_remake most = remake_all(), cheap = dg_remake_cheap();
-    recipe.plain = true;
-    struct outcome *plain = run(program, &recipe, &(struct dg_step_form){0}, NULL);
+    struct dg_recompute_levels most = recompute_all(), cheap = dg_recompute_cheap();
+    struct outcome *plain =
+        run_finished(program, &recipe, &(struct dg_step_choice){0}, &(struct finish){.plain = true});
     struct tolerance tol =
-        rounding(plain, program, &recipe, &(struct dg_step_form){0}, (struct finish){.remake = NULL});
-    recipe.plain = false;
+        rounding(plain, program, &recipe, &(struct dg_step_choice){0}, (struct finish){.plain = true});
     for (int form = 0; form < 6; form++) {
-        struct finish finish = {.remake = form % 2 ? &most : &cheap, .skips = true, .joins = true};
-        struct dg_step_form slices = {.slices = form < 2 ? 0 : form < 4 ? 3 : BATCH};
+        struct finish finish = {.recompute = form % 2 ? &most : &cheap, .skips = true, .joins = true};
+        struct dg_step_choice slices = {.slices = form < 2 ? 0 : form < 4 ? 3 : BATCH};
         struct outcome *fast = run_beside(plain, program, &recipe, &slices, finish);
         assert_int_equal(fast->skipped, 2 * 13); /* in two sizes; the other branches must be made of all images */
         assert_within(plain, fast, &tol);
@@ -543,14 +540,14 @@ static void test_joined_is_the_same(void **state)
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    struct dg_remake most = remake_all();
+    struct dg_recompute_levels most = recompute_all();
     static const int forms[] = {0, 3, 5, 6}; /* every pair of the three in every way */
     bool bf16 = has_bf16();
     for (int f = 0; f < 4; f++) {
         int form = forms[f];
         if (form & 1 && !bf16) continue;
-        struct finish finish = {.bf16 = form & 1, .remake = form & 2 ? &most : NULL};
-        struct dg_step_form slices = {.slices = form & 4 ? 3 : 0};
+        struct finish finish = {.bf16 = form & 1, .recompute = form & 2 ? &most : NULL};
+        struct dg_step_choice slices = {.slices = form & 4 ? 3 : 0};
         struct outcome *apart = run_finished(program, &recipe, &slices, &finish);
         struct tolerance tol = rounding(apart, program, &recipe, &slices, finish);
         finish.joins = true;
@@ -563,16 +560,16 @@ static void test_joined_is_the_same(void **state)
 }
 
 /* Whatever is made again comes out the same, to the bit; and all of it together saves much. */
-static void assert_remade(struct dg_program *program, const struct dg_recipe *recipe, const struct dg_step_form *form)
+static void assert_remade(struct dg_program *program, const struct dg_recipe *recipe, const struct dg_step_choice *form)
 {
     struct outcome *all = run(program, recipe, form, NULL);
     uint64_t least = all->peak;
-    static const int levels[] = {1, 3, DG_REMAKE_PAIRS - 1, DG_REMAKE_PAIRS, DG_REMAKE_NORMS};
+    static const int levels[] = {1, 3, DG_RECOMPUTE_PAIRS - 1, DG_RECOMPUTE_PAIRS, DG_RECOMPUTE_NORMS};
     for (int i = 0; i < 5; i++)
         for (int part = i == 1 ? 0 : -1; part < (i == 1 ? 4 : 0); part++) { /* one at a time, or all */
-            struct dg_remake remake = {0};
-            for (int p = 0; p < 4; p++) remake.level[p] = part < 0 || part == p ? levels[i] : 0;
-            struct outcome *some = run(program, recipe, form, &remake);
+            struct dg_recompute_levels recompute = {0};
+            for (int p = 0; p < 4; p++) recompute.level[p] = part < 0 || part == p ? levels[i] : 0;
+            struct outcome *some = run(program, recipe, form, &recompute);
             assert_equal(all, some, NULL);
             if (some->peak < least) least = some->peak;
             free_outcome(some);
@@ -587,7 +584,7 @@ static void test_remade_batch_norm_is_the_same(void **state)
     struct dg_program *program = load_with_head("graphs/resnet.yaml");
     for (int head_norm = 0; head_norm < 2; head_norm++) {
         struct dg_recipe recipe = resnet_recipe(head_norm);
-        assert_remade(program, &recipe, &(struct dg_step_form){0});
+        assert_remade(program, &recipe, &(struct dg_step_choice){0});
     }
 }
 
@@ -600,12 +597,13 @@ static void test_random_forms(void **state)
     static const int slices[] = {1, 2, 6};
     struct dg_rng rng = dg_rng_open(11, DG_RNG_TEST, 0, 0);
     for (int f = 0; f < 6; f++) {
-        struct dg_step_form form = {.slices = slices[f % 3], .smallest_first = f > 2};
+        struct dg_step_choice form = {.slices = slices[f % 3], .smallest_first = f > 2};
         struct outcome *all = run(program, &recipe, &form, NULL);
         for (int i = 0; i < 3; i++) {
-            struct dg_remake remake = {0};
-            for (int p = 0; p < DG_MAX_PARTS; p++) remake.level[p] = (int)dg_rng_int(&rng, 0, DG_MAX_REMAKE + 1);
-            struct outcome *some = run(program, &recipe, &form, &remake);
+            struct dg_recompute_levels recompute = {0};
+            for (int p = 0; p < DG_MAX_RECOMPUTE_PARTS; p++)
+                recompute.level[p] = (int)dg_rng_int(&rng, 0, DG_MAX_RECOMPUTE + 1);
+            struct outcome *some = run(program, &recipe, &form, &recompute);
             assert_equal(all, some, NULL);
             free_outcome(some);
         }
@@ -618,8 +616,8 @@ static void test_remade_is_the_same(void **state)
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_recipe recipe = vit_recipe();
-    assert_remade(program, &recipe, &(struct dg_step_form){0});
-    assert_remade(program, &recipe, &(struct dg_step_form){.slices = 3});
+    assert_remade(program, &recipe, &(struct dg_step_choice){0});
+    assert_remade(program, &recipe, &(struct dg_step_choice){.slices = 3});
 }
 
 int main(void)

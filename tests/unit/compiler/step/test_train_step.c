@@ -1,7 +1,7 @@
 /* From YAML to a training step: the shipped ViT and head are elaborated, differentiated, planned, written, opened and run. */
 #include "compiler/language/program.h"
-#include "compiler/passes/passes.h"
 #include "compiler/plan/emit.h"
+#include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
 #include "runtime/exec/session.h"
 
@@ -145,29 +145,25 @@ static void test_a_step_runs_and_learns(void **state)
                                .no_decay_1d = true,
                                .freeze_params = "last_layer",
                                .origin = {.file = "test", .path = "test"}};
-    struct dg_graph *graph = dg_graph_create(arena);
+    struct dg_pipeline pipeline = {0};
+    struct dg_step_request request = {program, diag, &recipe, &pipeline};
+    struct dg_step_choice choice = dg_default_choice(&pipeline);
+    struct dg_entry entry;
     struct dg_train_step step;
-    if (!dg_pass_train_step(program, diag, &recipe, &(struct dg_step_form){0}, graph, &step))
-        fail_msg("%s", dg_diag_text(diag));
-    dg_pass_prune(graph, step.output, step.num_outputs);
-    struct dg_emit_entry entry = {.name = "train",
-                                  .bind = "",
-                                  .graph = graph,
-                                  .batch = 3,
-                                  .input = step.input,
-                                  .num_inputs = step.num_inputs,
-                                  .output = step.output,
-                                  .num_outputs = step.num_outputs};
-    struct dg_emit_input in = {.entry = &entry, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
+    struct dg_layout layout;
+    struct dg_error err = {0};
+    if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
+    must(dg_lay_out(&entry, &layout, &err), &err);
+    struct dg_emit_input in = {
+        .entry = &entry, .layout = &layout, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
     char plan_path[] = "/tmp/dinograph-test-XXXXXX";
     int fd = mkstemp(plan_path);
     assert_true(fd >= 0);
     close(fd);
-    struct dg_error err = {0};
     uint64_t size;
     must(dg_plan_emit(arena, &in, plan_path, &size, &err), &err);
-    if (entry.step.peak > entry.step.bound + entry.step.bound / 50) /* a graph this small is coarse */
-        fail_msg("peak %llu, bound %llu", (unsigned long long)entry.step.peak, (unsigned long long)entry.step.bound);
+    if (layout.step.peak > layout.step.bound + layout.step.bound / 50) /* a graph this small is coarse */
+        fail_msg("peak %llu, bound %llu", (unsigned long long)layout.step.peak, (unsigned long long)layout.step.bound);
 
     struct dg_plan plan;
     must(dg_plan_open(plan_path, &plan, &err), &err);

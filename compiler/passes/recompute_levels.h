@@ -1,6 +1,6 @@
 /* How much of the student's forward is computed again for the backward. */
-#ifndef DG_COMPILER_PASSES_RECOMPUTE_H
-#define DG_COMPILER_PASSES_RECOMPUTE_H
+#ifndef DG_COMPILER_PASSES_RECOMPUTE_LEVELS_H
+#define DG_COMPILER_PASSES_RECOMPUTE_LEVELS_H
 
 #include "compiler/graph/graph.h"
 
