@@ -34,7 +34,6 @@ struct dg_pass {
     const char *name;                      /* NULL ends a table */
     bool (*run)(struct dg_pass_context *); /* false: errors are in diag */
     enum dg_pass_when when;
-    bool required;            /* a plan cannot do without it: --skip refuses it */
     uint32_t requires, keeps; /* enum dg_graph_fact */
     const char *summary;      /* for dinoc --passes */
 };

@@ -17,23 +17,22 @@ enum {
 
 /* Runs on each application of the student and the teacher as soon as its nodes are there, so that the backward is that of the
  * fused nodes; and on the one application of an evaluation entry. */
-const struct dg_pass dg_application_passes[] = {{"slice_tokens", dg_slice_tokens, DG_PASS_OPTIMIZED, false, SOURCE,
-                                                 SOURCE,
+const struct dg_pass dg_application_passes[] = {{"slice_tokens", dg_slice_tokens, DG_PASS_OPTIMIZED, SOURCE, SOURCE,
                                                  "where one token of a value is read, compute that token alone"},
-                                                {"fuse", dg_fuse, DG_PASS_OPTIMIZED, false, SOURCE, SOURCE | OUTPUTS,
+                                                {"fuse", dg_fuse, DG_PASS_OPTIMIZED, SOURCE, SOURCE | OUTPUTS,
                                                  "an op and the only reader of its result become one op"},
                                                 {0}};
 
 /* Runs on every entry once all of its nodes are there: forward, backward and commit. */
 const struct dg_pass dg_entry_passes[] = {
-    {"prune", dg_prune, DG_PASS_ALWAYS, true, F32, SOURCE | OUTPUTS, "drop ops whose results nothing reads"},
-    {"assign_bf16", dg_assign_bf16, DG_PASS_BF16, true, F32, FORWARD | NO_RECOMPUTED | ALL_IMAGES | OUTPUTS,
+    {"prune", dg_prune, DG_PASS_ALWAYS, F32, SOURCE | OUTPUTS, "drop ops whose results nothing reads"},
+    {"assign_bf16", dg_assign_bf16, DG_PASS_BF16, F32, FORWARD | NO_RECOMPUTED | ALL_IMAGES | OUTPUTS,
      "choose which values are stored as bf16"},
-    {"recompute", dg_recompute, DG_PASS_ALWAYS, false, NO_RECOMPUTED | ALL_IMAGES, FORWARD | F32 | ALL_IMAGES | OUTPUTS,
+    {"recompute", dg_recompute, DG_PASS_ALWAYS, NO_RECOMPUTED | ALL_IMAGES, FORWARD | F32 | ALL_IMAGES | OUTPUTS,
      "compute activations again for the backward instead of saving them"},
-    {"compact_rows", dg_compact_rows, DG_PASS_OPTIMIZED, false, ALL_IMAGES, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
+    {"compact_rows", dg_compact_rows, DG_PASS_OPTIMIZED, ALL_IMAGES, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
      "run a residual branch on the images that drop path keeps"},
-    {"fuse_late", dg_fuse_late, DG_PASS_OPTIMIZED, false, 0, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
+    {"fuse_late", dg_fuse_late, DG_PASS_OPTIMIZED, 0, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
      "an op also computes what the first reader of its result does"},
     {0}};
 
@@ -81,7 +80,7 @@ static bool has_name(const char *list, const char *wanted)
     return false;
 }
 
-static enum dg_status check_names(const char *flag, const char *list, bool skips, struct dg_error *err)
+static enum dg_status check_names(const char *flag, const char *list, struct dg_error *err)
 {
     size_t length;
     for (const char *name; (name = next_name(&list, &length));) {
@@ -94,17 +93,14 @@ static enum dg_status check_names(const char *flag, const char *list, bool skips
         if (!pass)
             return dg_fail(err, DG_ERR_USAGE, "%s: there is no pass %s%s%s%s; dinoc --passes lists them", flag, word,
                            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-        if (skips && pass->required)
-            return dg_fail(err, DG_ERR_USAGE,
-                           "%s: a plan cannot do without %s; dinoc --passes says which can be skipped", flag, word);
     }
     return DG_OK;
 }
 
 enum dg_status dg_pipeline_check(const struct dg_pipeline *pipeline, struct dg_error *err)
 {
-    DG_TRY(check_names("--skip", pipeline->skip, true, err));
-    return check_names("--dump", pipeline->dump, false, err);
+    DG_TRY(check_names("--skip", pipeline->skip, err));
+    return check_names("--dump", pipeline->dump, err);
 }
 
 static const char *when_text(enum dg_pass_when when)
@@ -119,8 +115,7 @@ void dg_list_passes(struct dg_text *text)
     for (int t = 0; t < NUM_TABLES; t++) {
         dg_text_add(text, "%s:\n", head[t]);
         for (const struct dg_pass *pass = tables[t]; pass->name; pass++)
-            dg_text_add(text, "  %-13s %-13s %s%s\n", pass->name, when_text(pass->when), pass->summary,
-                        pass->required ? " (cannot be skipped)" : "");
+            dg_text_add(text, "  %-13s %-13s %s\n", pass->name, when_text(pass->when), pass->summary);
     }
 }
 

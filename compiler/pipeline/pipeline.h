@@ -16,7 +16,7 @@ struct dg_pipeline {
     struct dg_text *dumps; /* where dumps are added */
 };
 
-/* Are all names in `skip` and `dump` those of passes, and may the first be skipped? DG_ERR_USAGE with a message if not. */
+/* Are all names in `skip` and `dump` those of passes? DG_ERR_USAGE with a message if not. */
 enum dg_status dg_pipeline_check(const struct dg_pipeline *pipeline, struct dg_error *err);
 
 /* Runs a table of passes on context->graph. Around each it checks what the pass requires and keeps, and verifies the graph.
