@@ -1,6 +1,7 @@
 #include "runtime/dinograph.h"
 
 #include "runtime/eval/evaluator.h"
+#include "runtime/image/augment.h"
 #include "runtime/image/decode.h"
 #include "runtime/state/weights.h"
 
@@ -19,7 +20,7 @@ struct dinograph_session {
     const struct dinograph_plan *plan;
     struct dg_session *session;
     const struct dg_plan_tensor *images; /* NULL: the entry takes something else */
-    struct dg_eval_reading reading;
+    struct dg_eval_crop crop;
     struct dg_normalizer normalizer;
     void **own; /* per input: its place in the session's memory */
     bool loaded, ran;
@@ -153,9 +154,9 @@ static enum dg_status prepare_inputs(struct dinograph_session *session, struct d
     const struct dg_plan_tensor *images = find_input(session, "images", &index);
     if (!images || images->dtype != DG_F32 || images->ndim != 4 || images->dim[3] != 3) return DG_OK;
     session->images = images;
-    session->reading = dg_evaluate_reading(&session->plan->knobs, images);
-    DG_TRY(dg_eval_reading_check(&session->reading, err));
-    session->normalizer = dg_normalizer_open(session->reading.mean, session->reading.std);
+    session->crop = dg_evaluate_crop(&session->plan->knobs, images);
+    DG_TRY(dg_eval_crop_check(&session->crop, err));
+    session->normalizer = dg_normalizer_open(session->crop.mean, session->crop.std);
     return DG_OK;
 }
 
@@ -323,10 +324,10 @@ static enum dg_status image_row(const struct dinograph_session *session, int64_t
 static enum dg_status put_image(struct dinograph_session *session, const struct dg_image *image, float *out,
                                 struct dg_error *err)
 {
-    const struct dg_eval_reading *reading = &session->reading;
-    int64_t pixels = (int64_t)reading->height * reading->width;
+    const struct dg_eval_crop *crop = &session->crop;
+    int64_t pixels = (int64_t)crop->height * crop->width;
     DG_TRY(dg_scratch_reserve(&session->view, (size_t)pixels * 3, err));
-    DG_TRY(dg_image_resize_center_crop(image, reading->filter, reading->resize, reading->width, reading->height,
+    DG_TRY(dg_image_resize_center_crop(image, crop->filter, crop->resize, crop->width, crop->height,
                                        session->view.bytes, &session->work, err));
     dg_normalize(&session->normalizer, session->view.bytes, pixels, out);
     return DG_OK;

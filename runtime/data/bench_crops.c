@@ -1,6 +1,7 @@
 #include "runtime/data/bench_crops.h"
 
 #include "runtime/base/memory.h"
+#include "runtime/data/train_source.h"
 #include "runtime/data/views.h"
 
 enum { PREFETCH = 2 };
@@ -22,16 +23,15 @@ enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs 
                               const struct dg_dataset *dataset, int64_t images, int threads, double *seconds,
                               int64_t *read, int *views, struct dg_error *err)
 {
-    struct dg_view_spec view[DG_LOADER_MAX_VIEWS];
+    struct dg_view_spec view[DG_MAX_VIEWS];
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
     DG_TRY(dg_views_open(plan, knobs, view, views, err));
     int64_t batch = entry->batch;
-    struct dg_loader_config config = {
-        .dataset = dataset, .batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
+    struct dg_loader_config config = {.batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
     /* As many batches are made ahead at the end as were at the beginning: those that are timed cost what they cost. */
     struct dg_train_reading reading = {
-        .views = view, .view_count = *views, .steps_per_epoch = dg_dataset_count(dataset) / batch};
+        .dataset = dataset, .views = view, .view_count = *views, .steps_per_epoch = dg_dataset_count(dataset) / batch};
     int64_t batches = (images + batch - 1) / batch;
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_train(&config, &reading, &loader, err));

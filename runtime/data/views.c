@@ -49,7 +49,7 @@ static enum dg_status read_view(const struct dg_knobs *knobs, const char *group,
 }
 
 enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
-                             struct dg_view_spec view[DG_LOADER_MAX_VIEWS], int *count, struct dg_error *err)
+                             struct dg_view_spec view[DG_MAX_VIEWS], int *count, struct dg_error *err)
 {
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
@@ -59,8 +59,8 @@ enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *
     for (uint32_t i = 0; i < entry->num_inputs; i++) {
         const struct dg_plan_tensor *tensor = &plan->tensor[plan->operand[entry->first_input + i]];
         for (int v = 0; v < (int)(tensor->dim[0] / entry->batch); v++) {
-            if (*count == DG_LOADER_MAX_VIEWS)
-                return dg_fail(err, DG_ERR_INPUT, "the plan has more than %d views", DG_LOADER_MAX_VIEWS);
+            if (*count == DG_MAX_VIEWS)
+                return dg_fail(err, DG_ERR_INPUT, "the plan has more than %d views", DG_MAX_VIEWS);
             struct dg_view_spec *spec = &view[(*count)++];
             *spec = (struct dg_view_spec){.height = (int)tensor->dim[1], .width = (int)tensor->dim[2]};
             DG_TRY(read_view(knobs, dg_plan_string(plan, tensor->name), v, spec, err));

@@ -1,6 +1,6 @@
 #include "runtime/draw/crops_sheet.h"
 
-#include "runtime/data/loader.h"
+#include "runtime/data/train_source.h"
 #include "runtime/image/decode.h"
 #include "runtime/image/write.h"
 
@@ -13,10 +13,10 @@ enum { MARGIN = 12, GAP = 4, PAPER = 246 };
 struct sheet {
     const struct dg_view_spec *views;
     int view_count;
-    int row_height;                /* of the tallest view */
-    int thumbnail_width;           /* at most */
-    int left[DG_LOADER_MAX_VIEWS]; /* of each view; from the sheet's edge */
-    int top[DG_LOADER_MAX_VIEWS];  /* from the row's top */
+    int row_height;         /* of the tallest view */
+    int thumbnail_width;    /* at most */
+    int left[DG_MAX_VIEWS]; /* of each view; from the sheet's edge */
+    int top[DG_MAX_VIEWS];  /* from the row's top */
     struct dg_image canvas;
     struct dg_image_decoder decoder;
     struct dg_image image;
@@ -111,9 +111,9 @@ static enum dg_status draw_rows(struct sheet *sheet, const struct dg_dataset *da
 enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_view_spec *views, int view_count,
                               int images, uint64_t seed, const char *path, struct dg_error *err)
 {
-    if (view_count < 1 || view_count > DG_LOADER_MAX_VIEWS || images < 1)
+    if (view_count < 1 || view_count > DG_MAX_VIEWS || images < 1)
         return dg_fail(err, DG_ERR_USAGE, "a sheet of %d pictures with %d views; at least 1, and 1 to %d views", images,
-                       view_count, DG_LOADER_MAX_VIEWS);
+                       view_count, DG_MAX_VIEWS);
     struct sheet sheet = {.views = views, .view_count = view_count};
     for (int v = 0; v < view_count; v++) {
         DG_TRY(dg_view_spec_check(&views[v], "of the sheet", err));

@@ -19,6 +19,21 @@ struct dg_evaluator {
     int64_t dim;
 };
 
+/* What the loader of dg_evaluate will take, known before the session is opened. */
+static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                                   const struct dg_plan_entry *entry, const struct dg_evaluator_options *options,
+                                   int64_t *bytes, struct dg_error *err)
+{
+    const struct dg_plan_tensor *images = &plan->tensor[plan->operand[entry->first_input]];
+    *bytes = 0;
+    if (!entry->num_inputs || images->ndim != 4) return DG_OK; /* not an entry to evaluate, which is said below */
+    int threads = options->threads ? options->threads : dg_usable_cpus();
+    struct dg_loader_config config = {
+        .batch = (int)images->dim[0], .threads = (int)dg_min_i64(threads, DG_LOADER_MAX_THREADS), .prefetch = PREFETCH};
+    struct dg_eval_crop crop = dg_evaluate_crop(knobs, images);
+    return dg_loader_eval_bytes(&config, &crop, bytes, err);
+}
+
 enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
                                  const struct dg_evaluator_options *options, struct dg_evaluator **result,
                                  struct dg_error *err)
@@ -32,10 +47,8 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
     enum dg_status status = dg_plan_find_entry(plan, options->entry, &entry, err);
     struct dg_session_options session = {
         .threads = options->threads, .ignore_memory = options->ignore_memory, .log = options->log};
+    if (status == DG_OK) status = loader_bytes(plan, knobs, entry, options, &session.other_bytes, err);
     if (status == DG_OK) {
-        int threads = options->threads ? options->threads : dg_usable_cpus();
-        session.other_bytes =
-            (int64_t)entry->region_bytes[DG_REGION_INPUT] * (PREFETCH + 1) + DG_LOADER_DECODE_BYTES * threads;
         dg_knobs_trace(knobs, options->log);
         status = dg_session_open(plan, options->entry, &session, &e->session, err);
     }
@@ -69,16 +82,15 @@ const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluat
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }
 const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator) { return evaluator->images; }
 
-struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images)
+struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct dg_plan_tensor *images)
 {
     int height = (int)images->dim[1], width = (int)images->dim[2];
-    struct dg_eval_reading reading = {.height = height,
-                                      .width = width,
-                                      .resize =
-                                          (int)dg_knobs_value(knobs, "entries.features.resize", dg_eval_resize(width)),
-                                      .filter = DG_FILTER_BICUBIC};
-    dg_views_pixels(knobs, reading.mean, reading.std);
-    return reading;
+    struct dg_eval_crop crop = {.height = height,
+                                .width = width,
+                                .resize = (int)dg_knobs_value(knobs, "entries.features.resize", dg_eval_resize(width)),
+                                .filter = DG_FILTER_BICUBIC};
+    dg_views_pixels(knobs, crop.mean, crop.std);
+    return crop;
 }
 
 enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, const float **output,
@@ -92,12 +104,11 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, co
 enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,
                            struct dg_error *err)
 {
-    struct dg_loader_config config = {.dataset = dataset,
-                                      .batch = (int)e->images->dim[0],
+    struct dg_loader_config config = {.batch = (int)e->images->dim[0],
                                       .threads = dg_session_threads(e->session),
                                       .prefetch = PREFETCH,
                                       .log = dg_session_log(e->session)};
-    struct dg_eval_reading reading = dg_evaluate_reading(e->knobs, e->images);
+    struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images)};
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));
     enum dg_status status = DG_OK;
@@ -162,6 +173,8 @@ enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path
         for (int64_t row = 0; row < rows; row++)
             if (fill_row(e, &normalizer, path[first + row], row, NULL) != DG_OK) bad = dg_min_i64(bad, row);
         if (bad < rows) DG_TRY(fill_row(e, &normalizer, path[first + bad], bad, err)); /* the first one's reason */
+        for (int64_t row = 0; row < rows; row++)
+            dg_log(dg_session_log(e->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s", path[first + row]);
         DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = first / batch}, err));
         DG_TRY(sink(context, e->result, rows, first + rows, count, err));
     }

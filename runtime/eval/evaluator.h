@@ -3,13 +3,13 @@
 #define DG_RUNTIME_EVAL_EVALUATOR_H
 
 #include "runtime/data/dataset.h"
-#include "runtime/data/loader.h"
+#include "runtime/data/eval_source.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 
-/* How pictures become the input `images` [batch, height, width, 3]: resized and cut as DINO evaluates (short side to 256/224 of
+/* How images become the input `images` [batch, height, width, 3]: resized and cut as DINO evaluates (short side to 256/224 of
  * the input size unless entries.features.resize says otherwise, bicubic, centre crop). */
-struct dg_eval_reading dg_evaluate_reading(const struct dg_knobs *knobs, const struct dg_plan_tensor *images);
+struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct dg_plan_tensor *images);
 
 struct dg_evaluator;
 
@@ -37,7 +37,7 @@ const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *eval
 typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                                     struct dg_error *err);
 
-/* All images of the data set in order, by dg_evaluate_reading. An image that cannot be read is DG_ERR_INPUT, named. */
+/* All images of the data set in order, by dg_evaluate_crop. An image that cannot be read is DG_ERR_INPUT, named. */
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
 

@@ -8,6 +8,8 @@
 
 #include "runtime/image/resample.h"
 
+enum { DG_MAX_VIEWS = 64 }; /* of an image */
+
 /* How views of one kind are drawn. Probabilities 0..1; strengths 0 leave their operation out. */
 struct dg_view_spec {
     int height, width;

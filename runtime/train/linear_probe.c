@@ -1,6 +1,7 @@
 #include "runtime/train/linear_probe.h"
 
 #include "runtime/base/memory.h"
+#include "runtime/data/train_source.h"
 #include "runtime/data/views.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/state/checkpoint.h"
@@ -165,12 +166,12 @@ static enum dg_status plan_training(struct probe *p, struct dg_error *err)
     DG_TRY(dg_plan_find_entry(p->plan, "train", &entry, err));
     DG_TRY(dg_knobs_check(p->knobs, entry, p->length, err));
     DG_TRY(dg_views_probe(p->knobs, (int)images->dim[1], (int)images->dim[2], &p->view, err));
-    p->loading = (struct dg_loader_config){.dataset = p->train,
-                                           .batch = (int)p->batch,
+    p->loading = (struct dg_loader_config){.batch = (int)p->batch,
                                            .threads = dg_session_threads(dg_evaluator_session(p->backbone)),
                                            .prefetch = PREFETCH,
                                            .log = p->options->log};
-    p->reading = (struct dg_train_reading){.views = &p->view,
+    p->reading = (struct dg_train_reading){.dataset = p->train,
+                                           .views = &p->view,
                                            .view_count = 1,
                                            .steps_per_epoch = p->length.steps_per_epoch,
                                            .rest = true,
@@ -343,7 +344,7 @@ static enum dg_status train_step(struct probe *p, const struct dg_batch *batch, 
     struct dg_step_info info = {.seed = p->position.seed, .step = p->position.step};
     DG_TRY(dg_evaluate_batch(p->backbone, batch->data, &features, err));
     put_features(p, features, batch->rows);
-    for (int r = 0; r < batch->rows; r++) p->labels[r] = dg_dataset_label(p->train, batch->image[r]);
+    for (int r = 0; r < batch->rows; r++) p->labels[r] = dg_dataset_label(p->train, batch->item[r]);
     dg_session_set_controls(p->head, p->knobs, p->position.step, p->length);
     DG_TRY(dg_session_compute(p->head, &info, err));
     *loss = *p->loss;

@@ -3,6 +3,7 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/disk.h"
 #include "runtime/data/replay.h"
+#include "runtime/data/train_source.h"
 #include "runtime/data/views.h"
 #include "runtime/exec/fault.h"
 #include "runtime/state/checkpoint.h"
@@ -32,7 +33,7 @@ struct run {
     struct dg_replay *replay;
     struct dg_loader_config loading;
     struct dg_train_reading reading;
-    struct dg_view_spec view[DG_LOADER_MAX_VIEWS];
+    struct dg_view_spec view[DG_MAX_VIEWS];
     struct dg_loader *loader;
     struct dg_session *session;
     struct dg_run_log *log;
@@ -91,12 +92,10 @@ static enum dg_status plan_loader(struct run *run, int64_t *bytes, struct dg_err
     DG_TRY(dg_views_open(run->plan, run->knobs, run->view, &views, err));
     int threads = run->options->loader_threads ? run->options->loader_threads : run->options->threads;
     if (!threads) threads = dg_usable_cpus();
-    run->loading = (struct dg_loader_config){.dataset = run->dataset,
-                                             .batch = (int)run->entry->batch,
-                                             .threads = threads,
-                                             .prefetch = PREFETCH,
-                                             .log = run->options->log};
-    run->reading = (struct dg_train_reading){.views = run->view,
+    run->loading = (struct dg_loader_config){
+        .batch = (int)run->entry->batch, .threads = threads, .prefetch = PREFETCH, .log = run->options->log};
+    run->reading = (struct dg_train_reading){.dataset = run->dataset,
+                                             .views = run->view,
                                              .view_count = views,
                                              .seed = run->position.seed,
                                              .steps_per_epoch = run->length.steps_per_epoch,
@@ -308,7 +307,7 @@ static enum dg_status next_crops(struct run *run, const struct dg_batch **batch,
     int64_t view = 0;
     for (uint32_t i = 0; i < run->entry->num_inputs; i++) {
         const struct dg_plan_tensor *tensor = &run->plan->tensor[run->plan->operand[run->entry->first_input + i]];
-        dg_session_bind(run->session, tensor, (void *)(uintptr_t)(*batch)->view[view]);
+        dg_session_bind(run->session, tensor, (void *)(uintptr_t)(*batch)->part[view]);
         view += tensor->dim[0] / run->entry->batch;
     }
     return DG_OK;
@@ -327,7 +326,7 @@ static void name_images(const struct run *run, const struct dg_batch *batch, cha
     *text = 0;
     for (int r = 0; batch && r < batch->rows && r < NAMED && at < size; r++)
         at += (size_t)snprintf(text + at, size - at, "%s%s",
-                               r ? ", " : "; its images: ", dg_dataset_path(run->dataset, batch->image[r]));
+                               r ? ", " : "; its images: ", dg_dataset_path(run->dataset, batch->item[r]));
     if (batch && batch->rows > NAMED && at < size) snprintf(text + at, size - at, " and %d more", batch->rows - NAMED);
 }
 

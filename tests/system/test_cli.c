@@ -312,8 +312,12 @@ static void test_trace(void **state)
                                   pictures, "--out", in("traced.npy"));
     unsetenv("DINOGRAPH_TRACE");
     process_assert_status(p, 0);
-    static const char *const records[] = {"plan knob crops.global.scale=[", "plan entry features of ",
-                                          "mem parameters, entry features: ", "load weights ", "op 0 "};
+    static const char *const records[] = {"plan knob crops.global.scale=[",
+                                          "plan entry features of ",
+                                          "mem parameters, entry features: ",
+                                          "load weights ",
+                                          "load image ",
+                                          "op 0 "};
     for (size_t r = 0; r < sizeof records / sizeof *records; r++) process_assert_says(p, p->err, records[r]);
     assert_null(strstr(p->out, "op 0 "));
     p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data", pictures, "--out",

@@ -581,6 +581,18 @@ static enum dg_status collect(void *context, const float *output, int64_t rows, 
     return DG_OK;
 }
 
+/* What is counted besides the session is what the loader of two threads and two batches ahead takes. */
+static void check_memory(const struct dg_knobs *knobs, const struct dg_evaluator *evaluator)
+{
+    struct dg_session_memory memory = dg_session_memory(dg_evaluator_session(evaluator));
+    struct dg_loader_config config = {.batch = 7, .threads = 2, .prefetch = 2};
+    struct dg_eval_crop crop = dg_evaluate_crop(knobs, dg_evaluator_images(evaluator));
+    int64_t bytes;
+    assert_ok(dg_loader_eval_bytes(&config, &crop, &bytes, try_err));
+    for (int r = 0; r < DG_REGIONS; r++) bytes += memory.region[r];
+    assert_int_equal(memory.total, bytes + memory.scratch + memory.packed + memory.allowance);
+}
+
 static void features(const char *from, float *out)
 {
     struct dg_plan plan;
@@ -594,6 +606,7 @@ static void features(const char *from, float *out)
         .entry = "features", .weights = in("whole/checkpoint.safetensors"), .from = from, .threads = 2};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
     assert_int_equal(dg_evaluator_dim(evaluator), 32);
+    check_memory(&knobs, evaluator);
     assert_ok(dg_evaluate(evaluator, dataset, collect, &out, try_err));
     dg_evaluator_close(evaluator);
     dg_dataset_close(dataset);

@@ -1,7 +1,7 @@
 #include "tools/dinorun/command.h"
 
 #include "ops/dnnl/cpu.h"
-#include "runtime/data/loader.h"
+#include "runtime/data/image_reader.h"
 #include "tools/cli/flags.h"
 
 #include <errno.h>
@@ -184,5 +184,5 @@ void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes)
     if (loader_bytes)
         printf("  images above %.1f megapixels take their file and 3 bytes a pixel more while they are read "
                "(progressive JPEG up to 11); the largest have %.0f megapixels\n",
-               (double)DG_LOADER_DECODE_BYTES / 3e6, (double)DG_IMAGE_MAX_PIXELS / 1e6);
+               (double)DG_IMAGE_READER_BYTES / 3e6, (double)DG_IMAGE_MAX_PIXELS / 1e6);
 }

@@ -43,7 +43,7 @@ static int crops(int argc, char **argv)
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     struct dg_dataset *dataset = NULL;
-    struct dg_view_spec view[DG_LOADER_MAX_VIEWS];
+    struct dg_view_spec view[DG_MAX_VIEWS];
     int count = 0;
     enum dg_status status = open_plan(path, set, num_sets, 0, &plan, &knobs, &err);
     if (status == DG_OK) status = dg_views_open(&plan, &knobs, view, &count, &err);

@@ -2,7 +2,9 @@
 #include "tests/support/images.h"
 #include "tests/support/log.h"
 
-#include "runtime/data/loader.h"
+#include "runtime/data/eval_source.h"
+#include "runtime/data/image_reader.h"
+#include "runtime/data/train_source.h"
 #include "runtime/draw/crops_sheet.h"
 #include "runtime/image/decode.h"
 #include "runtime/image/write.h"
@@ -60,12 +62,12 @@ static struct dg_train_reading reading(void)
     views[2].width = 16;
     views[3] = views[2];
     return (struct dg_train_reading){
-        .views = views, .view_count = 4, .seed = 9, .steps_per_epoch = STEPS, .max_bad = 2};
+        .dataset = dataset, .views = views, .view_count = 4, .seed = 9, .steps_per_epoch = STEPS, .max_bad = 2};
 }
 
 static struct dg_loader *open_train(const struct dg_train_reading *train, int threads, int prefetch)
 {
-    struct dg_loader_config config = {dataset, BATCH, threads, prefetch, &dg_test_log};
+    struct dg_loader_config config = {BATCH, threads, prefetch, &dg_test_log};
     struct dg_loader *loader;
     assert_ok(dg_loader_open_train(&config, train, &loader, try_err));
     return loader;
@@ -80,7 +82,7 @@ static void hash_batches(struct dg_loader *loader, int count, uint64_t *hash)
         assert_non_null(batch);
         assert_int_equal(batch->rows, BATCH);
         hash[i] = dg_test_hash(batch->data, FLOATS * sizeof(float));
-        hash[i] = dg_fnv1a(hash[i], batch->image, BATCH * sizeof *batch->image);
+        hash[i] = dg_fnv1a(hash[i], batch->item, BATCH * sizeof *batch->item);
         hash[i] = dg_fnv1a(hash[i], &batch->epoch, sizeof batch->epoch);
         hash[i] = dg_fnv1a(hash[i], &batch->step, sizeof batch->step);
         dg_loader_release(loader, batch);
@@ -148,9 +150,9 @@ static void test_rows_are_the_views_of_the_order(void **state)
         assert_ok(dg_loader_next(loader, &batch, try_err));
         assert_int_equal(batch->epoch, 1);
         assert_int_equal(batch->step, step);
-        assert_ptr_equal(batch->view[0], batch->data);
+        assert_ptr_equal(batch->part[0], batch->data);
         for (int row = 0; row < BATCH; row++) {
-            int64_t index = batch->image[row];
+            int64_t index = batch->item[row];
             assert_int_equal(index, order[step * BATCH + row]);
             assert_int_equal(seen[index]++, 0);
             assert_ok(dg_image_decode_file(&decoder, dg_dataset_path(dataset, index), &image, try_err));
@@ -164,8 +166,8 @@ static void test_rows_are_the_views_of_the_order(void **state)
                 assert_ok(dg_view_apply(&views[v], &draw, &image, bytes, &work, try_err));
                 struct dg_normalizer normalizer = dg_normalizer_open(views[v].mean, views[v].std);
                 dg_normalize(&normalizer, bytes, pixels, floats);
-                assert_ptr_equal(batch->view[v], batch->data + offset);
-                assert_memory_equal(batch->view[v] + row * pixels * 3, floats, (size_t)pixels * 3 * sizeof(float));
+                assert_ptr_equal(batch->part[v], batch->data + offset);
+                assert_memory_equal(batch->part[v] + row * pixels * 3, floats, (size_t)pixels * 3 * sizeof(float));
                 offset += BATCH * pixels * 3;
             }
         }
@@ -210,11 +212,11 @@ static void test_damaged_pictures_are_replaced(void **state)
         struct dg_loader *loader = open_train(&train, threads, 2);
         const struct dg_batch *batch;
         assert_ok(dg_loader_next(loader, &batch, try_err));
-        for (int row = 0; row < BATCH; row++) assert_int_equal(batch->image[row], order[row]);
+        for (int row = 0; row < BATCH; row++) assert_int_equal(batch->item[row], order[row]);
         dg_loader_release(loader, batch);
         assert_ok(dg_loader_next(loader, &batch, try_err));
-        assert_int_equal(batch->image[0], order[4]);
-        for (int row = 1; row < BATCH; row++) assert_int_equal(batch->image[row], order[7]);
+        assert_int_equal(batch->item[0], order[4]);
+        for (int row = 1; row < BATCH; row++) assert_int_equal(batch->item[row], order[7]);
         /* The same picture twice in a batch, but with the draws of the two places. */
         size_t view = 24 * 24 * 3;
         assert_memory_not_equal(batch->data + view, batch->data + 3 * view, view * sizeof(float));
@@ -236,7 +238,7 @@ static void test_the_last_place_wraps_around(void **state)
 {
     (void)state;
     struct dg_train_reading train = reading();
-    struct dg_loader_config config = {dataset, IMAGES, 2, 1, NULL};
+    struct dg_loader_config config = {IMAGES, 2, 1, NULL};
     train.steps_per_epoch = 1;
     int32_t order[IMAGES];
     dg_epoch_order(train.seed, 0, IMAGES, order);
@@ -246,8 +248,8 @@ static void test_the_last_place_wraps_around(void **state)
     const struct dg_batch *batch;
     assert_ok(dg_loader_open_train(&config, &train, &loader, try_err));
     assert_ok(dg_loader_next(loader, &batch, try_err));
-    assert_int_equal(batch->image[IMAGES - 1], order[1]);
-    assert_int_equal(batch->image[0], order[1]);
+    assert_int_equal(batch->item[IMAGES - 1], order[1]);
+    assert_int_equal(batch->item[0], order[1]);
     dg_loader_close(loader); /* with the batch still held */
 }
 
@@ -303,7 +305,7 @@ static void test_vanishing_pictures(void **state)
             status = dg_loader_next(loader, &batch, &err);
             if (status != DG_OK) break;
             for (int row = 0; row < BATCH && read > 2 * STEPS; row++)
-                assert_false(batch->image[row] >= 3 && batch->image[row] < 7);
+                assert_false(batch->item[row] >= 3 && batch->item[row] < 7);
             dg_loader_release(loader, batch);
         }
         assert_non_null(strstr(dg_test_said, "03.png: No such file or directory"));
@@ -354,8 +356,8 @@ static void test_an_epoch_with_a_rest(void **state)
             assert_ok(dg_loader_next(loader, &batch, try_err));
             assert_int_equal(batch->epoch, epoch);
             assert_int_equal(batch->rows, step < STEPS ? BATCH : LEFT);
-            for (int r = 0; r < batch->rows; r++) seen[batch->image[r]]++;
-            for (int i = batch->rows * VIEW; i < BATCH * VIEW; i++) assert_true(batch->view[0][i] == 0);
+            for (int r = 0; r < batch->rows; r++) seen[batch->item[r]]++;
+            for (int i = batch->rows * VIEW; i < BATCH * VIEW; i++) assert_true(batch->part[0][i] == 0);
             dg_loader_release(loader, batch);
         }
         for (int i = 0; i < IMAGES; i++) assert_int_equal(seen[i], 1);
@@ -363,7 +365,7 @@ static void test_an_epoch_with_a_rest(void **state)
     dg_loader_close(loader);
 
     /* Fewer pictures than a batch are an epoch of one step. */
-    struct dg_loader_config config = {dataset, IMAGES + 9, 2, 1, NULL};
+    struct dg_loader_config config = {IMAGES + 9, 2, 1, NULL};
     struct dg_error err = {0};
     int64_t bytes;
     train.steps_per_epoch = 1;
@@ -415,7 +417,7 @@ static void test_values_are_checked(void **state)
     (void)state;
     struct dg_loader *loader;
     struct dg_train_reading train = reading();
-    struct dg_loader_config config = {dataset, IMAGES + 1, 1, 1, NULL};
+    struct dg_loader_config config = {IMAGES + 1, 1, 1, NULL};
     struct dg_error err = {0};
     assert_int_equal(dg_loader_open_train(&config, &train, &loader, &err), DG_ERR_INPUT);
     assert_non_null(strstr(err.text, "23 pictures are fewer than one batch of 24"));
@@ -437,19 +439,20 @@ static void test_values_are_checked(void **state)
     train = reading();
     int64_t bytes;
     assert_ok(dg_loader_train_bytes(&config, &train, &bytes, try_err));
-    assert_in_range(bytes, 2 * FLOATS * sizeof(float) + 2 * DG_LOADER_DECODE_BYTES,
-                    2 * FLOATS * sizeof(float) + 2 * DG_LOADER_DECODE_BYTES + 4096);
+    assert_in_range(bytes, 2 * FLOATS * sizeof(float) + 2 * DG_IMAGE_READER_BYTES,
+                    2 * FLOATS * sizeof(float) + 2 * DG_IMAGE_READER_BYTES + 4096);
 }
 
 /* ---- evaluation ---- */
 
 static struct dg_eval_reading evaluation(void)
 {
-    return (struct dg_eval_reading){.height = 28,
-                                    .width = 28,
-                                    .resize = dg_eval_resize(28),
-                                    .mean = {0.485, 0.456, 0.406},
-                                    .std = {0.229, 0.224, 0.225}};
+    return (struct dg_eval_reading){.dataset = dataset,
+                                    .crop = {.height = 28,
+                                             .width = 28,
+                                             .resize = dg_eval_resize(28),
+                                             .mean = {0.485, 0.456, 0.406},
+                                             .std = {0.229, 0.224, 0.225}}};
 }
 
 enum { CROP = 28 * 28 * 3 };
@@ -460,12 +463,12 @@ static void test_evaluation(void **state)
     assert_int_equal(dg_eval_resize(224), 256);
     assert_int_equal(dg_eval_resize(28), 32);
     struct dg_eval_reading eval = evaluation();
-    struct dg_normalizer normalizer = dg_normalizer_open(eval.mean, eval.std);
+    struct dg_normalizer normalizer = dg_normalizer_open(eval.crop.mean, eval.crop.std);
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     struct dg_scratch work = {0};
     for (int threads = 1; threads <= 4; threads += 3) {
-        struct dg_loader_config config = {dataset, BATCH, threads, 2, NULL};
+        struct dg_loader_config config = {BATCH, threads, 2, NULL};
         struct dg_loader *loader;
         assert_ok(dg_loader_open_eval(&config, &eval, &loader, try_err));
         const struct dg_batch *batch;
@@ -476,7 +479,7 @@ static void test_evaluation(void **state)
             for (int row = 0; row < batch->rows; row++, next++) {
                 uint8_t bytes[CROP];
                 float floats[CROP];
-                assert_int_equal(batch->image[row], next);
+                assert_int_equal(batch->item[row], next);
                 assert_ok(dg_image_decode_file(&decoder, image_path(next), &image, try_err));
                 assert_ok(dg_image_resize_center_crop(&image, DG_FILTER_BICUBIC, 32, 28, 28, bytes, &work, try_err));
                 dg_normalize(&normalizer, bytes, 28 * 28, floats);
@@ -493,6 +496,17 @@ static void test_evaluation(void **state)
     dg_scratch_free(&work);
 }
 
+/* Batches, and for each thread room for the file, the decoded image and a crop. */
+static void test_evaluation_bytes(void **state)
+{
+    (void)state;
+    struct dg_loader_config config = {BATCH, 3, 2, NULL};
+    struct dg_eval_crop crop = evaluation().crop;
+    int64_t bytes, slot = dg_round_up(BATCH * CROP * (int64_t)sizeof(float), 64);
+    assert_ok(dg_loader_eval_bytes(&config, &crop, &bytes, try_err));
+    assert_int_equal(bytes, 3 * slot + 3 * (2 * DG_IMAGE_READER_BYTES + CROP));
+}
+
 static void test_evaluation_of_some(void **state)
 {
     (void)state;
@@ -500,12 +514,12 @@ static void test_evaluation_of_some(void **state)
     const int64_t images[] = {7, 2, 2, 19, 0};
     eval.images = images;
     eval.image_count = 5;
-    struct dg_loader_config config = {dataset, BATCH, 2, 2, NULL};
+    struct dg_loader_config config = {BATCH, 2, 2, NULL};
     struct dg_loader *loader;
     const struct dg_batch *batch;
     assert_ok(dg_loader_open_eval(&config, &eval, &loader, try_err));
     assert_ok(dg_loader_next(loader, &batch, try_err));
-    assert_memory_equal(batch->image, images, 4 * sizeof *images);
+    assert_memory_equal(batch->item, images, 4 * sizeof *images);
     assert_memory_equal(batch->data + CROP, batch->data + 2 * CROP, CROP * sizeof(float));
     dg_loader_release(loader, batch);
     assert_ok(dg_loader_next(loader, &batch, try_err));
@@ -529,7 +543,7 @@ static void test_evaluation_needs_every_picture(void **state)
     damage(17);
     struct dg_eval_reading eval = evaluation();
     for (int round = 0; round < 5; round++) {
-        struct dg_loader_config config = {dataset, BATCH, 4, 6, NULL};
+        struct dg_loader_config config = {BATCH, 4, 6, NULL};
         struct dg_loader *loader;
         const struct dg_batch *batch;
         struct dg_error err = {0};
@@ -565,7 +579,7 @@ static void test_a_large_picture(void **state)
     assert_ok(dg_image_write_png(image_path(2), image.pixels, 5000, 4000, 3, try_err));
     dg_image_free(&image);
     struct dg_eval_reading eval = evaluation();
-    struct dg_loader_config config = {dataset, BATCH, 2, 1, NULL};
+    struct dg_loader_config config = {BATCH, 2, 1, NULL};
     struct dg_loader *loader;
     const struct dg_batch *batch;
     int64_t before = resident();
@@ -629,6 +643,7 @@ int main(void)
         LOADER_TEST(test_closing_at_any_time),
         LOADER_TEST(test_values_are_checked),
         LOADER_TEST(test_evaluation),
+        cmocka_unit_test(test_evaluation_bytes),
         LOADER_TEST(test_evaluation_of_some),
         LOADER_TEST(test_evaluation_needs_every_picture),
 #ifndef __SANITIZE_ADDRESS__
