@@ -2,49 +2,22 @@
 #include "compiler/compile.h"
 #include "tools/cli/flags.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] =
-    "usage: dinoc FILE[:NAME] -o PLAN [options]\n"
-    "\n"
-    "Compiles a description (graphs/*.yaml) to a plan for dinorun. NAME is a recipe, probe or module of the file; "
-    "without\n"
-    "it, the file's last recipe or probe is taken, else its last module, which gives a plan for evaluation.\n"
-    "\n"
-    "  -o PLAN               the file to write\n"
-    "  --batch N             images a batch\n"
-    "  --image-size N|HxW    size of evaluated images, in pixels\n"
-    "  --dtype f32|bf16      bf16: activations and weights of matmuls in bf16, everything that adds up in f32\n"
-    "  --memory SIZE         what a recipe's training step may take, as in 2G: the batch is cut into slices and\n"
-    "                        activations are computed again as far as that takes, at the least extra time. SIZE\n"
-    "                        bounds what is planned; dinorun adds scratch, the loader and some 100 MB, and says so\n"
-    "  --set a.b=value       change a key of the recipe or probe, or an argument of the module; may be given again\n"
-    "  --plain               optimise nothing: slower, larger, and the same results to rounding\n"
-    "  --print               print the description with every default filled in, and write no plan\n"
-    "  --explain NODE        print shapes, parameters, bytes and origin of a node, and write no plan\n"
-    "  --passes              list the compiler's passes\n"
-    "  --skip PASS[,PASS]    do not run these passes\n"
-    "  --dump PASS[,PASS][:NODE]\n"
-    "                        print the graph after these passes to stderr, or what is at NODE and below it\n"
-    "  --version             print the version\n";
-
-/* A whole number of 1 or more at the beginning of `text`. */
-static bool whole(const char *text, int64_t *value, const char **end)
-{
-    char *stop;
-    errno = 0;
-    *value = strtoll(text, &stop, 10);
-    *end = stop;
-    return stop != text && !errno && *value > 0;
-}
+static struct {
+    const char *description; /* FILE or FILE:NAME */
+    struct dg_flag_values set;
+    struct dg_flag_size size;
+    struct dg_compile_options options;
+    bool passes;
+} given;
 
 /* Bytes, of "2G", "1.5GiB", "800M" or "4096": powers of 1024. */
-static bool size_of(const char *text, int64_t *bytes)
+static bool read_bytes(const char *text, void *parsed)
 {
+    int64_t *bytes = parsed;
     char *stop;
     double value = strtod(text, &stop);
     const char *units = "KMGT", *unit = *stop ? strchr(units, *stop) : NULL;
@@ -56,10 +29,14 @@ static bool size_of(const char *text, int64_t *bytes)
     return !*stop && *bytes > 0;
 }
 
-static int bad_flag(const char *flag, const char *text, const char *want)
+/* Splits FILE:NAME in place, at a colon behind the last slash; the options point into it. */
+static void split_name(char *text, struct dg_compile_options *options)
 {
-    fprintf(stderr, "dinoc: %s %s: expected %s; try dinoc --help\n", flag, text, want);
-    return 2;
+    char *colon = strrchr(text, ':');
+    options->file = text;
+    if (!colon || strchr(colon, '/')) return;
+    *colon = 0;
+    options->name = colon + 1;
 }
 
 static int list_passes(void)
@@ -71,92 +48,24 @@ static int list_passes(void)
     return 0;
 }
 
-/* `set` has room for every --set there can be. */
-static int run(int argc, char **argv, const char **set)
+static int compile(void)
 {
-    enum { BATCH = 256, IMAGE_SIZE, DTYPE, MEMORY, SET, PLAIN, PRINT, EXPLAIN, PASSES, SKIP, DUMP, VERSION };
-    static const struct option flags[] = {{"batch", required_argument, NULL, BATCH},
-                                          {"image-size", required_argument, NULL, IMAGE_SIZE},
-                                          {"dtype", required_argument, NULL, DTYPE},
-                                          {"memory", required_argument, NULL, MEMORY},
-                                          {"set", required_argument, NULL, SET},
-                                          {"print", no_argument, NULL, PRINT},
-                                          {"plain", no_argument, NULL, PLAIN},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"explain", required_argument, NULL, EXPLAIN},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"passes", no_argument, NULL, PASSES},
-                                          {"skip", required_argument, NULL, SKIP},
-                                          {"dump", required_argument, NULL, DUMP},
-                                          {"version", no_argument, NULL, VERSION},
-                                          {0}};
-    struct dg_compile_options options = {0};
-    const char *end;
-    options.set = set;
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":o:h", flags, NULL)) != -1;) {
-        char text[256];
-        switch (flag) {
-        case 'o': options.output = optarg; break;
-        case 'h': fputs(usage, stdout); return 0;
-        case VERSION: puts("dinoc " DG_VERSION); return 0;
-        case BATCH:
-            if (!whole(optarg, &options.batch, &end) || *end)
-                return bad_flag("--batch", optarg, "a whole number, 1 or more");
-            break;
-        case IMAGE_SIZE: {
-            bool ok = whole(optarg, &options.height, &end);
-            options.width = options.height;
-            if (ok && *end == 'x') ok = whole(end + 1, &options.width, &end);
-            if (!ok || *end) return bad_flag("--image-size", optarg, "pixels, as in 224 or 160x240");
-            break;
-        }
-        case DTYPE:
-            if (strcmp(optarg, "f32") && strcmp(optarg, "bf16")) return bad_flag("--dtype", optarg, "f32 or bf16");
-            options.dtype = optarg;
-            break;
-        case MEMORY:
-            if (!size_of(optarg, &options.memory)) return bad_flag("--memory", optarg, "a size, as in 2G or 800M");
-            break;
-        case SET: set[options.num_sets++] = optarg; break;
-        case PLAIN: options.plain = true; break;
-        case PRINT: options.print = true; break;
-        case EXPLAIN: options.explain = optarg; break;
-        case PASSES: return list_passes();
-        case SKIP: options.skip = optarg; break;
-        case DUMP: options.dump = optarg; break;
-        default:
-            fprintf(stderr, "dinoc: %s; try dinoc --help\n", flag_complaint(text, sizeof text, flag, argv, flags));
-            return 2;
-        }
-    }
-    if (argc == 1) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    if (optind == argc) {
-        fputs("dinoc: FILE, the description, is missing; try dinoc --help\n", stderr);
-        return 2;
-    }
-    if (optind < argc - 1) {
-        fprintf(stderr, "dinoc: one description at a time, and not also %s; try dinoc --help\n", argv[optind + 1]);
-        return 2;
-    }
-    if (!options.output && !options.print && !options.explain) {
-        fputs("dinoc: -o PLAN says where to write the plan; try dinoc --help\n", stderr);
-        return 2;
-    }
-    char *file = argv[optind], *colon = strrchr(file, ':');
-    if (colon && !strchr(colon, '/')) {
-        *colon = 0;
-        options.name = colon + 1;
-    }
-    options.file = file;
-    if (options.print || options.explain) options.output = NULL;
-
+    struct dg_compile_options *options = &given.options;
     struct dg_compile_result result;
     struct dg_error err = {0};
-    enum dg_status status = dg_compile(&options, &result, &err);
+    if (given.passes) return list_passes();
+    char *description = strdup(given.description);
+    if (!description) {
+        fputs("dinoc: out of memory\n", stderr);
+        return 1;
+    }
+    split_name(description, options);
+    options->set = given.set.value;
+    options->num_sets = given.set.count;
+    options->height = given.size.height;
+    options->width = given.size.width;
+    if (options->print || options->explain) options->output = NULL;
+    enum dg_status status = dg_compile(options, &result, &err);
     if (result.diagnostics) fputs(result.diagnostics, stderr);
     if (result.dumps) fputs(result.dumps, stderr);
     if (status == DG_OK)
@@ -164,16 +73,50 @@ static int run(int argc, char **argv, const char **set)
     else
         fprintf(stderr, "dinoc: %s\n", err.text);
     dg_compile_result_free(&result);
+    free(description);
     return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
 }
 
+static const struct dg_flag flags[] = {
+    {"output", "PLAN", "the file to write", .letter = 'o', .text = &given.options.output, .required = true,
+     .unless = "print explain passes"},
+    {"batch", "N", "images a batch", .integer = &given.options.batch, .min = 1,
+     .unset = "the description's; 1 for a module"},
+    {"image-size", "N|HxW", "size of evaluated images, in pixels", .size = &given.size,
+     .expected = "pixels, as in 224 or 160x240", .unset = "the description's"},
+    {"dtype", "TYPE", "bf16: activations and weights of matmuls in bf16, everything that adds up in f32",
+     .text = &given.options.dtype, .choices = "f32|bf16", .unset = "the description's; f32 for a module"},
+    {"memory", "SIZE",
+     "what a recipe's training step may take, as in 2G: the batch is cut into slices and activations are computed "
+     "again as far as that takes, at the least extra time. SIZE bounds what is planned; dinorun adds scratch, the "
+     "loader and some 100 MB, and says so",
+     .parse = read_bytes, .parsed = &given.options.memory, .expected = "a size, as in 2G or 800M", .unset = "no limit"},
+    {"set", "a.b=value", "change a key of the recipe or probe, or an argument of the module", .texts = &given.set},
+    {"plain", NULL, "optimise nothing: slower, larger, and the same results to rounding",
+     .given = &given.options.plain},
+    {"print", NULL, "print the description with every default filled in, and write no plan",
+     .given = &given.options.print},
+    {"explain", "NODE", "print shapes, parameters, bytes and origin of a node, and write no plan",
+     .text = &given.options.explain},
+    {"passes", NULL, "list the compiler's passes", .given = &given.passes},
+    {"skip", "PASS[,PASS]", "do not run these passes", .text = &given.options.skip},
+    {"dump", "PASS[,PASS][:NODE]", "print the graph after these passes to stderr, or what is at NODE and below it",
+     .text = &given.options.dump},
+    {0}};
+
+static const struct dg_command dinoc = {
+    .program = "dinoc",
+    .version = DG_VERSION,
+    .summary = "compiles a description (graphs/*.yaml) to a plan for dinorun. NAME is a recipe, probe or module of the "
+               "file; without it, the file's last recipe or probe is taken, else its last module, which gives a plan "
+               "for evaluation",
+    .file = {.name = "FILE[:NAME]", .what = "the description", .value = &given.description, .unless = "passes"},
+    .flags = flags,
+    .run = compile};
+
 int main(int argc, char **argv)
 {
-    const char **set = calloc((size_t)argc + 1, sizeof *set);
-    int status = set ? run(argc, argv, set) : 1;
-    free(set);
-    /* Output that could not be written is a failure too. */
-    if (!(fflush(stdout) || ferror(stdout)) || status) return status;
-    fputs("dinoc: not all of the output could be written: is the disk full?\n", stderr);
-    return 1;
+    if (argc > 1) return dg_finish_output("dinoc", dg_command_run(&dinoc, argc, argv));
+    dg_command_help(&dinoc, stderr);
+    return 2;
 }

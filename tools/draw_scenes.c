@@ -1,14 +1,15 @@
-/* Draws a small labelled set of pictures to learn from when there is no other at hand.
+/* Draws a small labelled set of images to learn from when there is no other at hand.
  *
- * Each picture shows one object before a cluttered ground. Its class is a shape with a texture (a striped disc, a dotted
+ * Each image shows one object before a cluttered ground. Its class is a shape with a texture (a striped disc, a dotted
  * ring, ...); place, size, rotation, stretch, colours, ground and light are drawn at random and say nothing about the
  * class. Shapes are signed distance functions, so edges are smooth at any size and the object's mask comes for free.
  *
  *     DIR/train/CLASS/00000.png  DIR/val/CLASS/00000.png  DIR/masks/train/CLASS/00000.png (255 on the object) ...
  *
- * A picture depends on the seed, its split and its number only. */
+ * An image depends on the seed, its split and its number only. */
 #include "ops/base/rng.h"
 #include "runtime/image/write.h"
+#include "tools/cli/flags.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -124,11 +125,11 @@ static const struct object_class classes[] = {
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
-/* ---- what is in a picture ---- */
+/* ---- what is in an image ---- */
 
 enum { GRID = 9, CLUTTER_MAX = 7 };
 
-/* A thing in sight, in units of the picture's side. */
+/* A thing in sight, in units of the image's side. */
 struct placed {
     struct point centre;
     float radius, angle, stretch; /* stretch: width over height */
@@ -172,7 +173,7 @@ static float sample_contrast(struct dg_rng *rng, float other)
 static struct placed sample_object(struct dg_rng *rng, float ground)
 {
     struct placed object = {.radius = between(rng, 0.25f, 0.42f)};
-    float room = 0.5f - 0.85f * object.radius; /* most of it stays in the picture */
+    float room = 0.5f - 0.85f * object.radius; /* most of it stays in the image */
     object.centre = (struct point){0.5f + between(rng, -room, room), 0};
     object.centre.y = 0.5f + between(rng, -room, room);
     object.angle = between(rng, 0, 2 * (float)M_PI);
@@ -211,7 +212,7 @@ static struct scene sample_scene(struct dg_rng *rng, const struct object_class *
 
 /* ---- drawing ---- */
 
-/* The picture's point in the thing's own frame, where it fills the unit disc. */
+/* The image's point in the thing's own frame, where it fills the unit disc. */
 static struct point into_frame(const struct placed *thing, struct point p)
 {
     struct point q = turn((struct point){p.x - thing->centre.x, p.y - thing->centre.y}, -thing->angle);
@@ -279,11 +280,11 @@ static void draw_scene(struct scene *scene, struct dg_rng *grain, int side, uint
 
 /* ---- the set ---- */
 
-struct request {
+static struct {
     const char *out;
     int images, classes, side;
     uint64_t seed;
-};
+} given = {.images = 2000, .classes = 8, .side = 64};
 
 static enum dg_status make_folder(const char *path, struct dg_error *err)
 {
@@ -292,54 +293,55 @@ static enum dg_status make_folder(const char *path, struct dg_error *err)
 }
 
 /* A set is drawn into a new or empty folder: leftovers of another one would be learnt from. */
-static enum dg_status make_tree(const struct request *request, struct dg_error *err)
+static enum dg_status make_tree(struct dg_error *err)
 {
     static const char *const trees[] = {"train", "val", "masks", "masks/train", "masks/val"};
     char path[4096];
-    DG_TRY(make_folder(request->out, err));
-    DIR *folder = opendir(request->out);
-    if (!folder) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", request->out, strerror(errno));
+    if (strlen(given.out) > 4000) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
+    DG_TRY(make_folder(given.out, err));
+    DIR *folder = opendir(given.out);
+    if (!folder) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", given.out, strerror(errno));
     bool empty = true;
     for (struct dirent *item; (item = readdir(folder));) empty = empty && item->d_name[0] == '.';
     closedir(folder);
-    if (!empty) return dg_fail(err, DG_ERR_USAGE, "%s is not empty; name a new folder", request->out);
+    if (!empty) return dg_fail(err, DG_ERR_USAGE, "%s is not empty; name a new folder", given.out);
     for (int t = 0; t < 5; t++) {
-        snprintf(path, sizeof path, "%s/%s", request->out, trees[t]);
+        snprintf(path, sizeof path, "%s/%s", given.out, trees[t]);
         DG_TRY(make_folder(path, err));
-        for (int c = 0; c < request->classes && t != 2; c++) {
-            snprintf(path, sizeof path, "%s/%s/%s", request->out, trees[t], classes[c].name);
+        for (int c = 0; c < given.classes && t != 2; c++) {
+            snprintf(path, sizeof path, "%s/%s/%s", given.out, trees[t], classes[c].name);
             DG_TRY(make_folder(path, err));
         }
     }
     return DG_OK;
 }
 
-static enum dg_status draw_one(const struct request *request, const char *split, int number, struct dg_error *err)
+static enum dg_status draw_one(const char *split, int number, struct dg_error *err)
 {
-    uint64_t picture = (uint64_t)(split[0] == 'v') << 32 | (uint64_t)number;
-    const struct object_class *class = &classes[number % request->classes];
-    struct dg_rng rng = dg_rng_open(request->seed, DG_RNG_SCENES, picture, 0);
-    struct dg_rng grain = dg_rng_open(request->seed, DG_RNG_SCENES, picture, 1);
+    uint64_t image = (uint64_t)(split[0] == 'v') << 32 | (uint64_t)number;
+    const struct object_class *class = &classes[number % given.classes];
+    struct dg_rng rng = dg_rng_open(given.seed, DG_RNG_SCENES, image, 0);
+    struct dg_rng grain = dg_rng_open(given.seed, DG_RNG_SCENES, image, 1);
     struct scene scene = sample_scene(&rng, class);
-    size_t count = (size_t)request->side * (size_t)request->side;
+    size_t count = (size_t)given.side * (size_t)given.side;
     uint8_t *pixels = malloc(4 * count);
-    if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture of %d x %d", request->side, request->side);
-    draw_scene(&scene, &grain, request->side, pixels, pixels + 3 * count);
+    if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d", given.side, given.side);
+    draw_scene(&scene, &grain, given.side, pixels, pixels + 3 * count);
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s/%s/%05d.png", request->out, split, class->name, number);
-    enum dg_status status = dg_image_write_png(path, pixels, request->side, request->side, 3, err);
-    snprintf(path, sizeof path, "%s/masks/%s/%s/%05d.png", request->out, split, class->name, number);
-    if (status == DG_OK) status = dg_image_write_png(path, pixels + 3 * count, request->side, request->side, 1, err);
+    snprintf(path, sizeof path, "%s/%s/%s/%05d.png", given.out, split, class->name, number);
+    enum dg_status status = dg_image_write_png(path, pixels, given.side, given.side, 3, err);
+    snprintf(path, sizeof path, "%s/masks/%s/%s/%05d.png", given.out, split, class->name, number);
+    if (status == DG_OK) status = dg_image_write_png(path, pixels + 3 * count, given.side, given.side, 1, err);
     free(pixels);
     return status;
 }
 
-static enum dg_status draw_split(const struct request *request, const char *split, int count, struct dg_error *err)
+static enum dg_status draw_split(const char *split, int count, struct dg_error *err)
 {
 #pragma omp parallel for schedule(dynamic, 16)
     for (int i = 0; i < count; i++) {
         struct dg_error failure = {0};
-        enum dg_status status = draw_one(request, split, i, &failure);
+        enum dg_status status = draw_one(split, i, &failure);
         if (status == DG_OK) continue;
 #pragma omp critical
         dg_fail(err, status, "%s", failure.text);
@@ -349,69 +351,35 @@ static enum dg_status draw_split(const struct request *request, const char *spli
 
 /* ---- the command line ---- */
 
-static const char usage[] = "usage: draw_scenes --out DIR [--images N] [--classes C] [--size S] [--seed K]\n"
-                            "\n"
-                            "Draws N (2000) pictures to train on and N / 5 to validate with, of C (8, at most 12) "
-                            "classes, S x S (64) pixels, into\n"
-                            "DIR/train and DIR/val, a folder a class, and the objects' masks into DIR/masks.\n";
-
-static enum dg_status parse_number(const char *flag, const char *text, long long low, long long high, long long *value,
-                                   struct dg_error *err)
+static int draw_set(void)
 {
-    char *end;
-    errno = 0;
-    *value = strtoll(text, &end, 10);
-    if (!errno && end != text && !*end && *value >= low && *value <= high) return DG_OK;
-    return dg_fail(err, DG_ERR_USAGE, "%s %s: expected a whole number from %lld to %lld", flag, text, low, high);
-}
-
-static enum dg_status parse(int argc, char **argv, struct request *request, struct dg_error *err)
-{
-    for (int i = 1; i < argc; i += 2) {
-        const char *flag = argv[i], *text = i + 1 < argc ? argv[i + 1] : NULL;
-        long long value;
-        if (!text) return dg_fail(err, DG_ERR_USAGE, "%s: a value is missing", flag);
-        if (!strcmp(flag, "--out")) {
-            request->out = text;
-        } else if (!strcmp(flag, "--images")) {
-            DG_TRY(parse_number(flag, text, 5, 10000000, &value, err));
-            request->images = (int)value;
-        } else if (!strcmp(flag, "--classes")) {
-            DG_TRY(parse_number(flag, text, 1, CLASSES, &value, err));
-            request->classes = (int)value;
-        } else if (!strcmp(flag, "--size")) {
-            DG_TRY(parse_number(flag, text, 8, 4096, &value, err));
-            request->side = (int)value;
-        } else if (!strcmp(flag, "--seed")) {
-            DG_TRY(parse_number(flag, text, 0, (1LL << 56) - 1, &value, err));
-            request->seed = (uint64_t)value;
-        } else {
-            return dg_fail(err, DG_ERR_USAGE, "%s: no such flag", flag);
-        }
-    }
-    if (!request->out) return dg_fail(err, DG_ERR_USAGE, "--out DIR is missing");
-    if (strlen(request->out) > 4000) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
-    return DG_OK;
-}
-
-int main(int argc, char **argv)
-{
-    if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
-        fputs(usage, stdout);
-        return 0;
-    }
     struct dg_error err = {0};
-    struct request request = {.images = 2000, .classes = 8, .side = 64};
-    enum dg_status status = parse(argc, argv, &request, &err);
-    if (status == DG_OK) status = make_tree(&request, &err);
-    if (status == DG_OK) status = draw_split(&request, "train", request.images, &err);
-    if (status == DG_OK) status = draw_split(&request, "val", request.images / 5, &err);
+    enum dg_status status = make_tree(&err);
+    if (status == DG_OK) status = draw_split("train", given.images, &err);
+    if (status == DG_OK) status = draw_split("val", given.images / 5, &err);
     if (status != DG_OK) {
         fprintf(stderr, "draw_scenes: %s\n", err.text);
-        if (status == DG_ERR_USAGE) fprintf(stderr, "\n%s", usage);
         return status == DG_ERR_USAGE ? 2 : 1;
     }
-    printf("%s: %d pictures to train on, %d to validate with, %d classes, %d x %d pixels\n", request.out,
-           request.images, request.images / 5, request.classes, request.side, request.side);
+    printf("%s: %d images to train on, %d to validate with, %d classes, %d x %d pixels\n", given.out, given.images,
+           given.images / 5, given.classes, given.side, given.side);
     return 0;
 }
+
+static const struct dg_flag flags[] = {
+    {"out", "DIR", "a new or empty folder", .text = &given.out, .required = true},
+    {"images", "N", "images to train on; N / 5 more are to validate with", .count = &given.images, .min = 5,
+     .max = 10000000},
+    {"classes", "N", "classes of objects", .count = &given.classes, .min = 1, .max = CLASSES},
+    {"size", "N", "side of an image, in pixels", .count = &given.side, .min = 8, .max = 4096},
+    {"seed", "N", "of all that is drawn", .seed = &given.seed, .max = (INT64_C(1) << 56) - 1},
+    {0}};
+
+static const struct dg_command draw_scenes = {
+    .program = "draw_scenes",
+    .summary = "draws images with one object each into DIR/train and DIR/val, a folder a class, and the objects' masks "
+               "into DIR/masks",
+    .flags = flags,
+    .run = draw_set};
+
+int main(int argc, char **argv) { return dg_finish_output("draw_scenes", dg_command_run(&draw_scenes, argc, argv)); }

@@ -12,7 +12,7 @@
 #define DEMO DG_SOURCE_DIR "/graphs/demo.yaml"
 
 static const char *const commands[] = {"train",     "crops", "features",      "knn",  "linear",
-                                       "attention", "pca",   "segment-score", "info", "bench"};
+                                       "attention", "pca",   "segment-score", "info", "bench"}; /* which take a PLAN */
 enum { COMMANDS = sizeof commands / sizeof *commands, REPLAY_STEPS = 5, STEP_SECONDS = 60 };
 
 static char folder[64], plan[96], pictures[96], crops[96];
@@ -86,6 +86,10 @@ static void test_help(void **state)
         process_assert_says(p, p->out, usage);
         process_assert_status(RUN(DINORUN, commands[c], "-h"), 0);
     }
+    p = RUN(DINORUN, "help", "train");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "usage: dinorun train PLAN --data DIR --out RUN");
+    refuses(RUN(DINORUN, "help", "tran"), 2, "there is no command tran (did you mean train?)");
     process_assert_status(RUN(DINOC, "--version"), 0);
     process_assert_status(RUN(DINORUN, "--version"), 0);
     refuses(RUN(DINOC), 2, "usage: dinoc");
@@ -105,9 +109,9 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "0"), 2, "--batch 0: expected");
     refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "99999999999999999999"), 2, "--batch 9999");
     refuses(RUN(DINOC, DEMO, "-o", out, "--image-size", "160x"), 2, "as in 224 or 160x240");
-    refuses(RUN(DINOC, "-o", out), 2, "FILE, the description, is missing");
+    refuses(RUN(DINOC, "-o", out), 2, "FILE[:NAME], the description, is missing");
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
-    refuses(RUN(DINOC, DEMO), 2, "-o PLAN says where");
+    refuses(RUN(DINOC, DEMO), 2, "-o PLAN (or --print, --explain NODE or --passes) is needed: the file to write");
     refuses(RUN(DINOC, in("none.yaml"), "-o", out), 1, "none.yaml: No such file");
     refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module, recipe or probe nothing");
     refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
@@ -133,10 +137,11 @@ static void test_linear(void **state)
                 b = keep("classes/b"), probe = keep("probe.plan"), best = keep("head/best.safetensors"),
                 head = keep("head");
     const char *w = weights.text, *images = classes.text, *out = head.text;
-    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images), 2, "--train DIR, --val DIR and --out DIR");
-    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--evaluate", w), 2, "--weights FILE and --val DIR are");
+    refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images), 2,
+            "--train DIR (or --evaluate HEAD) and --out DIR (or --evaluate HEAD) are needed");
+    refuses(RUN(DINORUN, "linear", plan, "--evaluate", w), 2, "--weights FILE and --val DIR are needed");
     refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images, "--evaluate", w, "--out", out), 2,
-            "it goes without --train, --out and --resume");
+            "--evaluate HEAD goes without --train, --out and --resume");
     refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--train", images, "--val", images, "--out", out), 2,
             "the plan has no linear probe: dinoc graphs/linear.yaml");
     refuses(RUN(DINORUN, "linear", plan, "--epochs", "0"), 2, "--epochs 0: expected a whole number");
@@ -222,7 +227,7 @@ static void test_import_and_export(void **state)
     (void)state;
     const char *pth = DG_SOURCE_DIR "/tests/fixtures/torch/full_stream.pth", *w = in("imported"), *out = in("exported");
     refuses(RUN(DINORUN, "import"), 2, "dinorun import: FILE is missing");
-    refuses(RUN(DINORUN, "import", pth), 2, "-o W.safetensors says where");
+    refuses(RUN(DINORUN, "import", pth), 2, "-o W.safetensors is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "import", pth, "more", "-o", w), 2, "not also more");
     refuses(RUN(DINORUN, "import", plan, "-o", w), 1, "not a file of torch.save");
     leaves_nothing("imported");
@@ -230,7 +235,7 @@ static void test_import_and_export(void **state)
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "teacher: 18 tensors of the backbone, 8 of the head");
     refuses(RUN(DINORUN, "export"), 2, "dinorun export: CHECKPOINT is missing");
-    refuses(RUN(DINORUN, "export", w), 2, "-o FILE says where");
+    refuses(RUN(DINORUN, "export", w), 2, "-o FILE is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "export", w, "-o", out, "--backbone", "me"), 2, "expected teacher or student");
     refuses(RUN(DINORUN, "export", pth, "-o", out), 1, "what torch.save writes: dinorun import makes one of it");
     leaves_nothing("exported");
@@ -279,24 +284,31 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(TRAIN, "--max-bad-images", "-1"), 2, "--max-bad-images -1: expected");
     refuses(RUN(TRAIN, "--set", "lr.peak"), 2, "expected key=value");
     refuses(RUN(TRAIN, "--set", "lr.peek=1"), 2, "did you mean lr.peak?");
-    refuses(RUN(TRAIN, "--replay", crops), 2, "from --data DIR or from --replay FILE");
-    refuses(RUN(DINORUN, "train", plan, "--out", out), 2, "from --data DIR or from --replay FILE");
-    refuses(RUN(DINORUN, "train", plan, "--data", pictures), 2, "--out RUN");
+    refuses(RUN(TRAIN, "--replay", crops), 2, "--replay FILE goes without --data");
+    refuses(RUN(TRAIN, "--new-data"), 2, "--new-data goes with --resume");
+    refuses(RUN(TRAIN, "--partial"), 2, "--partial goes with --init FILE");
+    refuses(RUN(DINORUN, "train", plan, "--out", out), 2, "--data DIR (or --replay FILE) is needed: images");
+    refuses(RUN(DINORUN, "train", plan, "--data", pictures), 2, "--out RUN is needed: folder for log.jsonl");
     refuses(RUN(DINORUN, "train", plan, "--data", in("none"), "--out", out), 1, "none: No such file");
     refuses(RUN(DINORUN, "train", plan, "--replay", in("none"), "--out", out), 1, "none");
     leaves_nothing("new");
 
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures), 2, "--out FILE.png");
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures, "--out", out, "--images", "0"), 2, "--images 0: expected");
-    refuses(RUN(DINORUN, "features", plan, "--data", pictures, "--out", out), 2, "--weights FILE");
+    refuses(RUN(DINORUN, "features", plan, "--data", pictures, "--out", out), 2,
+            "--weights FILE is needed: checkpoint of a run");
 #define KNN DINORUN, "knn", plan, "--weights", "w", "--train", "t", "--val", "v"
     refuses(RUN(KNN, "-k", "5,,2"), 2, "-k 5,,2: expected numbers as in 10,20");
     refuses(RUN(KNN, "--k", "0"), 2, "-k 0: expected");
     refuses(RUN(KNN, "--temperature", "0"), 2, "--temperature 0: expected a number above 0");
     refuses(RUN(KNN, "--weights-from", "me"), 2, "expected teacher or student");
+    refuses(RUN(DINORUN, "knn", plan, "--features", "--train", "t", "--val", "v"), 2, "--features goes without PLAN");
+    refuses(RUN(DINORUN, "knn", "--features", "--train", "t", "--val", "v", "--partial"), 2,
+            "--features goes without --weights, --weights-from and --partial");
     refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
     refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
-    refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2, "--data times crops alone");
+    refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2,
+            "--data DIR goes without --entry and --nodes");
     leaves_nothing("new");
 }
 

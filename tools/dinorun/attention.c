@@ -3,30 +3,31 @@
 #include "runtime/draw/draw.h"
 #include "runtime/draw/sheet.h"
 #include "runtime/eval/attention_maps.h"
-#include "runtime/eval/evaluator.h"
 #include "runtime/formats/npy.h"
 #include "runtime/image/write.h"
-#include "runtime/state/weights.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+static struct {
+    struct evaluation evaluation;
+    const char *image, *out;
+    double threshold;
+    struct dg_flag_size size;
+} given = {.evaluation.options = {.entry = "attention", .from = "teacher"}, .threshold = 0.6};
 
 /* What is drawn, and the buffers to draw it. */
 struct maps {
     struct dg_patches patches;
     int heads;
-    double keep;
-    float *map;       /* [heads + 1, patches]: the heads, then their mean */
-    uint8_t *mask;    /* [heads + 1, patches] */
-    int *owner;       /* [patches] */
-    uint8_t *picture; /* what the network is shown */
-    uint8_t *seen, *drawn;
-    struct dg_sheet sheet; /* above: picture, heads, mean; below: all masks, those of the heads, that of the mean */
-    const char *folder;
+    float *map;            /* [heads + 1, patches]: the heads, then their mean */
+    uint8_t *mask;         /* [heads + 1, patches] */
+    int *owner;            /* [patches] */
+    uint8_t *image;        /* what the network is shown */
+    uint8_t *seen, *drawn; /* the part of it that the patches see; an image of the sheet */
+    struct dg_sheet sheet; /* above: image, heads, mean; below: all masks, those of the heads, that of the mean */
 };
 
 static enum dg_status make_room(struct maps *m, struct dg_error *err)
@@ -43,12 +44,12 @@ static enum dg_status make_room(struct maps *m, struct dg_error *err)
     return dg_sheet_open(&m->sheet, 2, m->heads + 2, width, height, err);
 }
 
-static enum dg_status read_picture(struct maps *m, const char *path, struct dg_error *err)
+static enum dg_status read_image(struct maps *m, const char *path, struct dg_error *err)
 {
     int width = m->patches.width, height = m->patches.height;
-    m->picture = malloc(3 * (size_t)width * (size_t)height);
-    if (!m->picture) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
-    return dg_read_whole(path, width, height, m->picture, err);
+    m->image = malloc(3 * (size_t)width * (size_t)height);
+    if (!m->image) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d pixels", width, height);
+    return dg_read_whole(path, width, height, m->image, err);
 }
 
 static void free_maps(struct maps *m)
@@ -56,7 +57,7 @@ static void free_maps(struct maps *m)
     free(m->map);
     free(m->mask);
     free(m->owner);
-    free(m->picture);
+    free(m->image);
     free(m->seen);
     free(m->drawn);
     dg_sheet_free(&m->sheet);
@@ -73,32 +74,32 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     DG_TRY(dg_attention_maps(output, m->heads, count + 1, m->map, err));
     dg_attention_mean(m->map, m->heads, count, m->map + m->heads * count);
     for (int h = 0; h <= m->heads; h++)
-        DG_TRY(dg_attention_mask(m->map + h * count, count, m->keep, m->mask + h * count, err));
+        DG_TRY(dg_attention_mask(m->map + h * count, count, given.threshold, m->mask + h * count, err));
     return DG_OK;
 }
 
-static enum dg_status path_in(const struct maps *m, const char *name, char path[4096], struct dg_error *err)
+static enum dg_status path_in_out(const char *name, char path[4096], struct dg_error *err)
 {
-    if (snprintf(path, 4096, "%s/%s", m->folder, name) < 4096) return DG_OK;
+    if (snprintf(path, 4096, "%s/%s", given.out, name) < 4096) return DG_OK;
     return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
 }
 
-/* FOLDER/what, and its place on the sheet. */
+/* Writes OUT/what, and puts the same image at its place on the sheet. */
 static enum dg_status put(struct maps *m, int row, int col, const uint8_t *pixels, const char *what,
                           struct dg_error *err)
 {
     char path[4096];
-    DG_TRY(path_in(m, what, path, err));
+    DG_TRY(path_in_out(what, path, err));
     DG_TRY(dg_image_write_png(path, pixels, dg_patches_width(&m->patches), dg_patches_height(&m->patches), 3, err));
     return dg_sheet_put(&m->sheet, row, col, pixels, err);
 }
 
-/* Where masks overlap, the patch is the head's that looks at it with the largest share of what it looks at. */
+/* Of heads whose masks overlap at a patch, the owner is the one that gives it the largest share of its attention. */
 static void find_owners(struct maps *m)
 {
     int64_t count = dg_patches_count(&m->patches);
     for (int64_t i = 0; i < count; i++) m->owner[i] = -1;
-    float *best = m->map + m->heads * count; /* the mean's place; it has been drawn */
+    float *best = m->map + m->heads * count; /* in place of the mean, which has been drawn */
     memset(best, 0, (size_t)count * sizeof *best);
     for (int h = 0; h < m->heads; h++) {
         double sum = 0;
@@ -116,7 +117,7 @@ static enum dg_status draw(struct maps *m, struct dg_error *err)
 {
     int64_t count = dg_patches_count(&m->patches);
     char name[64];
-    dg_draw_seen(m->picture, &m->patches, m->seen);
+    dg_draw_seen(m->image, &m->patches, m->seen);
     DG_TRY(put(m, 0, 0, m->seen, "img.png", err));
     for (int h = 0; h <= m->heads; h++) {
         bool mean = h == m->heads;
@@ -125,15 +126,15 @@ static enum dg_status draw(struct maps *m, struct dg_error *err)
         DG_TRY(put(m, 0, h + 1, m->drawn, name, err));
         for (int64_t i = 0; i < count; i++) m->owner[i] = m->mask[h * count + i] ? h : -1;
         dg_draw_regions(m->seen, m->owner, &m->patches, m->drawn);
-        snprintf(name, sizeof name, mean ? "mask_th%g_mean.png" : "mask_th%g_head%d.png", m->keep, h);
+        snprintf(name, sizeof name, mean ? "mask_th%g_mean.png" : "mask_th%g_head%d.png", given.threshold, h);
         DG_TRY(put(m, 1, h + 1, m->drawn, name, err));
     }
     find_owners(m);
     dg_draw_regions(m->seen, m->owner, &m->patches, m->drawn);
-    snprintf(name, sizeof name, "mask_th%g_all.png", m->keep);
+    snprintf(name, sizeof name, "mask_th%g_all.png", given.threshold);
     DG_TRY(put(m, 1, 0, m->drawn, name, err));
     char path[4096];
-    DG_TRY(path_in(m, "sheet.png", path, err));
+    DG_TRY(path_in_out("sheet.png", path, err));
     return dg_sheet_write(&m->sheet, path, err);
 }
 
@@ -141,7 +142,7 @@ static enum dg_status write_numbers(const struct maps *m, struct dg_error *err)
 {
     char path[4096];
     struct dg_npy npy;
-    DG_TRY(path_in(m, "attention.npy", path, err));
+    DG_TRY(path_in_out("attention.npy", path, err));
     DG_TRY(dg_npy_open_shape(path, 3, (int64_t[]){m->heads, m->patches.rows, m->patches.cols}, &npy, err));
     enum dg_status status = dg_npy_append(&npy, m->map, m->heads, err);
     if (status == DG_OK) return dg_npy_commit(&npy, err);
@@ -149,96 +150,58 @@ static enum dg_status write_numbers(const struct maps *m, struct dg_error *err)
     return status;
 }
 
-static int attention(int argc, char **argv)
+/* What the user may have mistyped is opened before the long work begins. */
+static enum dg_status draw_attention(struct maps *m, struct dg_error *err)
 {
-    enum { WEIGHTS = 256, FROM, PARTIAL, IMAGE, OUT, THRESHOLD, SIZE, THREADS };
-    static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
-                                          {"weights-from", required_argument, NULL, FROM},
-                                          {"partial", no_argument, NULL, PARTIAL},
-                                          {"image", required_argument, NULL, IMAGE},
-                                          {"out", required_argument, NULL, OUT},
-                                          {"threshold", required_argument, NULL, THRESHOLD},
-                                          {"image-size", required_argument, NULL, SIZE},
-                                          {"threads", required_argument, NULL, THREADS},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    const struct command *me = &command_attention;
-    struct dg_evaluator_options o = {.entry = "attention", .from = "teacher", .log = &console};
-    struct maps maps = {.keep = 0.6};
-    const char *image = NULL;
-    int64_t threads = 0, height = 0, width = 0;
-    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
-        switch (flag) {
-        case WEIGHTS: o.weights = optarg; break;
-        case FROM: o.from = optarg; break;
-        case PARTIAL: o.partial = true; break;
-        case IMAGE: image = optarg; break;
-        case OUT: maps.folder = optarg; break;
-        case THRESHOLD:
-            if (!flag_share(me, "--threshold", optarg, &maps.keep)) return 2;
-            break;
-        case SIZE:
-            if (!flag_size(me, "--image-size", optarg, &height, &width)) return 2;
-            break;
-        case THREADS:
-            if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
-            break;
-        default: return flag == 'h' ? 0 : 2;
-        }
-    }
-    const char *path = plan_argument(me, argc, argv);
-    if (!path) return 2;
-    if (!o.weights || !image || !maps.folder)
-        return usage_error(me, "--weights FILE, --image FILE and --out DIR are needed");
-    if (!flag_from(me, o.from)) return 2;
-    o.threads = (int)threads;
-
-    struct dg_error err = {0};
-    struct dg_plan plan;
-    struct dg_knobs knobs = {0};
-    struct dg_evaluator *evaluator = NULL;
-    struct dg_patches *patches = &maps.patches;
-    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
-    if (status == DG_OK) status = dg_patches_open(&plan, "attention", patches, &err);
-    if (status == DG_OK && height) status = dg_patches_want_size(&plan, patches, height, width, &err);
-    if (status == DG_OK) status = read_picture(&maps, image, &err); /* before the long work: what may be mistyped */
-    if (status == DG_OK) status = dg_make_folder(maps.folder, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, &err);
-    if (status == DG_OK) {
-        int64_t tokens = dg_patches_count(patches) + 1;
-        maps.heads = (int)(dg_evaluator_dim(evaluator) / (tokens * tokens));
-        status = make_room(&maps, &err);
-    }
-    if (status == DG_OK) status = dg_evaluate_whole(evaluator, &image, 1, on_rows, &maps, &err);
-    if (status == DG_OK) status = write_numbers(&maps, &err);
-    if (status == DG_OK) status = draw(&maps, &err);
-    if (status == DG_OK)
-        printf("%s: attention.npy [%d, %d, %d] f32, img.png, a heat map and a mask of %g %% of the mass for each of %d "
-               "heads and their mean; all of it side by side in sheet.png\n",
-               maps.folder, maps.heads, patches->rows, patches->cols, 100 * maps.keep, maps.heads);
-    free_maps(&maps);
-    dg_evaluator_close(evaluator);
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
-    return status == DG_OK ? 0 : fail(&err);
+    struct evaluation *e = &given.evaluation;
+    DG_TRY(open_patches(e, given.size, &m->patches, err));
+    DG_TRY(read_image(m, given.image, err));
+    DG_TRY(dg_make_folder(given.out, err));
+    DG_TRY(open_evaluator(e, err));
+    int64_t tokens = dg_patches_count(&m->patches) + 1;
+    m->heads = (int)(dg_evaluator_dim(e->evaluator) / (tokens * tokens));
+    DG_TRY(make_room(m, err));
+    DG_TRY(dg_evaluate_whole(e->evaluator, &given.image, 1, on_rows, m, err));
+    DG_TRY(write_numbers(m, err));
+    DG_TRY(draw(m, err));
+    printf("%s: attention.npy [%d, %d, %d] f32, img.png, a heat map and a mask of %g %% of the mass for each of %d "
+           "heads and their mean; all of it side by side in sheet.png\n",
+           given.out, m->heads, m->patches.rows, m->patches.cols, 100 * given.threshold, m->heads);
+    return DG_OK;
 }
 
-const struct command command_attention = {
+static int attention(void)
+{
+    struct dg_error err = {0};
+    struct maps maps = {0};
+    draw_attention(&maps, &err);
+    free_maps(&maps);
+    close_evaluation(&given.evaluation);
+    return exit_status(&err);
+}
+
+static const struct dg_flag flags[] = {
+    {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
+    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
+    {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+    {"image", "FILE", "JPEG or PNG, resized to the plan's image size (bilinear)", .text = &given.image,
+     .required = true},
+    {"out", "DIR",
+     "the folder to write: attention.npy [heads, rows, cols], the class token's attention to the patches; img.png; "
+     "attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; and sheet.png, above image, heads and mean, below "
+     "their masks, at the left all in one",
+     .text = &given.out, .required = true},
+    {FLAG_THRESHOLD, .number = &given.threshold},
+    {FLAG_IMAGE_SIZE, .size = &given.size},
+    {FLAG_THREADS, .count = &given.evaluation.options.threads},
+    {0}};
+
+const struct dg_command command_attention = {
+    .program = "dinorun",
     .name = "attention",
-    .arguments = "PLAN --weights FILE --image FILE --out DIR [flags]",
     .summary = "draws what each head of the last block looks at in an image",
-    .flags =
-        "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
-        "  --weights-from NET    teacher or student (teacher)\n"
-        "  --partial             go on with weights that fit the plan only in part\n"
-        "  --image FILE          JPEG or PNG; it is resized to the plan's image size, bilinear\n"
-        "  --out DIR             attention.npy [heads, rows, cols]: the class token's attention to the patches;\n"
-        "                        img.png; attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; sheet.png:\n"
-        "                        above image, heads and mean, below their masks, at the left all in one\n"
-        "  --threshold T         the share of a head's attention that its mask keeps, 0 to 1 (0.6)\n"
-        "  --image-size N|HxW    asks that the plan be of this size\n"
-        "  --threads N           (all)\n"
-        "\n"
-        "Size and batch are the plan's. One for a single large image, say of ViT-S/8 at 480 pixels:\n"
-        "  dinoc graphs/vit.yaml:vit_small --set patch=8 --image-size 480 -o vits8-480.plan\n",
+    .more = "Size and batch are the plan's. One for a single large image, say of ViT-S/8 at 480 pixels:\n"
+            "  dinoc graphs/vit.yaml:vit_small --set patch=8 --image-size 480 -o vits8-480.plan\n",
+    .file = {.name = "PLAN", .value = &given.evaluation.of.path},
+    .flags = flags,
     .run = attention};

@@ -1,12 +1,20 @@
 #include "runtime/exec/bench.h"
-#include "runtime/data/bench_crops.h"
 
 #include "tools/dinorun/command.h"
 
 #include "runtime/base/memory.h"
+#include "runtime/data/bench_crops.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+static struct {
+    struct opened_plan of;
+    const char *entry, *data;
+    int steps, threads;
+    bool nodes;
+    int64_t images;
+} given = {.steps = 10, .images = 100};
 
 static void print_table(const struct dg_bench_result *r)
 {
@@ -37,104 +45,79 @@ static void print_nodes(const struct dg_plan *plan, const char *entry_name, cons
 }
 
 /* The loader alone: what it makes of the images of a folder. */
-static enum dg_status bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs, const char *data,
-                                  int64_t images, int threads, struct dg_error *err)
+static enum dg_status bench_crops(struct dg_error *err)
 {
+    const struct dg_plan *plan = &given.of.plan;
+    int threads = given.threads ? given.threads : dg_usable_cpus(), views = 0;
     struct dg_dataset *dataset;
     double seconds = 0;
     int64_t read = 0;
-    int views = 0;
-    DG_TRY(dg_dataset_open(data, &dataset, err));
-    enum dg_status status = dg_bench_crops(plan, knobs, dataset, images, threads, &seconds, &read, &views, err);
+    DG_TRY(dg_dataset_open(given.data, &dataset, err));
+    enum dg_status status =
+        dg_bench_crops(plan, &given.of.knobs, dataset, given.images, threads, &seconds, &read, &views, err);
     dg_dataset_close(dataset);
-    if (status == DG_OK)
-        printf("crops of %s: %" PRId64 " images from their files, %d views each, %d threads\n"
-               "%.2f images/s, %.2f for each thread\n",
-               dg_plan_string(plan, plan->header->recipe), read, views, threads, (double)read / seconds,
-               (double)read / seconds / threads);
-    return status;
+    if (status != DG_OK) return status;
+    printf("crops of %s: %" PRId64 " images from their files, %d views each, %d threads\n"
+           "%.2f images/s, %.2f for each thread\n",
+           dg_plan_string(plan, plan->header->recipe), read, views, threads, (double)read / seconds,
+           (double)read / seconds / threads);
+    return DG_OK;
 }
 
-static int bench(int argc, char **argv)
+static void print_result(const char *entry, const struct dg_bench_result *r)
 {
-    enum { ENTRY = 256, STEPS, THREADS, NODES, DATA, IMAGES };
-    static const struct option flags[] = {{"data", required_argument, NULL, DATA},
-                                          {"images", required_argument, NULL, IMAGES},
-                                          {"entry", required_argument, NULL, ENTRY},
-                                          {"steps", required_argument, NULL, STEPS},
-                                          {"threads", required_argument, NULL, THREADS},
-                                          {"nodes", no_argument, NULL, NODES},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    const struct command *me = &command_bench;
-    const char *entry = NULL, *data = NULL;
-    int64_t steps = 10, threads = 0, images = 0;
-    bool nodes = false;
-    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
-        switch (flag) {
-        case ENTRY: entry = optarg; break;
-        case STEPS:
-            if (!flag_whole(me, "--steps", optarg, 1, 100000, &steps)) return 2;
-            break;
-        case THREADS:
-            if (!flag_whole(me, "--threads", optarg, 1, 1024, &threads)) return 2;
-            break;
-        case NODES: nodes = true; break;
-        case DATA: data = optarg; break;
-        case IMAGES:
-            if (!flag_whole(me, "--images", optarg, 1, 1000000000, &images)) return 2;
-            break;
-        default: return flag == 'h' ? 0 : 2;
-        }
-    }
-    const char *path = plan_argument(me, argc, argv);
-    if (!path) return 2;
-    if (images && !data) return usage_error(me, "--images goes with --data DIR");
-    if (data && (entry || nodes)) return usage_error(me, "--data times crops alone: no --entry and no --nodes");
-    struct dg_error err = {0};
-    struct dg_plan plan;
-    struct dg_knobs knobs = {0};
-    struct dg_bench_result r = {0};
-    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
-    if (status == DG_OK && data) {
-        status =
-            bench_crops(&plan, &knobs, data, images ? images : 100, threads ? (int)threads : dg_usable_cpus(), &err);
-        goto done;
-    }
-    if (status == DG_OK && !entry) entry = dg_plan_string(&plan, plan.entry[0].name);
-    if (status == DG_OK) status = dg_bench(&plan, &knobs, entry, (int)steps, (int)threads, &r, &err);
-    if (status == DG_OK) {
-        char peak[32];
-        printf("%s of %s: batch %" PRId64 ", %s, %d threads, %d steps\n", entry,
-               dg_plan_string(&plan, plan.header->recipe), r.batch, r.dtype, r.threads, r.steps);
-        print_memory(&r.memory, 0);
-        printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
-        if (nodes) print_nodes(&plan, entry, &r);
-        print_table(&r);
-        printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s\n", 1e3 * r.seconds, 1e3 * r.best,
-               (double)r.batch / r.seconds);
-        printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r.flops / 1e9, r.useful / 1e9,
-               r.useful / r.seconds / 1e9);
-        printf("roof         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
-               r.roof / 1e9, r.dtype, r.roof_of[0] / 1e9, r.roof_of[1] / 1e9);
-        printf("share        %.1f %% of the roof\n", 100 * r.useful / r.seconds / r.roof);
-    }
-done:
-    dg_bench_free(&r);
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
-    return status == DG_OK ? 0 : fail(&err);
+    const struct dg_plan *plan = &given.of.plan;
+    char peak[32];
+    printf("%s of %s: batch %" PRId64 ", %s, %d threads, %d steps\n", entry, dg_plan_string(plan, plan->header->recipe),
+           r->batch, r->dtype, r->threads, r->steps);
+    print_memory(&r->memory, 0);
+    printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
+    if (given.nodes) print_nodes(plan, entry, r);
+    print_table(r);
+    printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s\n", 1e3 * r->seconds, 1e3 * r->best,
+           (double)r->batch / r->seconds);
+    printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r->flops / 1e9, r->useful / 1e9,
+           r->useful / r->seconds / 1e9);
+    printf("roof         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
+           r->roof / 1e9, r->dtype, r->roof_of[0] / 1e9, r->roof_of[1] / 1e9);
+    printf("share        %.1f %% of the roof\n", 100 * r->useful / r->seconds / r->roof);
 }
 
-const struct command command_bench = {
+static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err)
+{
+    DG_TRY(open_plan(&given.of, err));
+    if (given.data) return bench_crops(err);
+    const struct dg_plan *plan = &given.of.plan;
+    const char *entry = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
+    DG_TRY(dg_bench(plan, &given.of.knobs, entry, given.steps, given.threads, r, err));
+    print_result(entry, r);
+    return DG_OK;
+}
+
+static int bench(void)
+{
+    struct dg_error err = {0};
+    struct dg_bench_result r = {0};
+    time_steps(&r, &err);
+    dg_bench_free(&r);
+    close_plan(&given.of);
+    return exit_status(&err);
+}
+
+static const struct dg_flag flags[] = {
+    {"entry", "NAME", "what to time: train, features, ...", .text = &given.entry, .unset = "the plan's first"},
+    {"steps", "N", "steps to time, after one to warm up", .count = &given.steps, .min = 1, .max = 100000},
+    {FLAG_THREADS, .count = &given.threads},
+    {"nodes", NULL, "also print every node and its line", .given = &given.nodes},
+    {"data", "DIR", "time the recipe's crops of these images instead, without a network", .text = &given.data,
+     .without = "entry nodes"},
+    {"images", "N", "images to crop, at least", .integer = &given.images, .min = 1, .max = 1000000000, .with = "data"},
+    {0}};
+
+const struct dg_command command_bench = {
+    .program = "dinorun",
     .name = "bench",
-    .arguments = "PLAN [flags]",
     .summary = "times steps on random input, op by op, against the machine's best matmul; or crops",
-    .flags = "  --entry NAME          train, features, ... (the plan's first)\n"
-             "  --steps N             to time, after one to warm up (10)\n"
-             "  --threads N           (all)\n"
-             "  --nodes               also print every node and its line\n"
-             "  --data DIR            time the recipe's crops of these images "
-             "instead, without a network\n"
-             "  --images N            of them, at least (100)\n",
+    .file = {.name = "PLAN", .value = &given.of.path},
+    .flags = flags,
     .run = bench};

@@ -1,57 +1,66 @@
-/* dinorun's commands, one file each, and what they share. A command returns the process's exit status: 0, 1 (failed), 2 (asked
- * wrongly). */
+/* dinorun's commands, one file each, and what they share. */
 #ifndef DINORUN_COMMAND_H
 #define DINORUN_COMMAND_H
 
 #include "runtime/base/log.h"
+#include "runtime/draw/patches.h"
+#include "runtime/eval/evaluator.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
+#include "tools/cli/flags.h"
 
-#include <getopt.h>
-
-struct command {
-    const char *name, *arguments, *summary; /* for --help */
-    const char *flags;                      /* its own help: a line a flag */
-    int (*run)(int argc, char **argv);      /* argv[0] is the command's name */
-};
-extern const struct command command_train, command_crops, command_features, command_knn, command_linear,
+extern const struct dg_command command_train, command_crops, command_features, command_knn, command_linear,
     command_attention, command_pca, command_segment_score, command_info, command_bench, command_import, command_export;
 
-/* Says what went wrong, and turns it into an exit status. */
-int fail(const struct dg_error *err);
-/* A wrong flag: prints the command's own message and how to get help. */
-int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void print_help(const struct command *command);
+/* Reports the error, and returns the exit status: 0 if there is none, 2 for a mistake in the command line, else 1. */
+int exit_status(const struct dg_error *err);
 
-/* Flags that take numbers. False: reported. */
-bool flag_whole(const struct command *command, const char *flag, const char *text, int64_t min, int64_t max,
-                int64_t *value);
-/* Above 0, at most 1. */
-bool flag_share(const struct command *command, const char *flag, const char *text, double *value);
-/* Pixels, "480" or "160x240" (height x width). */
-bool flag_size(const struct command *command, const char *flag, const char *text, int64_t *height, int64_t *width);
+/* ---- flags of several commands: a row of the table, but for what is the command's own ---- */
 
-/* --weights-from: teacher or student. */
-bool flag_from(const struct command *command, const char *from);
+#define FLAG_WEIGHTS "weights", "FILE", "checkpoint of a run, or a backbone's safetensors file", .required = true
+#define FLAG_WEIGHTS_FROM "weights-from", "NET", "the network of a checkpoint", .choices = "teacher|student"
+#define FLAG_PARTIAL "partial", NULL, "go on with weights that fit the plan only in part"
+#define FLAG_THREADS "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = "all"
+#define FLAG_SET "set", "key=value", "change a knob of the recipe; dinorun info PLAN lists them"
+#define FLAG_SEED "seed", "N"
+#define FLAG_EPOCHS                                                                                                    \
+    "epochs", "N", "length of the run and of all its schedules", .min = 1, .max = 1000000, .unset = "the recipe's"
+#define FLAG_MAX_BAD_IMAGES                                                                                            \
+    "max-bad-images", "N", "unreadable training images to replace by others before giving up", .max = 1000000000
+#define FLAG_IGNORE_MEMORY "ignore-memory", NULL, "start even if the machine seems to have too little memory"
+#define FLAG_THRESHOLD "threshold", "T", "the share of a head's attention that its mask holds", .max = 1
+#define FLAG_IMAGE_SIZE                                                                                                \
+    "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
+                                                                  .unset = "the plan's"
 
-/* getopt_long for a command: the flags of `options`, and --help. Returns the flag's value; 'h' after printing the help, '?'
- * after an error message, -1 at the end. */
-int next_flag(const struct command *command, int argc, char **argv, const struct option *options);
-/* Room for the values of a flag that may be given again. main frees it in the end (`argc` 0), so that a command may return
- * from anywhere. NULL: out of memory. One such flag a command. */
-const char **flag_values(int argc);
-/* The one file that follows the flags, `what` it is; NULL: reported. */
-const char *file_argument(const struct command *command, int argc, char **argv, const char *what);
-const char *plan_argument(const struct command *command, int argc, char **argv);
+/* ---- plans ---- */
 
-/* A plan and its knobs, with what --set and --epochs (0: not given) change. Close both, whatever the result; zeroed ones are
- * fine. */
-enum dg_status open_plan(const char *path, const char *const *set, int num_sets, int64_t epochs, struct dg_plan *plan,
-                         struct dg_knobs *knobs, struct dg_error *err);
+/* A plan and its knobs, with what --set and --epochs (0: not given) change. Close it, whatever the result; a zeroed one is fine. */
+struct opened_plan {
+    const char *path;
+    struct dg_flag_values set;
+    int64_t epochs;
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+};
+enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err);
+void close_plan(struct opened_plan *opened);
 
-/* "12/400 images" over and over on one line, for terminals; and nothing again. */
-void show_images(int64_t done, int64_t all);
-void clear_images(void);
+/* An entry of a plan that is run over images. The flags fill in the options. */
+struct evaluation {
+    struct opened_plan of;
+    struct dg_evaluator_options options;
+    struct dg_evaluator *evaluator;
+};
+/* Opens the plan, and finds the patches of its images. A `size` other than zero is the one they must have. */
+enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size size, struct dg_patches *patches,
+                            struct dg_error *err);
+/* Opens the evaluator of the plan, which is open. */
+enum dg_status open_evaluator(struct evaluation *evaluation, struct dg_error *err);
+void close_evaluation(struct evaluation *evaluation);
+int evaluation_threads(const struct evaluation *evaluation);
+
+/* ---- output ---- */
 
 /* Where the runtime's messages go: what was done to standard output, warnings and traces to standard error. The traces are those
  * that DINOGRAPH_TRACE asks for. */
@@ -60,7 +69,11 @@ void write_message(void *context, enum dg_log_level level, enum dg_log_topic top
 /* Warnings and traces to standard error, after what is in standard output; for callbacks of a command's own. */
 void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text);
 
-/* Region by region what a session takes, to standard output. */
+/* "12/400 images" on one line, again and again; nothing where standard output is no terminal. clear_images removes it. */
+void show_images(int64_t done, int64_t all);
+void clear_images(void);
+
+/* What a session takes, region by region, to standard output. */
 void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes);
 
 #endif

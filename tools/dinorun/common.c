@@ -2,148 +2,79 @@
 
 #include "ops/dnnl/cpu.h"
 #include "runtime/data/image_reader.h"
-#include "tools/cli/flags.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
-int fail(const struct dg_error *err)
+static bool images_shown; /* what show_images wrote is the last line on the terminal */
+
+int exit_status(const struct dg_error *err)
 {
+    if (err->status == DG_OK) return 0;
+    clear_images();
     fflush(stdout);
     fprintf(stderr, "dinorun: %s\n", err->text);
     return err->status == DG_ERR_USAGE ? 2 : 1;
 }
 
-int usage_error(const struct command *command, const char *format, ...)
+enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
 {
-    va_list args;
-    va_start(args, format);
-    fprintf(stderr, "dinorun %s: ", command->name);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "; try dinorun %s --help\n", command->name);
-    va_end(args);
-    return 2;
-}
-
-void print_help(const struct command *command)
-{
-    printf("usage: dinorun %s %s\n\n%s.\n\n%s", command->name, command->arguments, command->summary, command->flags);
-}
-
-bool flag_whole(const struct command *command, const char *flag, const char *text, int64_t min, int64_t max,
-                int64_t *value)
-{
-    char *end;
-    errno = 0;
-    *value = strtoll(text, &end, 10);
-    if (end != text && !*end && !errno && *value >= min && *value <= max) return true;
-    if (max == INT64_MAX)
-        usage_error(command, "%s %s: expected a whole number, %" PRId64 " or more", flag, text, min);
-    else
-        usage_error(command, "%s %s: expected a whole number from %" PRId64 " to %" PRId64, flag, text, min, max);
-    return false;
-}
-
-bool flag_share(const struct command *command, const char *flag, const char *text, double *value)
-{
-    char *end;
-    *value = strtod(text, &end);
-    if (end != text && !*end && *value > 0 && *value <= 1) return true;
-    usage_error(command, "%s %s: expected a number above 0 and up to 1", flag, text);
-    return false;
-}
-
-bool flag_size(const struct command *command, const char *flag, const char *text, int64_t *height, int64_t *width)
-{
-    char *end;
-    errno = 0;
-    *height = *width = strtoll(text, &end, 10);
-    bool ok = end != text && *height > 0;
-    if (ok && *end == 'x') {
-        text = end + 1;
-        *width = strtoll(text, &end, 10);
-        ok = end != text && *width > 0;
-    }
-    if (ok && !*end && !errno) return true;
-    usage_error(command, "%s %s: expected pixels, as in 480 or 160x240", flag, text);
-    return false;
-}
-
-bool flag_from(const struct command *command, const char *from)
-{
-    if (!strcmp(from, "teacher") || !strcmp(from, "student")) return true;
-    usage_error(command, "--weights-from %s: expected teacher or student", from);
-    return false;
-}
-
-int next_flag(const struct command *command, int argc, char **argv, const struct option *options)
-{
-    char letters[64] = ":", text[256]; /* the flags that have one: a value below 256 */
-    size_t used = 1;
-    for (const struct option *o = options; o->name; o++) {
-        if (o->val >= 256) continue;
-        letters[used++] = (char)o->val;
-        if (o->has_arg) letters[used++] = ':';
-    }
-    letters[used] = 0;
-    opterr = 0;
-    int flag = getopt_long(argc, argv, letters, options, NULL);
-    if (flag == 'h') print_help(command);
-    if (flag != ':' && flag != '?') return flag;
-    usage_error(command, "%s", flag_complaint(text, sizeof text, flag, argv, options));
-    return '?';
-}
-
-const char *file_argument(const struct command *command, int argc, char **argv, const char *what)
-{
-    if (optind == argc - 1) return argv[optind];
-    if (optind == argc)
-        usage_error(command, "%s is missing", what);
-    else
-        usage_error(command, "one %s at a time, and not also %s", what, argv[optind + 1]);
-    return NULL;
-}
-
-const char **flag_values(int argc)
-{
-    static const char **values;
-    free(values);
-    values = argc ? calloc((size_t)argc, sizeof *values) : NULL;
-    return values;
-}
-
-const char *plan_argument(const struct command *command, int argc, char **argv)
-{
-    return file_argument(command, argc, argv, "PLAN");
-}
-
-enum dg_status open_plan(const char *path, const char *const *set, int num_sets, int64_t epochs, struct dg_plan *plan,
-                         struct dg_knobs *knobs, struct dg_error *err)
-{
-    DG_TRY(dg_plan_open(path, plan, err));
-    if (plan->entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_SLOW)
-        fputs("dinorun: note: the plan is in bf16, for which this CPU has no instructions: it runs, but --dtype f32 "
-              "would "
-              "be faster\n",
-              stderr);
-    DG_TRY(dg_knobs_open(plan, knobs, err));
-    for (int s = 0; s < num_sets; s++) DG_TRY(dg_knobs_set(knobs, set[s], err));
-    if (!epochs) return DG_OK;
+    DG_TRY(dg_plan_open(opened->path, &opened->plan, err));
+    if (opened->plan.entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_SLOW)
+        dg_log(&console, DG_LOG_WARNING, DG_LOG_PLAN,
+               "note: the plan is in bf16, for which this CPU has no instructions: it runs, but --dtype f32 would be "
+               "faster");
+    DG_TRY(dg_knobs_open(&opened->plan, &opened->knobs, err));
+    for (int s = 0; s < opened->set.count; s++) DG_TRY(dg_knobs_set(&opened->knobs, opened->set.value[s], err));
+    if (!opened->epochs) return DG_OK;
     char text[64];
-    snprintf(text, sizeof text, "epochs=%" PRId64, epochs);
-    return dg_knobs_set(knobs, text, err);
+    snprintf(text, sizeof text, "epochs=%" PRId64, opened->epochs);
+    return dg_knobs_set(&opened->knobs, text, err);
+}
+
+void close_plan(struct opened_plan *opened)
+{
+    dg_knobs_close(&opened->knobs);
+    dg_plan_close(&opened->plan);
+}
+
+enum dg_status open_patches(struct evaluation *e, struct dg_flag_size size, struct dg_patches *patches,
+                            struct dg_error *err)
+{
+    DG_TRY(open_plan(&e->of, err));
+    DG_TRY(dg_patches_open(&e->of.plan, e->options.entry, patches, err));
+    if (!size.height) return DG_OK;
+    return dg_patches_want_size(&e->of.plan, patches, size.height, size.width, err);
+}
+
+enum dg_status open_evaluator(struct evaluation *e, struct dg_error *err)
+{
+    e->options.log = &console;
+    return dg_evaluator_open(&e->of.plan, &e->of.knobs, &e->options, &e->evaluator, err);
+}
+
+int evaluation_threads(const struct evaluation *e) { return dg_session_threads(dg_evaluator_session(e->evaluator)); }
+
+void close_evaluation(struct evaluation *e)
+{
+    dg_evaluator_close(e->evaluator);
+    close_plan(&e->of);
 }
 
 void show_images(int64_t done, int64_t all)
 {
+    if (!isatty(STDOUT_FILENO)) return;
     printf("\r\033[K%" PRId64 "/%" PRId64 " images", done, all);
     fflush(stdout);
+    images_shown = true;
 }
 
-void clear_images(void) { printf("\r\033[K"); }
+void clear_images(void)
+{
+    if (images_shown) printf("\r\033[K");
+    images_shown = false;
+}
 
 struct dg_log console = {.write = write_message};
 

@@ -4,31 +4,29 @@
 
 #include <stdio.h>
 
-static int import(int argc, char **argv)
+static struct {
+    const char *file, *out;
+} given;
+
+static int import(void)
 {
-    enum { OUT = 'o' };
-    static const struct option flags[] = {{"out", required_argument, NULL, OUT}, {"help", no_argument, NULL, 'h'}, {0}};
-    const struct command *me = &command_import;
-    const char *out = NULL;
-    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
-        if (flag != OUT) return flag == 'h' ? 0 : 2;
-        out = optarg;
-    }
-    const char *in = file_argument(me, argc, argv, "FILE");
-    if (!in) return 2;
-    if (!out) return usage_error(me, "-o W.safetensors says where the weights go");
     struct dg_error err = {0};
-    if (dg_torch_import(in, out, &console, &err) != DG_OK) return fail(&err);
-    printf("%s written\n", out);
-    return 0;
+    if (dg_torch_import(given.file, given.out, &console, &err) == DG_OK) printf("%s written\n", given.out);
+    return exit_status(&err);
 }
 
-const struct command command_import = {
+static const struct dg_flag flags[] = {{"out", "W.safetensors",
+                                        "the safetensors file to write, with the official names", .letter = 'o',
+                                        .text = &given.out, .required = true},
+                                       {0}};
+
+const struct dg_command command_import = {
+    .program = "dinorun",
     .name = "import",
-    .arguments = "FILE -o W.safetensors",
     .summary = "makes a safetensors file of a PyTorch checkpoint",
-    .flags =
-        "  -o, --out FILE        safetensors file with the official names\n\n"
+    .more =
         "FILE is what torch.save wrote: a full DINO checkpoint, a backbone alone (also of torchvision or timm), or a\n"
         "linear probe. Nothing in it is executed.\n",
+    .file = {.name = "FILE", .value = &given.file},
+    .flags = flags,
     .run = import};

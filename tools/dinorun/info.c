@@ -4,7 +4,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
+
+static struct {
+    const char *plan, *entry, *memory_map;
+    bool ops;
+} given;
 
 static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *entry)
 {
@@ -80,51 +84,42 @@ static void print_ops(const struct dg_plan *plan, const struct dg_plan_entry *en
     }
 }
 
-static int info(int argc, char **argv)
+static enum dg_status print_plan(struct dg_plan *plan, struct dg_error *err)
 {
-    enum { OPS = 256, MAP, ENTRY };
-    static const struct option flags[] = {{"ops", no_argument, NULL, OPS},
-                                          {"memory-map", required_argument, NULL, MAP},
-                                          {"entry", required_argument, NULL, ENTRY},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    const struct command *me = &command_info;
-    const char *map = NULL, *name = NULL;
-    bool ops = false;
-    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
-        switch (flag) {
-        case OPS: ops = true; break;
-        case MAP: map = optarg; break;
-        case ENTRY: name = optarg; break;
-        default: return flag == 'h' ? 0 : 2;
-        }
-    }
-    const char *path = plan_argument(me, argc, argv);
-    if (!path) return 2;
-    struct dg_error err = {0};
-    struct dg_plan plan;
-    enum dg_status status = dg_plan_open(path, &plan, &err);
-    const struct dg_plan_entry *entry = plan.entry;
-    if (status == DG_OK && name) status = dg_plan_find_entry(&plan, name, &entry, &err);
-    if (status == DG_OK) {
-        printf("%s, from %s; model %016" PRIx64 "\n", dg_plan_string(&plan, plan.header->recipe),
-               dg_plan_string(&plan, plan.header->source), plan.header->model_hash);
-        for (uint32_t e = 0; e < plan.num_entries; e++)
-            if (!name || entry == &plan.entry[e]) print_entry(&plan, &plan.entry[e]);
-        if (!name) print_knobs(&plan);
-        if (ops) print_ops(&plan, entry);
-        if (map) status = dg_memory_map(&plan, entry, map, &err);
-        if (map && status == DG_OK) printf("%s: the step's memory over time\n", map);
-    }
-    dg_plan_close(&plan);
-    return status == DG_OK ? 0 : fail(&err);
+    DG_TRY(dg_plan_open(given.plan, plan, err));
+    const struct dg_plan_entry *entry = plan->entry;
+    if (given.entry) DG_TRY(dg_plan_find_entry(plan, given.entry, &entry, err));
+    printf("%s, from %s; model %016" PRIx64 "\n", dg_plan_string(plan, plan->header->recipe),
+           dg_plan_string(plan, plan->header->source), plan->header->model_hash);
+    for (uint32_t e = 0; e < plan->num_entries; e++)
+        if (!given.entry || entry == &plan->entry[e]) print_entry(plan, &plan->entry[e]);
+    if (!given.entry) print_knobs(plan);
+    if (given.ops) print_ops(plan, entry);
+    if (!given.memory_map) return DG_OK;
+    DG_TRY(dg_memory_map(plan, entry, given.memory_map, err));
+    printf("%s: the step's memory over time\n", given.memory_map);
+    return DG_OK;
 }
 
-const struct command command_info = {
-    .name = "info",
-    .arguments = "PLAN [flags]",
-    .summary = "says what is in a plan: entries, shapes, memory, knobs",
-    .flags = "  --entry NAME          only this one\n"
-             "  --ops                 all operations of the entry (the plan's first) in their order\n"
-             "  --memory-map F.svg    draw its planned memory: operations to the right, bytes upwards\n",
-    .run = info};
+static int info(void)
+{
+    struct dg_error err = {0};
+    struct dg_plan plan = {0};
+    print_plan(&plan, &err);
+    dg_plan_close(&plan);
+    return exit_status(&err);
+}
+
+static const struct dg_flag flags[] = {
+    {"entry", "NAME", "describe only this entry", .text = &given.entry, .unset = "all"},
+    {"ops", NULL, "all operations of the entry (else of the plan's first) in their order", .given = &given.ops},
+    {"memory-map", "F.svg", "draw the entry's planned memory: operations to the right, bytes upwards",
+     .text = &given.memory_map},
+    {0}};
+
+const struct dg_command command_info = {.program = "dinorun",
+                                        .name = "info",
+                                        .summary = "says what is in a plan: entries, shapes, memory, knobs",
+                                        .file = {.name = "PLAN", .value = &given.plan},
+                                        .flags = flags,
+                                        .run = info};

@@ -4,8 +4,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
+
+static struct {
+    struct opened_plan of;
+    struct dg_linear_options options;
+    const char *head; /* to evaluate; NULL: to train one */
+} given = {.options = {.from = "teacher", .max_bad = 10}};
 
 /* What is on the terminal. */
 struct screen {
@@ -75,132 +80,69 @@ static void on_message(void *context, enum dg_log_level level, enum dg_log_topic
     write_message(NULL, level, topic, text);
 }
 
-static int linear(int argc, char **argv)
+static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *err)
 {
-    enum {
-        WEIGHTS = 256,
-        FROM,
-        PARTIAL,
-        TRAIN,
-        VAL,
-        OUT,
-        RESUME,
-        NEW_DATA,
-        EVALUATE,
-        EPOCHS,
-        SEED,
-        THREADS,
-        SET,
-        MAX_BAD,
-        ANYWAY
-    };
-    static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
-                                          {"weights-from", required_argument, NULL, FROM},
-                                          {"partial", no_argument, NULL, PARTIAL},
-                                          {"train", required_argument, NULL, TRAIN},
-                                          {"val", required_argument, NULL, VAL},
-                                          {"out", required_argument, NULL, OUT},
-                                          {"resume", no_argument, NULL, RESUME},
-                                          {"new-data", no_argument, NULL, NEW_DATA},
-                                          {"evaluate", required_argument, NULL, EVALUATE},
-                                          {"epochs", required_argument, NULL, EPOCHS},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"threads", required_argument, NULL, THREADS},
-                                          {"set", required_argument, NULL, SET},
-                                          {"max-bad-images", required_argument, NULL, MAX_BAD},
-                                          {"ignore-memory", no_argument, NULL, ANYWAY},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    const struct command *me = &command_linear;
-    struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
-    const struct dg_log log = {on_message, &screen, console.trace};
-    struct dg_linear_options o = {
-        .from = "teacher",
-        .max_bad = 10,
-        .log = &log,
-        .events = {.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch}};
-    const char *head = NULL, **set = flag_values(argc);
-    int num_sets = 0;
-    int64_t epochs = 0, value;
-    if (!set) return 1;
-    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
-        bool ok = true;
-        switch (flag) {
-        case WEIGHTS: o.weights = optarg; break;
-        case FROM: o.from = optarg; break;
-        case PARTIAL: o.partial = true; break;
-        case TRAIN: o.train = optarg; break;
-        case VAL: o.val = optarg; break;
-        case OUT: o.out = optarg; break;
-        case RESUME: o.resume = true; break;
-        case NEW_DATA: o.new_data = true; break;
-        case EVALUATE: head = optarg; break;
-        case SET: set[num_sets++] = optarg; break;
-        case ANYWAY: o.ignore_memory = true; break;
-        case EPOCHS: ok = flag_whole(me, "--epochs", optarg, 1, 1000000, &epochs); break;
-        case MAX_BAD: ok = flag_whole(me, "--max-bad-images", optarg, 0, INT32_MAX, &o.max_bad); break;
-        case SEED:
-            ok = flag_whole(me, "--seed", optarg, 0, INT64_MAX, &value);
-            o.seed = (uint64_t)value;
-            o.seed_given = true;
-            break;
-        case THREADS:
-            ok = flag_whole(me, "--threads", optarg, 1, 1024, &value);
-            o.threads = (int)value;
-            break;
-        default: return flag == 'h' ? 0 : 2;
-        }
-        if (!ok) return 2;
+    struct opened_plan *of = &given.of;
+    DG_TRY(open_plan(of, err));
+    if (!given.head) {
+        DG_TRY(dg_linear_train(&of->plan, &of->knobs, &given.options, err));
+        clear_line(screen);
+        printf("%s/linear.safetensors is the last epoch's layer, %s/best.safetensors the best one's\n",
+               given.options.out, given.options.out);
+        return DG_OK;
     }
-    const char *path = plan_argument(me, argc, argv);
-    if (!path) return 2;
-    if (head && (o.train || o.out || o.resume))
-        return usage_error(me, "--evaluate trains nothing: it goes without --train, --out and --resume");
-    if (!o.weights || !o.val || (!head && (!o.train || !o.out)))
-        return usage_error(me, head ? "--weights FILE and --val DIR are needed"
-                                    : "--weights FILE, --train DIR, --val DIR and --out DIR are needed");
-    if (!flag_from(me, o.from)) return 2;
-
-    struct dg_error err = {0};
-    struct dg_plan plan;
-    struct dg_knobs knobs = {0};
     struct dg_linear_score score;
-    enum dg_status status = open_plan(path, set, num_sets, epochs, &plan, &knobs, &err);
-    if (status == DG_OK)
-        status =
-            head ? dg_linear_evaluate(&plan, &knobs, &o, head, &score, &err) : dg_linear_train(&plan, &knobs, &o, &err);
-    clear_line(&screen);
-    if (status == DG_OK && head)
-        printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
-    else if (status == DG_OK)
-        printf("%s/linear.safetensors is the last epoch's layer, %s/best.safetensors the best one's\n", o.out, o.out);
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
-    return status == DG_OK ? 0 : fail(&err);
+    DG_TRY(dg_linear_evaluate(&of->plan, &of->knobs, &given.options, given.head, &score, err));
+    clear_line(screen);
+    printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
+    return DG_OK;
 }
 
-const struct command command_linear = {
+static int linear(void)
+{
+    struct dg_error err = {0};
+    struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
+    const struct dg_log log = {on_message, &screen, console.trace};
+    given.options.log = &log;
+    given.options.events =
+        (struct dg_linear_events){.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch};
+    train_or_evaluate(&screen, &err);
+    clear_line(&screen);
+    close_plan(&given.of);
+    return exit_status(&err);
+}
+
+static const struct dg_flag flags[] = {
+    {FLAG_WEIGHTS, .text = &given.options.weights},
+    {FLAG_WEIGHTS_FROM, .text = &given.options.from},
+    {FLAG_PARTIAL, .given = &given.options.partial},
+    {"train", "DIR", "labelled images to learn from: a folder a class", .text = &given.options.train, .required = true,
+     .unless = "evaluate"},
+    {"val", "DIR", "labelled images to count on, after every epoch", .text = &given.options.val, .required = true},
+    {"out", "DIR", "folder for log.jsonl, linear.safetensors and best.safetensors", .text = &given.options.out,
+     .required = true, .unless = "evaluate"},
+    {"resume", NULL, "go on from DIR/linear.safetensors", .given = &given.options.resume},
+    {"new-data", NULL, "go on, although images or backbone are not those of before", .given = &given.options.new_data,
+     .with = "resume"},
+    {"evaluate", "HEAD",
+     "only count, on --val, what a layer gets right: one of this command's, or a published one that dinorun import has "
+     "read",
+     .text = &given.head, .without = "train out resume"},
+    {FLAG_EPOCHS, .integer = &given.of.epochs},
+    {FLAG_SET, .texts = &given.of.set},
+    {FLAG_SEED, "of initial values, order and crops", .seed = &given.options.seed, .given = &given.options.seed_given},
+    {FLAG_THREADS, .count = &given.options.threads},
+    {FLAG_MAX_BAD_IMAGES, .integer = &given.options.max_bad},
+    {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
+    {0}};
+
+const struct dg_command command_linear = {
+    .program = "dinorun",
     .name = "linear",
-    .arguments = "PLAN --weights FILE --train DIR --val DIR --out DIR [flags]",
     .summary = "trains a linear classifier on the frozen features, and counts how often it is right",
-    .flags =
-        "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
-        "  --weights-from NET    teacher or student (teacher)\n"
-        "  --partial             go on with weights that fit the plan only in part\n"
-        "  --train DIR           labelled images to learn from: a folder a class\n"
-        "  --val DIR             labelled images to count on, after every epoch\n"
-        "  --out DIR             folder for log.jsonl, linear.safetensors and best.safetensors\n"
-        "  --resume              go on from DIR/linear.safetensors\n"
-        "  --new-data            with --resume: go on, although images or backbone are not those of before\n"
-        "  --evaluate HEAD       only count, on --val, what a layer gets right: one of this command's, or a\n"
-        "                        published one that dinorun import has read\n"
-        "  --epochs N            length of the run and of its schedules\n"
-        "  --set key=value       change a knob, as in --set lr.from=0.1 (dinorun info PLAN lists them)\n"
-        "  --seed N              of initial values, order and crops (0)\n"
-        "  --threads N           threads to compute and to read images with (all)\n"
-        "  --max-bad-images N    unreadable training images to replace by others before giving up (10)\n"
-        "  --ignore-memory       start even if the machine seems to have too little memory\n"
-        "\n"
+    .more =
         "The plan is one of graphs/linear.yaml. It may be interrupted at any time: --resume goes on after the last\n"
         "whole epoch.\n",
+    .file = {.name = "PLAN", .value = &given.of.path},
+    .flags = flags,
     .run = linear};

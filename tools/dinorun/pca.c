@@ -2,30 +2,33 @@
 
 #include "runtime/draw/draw.h"
 #include "runtime/draw/sheet.h"
-#include "runtime/eval/evaluator.h"
 #include "runtime/eval/pca.h"
-#include "runtime/state/weights.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { COMPONENTS = 3 };
+
+static struct {
+    struct evaluation evaluation;
+    struct dg_flag_values image;
+    const char *out;
+    struct dg_flag_size size;
+} given = {.evaluation.options = {.entry = "tokens", .from = "teacher"}};
 
 /* The patch features of all images, and what is drawn of them. */
 struct features {
     struct dg_patches patches;
-    int64_t images, dim, filled; /* filled: images */
-    float *rows;                 /* [images, patches, dim] */
-    uint8_t *picture, *drawn, *colour;
+    int64_t images, dim, filled;     /* filled: images */
+    float *rows;                     /* [images, patches, dim] */
+    uint8_t *image, *drawn, *colour; /* what the network is shown; its patches coloured; their colours */
     struct dg_sheet sheet;
-    bool terminal;
 };
 
-/* Keeps the tokens but the class token. */
+/* Stores all tokens but the class token. */
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                               struct dg_error *err)
 {
@@ -33,7 +36,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     int64_t size = dg_patches_count(&f->patches) * f->dim;
     for (int64_t r = 0; r < rows; r++)
         memcpy(f->rows + f->filled++ * size, output + r * (size + f->dim) + f->dim, sizeof(float) * (size_t)size);
-    if (f->terminal && all > 1) show_images(done, all);
+    if (all > 1) show_images(done, all);
     (void)err;
     return DG_OK;
 }
@@ -44,17 +47,17 @@ static enum dg_status make_room(struct features *f, struct dg_error *err)
     if (dg_mul_i64(patches * f->dim, f->images, &numbers) && dg_mul_i64(numbers, sizeof(float), &bytes))
         f->rows = malloc((size_t)bytes);
     if (!f->rows) return dg_fail(err, DG_ERR_MEMORY, "no memory for the features of %" PRId64 " images", f->images);
-    f->picture = malloc(3 * (size_t)f->patches.width * (size_t)f->patches.height);
+    f->image = malloc(3 * (size_t)f->patches.width * (size_t)f->patches.height);
     f->drawn = malloc(3 * (size_t)f->patches.width * (size_t)f->patches.height);
     f->colour = malloc(3 * (size_t)patches);
-    if (!f->picture || !f->drawn || !f->colour) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture");
+    if (!f->image || !f->drawn || !f->colour) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image");
     return DG_OK;
 }
 
 static void free_features(struct features *f)
 {
     free(f->rows);
-    free(f->picture);
+    free(f->image);
     free(f->drawn);
     free(f->colour);
     dg_sheet_free(&f->sheet);
@@ -78,8 +81,8 @@ static enum dg_status draw(struct features *f, const char *const *path, const st
     DG_TRY(dg_sheet_open(&f->sheet, down, 2 * across, dg_patches_width(p), dg_patches_height(p), err));
     for (int64_t i = 0; i < f->images; i++) {
         int row = (int)(i / across), col = 2 * (int)(i % across);
-        DG_TRY(dg_read_whole(path[i], p->width, p->height, f->picture, err));
-        dg_draw_seen(f->picture, p, f->drawn);
+        DG_TRY(dg_read_whole(path[i], p->width, p->height, f->image, err));
+        dg_draw_seen(f->image, p, f->drawn);
         DG_TRY(dg_sheet_put(&f->sheet, row, col, f->drawn, err));
         for (int64_t n = 0; n < count; n++) {
             double at[COMPONENTS] = {0};
@@ -93,103 +96,62 @@ static enum dg_status draw(struct features *f, const char *const *path, const st
     return dg_sheet_write(&f->sheet, out, err);
 }
 
-static int pca(int argc, char **argv)
+static void print_shares(const struct features *f, const struct dg_pca *pca)
 {
-    enum { WEIGHTS = 256, FROM, PARTIAL, IMAGE, OUT, SIZE, THREADS };
-    static const struct option flags[] = {{"weights", required_argument, NULL, WEIGHTS},
-                                          {"weights-from", required_argument, NULL, FROM},
-                                          {"partial", no_argument, NULL, PARTIAL},
-                                          {"image", required_argument, NULL, IMAGE},
-                                          {"out", required_argument, NULL, OUT},
-                                          {"image-size", required_argument, NULL, SIZE},
-                                          {"threads", required_argument, NULL, THREADS},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    const struct command *me = &command_pca;
-    struct dg_evaluator_options o = {.entry = "tokens", .from = "teacher", .log = &console};
-    struct features features = {.terminal = isatty(STDOUT_FILENO)};
-    const char *out = NULL, **image = calloc((size_t)argc, sizeof *image);
-    int64_t threads = 0, height = 0, width = 0;
-    int result = 2;
-    if (!image) return 1;
-    for (int flag; (flag = next_flag(me, argc, argv, flags)) != -1;) {
-        bool good = true;
-        switch (flag) {
-        case WEIGHTS: o.weights = optarg; break;
-        case FROM: o.from = optarg; break;
-        case PARTIAL: o.partial = true; break;
-        case IMAGE: image[features.images++] = optarg; break;
-        case OUT: out = optarg; break;
-        case SIZE: good = flag_size(me, "--image-size", optarg, &height, &width); break;
-        case THREADS: good = flag_whole(me, "--threads", optarg, 1, 1024, &threads); break;
-        default: result = flag == 'h' ? 0 : 2; good = false;
-        }
-        if (good) continue;
-        free(image);
-        return result;
-    }
-    const char *path = plan_argument(me, argc, argv);
-    bool asked = path != NULL;
-    if (asked && (!o.weights || !features.images || !out)) {
-        usage_error(me, "--weights FILE, --image FILE and --out FILE.png are needed");
-        asked = false;
-    } else if (asked) {
-        asked = flag_from(me, o.from);
-    }
-    if (!asked) {
-        free(image);
-        return 2;
-    }
-    o.threads = (int)threads;
-
-    struct dg_error err = {0};
-    struct dg_plan plan;
-    struct dg_knobs knobs = {0};
-    struct dg_evaluator *evaluator = NULL;
-    struct dg_pca fit = {0};
-    struct dg_patches *patches = &features.patches;
-    enum dg_status status = open_plan(path, NULL, 0, 0, &plan, &knobs, &err);
-    if (status == DG_OK) status = dg_patches_open(&plan, o.entry, patches, &err);
-    if (status == DG_OK && height) status = dg_patches_want_size(&plan, patches, height, width, &err);
-    if (status == DG_OK) status = dg_evaluator_open(&plan, &knobs, &o, &evaluator, &err);
-    if (status == DG_OK) {
-        features.dim = dg_evaluator_dim(evaluator) / (dg_patches_count(patches) + 1);
-        status = make_room(&features, &err);
-    }
-    if (status == DG_OK) status = dg_evaluate_whole(evaluator, image, features.images, on_rows, &features, &err);
-    if (features.terminal && features.filled > 1) clear_images();
-    if (status == DG_OK)
-        status = dg_pca_fit(features.rows, features.images * dg_patches_count(patches), features.dim,
-                            (int)dg_min_i64(COMPONENTS, features.dim),
-                            dg_session_threads(dg_evaluator_session(evaluator)), &fit, &err);
-    if (status == DG_OK) status = draw(&features, image, &fit, out, &err);
-    if (status == DG_OK) {
-        printf("%s: %" PRId64 " x %dx%d patches; red, green and blue have", out, features.images, patches->rows,
-               patches->cols);
-        for (int c = 0; c < fit.components; c++)
-            printf("%s %.1f %%", c ? "," : "", fit.total > 0 ? 100 * fit.variance[c] / fit.total : 0);
-        printf(" of the variance\n");
-    }
-    dg_pca_free(&fit);
-    free_features(&features);
-    dg_evaluator_close(evaluator);
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
-    free(image);
-    return status == DG_OK ? 0 : fail(&err);
+    printf("%s: %" PRId64 " x %dx%d patches; red, green and blue have", given.out, f->images, f->patches.rows,
+           f->patches.cols);
+    for (int c = 0; c < pca->components; c++)
+        printf("%s %.1f %%", c ? "," : "", pca->total > 0 ? 100 * pca->variance[c] / pca->total : 0);
+    printf(" of the variance\n");
 }
 
-const struct command command_pca = {
+static enum dg_status colour_patches(struct features *f, struct dg_pca *fit, struct dg_error *err)
+{
+    struct evaluation *e = &given.evaluation;
+    DG_TRY(open_patches(e, given.size, &f->patches, err));
+    DG_TRY(open_evaluator(e, err));
+    int64_t patches = dg_patches_count(&f->patches);
+    f->images = given.image.count;
+    f->dim = dg_evaluator_dim(e->evaluator) / (patches + 1);
+    DG_TRY(make_room(f, err));
+    DG_TRY(dg_evaluate_whole(e->evaluator, given.image.value, f->images, on_rows, f, err));
+    clear_images();
+    DG_TRY(dg_pca_fit(f->rows, f->images * patches, f->dim, (int)dg_min_i64(COMPONENTS, f->dim), evaluation_threads(e),
+                      fit, err));
+    DG_TRY(draw(f, given.image.value, fit, given.out, err));
+    print_shares(f, fit);
+    return DG_OK;
+}
+
+static int pca(void)
+{
+    struct dg_error err = {0};
+    struct features features = {0};
+    struct dg_pca fit = {0};
+    colour_patches(&features, &fit, &err);
+    dg_pca_free(&fit);
+    free_features(&features);
+    close_evaluation(&given.evaluation);
+    return exit_status(&err);
+}
+
+static const struct dg_flag flags[] = {{FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
+                                       {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
+                                       {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+                                       {"image", "FILE",
+                                        "JPEG or PNG, resized to the plan's image size; all images have the components "
+                                        "in common: what is alike to the network has one colour",
+                                        .texts = &given.image, .required = true},
+                                       {"out", "FILE.png", "the sheet to draw: each image, and beside it its patches",
+                                        .text = &given.out, .required = true},
+                                       {FLAG_IMAGE_SIZE, .size = &given.size},
+                                       {FLAG_THREADS, .count = &given.evaluation.options.threads},
+                                       {0}};
+
+const struct dg_command command_pca = {
+    .program = "dinorun",
     .name = "pca",
-    .arguments = "PLAN --weights FILE --image FILE... --out FILE.png [flags]",
     .summary = "colours images by the first three principal components of their patches' features",
-    .flags =
-        "  --weights FILE        checkpoint of a run, or a backbone's safetensors file\n"
-        "  --weights-from NET    teacher or student (teacher)\n"
-        "  --partial             go on with weights that fit the plan only in part\n"
-        "  --image FILE          JPEG or PNG, resized to the plan's image size; give it again for more images, whose\n"
-        "                        components are then the same: what looks alike to the network has one colour\n"
-        "  --out FILE.png        each image, and beside it its patches\n"
-        "  --image-size N|HxW    asks that the plan be of this size\n"
-        "  --threads N           (all)\n",
+    .file = {.name = "PLAN", .value = &given.evaluation.of.path},
+    .flags = flags,
     .run = pca};

@@ -1,0 +1,499 @@
+#include "tools/cli/flags.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_FLAGS = 64, HELP_COLUMN = 24, HELP_WIDTH = 108 };
+
+/* What the command line has said so far. */
+struct parse {
+    const struct dg_command *command;
+    int argc;
+    char **argv;
+    bool given[MAX_FLAGS]; /* by the flag's place in the table */
+    const char *file;
+};
+
+static const char *command_title(const struct dg_command *command, char *text, size_t size)
+{
+    snprintf(text, size, "%s%s%s", command->program, command->name ? " " : "", command->name ? command->name : "");
+    return text;
+}
+
+/* Reports what is wrong, and returns the exit status for it. */
+__attribute__((format(printf, 2, 3))) static int refuse(const struct dg_command *command, const char *format, ...)
+{
+    char title[64];
+    va_list args;
+    command_title(command, title, sizeof title);
+    va_start(args, format);
+    fprintf(stderr, "%s: ", title);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "; try %s --help\n", title);
+    va_end(args);
+    return 2;
+}
+
+/* ---- names ---- */
+
+/* "-o" or "--out", with the value's placeholder behind it if `value`. */
+static const char *flag_text(const struct dg_flag *flag, bool value, char *text, size_t size)
+{
+    const char *blank = value && flag->value ? " " : "", *name = blank[0] ? flag->value : "";
+    if (flag->letter)
+        snprintf(text, size, "-%c%s%s", flag->letter, blank, name);
+    else
+        snprintf(text, size, "--%s%s%s", flag->name, blank, name);
+    return text;
+}
+
+/* The next name of a list with blanks; NULL at its end. */
+static const struct dg_flag *next_name(const struct dg_command *command, const char **names)
+{
+    if (!*names || !**names) return NULL;
+    size_t length = strcspn(*names, " ");
+    const struct dg_flag *flag = command->flags;
+    while (flag->name && (strncmp(flag->name, *names, length) || flag->name[length])) flag++;
+    *names += length + strspn(*names + length, " ");
+    return flag->name ? flag : NULL;
+}
+
+static bool is_given(const struct parse *p, const struct dg_flag *flag) { return p->given[flag - p->command->flags]; }
+
+static bool any_given(const struct parse *p, const char *names)
+{
+    for (const struct dg_flag *flag; (flag = next_name(p->command, &names));)
+        if (is_given(p, flag)) return true;
+    return false;
+}
+
+/* "--a, --b and --c": prints the n-th of `count`. */
+static void print_item(FILE *out, int n, int count, const char *last, const char *text)
+{
+    fprintf(out, "%s%s", n == 0 ? "" : n == count - 1 ? last : ", ", text);
+}
+
+static void print_names(FILE *out, const struct dg_command *command, const char *names, const char *last, bool value)
+{
+    const struct dg_flag *flag[MAX_FLAGS];
+    char text[64];
+    int count = 0;
+    while (count < MAX_FLAGS && (flag[count] = next_name(command, &names))) count++;
+    for (int n = 0; n < count; n++) print_item(out, n, count, last, flag_text(flag[n], value, text, sizeof text));
+}
+
+/* ---- values ---- */
+
+static int expected(const struct dg_command *command, const struct dg_flag *flag, const char *text, const char *what)
+{
+    char name[64];
+    return refuse(command, "%s %s: expected %s", flag_text(flag, false, name, sizeof name), text, what);
+}
+
+static bool is_integer(const struct dg_flag *flag) { return flag->integer || flag->count || flag->seed; }
+
+static int take_integer(const struct dg_command *command, const struct dg_flag *flag, const char *text)
+{
+    char *end, what[96];
+    errno = 0;
+    int64_t value = strtoll(text, &end, 10), max = flag->max ? flag->max : flag->count ? INT32_MAX : INT64_MAX;
+    if (end == text || *end || errno || value < flag->min || value > max) {
+        if (flag->max)
+            snprintf(what, sizeof what, "a whole number from %" PRId64 " to %" PRId64, flag->min, flag->max);
+        else
+            snprintf(what, sizeof what, "a whole number, %" PRId64 " or more", flag->min);
+        return expected(command, flag, text, what);
+    }
+    if (flag->integer) *flag->integer = value;
+    if (flag->count) *flag->count = (int)value;
+    if (flag->seed) *flag->seed = (uint64_t)value;
+    return 0;
+}
+
+static int take_number(const struct dg_command *command, const struct dg_flag *flag, const char *text)
+{
+    char *end, what[64] = "a number above 0";
+    double value = strtod(text, &end);
+    if (end != text && !*end && value > 0 && value <= (flag->max ? (double)flag->max : 1e300)) {
+        *flag->number = value;
+        return 0;
+    }
+    if (flag->max) snprintf(what, sizeof what, "a number above 0 and up to %" PRId64, flag->max);
+    return expected(command, flag, text, what);
+}
+
+/* "480" or "160x240", height x width. */
+static bool read_size(const char *text, struct dg_flag_size *size)
+{
+    char *end;
+    errno = 0;
+    size->height = size->width = strtoll(text, &end, 10);
+    bool ok = end != text && size->height > 0;
+    if (ok && *end == 'x') {
+        text = end + 1;
+        size->width = strtoll(text, &end, 10);
+        ok = end != text && size->width > 0;
+    }
+    return ok && !*end && !errno;
+}
+
+/* "teacher or student" of "teacher|student". */
+static const char *choices_text(const char *choices, char *text, size_t size)
+{
+    size_t used = 0;
+    for (const char *c = choices; *c && used + 5 < size; c++)
+        used += (size_t)snprintf(text + used, size - used, *c == '|' ? " or " : "%c", *c);
+    return text;
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+    for (const char *c = choices; c; c = strchr(c, '|')) {
+        c += *c == '|';
+        if (!strncmp(c, text, length) && (!c[length] || c[length] == '|')) return length > 0;
+    }
+    return false;
+}
+
+static int take_text(const struct dg_command *command, const struct dg_flag *flag, const char *text)
+{
+    char what[128];
+    if (flag->choices && !is_choice(flag->choices, text))
+        return expected(command, flag, text, choices_text(flag->choices, what, sizeof what));
+    *flag->text = text;
+    return 0;
+}
+
+/* The table is const; what it points to is not. There are at most `argc` values. */
+static int append_text(const struct parse *p, const struct dg_flag *flag, const char *text)
+{
+    struct dg_flag_values *texts = flag->texts;
+    if (!texts->value) texts->value = calloc((size_t)p->argc, sizeof *texts->value);
+    if (!texts->value) {
+        fprintf(stderr, "%s: out of memory\n", p->command->program);
+        return 1;
+    }
+    texts->value[texts->count++] = text;
+    return 0;
+}
+
+static int take_value(struct parse *p, const struct dg_flag *flag, const char *text)
+{
+    p->given[flag - p->command->flags] = true;
+    if (flag->given) *flag->given = true;
+    if (flag->text) return take_text(p->command, flag, text);
+    if (flag->texts) return append_text(p, flag, text);
+    if (is_integer(flag)) return take_integer(p->command, flag, text);
+    if (flag->number) return take_number(p->command, flag, text);
+    if (flag->size) return read_size(text, flag->size) ? 0 : expected(p->command, flag, text, flag->expected);
+    if (flag->parse) return flag->parse(text, flag->parsed) ? 0 : expected(p->command, flag, text, flag->expected);
+    return 0;
+}
+
+/* ---- the command line ---- */
+
+static const char *name_at(const void *flags, int index) { return ((const struct dg_flag *)flags)[index].name; }
+
+/* The flag whose name is, or alone begins with, the `length` characters at `word`; NULL: refused with *status. */
+static const struct dg_flag *find_name(const struct dg_command *command, const char *word, size_t length, int *status)
+{
+    const struct dg_flag *found[2] = {NULL, NULL}, *flag = command->flags;
+    int count = 0;
+    for (; flag->name; flag++) {
+        if (strncmp(flag->name, word, length)) continue;
+        if (!flag->name[length]) return flag;
+        if (count < 2) found[count] = flag;
+        count++;
+    }
+    if (count == 1) return found[0];
+    char text[64];
+    snprintf(text, sizeof text, "%.*s", (int)length, word);
+    if (count) {
+        *status = refuse(command, "--%s may be --%s or --%s", text, found[0]->name, found[1]->name);
+        return NULL;
+    }
+    const char *near = dg_nearest_name(text, name_at, command->flags, (int)(flag - command->flags));
+    *status = refuse(command, "there is no flag --%s%s%s%s", text, near ? " (did you mean --" : "", near ? near : "",
+                     near ? "?)" : "");
+    return NULL;
+}
+
+/* The flag at argv[*at], and its value: behind = or the letter, or the next argument, to which *at moves. */
+static int take_flag(struct parse *p, int *at)
+{
+    const char *word = p->argv[*at], *value = NULL;
+    const struct dg_flag *flag;
+    char name[64];
+    int status = 0;
+    if (word[1] == '-') {
+        size_t length = strcspn(word + 2, "=");
+        flag = find_name(p->command, word + 2, length, &status);
+        if (!flag) return status;
+        if (word[2 + length]) value = word + 2 + length + 1;
+    } else {
+        for (flag = p->command->flags; flag->name && flag->letter != word[1];) flag++;
+        if (!flag->name) return refuse(p->command, "there is no flag -%c", word[1]);
+        if (word[2]) value = word + 2;
+    }
+    flag_text(flag, false, name, sizeof name);
+    if (!flag->value && value) return refuse(p->command, "%s takes no value", name);
+    if (flag->value && !value && ++*at < p->argc) value = p->argv[*at];
+    if (flag->value && !value) return refuse(p->command, "%s wants a value", name);
+    return take_value(p, flag, value);
+}
+
+static int take_file(struct parse *p, const char *text)
+{
+    const char *name = p->command->file.name;
+    if (!name) return refuse(p->command, "%s is no flag", text);
+    if (p->file) return refuse(p->command, "one %s at a time, and not also %s", name, text);
+    p->file = text;
+    return 0;
+}
+
+/* What is needed and not there, in one message; a single flag is explained by the beginning of its help. */
+static int check_required(const struct parse *p)
+{
+    const struct dg_command *command = p->command;
+    const struct dg_flag *missing[MAX_FLAGS];
+    int count = 0;
+    for (const struct dg_flag *flag = command->flags; flag->name; flag++)
+        if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless)) missing[count++] = flag;
+    if (!count) return 0;
+    char *text = NULL, name[64];
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return refuse(command, "--%s is needed", missing[0]->name);
+    for (int n = 0; n < count; n++) {
+        print_item(out, n, count, " and ", flag_text(missing[n], true, name, sizeof name));
+        if (!missing[n]->unless) continue;
+        fputs(" (or ", out);
+        print_names(out, command, missing[n]->unless, " or ", true);
+        fputc(')', out);
+    }
+    fputs(count == 1 ? " is needed: " : " are needed", out);
+    if (count == 1) fprintf(out, "%.*s", (int)strcspn(missing[0]->help, ";:,"), missing[0]->help);
+    fclose(out);
+    int status = refuse(command, "%s", text);
+    free(text);
+    return status;
+}
+
+/* Flags that need or exclude others. */
+static int check_relations(const struct parse *p)
+{
+    char name[64], text[256] = "";
+    for (const struct dg_flag *flag = p->command->flags; flag->name; flag++) {
+        if (!is_given(p, flag)) continue;
+        const char *excluded = any_given(p, flag->without) ? flag->without : NULL;
+        const char *needed = flag->with && !any_given(p, flag->with) ? flag->with : NULL;
+        if (!excluded && !needed) continue;
+        FILE *out = fmemopen(text, sizeof text, "w");
+        if (out) {
+            print_names(out, p->command, excluded ? excluded : needed, excluded ? " and " : " or ", !excluded);
+            fclose(out);
+        }
+        flag_text(flag, !!excluded, name, sizeof name);
+        return refuse(p->command, "%s goes %s %s", name, excluded ? "without" : "with", text);
+    }
+    return 0;
+}
+
+static int check_file(const struct parse *p)
+{
+    const struct dg_command *command = p->command;
+    const char *name = command->file.name, *what = command->file.what, *unless = command->file.unless;
+    if (!name) return 0;
+    bool lifted = any_given(p, unless);
+    if (!p->file && !lifted && what) return refuse(command, "%s, %s, is missing", name, what);
+    if (!p->file && !lifted) return refuse(command, "%s is missing", name);
+    for (const struct dg_flag *flag; p->file && (flag = next_name(command, &unless));)
+        if (is_given(p, flag)) return refuse(command, "--%s goes without %s", flag->name, name);
+    *command->file.value = p->file;
+    return 0;
+}
+
+/* -1: go on; else the exit status. */
+static int parse(struct parse *p)
+{
+    bool files = false; /* after -- */
+    for (int a = 1; a < p->argc; a++) {
+        const char *word = p->argv[a];
+        int status = 0;
+        if (files || word[0] != '-' || !word[1])
+            status = take_file(p, word);
+        else if (!strcmp(word, "--"))
+            files = true;
+        else
+            status = take_flag(p, &a);
+        if (status) return status;
+    }
+    int status = check_file(p);
+    if (!status) status = check_relations(p);
+    if (!status) status = check_required(p);
+    return status ? status : -1;
+}
+
+/* Whether one of two words stands among the flags. Asked before parsing, which changes the defaults that --help prints. */
+static bool asks_for(const struct parse *p, const char *word, const char *letter)
+{
+    for (int a = 1; a < p->argc && strcmp(p->argv[a], "--"); a++)
+        if (!strcmp(p->argv[a], word) || !strcmp(p->argv[a], letter)) return true;
+    return false;
+}
+
+int dg_command_run(const struct dg_command *command, int argc, char **argv)
+{
+    struct parse p = {.command = command, .argc = argc, .argv = argv};
+    if (asks_for(&p, "--help", "-h")) {
+        dg_command_help(command, stdout);
+        return 0;
+    }
+    if (command->version && asks_for(&p, "--version", "--version")) {
+        printf("%s %s\n", command->program, command->version);
+        return 0;
+    }
+    int status = parse(&p);
+    if (status < 0) status = command->run();
+    for (const struct dg_flag *flag = command->flags; flag->name; flag++) {
+        if (!flag->texts) continue;
+        free(flag->texts->value);
+        *flag->texts = (struct dg_flag_values){0};
+    }
+    return status;
+}
+
+/* ---- help ---- */
+
+/* Words of `text` to HELP_WIDTH, further lines indented. `column`: where the first line stands. */
+static void print_wrapped(FILE *out, const char *text, int indent, int column)
+{
+    while (*text) {
+        int length = (int)strcspn(text, " \n");
+        if (column > indent && column + 1 + length > HELP_WIDTH) {
+            fprintf(out, "\n%*s", indent, "");
+            column = indent;
+        } else if (column > indent) {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", length, text);
+        column += length;
+        text += length + (text[length] != 0);
+    }
+    fputc('\n', out);
+}
+
+/* Remarks in parentheses, with semicolons between them. */
+struct remarks {
+    FILE *out;
+    int count;
+};
+
+__attribute__((format(printf, 2, 3))) static void add_remark(struct remarks *r, const char *format, ...)
+{
+    va_list args;
+    fputs(r->count++ ? "; " : " (", r->out);
+    va_start(args, format);
+    vfprintf(r->out, format, args);
+    va_end(args);
+}
+
+static void add_relation(struct remarks *r, const struct dg_command *command, const char *what, const char *names)
+{
+    if (!names) return;
+    add_remark(r, "%s ", what);
+    print_names(r->out, command, names, " or ", false);
+}
+
+static void add_range(struct remarks *r, const struct dg_flag *flag)
+{
+    if (is_integer(flag)) {
+        if (flag->max)
+            add_remark(r, "%" PRId64 " to %" PRId64, flag->min, flag->max);
+        else
+            add_remark(r, "%" PRId64 " or more", flag->min);
+    }
+    if (flag->number && flag->max) add_remark(r, "above 0, up to %" PRId64, flag->max);
+    if (flag->number && !flag->max) add_remark(r, "above 0");
+    char text[128];
+    if (flag->choices) add_remark(r, "%s", choices_text(flag->choices, text, sizeof text));
+    if (flag->texts) add_remark(r, "may be given again");
+}
+
+static void add_default(struct remarks *r, const struct dg_flag *flag)
+{
+    if (flag->unset)
+        add_remark(r, "default: %s", flag->unset);
+    else if (flag->required)
+        return;
+    else if (flag->text && *flag->text)
+        add_remark(r, "default %s", *flag->text);
+    else if (is_integer(flag))
+        add_remark(r, "default %" PRId64,
+                   flag->integer ? *flag->integer
+                   : flag->count ? *flag->count
+                                 : (int64_t)*flag->seed);
+    else if (flag->number)
+        add_remark(r, "default %g", *flag->number);
+}
+
+static void print_line(FILE *out, const char *flag, const char *help)
+{
+    int column = fprintf(out, "  %s", flag);
+    if (column + 2 > HELP_COLUMN)
+        fprintf(out, "\n%*s", HELP_COLUMN, "");
+    else
+        fprintf(out, "%*s", HELP_COLUMN - column, "");
+    print_wrapped(out, help, HELP_COLUMN, HELP_COLUMN);
+}
+
+static void print_flag(FILE *out, const struct dg_command *command, const struct dg_flag *flag)
+{
+    char name[96], *help = NULL;
+    size_t size;
+    snprintf(name, sizeof name, "%c%c%s--%s%s%s", flag->letter ? '-' : ' ', flag->letter ? flag->letter : ' ',
+             flag->letter ? ", " : "", flag->name, flag->value ? " " : "", flag->value ? flag->value : "");
+    struct remarks r = {.out = open_memstream(&help, &size)};
+    if (!r.out) return;
+    fputs(flag->help, r.out);
+    if (flag->required && !flag->unless) add_remark(&r, "needed");
+    add_relation(&r, command, "needed unless", flag->unless);
+    add_relation(&r, command, "only with", flag->with);
+    add_relation(&r, command, "not with", flag->without);
+    add_range(&r, flag);
+    add_default(&r, flag);
+    if (r.count) fputc(')', r.out);
+    fclose(r.out);
+    print_line(out, flag->letter ? name : name + 2, help);
+    free(help);
+}
+
+void dg_command_help(const struct dg_command *command, FILE *out)
+{
+    char text[64];
+    fprintf(out, "usage: %s", command_title(command, text, sizeof text));
+    if (command->file.name) fprintf(out, " %s", command->file.name);
+    for (const struct dg_flag *flag = command->flags; flag->name; flag++)
+        if (flag->required) fprintf(out, " %s", flag_text(flag, true, text, sizeof text));
+    fputs(" [flags]\n\n", out);
+    char summary[512];
+    snprintf(summary, sizeof summary, "%s.", command->summary);
+    print_wrapped(out, summary, 0, 0);
+    fputc('\n', out);
+    for (const struct dg_flag *flag = command->flags; flag->name; flag++) print_flag(out, command, flag);
+    if (command->version) print_line(out, "--version", "print the version");
+    print_line(out, "-h, --help", "print this");
+    if (command->more) fprintf(out, "\n%s", command->more);
+}
+
+int dg_finish_output(const char *program, int status)
+{
+    if (!(fflush(stdout) || ferror(stdout)) || status) return status;
+    fprintf(stderr, "%s: not all of the output could be written: is the disk full?\n", program);
+    return 1;
+}
