@@ -23,7 +23,11 @@ struct compile {
     struct dg_definition *definition;
     struct dg_entry entry[MAX_ENTRIES];
     int num_entries;
-    struct dg_recipe recipe; /* of a module alone: its name, type, knobs and image size */
+    union {
+        struct dg_model_recipe model; /* a module alone; also the beginning of the other two */
+        struct dg_train_recipe recipe;
+        struct dg_probe_recipe probe;
+    };
     struct dg_pipeline pipeline;
     struct dg_step_request source;
     struct dg_train_step step;      /* of a recipe */
@@ -79,13 +83,14 @@ static enum dg_status train_entry(struct compile *c, struct dg_error *err)
 }
 
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */
-static void evaluation_entries(struct compile *c, const char *module, struct dg_given *given, int64_t batch,
-                               const struct dg_recipe_crops *image)
+static void evaluation_entries(struct compile *c)
 {
+    const struct dg_recipe_crops *image = &c->model.image;
+    int64_t batch = c->model.batch;
     for (int k = 0; k < NUM_EVALUATIONS; k++) {
         struct dg_graph *graph = dg_graph_create(c->arena);
         struct dg_instance *backbone =
-            dg_instance_create(c->program, graph, module, given, &c->recipe.origin, "", false);
+            dg_instance_create(c->program, graph, c->model.backbone, c->model.args, &c->model.origin, "", false);
         if (!backbone) return;
         struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){batch, image->height, image->width, 3});
         if (!dg_desc_valid(&desc)) {
@@ -95,8 +100,8 @@ static void evaluation_entries(struct compile *c, const char *module, struct dg_
         }
         dg_value images = dg_graph_input(graph, "images", &desc);
         graph->value[images].origin = image->size_origin;
-        struct dg_position position = {.batch = (int)batch};
-        struct dg_application *a = dg_instance_apply(backbone, &images, 1, false, position, evaluations[k]);
+        struct dg_row_range rows = {.batch = (int)batch};
+        struct dg_application *a = dg_instance_apply(backbone, &images, 1, false, rows, evaluations[k]);
         if (!a) return; /* reported once is enough */
         dg_value output = dg_application_output(a, evaluations[k]);
         if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);
@@ -111,17 +116,17 @@ static bool apply_flags(struct compile *c, const char *size_key)
     const struct dg_compile_options *o = c->options;
     struct dg_yaml *map = c->definition->map;
     bool ok = true;
-    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, map, o->set[s], s + 1);
+    for (int s = 0; s < o->num_sets; s++) ok &= dg_program_set(c->program, map, o->set[s], s + 1);
     if (o->batch > 0)
-        ok &= dg_recipe_set(c->program, map, dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch),
-                            o->num_sets + 1);
+        ok &= dg_program_set(c->program, map, dg_arena_printf(c->arena, "batch=%lld", (long long)o->batch),
+                             o->num_sets + 1);
     if (o->height > 0)
-        ok &= dg_recipe_set(
+        ok &= dg_program_set(
             c->program, map,
             dg_arena_printf(c->arena, "%s=[%lld, %lld]", size_key, (long long)o->height, (long long)o->width),
             o->num_sets + 2);
     if (o->dtype)
-        ok &= dg_recipe_set(c->program, map, dg_arena_printf(c->arena, "dtype=%s", o->dtype), o->num_sets + 3);
+        ok &= dg_program_set(c->program, map, dg_arena_printf(c->arena, "dtype=%s", o->dtype), o->num_sets + 3);
     return ok;
 }
 
@@ -131,9 +136,9 @@ static bool compile_recipe(struct compile *c, struct dg_error *err)
     bool ok = apply_flags(c, "entries.features.size");
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
-    c->pipeline.bf16 = c->recipe.bf16;
+    c->pipeline.bf16 = c->model.dtype == DG_RECIPE_BF16;
     if (train_entry(c, err) != DG_OK || dg_diag_errors(c->diag)) return false;
-    evaluation_entries(c, c->recipe.backbone, c->recipe.teacher_with, c->recipe.features_batch, &c->recipe.features);
+    evaluation_entries(c);
     return !dg_diag_errors(c->diag);
 }
 
@@ -142,9 +147,9 @@ static bool compile_probe(struct compile *c)
 {
     const struct dg_compile_options *o = c->options;
     bool ok = apply_flags(c, "crops.size");
-    if (!dg_probe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
+    if (!dg_probe_read(c->program, c->definition->name, &c->probe) || !ok) return false;
     if (o->print) return true;
-    c->pipeline.bf16 = c->recipe.bf16;
+    c->pipeline.bf16 = c->model.dtype == DG_RECIPE_BF16;
     struct dg_graph *frozen = dg_graph_create(c->arena), *step = dg_graph_create(c->arena);
     struct dg_train_step *train = &c->step;
     dg_value images, features = dg_build_probe_features(&c->source, frozen, &images);
@@ -153,12 +158,12 @@ static bool compile_probe(struct compile *c)
     return add_entry(c, &(struct dg_entry){.name = "train",
                                            .bind = "",
                                            .graph = step,
-                                           .batch = c->recipe.batch,
+                                           .batch = c->model.batch,
                                            .input = train->input,
                                            .num_inputs = train->num_inputs,
                                            .output = train->output,
                                            .num_outputs = train->num_outputs}) &&
-           add_evaluation(c, "features", frozen, c->recipe.features_batch, images, features);
+           add_evaluation(c, "features", frozen, c->model.batch, images, features);
 }
 
 /* What else was asked for, so that messages of the runtime can repeat the command with another number of classes. */
@@ -184,29 +189,34 @@ static bool compile_module(struct compile *c)
     const struct dg_compile_options *o = c->options;
     struct dg_yaml *with = dg_arena_alloc(c->arena, sizeof *with);
     *with = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = c->definition->map->origin};
-    c->recipe = (struct dg_recipe){.name = c->definition->name, .origin = c->definition->map->origin};
-    c->pipeline.bf16 = c->recipe.bf16 = o->dtype && !strcmp(o->dtype, "bf16");
-    dg_recipe_pixels(c->program, &c->recipe);
+    c->pipeline.bf16 = o->dtype && !strcmp(o->dtype, "bf16");
+    c->model = (struct dg_model_recipe){.name = c->definition->name,
+                                        .origin = c->definition->map->origin,
+                                        .dtype = c->pipeline.bf16 ? DG_RECIPE_BF16 : DG_RECIPE_F32,
+                                        .backbone = c->definition->name,
+                                        .batch = o->batch > 0 ? o->batch : 1,
+                                        .image = {.height = 224, .width = 224, .size_origin = {.file = o->file}}};
+    struct dg_model_recipe *model = &c->model;
+    dg_recipe_read_pixels(c->program, model);
     bool ok = true;
-    for (int s = 0; s < o->num_sets; s++) ok &= dg_recipe_set(c->program, with, o->set[s], s + 1);
-    struct dg_given *given = NULL;
-    if (!dg_program_give(c->program, with, NULL, &given) || !ok) return false;
+    for (int s = 0; s < o->num_sets; s++) ok &= dg_program_set(c->program, with, o->set[s], s + 1);
+    if (!dg_program_read_args(c->program, with, NULL, &model->args) || !ok) return false;
     struct dg_definition *base;
     const struct dg_scope *scope;
-    if (!dg_program_bind(c->program, c->definition->name, &c->recipe.origin, given, &base, &scope)) return false;
-    struct dg_recipe_crops image = {.height = 224, .width = 224, .size_origin = {.file = o->file}};
+    if (!dg_program_bind_args(c->program, model->name, &model->origin, model->args, &base, &scope)) return false;
     struct dg_yaml *shown = dg_yaml_get(c->arena, c->definition->map, base == c->definition ? "args" : "with");
     for (; scope; scope = scope->outer) {
         const struct dg_term *value = &scope->value;
-        if (!strcmp(scope->name, "image") && value->kind == DG_TERM_INT) image.height = image.width = value->i;
-        dg_recipe_show_argument(c->program, shown, scope, base == c->definition);
+        if (!strcmp(scope->name, "image") && value->kind == DG_TERM_INT)
+            model->image.height = model->image.width = value->i;
+        dg_program_show_argument(c->program, shown, scope, base == c->definition);
     }
     if (o->height > 0) {
-        image.height = o->height;
-        image.width = o->width;
+        model->image.height = o->height;
+        model->image.width = o->width;
     }
     if (o->print) return true;
-    evaluation_entries(c, c->definition->name, given, o->batch > 0 ? o->batch : 1, &image);
+    evaluation_entries(c);
     return !dg_diag_errors(c->diag);
 }
 
@@ -239,7 +249,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     }
     if (o->explain) {
         if (dg_explain(&c->text, c->entry, c->num_entries, o->explain)) return DG_OK;
-        return dg_fail(err, DG_ERR_USAGE, "--explain %s: %s has no such node%s%s%s", o->explain, c->recipe.name,
+        return dg_fail(err, DG_ERR_USAGE, "--explain %s: %s has no such node%s%s%s", o->explain, c->model.name,
                        c->text.length ? "; did you mean " : "", c->text.length ? c->text.text : "",
                        c->text.length ? "?" : "");
     }
@@ -248,13 +258,13 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     struct dg_emit_input in = {.entry = c->entry,
                                .layout = layout,
                                .num_entries = c->num_entries,
-                               .knob = c->recipe.knobs,
-                               .knob_key = c->recipe.knob_key,
-                               .num_knobs = c->recipe.num_knobs,
-                               .schedule = c->recipe.schedules,
-                               .schedule_key = c->recipe.schedule_key,
-                               .num_schedules = c->recipe.num_schedules,
-                               .recipe = c->recipe.name,
+                               .knob = c->model.knobs.knob,
+                               .knob_key = c->model.knobs.knob_key,
+                               .num_knobs = c->model.knobs.num_knobs,
+                               .schedule = c->model.knobs.schedule,
+                               .schedule_key = c->model.knobs.schedule_key,
+                               .num_schedules = c->model.knobs.num_schedules,
+                               .recipe = c->model.name,
                                .source = o->file,
                                .settings = c->definition->kind == DG_DEFINITION_PROBE ? probe_settings(c) : ""};
     uint64_t size;
@@ -264,7 +274,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                 c->definition->kind == DG_DEFINITION_RECIPE  ? "recipe"
                 : c->definition->kind == DG_DEFINITION_PROBE ? "probe"
                                                              : "module",
-                c->recipe.name, c->recipe.bf16 ? " in bf16" : "");
+                c->model.name, c->model.dtype == DG_RECIPE_BF16 ? " in bf16" : "");
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
     dg_report_coupling(&c->text, &c->step);
@@ -291,7 +301,8 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
     c->diag = dg_diag_create(arena);
     c->pipeline =
         (struct dg_pipeline){.plain = options->plain, .skip = options->skip, .dump = options->dump, .dumps = &c->dumps};
-    c->source = (struct dg_step_request){.diag = c->diag, .recipe = &c->recipe, .pipeline = &c->pipeline};
+    c->source =
+        (struct dg_step_request){.diag = c->diag, .recipe = &c->recipe, .probe = &c->probe, .pipeline = &c->pipeline};
     enum dg_status status = DG_ERR_INPUT;
     bool loaded = dg_pipeline_check(&c->pipeline, err) == DG_OK && load(c);
     if (loaded && options->memory && c->definition->kind != DG_DEFINITION_RECIPE)

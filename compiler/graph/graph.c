@@ -87,7 +87,7 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                                  .backward = options->backward,
                                  .phase = graph->phase,
                                  .stream = options->stream,
-                                 .position = options->position,
+                                 .rows = options->rows,
                                  .label = options->label ? options->label : "",
                                  .origin = options->origin};
     for (int a = 0, n = dg_op_num_attrs(op); a < n; a++) node.attr[a] = attr ? attr[a] : op->attrs[a].value;

@@ -10,7 +10,7 @@
 #include "runtime/plan/format.h"
 
 /* Which rows of the batch an application sees: leading-dimension row r is image r % batch of view view0 + r / batch. */
-struct dg_position {
+struct dg_row_range {
     int view0, batch;
 };
 
@@ -49,7 +49,7 @@ struct dg_graph_node {
     bool again; /* computes once more what the forward did not keep; its work is not counted as useful */
     enum dg_phase phase;
     uint64_t stream;
-    struct dg_position position;
+    struct dg_row_range rows;
     const char *label; /* the application: "student.backbone(local)" */
     struct dg_origin origin;
 };
@@ -83,7 +83,7 @@ dg_value dg_graph_control(struct dg_graph *graph, const char *key);
 struct dg_node_options {
     bool train, commit, backward;
     uint64_t stream;
-    struct dg_position position;
+    struct dg_row_range rows;
     const char *label;
     struct dg_origin origin;
 };

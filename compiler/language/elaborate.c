@@ -1,8 +1,9 @@
 /* Definitions to nodes: an instance binds a module's arguments and owns its parameters, an application walks its nodes and
  * adds them to the graph, with shapes inferred as they come. A node that fails is reported once and poisons what reads it,
  * so that one compile finds all errors that do not follow from each other. */
+#include "compiler/language/elaborate.h"
+
 #include "compiler/base/string_map.h"
-#include "compiler/language/program.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -55,7 +56,7 @@ struct dg_application {
     struct dg_instance *instance;
     struct frame *root;
     bool train, failed;
-    struct dg_position position;
+    struct dg_row_range rows;
     const char *label;
     dg_value source; /* the first input, for diagnostics */
     int nodes;
@@ -404,7 +405,7 @@ static struct single make_op(struct frame *f, struct dg_yaml *node, const struct
     }
     struct dg_node_options options = {.train = f->application->train,
                                       .stream = dg_fnv1a(DG_FNV_BASIS, node_path, strlen(node_path)),
-                                      .position = f->application->position,
+                                      .rows = f->application->rows,
                                       .label = f->application->label,
                                       .origin = *at};
     options.origin.path = node_path;
@@ -422,7 +423,7 @@ static struct single make_op(struct frame *f, struct dg_yaml *node, const struct
 /* --- nodes --- */
 
 static struct single elaborate(struct frame *outer, struct dg_application *application, const char *module,
-                               struct dg_given *given, const char *path, const dg_value *input, int num_inputs,
+                               struct dg_args *given, const char *path, const dg_value *input, int num_inputs,
                                const struct dg_origin *at);
 
 static const char *op_name(const void *context, int index)
@@ -488,9 +489,9 @@ static struct single one_node(struct frame *f, const char *name, const char *par
         return poison(f);
     }
     if (use) {
-        struct dg_given *given = NULL;
-        bool ok =
-            dg_program_give(f->application->instance->program, dg_yaml_get(arena_of(f), node, "with"), scope, &given);
+        struct dg_args *given = NULL;
+        bool ok = dg_program_read_args(f->application->instance->program, dg_yaml_get(arena_of(f), node, "with"), scope,
+                                       &given);
         dg_yaml_check_used(diag_of(f), node, "a node with `use`");
         if (use->kind != DG_YAML_SCALAR) {
             dg_diag_error(diag_of(f), &use->origin, "`use` wants the name of a module");
@@ -693,7 +694,7 @@ static bool check_module(struct frame *f)
 }
 
 static struct single elaborate(struct frame *outer, struct dg_application *application, const char *module,
-                               struct dg_given *given, const char *path, const dg_value *input, int num_inputs,
+                               struct dg_args *given, const char *path, const dg_value *input, int num_inputs,
                                const struct dg_origin *at)
 {
     struct dg_program *program = application->instance->program;
@@ -708,7 +709,7 @@ static struct single elaborate(struct frame *outer, struct dg_application *appli
         return poison(f);
     }
     if (outer) {
-        if (!dg_program_bind(program, module, at, given, &base, &f->scope)) return poison(f);
+        if (!dg_program_bind_args(program, module, at, given, &base, &f->scope)) return poison(f);
     } else {
         base = application->instance->module;
         f->scope = application->instance->scope;
@@ -736,20 +737,20 @@ static struct single elaborate(struct frame *outer, struct dg_application *appli
 /* --- the interface --- */
 
 struct dg_instance *dg_instance_create(struct dg_program *program, struct dg_graph *graph, const char *module,
-                                       struct dg_given *given, const struct dg_origin *at, const char *prefix,
+                                       struct dg_args *given, const struct dg_origin *at, const char *prefix,
                                        bool trainable)
 {
     struct dg_instance *instance = dg_arena_alloc(program->arena, sizeof *instance);
     *instance = (struct dg_instance){.program = program, .graph = graph, .prefix = prefix, .trainable = trainable};
-    return dg_program_bind(program, module, at, given, &instance->module, &instance->scope) ? instance : NULL;
+    return dg_program_bind_args(program, module, at, given, &instance->module, &instance->scope) ? instance : NULL;
 }
 
 struct dg_application *dg_instance_apply(struct dg_instance *instance, const dg_value *input, int num_inputs,
-                                         bool train, struct dg_position position, const char *label)
+                                         bool train, struct dg_row_range rows, const char *label)
 {
     struct dg_application *a = dg_arena_alloc(instance->program->arena, sizeof *a);
-    *a = (struct dg_application){
-        .instance = instance, .train = train, .position = position, .label = label, .source = input[0]};
+    *a =
+        (struct dg_application){.instance = instance, .train = train, .rows = rows, .label = label, .source = input[0]};
     struct single made =
         elaborate(NULL, a, instance->module->name, NULL, "", input, num_inputs, &instance->module->map->origin);
     a->root = made.frame;

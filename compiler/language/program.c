@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -163,8 +164,8 @@ enum dg_definition_kind dg_program_find(struct dg_program *program, const char *
     return best ? best->kind : DG_DEFINITION_NONE;
 }
 
-bool dg_program_give(struct dg_program *program, struct dg_yaml *with, const struct dg_scope *scope,
-                     struct dg_given **given)
+bool dg_program_read_args(struct dg_program *program, struct dg_yaml *with, const struct dg_scope *scope,
+                          struct dg_args **args)
 {
     bool ok = true;
     if (!with) return true;
@@ -173,27 +174,27 @@ bool dg_program_give(struct dg_program *program, struct dg_yaml *with, const str
         return false;
     }
     for (size_t i = 0; i < with->count; i++) {
-        const struct dg_given *other = *given;
+        const struct dg_args *other = *args;
         while (other && strcmp(other->name, with->item[i].key)) other = other->next;
         if (other) continue;
-        struct dg_given *g = dg_arena_alloc(program->arena, sizeof *g);
-        *g = (struct dg_given){.name = with->item[i].key, .origin = with->item[i].key_origin, .next = *given};
-        if (dg_expr_yaml(program->arena, program->diag, with->item[i].value, scope, &g->value))
-            *given = g;
+        struct dg_args *arg = dg_arena_alloc(program->arena, sizeof *arg);
+        *arg = (struct dg_args){.name = with->item[i].key, .origin = with->item[i].key_origin, .next = *args};
+        if (dg_expr_yaml(program->arena, program->diag, with->item[i].value, scope, &arg->value))
+            *args = arg;
         else
             ok = false;
     }
     return ok;
 }
 
-static const char *argument_name(const void *context, int index)
+static const char *declared_name(const void *context, int index)
 {
-    const struct dg_yaml *args = context;
-    return args->item[index].key;
+    const struct dg_yaml *declared = context;
+    return declared->item[index].key;
 }
 
-/* A value of the kind an argument wants: whole numbers are numbers too. */
-static bool fits(struct dg_term *value, enum dg_term_kind want)
+/* Makes a value be of the kind that an argument wants: whole numbers are numbers too. False: it is of another kind. */
+static bool convert(struct dg_term *value, enum dg_term_kind want)
 {
     if (value->kind == want) return true;
     if (want != DG_TERM_FLOAT || value->kind != DG_TERM_INT) return false;
@@ -201,8 +202,9 @@ static bool fits(struct dg_term *value, enum dg_term_kind want)
     return true;
 }
 
+/* Puts one argument, as `declared` in the module, into *scope: its value in `args`, else its default. */
 static bool bind_argument(struct dg_program *program, const struct dg_definition *module,
-                          const struct dg_yaml_item *arg, const struct dg_origin *at, struct dg_given *given,
+                          const struct dg_yaml_item *declared, const struct dg_origin *at, struct dg_args *args,
                           const struct dg_scope **scope)
 {
     static const char *const types[] = {"int", "float", "bool", "list"};
@@ -210,79 +212,110 @@ static bool bind_argument(struct dg_program *program, const struct dg_definition
     enum dg_term_kind want = DG_TERM_INT;
     bool required = false;
     for (int t = 0; t < 4; t++)
-        if (arg->value->kind == DG_YAML_SCALAR && !strcmp(arg->value->text, types[t])) {
+        if (declared->value->kind == DG_YAML_SCALAR && !strcmp(declared->value->text, types[t])) {
             required = true;
             want = (enum dg_term_kind)t;
         }
     if (!required) {
-        if (!dg_expr_yaml(program->arena, program->diag, arg->value, *scope, &value)) return false;
+        if (!dg_expr_yaml(program->arena, program->diag, declared->value, *scope, &value)) return false;
         want = value.kind;
     }
-    while (given && strcmp(given->name, arg->key)) given = given->next;
-    if (given) {
-        given->used = true;
-        value = given->value;
+    while (args && strcmp(args->name, declared->key)) args = args->next;
+    if (args) {
+        args->used = true;
+        value = args->value;
     } else if (required) {
-        dg_diag_error(program->diag, at, "module %s needs the argument %s (%s)", module->name, arg->key,
+        dg_diag_error(program->diag, at, "module %s needs the argument %s (%s)", module->name, declared->key,
                       dg_term_kind_name(want));
-        dg_diag_note(program->diag, &arg->key_origin, "it is declared here");
+        dg_diag_note(program->diag, &declared->key_origin, "it is declared here");
         return false;
     }
-    if (!fits(&value, want)) {
+    if (!convert(&value, want)) {
         char got[64];
-        dg_diag_error(program->diag, given ? &given->origin : &arg->key_origin, "%s must be %s%s, got %s", arg->key,
-                      want == DG_TERM_BOOL ? "" : "a ", dg_term_kind_name(want), dg_term_text(got, sizeof got, &value));
+        dg_diag_error(program->diag, args ? &args->origin : &declared->key_origin, "%s must be %s%s, got %s",
+                      declared->key, want == DG_TERM_BOOL ? "" : "a ", dg_term_kind_name(want),
+                      dg_term_text(got, sizeof got, &value));
         return false;
     }
     struct dg_scope *bound = dg_arena_alloc(program->arena, sizeof *bound);
-    *bound = (struct dg_scope){.outer = *scope, .name = arg->key, .value = value};
+    *bound = (struct dg_scope){.outer = *scope, .name = declared->key, .value = value};
     *scope = bound;
     return true;
 }
 
-bool dg_program_bind(struct dg_program *program, const char *name, const struct dg_origin *at, struct dg_given *given,
-                     struct dg_definition **base, const struct dg_scope **scope)
+/* The module that has the nodes of module `name`, by its `like` and the `like` of that and so on, whose `with` add to *args.
+ * *at becomes the place that names it. NULL: reported. */
+static struct dg_definition *follow_like(struct dg_program *program, const char *name, const struct dg_origin **at,
+                                         struct dg_args **args)
 {
-    struct dg_definition *module = NULL;
     for (int depth = 0;; depth++) {
-        module = dg_program_definition(program, DG_DEFINITION_MODULE, name);
+        struct dg_definition *module = dg_program_definition(program, DG_DEFINITION_MODULE, name);
         if (!module || depth > MAX_LIKE) {
             struct candidates all = {program->first, DG_DEFINITION_MODULE};
             int count = 0;
             while (definition_name(&all, count)) count++;
             const char *near = module ? NULL : dg_nearest_name(name, definition_name, &all, count);
-            dg_diag_error(program->diag, at, module ? "module %s is like itself%s%s%s" : "there is no module %s%s%s%s",
+            dg_diag_error(program->diag, *at, module ? "module %s is like itself%s%s%s" : "there is no module %s%s%s%s",
                           name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-            return false;
+            return NULL;
         }
         struct dg_yaml *like = dg_yaml_get(program->arena, module->map, "like");
-        if (!like) break;
-        dg_yaml_get(program->arena, module->map, "with");
+        if (!like) return module;
+        struct dg_yaml *with = dg_yaml_get(program->arena, module->map, "with");
         dg_yaml_check_used(program->diag, module->map, "a module with `like`");
         if (like->kind != DG_YAML_SCALAR) {
             dg_diag_error(program->diag, &like->origin, "`like` wants the name of a module");
-            return false;
+            return NULL;
         }
-        if (!dg_program_give(program, dg_yaml_get(program->arena, module->map, "with"), NULL, &given)) return false;
-        at = &like->origin;
+        if (!dg_program_read_args(program, with, NULL, args)) return NULL;
+        *at = &like->origin;
         name = like->text;
     }
+}
+
+bool dg_program_bind_args(struct dg_program *program, const char *name, const struct dg_origin *at,
+                          struct dg_args *args, struct dg_definition **base, const struct dg_scope **scope)
+{
+    struct dg_definition *module = follow_like(program, name, &at, &args);
+    if (!module) return false;
     *base = module;
     *scope = NULL;
     bool ok = true;
-    struct dg_yaml *args = dg_yaml_get(program->arena, module->map, "args"), none = {.kind = DG_YAML_MAP};
-    if (!args) args = &none;
-    if (args->kind != DG_YAML_MAP) {
-        dg_diag_error(program->diag, &args->origin, "`args` must be a mapping, as in {dim: int, depth: 12}");
+    struct dg_yaml *declared = dg_yaml_get(program->arena, module->map, "args"), none = {.kind = DG_YAML_MAP};
+    if (!declared) declared = &none;
+    if (declared->kind != DG_YAML_MAP) {
+        dg_diag_error(program->diag, &declared->origin, "`args` must be a mapping, as in {dim: int, depth: 12}");
         return false;
     }
-    for (size_t i = 0; i < args->count; i++) ok &= bind_argument(program, module, &args->item[i], at, given, scope);
-    for (const struct dg_given *g = given; g; g = g->next) {
-        if (g->used) continue;
-        const char *near = dg_nearest_name(g->name, argument_name, args, (int)args->count);
-        dg_diag_error(program->diag, &g->origin, "module %s has no argument %s%s%s%s", module->name, g->name,
+    for (size_t i = 0; i < declared->count; i++)
+        ok &= bind_argument(program, module, &declared->item[i], at, args, scope);
+    for (const struct dg_args *arg = args; arg; arg = arg->next) {
+        if (arg->used) continue;
+        const char *near = dg_nearest_name(arg->name, declared_name, declared, (int)declared->count);
+        dg_diag_error(program->diag, &arg->origin, "module %s has no argument %s%s%s%s", module->name, arg->name,
                       near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
         ok = false;
     }
     return ok;
+}
+
+void dg_program_show_argument(struct dg_program *program, struct dg_yaml *map, const struct dg_scope *argument,
+                              bool replace)
+{
+    const struct dg_term *value = &argument->value;
+    if (!map || map->kind != DG_YAML_MAP || value->kind > DG_TERM_BOOL) return;
+    if (!replace && dg_yaml_get(program->arena, map, argument->name)) return;
+    struct dg_yaml *shown = dg_arena_alloc(program->arena, sizeof *shown);
+    *shown = (struct dg_yaml){.kind = DG_YAML_SCALAR, .origin = {.file = map->origin.file}};
+    if (value->kind == DG_TERM_BOOL) {
+        shown->text = value->i ? "true" : "false";
+    } else if (value->kind == DG_TERM_INT) {
+        shown->text = dg_arena_printf(program->arena, "%lld", (long long)value->i);
+    } else { /* the shortest that reads back as the same number, and as a float */
+        for (int digits = 6; !shown->text || strtod(shown->text, NULL) != value->f; digits++)
+            shown->text = dg_arena_printf(program->arena, "%.*g", digits, value->f);
+        if (!strpbrk(shown->text, ".e")) shown->text = dg_arena_printf(program->arena, "%s.0", shown->text);
+    }
+    dg_yaml_put(program->arena, map, argument->name, shown);
+    dg_yaml_get(program->arena, map, argument->name);
 }

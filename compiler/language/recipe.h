@@ -1,27 +1,63 @@
-/* A recipe's YAML to struct dg_recipe, and `--set` before that. */
+/* Recipes and probes, read, checked and with every default filled in. A number that stays a knob is in `knobs`; what shapes
+ * graphs is here. */
 #ifndef DG_COMPILER_LANGUAGE_RECIPE_H
 #define DG_COMPILER_LANGUAGE_RECIPE_H
 
+#include "compiler/language/key.h"
+#include "compiler/language/knobs.h"
 #include "compiler/language/program.h"
 
-/* One `--set a.b=value` on the tree of a definition: keys are a path of mapping keys and list positions, the value is YAML.
- * What is not there yet is added; whether it may be there is asked later, as of what the file says. `number` counts the
- * assignments of this compile from 1, for the places in messages. False: reported. */
-bool dg_recipe_set(struct dg_program *program, struct dg_yaml *map, const char *assignment, int number);
+enum dg_recipe_dtype { DG_RECIPE_F32, DG_RECIPE_BF16 }; /* the choices of the key dtype, in its order */
 
-/* Reads the recipe. Every default is written into the tree, so that printing it shows all there is. Unknown keys, wrong
- * types and values out of range are reported, all of them; false if there were any. Defaults are those of DINO's published
- * training script (paper, section 3.2 and its public command line). */
-bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_recipe *recipe);
+/* What every plan is made of: a network that evaluates images. All there is of a module that is compiled alone. */
+struct dg_model_recipe {
+    const char *name;
+    struct dg_origin origin;
+    enum dg_recipe_dtype dtype;
+    const char *backbone;         /* a module */
+    struct dg_args *args;         /* its arguments; of a training recipe the teacher's, which include the student's */
+    int64_t batch;                /* images of an evaluation entry */
+    struct dg_recipe_crops image; /* of evaluated images: their size */
+    struct dg_knob_list knobs;
+};
 
-/* Reads the probe likewise; defaults are those of the published linear evaluation (eval_linear.py). */
-bool dg_probe_read(struct dg_program *program, const char *name, struct dg_recipe *probe);
+enum dg_teacher_buffers { DG_BUFFERS_OWN, DG_BUFFERS_COPY, DG_BUFFERS_EMA }; /* in the order of the key's choices */
+enum { DG_NO_DECAY_BIAS = 1, DG_NO_DECAY_1D = 2 };                           /* likewise: bit i is choice i */
 
-/* The knobs that a module compiled alone has: how pixels become its input (crops.mean, crops.std). */
-void dg_recipe_pixels(struct dg_program *program, struct dg_recipe *recipe);
+struct dg_train_recipe {
+    struct dg_model_recipe model;
+    int64_t batch; /* images a step */
+    struct dg_args *student_args;
+    const char *head; /* a module */
+    struct dg_args *head_args;
+    enum dg_teacher_buffers buffers;
+    struct dg_recipe_crops global, local;
+    const struct dg_op *optimizer;
+    unsigned no_decay;              /* DG_NO_DECAY_*: names ending in .bias, tensors of one dimension */
+    const char *freeze_params;      /* parameters whose name contains this are frozen at first; NULL: none */
+    struct dg_origin freeze_origin; /* line 0: the recipe says nothing of freezing */
+};
 
-/* Writes the value of an argument into a map of arguments, where printing shows it: if it is not there, or always. */
-void dg_recipe_show_argument(struct dg_program *program, struct dg_yaml *map, const struct dg_scope *argument,
-                             bool replace);
+struct dg_probe_recipe {
+    struct dg_model_recipe model; /* its batch is the probe's: features go into the classifier's batches */
+    struct dg_recipe_crops crops; /* of training images: their size */
+    const struct dg_op *optimizer;
+    int64_t classes;
+    int64_t blocks; /* whose [CLS] tokens are the features; 1: the backbone's own features */
+    bool avgpool;   /* the mean of the patch tokens too */
+};
+
+/* The keys of a recipe and of a probe. */
+extern const struct dg_key dg_train_keys[], dg_probe_keys[];
+
+/* Read a definition. Every default is written into the tree, so that printing it shows all there is. Unknown keys, wrong
+ * types and values out of range are reported, all of them; false if there were any. Defaults of a recipe are those of DINO's
+ * published training script (paper, section 3.2 and its public command line), of a probe those of the published linear
+ * evaluation (eval_linear.py). */
+bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_train_recipe *recipe);
+bool dg_probe_read(struct dg_program *program, const char *name, struct dg_probe_recipe *probe);
+
+/* Adds the knobs that a module compiled alone has: how pixels become its input (crops.mean, crops.std). */
+void dg_recipe_read_pixels(struct dg_program *program, struct dg_model_recipe *model);
 
 #endif

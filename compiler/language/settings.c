@@ -1,5 +1,5 @@
 /* `--set`: values from the command line, put into the tree before anybody reads it. */
-#include "compiler/language/recipe.h"
+#include "compiler/language/program.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static struct dg_yaml **child(struct dg_yaml *node, const char *key)
     return NULL;
 }
 
-bool dg_recipe_set(struct dg_program *program, struct dg_yaml *map, const char *assignment, int number)
+bool dg_program_set(struct dg_program *program, struct dg_yaml *map, const char *assignment, int number)
 {
     struct dg_arena *arena = program->arena;
     const char *equals = strchr(assignment, '=');

@@ -91,7 +91,7 @@ static bool skip(struct branch *b)
     struct dg_graph_node sum = graph->node[b->sum]; /* a copy: the array moves */
     union dg_attr attr[] = {{.f = sum.attr[0].f}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
     struct dg_node_options options = {
-        .train = true, .stream = sum.stream, .position = sum.position, .label = sum.label, .origin = sum.origin};
+        .train = true, .stream = sum.stream, .rows = sum.rows, .label = sum.label, .origin = sum.origin};
     options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
     dg_value kept[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */

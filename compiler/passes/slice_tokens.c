@@ -66,11 +66,8 @@ static dg_value add_node(struct taking *t, const struct dg_graph_node *like, con
                          const union dg_attr *attr, const dg_value *input, int num_inputs, const char *path,
                          struct dg_error *err)
 {
-    struct dg_node_options options = {.train = like->train,
-                                      .stream = like->stream,
-                                      .position = like->position,
-                                      .label = like->label,
-                                      .origin = like->origin};
+    struct dg_node_options options = {
+        .train = like->train, .stream = like->stream, .rows = like->rows, .label = like->label, .origin = like->origin};
     options.origin.path = path;
     dg_value output[DG_MAX_OUTPUTS];
     enum dg_status status = dg_graph_node(t->graph, op, attr, input, num_inputs, &options, output, err);

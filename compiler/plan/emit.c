@@ -123,8 +123,8 @@ static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_
                                 .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) | (node->kept ? DG_PLAN_OP_KEPT : 0) |
                                          (w->entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
                                 .stream = node->stream,
-                                .view0 = node->position.view0,
-                                .batch = node->position.batch};
+                                .view0 = node->rows.view0,
+                                .batch = node->rows.batch};
         for (int i = 0; i < node->num_inputs + node->num_outputs; i++) {
             int o = i - node->num_inputs;
             dg_value v = o < 0 ? node->input[i] : node->output[o];

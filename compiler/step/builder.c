@@ -4,22 +4,24 @@ bool dg_builder_add(struct dg_step_builder *b, const char *op_name, const union 
                     int num_inputs, const struct dg_node_options *options, dg_value *output)
 {
     struct dg_error err = {0};
-    const struct dg_recipe *recipe = b->recipe;
+    const struct dg_train_recipe *recipe = b->recipe;
     const struct dg_op *op = dg_op_find(op_name);
     if (!op) {
-        dg_diag_error(b->from->diag, &recipe->origin, "internal: op %s is missing; please report this", op_name);
+        dg_diag_error(b->from->diag, &recipe->model.origin, "internal: op %s is missing; please report this", op_name);
         return false;
     }
     if (dg_graph_node(b->graph, op, attr, input, num_inputs, options, output, &err) == DG_OK) return true;
-    dg_diag_error(b->from->diag, &recipe->origin, "%s of recipe %s: %s", options->origin.path, recipe->name, err.text);
+    dg_diag_error(b->from->diag, &recipe->model.origin, "%s of recipe %s: %s", options->origin.path, recipe->model.name,
+                  err.text);
     return false;
 }
 
 struct dg_node_options dg_builder_options(const struct dg_step_builder *b, const char *path, const char *label,
                                           bool commit)
 {
-    struct dg_node_options options = {.train = true, .commit = commit, .label = label, .origin = b->recipe->origin};
+    struct dg_node_options options = {
+        .train = true, .commit = commit, .label = label, .origin = b->recipe->model.origin};
     options.origin.path = path;
-    options.position.batch = (int)b->images;
+    options.rows.batch = (int)b->images;
     return options;
 }

@@ -7,7 +7,7 @@
 
 struct dg_step_builder {
     const struct dg_step_request *from;
-    const struct dg_recipe *recipe; /* that of `from` */
+    const struct dg_train_recipe *recipe; /* that of `from` */
     struct dg_graph *graph;
     struct {
         struct dg_instance *backbone, *head;

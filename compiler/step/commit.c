@@ -7,11 +7,12 @@
 
 /* Published: every parameter decays but those whose name ends in .bias or that have one dimension (the published code calls
  * them regularised). */
-static bool decays(const struct dg_recipe *recipe, const struct dg_graph_value *param)
+static bool decays(const struct dg_train_recipe *recipe, const struct dg_graph_value *param)
 {
     size_t length = strlen(param->name);
     bool bias = length >= 5 && !strcmp(param->name + length - 5, ".bias");
-    return !(recipe->no_decay_bias && bias) && !(recipe->no_decay_1d && param->desc.ndim == 1);
+    return !(recipe->no_decay & DG_NO_DECAY_BIAS && bias) &&
+           !(recipe->no_decay & DG_NO_DECAY_1D && param->desc.ndim == 1);
 }
 
 /* One parameter's commit: optimiser step and average into the teacher. `norm_index` < 0: nothing trained it. */
@@ -28,12 +29,12 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
     bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
     dg_value input[DG_MAX_STEP_INPUTS];
-    const struct dg_op *op = dg_op_find(b->recipe->optimizer); /* the recipe's reader knows them */
+    const struct dg_op *op = b->recipe->optimizer;
     int count = dg_step_inputs(graph, op, param, gradient, norms, teacher, freezes, input);
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
-    const char *path = dg_arena_printf(graph->arena, "%s %s", b->recipe->optimizer, graph->value[param].name);
+    const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
     struct dg_node_options options = dg_builder_options(b, path, "commit", true);
-    return dg_builder_add(b, b->recipe->optimizer, attr, input, count, &options, NULL);
+    return dg_builder_add(b, op->name, attr, input, count, &options, NULL);
 }
 
 struct pair {
@@ -47,7 +48,7 @@ static bool pair_up(struct dg_step_builder *b, struct dg_instance *student, stru
         dg_value s = dg_instance_param(student, i);
         dg_value t = i < dg_instance_num_params(teacher) ? dg_instance_param(teacher, i) : DG_NO_VALUE;
         if (t == DG_NO_VALUE || !dg_desc_equal(&b->graph->value[s].desc, &b->graph->value[t].desc)) {
-            dg_diag_error(b->from->diag, &b->recipe->origin,
+            dg_diag_error(b->from->diag, &b->recipe->model.origin,
                           "student and teacher differ in parameter %s: `teacher.with` may only change what leaves the "
                           "parameters alone",
                           b->graph->value[s].name);
@@ -77,11 +78,11 @@ static bool commit_statistics(struct dg_step_builder *b)
 {
     struct dg_graph *graph = b->graph;
     uint32_t last = graph->num_nodes;
-    bool own = !strcmp(b->recipe->buffers, "own");
+    bool own = b->recipe->buffers == DG_BUFFERS_OWN;
     for (int local = 0; local < 2; local++)
         for (uint32_t n = 0; n < last; n++) {
             struct dg_graph_node node = graph->node[n]; /* a copy: the array moves */
-            if (!node.op->commit || !node.train || (node.position.view0 > 0) != local) continue;
+            if (!node.op->commit || !node.train || (node.rows.view0 > 0) != local) continue;
             if (!own && !strncmp(node.label, "teacher.", 8)) continue;
             struct dg_op_call call = dg_graph_call(graph, &node, NULL);
             struct dg_error err = {0};
@@ -102,8 +103,8 @@ static bool commit_statistics(struct dg_step_builder *b)
 /* teacher.buffers: copy or ema: the teacher's running statistics are the student's, or follow them. */
 static bool commit_teacher_buffer(struct dg_step_builder *b, dg_value student, dg_value teacher)
 {
-    if (!strcmp(b->recipe->buffers, "own")) return true;
-    bool averages = !strcmp(b->recipe->buffers, "ema") && b->graph->value[student].desc.dtype == DG_F32;
+    if (b->recipe->buffers == DG_BUFFERS_OWN) return true;
+    bool averages = b->recipe->buffers == DG_BUFFERS_EMA && b->graph->value[student].desc.dtype == DG_F32;
     dg_value input[] = {student, teacher, averages ? dg_graph_control(b->graph, "teacher.momentum") : DG_NO_VALUE};
     struct dg_node_options options = dg_builder_options(
         b, dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[student].name), "commit", true);
@@ -124,8 +125,8 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
     for (int i = 0; i < count; i++)
         if (pair[i].gradient != DG_NO_VALUE) gradient[trained++] = pair[i].gradient;
     if (!trained) {
-        dg_diag_error(b->from->diag, &b->recipe->origin, "recipe %s trains nothing: no parameter leads to the loss",
-                      b->recipe->name);
+        dg_diag_error(b->from->diag, &b->recipe->model.origin,
+                      "recipe %s trains nothing: no parameter leads to the loss", b->recipe->model.name);
         return false;
     }
     gradient[trained] = loss;

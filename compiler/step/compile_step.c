@@ -34,7 +34,7 @@ static const char *part_at(const void *context, int index) { return ((const stru
 /* A freeze that meets no parameter would have no effect, and nobody would know. */
 static void check_freeze(const struct dg_step_request *from, const struct dg_graph *graph)
 {
-    const struct dg_recipe *recipe = from->recipe;
+    const struct dg_train_recipe *recipe = from->recipe;
     const char *word = recipe->freeze_params;
     if (!word || recipe->freeze_origin.line <= 0) return;
     struct name_parts list = {.arena = graph->arena};

@@ -35,7 +35,7 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
     struct dg_node_options options = {.train = d->forward.train,
                                       .backward = true,
                                       .stream = d->forward.stream, /* the same random draws as the forward node */
-                                      .position = d->forward.position,
+                                      .rows = d->forward.rows,
                                       .label = d->forward.label,
                                       .origin = d->forward.origin};
     options.origin.path = dg_arena_printf(d->graph->arena, "d:%s", d->forward.origin.path);

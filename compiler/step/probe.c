@@ -9,7 +9,7 @@
 
 struct build {
     struct dg_diagnostics *diag;
-    const struct dg_recipe *probe;
+    const struct dg_probe_recipe *probe;
     struct dg_graph *graph;
 };
 
@@ -20,20 +20,21 @@ static bool add_node(struct build *b, const char *op_name, const union dg_attr *
     struct dg_error err = {0};
     const struct dg_op *op = dg_op_find(op_name);
     struct dg_node_options options = {
-        .train = train, .commit = commit, .label = b->probe->name, .origin = b->probe->origin};
+        .train = train, .commit = commit, .label = b->probe->model.name, .origin = b->probe->model.origin};
     options.origin.path = path;
-    options.position.batch = (int)b->probe->batch;
+    options.rows.batch = (int)b->probe->model.batch;
     if (!op)
         dg_fail(&err, DG_ERR_INTERNAL, "internal: op %s is missing; please report this", op_name);
     else if (dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, &err) == DG_OK)
         return true;
-    dg_diag_error(b->diag, &b->probe->origin, "%s of probe %s: %s", path, b->probe->name, err.text);
+    dg_diag_error(b->diag, &b->probe->model.origin, "%s of probe %s: %s", path, b->probe->model.name, err.text);
     return false;
 }
 
 static void no_output(struct build *b, const char *name, const char *why)
 {
-    dg_diag_error(b->diag, &b->probe->origin, "backbone %s has no output `%s`%s", b->probe->backbone, name, why);
+    dg_diag_error(b->diag, &b->probe->model.origin, "backbone %s has no output `%s`%s", b->probe->model.backbone, name,
+                  why);
 }
 
 /* [CLS] of the last blocks, oldest first. */
@@ -46,8 +47,8 @@ static dg_value last_blocks(struct build *b, const struct dg_application *a)
         return DG_NO_VALUE;
     }
     if (blocks > there) {
-        dg_diag_error(b->diag, &b->probe->origin, "blocks is %lld, and backbone %s has %lld", (long long)blocks,
-                      b->probe->backbone, (long long)there);
+        dg_diag_error(b->diag, &b->probe->model.origin, "blocks is %lld, and backbone %s has %lld", (long long)blocks,
+                      b->probe->model.backbone, (long long)there);
         return DG_NO_VALUE;
     }
     for (int64_t i = 0; i < blocks; i++) {
@@ -82,23 +83,23 @@ static dg_value with_mean(struct build *b, const struct dg_application *a, dg_va
 
 dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_graph *graph, dg_value *images)
 {
-    const struct dg_recipe *probe = from->recipe;
+    const struct dg_probe_recipe *probe = from->probe;
     struct dg_diagnostics *diag = from->diag;
     struct build b = {diag, probe, graph};
-    const struct dg_recipe_crops *image = &probe->features;
-    struct dg_instance *backbone =
-        dg_instance_create(from->program, graph, probe->backbone, probe->teacher_with, &probe->origin, "", false);
+    const struct dg_recipe_crops *image = &probe->model.image;
+    struct dg_instance *backbone = dg_instance_create(from->program, graph, probe->model.backbone, probe->model.args,
+                                                      &probe->model.origin, "", false);
     if (!backbone) return DG_NO_VALUE;
-    struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){probe->features_batch, image->height, image->width, 3});
+    struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){probe->model.batch, image->height, image->width, 3});
     if (!dg_desc_valid(&desc)) {
         dg_diag_error(diag, &image->size_origin, "images: a batch of %lld at %lldx%lld is empty or too large",
-                      (long long)probe->features_batch, (long long)image->height, (long long)image->width);
+                      (long long)probe->model.batch, (long long)image->height, (long long)image->width);
         return DG_NO_VALUE;
     }
     *images = dg_graph_input(graph, "images", &desc);
     graph->value[*images].origin = image->size_origin;
-    struct dg_position position = {.batch = (int)probe->features_batch};
-    struct dg_application *a = dg_instance_apply(backbone, images, 1, false, position, "features");
+    struct dg_row_range rows = {.batch = (int)probe->model.batch};
+    struct dg_application *a = dg_instance_apply(backbone, images, 1, false, rows, "features");
     if (!a) return DG_NO_VALUE;
     dg_value features = dg_application_output(a, "features");
     if (features == DG_NO_VALUE) {
@@ -109,44 +110,47 @@ dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_g
         features = with_mean(&b, a, features);
     }
     if (features != DG_NO_VALUE && graph->value[features].desc.ndim != 2) {
-        dg_diag_error(diag, &probe->origin, "the features of backbone %s are no vector an image", probe->backbone);
+        dg_diag_error(diag, &probe->model.origin, "the features of backbone %s are no vector an image",
+                      probe->model.backbone);
         return DG_NO_VALUE;
     }
     return features;
 }
 
-/* SGD on one parameter. Weights and biases decay alike, as published. */
+/* The commit of one parameter by the probe's optimiser. Weights and biases decay alike, as published. */
 static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_value norms, int norm_index)
 {
     struct dg_graph *graph = b->graph;
+    const struct dg_op *op = b->probe->optimizer;
     dg_value input[DG_MAX_STEP_INPUTS];
-    int count = dg_step_inputs(graph, dg_op_find("sgd"), param, gradient, norms, DG_NO_VALUE, false, input);
+    int count = dg_step_inputs(graph, op, param, gradient, norms, DG_NO_VALUE, false, input);
     graph->value[param].decay = true;
-    return add_node(b, "sgd", (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
-                    dg_arena_printf(graph->arena, "sgd %s", graph->value[param].name), true, true, NULL);
+    return add_node(b, op->name, (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
+                    dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name), true, true, NULL);
 }
 
 bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct dg_graph *graph,
                          struct dg_train_step *step)
 {
-    const struct dg_recipe *probe = from->recipe;
+    const struct dg_probe_recipe *probe = from->probe;
     struct dg_diagnostics *diag = from->diag;
     struct build b = {diag, probe, graph};
     struct dg_init normal = {DG_INIT_NORMAL, 0.01}, zero = {.kind = DG_INIT_CONSTANT};
-    struct dg_desc features = dg_desc_make(DG_F32, 2, (int64_t[]){probe->batch, dim}),
-                   labels = dg_desc_make(DG_I64, 1, &probe->batch),
+    struct dg_desc features = dg_desc_make(DG_F32, 2, (int64_t[]){probe->model.batch, dim}),
+                   labels = dg_desc_make(DG_I64, 1, &probe->model.batch),
                    weight = dg_desc_make(DG_F32, 2, (int64_t[]){probe->classes, dim}),
                    bias = dg_desc_make(DG_F32, 1, &probe->classes);
     *step = (struct dg_train_step){0};
     if (!dg_desc_valid(&weight)) {
-        dg_diag_error(diag, &probe->origin, "%lld classes of %lld features are too many bytes",
+        dg_diag_error(diag, &probe->model.origin, "%lld classes of %lld features are too many bytes",
                       (long long)probe->classes, (long long)dim);
         return false;
     }
     dg_value x = dg_graph_input(graph, "features", &features), y = dg_graph_input(graph, "labels", &labels);
     dg_value param[] = {
-        dg_graph_param(graph, "linear.weight", &weight, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &normal, probe->origin),
-        dg_graph_param(graph, "linear.bias", &bias, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &zero, probe->origin)};
+        dg_graph_param(graph, "linear.weight", &weight, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &normal,
+                       probe->model.origin),
+        dg_graph_param(graph, "linear.bias", &bias, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &zero, probe->model.origin)};
     dg_value logits[DG_MAX_OUTPUTS], loss[DG_MAX_OUTPUTS], norms[DG_MAX_OUTPUTS], gradient[3];
     uint32_t first = graph->num_nodes;
     if (!add_node(&b, "linear", (union dg_attr[]){{.i = probe->classes}, {.i = true}},

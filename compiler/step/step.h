@@ -2,14 +2,16 @@
 #ifndef DG_COMPILER_STEP_STEP_H
 #define DG_COMPILER_STEP_STEP_H
 
-#include "compiler/language/language.h"
+#include "compiler/language/elaborate.h"
+#include "compiler/language/recipe.h"
 #include "compiler/pipeline/pipeline.h"
 
 /* What a step is made of. */
 struct dg_step_request {
     struct dg_program *program;
     struct dg_diagnostics *diag;
-    const struct dg_recipe *recipe; /* or probe */
+    const struct dg_train_recipe *recipe; /* of a training step */
+    const struct dg_probe_recipe *probe;  /* of a probe's graphs */
     const struct dg_pipeline *pipeline;
 };
 

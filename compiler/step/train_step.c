@@ -43,14 +43,14 @@ static const char *const network_name[] = {[DG_STUDENT] = "student", [DG_TEACHER
 static dg_value apply(struct dg_step_builder *b, struct dg_instance *instance, dg_value input, const char *output,
                       int view0, const char *label)
 {
-    struct dg_position position = {.view0 = view0, .batch = (int)b->images};
+    struct dg_row_range rows = {.view0 = view0, .batch = (int)b->images};
     uint32_t first = b->graph->num_nodes;
     if (input == DG_NO_VALUE) return DG_NO_VALUE;
-    struct dg_application *a = dg_instance_apply(instance, &input, 1, true, position, label);
+    struct dg_application *a = dg_instance_apply(instance, &input, 1, true, rows, label);
     dg_value made = a ? dg_application_output(a, output) : DG_NO_VALUE;
     if (a && made == DG_NO_VALUE && !dg_diag_errors(b->from->diag))
-        dg_diag_error(b->from->diag, &b->recipe->origin, "backbone %s has no output named features",
-                      b->recipe->backbone);
+        dg_diag_error(b->from->diag, &b->recipe->model.origin, "backbone %s has no output named features",
+                      b->recipe->model.backbone);
     if (made == DG_NO_VALUE) return made;
     struct dg_pass_context context = {
         .graph = b->graph, .diag = b->from->diag, .subject = label, .first = first, .keep = &made, .num_keep = 1};
@@ -104,7 +104,7 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
 {
     struct dg_node_options options =
         dg_builder_options(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", false);
-    options.position.view0 = view0;
+    options.rows.view0 = view0;
     dg_value student_temp = dg_graph_control(b->graph, "loss.student_temp"), output[DG_MAX_OUTPUTS], layer[3];
     union dg_attr views[] = {{.i = b->views}};
     if (logits == DG_NO_VALUE) return false;
@@ -126,7 +126,7 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
 /* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
 static bool groups_apart(struct dg_step_builder *b, const dg_value crops[2], dg_value target, dg_value *loss)
 {
-    const struct dg_recipe *recipe = b->recipe;
+    const struct dg_train_recipe *recipe = b->recipe;
     bool local_larger = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
                                                    recipe->global.height * recipe->global.width * recipe->global.count;
     bool local_first = recipe->local.count && local_larger != b->choice.smallest_first;
@@ -186,15 +186,15 @@ static bool mean_of_slices(struct dg_step_builder *b, dg_value like, dg_value *p
 
 static bool create_networks(struct dg_step_builder *b)
 {
-    const struct dg_recipe *recipe = b->recipe;
+    const struct dg_train_recipe *recipe = b->recipe;
     struct dg_program *program = b->from->program;
     bool ok = true;
     for (int n = DG_STUDENT; n <= DG_TEACHER; n++) {
-        struct dg_given *with = n == DG_STUDENT ? recipe->student_with : recipe->teacher_with;
-        b->network[n].backbone = dg_instance_create(program, b->graph, recipe->backbone, with, &recipe->origin,
-                                                    backbone_prefix[n], n == DG_STUDENT);
-        b->network[n].head = dg_instance_create(program, b->graph, recipe->head, recipe->head_with, &recipe->origin,
-                                                head_prefix[n], n == DG_STUDENT);
+        struct dg_args *args = n == DG_STUDENT ? recipe->student_args : recipe->model.args;
+        b->network[n].backbone = dg_instance_create(program, b->graph, recipe->model.backbone, args,
+                                                    &recipe->model.origin, backbone_prefix[n], n == DG_STUDENT);
+        b->network[n].head = dg_instance_create(program, b->graph, recipe->head, recipe->head_args,
+                                                &recipe->model.origin, head_prefix[n], n == DG_STUDENT);
         ok &= b->network[n].backbone && b->network[n].head;
     }
     return ok;
@@ -203,7 +203,7 @@ static bool create_networks(struct dg_step_builder *b)
 bool dg_build_train_step(const struct dg_step_request *from, const struct dg_step_choice *choice,
                          struct dg_graph *graph, struct dg_train_step *step)
 {
-    const struct dg_recipe *recipe = from->recipe;
+    const struct dg_train_recipe *recipe = from->recipe;
     struct dg_step_builder b = {.from = from,
                                 .recipe = recipe,
                                 .graph = graph,
@@ -234,7 +234,7 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     struct dg_desc center_desc = dg_desc_make(DG_F32, 2, (int64_t[]){1, graph->value[teacher].desc.dim[1]});
     struct dg_init zero = {.kind = DG_INIT_CONSTANT};
     dg_value center =
-        dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->origin);
+        dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->model.origin);
     dg_value target[DG_MAX_OUTPUTS];
     struct dg_node_options options = dg_builder_options(&b, "target", "loss", false);
     dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */

@@ -2,7 +2,8 @@
  * gradients and what is committed are equal to the bit where the arithmetic is the same, and elsewhere as near as rounding
  * allows. How near that is, is measured here (struct tolerance), for it depends on the CPU: oneDNN sums in another order on
  * each. Every step of a form starts from the parameters that the form beside it had, as differences grow from step to step. */
-#include "compiler/language/program.h"
+#include "compiler/language/elaborate.h"
+#include "compiler/language/recipe.h"
 #include "compiler/plan/emit.h"
 #include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
@@ -49,10 +50,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct dg_given *give(struct dg_given *next, const char *name, struct dg_term value)
+static struct dg_args *give(struct dg_args *next, const char *name, struct dg_term value)
 {
-    struct dg_given *g = dg_arena_alloc(arena, sizeof *g);
-    *g = (struct dg_given){.name = name, .value = value, .next = next};
+    struct dg_args *g = dg_arena_alloc(arena, sizeof *g);
+    *g = (struct dg_args){.name = name, .value = value, .next = next};
     return g;
 }
 
@@ -84,41 +85,41 @@ static struct dg_recompute_levels recompute_all(void)
 }
 
 /* Plain SGD with a rate of one: a step's parameters are those before minus the gradients. */
-static struct dg_recipe vit_recipe(void)
+static struct dg_train_recipe vit_recipe(void)
 {
-    struct dg_given *vit = NULL;
+    struct dg_args *vit = NULL;
     vit = give(vit, "dim", whole(32));
     vit = give(vit, "heads", whole(2));
     vit = give(vit, "depth", whole(3));
     vit = give(vit, "patch", whole(8));
     vit = give(vit, "image", whole(32));
-    struct dg_given *student = give(vit, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
-    struct dg_given *head = NULL;
+    struct dg_args *student = give(vit, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
+    struct dg_args *head = NULL;
     head = give(head, "out_dim", whole(96));
     head = give(head, "hidden", whole(48));
     head = give(head, "bottleneck", whole(16));
-    return (struct dg_recipe){.name = "test",
-                              .batch = BATCH,
-                              .backbone = "vit",
-                              .head = "dino_head",
-                              .student_with = student,
-                              .teacher_with = vit,
-                              .head_with = head,
-                              .global = {.height = 32, .width = 32, .count = 2},
-                              .local = {.height = 16, .width = 16, .count = 3},
-                              .optimizer = "sgd",
-                              .buffers = "own",
-                              .origin = {.file = "test", .path = "test"}};
+    return (struct dg_train_recipe){.model.name = "test",
+                                    .batch = BATCH,
+                                    .model.backbone = "vit",
+                                    .head = "dino_head",
+                                    .student_args = student,
+                                    .model.args = vit,
+                                    .head_args = head,
+                                    .global = {.height = 32, .width = 32, .count = 2},
+                                    .local = {.height = 16, .width = 16, .count = 3},
+                                    .optimizer = dg_op_find("sgd"),
+                                    .buffers = DG_BUFFERS_OWN,
+                                    .model.origin = {.file = "test", .path = "test"}};
 }
 
 /* Batch norm in the backbone, and in the head too where `head_norm`. */
-static struct dg_recipe resnet_recipe(bool head_norm)
+static struct dg_train_recipe resnet_recipe(bool head_norm)
 {
-    struct dg_recipe recipe = vit_recipe();
-    struct dg_given *resnet = give(NULL, "planes", whole(8));
-    recipe.backbone = "resnet_basic";
-    recipe.student_with = recipe.teacher_with = give(resnet, "image", whole(32));
-    if (head_norm) recipe.head_with = give(recipe.head_with, "bn", (struct dg_term){.kind = DG_TERM_BOOL, .i = 1});
+    struct dg_train_recipe recipe = vit_recipe();
+    struct dg_args *resnet = give(NULL, "planes", whole(8));
+    recipe.model.backbone = "resnet_basic";
+    recipe.student_args = recipe.model.args = give(resnet, "image", whole(32));
+    if (head_norm) recipe.head_args = give(recipe.head_args, "bn", (struct dg_term){.kind = DG_TERM_BOOL, .i = 1});
     recipe.global.height = recipe.global.width = 64;
     recipe.local.height = recipe.local.width = 32;
     recipe.batch = 4;
@@ -233,7 +234,7 @@ struct finish {
     bool perturbed;              /* by one unit in the last place, all parameters and pixels */
 };
 
-static struct outcome *run_finished(struct dg_program *program, const struct dg_recipe *recipe,
+static struct outcome *run_finished(struct dg_program *program, const struct dg_train_recipe *recipe,
                                     const struct dg_step_choice *form, const struct finish *finish)
 {
     struct dg_step_choice choice = *form;
@@ -244,7 +245,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
                                            : finish->skips                ? "fuse_late"
                                            : finish->joins                ? "compact_rows"
                                                                           : "compact_rows,fuse_late"};
-    struct dg_step_request request = {program, diag, recipe, &pipeline};
+    struct dg_step_request request = {.program = program, .diag = diag, .recipe = recipe, .pipeline = &pipeline};
     struct dg_entry entry;
     struct dg_train_step step;
     struct dg_layout layout;
@@ -308,14 +309,14 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     return out;
 }
 
-static struct outcome *run(struct dg_program *program, const struct dg_recipe *recipe,
+static struct outcome *run(struct dg_program *program, const struct dg_train_recipe *recipe,
                            const struct dg_step_choice *form, const struct dg_recompute_levels *recompute)
 {
     return run_finished(program, recipe, form, &(struct finish){.recompute = recompute});
 }
 
 static struct outcome *run_beside(const struct outcome *guide, struct dg_program *program,
-                                  const struct dg_recipe *recipe, const struct dg_step_choice *form,
+                                  const struct dg_train_recipe *recipe, const struct dg_step_choice *form,
                                   struct finish finish)
 {
     finish.guide = guide;
@@ -422,8 +423,9 @@ static void assert_equal(const struct outcome *a, const struct outcome *b, const
  * In bf16 it is twice the distance from the same form in f32: both forms are as far from f32, so at most twice as far from each
  * other. In f32 it is the distance that one rounding of each parameter and pixel makes, times the root of the most terms of a sum:
  * another order of n terms changes n roundings, and of independent roundings the squares add up. */
-static struct tolerance rounding(const struct outcome *base, struct dg_program *program, const struct dg_recipe *recipe,
-                                 const struct dg_step_choice *form, struct finish finish)
+static struct tolerance rounding(const struct outcome *base, struct dg_program *program,
+                                 const struct dg_train_recipe *recipe, const struct dg_step_choice *form,
+                                 struct finish finish)
 {
     bool bf16 = finish.bf16;
     finish.bf16 = false;
@@ -445,7 +447,7 @@ static void test_slices_add_up(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
-    struct dg_recipe recipe = vit_recipe();
+    struct dg_train_recipe recipe = vit_recipe();
     struct outcome *whole_batch = run(program, &recipe, &(struct dg_step_choice){0}, NULL);
     struct tolerance tol =
         rounding(whole_batch, program, &recipe, &(struct dg_step_choice){0}, (struct finish){.recompute = NULL});
@@ -467,7 +469,7 @@ static void test_plain_is_the_same(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
-    struct dg_recipe recipe = vit_recipe();
+    struct dg_train_recipe recipe = vit_recipe();
     struct dg_recompute_levels cheap = dg_recompute_cheap();
     struct finish all = {.recompute = &cheap, .skips = true, .joins = true};
     struct dg_step_choice form = {0};
@@ -487,7 +489,7 @@ static void test_skipped_is_the_same(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
-    struct dg_recipe recipe = vit_recipe();
+    struct dg_train_recipe recipe = vit_recipe();
     struct dg_recompute_levels most = recompute_all();
     bool bf16 = has_bf16();
     for (int form = 0; form < 16; form += 3) {
@@ -513,10 +515,10 @@ static void test_odd_branches(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("tests/fixtures/branches.yaml");
-    struct dg_recipe recipe = vit_recipe();
-    recipe.backbone = "branches";
-    recipe.teacher_with = NULL;
-    recipe.student_with = give(NULL, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
+    struct dg_train_recipe recipe = vit_recipe();
+    recipe.model.backbone = "branches";
+    recipe.model.args = NULL;
+    recipe.student_args = give(NULL, "drop_path", (struct dg_term){.kind = DG_TERM_FLOAT, .f = 0.4});
     struct dg_recompute_levels most = recompute_all(), cheap = dg_recompute_cheap();
     struct outcome *plain =
         run_finished(program, &recipe, &(struct dg_step_choice){0}, &(struct finish){.plain = true});
@@ -539,7 +541,7 @@ static void test_joined_is_the_same(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
-    struct dg_recipe recipe = vit_recipe();
+    struct dg_train_recipe recipe = vit_recipe();
     struct dg_recompute_levels most = recompute_all();
     static const int forms[] = {0, 3, 5, 6}; /* every pair of the three in every way */
     bool bf16 = has_bf16();
@@ -560,7 +562,8 @@ static void test_joined_is_the_same(void **state)
 }
 
 /* Whatever is made again comes out the same, to the bit; and all of it together saves much. */
-static void assert_remade(struct dg_program *program, const struct dg_recipe *recipe, const struct dg_step_choice *form)
+static void assert_remade(struct dg_program *program, const struct dg_train_recipe *recipe,
+                          const struct dg_step_choice *form)
 {
     struct outcome *all = run(program, recipe, form, NULL);
     uint64_t least = all->peak;
@@ -583,7 +586,7 @@ static void test_remade_batch_norm_is_the_same(void **state)
     (void)state;
     struct dg_program *program = load_with_head("graphs/resnet.yaml");
     for (int head_norm = 0; head_norm < 2; head_norm++) {
-        struct dg_recipe recipe = resnet_recipe(head_norm);
+        struct dg_train_recipe recipe = resnet_recipe(head_norm);
         assert_remade(program, &recipe, &(struct dg_step_choice){0});
     }
 }
@@ -593,7 +596,7 @@ static void test_random_forms(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
-    struct dg_recipe recipe = vit_recipe();
+    struct dg_train_recipe recipe = vit_recipe();
     static const int slices[] = {1, 2, 6};
     struct dg_rng rng = dg_rng_open(11, DG_RNG_TEST, 0, 0);
     for (int f = 0; f < 6; f++) {
@@ -615,7 +618,7 @@ static void test_remade_is_the_same(void **state)
 {
     (void)state;
     struct dg_program *program = load_with_head("graphs/vit.yaml");
-    struct dg_recipe recipe = vit_recipe();
+    struct dg_train_recipe recipe = vit_recipe();
     assert_remade(program, &recipe, &(struct dg_step_choice){0});
     assert_remade(program, &recipe, &(struct dg_step_choice){.slices = 3});
 }

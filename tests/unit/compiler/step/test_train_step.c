@@ -1,5 +1,6 @@
 /* From YAML to a training step: the shipped ViT and head are elaborated, differentiated, planned, written, opened and run. */
-#include "compiler/language/program.h"
+#include "compiler/language/elaborate.h"
+#include "compiler/language/recipe.h"
 #include "compiler/plan/emit.h"
 #include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
@@ -39,10 +40,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct dg_given *give(struct dg_given *next, const char *name, int64_t value)
+static struct dg_args *give(struct dg_args *next, const char *name, int64_t value)
 {
-    struct dg_given *g = dg_arena_alloc(arena, sizeof *g);
-    *g = (struct dg_given){.name = name, .value = {.kind = DG_TERM_INT, .i = value}, .next = next};
+    struct dg_args *g = dg_arena_alloc(arena, sizeof *g);
+    *g = (struct dg_args){.name = name, .value = {.kind = DG_TERM_INT, .i = value}, .next = next};
     return g;
 }
 
@@ -65,7 +66,8 @@ static void test_published_vits(void **state)
         for (int s = 0; s < 3; s++) { /* every application shares the parameters */
             struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, sizes[s][0], sizes[s][1], 3});
             dg_value image = dg_graph_input(graph, "images", &desc);
-            struct dg_application *a = dg_instance_apply(vit, &image, 1, false, (struct dg_position){0, 2}, "features");
+            struct dg_application *a =
+                dg_instance_apply(vit, &image, 1, false, (struct dg_row_range){0, 2}, "features");
             if (!a) fail_msg("%s", dg_diag_text(diag));
             dg_value features = dg_application_output(a, "features");
             assert_int_equal(graph->value[features].desc.dim[1], graph->value[dg_instance_param(vit, 0)].desc.dim[2]);
@@ -99,7 +101,7 @@ static void test_shape_error_says_why(void **state)
     struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, 100, 100, 3});
     dg_value image = dg_graph_input(graph, "crops.local", &desc);
     graph->value[image].origin = at;
-    assert_null(dg_instance_apply(vit, &image, 1, true, (struct dg_position){0, 2}, "student.backbone(local)"));
+    assert_null(dg_instance_apply(vit, &image, 1, true, (struct dg_row_range){0, 2}, "student.backbone(local)"));
     program->diag = keep;
     assert_int_equal(dg_diag_errors(mine), 1); /* not one for every node after it */
     assert_non_null(strstr(dg_diag_text(mine), "kernel 16 does not divide height 100"));
@@ -128,25 +130,24 @@ static void test_a_step_runs_and_learns(void **state)
     struct dg_program *head = dg_program_load(arena, diag, path);
     assert_non_null(head);
     program->last->next = head->first; /* as `import` would */
-    struct dg_given *vit =
+    struct dg_args *vit =
         give(give(give(give(give(NULL, "dim", 32), "heads", 2), "depth", 2), "patch", 8), "image", 32);
-    struct dg_recipe recipe = {.name = "test",
-                               .batch = 3,
-                               .backbone = "vit",
-                               .head = "dino_head",
-                               .student_with = vit,
-                               .teacher_with = vit,
-                               .head_with = give(give(give(NULL, "out_dim", 96), "hidden", 48), "bottleneck", 16),
-                               .global = {.height = 32, .width = 32, .count = 2},
-                               .local = {.height = 16, .width = 16, .count = 3},
-                               .optimizer = "adamw",
-                               .buffers = "own",
-                               .no_decay_bias = true,
-                               .no_decay_1d = true,
-                               .freeze_params = "last_layer",
-                               .origin = {.file = "test", .path = "test"}};
+    struct dg_train_recipe recipe = {.model.name = "test",
+                                     .batch = 3,
+                                     .model.backbone = "vit",
+                                     .head = "dino_head",
+                                     .student_args = vit,
+                                     .model.args = vit,
+                                     .head_args = give(give(give(NULL, "out_dim", 96), "hidden", 48), "bottleneck", 16),
+                                     .global = {.height = 32, .width = 32, .count = 2},
+                                     .local = {.height = 16, .width = 16, .count = 3},
+                                     .optimizer = dg_op_find("adamw"),
+                                     .buffers = DG_BUFFERS_OWN,
+                                     .no_decay = DG_NO_DECAY_BIAS | DG_NO_DECAY_1D,
+                                     .freeze_params = "last_layer",
+                                     .model.origin = {.file = "test", .path = "test"}};
     struct dg_pipeline pipeline = {0};
-    struct dg_step_request request = {program, diag, &recipe, &pipeline};
+    struct dg_step_request request = {.program = program, .diag = diag, .recipe = &recipe, .pipeline = &pipeline};
     struct dg_step_choice choice = dg_default_choice(&pipeline);
     struct dg_entry entry;
     struct dg_train_step step;

@@ -1,0 +1,19 @@
+#include "compiler/language/shared_keys.h"
+
+#include "ops/base/base.h"
+
+const struct dg_key_choice dg_dtype_choices[] = {{.word = "f32"}, {.word = "bf16"}, {0}};
+
+const char *dg_size_text(struct dg_reader *r, const struct dg_recipe_crops *crops)
+{
+    long long height = crops->height, width = crops->width;
+    return height == width ? dg_arena_printf(r->program->arena, "%lld", height)
+                           : dg_arena_printf(r->program->arena, "[%lld, %lld]", height, width);
+}
+
+void dg_set_resize(struct dg_reader *r, struct dg_key *key, const struct dg_recipe_crops *image)
+{
+    int64_t least = dg_max_i64(image->width, 1);
+    key->value = dg_arena_printf(r->program->arena, "%lld", (long long)((least * 256 + 112) / 224));
+    key->min = (double)least;
+}
