@@ -15,26 +15,33 @@ enum {
     SOURCE = FORWARD | F32 | NO_RECOMPUTED | ALL_IMAGES,
 };
 
-/* Runs on each application of the student and the teacher as soon as its nodes are there, so that the backward is that of the
- * fused nodes; and on the one application of an evaluation entry. */
-const struct dg_pass dg_application_passes[] = {{"slice_tokens", dg_slice_tokens, DG_PASS_OPTIMIZED, SOURCE, SOURCE,
-                                                 "where one token of a value is read, compute that token alone"},
-                                                {"fuse", dg_fuse, DG_PASS_OPTIMIZED, SOURCE, SOURCE | OUTPUTS,
-                                                 "an op and the only reader of its result become one op"},
-                                                {0}};
+/* clang-format off */
 
-/* Runs on every entry once all of its nodes are there: forward, backward and commit. */
+/* Run on each application of the student and the teacher as soon as its nodes are there, so that the backward is that of the
+ * fused nodes; and on the one application of an evaluation entry. */
+const struct dg_pass dg_application_passes[] = {
+    /* name          function         when               requires                     keeps */
+    {"slice_tokens", dg_slice_tokens, DG_PASS_OPTIMIZED, SOURCE,                      SOURCE,
+     "where one token of a value is read, compute that token alone"},
+    {"fuse",         dg_fuse,         DG_PASS_OPTIMIZED, SOURCE,                      SOURCE | OUTPUTS,
+     "an op and the only reader of its result become one op"},
+    {0}};
+
+/* Run on every entry once all of its nodes are there: forward, backward and commit. */
 const struct dg_pass dg_entry_passes[] = {
-    {"prune", dg_prune, DG_PASS_ALWAYS, F32, SOURCE | OUTPUTS, "drop ops whose results nothing reads"},
-    {"assign_bf16", dg_assign_bf16, DG_PASS_BF16, F32, FORWARD | NO_RECOMPUTED | ALL_IMAGES | OUTPUTS,
+    {"prune",        dg_prune,        DG_PASS_ALWAYS,    F32,                         SOURCE | OUTPUTS,
+     "drop ops whose results nothing reads"},
+    {"assign_bf16",  dg_assign_bf16,  DG_PASS_BF16,      F32,                         FORWARD | NO_RECOMPUTED | ALL_IMAGES | OUTPUTS,
      "choose which values are stored as bf16"},
-    {"recompute", dg_recompute, DG_PASS_ALWAYS, NO_RECOMPUTED | ALL_IMAGES, FORWARD | F32 | ALL_IMAGES | OUTPUTS,
+    {"recompute",    dg_recompute,    DG_PASS_ALWAYS,    NO_RECOMPUTED | ALL_IMAGES,  FORWARD | F32 | ALL_IMAGES | OUTPUTS,
      "compute activations again for the backward instead of saving them"},
-    {"compact_rows", dg_compact_rows, DG_PASS_OPTIMIZED, ALL_IMAGES, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
+    {"compact_rows", dg_compact_rows, DG_PASS_OPTIMIZED, ALL_IMAGES,                  FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
      "run a residual branch on the images that drop path keeps"},
-    {"fuse_late", dg_fuse_late, DG_PASS_OPTIMIZED, 0, FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
+    {"fuse_late",    dg_fuse_late,    DG_PASS_OPTIMIZED, 0,                           FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
      "an op also computes what the first reader of its result does"},
     {0}};
+
+/* clang-format on */
 
 static const struct dg_pass *const tables[] = {dg_application_passes, dg_entry_passes};
 enum { NUM_TABLES = sizeof tables / sizeof *tables };
