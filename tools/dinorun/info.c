@@ -7,7 +7,7 @@
 
 static struct {
     const char *plan, *entry, *memory_map;
-    bool ops;
+    bool ops, layout;
 } given;
 
 static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *entry)
@@ -84,6 +84,52 @@ static void print_ops(const struct dg_plan *plan, const struct dg_plan_entry *en
     }
 }
 
+static void print_attributes(const struct dg_plan *plan, const struct dg_plan_op *record)
+{
+    const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+    for (uint32_t a = 0; a < record->num_attrs; a++) {
+        const union dg_attr *attr = &plan->attr[record->first_attr + a];
+        if (op->attrs[a].type == DG_ATTR_FLOAT)
+            printf(" %s=%.17g", op->attrs[a].name, attr->f);
+        else
+            printf(" %s=%" PRId64, op->attrs[a].name, attr->i);
+    }
+}
+
+static void print_operand(const struct dg_plan *plan, const char *role, uint32_t t)
+{
+    static const char *const regions[] = {"param", "state", "step", "input"};
+    if (t == DG_PLAN_NONE) {
+        printf("    %-3s -\n", role);
+        return;
+    }
+    const struct dg_plan_tensor *tensor = &plan->tensor[t];
+    struct dg_desc desc = dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
+    char shape[96];
+    printf("    %-3s %-5s %12" PRIu64 " + %-11" PRIu64 " %s %s\n", role, regions[tensor->region], tensor->offset,
+           tensor->bytes, dg_desc_text(shape, sizeof shape, &desc), dg_plan_string(plan, tensor->name));
+}
+
+/* Every operation with its attributes, and where in memory its inputs and outputs lie. */
+static void print_layout(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    printf("\nentry %s: bytes of parameters %" PRIu64 ", state %" PRIu64 ", step (its peak) %" PRIu64
+           ", inputs %" PRIu64 "\n",
+           dg_plan_string(plan, entry->name), entry->region_bytes[DG_REGION_PARAM],
+           entry->region_bytes[DG_REGION_STATE], entry->region_bytes[DG_REGION_STEP],
+           entry->region_bytes[DG_REGION_INPUT]);
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+        printf("%5u %s, %s, %s;", n, dg_plan_string(plan, op->op), dg_plan_string(plan, op->name),
+               dg_plan_string(plan, op->label));
+        print_attributes(plan, op);
+        printf(" stream=%016" PRIx64 " view0=%d batch=%d slices=%" PRId64 "\n", op->stream, op->view0, op->batch,
+               dg_plan_slices(entry, n));
+        for (uint32_t i = 0; i < op->num_inputs + op->num_outputs; i++)
+            print_operand(plan, i < op->num_inputs ? "in" : "out", plan->operand[op->first_operand + i]);
+    }
+}
+
 static enum dg_status print_plan(struct dg_plan *plan, struct dg_error *err)
 {
     DG_TRY(dg_plan_open(given.plan, plan, err));
@@ -95,6 +141,8 @@ static enum dg_status print_plan(struct dg_plan *plan, struct dg_error *err)
         if (!given.entry || entry == &plan->entry[e]) print_entry(plan, &plan->entry[e]);
     if (!given.entry) print_knobs(plan);
     if (given.ops) print_ops(plan, entry);
+    for (uint32_t e = 0; given.layout && e < plan->num_entries; e++)
+        if (!given.entry || entry == &plan->entry[e]) print_layout(plan, &plan->entry[e]);
     if (!given.memory_map) return DG_OK;
     DG_TRY(dg_memory_map(plan, entry, given.memory_map, err));
     printf("%s: the step's memory over time\n", given.memory_map);
@@ -113,6 +161,8 @@ static int info(void)
 static const struct dg_flag flags[] = {
     {"entry", "NAME", "describe only this entry", .text = &given.entry, .unset = "all"},
     {"ops", NULL, "all operations of the entry (else of the plan's first) in their order", .given = &given.ops},
+    {"layout", NULL, "all operations with their inputs and outputs: region, offset + bytes, shape, name",
+     .given = &given.layout},
     {"memory-map", "F.svg", "draw the entry's planned memory: operations to the right, bytes upwards",
      .text = &given.memory_map},
     {0}};
