@@ -25,25 +25,92 @@ const struct dg_op *dg_op_find(const char *name)
     return NULL;
 }
 
-int dg_op_index(const struct dg_op *op)
-{
-    for (int i = 0; i < dg_op_count(); i++)
-        if (table[i] == op) return i;
-    return -1;
-}
-
-int dg_op_num_outputs(const struct dg_op *op)
-{
-    int n = 0;
-    while (n < DG_MAX_OUTPUTS && op->output[n].name) n++;
-    return n;
-}
-
 int dg_op_num_attrs(const struct dg_op *op)
 {
     int n = 0;
     while (op->attrs && op->attrs[n].name) n++;
     return n;
+}
+
+int dg_op_attr(const struct dg_op *op, const char *name)
+{
+    for (int a = dg_op_num_attrs(op) - 1; a >= 0; a--)
+        if (!strcmp(op->attrs[a].name, name)) return a;
+    return -1;
+}
+
+/* ---- operands ---- */
+
+static int count_operands(const struct dg_operand *operand)
+{
+    int n = 0;
+    while (operand && operand[n].name) n++;
+    return n;
+}
+
+int dg_op_num_inputs(const struct dg_op *op) { return count_operands(op->inputs); }
+int dg_op_num_outputs(const struct dg_op *op) { return count_operands(op->outputs); }
+
+/* The place of the variadic operand; -1: there is none. */
+static int variadic(const struct dg_op *op)
+{
+    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--)
+        if (op->inputs[i].flags & DG_VARIADIC) return i;
+    return -1;
+}
+
+const struct dg_operand *dg_op_input(const struct dg_op *op, int num_inputs, int i)
+{
+    int count = dg_op_num_inputs(op), many = variadic(op);
+    if (i < 0 || i >= num_inputs) return NULL;
+    if (many >= 0 && i > many) { /* inputs behind the variadic operand count from the end */
+        int behind = i - (num_inputs - count);
+        i = behind > many ? behind : many;
+    }
+    return i < count ? &op->inputs[i] : NULL;
+}
+
+bool dg_op_input_has(const struct dg_op *op, int num_inputs, int i, enum dg_operand_flags flag)
+{
+    const struct dg_operand *operand = dg_op_input(op, num_inputs, i);
+    return operand && operand->flags & flag;
+}
+
+bool dg_op_any_has(const struct dg_op *op, enum dg_operand_flags flag)
+{
+    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--)
+        if (op->inputs[i].flags & flag) return true;
+    for (int o = dg_op_num_outputs(op) - 1; o >= 0; o--)
+        if (op->outputs[o].flags & flag) return true;
+    return false;
+}
+
+/* Inputs up to the last that must be there. */
+static int least_inputs(const struct dg_op *op)
+{
+    int count = dg_op_num_inputs(op);
+    while (count && op->inputs[count - 1].flags & DG_OPTIONAL) count--;
+    return count;
+}
+
+bool dg_op_takes(const struct dg_op *op, int num_inputs)
+{
+    return num_inputs >= least_inputs(op) && (num_inputs <= dg_op_num_inputs(op) || variadic(op) >= 0);
+}
+
+int dg_op_data_inputs(const struct dg_op *op, bool *more)
+{
+    int count = 0;
+    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--) count += !(op->inputs[i].flags & DG_PARAM);
+    *more = variadic(op) >= 0;
+    return count;
+}
+
+int dg_op_row_map(const struct dg_op *op)
+{
+    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--)
+        if (op->inputs[i].flags & DG_ROW_MAP) return i;
+    return -1;
 }
 
 enum dg_status dg_no_gradient(struct dg_grad_builder *b)
@@ -62,43 +129,81 @@ double dg_product_flops(const struct dg_desc *rows, const struct dg_desc *weight
     return 2.0 * (double)dg_desc_rows(rows) * (double)dg_desc_count(weight);
 }
 
+/* ---- checks ---- */
+
+static enum dg_status check_count(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_op *op = call->op;
+    int least = least_inputs(op), most = dg_op_num_inputs(op);
+    if (dg_op_takes(op, call->num_inputs)) return DG_OK;
+    if (variadic(op) >= 0)
+        return dg_fail(err, DG_ERR_INPUT, "it takes %d or more inputs, not %d", least, call->num_inputs);
+    if (least < most)
+        return dg_fail(err, DG_ERR_INPUT, "it takes %d to %d inputs, not %d", least, most, call->num_inputs);
+    return dg_fail(err, DG_ERR_INPUT, "it takes %d inputs, not %d", most, call->num_inputs);
+}
+
+/* One input against its operand. `like`: the first input that may be bf16, where all must be alike; it may be NULL. */
+static enum dg_status check_input(const struct dg_op_call *call, int i, const struct dg_desc *like,
+                                  struct dg_error *err)
+{
+    const struct dg_operand *operand = dg_op_input(call->op, call->num_inputs, i);
+    const struct dg_desc *desc = &call->input[i];
+    if (dg_absent(desc)) {
+        if (operand->flags & DG_OPTIONAL) return DG_OK;
+        return dg_fail(err, DG_ERR_INPUT, "input %s is missing", operand->name);
+    }
+    if (desc->dtype == DG_BF16 && !(operand->flags & DG_BF16_OK && call->bf16))
+        return dg_fail(err, DG_ERR_INPUT, "input %s must not be bf16", operand->name);
+    if (operand->flags & DG_BF16_OK && like && desc->dtype != like->dtype)
+        return dg_fail(err, DG_ERR_INPUT, "input %s is %s where others are %s", operand->name,
+                       dg_dtype_name(desc->dtype), dg_dtype_name(like->dtype));
+    return DG_OK;
+}
+
+/* The first input that may be bf16, for an op that wants all of them alike; else NULL. */
+static const struct dg_desc *first_alike(const struct dg_op_call *call)
+{
+    for (int i = 0; call->op->bf16_alike && i < call->num_inputs; i++)
+        if (dg_op_input_has(call->op, call->num_inputs, i, DG_BF16_OK) && !dg_absent(&call->input[i]))
+            return &call->input[i];
+    return NULL;
+}
+
 enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_op *op = call->op;
-    struct dg_desc *input = calloc((size_t)call->num_inputs + 1, sizeof *input);
+    DG_TRY(check_count(call, err));
+    for (int i = 0; i < call->num_inputs; i++) DG_TRY(check_input(call, i, first_alike(call), err));
+    /* `infer` knows no bf16, and sees all operands of the table. */
+    int count = dg_op_num_inputs(op);
+    if (count < call->num_inputs) count = call->num_inputs;
+    struct dg_desc *input = calloc((size_t)count + 1, sizeof *input);
     if (!input) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    enum dg_status status = DG_OK;
-    int first = -1; /* of those that may be bf16 */
-    for (int i = 0; i < call->num_inputs && status == DG_OK; i++) {
-        bool may = i < 64 && op->bf16_inputs >> i & 1 && !dg_absent(&call->input[i]);
-        input[i] = call->input[i];
-        if (may && first < 0) first = i;
-        if (input[i].dtype == DG_BF16 && !(may && call->bf16))
-            status = dg_fail(err, DG_ERR_INPUT, "input %d must not be bf16", i);
-        if (may && op->bf16_alike && input[i].dtype != call->input[first].dtype)
-            status = dg_fail(err, DG_ERR_INPUT, "inputs %d and %d differ in type", first, i);
-        if (input[i].dtype == DG_BF16) input[i].dtype = DG_F32;
-    }
+    for (int i = 0; i < count; i++) input[i] = i < call->num_inputs ? dg_desc_wide(&call->input[i]) : DG_ABSENT_DESC;
     struct dg_op_call wide = *call;
     wide.input = input;
-    if (status == DG_OK) status = op->infer(&wide, output, err);
+    wide.num_inputs = count;
+    enum dg_status status = op->infer(&wide, output, err);
     free(input);
     return status;
 }
 
 bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored)
 {
-    const struct dg_op *op = call->op;
+    const struct dg_operand *output = &call->op->outputs[o];
     struct dg_desc want = *inferred;
-    bool may = op->bf16_outputs >> o & 1, view = op->view >> o & 1;
+    bool may = output->flags & DG_BF16_OK;
     if (stored->dtype == DG_BF16 && want.dtype == DG_F32 && may && call->bf16) want.dtype = DG_BF16;
     if (!dg_desc_equal(&want, stored)) return false;
-    if (view) return stored->dtype == call->input[op->inplace[o] - 1].dtype;
-    if (may && op->bf16_alike)
-        for (int i = 0; i < call->num_inputs && i < 64; i++)
-            if (op->bf16_inputs >> i & 1 && !dg_absent(&call->input[i]) && call->input[i].dtype != stored->dtype)
-                return false;
-    return true;
+    if (dg_is_view(output)) return stored->dtype == call->input[dg_reused_input(output)].dtype;
+    const struct dg_desc *like = first_alike(call);
+    return !may || !like || like->dtype == stored->dtype;
+}
+
+bool dg_op_moves(const struct dg_op *op, bool kept, int i, int o)
+{
+    return kept && i >= 0 && (op->inputs[i].flags ^ op->outputs[o].flags) & DG_COMPACT;
 }
 
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err)
@@ -151,4 +256,10 @@ void dg_begin_sum(float *dst, const float *acc, int64_t count)
         memset(dst, 0, (size_t)count * sizeof *dst);
     else if (acc != dst)
         memcpy(dst, acc, (size_t)count * sizeof *dst);
+}
+
+enum dg_status dg_want_accumulator(const struct dg_desc *acc, const struct dg_desc *gradient, struct dg_error *err)
+{
+    if (dg_absent(acc) || dg_desc_equal(acc, gradient)) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
 }

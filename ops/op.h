@@ -1,8 +1,8 @@
-/* What an operation is. One op, one room: a file ops/<op>.c holds every facet of an operation (and of its backward
- * operations) behind `struct dg_op`, and ops/op_list.h has one line for it. Nothing else lists or switches over ops.
+/* What an operation is. One op, one file ops/<room>/<op>.c: it holds every facet of the operation and of its backward
+ * operations behind `struct dg_op`, and ops/op_list.h has one line for each. Nothing else lists or switches over ops.
  *
- * Vocabulary is oneDNN's: src, dst, weights, bias, diff_*; scratch dies with the call, what a forward leaves for its
- * backward is an output like any other (flag DG_OUT_SAVED).
+ * Vocabulary is oneDNN's: src, dst, weights, bias, diff_*. Scratch dies with the call; what a forward op saves for its backward
+ * is an output like any other (flag DG_SAVED).
  *
  * Layouts: row-major; activations [rows, features] or [images, tokens, features]; images NHWC; weights as PyTorch has them.
  */
@@ -10,13 +10,10 @@
 #define DG_OPS_OP_H
 
 #include "ops/base/init.h"
-#include "ops/base/tensor.h"
-
-enum {
-    DG_MAX_ATTRS = 12,
-    DG_MAX_OUTPUTS = 6, /* visible and saved */
-    DG_MAX_PARAMS = 6,  /* parameters and buffers of one op */
-};
+#include "ops/op_call.h"
+#include "ops/op_grad.h"
+#include "ops/op_rewrite.h"
+#include "ops/op_run.h"
 
 /* ---- attributes ---- */
 
@@ -24,11 +21,7 @@ enum dg_attr_type {
     DG_ATTR_INT,
     DG_ATTR_FLOAT,
     DG_ATTR_BOOL,
-    DG_ATTR_PARAM, /* names a parameter of the module; it becomes an input, after the data inputs, in attribute order */
-};
-union dg_attr {
-    int64_t i; /* INT, BOOL */
-    double f;  /* FLOAT */
+    DG_ATTR_PARAM, /* names a parameter of the module, which becomes an input */
 };
 struct dg_attr_spec {
     const char *name; /* as in YAML; NULL ends the list */
@@ -40,7 +33,43 @@ struct dg_attr_spec {
     const char *doc;     /* one line, for --explain and the schema */
 };
 
-/* ---- parameters ---- */
+/* ---- operands ---- */
+
+enum dg_operand_flags {
+    DG_OPTIONAL = 1 << 0, /* an input that may be absent; an output that is computed only if something reads it */
+    DG_SAVED = 1 << 1,    /* output for the backward ops; not visible in YAML; computed only if something reads it */
+    DG_PARAM = 1 << 2,    /* input: a parameter, which an attribute names or the op owns; never named in `from` */
+    DG_VARIADIC = 1 << 3, /* input: stands for one or more tensors; one such operand an op, and then none is optional */
+    DG_UPDATED = 1 << 4,  /* input that the op writes where it stands; commit ops only */
+    DG_BF16_OK = 1 << 5,  /* f32 by `infer`; may be stored as bf16 in a plan in bf16 (compiler/passes/assign_bf16.c) */
+    DG_COMPACT = 1 << 6,  /* holds only the surviving images, packed, where the row map is there */
+    DG_ROW_MAP = 1 << 7,  /* is a row map: the output of an op that draws it, and such outputs only as an input */
+};
+
+/* One input or output of an op. Inputs are in this order: data, then those of DG_ATTR_PARAM attributes, then own parameters in
+ * the order of `params`. */
+struct dg_operand {
+    const char *name; /* NULL ends the table */
+    uint32_t flags;   /* enum dg_operand_flags */
+    int8_t reuse;     /* output: DG_REUSE(input) or DG_VIEW(input); 0: its bytes are its own */
+};
+/* The output may share its bytes with that input if the input dies here: kernels must be correct both ways. */
+#define DG_REUSE(input) ((input) + 1)
+/* The output is that input in memory, under another shape: always, and without kernel work. */
+#define DG_VIEW(input) (-(input)-1)
+/* The input whose bytes the output may share; -1: none. */
+static inline int dg_reused_input(const struct dg_operand *output)
+{
+    return output->reuse < 0 ? -output->reuse - 1 : output->reuse - 1;
+}
+static inline bool dg_is_view(const struct dg_operand *output) { return output->reuse < 0; }
+/* Is the output computed only if something reads it? */
+static inline bool dg_is_optional_output(const struct dg_operand *output)
+{
+    return output->flags & (DG_OPTIONAL | DG_SAVED);
+}
+
+/* ---- own parameters ---- */
 
 /* One tensor an op owns: it is called <node path>.<name>. */
 struct dg_param_need {
@@ -52,103 +81,6 @@ struct dg_param_need {
     bool init_from_yaml;
     bool trainable; /* false: a buffer, or frozen by an attribute (weight_g): gets no gradient */
     bool buffer;    /* running statistics: not averaged into the teacher */
-};
-
-/* ---- an application of an op ---- */
-
-/* What the shape, gradient, cost and prepare facets see. Inputs: data inputs, then DG_ATTR_PARAM inputs, then own
- * parameters in the order of `params`. An optional input that is absent has ndim -1. */
-struct dg_op_call {
-    const struct dg_op *op;
-    const union dg_attr *attr;
-    int num_inputs;
-    const struct dg_desc *input;
-    int num_outputs;
-    const struct dg_desc *output; /* valid after infer */
-    const bool *output_wanted; /* false: nothing reads it; run gets NULL (only DG_OUT_OPTIONAL and DG_OUT_SAVED ones) */
-    bool train;                /* mode of the application */
-    int64_t
-        slices; /* a step runs the op so often, each time on the next slice of the batch; 0 and 1: once, on all of it */
-    bool bf16;  /* of a plan in bf16: matmuls may round their operands, also those that lie there as f32 */
-    bool kept;  /* it is run with dg_run.kept */
-};
-static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
-static inline bool dg_absent(const struct dg_desc *desc) { return desc->ndim < 0; }
-
-enum {
-    DG_OUT_OPTIONAL = 1, /* computed only where something reads it */
-    DG_OUT_SAVED = 2,    /* for the backward ops; not visible in YAML; implies optional */
-};
-struct dg_output_spec {
-    const char *name;
-    int flags;
-};
-
-/* FLOPs count a multiply and an add as two. `useful` is the part that the share of the roof counts: linear, convolution
- * and attention, recomputation not. Bytes moved are derived from the tensors. */
-struct dg_cost {
-    double flops, useful;
-};
-/* Of the product of each row of `rows` with all of a weight matrix. */
-double dg_product_flops(const struct dg_desc *rows, const struct dg_desc *weight);
-
-/* ---- gradients ---- */
-
-typedef uint32_t dg_value; /* a value of the compiler's graph */
-#define DG_NO_VALUE UINT32_MAX
-
-/* What a gradient rule can see and do; the compiler implements it. A rule runs once for a forward node, after all
- * cotangents of its outputs are known, and must serve every input i with wants[i]. */
-struct dg_grad_builder {
-    const struct dg_op_call *call;
-    const dg_value *input, *output;
-    const dg_value *diff_output; /* DG_NO_VALUE where no gradient flows into that output */
-    const bool *wants;           /* per input: does it lead to something trainable */
-    void *compiler;
-    /* Adds a node. `attr` has the op's attributes in its order (NULL: none); inputs may hold DG_NO_VALUE at optional slots.
-     * `output` receives as many values as the op has outputs. */
-    enum dg_status (*emit)(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
-                           const dg_value *input, int num_inputs, dg_value *output);
-    /* The gradient collected for input i so far, or DG_NO_VALUE. A rule whose kernel can add to it passes it to its op's
-     * accumulator input and then calls `set`; others call `give`. */
-    dg_value (*partial)(struct dg_grad_builder *b, int i);
-    void (*set)(struct dg_grad_builder *b, int i, dg_value gradient); /* replaces the partial sum */
-    enum dg_status (*give)(struct dg_grad_builder *b, int i,
-                           dg_value gradient); /* adds to it (an `add` node if need be) */
-    struct dg_error *err;
-};
-
-/* ---- fusion ---- */
-
-/* A node and the first that reads its output 0, for the node's op to make what the reader makes while it has its own result
- * at hand. Two ways: `absorb` makes the reader's result in place of its own, which nobody else reads; `join` makes both. */
-struct dg_fusion {
-    const struct dg_op *op; /* of the node; to be changed where another op makes both */
-    bool train;             /* mode of both */
-    bool constant_params;   /* in an evaluation entry */
-    union dg_attr *attr;    /* of the node; to be changed */
-    dg_value *input;        /* of the node; has room for the reader's inputs behind */
-    int num_inputs;         /* to be raised when inputs are added */
-    dg_value made;          /* by the node, read by the next */
-    const struct dg_op *next;
-    const union dg_attr *next_attr;
-    dg_value *next_input; /* `join` may make some DG_NO_VALUE, which the reader then need not read */
-    int next_num_inputs;
-    uint32_t next_wanted; /* bit o: somebody reads the reader's output o */
-    uint32_t takes;       /* out, `join`: bit o: the node now makes that output, behind its own */
-    /* Which images are kept, where these are run with that, else DG_NO_VALUE; behind the inputs counted here. `join` makes them
-     * DG_NO_VALUE where the op takes them as inputs. */
-    dg_value kept, next_kept;
-};
-
-/* ---- recomputation ---- */
-
-/* A node that makes output 0 of another again, later in the same step: at first an exact copy of that one. */
-struct dg_again {
-    bool train;
-    dg_value *input;
-    int num_inputs;
-    const dg_value *output; /* what the other made; all but output 0 are kept */
 };
 
 /* ---- an optimiser ---- */
@@ -177,168 +109,97 @@ struct dg_step_input {
     const char *doc;   /* one line */
 };
 
-/* ---- running ---- */
+/* ---- the op ---- */
 
-/* Values that change from step to step and are not tensors. */
-struct dg_step_info {
-    uint64_t seed;
-    int64_t step;  /* from 0 */
-    int64_t slice; /* which part of the batch it is at, from 0 */
-};
-
-/* Filled by `prepare`. Everything but the out fields is input. */
-struct dg_prepare {
-    const struct dg_op_call *call;
-    int threads;
-    void *engine;     /* dnnl_engine_t */
-    uint64_t stream;  /* FNV-1a of the node's path: its random stream */
-    int view0, batch; /* row r of the leading dimension is image r % batch of view view0 + r / batch; where the batch
-                              is cut, of a slice of `batch` images, the first of which is image slice * batch of the step */
-    bool constant_params;  /* an evaluation entry: parameters do not change between runs, so `pack` may be used */
-    int64_t scratch_bytes; /* out: needed during run, 64-byte aligned, shared between ops */
-    int64_t packed_bytes;  /* out: kept between runs, filled by `pack`; only with constant_params */
-    void *state;           /* out: freed by `release` */
-};
-
-/* Which images of an application drop path keeps, as the op kept_images draws it: their number, then for each image its place
- * among them or -1, then the kept ones in order. An op that is given it leaves the others out: what it reads and makes of them
- * (struct dg_op, kept_inputs and kept_outputs) is the rows of kept images one behind the other, and behind those anything. */
-static inline int64_t dg_kept_size(int64_t images) { return 1 + 2 * images; }
-static inline int64_t dg_kept_images(int64_t size) { return (size - 1) / 2; } /* of them in all */
-static inline const int64_t *dg_kept_place(const int64_t *kept) { return kept ? kept + 1 : NULL; }
-static inline const int64_t *dg_kept_image(const int64_t *kept, int64_t images)
-{
-    return kept ? kept + 1 + images : NULL;
-}
-
-struct dg_run {
-    void *state;
-    void *const *input;  /* pointer per input; NULL for absent ones */
-    void *const *output; /* pointer per output; NULL for unwanted ones */
-    void *scratch, *packed;
-    void *stream; /* dnnl_stream_t */
-    const struct dg_step_info *step;
-    int threads;
-    const int64_t *kept; /* of the images along dimension 0 of input 0; NULL: all are there */
-};
-static inline int64_t dg_images(const struct dg_run *run, int64_t images) { return run->kept ? run->kept[0] : images; }
-
-/* What an op does with the tokens of [images, tokens, width]. */
-enum dg_tokens {
-    DG_TOKENS_MIXED, /* anything */
-    DG_TOKENS_APART, /* each is made of the same one of every data input, also as a row of [images, width] */
-    DG_TOKENS_ASKED, /* each is made of all; the last attribute says which one alone, -1: every one */
-    DG_TOKENS_TAKEN, /* one is left, of [images, width]; the first attribute says which */
+/* How far a result depends on other rows, and so what a pass may cut. Each level allows what the ones above it allow. */
+enum dg_reach {
+    DG_REACH_ALL,   /* on anything: nothing may be cut */
+    DG_REACH_BATCH, /* on all rows in train mode (batch norm): the batch cannot be cut into slices before it */
+    DG_REACH_IMAGE, /* on rows of the same image only */
+    DG_REACH_ROW,   /* on the same row of every data input only: one token may be computed alone */
 };
 
 struct dg_op {
     const char *name;
-    bool in_yaml;                                 /* may a description use it? Backward and commit ops: no */
-    const struct dg_attr_spec *attrs;             /* ended by a NULL name; NULL: none */
-    int min_inputs, max_inputs;                   /* data inputs; max -1: any number */
-    int num_params_attr;                          /* number of DG_ATTR_PARAM attributes, for the input order */
-    struct dg_output_spec output[DG_MAX_OUTPUTS]; /* ended by a NULL name */
+    bool in_yaml;                              /* may a description use it? Backward and commit ops: no */
+    const struct dg_attr_spec *attrs;          /* ended by a NULL name; NULL: none */
+    const struct dg_operand *inputs, *outputs; /* NULL: none */
+    bool bf16_alike;                           /* operands with DG_BF16_OK are all stored as bf16, or none is */
+    enum dg_reach reach;
+    /* The attribute that names a token of [images, tokens, width]: with DG_REACH_ROW the one whose row the op takes, as
+     * [images, width]; with DG_REACH_IMAGE the only one whose result it computes, -1: of every one. NULL: there is none. */
+    const char *token_attr;
+    /* An op that leaves out images of input 0, with the probability of its attribute 0: the op that draws which, of the
+     * attributes probability and number of images. NULL: it leaves out none. */
+    const struct dg_op *draws_rows;
 
+    /* Shapes. dg_op_infer has checked the inputs against the table before it asks `infer`, and absent inputs at the end are
+     * there as absent. Fills all outputs, or says what is wrong ("kernel 16 does not divide width 100"); the compiler adds
+     * where. */
+    enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
+    struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
+
+    /* As a node of a module. */
     /* Is this application nothing at all (drop path at rate 0 or in eval mode)? Then the compiler drops the node. NULL: never. */
     bool (*is_identity)(const struct dg_op_call *call);
     /* Own parameters, from data inputs and attributes. Returns their number, or -1 with err. NULL: none. */
     int (*params)(const struct dg_op_call *call, struct dg_param_need need[DG_MAX_PARAMS], struct dg_error *err);
-    /* Fills all output descs, or says what is wrong ("kernel 16 does not divide width 100"); the compiler adds where. */
-    enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
-    /* The gradient rule, or dg_no_gradient: never NULL. */
+
+    /* In training. */
+    /* The gradient rule, or dg_no_gradient or dg_stop_gradient: never NULL. */
     enum dg_status (*grad)(struct dg_grad_builder *b);
-    enum dg_tokens tokens;
-    /* In train mode a row's result depends on the other rows (batch norm), so a batch cannot be cut before it. */
-    bool couples_rows;
     /* Adds the commit node of an application in train mode: what it leaves for later steps (running statistics). Only
      * `emit`, `call`, `input` and `output` of the builder are there. NULL: it leaves nothing. */
     enum dg_status (*commit)(struct dg_grad_builder *b);
-    /* Of an optimiser: its inputs in order, ended by DG_STEP_END. NULL: it is none. */
-    const struct dg_step_input *step_inputs;
+    /* Computes output 0 once more, to the bit, with less work than the first time, as the other outputs are still there. NULL:
+     * all outputs are computed again, as they were. */
+    void (*recompute)(struct dg_recompute *a);
+    const struct dg_step_input *step_inputs; /* of an optimiser: its inputs in order, ended by DG_STEP_END */
+
     /* Takes the only reader of output 0 over, in place: true, with attributes and inputs changed. NULL: never does. */
     bool (*absorb)(struct dg_fusion *f);
     /* Also makes some outputs of the first reader of output 0: true, with op, inputs and `takes` changed. Asked last, of a
      * graph that is complete and whose types are chosen. NULL: never does. */
     bool (*join)(struct dg_fusion *f);
-    /* Makes output 0 again, to the bit, with less work than the first time, as the other outputs are there. NULL: all outputs
-     * are made again, as they were. */
-    void (*again)(struct dg_again *a);
-    struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
 
-    /* Output o may share bytes with input inplace[o] - 1 when that input dies here; 0: never. Kernels must then be correct
-     * both ways. Absolute: if `must_alias` bit o is set it always does (views). */
-    int8_t inplace[DG_MAX_OUTPUTS];
-    uint32_t view;   /* bit o: output o IS input inplace[o] - 1 in memory (a reshape): no kernel work */
-    uint64_t writes; /* bit i: the op updates input i where it stands (parameters, moments, centre): commit ops only */
-
-    /* In a plan in bf16, input i or output o, f32 by `infer`, may lie in memory as bf16 instead (bits i and o; the compiler
-     * decides, compiler/passes/assign_bf16.c): `prepare` sees which do. A view is of its input's type. `infer` is asked with f32 in
-     * their place and never knows (dg_op_infer). */
-    uint64_t bf16_inputs;
-    uint32_t bf16_outputs;
-    bool bf16_alike; /* all or none of these may */
-
-    /* Given which images are kept, input i or output o has those only. An op without any such bit cannot be given that. One
-     * that has it as an input of its own, kept_by - 1, makes those outputs so where that is there. */
-    uint32_t kept_inputs, kept_outputs;
-    int kept_by;
-    /* Which images are kept is said by output 0 of an op with says_kept, whose attributes are the probability of leaving one out
-     * and how many there are, and in a plan by nothing else. It is read by inputs i of bits kept_lists. An op that leaves images
-     * of input 0 out, with the probability of its attribute 0, names in `drops` the op that says which. */
-    bool says_kept;
-    uint32_t kept_lists;
-    const struct dg_op *drops;
-
+    /* On memory. */
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
     enum dg_status (*run)(const struct dg_run *run, struct dg_error *err);  /* NULL only for pure views */
     void (*release)(void *state);                                           /* NULL: state is plain free()d */
 };
 
-/* Given which images are kept, does output o have them in other places than input i? Then it cannot be in place there. */
-static inline bool dg_op_moves(const struct dg_op *op, bool kept, int i, int o)
-{
-    return kept && i >= 0 && (op->kept_inputs >> i ^ op->kept_outputs >> o) & 1;
-}
+/* ---- the table ---- */
 
-/* The explicit "no gradient": asking for one is a compile error that names the op and the YAML line. */
-enum dg_status dg_no_gradient(struct dg_grad_builder *b);
-/* "Gradient is zero / deliberately stopped": serves no input. */
-enum dg_status dg_stop_gradient(struct dg_grad_builder *b);
-
-/* The table. */
 int dg_op_count(void);
 const struct dg_op *dg_op_at(int index);
 const struct dg_op *dg_op_find(const char *name); /* NULL if there is none */
-int dg_op_index(const struct dg_op *op);
-int dg_op_num_outputs(const struct dg_op *op);
 int dg_op_num_attrs(const struct dg_op *op);
-/* True when the op was written to sum over inputs that may be absent (ndim -1) at this slot. */
-#define DG_ABSENT_DESC ((struct dg_desc){.ndim = -1})
+int dg_op_attr(const struct dg_op *op, const char *name); /* index of the attribute; -1: there is none */
+int dg_op_num_outputs(const struct dg_op *op);
+int dg_op_num_inputs(const struct dg_op *op); /* entries of the table: a variadic operand counts as one */
 
-/* The op's `infer` for tensors some of which may lie in memory as bf16: refuses those that the op does not take. */
+/* Which operand input i of a node with num_inputs inputs is; NULL: the op takes no such input. */
+const struct dg_operand *dg_op_input(const struct dg_op *op, int num_inputs, int i);
+/* Does input i have that flag? False where the op takes no such input. */
+bool dg_op_input_has(const struct dg_op *op, int num_inputs, int i, enum dg_operand_flags flag);
+/* Is any operand, input or output, marked with that flag? */
+bool dg_op_any_has(const struct dg_op *op, enum dg_operand_flags flag);
+/* Can a node have that many inputs? Optional inputs at the end may be left away. */
+bool dg_op_takes(const struct dg_op *op, int num_inputs);
+/* The least number of tensors that `from` must name, and whether it may name more. */
+int dg_op_data_inputs(const struct dg_op *op, bool *more);
+/* The input with the row map that operands with DG_COMPACT go by; -1: it is none of the inputs in the table. */
+int dg_op_row_map(const struct dg_op *op);
+
+/* Does the op draw a row map, as its output 0? */
+static inline bool dg_op_draws_rows(const struct dg_op *op) { return op->outputs && op->outputs->flags & DG_ROW_MAP; }
+
+/* Checks the inputs against the op's table (number, absence, bf16), then asks its `infer`. Messages name the operand. */
 enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
-/* May output o, `inferred` by that, be stored as `stored`? Inputs are those of the call. */
+/* May output o, `inferred` by dg_op_infer, be stored as `stored`? Inputs are those of the call. */
 bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored);
-
-/* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
-void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
-/* A `prepare` for ops whose state is struct dg_op_count: the number of elements of their first output, in how many images, and
- * whether they are bf16. */
-struct dg_op_count {
-    int64_t count, images;
-    bool half;
-};
-enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);
-/* Makes room for `bytes` of scratch after what was asked for so far; returns its offset from the scratch pointer. */
-int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);
-
-/* dst = acc, which may be dst; zeros where it is NULL. */
-void dg_begin_sum(float *dst, const float *acc, int64_t count);
-
-/* Shorthand for infer functions. */
-enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err);
-enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err);
-enum dg_status dg_want_token(const struct dg_desc *src, int64_t token, struct dg_error *err); /* dim 1 */
+/* With a row map, does output o have images in other places than input i? Then it cannot share its bytes. */
+bool dg_op_moves(const struct dg_op *op, bool kept, int i, int o);
 
 #endif

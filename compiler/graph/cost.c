@@ -12,8 +12,9 @@ double dg_graph_bytes(const struct dg_graph *graph, const struct dg_graph_node *
     dg_value v = o < 0 ? node->input[i] : node->output[o];
     if (v == DG_NO_VALUE) return 0;
     double bytes = (double)dg_desc_bytes(&graph->value[v].desc);
-    bool some = node->kept && ((o < 0 ? node->op->kept_inputs >> i : node->op->kept_outputs >> o) & 1);
-    return some ? bytes * kept_share(graph, node) : bytes;
+    bool compact =
+        o < 0 ? dg_op_input_has(node->op, node->num_inputs, i, DG_COMPACT) : node->op->outputs[o].flags & DG_COMPACT;
+    return node->kept && compact ? bytes * kept_share(graph, node) : bytes;
 }
 
 struct dg_cost dg_graph_cost(struct dg_graph *graph, const struct dg_graph_node *node)

@@ -23,7 +23,7 @@ static void add_outputs(struct dg_text *text, const struct dg_graph *graph, cons
         dg_value v = node->output[o];
         char desc[96];
         dg_text_add(text, "%s", o ? ", " : "");
-        if (!reads[v] && node->op->output[o].flags)
+        if (!reads[v] && dg_is_optional_output(&node->op->outputs[o]))
             dg_text_add(text, "-");
         else
             dg_text_add(text, "%%%u %s", v, dg_desc_text(desc, sizeof desc, &graph->value[v].desc));

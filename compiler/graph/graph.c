@@ -102,16 +102,16 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                               .input = desc,
                               .train = options->train,
                               .slices = slices_of(graph, &node)};
-    DG_TRY(op->infer(&call, made, err));
+    DG_TRY(dg_op_infer(&call, made, err));
     for (int o = 0; o < node.num_outputs; o++)
         if (!dg_desc_valid(&made[o]))
-            return dg_fail(err, DG_ERR_INPUT, "output %s would be too large or empty", op->output[o].name);
+            return dg_fail(err, DG_ERR_INPUT, "output %s would be too large or empty", op->outputs[o].name);
 
     node.input = dg_arena_alloc(graph->arena, ((size_t)num_inputs + 1) * sizeof *node.input);
     if (num_inputs) memcpy(node.input, input, (size_t)num_inputs * sizeof *node.input);
     for (int o = 0; o < node.num_outputs; o++) {
         const char *path = options->origin.path ? options->origin.path : op->name;
-        const char *name = o ? dg_arena_printf(graph->arena, "%s.%s", path, op->output[o].name) : path;
+        const char *name = o ? dg_arena_printf(graph->arena, "%s.%s", path, op->outputs[o].name) : path;
         struct dg_graph_value *value = new_value(graph, name, &made[o]);
         value->region = DG_REGION_STEP;
         value->producer = graph->num_nodes;
@@ -144,7 +144,7 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
         input[i] = node->input[i] == DG_NO_VALUE ? DG_ABSENT_DESC : graph->value[node->input[i]].desc;
     for (int o = 0; o < node->num_outputs; o++) {
         output[o] = graph->value[node->output[o]].desc;
-        wanted[o] = !reads || reads[node->output[o]] > 0 || !(node->op->output[o].flags);
+        wanted[o] = !reads || reads[node->output[o]] > 0 || !dg_is_optional_output(&node->op->outputs[o]);
     }
     return (struct dg_op_call){.op = node->op,
                                .attr = node->attr,

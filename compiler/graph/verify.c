@@ -18,7 +18,7 @@ static enum dg_status check_input(const struct dg_graph *graph, uint32_t n, int 
     if (value->producer == DG_PLAN_NONE && value->region == DG_REGION_STEP)
         return broken(node, "reads a value that nothing makes", err);
     bool lasting = value->region == DG_REGION_PARAM || value->region == DG_REGION_STATE;
-    if (i < 64 && node->op->writes >> i & 1 && !lasting)
+    if (dg_op_input_has(node->op, node->num_inputs, i, DG_UPDATED) && !lasting)
         return broken(node, "writes to a value that does not outlive the step", err);
     return DG_OK;
 }
@@ -62,7 +62,7 @@ enum dg_status dg_graph_verify(struct dg_graph *graph, uint32_t first, struct dg
             return broken(node, "runs for each slice where there are none", err);
         if (committing && !node->commit) return broken(node, "comes after the commit began", err);
         committing = node->commit;
-        if (node->op->writes && !node->commit) return broken(node, "writes outside the commit", err);
+        if (dg_op_any_has(node->op, DG_UPDATED) && !node->commit) return broken(node, "writes outside the commit", err);
         for (int i = 0; i < node->num_inputs && status == DG_OK; i++) status = check_input(graph, n, i, err);
         if (status == DG_OK) status = check_outputs(graph, n, err);
         if (status == DG_OK) status = check_shapes(graph, node, err);

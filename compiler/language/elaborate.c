@@ -163,9 +163,8 @@ static struct single resolve(struct frame *f, const char *ref, const struct dg_o
         struct single output = module_output(s.frame, rest, at, &found);
         return found ? output : resolve(s.frame, rest, at, scope);
     }
-    for (int o = 0; s.op && o < DG_MAX_OUTPUTS && s.op->output[o].name; o++)
-        if (!strcmp(s.op->output[o].name, rest) && !(s.op->output[o].flags & DG_OUT_SAVED))
-            return of_value(s.output[o]);
+    for (int o = 0; s.op && o < dg_op_num_outputs(s.op); o++)
+        if (!strcmp(s.op->outputs[o].name, rest) && !(s.op->outputs[o].flags & DG_SAVED)) return of_value(s.output[o]);
     dg_diag_error(diag_of(f), at, "%s has no output %s", best->name, rest);
     return poison(f);
 }
@@ -353,8 +352,10 @@ static struct single make_op(struct frame *f, struct dg_yaml *node, const struct
     dg_value all[64];
     bool ok = true;
     int count = num_inputs;
-    if (num_inputs < op->min_inputs || (op->max_inputs >= 0 && num_inputs > op->max_inputs)) {
-        dg_diag_error(diag_of(f), at, "%s takes %d inputs, got %d", op->name, op->min_inputs, num_inputs);
+    bool more;
+    int data_inputs = dg_op_data_inputs(op, &more);
+    if (num_inputs < data_inputs || (num_inputs > data_inputs && !more)) {
+        dg_diag_error(diag_of(f), at, "%s takes %d inputs, got %d", op->name, data_inputs, num_inputs);
         return poison(f);
     }
     memcpy(all, input, (size_t)num_inputs * sizeof *all);

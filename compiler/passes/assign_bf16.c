@@ -3,8 +3,11 @@
  * their gradients and the loss stay f32 because an op on their way says so, not because of their names. */
 #include "compiler/passes/pass.h"
 
-static bool may_read(const struct dg_graph_node *node, int i) { return i < 64 && node->op->bf16_inputs >> i & 1; }
-static bool may_make(const struct dg_graph_node *node, int o) { return node->op->bf16_outputs >> o & 1; }
+static bool may_read(const struct dg_graph_node *node, int i)
+{
+    return dg_op_input_has(node->op, node->num_inputs, i, DG_BF16_OK);
+}
+static bool may_make(const struct dg_graph_node *node, int o) { return node->op->outputs[o].flags & DG_BF16_OK; }
 
 /* A view is what its input is, and some ops want all their values alike: where one cannot be bf16, none can. True: something
  * changed. */
@@ -13,12 +16,15 @@ static bool agree(const struct dg_graph_node *node, bool *bf16)
     const struct dg_op *op = node->op;
     dg_value one[DG_MAX_OUTPUTS + 64];
     int count = 0;
-    if (!op->bf16_alike && !op->view) return false;
+    bool views = false;
+    for (int o = 0; o < node->num_outputs; o++) views |= dg_is_view(&op->outputs[o]);
+    if (!op->bf16_alike && !views) return false;
     for (int o = 0; o < node->num_outputs; o++)
-        if (may_make(node, o) && (op->bf16_alike || op->view >> o & 1)) one[count++] = node->output[o];
+        if (may_make(node, o) && (op->bf16_alike || dg_is_view(&op->outputs[o]))) one[count++] = node->output[o];
     for (int i = 0; i < node->num_inputs; i++) {
         bool seen = op->bf16_alike;
-        for (int o = 0; o < node->num_outputs; o++) seen |= (op->view >> o & 1) && op->inplace[o] - 1 == i;
+        for (int o = 0; o < node->num_outputs; o++)
+            seen |= dg_is_view(&op->outputs[o]) && dg_reused_input(&op->outputs[o]) == i;
         if (may_read(node, i) && seen && node->input[i] != DG_NO_VALUE) one[count++] = node->input[i];
     }
     bool all = true, any = false;

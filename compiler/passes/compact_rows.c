@@ -1,11 +1,18 @@
 /* Drop path multiplies what a residual branch makes of some images by zero, and so their gradients. Where nobody else reads
  * these, they need not be made: the branch is run for the kept images, which stand one behind the other in its tensors. What an
- * op can do with such tensors it says itself (struct dg_op, kept_inputs and kept_outputs); a branch is taken as a whole, from
+ * op can do with such tensors it says itself (operands with DG_COMPACT); a branch is taken as a whole, from
  * the op that first leaves images out (a norm on the residual stream) to the sum, with all that belongs to it: its backward, and
  * what is made again. */
 #include "compiler/passes/pass.h"
 
 #include <string.h>
+
+static bool compact_input(const struct dg_graph_node *node, int i)
+{
+    return dg_op_input_has(node->op, node->num_inputs, i, DG_COMPACT);
+}
+
+static bool compact_output(const struct dg_graph_node *node, int o) { return node->op->outputs[o].flags & DG_COMPACT; }
 
 struct branch {
     struct dg_graph *graph;
@@ -22,10 +29,10 @@ static bool walk_back(struct branch *b, uint32_t n)
 {
     const struct dg_graph_node *node = &b->graph->node[n];
     for (int i = 0; i < node->num_inputs; i++) {
-        if (!(node->op->kept_inputs >> i & 1)) continue;
+        if (!compact_input(node, i)) continue;
         const struct dg_graph_value *value = &b->graph->value[node->input[i]];
         uint32_t maker = value->producer;
-        if (maker == DG_PLAN_NONE || !(b->graph->node[maker].op->kept_outputs >> value->output & 1)) return false;
+        if (maker == DG_PLAN_NONE || !compact_output(&b->graph->node[maker], (int)value->output)) return false;
         if (b->forward[maker]) continue;
         b->forward[maker] = true;
         if (!walk_back(b, maker)) return false;
@@ -55,15 +62,15 @@ static bool closed(struct branch *b)
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         if (!b->member[n]) continue;
-        if (node->kept || node->commit || !(node->op->kept_inputs | node->op->kept_outputs)) return false;
+        if (node->kept || node->commit || !dg_op_any_has(node->op, DG_COMPACT)) return false;
         if (node->input[0] == DG_NO_VALUE || graph->value[node->input[0]].desc.dim[0] != images) return false;
         if (node->label != graph->node[b->sum].label || node->phase != graph->node[b->sum].phase) return false;
-        for (int o = 0; o < node->num_outputs; o++) b->packed[node->output[o]] = node->op->kept_outputs >> o & 1;
+        for (int o = 0; o < node->num_outputs; o++) b->packed[node->output[o]] = compact_output(node, o);
     }
     for (uint32_t n = 0; n < graph->num_nodes; n++)
         for (int i = 0; i < graph->node[n].num_inputs; i++) {
             dg_value v = graph->node[n].input[i];
-            bool wants = b->member[n] && graph->node[n].op->kept_inputs >> i & 1;
+            bool wants = b->member[n] && compact_input(&graph->node[n], i);
             if (v != DG_NO_VALUE && b->packed[v] != wants) return false;
         }
     for (int k = 0; k < b->num_keep; k++)
@@ -95,10 +102,10 @@ static bool skip(struct branch *b)
     options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
     dg_value kept[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */
-    if (dg_graph_node(graph, sum.op->drops, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
+    if (dg_graph_node(graph, sum.op->draws_rows, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
     uint32_t first = 0;
     while (graph->node[first].label != sum.label || graph->node[first].phase != sum.phase ||
-           graph->node[first].op->says_kept)
+           dg_op_draws_rows(graph->node[first].op))
         first++;
     struct dg_graph_node made = graph->node[graph->num_nodes - 1];
     made.phase = sum.phase;
@@ -122,7 +129,7 @@ bool dg_compact_rows(struct dg_pass_context *c)
     struct dg_graph *graph = c->graph;
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        if (!node->op->drops || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
+        if (!node->op->draws_rows || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
         struct branch b = {.graph = graph, .keep = c->keep, .num_keep = c->num_keep, .sum = n};
         if (find_branch(&b) && skip(&b)) n++; /* skip() has inserted a node in front of it */
     }

@@ -140,7 +140,7 @@ static bool *choose(const struct dg_graph *graph, const struct dg_recompute_leve
         }
         cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
         /* What is kept of such an op anyway, moments, others may read. */
-        int made = node->op->again && level != DG_RECOMPUTE_NORMS ? 1 : node->num_outputs;
+        int made = node->op->recompute && level != DG_RECOMPUTE_NORMS ? 1 : node->num_outputs;
         for (int o = 0; o < made; o++) in_block = in_block && !crosses[node->output[o]];
         again[n] = in_block || cheap[n];
     }
@@ -161,7 +161,7 @@ static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, en
 {
     struct dg_graph *graph = r->graph;
     if (!reads_step(graph, v) || maker[v] == DG_PLAN_NONE || !r->again[maker[v]]) return v;
-    bool part = r->node[maker[v]].op->again; /* only output 0 */
+    bool part = r->node[maker[v]].op->recompute; /* only output 0 */
     if (part && graph->value[v].output) return v;
     if (r->copy[v] != DG_NO_VALUE) return r->copy[v];
     struct dg_graph_node node = r->node[maker[v]];
@@ -169,8 +169,8 @@ static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, en
     for (int i = 0; i < node.num_inputs; i++) input[i] = remade(r, maker, node.input[i], phase);
     node.input = input;
     if (part) {
-        struct dg_again a = {node.train, input, node.num_inputs, node.output};
-        node.op->again(&a);
+        struct dg_recompute a = {node.train, input, node.num_inputs, node.output};
+        node.op->recompute(&a);
         node.train = a.train;
     }
     node.backward = node.again = true;

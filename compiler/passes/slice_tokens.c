@@ -2,7 +2,7 @@
  * all that is read of a value is one token of it, and the op that made it treats tokens apart, that token is taken from the
  * op's inputs instead. Attention still looks at all tokens, for that one query (ops/fused/class_attention.c).
  *
- * What an op does with tokens is its own knowledge (struct dg_op, tokens); here is only who reads what. */
+ * What an op does with tokens is its own knowledge (struct dg_op, reach and token_attr); here is only who reads what. */
 #include "compiler/passes/pass.h"
 
 #include <string.h>
@@ -33,8 +33,16 @@ static bool has_tokens(const struct dg_graph *graph, dg_value v)
 /* Does it make the rows of its result, apart, of the rows of this input? */
 static bool rows_of(const struct dg_graph *graph, const struct dg_graph_node *node, int i)
 {
-    return node->op->tokens == DG_TOKENS_APART && has_tokens(graph, node->input[i]);
+    return node->op->reach == DG_REACH_ROW && !node->op->token_attr && has_tokens(graph, node->input[i]);
 }
+
+/* Does it take one token out of all? */
+static bool takes_token(const struct dg_op *op) { return op->reach == DG_REACH_ROW && op->token_attr; }
+
+/* Can it compute one token's result of all tokens? */
+static bool has_query(const struct dg_op *op) { return op->reach == DG_REACH_IMAGE && op->token_attr; }
+
+static int token_attr(const struct dg_op *op) { return dg_op_attr(op, op->token_attr); }
 
 /* From the end to the beginning: what is read of each value. False for a node that nobody reads. */
 static bool look_at(struct taking *t, const struct dg_graph_node *node)
@@ -47,13 +55,13 @@ static bool look_at(struct taking *t, const struct dg_graph_node *node)
     if (!read) return false;
     int64_t token = t->read[node->output[0]];
     bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[0]) &&
-                 (node->op->tokens == DG_TOKENS_APART || node->op->tokens == DG_TOKENS_ASKED);
+                 (has_query(node->op) || (node->op->reach == DG_REACH_ROW && !node->op->token_attr));
     t->narrowed[node->output[0]] = alone;
-    if (node->op->tokens == DG_TOKENS_TAKEN) t->take = node->op;
+    if (takes_token(node->op)) t->take = node->op;
     for (int i = 0; i < node->num_inputs; i++) {
         bool row = alone && rows_of(t->graph, node, i);
-        if (node->op->tokens == DG_TOKENS_TAKEN)
-            note(t, node->input[i], node->attr[0].i);
+        if (takes_token(node->op))
+            note(t, node->input[i], node->attr[token_attr(node->op)].i);
         else
             note(t, node->input[i], row ? token : SEVERAL);
         if (row) t->wanted[node->input[i]] = token;
@@ -97,7 +105,7 @@ static dg_value narrow(struct taking *t, const struct dg_graph_node *node, struc
     }
     union dg_attr attr[DG_MAX_ATTRS];
     memcpy(attr, node->attr, sizeof attr);
-    if (node->op->tokens == DG_TOKENS_ASKED) attr[dg_op_num_attrs(node->op) - 1].i = token;
+    if (has_query(node->op)) attr[token_attr(node->op)].i = token;
     return add_node(t, node, node->op, attr, input, node->num_inputs, node->origin.path, err);
 }
 
@@ -154,7 +162,7 @@ bool dg_slice_tokens(struct dg_pass_context *c)
             t.taken[made] = narrow(&t, &node[n], &err);
             t.token[made] = t.read[made];
             if (t.taken[made] == DG_NO_VALUE) return failed(c->diag, &node[n], &err);
-        } else if (node[n].op->tokens == DG_TOKENS_TAKEN && t.narrowed[node[n].input[0]]) {
+        } else if (takes_token(node[n].op) && t.narrowed[node[n].input[0]]) {
             now[made] = t.taken[node[n].input[0]];
         } else if (!restore(&t, node[n], now, &err)) {
             return failed(c->diag, &node[n], &err);

@@ -33,7 +33,7 @@ static void find_lives(struct dg_graph *graph, const dg_value *outputs, int num_
 bool dg_output_absent(const struct dg_graph_node *node, int o, const struct dg_life *life)
 {
     const struct dg_life *l = &life[node->output[o]];
-    return !l->reads && !l->output && node->op->output[o].flags;
+    return !l->reads && !l->output && dg_is_optional_output(&node->op->outputs[o]);
 }
 
 /* Decides which outputs live in the bytes of an input: views always, in-place outputs where the input dies here. */
@@ -45,8 +45,8 @@ static void find_aliases(struct dg_graph *graph, struct dg_life *life)
         int claims = 0;
         for (int o = 0; o < node->num_outputs; o++) {
             dg_value v = node->output[o];
-            int source = node->op->inplace[o] - 1;
-            bool view = node->op->view >> o & 1;
+            int source = dg_reused_input(&node->op->outputs[o]);
+            bool view = dg_is_view(&node->op->outputs[o]);
             life[v].first = n;
             if (life[v].last < n) life[v].last = n;
             if (dg_output_absent(node, o, life) || source < 0 || source >= node->num_inputs ||

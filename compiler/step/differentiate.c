@@ -58,7 +58,7 @@ dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *n
 }
 
 /* Where the batch is cut, a parameter's gradient begins as a sum of earlier slices. */
-static dg_value partial(struct dg_grad_builder *b, int i)
+static dg_value gradient_so_far(struct dg_grad_builder *b, int i)
 {
     struct driver *d = b->compiler;
     dg_value of = b->input[i], sum = dg_gradients_of(d->gradients, of);
@@ -71,20 +71,20 @@ static dg_value partial(struct dg_grad_builder *b, int i)
     return sum;
 }
 
-static void set(struct dg_grad_builder *b, int i, dg_value gradient)
+static void set_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
 {
     struct driver *d = b->compiler;
     d->gradients->of[b->input[i]] = gradient;
 }
 
-static enum dg_status give(struct dg_grad_builder *b, int i, dg_value gradient)
+static enum dg_status add_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
 {
-    dg_value so_far = partial(b, i);
+    dg_value so_far = gradient_so_far(b, i);
     if (so_far != DG_NO_VALUE) {
         dg_value both[2] = {so_far, gradient};
         DG_TRY(emit(b, dg_op_find("add"), NULL, both, 2, &gradient));
     }
-    set(b, i, gradient);
+    set_gradient(b, i, gradient);
     return DG_OK;
 }
 
@@ -125,9 +125,9 @@ bool dg_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint3
                                     .wants = wants,
                                     .compiler = &d,
                                     .emit = emit,
-                                    .partial = partial,
-                                    .set = set,
-                                    .give = give,
+                                    .gradient_so_far = gradient_so_far,
+                                    .set_gradient = set_gradient,
+                                    .add_gradient = add_gradient,
                                     .err = &d.err};
         if (d.forward.op->grad(&b) != DG_OK) {
             dg_diag_error(diag, &d.forward.origin, "no gradient for node %s (%s) in %s: %s", d.forward.origin.path,

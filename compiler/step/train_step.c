@@ -76,7 +76,7 @@ static dg_value logits_of(struct dg_step_builder *b, enum dg_network network, co
 static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint32_t first)
 {
     for (uint32_t n = first; n < b->graph->num_nodes; n++)
-        if (b->graph->node[n].op->couples_rows) {
+        if (b->graph->node[n].op->reach <= DG_REACH_BATCH) {
             struct dg_graph_node *copy = dg_arena_alloc(b->graph->arena, sizeof *copy);
             *copy = b->graph->node[n];
             return copy;

@@ -22,8 +22,15 @@
 
 extern const struct dg_op dg_op_relu, dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
 
+enum { SRC, WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_TRACKED }; /* inputs */
+enum { DST };                                                                          /* output */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT };                                                   /* inputs of conv2d_grad_src */
+enum { DIFF_SRC };                                                                     /* output of conv2d_grad_src */
+enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs of conv2d_grad_weights */
+enum { DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of conv2d_grad_weights */
+
 /* Attributes; the backward ops have the first seven, conv2d_grad_src then the image's size. */
-enum { OUT, KERNEL, STRIDE, PAD, GROUPS, DILATION, BIAS, FOLD, EPS, RELU, HEIGHT = FOLD, WIDTH };
+enum { OUT, KERNEL, STRIDE, PAD, GROUPS, DILATION, WITH_BIAS, FOLD, EPS, RELU, HEIGHT = FOLD, WIDTH };
 
 enum { FOLDED = DG_NORM_INPUTS - DG_NORM_WEIGHT }; /* what a folded batch norm adds to the inputs: all its parameters */
 
@@ -48,8 +55,8 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    if (dg_want_ndim(&call->input[0], 4, "input", err) != DG_OK) return -1;
-    int64_t k = call->attr[KERNEL].i, groups = call->attr[GROUPS].i, channels = call->input[0].dim[3];
+    if (dg_want_ndim(&call->input[SRC], 4, "input", err) != DG_OK) return -1;
+    int64_t k = call->attr[KERNEL].i, groups = call->attr[GROUPS].i, channels = call->input[SRC].dim[3];
     if (channels % groups || call->attr[OUT].i % groups) {
         dg_fail(err, DG_ERR_INPUT, "groups %lld does not divide both %lld input and %lld output channels",
                 (long long)groups, (long long)channels, (long long)call->attr[OUT].i);
@@ -62,7 +69,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
                                      .init = uniform,
                                      .init_from_yaml = true,
                                      .trainable = true};
-    if (!call->attr[BIAS].i) return 1;
+    if (!call->attr[WITH_BIAS].i) return 1;
     need[1] = (struct dg_param_need){.name = "bias",
                                      .desc = dg_desc_make(DG_F32, 1, (int64_t[]){call->attr[OUT].i}),
                                      .init = uniform,
@@ -130,35 +137,37 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc weight = weight_desc(&s), vector = dg_desc_make(DG_F32, 1, &s.out);
-    int count =
-        2 + !!call->attr[BIAS].i + FOLDED * !!call->attr[FOLD].i; /* the last, a counter, is there for its name */
-    bool fits = call->num_inputs == count && src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[1], &weight);
-    for (int i = 2; fits && i < count - !!call->attr[FOLD].i; i++) fits = dg_desc_equal(&call->input[i], &vector);
-    if (fits && call->attr[FOLD].i) fits = dg_desc_is_scalar(&call->input[count - 1], DG_I64);
+    int vectors = !!call->attr[WITH_BIAS].i + (FOLDED - 1) * !!call->attr[FOLD].i, i = BIAS;
+    bool fits = src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[WEIGHT], &weight);
+    for (; fits && i < BIAS + vectors; i++) fits = dg_desc_equal(&call->input[i], &vector);
+    if (call->attr[FOLD].i) fits = fits && dg_desc_is_scalar(&call->input[i++], DG_I64); /* there for its name */
+    for (; fits && i < call->num_inputs; i++) fits = dg_absent(&call->input[i]);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weight or bias has the wrong shape");
-    output[0] = dst_desc(&s);
+    output[DST] = dst_desc(&s);
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     const union dg_attr *attr = b->call->attr;
-    bool bias = attr[BIAS].i;
+    bool bias = attr[WITH_BIAS].i;
     dg_value made[DG_MAX_OUTPUTS];
     if (attr[FOLD].i || attr[RELU].i) return dg_fail(b->err, DG_ERR_INTERNAL, "a folded convolution has no gradient");
-    if (b->wants[1] || (bias && b->wants[2])) {
-        dg_value input[] = {b->input[0], b->diff_output[0], b->partial(b, 1), bias ? b->partial(b, 2) : DG_NO_VALUE};
+    if (b->wants[WEIGHT] || (bias && b->wants[BIAS])) {
+        dg_value input[] = {b->input[SRC], b->diff_output[DST], b->gradient_so_far(b, WEIGHT),
+                            bias ? b->gradient_so_far(b, BIAS) : DG_NO_VALUE};
         DG_TRY(b->emit(b, &dg_op_conv2d_grad_weights, attr, input, 4, made));
-        b->set(b, 1, made[0]);
-        if (bias) b->set(b, 2, made[1]);
+        b->set_gradient(b, WEIGHT, made[DIFF_WEIGHT]);
+        if (bias) b->set_gradient(b, BIAS, made[DIFF_BIAS]);
     }
-    if (b->wants[0]) {
+    if (b->wants[SRC]) {
         union dg_attr with_size[DG_MAX_ATTRS] = {{0}};
-        memcpy(with_size, attr, (BIAS + 1) * sizeof *attr);
-        with_size[HEIGHT].i = b->call->input[0].dim[1];
-        with_size[WIDTH].i = b->call->input[0].dim[2];
-        DG_TRY(b->emit(b, &dg_op_conv2d_grad_src, with_size, (dg_value[]){b->diff_output[0], b->input[1]}, 2, made));
-        DG_TRY(b->give(b, 0, made[0]));
+        memcpy(with_size, attr, (WITH_BIAS + 1) * sizeof *attr);
+        with_size[HEIGHT].i = b->call->input[SRC].dim[1];
+        with_size[WIDTH].i = b->call->input[SRC].dim[2];
+        DG_TRY(b->emit(b, &dg_op_conv2d_grad_src, with_size, (dg_value[]){b->diff_output[DST], b->input[WEIGHT]}, 2,
+                       made));
+        DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
     }
     return DG_OK;
 }
@@ -186,7 +195,7 @@ static struct dg_cost cost_of(const struct dg_desc *dst, const struct dg_desc *w
     return (struct dg_cost){flops, flops};
 }
 
-static struct dg_cost cost(const struct dg_op_call *call) { return cost_of(&call->output[0], &call->input[1]); }
+static struct dg_cost cost(const struct dg_op_call *call) { return cost_of(&call->output[DST], &call->input[WEIGHT]); }
 
 struct state {
     struct shape shape;
@@ -233,20 +242,20 @@ static float *at(const struct dg_run *r, int64_t offset) { return (float *)((cha
 static void open_src(struct dg_prepare *p, struct state *s)
 {
     s->bf16 = p->call->bf16;
-    s->src_half = dg_is_bf16(&p->call->input[0]);
+    s->src_half = dg_is_bf16(&p->call->input[SRC]);
     if (s->shape.way == PATCHES)
         s->patches_at = dg_op_scratch(p, s->shape.rows * s->shape.columns * dg_dtype_size(s->bf16 ? DG_BF16 : DG_F32));
     else
-        s->operand = dg_half_open(p, &p->call->input[0]);
+        s->operand = dg_half_open(p, &p->call->input[SRC]);
 }
 
 /* The windows as rows of a matrix, or the image as it is for WINDOWS. */
 static const void *operand_of(const struct dg_run *r, const struct state *s)
 {
     const struct shape *h = &s->shape;
-    if (h->way != PATCHES) return dg_half_run(&s->operand, r, r->input[0]);
+    if (h->way != PATCHES) return dg_half_run(&s->operand, r, r->input[SRC]);
     dg_kernels()->patches(h->images, h->height, h->width, h->channels, h->window.kernel, h->window.stride, s->src_half,
-                          r->input[0], s->bf16, at(r, s->patches_at));
+                          r->input[SRC], s->bf16, at(r, s->patches_at));
     return at(r, s->patches_at);
 }
 
@@ -255,15 +264,15 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const union dg_attr *attr = p->call->attr;
-    DG_TRY(shape_of(&p->call->input[0], attr, &s->shape, err));
-    s->bias = attr[BIAS].i;
+    DG_TRY(shape_of(&p->call->input[SRC], attr, &s->shape, err));
+    s->bias = attr[WITH_BIAS].i;
     s->fold = attr[FOLD].i;
     s->eps = (float)attr[EPS].f;
     s->packed_once = p->constant_params;
     if (s->fold && !s->packed_once)
         return dg_fail(err, DG_ERR_INTERNAL, "a folded convolution outside an evaluation entry");
     bool bias = s->bias || s->fold, relu = attr[RELU].i;
-    bool dst_half = dg_is_bf16(&p->call->output[0]);
+    bool dst_half = dg_is_bf16(&p->call->output[DST]);
     open_src(p, s);
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_FORWARD);
@@ -309,10 +318,11 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
     if (!s->packed_once) return DG_OK;
-    const float *weight = r->input[1];
+    const float *weight = r->input[WEIGHT];
     if (s->fold) {
-        void *const *norm = r->input + 2 + s->bias;
-        const float *bias = s->bias ? r->input[2] : NULL, *g = norm[0], *b = norm[1], *mean = norm[2], *var = norm[3];
+        void *const *norm = r->input + BIAS + s->bias;
+        const float *bias = s->bias ? r->input[BIAS] : NULL, *g = norm[0], *b = norm[1], *mean = norm[2],
+                    *var = norm[3];
         float *scaled = at(r, s->plain_at), *folded = (float *)((char *)r->packed + s->packed_bytes);
         for (int64_t o = 0; o < s->shape.out; o++) {
             double scale = (double)g[o] / sqrt((double)var[o] + (double)s->eps);
@@ -329,28 +339,44 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
     void *weights = s->packed_once ? r->packed : at(r, s->packed_at);
-    const float *bias = s->fold ? (const float *)((char *)r->packed + s->packed_bytes) : s->bias ? r->input[2] : NULL;
-    if (!s->packed_once) DG_TRY(pack_weights(r, s, r->input[1], weights, err));
+    const float *bias = s->fold   ? (const float *)((char *)r->packed + s->packed_bytes)
+                        : s->bias ? r->input[BIAS]
+                                  : NULL;
+    if (!s->packed_once) DG_TRY(pack_weights(r, s, r->input[WEIGHT], weights, err));
     const void *src = operand_of(r, s);
     if (s->shape.way == WINDOWS)
-        return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[0], at(r, s->dnnl_at), err);
-    return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[0], at(r, s->dnnl_at), err);
+        return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
+    return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
 }
+
+static const struct dg_operand conv2d_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK},
+    [WEIGHT] = {"weight", DG_PARAM},
+    [BIAS] = {"bias", DG_PARAM | DG_OPTIONAL},
+    [NORM_WEIGHT] = {"norm_weight", DG_PARAM | DG_OPTIONAL},
+    [NORM_BIAS] = {"norm_bias", DG_PARAM | DG_OPTIONAL},
+    [NORM_MEAN] = {"norm_mean", DG_PARAM | DG_OPTIONAL},
+    [NORM_VAR] = {"norm_var", DG_PARAM | DG_OPTIONAL},
+    [NORM_TRACKED] = {"norm_tracked", DG_PARAM | DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand conv2d_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK},
+    {0},
+};
 
 const struct dg_op dg_op_conv2d = {
     .name = "conv2d",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = conv2d_inputs,
+    .outputs = conv2d_outputs,
+    .reach = DG_REACH_IMAGE,
     .params = params,
     .infer = infer,
     .grad = grad,
     .absorb = absorb,
     .cost = cost,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -368,8 +394,8 @@ static const struct dg_attr_spec grad_src_attrs[] = {
 
 static enum dg_status shape_of_grad_src(const struct dg_op_call *call, struct shape *s, struct dg_error *err)
 {
-    struct dg_desc wide = dg_desc_wide(&call->input[0]), *diff_dst = &wide;
-    const struct dg_desc *weight = &call->input[1];
+    struct dg_desc wide = dg_desc_wide(&call->input[GRAD_DIFF_DST]), *diff_dst = &wide;
+    const struct dg_desc *weight = &call->input[GRAD_WEIGHT];
     DG_TRY(dg_want_ndim(diff_dst, 4, "diff_dst", err));
     DG_TRY(dg_want_ndim(weight, 4, "weight", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
@@ -387,19 +413,22 @@ static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_de
 {
     struct shape s;
     DG_TRY(shape_of_grad_src(call, &s, err));
-    output[0] = dg_desc_make(DG_F32, 4, (int64_t[]){s.images, s.height, s.width, s.channels});
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 4, (int64_t[]){s.images, s.height, s.width, s.channels});
     return DG_OK;
 }
 
-static struct dg_cost cost_grad_src(const struct dg_op_call *call) { return cost_of(&call->input[0], &call->input[1]); }
+static struct dg_cost cost_grad_src(const struct dg_op_call *call)
+{
+    return cost_of(&call->input[GRAD_DIFF_DST], &call->input[GRAD_WEIGHT]);
+}
 
 static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of_grad_src(p->call, &s->shape, err));
-    s->operand = dg_half_open(p, &p->call->input[0]);
-    bool result_half = dg_is_bf16(&p->call->output[0]);
+    s->operand = dg_half_open(p, &p->call->input[GRAD_DIFF_DST]);
+    bool result_half = dg_is_bf16(&p->call->output[DIFF_SRC]);
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_DATA);
         spec.bf16 = p->call->bf16;
@@ -427,24 +456,31 @@ static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
     float *packed = at(r, s->packed_at), *scratch = at(r, s->dnnl_at);
-    DG_TRY(pack_weights(r, s, r->input[1], packed, err));
-    const void *diff_dst = dg_half_run(&s->operand, r, r->input[0]);
+    DG_TRY(pack_weights(r, s, r->input[GRAD_WEIGHT], packed, err));
+    const void *diff_dst = dg_half_run(&s->operand, r, r->input[GRAD_DIFF_DST]);
     if (s->shape.way == WINDOWS)
-        return dg_conv_run(&s->conv, r->stream, r->output[0], packed, NULL, diff_dst, scratch, err);
-    return dg_gemm_run(&s->gemm, r->stream, diff_dst, packed, NULL, r->output[0], scratch, err);
+        return dg_conv_run(&s->conv, r->stream, r->output[DIFF_SRC], packed, NULL, diff_dst, scratch, err);
+    return dg_gemm_run(&s->gemm, r->stream, diff_dst, packed, NULL, r->output[DIFF_SRC], scratch, err);
 }
+
+static const struct dg_operand conv2d_grad_src_inputs[] = {
+    [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK},
+    [GRAD_WEIGHT] = {"weight"},
+    {0},
+};
+static const struct dg_operand conv2d_grad_src_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK},
+    {0},
+};
 
 const struct dg_op dg_op_conv2d_grad_src = {
     .name = "conv2d_grad_src",
     .attrs = grad_src_attrs,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_src", 0}},
+    .inputs = conv2d_grad_src_inputs,
+    .outputs = conv2d_grad_src_outputs,
     .infer = infer_grad_src,
     .grad = dg_no_gradient,
     .cost = cost_grad_src,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,
@@ -456,25 +492,23 @@ static const struct dg_attr_spec grad_weights_attrs[] = {GEOMETRY, {0}};
 
 static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[OUTER_SRC];
     struct shape s;
     DG_TRY(dg_want_ndim(src, 4, "src", err));
     DG_TRY(dg_want_f32(src, "src", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc want = dst_desc(&s);
-    if (src->dim[3] % s.groups || s.out % s.groups || !dg_desc_equal(&call->input[1], &want))
+    if (src->dim[3] % s.groups || s.out % s.groups || !dg_desc_equal(&call->input[OUTER_DIFF_DST], &want))
         return dg_fail(err, DG_ERR_INPUT, "diff_dst has the wrong shape");
-    output[0] = weight_desc(&s);
-    output[1] = dg_desc_make(DG_F32, 1, &s.out);
-    for (int o = 0; o < 2; o++)
-        if (!dg_absent(&call->input[2 + o]) && !dg_desc_equal(&call->input[2 + o], &output[o]))
-            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    return DG_OK;
+    output[DIFF_WEIGHT] = weight_desc(&s);
+    output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, &s.out);
+    DG_TRY(dg_want_accumulator(&call->input[ACC_WEIGHT], &output[DIFF_WEIGHT], err));
+    return dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err);
 }
 
 static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 {
-    return cost_of(&call->input[1], &call->output[0]);
+    return cost_of(&call->input[OUTER_DIFF_DST], &call->output[DIFF_WEIGHT]);
 }
 
 /* Where oneDNN's gradient of weights is a sixth slower than ours of windows read in place, at times half as fast: at a
@@ -495,12 +529,12 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    DG_TRY(shape_of(&p->call->input[0], p->call->attr, &s->shape, err));
+    DG_TRY(shape_of(&p->call->input[OUTER_SRC], p->call->attr, &s->shape, err));
     open_src(p, s);
     s->outer = s->shape.way == WINDOWS ? by_windows(s) : s->bf16;
     if (s->outer) {
         const struct shape *h = &s->shape;
-        s->diff_half = dg_is_bf16(&p->call->input[1]);
+        s->diff_half = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
         s->windows = (struct dg_windows){.height = h->height,
                                          .width = h->width,
                                          .channels = h->channels,
@@ -518,7 +552,7 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     if (s->shape.way == WINDOWS) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_WEIGHTS);
         spec.bf16 = s->bf16;
-        s->diff_dst = dg_half_open(p, &p->call->input[1]);
+        s->diff_dst = dg_half_open(p, &p->call->input[OUTER_DIFF_DST]);
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_at = dg_op_scratch(p, s->conv.packed_bytes);
         s->plain_at = dg_op_scratch(p, s->shape.out * s->shape.columns * (int64_t)sizeof(float));
@@ -532,15 +566,16 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
 {
     struct state *s = r->state;
     int64_t out = s->shape.out, columns = s->shape.columns;
-    float *diff_weight = r->output[0];
-    const float *acc = r->input[2];
+    float *diff_weight = r->output[DIFF_WEIGHT];
+    const float *acc = r->input[ACC_WEIGHT];
     const void *src = operand_of(r, s);
     if (s->outer) {
         dg_kernels()->outer(s->bf16, s->shape.rows, columns, out, windows_of(s), s->bf16, src, s->diff_half,
-                            r->input[1], acc, r->input[3], diff_weight, r->output[1], at(r, s->partial_at), r->threads);
+                            r->input[OUTER_DIFF_DST], acc, r->input[ACC_BIAS], diff_weight, r->output[DIFF_BIAS],
+                            at(r, s->partial_at), r->threads);
         return DG_OK;
     }
-    const void *diff_dst = dg_half_run(&s->diff_dst, r, r->input[1]);
+    const void *diff_dst = dg_half_run(&s->diff_dst, r, r->input[OUTER_DIFF_DST]);
     if (s->shape.way == WINDOWS) {
         float *packed = at(r, s->packed_at), *plain = acc ? at(r, s->plain_at) : diff_weight;
         float *scratch = at(r, s->dnnl_at);
@@ -549,26 +584,36 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
         if (acc) dg_kernels()->add(out * columns, 0, 0, acc, 0, plain, 0, diff_weight);
     } else {
         if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(out * columns) * sizeof *acc);
-        DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[1], out, src, columns, acc ? 1 : 0,
-                        diff_weight, columns, err));
+        DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[OUTER_DIFF_DST], out, src, columns,
+                        acc ? 1 : 0, diff_weight, columns, err));
     }
-    if (r->output[1])
-        dg_kernels()->column_sum(s->shape.rows, out, s->bf16, diff_dst, r->input[3], r->output[1], at(r, s->partial_at),
-                                 r->threads);
+    if (r->output[DIFF_BIAS])
+        dg_kernels()->column_sum(s->shape.rows, out, s->bf16, diff_dst, r->input[ACC_BIAS], r->output[DIFF_BIAS],
+                                 at(r, s->partial_at), r->threads);
     return DG_OK;
 }
+
+static const struct dg_operand conv2d_grad_weights_inputs[] = {
+    [OUTER_SRC] = {"src", DG_BF16_OK},
+    [OUTER_DIFF_DST] = {"diff_dst", DG_BF16_OK},
+    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
+    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand conv2d_grad_weights_outputs[] = {
+    [DIFF_WEIGHT] = {"diff_weight", 0, DG_REUSE(ACC_WEIGHT)},
+    [DIFF_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(ACC_BIAS)},
+    {0},
+};
 
 const struct dg_op dg_op_conv2d_grad_weights = {
     .name = "conv2d_grad_weights",
     .attrs = grad_weights_attrs,
-    .min_inputs = 4,
-    .max_inputs = 4,
-    .output = {{"diff_weight", 0}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .inputs = conv2d_grad_weights_inputs,
+    .outputs = conv2d_grad_weights_outputs,
     .infer = infer_grad_weights,
     .grad = dg_no_gradient,
     .cost = cost_grad_weights,
-    .inplace = {3, 4},
-    .bf16_inputs = 3,
     .prepare = prepare_grad_weights,
     .run = run_grad_weights,
     .release = release,

@@ -26,7 +26,12 @@
 
 extern const struct dg_op dg_op_linear, dg_op_linear_grad_src;
 
-enum { OUT, BIAS }; /* attributes */
+enum { SRC, WEIGHT, BIAS };          /* inputs */
+enum { DST };                        /* output */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT }; /* inputs of linear_grad_src */
+enum { DIFF_SRC };                   /* output of linear_grad_src */
+
+enum { OUT, WITH_BIAS }; /* attributes */
 enum { PACK_FROM_ROWS = 96 };
 
 static const struct dg_attr_spec attrs[] = {
@@ -37,7 +42,7 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     if (src->ndim < 2) {
         dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
         return -1;
@@ -49,7 +54,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
                                      .init = uniform,
                                      .init_from_yaml = true,
                                      .trainable = true};
-    if (!call->attr[BIAS].i) return 1;
+    if (!call->attr[WITH_BIAS].i) return 1;
     need[1] = (struct dg_param_need){.name = "bias",
                                      .desc = dg_desc_make(DG_F32, 1, (int64_t[]){out}),
                                      .init = uniform,
@@ -60,7 +65,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0], *weight = &call->input[1];
+    const struct dg_desc *src = &call->input[SRC], *weight = &call->input[WEIGHT];
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     struct dg_desc want = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[OUT].i, src->dim[src->ndim - 1]});
@@ -69,28 +74,28 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
         return dg_fail(err, DG_ERR_INPUT, "weight must be %s, got %s", dg_desc_text(a, sizeof a, &want),
                        dg_desc_text(b, sizeof b, weight));
     }
-    if (call->num_inputs != 2 + !!call->attr[BIAS].i) return dg_fail(err, DG_ERR_INPUT, "wrong number of inputs");
     struct dg_desc vector = dg_desc_make(DG_F32, 1, want.dim);
-    if (call->attr[BIAS].i && !dg_desc_equal(&call->input[2], &vector))
+    if (call->attr[WITH_BIAS].i ? !dg_desc_equal(&call->input[BIAS], &vector) : !dg_absent(&call->input[BIAS]))
         return dg_fail(err, DG_ERR_INPUT, "bias must have %lld elements", (long long)want.dim[0]);
-    output[0] = *src;
-    output[0].dim[src->ndim - 1] = call->attr[OUT].i;
+    output[DST] = *src;
+    output[DST].dim[src->ndim - 1] = call->attr[OUT].i;
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    bool bias = b->call->attr[BIAS].i;
-    if (b->wants[1] || (bias && b->wants[2])) {
-        dg_value input[] = {b->input[0], b->diff_output[0], b->partial(b, 1), bias ? b->partial(b, 2) : DG_NO_VALUE};
+    bool bias = b->call->attr[WITH_BIAS].i;
+    if (b->wants[WEIGHT] || (bias && b->wants[BIAS])) {
+        dg_value input[] = {b->input[SRC], b->diff_output[DST], b->gradient_so_far(b, WEIGHT),
+                            bias ? b->gradient_so_far(b, BIAS) : DG_NO_VALUE};
         DG_TRY(b->emit(b, &dg_op_linear_grad_weights, NULL, input, 4, made));
-        b->set(b, 1, made[0]);
-        if (bias) b->set(b, 2, made[1]);
+        b->set_gradient(b, WEIGHT, made[DG_LINEAR_GRAD_WEIGHT]);
+        if (bias) b->set_gradient(b, BIAS, made[DG_LINEAR_GRAD_BIAS]);
     }
-    if (b->wants[0]) {
-        DG_TRY(b->emit(b, &dg_op_linear_grad_src, NULL, (dg_value[]){b->diff_output[0], b->input[1]}, 2, made));
-        DG_TRY(b->give(b, 0, made[0]));
+    if (b->wants[SRC]) {
+        DG_TRY(b->emit(b, &dg_op_linear_grad_src, NULL, (dg_value[]){b->diff_output[DST], b->input[WEIGHT]}, 2, made));
+        DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
     }
     return DG_OK;
 }
@@ -100,7 +105,7 @@ static bool absorb(struct dg_fusion *f)
 {
     bool one = f->next == &dg_op_attention && f->next_attr[DG_ATTENTION_QUERY].i >= 0;
     if (!one || f->next_wanted != 1) return false;
-    if (!f->attr[BIAS].i) f->input[f->num_inputs++] = DG_NO_VALUE;
+    if (!f->attr[WITH_BIAS].i) f->input[f->num_inputs++] = DG_NO_VALUE;
     f->op = &dg_op_class_attention;
     f->attr[DG_ATTENTION_HEADS] = f->next_attr[DG_ATTENTION_HEADS];
     f->attr[DG_ATTENTION_QUERY] = f->next_attr[DG_ATTENTION_QUERY];
@@ -109,7 +114,7 @@ static bool absorb(struct dg_fusion *f)
 
 static struct dg_cost cost(const struct dg_op_call *call)
 {
-    double flops = dg_product_flops(&call->input[0], &call->input[1]);
+    double flops = dg_product_flops(&call->input[SRC], &call->input[WEIGHT]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -132,7 +137,7 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
     struct matmul *state = dg_op_state(p, sizeof *state, err);
     if (!state) return DG_ERR_MEMORY;
     spec->bf16 = p->call->bf16;
-    spec->bf16_dst = p->call->output[0].dtype == DG_BF16;
+    spec->bf16_dst = p->call->output[DST].dtype == DG_BF16;
     spec->packs = spec->packs || spec->bf16;
     state->packs = spec->packs;
     state->packed_once = spec->packs && p->constant_params;
@@ -142,12 +147,12 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
     else if (state->packs)
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
     if (p->call->kept) {
-        state->images = p->call->input[0].dim[0];
+        state->images = p->call->input[SRC].dim[0];
         state->step = (state->images + MOST_SIZES - 1) / MOST_SIZES;
         state->fewer = calloc(MOST_SIZES + 1, sizeof *state->fewer);
         if (!state->fewer) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    state->src = dg_half_open(p, &p->call->input[0]);
+    state->src = dg_half_open(p, &p->call->input[SRC]);
     state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
     return DG_OK;
 }
@@ -173,7 +178,7 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *weight, co
     char *scratch = r->scratch;
     struct dg_gemm *gemm = of_kept(state, r);
     if (!gemm) return DG_OK;
-    const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[0]);
+    const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[SRC]);
     if (state->packed_once) {
         weights = r->packed;
     } else if (state->packs) {
@@ -181,7 +186,7 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *weight, co
             dg_gemm_pack(&state->gemm, r->stream, weight, scratch + state->packed_at, scratch + state->scratch, err));
         weights = scratch + state->packed_at;
     }
-    return dg_gemm_run(gemm, r->stream, src, weights, bias, r->output[0], scratch + state->scratch, err);
+    return dg_gemm_run(gemm, r->stream, src, weights, bias, r->output[DST], scratch + state->scratch, err);
 }
 
 static void release(void *opaque)
@@ -196,14 +201,14 @@ static void release(void *opaque)
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    const struct dg_desc *src = &p->call->input[0], *weight = &p->call->input[1];
+    const struct dg_desc *src = &p->call->input[SRC], *weight = &p->call->input[WEIGHT];
     int64_t rows = dg_desc_rows(src), in = weight->dim[1];
     struct dg_gemm_spec spec = {.m = rows,
                                 .n = weight->dim[0],
                                 .k = in,
                                 .weights_row = 1,
                                 .weights_col = in,
-                                .bias = p->call->attr[BIAS].i,
+                                .bias = p->call->attr[WITH_BIAS].i,
                                 .packs = rows >= PACK_FROM_ROWS || p->constant_params};
     return open_matmul(p, &spec, err);
 }
@@ -212,31 +217,37 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 {
     struct matmul *state = r->state;
     if (!state->packed_once) return DG_OK;
-    return dg_gemm_pack(&state->gemm, r->stream, r->input[1], r->packed, (char *)r->scratch + state->scratch, err);
+    return dg_gemm_pack(&state->gemm, r->stream, r->input[WEIGHT], r->packed, (char *)r->scratch + state->scratch, err);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[1], ((struct matmul *)r->state)->gemm.bias ? r->input[2] : NULL, err);
+    return run_matmul(r, r->input[WEIGHT], ((struct matmul *)r->state)->gemm.bias ? r->input[BIAS] : NULL, err);
 }
+
+static const struct dg_operand linear_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [WEIGHT] = {"weight", DG_PARAM},
+    [BIAS] = {"bias", DG_PARAM | DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand linear_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
 
 const struct dg_op dg_op_linear = {
     .name = "linear",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = linear_inputs,
+    .outputs = linear_outputs,
+    .reach = DG_REACH_ROW,
     .params = params,
-    .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
     .absorb = absorb,
     .cost = cost,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .kept_inputs = 1,
-    .kept_outputs = 1,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -247,27 +258,27 @@ const struct dg_op dg_op_linear = {
 
 static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0], *weight = &call->input[1];
+    const struct dg_desc *diff_dst = &call->input[GRAD_DIFF_DST], *weight = &call->input[GRAD_WEIGHT];
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(dg_want_ndim(weight, 2, "weight", err));
     DG_TRY(dg_want_f32(weight, "weight", err));
     if (diff_dst->ndim < 2 || diff_dst->dim[diff_dst->ndim - 1] != weight->dim[0])
         return dg_fail(err, DG_ERR_INPUT, "diff_dst does not fit the weight");
-    output[0] = *diff_dst;
-    output[0].dim[diff_dst->ndim - 1] = weight->dim[1];
+    output[DIFF_SRC] = *diff_dst;
+    output[DIFF_SRC].dim[diff_dst->ndim - 1] = weight->dim[1];
     return DG_OK;
 }
 
 static struct dg_cost cost_grad_src(const struct dg_op_call *call)
 {
-    double flops = dg_product_flops(&call->input[0], &call->input[1]);
+    double flops = dg_product_flops(&call->input[GRAD_DIFF_DST], &call->input[GRAD_WEIGHT]);
     return (struct dg_cost){flops, flops};
 }
 
 static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *err)
 {
-    const struct dg_desc *weight = &p->call->input[1];
-    int64_t rows = dg_desc_rows(&p->call->input[0]);
+    const struct dg_desc *weight = &p->call->input[GRAD_WEIGHT];
+    int64_t rows = dg_desc_rows(&p->call->input[GRAD_DIFF_DST]);
     struct dg_gemm_spec spec = {.m = rows,
                                 .n = weight->dim[1],
                                 .k = weight->dim[0],
@@ -279,21 +290,26 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
 
 static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[1], NULL, err);
+    return run_matmul(r, r->input[GRAD_WEIGHT], NULL, err);
 }
+
+static const struct dg_operand linear_grad_src_inputs[] = {
+    [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [GRAD_WEIGHT] = {"weight"},
+    {0},
+};
+static const struct dg_operand linear_grad_src_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
 
 const struct dg_op dg_op_linear_grad_src = {
     .name = "linear_grad_src",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_src", 0}},
+    .inputs = linear_grad_src_inputs,
+    .outputs = linear_grad_src_outputs,
     .infer = infer_grad_src,
     .grad = dg_no_gradient,
     .cost = cost_grad_src,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .kept_inputs = 1,
-    .kept_outputs = 1,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,
@@ -303,23 +319,21 @@ const struct dg_op dg_op_linear_grad_src = {
 
 static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0], *diff_dst = &call->input[1];
+    const struct dg_desc *src = &call->input[DG_LINEAR_GRAD_SRC], *diff_dst = &call->input[DG_LINEAR_GRAD_DIFF_DST];
     DG_TRY(dg_want_f32(src, "src", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (src->ndim < 2 || diff_dst->ndim < 2 || dg_desc_rows(src) != dg_desc_rows(diff_dst))
         return dg_fail(err, DG_ERR_INPUT, "src and diff_dst differ in rows");
     int64_t in = src->dim[src->ndim - 1], out = diff_dst->dim[diff_dst->ndim - 1];
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){out, in});
-    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){out});
-    for (int o = 0; o < 2; o++)
-        if (!dg_absent(&call->input[2 + o]) && !dg_desc_equal(&call->input[2 + o], &output[o]))
-            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    return DG_OK;
+    output[DG_LINEAR_GRAD_WEIGHT] = dg_desc_make(DG_F32, 2, (int64_t[]){out, in});
+    output[DG_LINEAR_GRAD_BIAS] = dg_desc_make(DG_F32, 1, (int64_t[]){out});
+    DG_TRY(dg_want_accumulator(&call->input[DG_LINEAR_GRAD_ACC_WEIGHT], &output[DG_LINEAR_GRAD_WEIGHT], err));
+    return dg_want_accumulator(&call->input[DG_LINEAR_GRAD_ACC_BIAS], &output[DG_LINEAR_GRAD_BIAS], err);
 }
 
 static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 {
-    double flops = dg_product_flops(&call->input[0], &call->output[0]);
+    double flops = dg_product_flops(&call->input[DG_LINEAR_GRAD_SRC], &call->output[DG_LINEAR_GRAD_WEIGHT]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -332,13 +346,13 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
 {
     struct weights_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->images = p->call->input[0].dim[0];
-    s->each = dg_desc_rows(&p->call->input[0]) / s->images;
-    s->in = p->call->output[0].dim[1];
-    s->out = p->call->output[0].dim[0];
+    s->images = p->call->input[DG_LINEAR_GRAD_SRC].dim[0];
+    s->each = dg_desc_rows(&p->call->input[DG_LINEAR_GRAD_SRC]) / s->images;
+    s->in = p->call->output[DG_LINEAR_GRAD_WEIGHT].dim[1];
+    s->out = p->call->output[DG_LINEAR_GRAD_WEIGHT].dim[0];
     s->bf16 = p->call->bf16;
-    s->src_half = dg_is_bf16(&p->call->input[0]);
-    s->diff_half = dg_is_bf16(&p->call->input[1]);
+    s->src_half = dg_is_bf16(&p->call->input[DG_LINEAR_GRAD_SRC]);
+    s->diff_half = dg_is_bf16(&p->call->input[DG_LINEAR_GRAD_DIFF_DST]);
     int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
     if (s->bf16) dg_kernels()->outer_scratch(s->in, s->out, NULL, p->threads, &bytes);
     dg_op_scratch(p, bytes);
@@ -350,36 +364,49 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     const struct weights_state *s = r->state;
     int64_t rows = dg_images(r, s->images) * s->each;
     if (!rows) { /* of no image */
-        dg_begin_sum(r->output[0], r->input[2], s->out * s->in);
-        if (r->output[1]) dg_begin_sum(r->output[1], r->input[3], s->out);
+        dg_begin_sum(r->output[DG_LINEAR_GRAD_WEIGHT], r->input[DG_LINEAR_GRAD_ACC_WEIGHT], s->out * s->in);
+        if (r->output[DG_LINEAR_GRAD_BIAS])
+            dg_begin_sum(r->output[DG_LINEAR_GRAD_BIAS], r->input[DG_LINEAR_GRAD_ACC_BIAS], s->out);
         return DG_OK;
     }
     if (s->bf16) {
-        dg_kernels()->outer(1, rows, s->in, s->out, NULL, s->src_half, r->input[0], s->diff_half, r->input[1],
-                            r->input[2], r->input[3], r->output[0], r->output[1], r->scratch, r->threads);
+        dg_kernels()->outer(1, rows, s->in, s->out, NULL, s->src_half, r->input[DG_LINEAR_GRAD_SRC], s->diff_half,
+                            r->input[DG_LINEAR_GRAD_DIFF_DST], r->input[DG_LINEAR_GRAD_ACC_WEIGHT],
+                            r->input[DG_LINEAR_GRAD_ACC_BIAS], r->output[DG_LINEAR_GRAD_WEIGHT],
+                            r->output[DG_LINEAR_GRAD_BIAS], r->scratch, r->threads);
         return DG_OK;
     }
-    float *diff_weight = r->output[0];
-    const float *acc = r->input[2];
+    float *diff_weight = r->output[DG_LINEAR_GRAD_WEIGHT];
+    const float *acc = r->input[DG_LINEAR_GRAD_ACC_WEIGHT];
     if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(s->out * s->in) * sizeof *acc);
-    DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[1], s->out, r->input[0], s->in, acc ? 1 : 0, diff_weight,
-                    s->in, err));
-    if (r->output[1])
-        dg_kernels()->column_sum(rows, s->out, 0, r->input[1], r->input[3], r->output[1], r->scratch, r->threads);
+    DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[DG_LINEAR_GRAD_DIFF_DST], s->out,
+                    r->input[DG_LINEAR_GRAD_SRC], s->in, acc ? 1 : 0, diff_weight, s->in, err));
+    if (r->output[DG_LINEAR_GRAD_BIAS])
+        dg_kernels()->column_sum(rows, s->out, 0, r->input[DG_LINEAR_GRAD_DIFF_DST], r->input[DG_LINEAR_GRAD_ACC_BIAS],
+                                 r->output[DG_LINEAR_GRAD_BIAS], r->scratch, r->threads);
     return DG_OK;
 }
 
+static const struct dg_operand linear_grad_weights_inputs[] = {
+    [DG_LINEAR_GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [DG_LINEAR_GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [DG_LINEAR_GRAD_ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
+    [DG_LINEAR_GRAD_ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand linear_grad_weights_outputs[] = {
+    [DG_LINEAR_GRAD_WEIGHT] = {"diff_weight", 0, DG_REUSE(DG_LINEAR_GRAD_ACC_WEIGHT)},
+    [DG_LINEAR_GRAD_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(DG_LINEAR_GRAD_ACC_BIAS)},
+    {0},
+};
+
 const struct dg_op dg_op_linear_grad_weights = {
     .name = "linear_grad_weights",
-    .min_inputs = 4,
-    .max_inputs = 4,
-    .output = {{"diff_weight", 0}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .inputs = linear_grad_weights_inputs,
+    .outputs = linear_grad_weights_outputs,
     .infer = infer_grad_weights,
     .grad = dg_no_gradient,
     .cost = cost_grad_weights,
-    .inplace = {3, 4},
-    .bf16_inputs = 3,
-    .kept_inputs = 3,
     .prepare = prepare_grad_weights,
     .run = run_grad_weights,
 };

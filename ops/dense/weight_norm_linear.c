@@ -16,6 +16,11 @@
 
 extern const struct dg_op dg_op_weight_norm_linear_grad;
 
+enum { SRC, WEIGHT_G, WEIGHT_V };                                             /* inputs */
+enum { DST };                                                                 /* output */
+enum { GRAD_SRC, GRAD_DIFF_DST, GRAD_WEIGHT_G, GRAD_WEIGHT_V, ACC_G, ACC_V }; /* inputs of the gradient */
+enum { DIFF_SRC, DIFF_G, DIFF_V };                                            /* outputs of the gradient */
+
 enum { OUT, TRAIN_G };
 enum { BLOCK = 256 }; /* prototypes a thread works on at a time: 256 KiB of w at D = 256 */
 
@@ -27,8 +32,8 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    if (dg_want_ndim(&call->input[0], 2, "input", err) != DG_OK) return -1;
-    int64_t in = call->input[0].dim[1], out = call->attr[OUT].i;
+    if (dg_want_ndim(&call->input[SRC], 2, "input", err) != DG_OK) return -1;
+    int64_t in = call->input[SRC].dim[1], out = call->attr[OUT].i;
     need[0] = (struct dg_param_need){.name = "weight_g",
                                      .desc = dg_desc_make(DG_F32, 2, (int64_t[]){out, 1}),
                                      .init = {DG_INIT_CONSTANT, 1},
@@ -57,29 +62,32 @@ static enum dg_status check(const struct dg_desc *src, const struct dg_desc *g, 
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (call->num_inputs != 3) return dg_fail(err, DG_ERR_INPUT, "needs weight_g and weight_v");
-    DG_TRY(check(&call->input[0], &call->input[1], &call->input[2], err));
-    if (call->input[2].dim[0] != call->attr[OUT].i) return dg_fail(err, DG_ERR_INPUT, "weight_v does not fit out");
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){call->input[0].dim[0], call->attr[OUT].i});
+    DG_TRY(check(&call->input[SRC], &call->input[WEIGHT_G], &call->input[WEIGHT_V], err));
+    if (call->input[WEIGHT_V].dim[0] != call->attr[OUT].i)
+        return dg_fail(err, DG_ERR_INPUT, "weight_v does not fit out");
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){call->input[SRC].dim[0], call->attr[OUT].i});
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {
-        b->input[0],     b->diff_output[0], b->input[1], b->input[2], b->wants[1] ? b->partial(b, 1) : DG_NO_VALUE,
-        b->partial(b, 2)};
+    dg_value input[] = {b->input[SRC],
+                        b->diff_output[DST],
+                        b->input[WEIGHT_G],
+                        b->input[WEIGHT_V],
+                        b->wants[WEIGHT_G] ? b->gradient_so_far(b, WEIGHT_G) : DG_NO_VALUE,
+                        b->gradient_so_far(b, WEIGHT_V)};
     DG_TRY(b->emit(b, &dg_op_weight_norm_linear_grad, NULL, input, 6, made));
-    if (b->wants[0]) DG_TRY(b->give(b, 0, made[0]));
-    if (b->wants[1]) b->set(b, 1, made[1]);
-    if (b->wants[2]) b->set(b, 2, made[2]);
+    if (b->wants[SRC]) DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
+    if (b->wants[WEIGHT_G]) b->set_gradient(b, WEIGHT_G, made[DIFF_G]);
+    if (b->wants[WEIGHT_V]) b->set_gradient(b, WEIGHT_V, made[DIFF_V]);
     return DG_OK;
 }
 
 static struct dg_cost cost(const struct dg_op_call *call)
 {
-    double flops = dg_product_flops(&call->input[0], &call->input[2]);
+    double flops = dg_product_flops(&call->input[SRC], &call->input[WEIGHT_V]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -107,14 +115,14 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    return open_state(p, &p->call->input[0], &p->call->input[2], 1, err) ? DG_OK : DG_ERR_MEMORY;
+    return open_state(p, &p->call->input[SRC], &p->call->input[WEIGHT_V], 1, err) ? DG_OK : DG_ERR_MEMORY;
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
-    const float *src = r->input[0], *g = r->input[1], *v = r->input[2];
-    float *dst = r->output[0];
+    const float *src = r->input[SRC], *g = r->input[WEIGHT_G], *v = r->input[WEIGHT_V];
+    float *dst = r->output[DST];
     int failed = 0;
 #pragma omp parallel for schedule(static) num_threads(s->threads) reduction(| : failed)
     for (int64_t first = 0; first < s->out; first += BLOCK) {
@@ -127,13 +135,24 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
 }
 
+static const struct dg_operand weight_norm_linear_inputs[] = {
+    [SRC] = {"src"},
+    [WEIGHT_G] = {"weight_g", DG_PARAM},
+    [WEIGHT_V] = {"weight_v", DG_PARAM},
+    {0},
+};
+static const struct dg_operand weight_norm_linear_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_weight_norm_linear = {
     .name = "weight_norm_linear",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = weight_norm_linear_inputs,
+    .outputs = weight_norm_linear_outputs,
+    .reach = DG_REACH_ROW,
     .params = params,
     .infer = infer,
     .grad = grad,
@@ -144,28 +163,27 @@ const struct dg_op dg_op_weight_norm_linear = {
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0], *diff_dst = &call->input[1], *v = &call->input[3];
-    DG_TRY(check(src, &call->input[2], v, err));
+    const struct dg_desc *src = &call->input[GRAD_SRC], *diff_dst = &call->input[GRAD_DIFF_DST],
+                         *v = &call->input[GRAD_WEIGHT_V];
+    DG_TRY(check(src, &call->input[GRAD_WEIGHT_G], v, err));
     struct dg_desc want = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], v->dim[0]});
     if (!dg_desc_equal(diff_dst, &want)) return dg_fail(err, DG_ERR_INPUT, "diff_dst has the wrong shape");
-    output[0] = *src;
-    output[1] = call->input[2];
-    output[2] = *v;
-    for (int o = 1; o < 3; o++)
-        if (!dg_absent(&call->input[3 + o]) && !dg_desc_equal(&call->input[3 + o], &output[o]))
-            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    return DG_OK;
+    output[DIFF_SRC] = *src;
+    output[DIFF_G] = call->input[GRAD_WEIGHT_G];
+    output[DIFF_V] = *v;
+    DG_TRY(dg_want_accumulator(&call->input[ACC_G], &output[DIFF_G], err));
+    return dg_want_accumulator(&call->input[ACC_V], &output[DIFF_V], err);
 }
 
 static struct dg_cost cost_grad(const struct dg_op_call *call)
 {
-    double flops = 2 * dg_product_flops(&call->input[0], &call->input[3]);
+    double flops = 2 * dg_product_flops(&call->input[GRAD_SRC], &call->input[GRAD_WEIGHT_V]);
     return (struct dg_cost){flops, flops};
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    struct state *s = open_state(p, &p->call->input[0], &p->call->input[3], 2, err);
+    struct state *s = open_state(p, &p->call->input[GRAD_SRC], &p->call->input[GRAD_WEIGHT_V], 2, err);
     if (!s) return DG_ERR_MEMORY;
     s->partial_src = dg_op_scratch(p, s->threads * s->rows * s->in * (int64_t)sizeof(float));
     return DG_OK;
@@ -174,9 +192,10 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
-    const float *src = r->input[0], *diff_dst = r->input[1], *g = r->input[2], *v = r->input[3];
-    const float *acc_g = r->input[4], *acc_v = r->input[5];
-    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2];
+    const float *src = r->input[GRAD_SRC], *diff_dst = r->input[GRAD_DIFF_DST], *g = r->input[GRAD_WEIGHT_G],
+                *v = r->input[GRAD_WEIGHT_V];
+    const float *acc_g = r->input[ACC_G], *acc_v = r->input[ACC_V];
+    float *diff_src = r->output[DIFF_SRC], *diff_g = r->output[DIFF_G], *diff_v = r->output[DIFF_V];
     float *partial = (float *)((char *)r->scratch + s->partial_src);
     int64_t size = s->rows * s->in;
     int failed = 0;
@@ -208,15 +227,29 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
 }
 
+static const struct dg_operand weight_norm_linear_grad_inputs[] = {
+    [GRAD_SRC] = {"src"},
+    [GRAD_DIFF_DST] = {"diff_dst"},
+    [GRAD_WEIGHT_G] = {"weight_g"},
+    [GRAD_WEIGHT_V] = {"weight_v"},
+    [ACC_G] = {"acc_g", DG_OPTIONAL},
+    [ACC_V] = {"acc_v", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand weight_norm_linear_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_OPTIONAL},
+    [DIFF_G] = {"diff_g", DG_OPTIONAL, DG_REUSE(ACC_G)},
+    [DIFF_V] = {"diff_v", 0, DG_REUSE(ACC_V)},
+    {0},
+};
+
 const struct dg_op dg_op_weight_norm_linear_grad = {
     .name = "weight_norm_linear_grad",
-    .min_inputs = 6,
-    .max_inputs = 6,
-    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_g", DG_OUT_OPTIONAL}, {"diff_v", 0}},
+    .inputs = weight_norm_linear_grad_inputs,
+    .outputs = weight_norm_linear_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .cost = cost_grad,
-    .inplace = {0, 5, 6},
     .prepare = prepare_grad,
     .run = run_grad,
 };

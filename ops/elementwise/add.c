@@ -7,25 +7,28 @@
 
 extern const struct dg_op dg_op_add_relu, dg_op_relu, dg_op_relu_grad;
 
+enum { A, B }; /* inputs */
+enum { DST };  /* output */
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (!dg_desc_equal(&call->input[0], &call->input[1])) {
+    if (!dg_desc_equal(&call->input[A], &call->input[B])) {
         char a[96], b[96];
-        return dg_fail(err, DG_ERR_INPUT, "shapes differ: %s and %s", dg_desc_text(a, sizeof a, &call->input[0]),
-                       dg_desc_text(b, sizeof b, &call->input[1]));
+        return dg_fail(err, DG_ERR_INPUT, "shapes differ: %s and %s", dg_desc_text(a, sizeof a, &call->input[A]),
+                       dg_desc_text(b, sizeof b, &call->input[B]));
     }
-    output[0] = call->input[0];
-    return dg_want_f32(&call->input[0], "input", err);
+    output[DST] = call->input[A];
+    return dg_want_f32(&call->input[A], "input", err);
 }
 
-static enum dg_status give_both(struct dg_grad_builder *b, dg_value diff)
+static enum dg_status add_to_both(struct dg_grad_builder *b, dg_value diff)
 {
     for (int i = 0; i < 2; i++)
-        if (b->wants[i]) DG_TRY(b->give(b, i, diff));
+        if (b->wants[i]) DG_TRY(b->add_gradient(b, i, diff));
     return DG_OK;
 }
 
-static enum dg_status grad(struct dg_grad_builder *b) { return give_both(b, b->diff_output[0]); }
+static enum dg_status grad(struct dg_grad_builder *b) { return add_to_both(b, b->diff_output[DST]); }
 
 static bool absorb(struct dg_fusion *f)
 {
@@ -34,7 +37,7 @@ static bool absorb(struct dg_fusion *f)
     return true;
 }
 
-static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[1], f->input[0], 0); }
+static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[B], f->input[A], 0); }
 
 struct state {
     int64_t count;
@@ -45,9 +48,9 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){dg_desc_count(&p->call->output[0]),
-                        {dg_is_bf16(&p->call->input[0]), dg_is_bf16(&p->call->input[1])},
-                        dg_is_bf16(&p->call->output[0])};
+    *s = (struct state){dg_desc_count(&p->call->output[DST]),
+                        {dg_is_bf16(&p->call->input[A]), dg_is_bf16(&p->call->input[B])},
+                        dg_is_bf16(&p->call->output[DST])};
     return DG_OK;
 }
 
@@ -55,24 +58,30 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->add(s->count, false, s->half[0], r->input[0], s->half[1], r->input[1], s->dst_half, r->output[0]);
+    dg_kernels()->add(s->count, false, s->half[0], r->input[A], s->half[1], r->input[B], s->dst_half, r->output[DST]);
     return DG_OK;
 }
+
+static const struct dg_operand add_inputs[] = {
+    [A] = {"a", DG_BF16_OK},
+    [B] = {"b", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand add_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK, DG_REUSE(A)},
+    {0},
+};
 
 const struct dg_op dg_op_add = {
     .name = "add",
     .in_yaml = true,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"dst", 0}},
-    .tokens = DG_TOKENS_APART,
+    .inputs = add_inputs,
+    .outputs = add_outputs,
+    .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
     .absorb = absorb,
     .join = join,
-    .inplace = {1},
-    .bf16_inputs = 3,
-    .bf16_outputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -80,29 +89,25 @@ const struct dg_op dg_op_add = {
 static enum dg_status grad_relu(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    DG_TRY(b->emit(b, &dg_op_relu_grad, NULL, (dg_value[]){b->diff_output[0], b->output[0]}, 2, made));
-    return give_both(b, made[0]);
+    DG_TRY(b->emit(b, &dg_op_relu_grad, NULL, (dg_value[]){b->diff_output[DST], b->output[DST]}, 2, made));
+    return add_to_both(b, made[0]);
 }
 
 static enum dg_status run_relu(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->add(s->count, true, s->half[0], r->input[0], s->half[1], r->input[1], s->dst_half, r->output[0]);
+    dg_kernels()->add(s->count, true, s->half[0], r->input[A], s->half[1], r->input[B], s->dst_half, r->output[DST]);
     return DG_OK;
 }
 
 const struct dg_op dg_op_add_relu = {
     .name = "add_relu",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"dst", 0}},
-    .tokens = DG_TOKENS_APART,
+    .inputs = add_inputs,
+    .outputs = add_outputs,
+    .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad_relu,
-    .inplace = {1},
-    .bf16_inputs = 3,
-    .bf16_outputs = 1,
     .prepare = prepare,
     .run = run_relu,
 };

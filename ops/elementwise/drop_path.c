@@ -17,6 +17,10 @@
 
 extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad, dg_op_kept_images;
 
+enum { DROP_RATE };     /* attribute of all but kept_images */
+enum { SRC, RESIDUAL }; /* inputs; of drop_path_grad SRC is diff_dst */
+enum { DST };           /* output */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "rate",
      .type = DG_ATTR_FLOAT,
@@ -27,25 +31,25 @@ static const struct dg_attr_spec attrs[] = {
     {0},
 };
 
-static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[0].f == 0; }
+static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[DROP_RATE].f == 0; }
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (call->input[0].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
-    if (call->num_inputs > 1 && !dg_desc_equal(&call->input[0], &call->input[1]))
+    if (call->input[SRC].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
+    if (call->num_inputs > 1 && !dg_desc_equal(&call->input[SRC], &call->input[RESIDUAL]))
         return dg_fail(err, DG_ERR_INPUT, "input and residual differ in shape");
-    output[0] = call->input[0];
-    return dg_want_f32(&call->input[0], "input", err);
+    output[DST] = call->input[SRC];
+    return dg_want_f32(&call->input[SRC], "input", err);
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    if (b->wants[0]) {
-        DG_TRY(b->emit(b, &dg_op_drop_path_grad, b->call->attr, &b->diff_output[0], 1, made));
-        DG_TRY(b->give(b, 0, made[0]));
+    if (b->wants[SRC]) {
+        DG_TRY(b->emit(b, &dg_op_drop_path_grad, b->call->attr, &b->diff_output[DST], 1, made));
+        DG_TRY(b->add_gradient(b, SRC, made[DST]));
     }
-    return b->call->num_inputs > 1 && b->wants[1] ? b->give(b, 1, b->diff_output[0]) : DG_OK;
+    return b->call->num_inputs > 1 && b->wants[RESIDUAL] ? b->add_gradient(b, RESIDUAL, b->diff_output[DST]) : DG_OK;
 }
 
 static bool absorb(struct dg_fusion *f)
@@ -56,7 +60,10 @@ static bool absorb(struct dg_fusion *f)
     return true;
 }
 
-static bool join(struct dg_fusion *f) { return dg_join_layer_norm(f, f->input[0], f->input[1], f->attr[0].f); }
+static bool join(struct dg_fusion *f)
+{
+    return dg_join_layer_norm(f, f->input[SRC], f->input[RESIDUAL], f->attr[DROP_RATE].f);
+}
 
 struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images, double rate)
 {
@@ -90,12 +97,12 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *src = &p->call->input[0];
-    s->drop = dg_drop_path_open(p, src->dim[0], p->call->attr[0].f);
+    const struct dg_desc *src = &p->call->input[SRC];
+    s->drop = dg_drop_path_open(p, src->dim[0], p->call->attr[DROP_RATE].f);
     s->image_size = dg_desc_count(src) / src->dim[0];
     s->residual = p->call->num_inputs > 1;
     s->src_half = dg_is_bf16(src);
-    s->dst_half = dg_is_bf16(&p->call->output[0]);
+    s->dst_half = dg_is_bf16(&p->call->output[DST]);
     if (!p->call->kept) dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
     return DG_OK;
 }
@@ -104,8 +111,8 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 static void apply(const struct dg_run *r, int64_t images, const int64_t *from)
 {
     const struct state *s = r->state;
-    dg_kernels()->drop_path(images, from, s->image_size, s->drop.keep, s->src_half, r->input[0],
-                            s->residual ? r->input[1] : NULL, s->dst_half, r->output[0]);
+    dg_kernels()->drop_path(images, from, s->image_size, s->drop.keep, s->src_half, r->input[SRC],
+                            s->residual ? r->input[RESIDUAL] : NULL, s->dst_half, r->output[DST]);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
@@ -124,55 +131,70 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand drop_path_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand drop_path_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK, DG_REUSE(SRC)},
+    {0},
+};
+
 const struct dg_op dg_op_drop_path = {
     .name = "drop_path",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = drop_path_inputs,
+    .outputs = drop_path_outputs,
+    .reach = DG_REACH_ROW,
     .is_identity = is_identity,
-    .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
     .absorb = absorb,
-    .inplace = {1},
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
     .prepare = prepare,
     .run = run,
+};
+
+static const struct dg_operand drop_path_add_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [RESIDUAL] = {"residual"},
+    {0},
+};
+static const struct dg_operand drop_path_add_outputs[] = {
+    [DST] = {"dst", 0, DG_REUSE(RESIDUAL)},
+    {0},
 };
 
 const struct dg_op dg_op_drop_path_add = {
     .name = "drop_path_add",
     .attrs = attrs,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"dst", 0}},
-    .tokens = DG_TOKENS_APART,
+    .inputs = drop_path_add_inputs,
+    .outputs = drop_path_add_outputs,
+    .reach = DG_REACH_ROW,
+    .draws_rows = &dg_op_kept_images,
     .infer = infer,
     .grad = grad,
     .join = join,
-    .inplace = {2},
-    .bf16_inputs = 1,
-    .kept_inputs = 1,
-    .drops = &dg_op_kept_images,
     .prepare = prepare,
     .run = run,
+};
+
+static const struct dg_operand drop_path_grad_inputs[] = {
+    [SRC] = {"diff_dst", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand drop_path_grad_outputs[] = {
+    [DST] = {"diff_src", DG_BF16_OK | DG_COMPACT, DG_REUSE(SRC)},
+    {0},
 };
 
 const struct dg_op dg_op_drop_path_grad = {
     .name = "drop_path_grad",
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"diff_src", 0}},
+    .inputs = drop_path_grad_inputs,
+    .outputs = drop_path_grad_outputs,
     .infer = infer,
     .grad = dg_no_gradient,
-    .inplace = {1},
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .kept_outputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -190,7 +212,7 @@ static const struct dg_attr_spec kept_attrs[] = {
 static enum dg_status infer_kept(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)err;
-    output[0] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(call->attr[IMAGES].i)});
+    output[DST] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(call->attr[IMAGES].i)});
     return DG_OK;
 }
 
@@ -206,7 +228,7 @@ static enum dg_status run_kept(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_drop_path *d = r->state;
-    int64_t *kept = r->output[0], count = 0;
+    int64_t *kept = r->output[DST], count = 0;
     for (int64_t i = 0; i < d->images; i++) {
         bool keep = keeps(d, r->step, i);
         kept[1 + i] = keep ? count : -1;
@@ -217,13 +239,17 @@ static enum dg_status run_kept(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand kept_images_outputs[] = {
+    [DST] = {"kept", DG_ROW_MAP},
+    {0},
+};
+
 const struct dg_op dg_op_kept_images = {
     .name = "kept_images",
     .attrs = kept_attrs,
-    .output = {{"kept", 0}},
+    .outputs = kept_images_outputs,
     .infer = infer_kept,
     .grad = dg_no_gradient,
-    .says_kept = true,
     .prepare = prepare_kept,
     .run = run_kept,
 };

@@ -7,17 +7,22 @@
 
 extern const struct dg_op dg_op_gelu_grad, dg_op_gelu_grad_sums;
 
+enum { SRC };                               /* input */
+enum { DST };                               /* output */
+enum { GRAD_SRC, GRAD_DIFF_DST, ACC_BIAS }; /* inputs of the gradients; the last of gelu_grad_sums only */
+enum { DIFF_SRC, DIFF_BIAS };               /* outputs of the gradients */
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    output[0] = call->input[0];
-    return dg_want_f32(&call->input[0], "input", err);
+    output[DST] = call->input[SRC];
+    return dg_want_f32(&call->input[SRC], "input", err);
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    DG_TRY(b->emit(b, &dg_op_gelu_grad, NULL, (dg_value[]){b->input[0], b->diff_output[0]}, 2, made));
-    return b->give(b, 0, made[0]);
+    DG_TRY(b->emit(b, &dg_op_gelu_grad, NULL, (dg_value[]){b->input[SRC], b->diff_output[DST]}, 2, made));
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 static int64_t count_now(const struct dg_run *r)
@@ -30,34 +35,38 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->gelu_forward(count_now(r), s->half, r->input[0], r->output[0]);
+    dg_kernels()->gelu_forward(count_now(r), s->bf16, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
+
+static const struct dg_operand gelu_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
+static const struct dg_operand gelu_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK | DG_COMPACT, DG_REUSE(SRC)},
+    {0},
+};
 
 const struct dg_op dg_op_gelu = {
     .name = "gelu",
     .in_yaml = true,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
-    .tokens = DG_TOKENS_APART,
+    .inputs = gelu_inputs,
+    .outputs = gelu_outputs,
+    .bf16_alike = true,
+    .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
-    .inplace = {1},
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
-    .kept_inputs = 1,
-    .kept_outputs = 1,
     .prepare = dg_op_prepare_count,
     .run = run,
 };
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (!dg_desc_equal(&call->input[0], &call->input[1])) return dg_fail(err, DG_ERR_INPUT, "shapes differ");
-    output[0] = call->input[0];
-    return dg_want_f32(&call->input[0], "src", err);
+    if (!dg_desc_equal(&call->input[GRAD_SRC], &call->input[GRAD_DIFF_DST]))
+        return dg_fail(err, DG_ERR_INPUT, "shapes differ");
+    output[DIFF_SRC] = call->input[GRAD_SRC];
+    return dg_want_f32(&call->input[GRAD_SRC], "src", err);
 }
 
 static bool join_grad(struct dg_fusion *f)
@@ -75,24 +84,29 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->gelu_backward(count_now(r), s->half, r->input[0], r->input[1], r->output[0]);
+    dg_kernels()->gelu_backward(count_now(r), s->bf16, r->input[GRAD_SRC], r->input[GRAD_DIFF_DST],
+                                r->output[DIFF_SRC]);
     return DG_OK;
 }
 
+static const struct dg_operand gelu_grad_inputs[] = {
+    [GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
+static const struct dg_operand gelu_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK | DG_COMPACT, DG_REUSE(GRAD_DIFF_DST)},
+    {0},
+};
+
 const struct dg_op dg_op_gelu_grad = {
     .name = "gelu_grad",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_src", 0}},
+    .inputs = gelu_grad_inputs,
+    .outputs = gelu_grad_outputs,
+    .bf16_alike = true,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .join = join_grad,
-    .inplace = {2},
-    .bf16_inputs = 3,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
-    .kept_inputs = 3,
-    .kept_outputs = 1,
     .prepare = dg_op_prepare_count,
     .run = run_grad,
 };
@@ -100,10 +114,9 @@ const struct dg_op dg_op_gelu_grad = {
 static enum dg_status infer_sums(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(infer_grad(call, output, err));
-    if (output[0].ndim < 2) return dg_fail(err, DG_ERR_INPUT, "src must have at least 2 dimensions");
-    output[1] = dg_desc_make(DG_F32, 1, &output[0].dim[output[0].ndim - 1]);
-    if (dg_absent(&call->input[2]) || dg_desc_equal(&call->input[2], &output[1])) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
+    if (output[DIFF_SRC].ndim < 2) return dg_fail(err, DG_ERR_INPUT, "src must have at least 2 dimensions");
+    output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, &output[DIFF_SRC].dim[output[DIFF_SRC].ndim - 1]);
+    return dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err);
 }
 
 struct sums {
@@ -115,7 +128,7 @@ static enum dg_status prepare_sums(struct dg_prepare *p, struct dg_error *err)
 {
     struct sums *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *src = &p->call->input[0];
+    const struct dg_desc *src = &p->call->input[GRAD_SRC];
     *s = (struct sums){src->dim[0], dg_desc_rows(src) / src->dim[0], src->dim[src->ndim - 1], dg_is_bf16(src)};
     dg_op_scratch(p, s->cols * p->threads * (int64_t)sizeof(float));
     return DG_OK;
@@ -125,24 +138,31 @@ static enum dg_status run_sums(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct sums *s = r->state;
-    dg_kernels()->gelu_backward_sums(dg_images(r, s->images) * s->each, s->cols, s->half, r->input[0], r->input[1],
-                                     r->output[0], r->input[2], r->output[1], r->scratch, r->threads);
+    dg_kernels()->gelu_backward_sums(dg_images(r, s->images) * s->each, s->cols, s->half, r->input[GRAD_SRC],
+                                     r->input[GRAD_DIFF_DST], r->output[DIFF_SRC], r->input[ACC_BIAS],
+                                     r->output[DIFF_BIAS], r->scratch, r->threads);
     return DG_OK;
 }
 
+static const struct dg_operand gelu_grad_sums_inputs[] = {
+    [GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand gelu_grad_sums_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK | DG_COMPACT, DG_REUSE(GRAD_DIFF_DST)},
+    [DIFF_BIAS] = {"diff_bias", 0, DG_REUSE(ACC_BIAS)},
+    {0},
+};
+
 const struct dg_op dg_op_gelu_grad_sums = {
     .name = "gelu_grad_sums",
-    .min_inputs = 3,
-    .max_inputs = 3,
-    .output = {{"diff_src", 0}, {"diff_bias", 0}},
+    .inputs = gelu_grad_sums_inputs,
+    .outputs = gelu_grad_sums_outputs,
+    .bf16_alike = true,
     .infer = infer_sums,
     .grad = dg_no_gradient,
-    .inplace = {2, 3},
-    .bf16_inputs = 3,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
-    .kept_inputs = 3,
-    .kept_outputs = 1,
     .prepare = prepare_sums,
     .run = run_sums,
 };

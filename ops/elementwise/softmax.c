@@ -4,18 +4,23 @@
 
 extern const struct dg_op dg_op_softmax_grad;
 
+enum { SRC };                     /* input */
+enum { DST };                     /* output */
+enum { GRAD_DST, GRAD_DIFF_DST }; /* inputs of the gradient */
+enum { DIFF_SRC };                /* output of the gradient */
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (call->input[0].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have at least one dimension");
-    output[0] = call->input[0];
-    return dg_want_f32(&call->input[0], "input", err);
+    if (call->input[SRC].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have at least one dimension");
+    output[DST] = call->input[SRC];
+    return dg_want_f32(&call->input[SRC], "input", err);
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    DG_TRY(b->emit(b, &dg_op_softmax_grad, NULL, (dg_value[]){b->output[0], b->diff_output[0]}, 2, made));
-    return b->give(b, 0, made[0]);
+    DG_TRY(b->emit(b, &dg_op_softmax_grad, NULL, (dg_value[]){b->output[DST], b->diff_output[DST]}, 2, made));
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 struct state {
@@ -26,8 +31,8 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = dg_desc_rows(&p->call->input[0]);
-    s->cols = p->call->input[0].dim[p->call->input[0].ndim - 1];
+    s->rows = dg_desc_rows(&p->call->input[SRC]);
+    s->cols = p->call->input[SRC].dim[p->call->input[SRC].ndim - 1];
     return DG_OK;
 }
 
@@ -35,47 +40,63 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->softmax_forward(s->rows, s->cols, r->input[0], r->output[0]);
+    dg_kernels()->softmax_forward(s->rows, s->cols, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
+
+static const struct dg_operand softmax_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand softmax_outputs[] = {
+    [DST] = {"dst", 0, DG_REUSE(SRC)},
+    {0},
+};
 
 const struct dg_op dg_op_softmax = {
     .name = "softmax",
     .in_yaml = true,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = softmax_inputs,
+    .outputs = softmax_outputs,
+    .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
-    .inplace = {1},
     .prepare = prepare,
     .run = run,
 };
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (call->input[0].ndim < 1 || !dg_desc_equal(&call->input[0], &call->input[1]))
+    if (call->input[GRAD_DST].ndim < 1 || !dg_desc_equal(&call->input[GRAD_DST], &call->input[GRAD_DIFF_DST]))
         return dg_fail(err, DG_ERR_INPUT, "shapes differ");
-    output[0] = call->input[0];
-    return dg_want_f32(&call->input[0], "dst", err);
+    output[DIFF_SRC] = call->input[GRAD_DST];
+    return dg_want_f32(&call->input[GRAD_DST], "dst", err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->softmax_backward(s->rows, s->cols, r->input[0], r->input[1], r->output[0]);
+    dg_kernels()->softmax_backward(s->rows, s->cols, r->input[GRAD_DST], r->input[GRAD_DIFF_DST], r->output[DIFF_SRC]);
     return DG_OK;
 }
 
+static const struct dg_operand softmax_grad_inputs[] = {
+    [GRAD_DST] = {"dst"},
+    [GRAD_DIFF_DST] = {"diff_dst"},
+    {0},
+};
+static const struct dg_operand softmax_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", 0, DG_REUSE(GRAD_DIFF_DST)},
+    {0},
+};
+
 const struct dg_op dg_op_softmax_grad = {
     .name = "softmax_grad",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_src", 0}},
+    .inputs = softmax_grad_inputs,
+    .outputs = softmax_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {2},
     .prepare = prepare,
     .run = run_grad,
 };

@@ -101,20 +101,29 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand add_layer_norm_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK},
+    [RESIDUAL] = {"residual", DG_BF16_OK},
+    [WEIGHT] = {"weight"},
+    [BIAS] = {"bias"},
+    [SRC_KEPT] = {"src_rows", DG_OPTIONAL | DG_ROW_MAP},
+    [DST_KEPT] = {"dst_rows", DG_OPTIONAL | DG_ROW_MAP},
+    {0},
+};
+static const struct dg_operand add_layer_norm_outputs[] = {
+    [SUM] = {"sum", 0, DG_REUSE(RESIDUAL)}, /* dst not in src: their images may stand in other places */
+    [DST] = {"dst", DG_BF16_OK | DG_COMPACT}, [MEAN] = {"mean", DG_SAVED | DG_COMPACT},
+    [RSTD] = {"rstd", DG_SAVED | DG_COMPACT}, {0},
+};
+
 const struct dg_op dg_op_add_layer_norm = {
     .name = "add_layer_norm",
     .attrs = attrs,
-    .min_inputs = INPUTS,
-    .max_inputs = INPUTS,
-    .output = {{"sum", 0}, {"dst", 0}, {"mean", DG_OUT_SAVED}, {"rstd", DG_OUT_SAVED}},
+    .inputs = add_layer_norm_inputs,
+    .outputs = add_layer_norm_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = dg_no_gradient,
-    .inplace = {RESIDUAL + 1}, /* dst not in src: their images may stand in other places */
-    .bf16_inputs = 1 << SRC | 1 << RESIDUAL,
-    .bf16_outputs = 1 << DST,
-    .kept_outputs = 1 << DST | 1 << MEAN | 1 << RSTD,
-    .kept_by = DST_KEPT + 1,
-    .kept_lists = 1 << SRC_KEPT | 1 << DST_KEPT,
     .prepare = prepare,
     .run = run,
 };

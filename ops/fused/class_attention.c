@@ -26,6 +26,7 @@ enum { GROUP = 64 }; /* images at a time */
 
 enum { SRC, WEIGHT, BIAS, DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs */
 enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                  /* outputs of the gradient */
+enum { DST };
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
@@ -58,7 +59,7 @@ static struct dg_desc result_of(const struct dg_op_call *call)
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check_inputs(call, err));
-    output[0] = result_of(call);
+    output[DST] = result_of(call);
     return DG_OK;
 }
 
@@ -109,7 +110,7 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->query = call->attr[DG_ATTENTION_QUERY].i;
     s->scale = (float)(1.0 / sqrt((double)s->width));
     s->src_half = dg_is_bf16(&call->input[SRC]);
-    s->dst_half = dg_is_bf16(backward ? &call->input[DIFF_DST] : &call->output[0]);
+    s->dst_half = dg_is_bf16(backward ? &call->input[DIFF_DST] : &call->output[DST]);
     s->diff_half = backward && dg_is_bf16(&call->output[DIFF_SRC]);
     int64_t group = s->images < GROUP ? s->images : GROUP;
     s->asks = room(p, group, s->in);
@@ -191,7 +192,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
         DG_TRY(to_narrow(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
         for (int64_t i = 0; i < n; i++)
             for (int64_t c = 0; c < s->dim; c++)
-                dg_put(r->output[0], s->dst_half, (first + i) * s->dim + c,
+                dg_put(r->output[DST], s->dst_half, (first + i) * s->dim + c,
                        dst[i * s->dim + c] + (bias ? bias[VALUES * s->dim + c] : 0));
     }
     return DG_OK;
@@ -201,27 +202,38 @@ static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
     bool bias = b->input[BIAS] != DG_NO_VALUE;
-    dg_value input[] = {b->input[SRC],     b->input[WEIGHT],      b->input[BIAS],
-                        b->diff_output[0], b->partial(b, WEIGHT), bias ? b->partial(b, BIAS) : DG_NO_VALUE};
+    dg_value input[] = {b->input[SRC],
+                        b->input[WEIGHT],
+                        b->input[BIAS],
+                        b->diff_output[DST],
+                        b->gradient_so_far(b, WEIGHT),
+                        bias ? b->gradient_so_far(b, BIAS) : DG_NO_VALUE};
     DG_TRY(b->emit(b, &dg_op_class_attention_grad, b->call->attr, input, 6, made));
-    if (b->wants[WEIGHT]) b->set(b, WEIGHT, made[DIFF_WEIGHT]);
-    if (bias && b->wants[BIAS]) b->set(b, BIAS, made[DIFF_BIAS]);
-    return b->wants[SRC] ? b->give(b, SRC, made[DIFF_SRC]) : DG_OK;
+    if (b->wants[WEIGHT]) b->set_gradient(b, WEIGHT, made[DIFF_WEIGHT]);
+    if (bias && b->wants[BIAS]) b->set_gradient(b, BIAS, made[DIFF_BIAS]);
+    return b->wants[SRC] ? b->add_gradient(b, SRC, made[DIFF_SRC]) : DG_OK;
 }
+
+static const struct dg_operand class_attention_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [WEIGHT] = {"weight"},
+    [BIAS] = {"bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand class_attention_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
 
 const struct dg_op dg_op_class_attention = {
     .name = "class_attention",
     .attrs = attrs,
-    .min_inputs = 3,
-    .max_inputs = 3,
-    .output = {{"dst", 0}},
+    .inputs = class_attention_inputs,
+    .outputs = class_attention_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad,
     .cost = cost,
-    .bf16_inputs = 1 << SRC,
-    .bf16_outputs = 1,
-    .kept_inputs = 1 << SRC,
-    .kept_outputs = 1,
     .prepare = prepare,
     .run = run,
 };
@@ -234,12 +246,8 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     output[DIFF_SRC] = call->input[SRC];
     output[DIFF_WEIGHT] = call->input[WEIGHT];
     output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, call->input[WEIGHT].dim);
-    for (int o = DIFF_WEIGHT; o <= DIFF_BIAS; o++) {
-        const struct dg_desc *acc = &call->input[ACC_WEIGHT + o - DIFF_WEIGHT];
-        if (!dg_absent(acc) && !dg_desc_equal(acc, &output[o]))
-            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    }
-    return DG_OK;
+    DG_TRY(dg_want_accumulator(&call->input[ACC_WEIGHT], &output[DIFF_WEIGHT], err));
+    return dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err);
 }
 
 /* Twice the products of the forward, which are made again. */
@@ -317,20 +325,30 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand class_attention_grad_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [WEIGHT] = {"weight"},
+    [BIAS] = {"bias", DG_OPTIONAL},
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
+    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand class_attention_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_OPTIONAL | DG_BF16_OK | DG_COMPACT},
+    [DIFF_WEIGHT] = {"diff_weight", DG_OPTIONAL, DG_REUSE(ACC_WEIGHT)},
+    [DIFF_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(ACC_BIAS)},
+    {0},
+};
+
 const struct dg_op dg_op_class_attention_grad = {
     .name = "class_attention_grad",
     .attrs = attrs,
-    .min_inputs = 6,
-    .max_inputs = 6,
-    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_weight", DG_OUT_OPTIONAL}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .inputs = class_attention_grad_inputs,
+    .outputs = class_attention_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .cost = cost_grad,
-    .inplace = {0, ACC_WEIGHT + 1, ACC_BIAS + 1},
-    .bf16_inputs = 1 << SRC | 1 << DIFF_DST,
-    .bf16_outputs = 1 << DIFF_SRC,
-    .kept_inputs = 1 << SRC | 1 << DIFF_DST,
-    .kept_outputs = 1 << DIFF_SRC,
     .prepare = prepare_grad,
     .run = run_grad,
 };

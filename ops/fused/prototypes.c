@@ -25,13 +25,16 @@ enum { TILE = 256 }; /* prototypes */
 enum { T, T_G, T_V, T_CENTER, T_TEMP, TARGET_INPUTS };
 enum { S, G, V, TEACHER, TEACHER_G, TEACHER_V, CENTER, STATS, TEACHER_TEMP, STUDENT_TEMP, SO_FAR, LOSS_INPUTS };
 enum { LSE = SO_FAR, ACC_G, ACC_V, GRAD_INPUTS };
+enum { TEACHER_STATS, BATCH_MEAN, ENTROPY }; /* outputs of prototype_target */
+enum { LOSS, SAVED_LSE };                    /* outputs of prototype_loss */
+enum { DIFF_SRC, DIFF_G, DIFF_V };           /* outputs of prototype_loss_grad */
 
 /* Features [M,D], weight_g [K,1] and weight_v [K,D]. */
 static bool layer_fits(const struct dg_desc *in)
 {
-    struct dg_desc g = dg_desc_make(DG_F32, 2, (int64_t[]){in[2].dim[0], 1});
-    return in[0].dtype == DG_F32 && in[0].ndim == 2 && in[2].dtype == DG_F32 && in[2].ndim == 2 &&
-           in[0].dim[1] == in[2].dim[1] && dg_desc_equal(&in[1], &g);
+    struct dg_desc g = dg_desc_make(DG_F32, 2, (int64_t[]){in[V].dim[0], 1});
+    return in[S].dtype == DG_F32 && in[S].ndim == 2 && in[V].dtype == DG_F32 && in[V].ndim == 2 &&
+           in[S].dim[1] == in[V].dim[1] && dg_desc_equal(&in[G], &g);
 }
 
 /* One network's, its features [rows, in]. */
@@ -152,9 +155,9 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
     if (!layer_fits(in) || in[T].dim[0] % 2 || !dg_desc_equal(&in[T_CENTER], &mean) ||
         !dg_desc_is_scalar(&in[T_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "teacher features, prototypes, center or temperature do not fit");
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
-    output[1] = mean;
-    output[2] = dg_desc_scalar(DG_F64);
+    output[TEACHER_STATS] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
+    output[BATCH_MEAN] = mean;
+    output[ENTROPY] = dg_desc_scalar(DG_F64);
     return DG_OK;
 }
 
@@ -173,7 +176,8 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
     const float *center = r->input[T_CENTER];
-    float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[0], *mean = r->output[1];
+    float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[TEACHER_STATS],
+          *mean = r->output[BATCH_MEAN];
     double *sums = at(r, s->sums), total = 0;
     int64_t rows = s->teacher.rows;
     int failed = 0;
@@ -206,15 +210,24 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
         stats[2 * row + 1] = (float)(1 / sum);
         total += log(sum) - weighted / sum;
     }
-    *(double *)r->output[2] = total / (double)rows;
+    *(double *)r->output[ENTROPY] = total / (double)rows;
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
 }
 
+static const struct dg_operand prototype_target_inputs[] = {
+    [T] = {"src"}, [T_G] = {"weight_g"}, [T_V] = {"weight_v"}, [T_CENTER] = {"center"}, [T_TEMP] = {"temp"}, {0},
+};
+static const struct dg_operand prototype_target_outputs[] = {
+    [TEACHER_STATS] = {"stats"},
+    [BATCH_MEAN] = {"batch_mean"},
+    [ENTROPY] = {"entropy"},
+    {0},
+};
+
 const struct dg_op dg_op_prototype_target = {
     .name = "prototype_target",
-    .min_inputs = TARGET_INPUTS,
-    .max_inputs = TARGET_INPUTS,
-    .output = {{"stats", 0}, {"batch_mean", 0}, {"entropy", 0}},
+    .inputs = prototype_target_inputs,
+    .outputs = prototype_target_outputs,
     .infer = infer_target,
     .grad = dg_stop_gradient, /* the teacher is detached */
     .cost = cost_target,
@@ -242,8 +255,8 @@ static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *
     DG_TRY(check(call, err));
     if (!dg_absent(&call->input[SO_FAR]) && !dg_desc_is_scalar(&call->input[SO_FAR], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
-    output[0] = dg_desc_scalar(DG_F64);
-    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[S].dim[0]});
+    output[LOSS] = dg_desc_scalar(DG_F64);
+    output[SAVED_LSE] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[S].dim[0]});
     return DG_OK;
 }
 
@@ -251,14 +264,14 @@ static enum dg_status grad_loss(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS], input[GRAD_INPUTS];
     memcpy(input, b->input, SO_FAR * sizeof *input);
-    input[LSE] = b->output[1];
-    input[ACC_G] = b->wants[G] ? b->partial(b, G) : DG_NO_VALUE;
-    input[ACC_V] = b->partial(b, V);
+    input[LSE] = b->output[SAVED_LSE];
+    input[ACC_G] = b->wants[G] ? b->gradient_so_far(b, G) : DG_NO_VALUE;
+    input[ACC_V] = b->gradient_so_far(b, V);
     DG_TRY(b->emit(b, &dg_op_prototype_loss_grad, b->call->attr, input, GRAD_INPUTS, made));
-    if (b->wants[SO_FAR]) DG_TRY(b->give(b, SO_FAR, b->diff_output[0]));
-    if (b->wants[S]) DG_TRY(b->give(b, S, made[0]));
-    if (b->wants[G]) b->set(b, G, made[1]);
-    if (b->wants[V]) b->set(b, V, made[2]);
+    if (b->wants[SO_FAR]) DG_TRY(b->add_gradient(b, SO_FAR, b->diff_output[LOSS]));
+    if (b->wants[S]) DG_TRY(b->add_gradient(b, S, made[DIFF_SRC]));
+    if (b->wants[G]) b->set_gradient(b, G, made[DIFF_G]);
+    if (b->wants[V]) b->set_gradient(b, V, made[DIFF_V]);
     return DG_OK;
 }
 
@@ -297,7 +310,7 @@ static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t fir
 static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
-    float temp = (float)*(const double *)r->input[STUDENT_TEMP], *lse = r->output[1];
+    float temp = (float)*(const double *)r->input[STUDENT_TEMP], *lse = r->output[SAVED_LSE];
     double *sums = at(r, s->sums), total = 0;
     int failed = 0;
     pack_pair(s, r);
@@ -331,20 +344,38 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
         for (int i = 0; i < 2; i++) /* rows of targets sum to one */
             if (i != s->view0 + row / (s->teacher.rows / 2)) total += log_sum - dot[i];
     }
-    *(double *)r->output[0] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + total * s->pair_weight;
+    *(double *)r->output[LOSS] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + total * s->pair_weight;
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
 }
+
+static const struct dg_operand prototype_loss_inputs[] = {
+    [S] = {"src"},
+    [G] = {"weight_g"},
+    [V] = {"weight_v"},
+    [TEACHER] = {"teacher_src"},
+    [TEACHER_G] = {"teacher_g"},
+    [TEACHER_V] = {"teacher_v"},
+    [CENTER] = {"center"},
+    [STATS] = {"stats"},
+    [TEACHER_TEMP] = {"teacher_temp"},
+    [STUDENT_TEMP] = {"student_temp"},
+    [SO_FAR] = {"loss_so_far", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand prototype_loss_outputs[] = {
+    [LOSS] = {"loss", 0, DG_REUSE(SO_FAR)},
+    [SAVED_LSE] = {"lse", DG_SAVED},
+    {0},
+};
 
 const struct dg_op dg_op_prototype_loss = {
     .name = "prototype_loss",
     .attrs = dg_dino_loss_attrs,
-    .min_inputs = LOSS_INPUTS,
-    .max_inputs = LOSS_INPUTS,
-    .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
+    .inputs = prototype_loss_inputs,
+    .outputs = prototype_loss_outputs,
     .infer = infer_loss,
     .grad = grad_loss,
     .cost = cost_loss,
-    .inplace = {SO_FAR + 1},
     .prepare = prepare_loss,
     .run = run_loss,
 };
@@ -356,13 +387,11 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     DG_TRY(check(call, err));
     struct dg_desc lse = dg_desc_make(DG_F32, 1, call->input[S].dim);
     if (!dg_desc_equal(&call->input[LSE], &lse)) return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
-    output[0] = call->input[S];
-    output[1] = call->input[G];
-    output[2] = call->input[V];
-    for (int o = 1; o < 3; o++)
-        if (!dg_absent(&call->input[LSE + o]) && !dg_desc_equal(&call->input[LSE + o], &output[o]))
-            return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    return DG_OK;
+    output[DIFF_SRC] = call->input[S];
+    output[DIFF_G] = call->input[G];
+    output[DIFF_V] = call->input[V];
+    DG_TRY(dg_want_accumulator(&call->input[ACC_G], &output[DIFF_G], err));
+    return dg_want_accumulator(&call->input[ACC_V], &output[DIFF_V], err);
 }
 
 static struct dg_cost cost_grad(const struct dg_op_call *call)
@@ -383,7 +412,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     double temp = *(const double *)r->input[STUDENT_TEMP];
     const float *g = r->input[G], *v = r->input[V], *acc_g = r->input[ACC_G], *acc_v = r->input[ACC_V];
-    float *diff_src = r->output[0], *diff_g = r->output[1], *diff_v = r->output[2], *partial = at(r, s->partial);
+    float *diff_src = r->output[DIFF_SRC], *diff_g = r->output[DIFF_G], *diff_v = r->output[DIFF_V],
+          *partial = at(r, s->partial);
     int64_t in = s->student.in, size = s->student.rows * in;
     int failed = 0;
     memset(partial, 0, (size_t)(s->threads * size) * sizeof *partial);
@@ -409,16 +439,37 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return failed ? dg_fail(err, DG_ERR_INTERNAL, "oneDNN's gemm failed") : DG_OK;
 }
 
+static const struct dg_operand prototype_loss_grad_inputs[] = {
+    [S] = {"src"},
+    [G] = {"weight_g"},
+    [V] = {"weight_v"},
+    [TEACHER] = {"teacher_src"},
+    [TEACHER_G] = {"teacher_g"},
+    [TEACHER_V] = {"teacher_v"},
+    [CENTER] = {"center"},
+    [STATS] = {"stats"},
+    [TEACHER_TEMP] = {"teacher_temp"},
+    [STUDENT_TEMP] = {"student_temp"},
+    [LSE] = {"lse"},
+    [ACC_G] = {"acc_g", DG_OPTIONAL},
+    [ACC_V] = {"acc_v", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand prototype_loss_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_OPTIONAL},
+    [DIFF_G] = {"diff_g", DG_OPTIONAL, DG_REUSE(ACC_G)},
+    [DIFF_V] = {"diff_v", 0, DG_REUSE(ACC_V)},
+    {0},
+};
+
 const struct dg_op dg_op_prototype_loss_grad = {
     .name = "prototype_loss_grad",
     .attrs = dg_dino_loss_attrs,
-    .min_inputs = GRAD_INPUTS,
-    .max_inputs = GRAD_INPUTS,
-    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_g", DG_OUT_OPTIONAL}, {"diff_v", 0}},
+    .inputs = prototype_loss_grad_inputs,
+    .outputs = prototype_loss_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .cost = cost_grad,
-    .inplace = {0, ACC_G + 1, ACC_V + 1},
     .prepare = prepare_grad,
     .run = run_grad,
 };

@@ -12,6 +12,10 @@
 
 extern const struct dg_op dg_op_cross_entropy_grad;
 
+enum { LOGITS, LABELS, LSE }; /* inputs; the last of the gradient only */
+enum { LOSS, SAVED_LSE };     /* outputs */
+enum { DIFF_LOGITS };         /* output of the gradient */
+
 struct state {
     int64_t rows, cols;
 };
@@ -20,13 +24,13 @@ static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){p->call->input[0].dim[0], p->call->input[0].dim[1]};
+    *s = (struct state){p->call->input[LOGITS].dim[0], p->call->input[LOGITS].dim[1]};
     return DG_OK;
 }
 
 static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 {
-    const struct dg_desc *logits = &call->input[0], *labels = &call->input[1];
+    const struct dg_desc *logits = &call->input[LOGITS], *labels = &call->input[LABELS];
     DG_TRY(dg_want_ndim(logits, 2, "logits", err));
     DG_TRY(dg_want_f32(logits, "logits", err));
     if (labels->dtype == DG_I64 && labels->ndim == 1 && labels->dim[0] == logits->dim[0]) return DG_OK;
@@ -36,22 +40,23 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    output[0] = dg_desc_scalar(DG_F64);
-    output[1] = dg_desc_make(DG_F64, 1, (int64_t[]){call->input[0].dim[0]});
+    output[LOSS] = dg_desc_scalar(DG_F64);
+    output[SAVED_LSE] = dg_desc_make(DG_F64, 1, (int64_t[]){call->input[LOGITS].dim[0]});
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    DG_TRY(b->emit(b, &dg_op_cross_entropy_grad, NULL, (dg_value[]){b->input[0], b->input[1], b->output[1]}, 3, made));
-    return b->give(b, 0, made[0]);
+    DG_TRY(b->emit(b, &dg_op_cross_entropy_grad, NULL,
+                   (dg_value[]){b->input[LOGITS], b->input[LABELS], b->output[SAVED_LSE]}, 3, made));
+    return b->add_gradient(b, LOGITS, made[DIFF_LOGITS]);
 }
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     DG_TRY(open_state(p, err));
-    dg_op_scratch(p, p->call->input[0].dim[0] * (int64_t)sizeof(double)); /* lse, where nobody wants it */
+    dg_op_scratch(p, p->call->input[LOGITS].dim[0] * (int64_t)sizeof(double)); /* lse, where nobody wants it */
     return DG_OK;
 }
 
@@ -65,9 +70,9 @@ static int64_t counting(const struct state *s, const int64_t *labels)
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
-    const float *logits = r->input[0];
-    const int64_t *labels = r->input[1];
-    double *lse = r->output[1] ? r->output[1] : r->scratch, sum = 0;
+    const float *logits = r->input[LOGITS];
+    const int64_t *labels = r->input[LABELS];
+    double *lse = r->output[SAVED_LSE] ? r->output[SAVED_LSE] : r->scratch, sum = 0;
     for (int64_t row = 0; row < s->rows; row++)
         if (labels[row] < -1 || labels[row] >= s->cols)
             return dg_fail(err, DG_ERR_INPUT, "row %lld has label %lld; there are %lld classes", (long long)row,
@@ -84,15 +89,25 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     for (int64_t row = 0; row < s->rows; row++) /* one after another: the sum does not depend on threads */
         if (labels[row] >= 0) sum += lse[row] - (double)logits[row * s->cols + labels[row]];
     int64_t count = counting(s, labels);
-    *(double *)r->output[0] = count ? sum / (double)count : 0;
+    *(double *)r->output[LOSS] = count ? sum / (double)count : 0;
     return DG_OK;
 }
 
+static const struct dg_operand cross_entropy_inputs[] = {
+    [LOGITS] = {"logits"},
+    [LABELS] = {"labels"},
+    {0},
+};
+static const struct dg_operand cross_entropy_outputs[] = {
+    [LOSS] = {"loss"},
+    [SAVED_LSE] = {"lse", DG_SAVED},
+    {0},
+};
+
 const struct dg_op dg_op_cross_entropy = {
     .name = "cross_entropy",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
+    .inputs = cross_entropy_inputs,
+    .outputs = cross_entropy_outputs,
     .infer = infer,
     .grad = grad,
     .prepare = prepare,
@@ -102,10 +117,10 @@ const struct dg_op dg_op_cross_entropy = {
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    const struct dg_desc *lse = &call->input[2];
-    if (lse->dtype != DG_F64 || lse->ndim != 1 || lse->dim[0] != call->input[0].dim[0])
+    const struct dg_desc *lse = &call->input[LSE];
+    if (lse->dtype != DG_F64 || lse->ndim != 1 || lse->dim[0] != call->input[LOGITS].dim[0])
         return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
-    output[0] = call->input[0];
+    output[DIFF_LOGITS] = call->input[LOGITS];
     return DG_OK;
 }
 
@@ -114,10 +129,10 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *logits = r->input[0];
-    const int64_t *labels = r->input[1];
-    const double *lse = r->input[2];
-    float *diff = r->output[0];
+    const float *logits = r->input[LOGITS];
+    const int64_t *labels = r->input[LABELS];
+    const double *lse = r->input[LSE];
+    float *diff = r->output[DIFF_LOGITS];
     int64_t count = counting(s, labels);
     double share = count ? 1 / (double)count : 0;
 #pragma omp parallel for schedule(static)
@@ -130,14 +145,23 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand cross_entropy_grad_inputs[] = {
+    [LOGITS] = {"logits"},
+    [LABELS] = {"labels"},
+    [LSE] = {"lse"},
+    {0},
+};
+static const struct dg_operand cross_entropy_grad_outputs[] = {
+    [DIFF_LOGITS] = {"diff_logits", 0, DG_REUSE(LOGITS)},
+    {0},
+};
+
 const struct dg_op dg_op_cross_entropy_grad = {
     .name = "cross_entropy_grad",
-    .min_inputs = 3,
-    .max_inputs = 3,
-    .output = {{"diff_logits", 0}},
+    .inputs = cross_entropy_grad_inputs,
+    .outputs = cross_entropy_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {1},
     .prepare = open_state,
     .run = run_grad,
 };

@@ -15,6 +15,14 @@
 extern const struct dg_op dg_op_dino_loss_grad;
 extern const struct dg_attr_spec dg_dino_loss_attrs[];
 
+enum { TEACHER, CENTER, TEACHER_TEMP };    /* inputs of dino_target */
+enum { Q_OUT, BATCH_MEAN_OUT, ENTROPY };   /* outputs of dino_target */
+enum { STUDENT, Q, STUDENT_TEMP, SO_FAR }; /* inputs of dino_loss */
+enum { LOSS, SAVED_LSE };                  /* outputs of dino_loss */
+enum { LSE = SO_FAR };                     /* the last input of dino_loss_grad */
+enum { DIFF_STUDENT };                     /* output of dino_loss_grad */
+enum { CENTER_SUM, BATCH_MEAN, MOMENTUM }; /* inputs of center_update */
+
 struct state {
     int64_t rows, cols, batch, view0, views;
     double pair_weight; /* a pair's part of the mean over the images of the whole batch */
@@ -24,7 +32,7 @@ static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *logits = &p->call->input[0];
+    const struct dg_desc *logits = &p->call->input[STUDENT];
     *s = (struct state){.rows = logits->dim[0], .cols = logits->dim[1], .batch = p->batch, .view0 = p->view0};
     dg_op_scratch(p, s->rows * (int64_t)sizeof(double)); /* one number a row */
     return DG_OK;
@@ -34,13 +42,14 @@ static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
 
 static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *t = &call->input[0];
+    const struct dg_desc *t = &call->input[TEACHER];
     DG_TRY(dg_want_ndim(t, 2, "teacher logits", err));
     DG_TRY(dg_want_f32(t, "teacher logits", err));
-    output[0] = *t;
-    output[1] = dg_desc_make(DG_F32, 2, (int64_t[]){1, t->dim[1]});
-    output[2] = dg_desc_scalar(DG_F64);
-    if (!dg_desc_equal(&call->input[1], &output[1]) || !dg_desc_is_scalar(&call->input[2], DG_F64))
+    output[Q_OUT] = *t;
+    output[BATCH_MEAN_OUT] = dg_desc_make(DG_F32, 2, (int64_t[]){1, t->dim[1]});
+    output[ENTROPY] = dg_desc_scalar(DG_F64);
+    if (!dg_desc_equal(&call->input[CENTER], &output[BATCH_MEAN_OUT]) ||
+        !dg_desc_is_scalar(&call->input[TEACHER_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "center or temperature has the wrong shape");
     return DG_OK;
 }
@@ -50,22 +59,34 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     double *entropy = r->scratch, sum = 0;
-    dg_kernels()->row_mean(s->rows, s->cols, r->input[0], r->output[1]); /* before q may overwrite t */
-    dg_kernels()->dino_target(s->rows, s->cols, r->input[0], r->input[1], (float)*(const double *)r->input[2],
-                              r->output[0], entropy);
+    dg_kernels()->row_mean(s->rows, s->cols, r->input[TEACHER],
+                           r->output[BATCH_MEAN_OUT]); /* before q may overwrite t */
+    dg_kernels()->dino_target(s->rows, s->cols, r->input[TEACHER], r->input[CENTER],
+                              (float)*(const double *)r->input[TEACHER_TEMP], r->output[Q_OUT], entropy);
     for (int64_t row = 0; row < s->rows; row++) sum += entropy[row];
-    *(double *)r->output[2] = sum / (double)s->rows;
+    *(double *)r->output[ENTROPY] = sum / (double)s->rows;
     return DG_OK;
 }
 
+static const struct dg_operand dino_target_inputs[] = {
+    [TEACHER] = {"teacher_logits"},
+    [CENTER] = {"center"},
+    [TEACHER_TEMP] = {"teacher_temp"},
+    {0},
+};
+static const struct dg_operand dino_target_outputs[] = {
+    [Q_OUT] = {"q", 0, DG_REUSE(TEACHER)},
+    [BATCH_MEAN_OUT] = {"batch_mean"},
+    [ENTROPY] = {"entropy"},
+    {0},
+};
+
 const struct dg_op dg_op_dino_target = {
     .name = "dino_target",
-    .min_inputs = 3,
-    .max_inputs = 3,
-    .output = {{"q", 0}, {"batch_mean", 0}, {"entropy", 0}},
+    .inputs = dino_target_inputs,
+    .outputs = dino_target_outputs,
     .infer = infer_target,
     .grad = dg_stop_gradient, /* the teacher is detached */
-    .inplace = {1},
     .prepare = open_state,
     .run = run_target,
 };
@@ -86,13 +107,13 @@ const struct dg_attr_spec dg_dino_loss_attrs[] = {
 
 static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 {
-    const struct dg_desc *s = &call->input[0], *q = &call->input[1];
+    const struct dg_desc *s = &call->input[STUDENT], *q = &call->input[Q];
     DG_TRY(dg_want_ndim(s, 2, "student logits", err));
     DG_TRY(dg_want_f32(s, "student logits", err));
     DG_TRY(dg_want_ndim(q, 2, "teacher targets", err));
     DG_TRY(dg_want_f32(q, "teacher targets", err));
     if (s->dim[1] != q->dim[1] || q->dim[0] % 2 || s->dim[0] % (q->dim[0] / 2) ||
-        !dg_desc_is_scalar(&call->input[2], DG_F64))
+        !dg_desc_is_scalar(&call->input[STUDENT_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "student logits, teacher targets or temperature do not fit");
     return DG_OK;
 }
@@ -100,27 +121,28 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    if (!dg_absent(&call->input[3]) && !dg_desc_is_scalar(&call->input[3], DG_F64))
+    if (!dg_absent(&call->input[SO_FAR]) && !dg_desc_is_scalar(&call->input[SO_FAR], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
-    output[0] = dg_desc_scalar(DG_F64);
-    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[0].dim[0]});
+    output[LOSS] = dg_desc_scalar(DG_F64);
+    output[SAVED_LSE] = dg_desc_make(DG_F32, 1, (int64_t[]){call->input[STUDENT].dim[0]});
     return DG_OK;
 }
 
 static enum dg_status grad_loss(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->input[0], b->input[1], b->input[2], b->output[1]};
+    dg_value input[] = {b->input[STUDENT], b->input[Q], b->input[STUDENT_TEMP], b->output[SAVED_LSE]};
     DG_TRY(b->emit(b, &dg_op_dino_loss_grad, b->call->attr, input, 4, made));
-    if (b->wants[3]) DG_TRY(b->give(b, 3, b->diff_output[0])); /* what was summed so far weighs one, too */
-    return b->wants[0] ? b->give(b, 0, made[0]) : DG_OK;
+    if (b->wants[SO_FAR])
+        DG_TRY(b->add_gradient(b, SO_FAR, b->diff_output[LOSS])); /* what was summed so far weighs one, too */
+    return b->wants[STUDENT] ? b->add_gradient(b, STUDENT, made[DIFF_STUDENT]) : DG_OK;
 }
 
 static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)
 {
     DG_TRY(open_state(p, err));
     struct state *s = p->state;
-    s->batch = p->call->input[1].dim[0] / 2;
+    s->batch = p->call->input[Q].dim[0] / 2;
     s->views = p->call->attr[0].i;
     s->pair_weight = 1.0 / ((double)(s->batch * dg_slices(p->call)) * (double)(2 * s->views - 2));
     return DG_OK;
@@ -131,22 +153,30 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     double *term = r->scratch, sum = 0;
-    dg_kernels()->dino_loss(s->rows, s->cols, s->batch, s->view0, r->input[0], r->input[1],
-                            (float)*(const double *)r->input[2], r->output[1], term);
+    dg_kernels()->dino_loss(s->rows, s->cols, s->batch, s->view0, r->input[STUDENT], r->input[Q],
+                            (float)*(const double *)r->input[STUDENT_TEMP], r->output[SAVED_LSE], term);
     for (int64_t row = 0; row < s->rows; row++) sum += term[row];
-    *(double *)r->output[0] = (r->input[3] ? *(const double *)r->input[3] : 0) + sum * s->pair_weight;
+    *(double *)r->output[LOSS] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + sum * s->pair_weight;
     return DG_OK;
 }
+
+static const struct dg_operand dino_loss_inputs[] = {
+    [STUDENT] = {"student_logits"},          [Q] = {"q"}, [STUDENT_TEMP] = {"student_temp"},
+    [SO_FAR] = {"loss_so_far", DG_OPTIONAL}, {0},
+};
+static const struct dg_operand dino_loss_outputs[] = {
+    [LOSS] = {"loss", 0, DG_REUSE(SO_FAR)},
+    [SAVED_LSE] = {"lse", DG_SAVED},
+    {0},
+};
 
 const struct dg_op dg_op_dino_loss = {
     .name = "dino_loss",
     .attrs = dg_dino_loss_attrs,
-    .min_inputs = 4,
-    .max_inputs = 4,
-    .output = {{"loss", 0}, {"lse", DG_OUT_SAVED}},
+    .inputs = dino_loss_inputs,
+    .outputs = dino_loss_outputs,
     .infer = infer_loss,
     .grad = grad_loss,
-    .inplace = {4},
     .prepare = prepare_loss,
     .run = run_loss,
 };
@@ -154,9 +184,9 @@ const struct dg_op dg_op_dino_loss = {
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check(call, err));
-    struct dg_desc lse = dg_desc_make(DG_F32, 1, call->input[0].dim);
-    if (!dg_desc_equal(&call->input[3], &lse)) return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
-    output[0] = call->input[0];
+    struct dg_desc lse = dg_desc_make(DG_F32, 1, call->input[STUDENT].dim);
+    if (!dg_desc_equal(&call->input[LSE], &lse)) return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
+    output[DIFF_STUDENT] = call->input[STUDENT];
     return DG_OK;
 }
 
@@ -164,21 +194,27 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    double temp = *(const double *)r->input[2];
-    dg_kernels()->dino_loss_backward(s->rows, s->cols, s->batch, s->view0, r->input[0], r->input[1], (float)temp,
-                                     r->input[3], (float)(s->pair_weight / temp), r->output[0]);
+    double temp = *(const double *)r->input[STUDENT_TEMP];
+    dg_kernels()->dino_loss_backward(s->rows, s->cols, s->batch, s->view0, r->input[STUDENT], r->input[Q], (float)temp,
+                                     r->input[LSE], (float)(s->pair_weight / temp), r->output[DIFF_STUDENT]);
     return DG_OK;
 }
+
+static const struct dg_operand dino_loss_grad_inputs[] = {
+    [STUDENT] = {"student_logits"}, [Q] = {"q"}, [STUDENT_TEMP] = {"student_temp"}, [LSE] = {"lse"}, {0},
+};
+static const struct dg_operand dino_loss_grad_outputs[] = {
+    [DIFF_STUDENT] = {"diff_s", 0, DG_REUSE(STUDENT)},
+    {0},
+};
 
 const struct dg_op dg_op_dino_loss_grad = {
     .name = "dino_loss_grad",
     .attrs = dg_dino_loss_attrs,
-    .min_inputs = 4,
-    .max_inputs = 4,
-    .output = {{"diff_s", 0}},
+    .inputs = dino_loss_grad_inputs,
+    .outputs = dino_loss_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {1},
     .prepare = prepare_loss,
     .run = run_grad,
 };
@@ -188,8 +224,8 @@ const struct dg_op dg_op_dino_loss_grad = {
 static enum dg_status infer_center(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
-    if (call->input[0].dtype == DG_F32 && dg_desc_equal(&call->input[0], &call->input[1]) &&
-        dg_desc_is_scalar(&call->input[2], DG_F64))
+    if (call->input[CENTER_SUM].dtype == DG_F32 && dg_desc_equal(&call->input[CENTER_SUM], &call->input[BATCH_MEAN]) &&
+        dg_desc_is_scalar(&call->input[MOMENTUM], DG_F64))
         return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "center, batch mean or momentum has the wrong shape");
 }
@@ -198,28 +234,33 @@ static enum dg_status prepare_center(struct dg_prepare *p, struct dg_error *err)
 {
     int64_t *count = dg_op_state(p, sizeof *count, err);
     if (!count) return DG_ERR_MEMORY;
-    *count = dg_desc_count(&p->call->input[0]);
+    *count = dg_desc_count(&p->call->input[CENTER_SUM]);
     return DG_OK;
 }
 
 static enum dg_status run_center(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
-    float *center = r->input[0];
-    const float *mean = r->input[1];
-    double momentum = *(const double *)r->input[2];
+    float *center = r->input[CENTER_SUM];
+    const float *mean = r->input[BATCH_MEAN];
+    double momentum = *(const double *)r->input[MOMENTUM];
     float keep = (float)momentum, take = (float)(1 - momentum);
     for (int64_t k = 0; k < *(const int64_t *)r->state; k++) center[k] = center[k] * keep + mean[k] * take;
     return DG_OK;
 }
 
+static const struct dg_operand center_update_inputs[] = {
+    [CENTER_SUM] = {"center", DG_UPDATED},
+    [BATCH_MEAN] = {"batch_mean"},
+    [MOMENTUM] = {"momentum"},
+    {0},
+};
+
 const struct dg_op dg_op_center_update = {
     .name = "center_update",
-    .min_inputs = 3,
-    .max_inputs = 3,
+    .inputs = center_update_inputs,
     .infer = infer_center,
     .grad = dg_no_gradient,
-    .writes = 1,
     .prepare = prepare_center,
     .run = run_center,
 };

@@ -17,6 +17,20 @@
 
 extern const struct dg_op dg_op_relu, dg_op_batch_norm_grad, dg_op_batch_norm_update;
 
+enum { DST, MEAN, VAR }; /* outputs */
+enum {
+    DIFF_DST,
+    GRAD_SRC,
+    GRAD_WEIGHT,
+    GRAD_MEAN,
+    GRAD_VAR,
+    GRAD_DST,
+    ACC_WEIGHT,
+    ACC_BIAS
+};                                                                  /* inputs of the gradient */
+enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of the gradient */
+enum { RUNNING_MEAN, RUNNING_VAR, TRACKED, BATCH_MEAN, BATCH_VAR }; /* inputs of batch_norm_update */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "eps", .type = DG_ATTR_FLOAT, .value.f = 1e-5, .min = 0, .max = 1, .doc = "added to the variance"},
     {.name = "momentum",
@@ -31,7 +45,7 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[DG_NORM_SRC];
     if (src->ndim < 2) {
         dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
         return -1;
@@ -55,13 +69,12 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     if (call->train && dg_desc_rows(src) < 2)
         return dg_fail(err, DG_ERR_INPUT, "one value a channel has no variance: training needs more than one row");
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
-    bool fits = call->num_inputs == DG_NORM_INPUTS && call->input[DG_NORM_TRACKED].dtype == DG_I64 &&
-                !call->input[DG_NORM_TRACKED].ndim;
+    bool fits = dg_desc_is_scalar(&call->input[DG_NORM_TRACKED], DG_I64);
     for (int i = DG_NORM_WEIGHT; fits && i <= DG_NORM_RUNNING_VAR; i++)
         fits = dg_desc_equal(&call->input[i], &channels);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weights or running statistics have the wrong shape");
-    output[0] = *src;
-    output[1] = output[2] = channels;
+    output[DST] = *src;
+    output[MEAN] = output[VAR] = channels;
     return DG_OK;
 }
 
@@ -69,18 +82,18 @@ static enum dg_status grad(struct dg_grad_builder *b)
 {
     if (!b->call->train) return dg_fail(b->err, DG_ERR_UNSUPPORTED, "batch_norm has a gradient in train mode only");
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->diff_output[0],
+    dg_value input[] = {b->diff_output[DST],
                         b->input[DG_NORM_SRC],
                         b->input[DG_NORM_WEIGHT],
-                        b->output[1],
-                        b->output[2],
-                        b->call->attr[DG_NORM_RELU].i ? b->output[0] : DG_NO_VALUE,
-                        b->partial(b, DG_NORM_WEIGHT),
-                        b->partial(b, DG_NORM_BIAS)};
+                        b->output[MEAN],
+                        b->output[VAR],
+                        b->call->attr[DG_NORM_RELU].i ? b->output[DST] : DG_NO_VALUE,
+                        b->gradient_so_far(b, DG_NORM_WEIGHT),
+                        b->gradient_so_far(b, DG_NORM_BIAS)};
     DG_TRY(b->emit(b, &dg_op_batch_norm_grad, b->call->attr, input, 8, made));
-    if (b->wants[DG_NORM_WEIGHT]) b->set(b, DG_NORM_WEIGHT, made[1]);
-    if (b->wants[DG_NORM_BIAS]) b->set(b, DG_NORM_BIAS, made[2]);
-    return b->wants[DG_NORM_SRC] ? b->give(b, DG_NORM_SRC, made[0]) : DG_OK;
+    if (b->wants[DG_NORM_WEIGHT]) b->set_gradient(b, DG_NORM_WEIGHT, made[DIFF_WEIGHT]);
+    if (b->wants[DG_NORM_BIAS]) b->set_gradient(b, DG_NORM_BIAS, made[DIFF_BIAS]);
+    return b->wants[DG_NORM_SRC] ? b->add_gradient(b, DG_NORM_SRC, made[DIFF_SRC]) : DG_OK;
 }
 
 static bool absorb(struct dg_fusion *f)
@@ -95,17 +108,17 @@ static enum dg_status commit(struct dg_grad_builder *b)
     union dg_attr attr[] = {{.f = b->call->attr[DG_NORM_MOMENTUM].f},
                             {.i = dg_desc_rows(&b->call->input[DG_NORM_SRC])}};
     dg_value input[] = {b->input[DG_NORM_RUNNING_MEAN], b->input[DG_NORM_RUNNING_VAR], b->input[DG_NORM_TRACKED],
-                        b->output[1], b->output[2]};
+                        b->output[MEAN], b->output[VAR]};
     return b->emit(b, &dg_op_batch_norm_update, attr, input, 5, NULL);
 }
 
 /* By the moments of the batch, as an evaluation by the running ones. */
-static void again(struct dg_again *a)
+static void recompute(struct dg_recompute *a)
 {
     if (!a->train) return;
     a->train = false;
-    a->input[DG_NORM_RUNNING_MEAN] = a->output[1];
-    a->input[DG_NORM_RUNNING_VAR] = a->output[2];
+    a->input[DG_NORM_RUNNING_MEAN] = a->output[MEAN];
+    a->input[DG_NORM_RUNNING_VAR] = a->output[VAR];
 }
 
 struct state {
@@ -149,37 +162,49 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     const float *mean = r->input[DG_NORM_RUNNING_MEAN], *var = r->input[DG_NORM_RUNNING_VAR];
     if (s->train) {
-        float *batch_mean = r->output[1] ? r->output[1] : at(r, s->mean_at);
-        float *batch_var = r->output[2] ? r->output[2] : at(r, s->var_at);
+        float *batch_mean = r->output[MEAN] ? r->output[MEAN] : at(r, s->mean_at);
+        float *batch_var = r->output[VAR] ? r->output[VAR] : at(r, s->var_at);
         dg_kernels()->batch_norm_moments(s->rows, s->cols, s->half, r->input[DG_NORM_SRC], batch_mean, batch_var,
                                          at(r, s->partial_at), r->threads);
         mean = batch_mean;
         var = batch_var;
     }
     dg_kernels()->batch_norm_apply(s->rows, s->cols, s->half, r->input[DG_NORM_SRC], mean, var,
-                                   r->input[DG_NORM_WEIGHT], r->input[DG_NORM_BIAS], s->eps, s->relu, r->output[0],
+                                   r->input[DG_NORM_WEIGHT], r->input[DG_NORM_BIAS], s->eps, s->relu, r->output[DST],
                                    at(r, s->scale_at));
     return DG_OK;
 }
+
+static const struct dg_operand batch_norm_inputs[] = {
+    [DG_NORM_SRC] = {"src", DG_BF16_OK},
+    [DG_NORM_WEIGHT] = {"weight", DG_PARAM},
+    [DG_NORM_BIAS] = {"bias", DG_PARAM},
+    [DG_NORM_RUNNING_MEAN] = {"running_mean", DG_PARAM},
+    [DG_NORM_RUNNING_VAR] = {"running_var", DG_PARAM},
+    [DG_NORM_TRACKED] = {"num_batches_tracked", DG_PARAM},
+    {0},
+};
+static const struct dg_operand batch_norm_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK, DG_REUSE(DG_NORM_SRC)},
+    [MEAN] = {"mean", DG_SAVED},
+    [VAR] = {"var", DG_SAVED},
+    {0},
+};
 
 const struct dg_op dg_op_batch_norm = {
     .name = "batch_norm",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}, {"mean", DG_OUT_SAVED}, {"var", DG_OUT_SAVED}},
-    .couples_rows = true,
+    .inputs = batch_norm_inputs,
+    .outputs = batch_norm_outputs,
+    .bf16_alike = true,
+    .reach = DG_REACH_BATCH,
     .params = params,
     .infer = infer,
     .grad = grad,
     .commit = commit,
     .absorb = absorb,
-    .again = again,
-    .inplace = {1},
-    .bf16_inputs = 1 << DG_NORM_SRC,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
+    .recompute = recompute,
     .prepare = prepare,
     .run = run,
 };
@@ -189,45 +214,60 @@ const struct dg_op dg_op_batch_norm = {
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *in = call->input;
-    bool fits =
-        in[0].ndim >= 2 && dg_desc_equal(&in[0], &in[1]) && (dg_absent(&in[5]) || dg_desc_equal(&in[0], &in[5]));
-    struct dg_desc channels = dg_desc_make(DG_F32, 1, &in[0].dim[fits ? in[0].ndim - 1 : 0]);
-    for (int i = 2; fits && i < 8; i++)
-        fits = i == 5 || (i > 5 && dg_absent(&in[i])) || dg_desc_equal(&in[i], &channels);
-    if (!fits || (call->attr[DG_NORM_RELU].i && dg_absent(&in[5])))
+    bool fits = in[DIFF_DST].ndim >= 2 && dg_desc_equal(&in[DIFF_DST], &in[GRAD_SRC]) &&
+                (dg_absent(&in[GRAD_DST]) || dg_desc_equal(&in[DIFF_DST], &in[GRAD_DST]));
+    struct dg_desc channels = dg_desc_make(DG_F32, 1, &in[DIFF_DST].dim[fits ? in[DIFF_DST].ndim - 1 : 0]);
+    static const int vectors[] = {GRAD_WEIGHT, GRAD_MEAN, GRAD_VAR, ACC_WEIGHT, ACC_BIAS};
+    for (int i = 0; fits && i < 5; i++) fits = dg_absent(&in[vectors[i]]) || dg_desc_equal(&in[vectors[i]], &channels);
+    if (!fits || (call->attr[DG_NORM_RELU].i && dg_absent(&in[GRAD_DST])))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
-    output[0] = in[0];
-    output[1] = output[2] = channels;
-    return dg_want_f32(&in[0], "diff_dst", err);
+    output[DIFF_SRC] = in[DIFF_DST];
+    output[DIFF_WEIGHT] = output[DIFF_BIAS] = channels;
+    return dg_want_f32(&in[DIFF_DST], "diff_dst", err);
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    return open_state(p, &p->call->input[1], err) ? DG_OK : DG_ERR_MEMORY;
+    return open_state(p, &p->call->input[GRAD_SRC], err) ? DG_OK : DG_ERR_MEMORY;
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->batch_norm_backward(s->rows, s->cols, s->half, r->input[1], r->input[3], r->input[4], r->input[2],
-                                      s->eps, s->relu ? r->input[5] : NULL, r->input[0], r->input[6], r->input[7],
-                                      r->output[0], r->output[1], r->output[2], at(r, s->partial_at), r->threads);
+    dg_kernels()->batch_norm_backward(
+        s->rows, s->cols, s->half, r->input[GRAD_SRC], r->input[GRAD_MEAN], r->input[GRAD_VAR], r->input[GRAD_WEIGHT],
+        s->eps, s->relu ? r->input[GRAD_DST] : NULL, r->input[DIFF_DST], r->input[ACC_WEIGHT], r->input[ACC_BIAS],
+        r->output[DIFF_SRC], r->output[DIFF_WEIGHT], r->output[DIFF_BIAS], at(r, s->partial_at), r->threads);
     return DG_OK;
 }
+
+static const struct dg_operand batch_norm_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK},
+    [GRAD_SRC] = {"src", DG_BF16_OK},
+    [GRAD_WEIGHT] = {"weight"},
+    [GRAD_MEAN] = {"mean"},
+    [GRAD_VAR] = {"var"},
+    [GRAD_DST] = {"dst", DG_BF16_OK | DG_OPTIONAL},
+    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
+    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand batch_norm_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_OPTIONAL | DG_BF16_OK, DG_REUSE(DIFF_DST)},
+    [DIFF_WEIGHT] = {"diff_weight", DG_OPTIONAL, DG_REUSE(ACC_WEIGHT)},
+    [DIFF_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(ACC_BIAS)},
+    {0},
+};
 
 const struct dg_op dg_op_batch_norm_grad = {
     .name = "batch_norm_grad",
     .attrs = attrs,
-    .min_inputs = 8,
-    .max_inputs = 8,
-    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_weight", DG_OUT_OPTIONAL}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .inputs = batch_norm_grad_inputs,
+    .outputs = batch_norm_grad_outputs,
+    .bf16_alike = true,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {1, 7, 8},
-    .bf16_inputs = 1 << 0 | 1 << 1 | 1 << 5, /* diff_dst, src, dst */
-    .bf16_outputs = 1,
-    .bf16_alike = true,
     .prepare = prepare_grad,
     .run = run_grad,
 };
@@ -244,8 +284,10 @@ static enum dg_status infer_update(const struct dg_op_call *call, struct dg_desc
 {
     (void)output;
     const struct dg_desc *in = call->input;
-    bool fits = in[0].dtype == DG_F32 && in[0].ndim == 1 && in[2].dtype == DG_I64 && !in[2].ndim;
-    for (int i = 1; i < 5; i++) fits = fits && (i == 2 || dg_desc_equal(&in[i], &in[0]));
+    bool fits =
+        in[RUNNING_MEAN].dtype == DG_F32 && in[RUNNING_MEAN].ndim == 1 && dg_desc_is_scalar(&in[TRACKED], DG_I64);
+    static const int vectors[] = {RUNNING_VAR, BATCH_MEAN, BATCH_VAR};
+    for (int i = 0; i < 3; i++) fits = fits && dg_desc_equal(&in[vectors[i]], &in[RUNNING_MEAN]);
     return fits ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
@@ -259,7 +301,7 @@ static enum dg_status prepare_update(struct dg_prepare *p, struct dg_error *err)
     struct update *u = dg_op_state(p, sizeof *u, err);
     if (!u) return DG_ERR_MEMORY;
     double count = (double)p->call->attr[1].i;
-    *u = (struct update){p->call->input[0].dim[0], p->call->attr[0].f, count / (count - 1)};
+    *u = (struct update){p->call->input[RUNNING_MEAN].dim[0], p->call->attr[0].f, count / (count - 1)};
     return DG_OK;
 }
 
@@ -267,25 +309,32 @@ static enum dg_status run_update(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct update *u = r->state;
-    float *running_mean = r->input[0], *running_var = r->input[1];
-    const float *mean = r->input[3], *var = r->input[4];
+    float *running_mean = r->input[RUNNING_MEAN], *running_var = r->input[RUNNING_VAR];
+    const float *mean = r->input[BATCH_MEAN], *var = r->input[BATCH_VAR];
     for (int64_t c = 0; c < u->cols; c++) {
         running_mean[c] = (float)((1 - u->momentum) * (double)running_mean[c] + u->momentum * (double)mean[c]);
         running_var[c] =
             (float)((1 - u->momentum) * (double)running_var[c] + u->momentum * ((double)var[c] * u->unbiased));
     }
-    ++*(int64_t *)r->input[2];
+    ++*(int64_t *)r->input[TRACKED];
     return DG_OK;
 }
+
+static const struct dg_operand batch_norm_update_inputs[] = {
+    [RUNNING_MEAN] = {"running_mean", DG_UPDATED},
+    [RUNNING_VAR] = {"running_var", DG_UPDATED},
+    [TRACKED] = {"num_batches_tracked", DG_UPDATED},
+    [BATCH_MEAN] = {"mean"},
+    [BATCH_VAR] = {"var"},
+    {0},
+};
 
 const struct dg_op dg_op_batch_norm_update = {
     .name = "batch_norm_update",
     .attrs = update_attrs,
-    .min_inputs = 5,
-    .max_inputs = 5,
+    .inputs = batch_norm_update_inputs,
     .infer = infer_update,
     .grad = dg_no_gradient,
-    .writes = 1 << 0 | 1 << 1 | 1 << 2,
     .prepare = prepare_update,
     .run = run_update,
 };

@@ -8,6 +8,11 @@
 
 extern const struct dg_op dg_op_l2_normalize_grad;
 
+enum { SRC };                                /* input */
+enum { DST, NORM };                          /* outputs */
+enum { GRAD_DST, GRAD_DIFF_DST, GRAD_NORM }; /* inputs of the gradient */
+enum { DIFF_SRC };                           /* output of the gradient */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "eps", .type = DG_ATTR_FLOAT, .value.f = 1e-12, .min = 0, .max = 1, .doc = "smallest norm divided by"},
     {0},
@@ -15,19 +20,19 @@ static const struct dg_attr_spec attrs[] = {
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "input", err));
-    output[0] = *src;
-    output[1] = dg_desc_make(DG_F32, 1, (int64_t[]){src->dim[0]});
+    output[DST] = *src;
+    output[NORM] = dg_desc_make(DG_F32, 1, (int64_t[]){src->dim[0]});
     return dg_want_f32(src, "input", err);
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->output[0], b->diff_output[0], b->output[1]};
+    dg_value input[] = {b->output[DST], b->diff_output[DST], b->output[NORM]};
     DG_TRY(b->emit(b, &dg_op_l2_normalize_grad, b->call->attr, input, 3, made));
-    return b->give(b, 0, made[0]);
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 struct state {
@@ -39,7 +44,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){p->call->input[0].dim[0], p->call->input[0].dim[1], (float)p->call->attr[0].f};
+    *s = (struct state){p->call->input[SRC].dim[0], p->call->input[SRC].dim[1], (float)p->call->attr[0].f};
     return DG_OK;
 }
 
@@ -47,8 +52,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0];
-    float *dst = r->output[0], *norm = r->output[1];
+    const float *src = r->input[SRC];
+    float *dst = r->output[DST], *norm = r->output[NORM];
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < s->rows; row++) {
         const float *x = src + row * s->cols;
@@ -62,13 +67,23 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand l2_normalize_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand l2_normalize_outputs[] = {
+    [DST] = {"dst"},
+    [NORM] = {"norm", DG_SAVED},
+    {0},
+};
+
 const struct dg_op dg_op_l2_normalize = {
     .name = "l2_normalize",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}, {"norm", DG_OUT_SAVED}},
+    .inputs = l2_normalize_inputs,
+    .outputs = l2_normalize_outputs,
+    .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
     .prepare = prepare,
@@ -77,12 +92,12 @@ const struct dg_op dg_op_l2_normalize = {
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *dst = &call->input[0];
+    const struct dg_desc *dst = &call->input[GRAD_DST];
     DG_TRY(dg_want_ndim(dst, 2, "dst", err));
     struct dg_desc norms = dg_desc_make(DG_F32, 1, dst->dim);
-    if (!dg_desc_equal(dst, &call->input[1]) || !dg_desc_equal(&call->input[2], &norms))
+    if (!dg_desc_equal(dst, &call->input[GRAD_DIFF_DST]) || !dg_desc_equal(&call->input[GRAD_NORM], &norms))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
-    output[0] = *dst;
+    output[DIFF_SRC] = *dst;
     return dg_want_f32(dst, "dst", err);
 }
 
@@ -90,8 +105,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *dst = r->input[0], *diff_dst = r->input[1], *norm = r->input[2];
-    float *diff_src = r->output[0];
+    const float *dst = r->input[GRAD_DST], *diff_dst = r->input[GRAD_DIFF_DST], *norm = r->input[GRAD_NORM];
+    float *diff_src = r->output[DIFF_SRC];
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < s->rows; row++) {
         const float *y = dst + row * s->cols, *dy = diff_dst + row * s->cols;
@@ -103,15 +118,24 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand l2_normalize_grad_inputs[] = {
+    [GRAD_DST] = {"dst"},
+    [GRAD_DIFF_DST] = {"diff_dst"},
+    [GRAD_NORM] = {"norm"},
+    {0},
+};
+static const struct dg_operand l2_normalize_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", 0, DG_REUSE(GRAD_DIFF_DST)},
+    {0},
+};
+
 const struct dg_op dg_op_l2_normalize_grad = {
     .name = "l2_normalize_grad",
     .attrs = attrs,
-    .min_inputs = 3,
-    .max_inputs = 3,
-    .output = {{"diff_src", 0}},
+    .inputs = l2_normalize_grad_inputs,
+    .outputs = l2_normalize_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {2},
     .prepare = prepare,
     .run = run_grad,
 };

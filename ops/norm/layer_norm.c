@@ -9,6 +9,18 @@
 
 extern const struct dg_op dg_op_layer_norm_grad;
 
+enum {
+    GRAD_SRC,
+    DIFF_DST,
+    GRAD_WEIGHT,
+    GRAD_MEAN,
+    GRAD_RSTD,
+    ACC_SRC,
+    ACC_WEIGHT,
+    ACC_BIAS
+};                                         /* inputs of the gradient */
+enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS }; /* outputs of the gradient */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "eps", .type = DG_ATTR_FLOAT, .value.f = 1e-5, .min = 0, .max = 1, .doc = "added to the variance"},
     {0},
@@ -16,7 +28,7 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[DG_LAYER_NORM_SRC];
     if (src->ndim < 2) {
         dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
         return -1;
@@ -34,25 +46,32 @@ static bool vector_of(const struct dg_desc *desc, int64_t count)
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[DG_LAYER_NORM_SRC];
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     int64_t cols = src->dim[src->ndim - 1];
-    if (call->num_inputs != 3 || !vector_of(&call->input[1], cols) || !vector_of(&call->input[2], cols))
+    if (!vector_of(&call->input[DG_LAYER_NORM_WEIGHT], cols) || !vector_of(&call->input[DG_LAYER_NORM_BIAS], cols))
         return dg_fail(err, DG_ERR_INPUT, "weight and bias must have %lld elements", (long long)cols);
-    output[0] = *src;
-    output[1] = output[2] = dg_desc_make(DG_F32, 1, (int64_t[]){dg_desc_rows(src)});
+    output[DG_LAYER_NORM_DST] = *src;
+    output[DG_LAYER_NORM_MEAN] = output[DG_LAYER_NORM_RSTD] = dg_desc_make(DG_F32, 1, (int64_t[]){dg_desc_rows(src)});
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->input[0],  b->diff_output[0], b->input[1],      b->output[1],
-                        b->output[2], b->partial(b, 0),  b->partial(b, 1), b->partial(b, 2)};
+    dg_value input[] = {b->input[DG_LAYER_NORM_SRC],
+                        b->diff_output[DG_LAYER_NORM_DST],
+                        b->input[DG_LAYER_NORM_WEIGHT],
+                        b->output[DG_LAYER_NORM_MEAN],
+                        b->output[DG_LAYER_NORM_RSTD],
+                        b->gradient_so_far(b, DG_LAYER_NORM_SRC),
+                        b->gradient_so_far(b, DG_LAYER_NORM_WEIGHT),
+                        b->gradient_so_far(b, DG_LAYER_NORM_BIAS)};
     DG_TRY(b->emit(b, &dg_op_layer_norm_grad, NULL, input, 8, made));
-    for (int i = 0; i < 3; i++)
-        if (b->wants[i]) b->set(b, i, made[i]);
+    if (b->wants[DG_LAYER_NORM_SRC]) b->set_gradient(b, DG_LAYER_NORM_SRC, made[DIFF_SRC]);
+    if (b->wants[DG_LAYER_NORM_WEIGHT]) b->set_gradient(b, DG_LAYER_NORM_WEIGHT, made[DIFF_WEIGHT]);
+    if (b->wants[DG_LAYER_NORM_BIAS]) b->set_gradient(b, DG_LAYER_NORM_BIAS, made[DIFF_BIAS]);
     return DG_OK;
 }
 
@@ -66,12 +85,12 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *src = &p->call->input[0];
+    const struct dg_desc *src = &p->call->input[DG_LAYER_NORM_SRC];
     s->images = src->dim[0];
     s->each = dg_desc_rows(src) / s->images;
     s->cols = src->dim[src->ndim - 1];
     s->eps = (float)p->call->attr[DG_LAYER_NORM_EPS].f;
-    s->half = dg_is_bf16(&p->call->output[0]);
+    s->half = dg_is_bf16(&p->call->output[DG_LAYER_NORM_DST]);
     return DG_OK;
 }
 
@@ -80,49 +99,62 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     dg_kernels()->layer_norm_forward(dg_images(r, s->images) * s->each, s->cols, dg_kept_image(r->kept, s->images),
-                                     s->each, r->input[0], r->input[1], r->input[2], s->eps, s->half, r->output[0],
-                                     r->output[1], r->output[2]);
+                                     s->each, r->input[DG_LAYER_NORM_SRC], r->input[DG_LAYER_NORM_WEIGHT],
+                                     r->input[DG_LAYER_NORM_BIAS], s->eps, s->half, r->output[DG_LAYER_NORM_DST],
+                                     r->output[DG_LAYER_NORM_MEAN], r->output[DG_LAYER_NORM_RSTD]);
     return DG_OK;
 }
+
+static const struct dg_operand layer_norm_inputs[] = {
+    [DG_LAYER_NORM_SRC] = {"src"},
+    [DG_LAYER_NORM_WEIGHT] = {"weight", DG_PARAM},
+    [DG_LAYER_NORM_BIAS] = {"bias", DG_PARAM},
+    {0},
+};
+static const struct dg_operand layer_norm_outputs[] = {
+    [DG_LAYER_NORM_DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    [DG_LAYER_NORM_MEAN] = {"mean", DG_SAVED | DG_COMPACT},
+    [DG_LAYER_NORM_RSTD] = {"rstd", DG_SAVED | DG_COMPACT},
+    {0},
+};
 
 const struct dg_op dg_op_layer_norm = {
     .name = "layer_norm",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}, {"mean", DG_OUT_SAVED}, {"rstd", DG_OUT_SAVED}},
+    .inputs = layer_norm_inputs,
+    .outputs = layer_norm_outputs,
+    .reach = DG_REACH_ROW,
     .params = params,
-    .tokens = DG_TOKENS_APART,
     .infer = infer,
     .grad = grad,
-    .bf16_outputs = 1,
-    .kept_outputs = 1 << DG_LAYER_NORM_DST | 1 << DG_LAYER_NORM_MEAN | 1 << DG_LAYER_NORM_RSTD,
     .prepare = prepare,
     .run = run,
 };
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[GRAD_SRC];
     int64_t cols = src->ndim < 2 ? 0 : src->dim[src->ndim - 1], rows = dg_desc_rows(src);
-    output[0] = *src;
-    output[1] = output[2] = dg_desc_make(DG_F32, 1, (int64_t[]){cols});
-    bool ok = cols && dg_desc_equal(src, &call->input[1]) && vector_of(&call->input[2], cols) &&
-              vector_of(&call->input[3], rows) && vector_of(&call->input[4], rows);
-    for (int o = 0; o < 3; o++)
-        ok = ok && (dg_absent(&call->input[5 + o]) || dg_desc_equal(&call->input[5 + o], &output[o]));
-    return ok ? dg_want_f32(src, "src", err) : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+    output[DIFF_SRC] = *src;
+    output[DIFF_WEIGHT] = output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, (int64_t[]){cols});
+    bool ok = cols && dg_desc_equal(src, &call->input[DIFF_DST]) && vector_of(&call->input[GRAD_WEIGHT], cols) &&
+              vector_of(&call->input[GRAD_MEAN], rows) && vector_of(&call->input[GRAD_RSTD], rows);
+    if (!ok) return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
+    DG_TRY(dg_want_accumulator(&call->input[ACC_SRC], &output[DIFF_SRC], err));
+    DG_TRY(dg_want_accumulator(&call->input[ACC_WEIGHT], &output[DIFF_WEIGHT], err));
+    DG_TRY(dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err));
+    return dg_want_f32(src, "src", err);
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->images = p->call->input[0].dim[0];
-    s->each = dg_desc_rows(&p->call->input[0]) / s->images;
-    s->cols = p->call->output[1].dim[0];
-    s->half = dg_is_bf16(&p->call->input[1]);
+    s->images = p->call->input[GRAD_SRC].dim[0];
+    s->each = dg_desc_rows(&p->call->input[GRAD_SRC]) / s->images;
+    s->cols = p->call->output[DIFF_WEIGHT].dim[0];
+    s->half = dg_is_bf16(&p->call->input[DIFF_DST]);
     dg_op_scratch(p, 2 * s->cols * p->threads * (int64_t)sizeof(float));
     return DG_OK;
 }
@@ -131,23 +163,37 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_backward(s->images * s->each, s->cols, r->input[0], dg_kept_place(r->kept), s->each,
-                                      s->half, r->input[1], r->input[2], r->input[3], r->input[4], r->input[5],
-                                      r->input[6], r->input[7], r->output[0], r->output[1], r->output[2], r->scratch,
-                                      r->threads);
+    dg_kernels()->layer_norm_backward(
+        s->images * s->each, s->cols, r->input[GRAD_SRC], dg_kept_place(r->kept), s->each, s->half, r->input[DIFF_DST],
+        r->input[GRAD_WEIGHT], r->input[GRAD_MEAN], r->input[GRAD_RSTD], r->input[ACC_SRC], r->input[ACC_WEIGHT],
+        r->input[ACC_BIAS], r->output[DIFF_SRC], r->output[DIFF_WEIGHT], r->output[DIFF_BIAS], r->scratch, r->threads);
     return DG_OK;
 }
 
+static const struct dg_operand layer_norm_grad_inputs[] = {
+    [GRAD_SRC] = {"src"},
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [GRAD_WEIGHT] = {"weight"},
+    [GRAD_MEAN] = {"mean", DG_COMPACT},
+    [GRAD_RSTD] = {"rstd", DG_COMPACT},
+    [ACC_SRC] = {"acc_src", DG_OPTIONAL},
+    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
+    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand layer_norm_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", 0, DG_REUSE(ACC_SRC)},
+    [DIFF_WEIGHT] = {"diff_weight", DG_OPTIONAL, DG_REUSE(ACC_WEIGHT)},
+    [DIFF_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(ACC_BIAS)},
+    {0},
+};
+
 const struct dg_op dg_op_layer_norm_grad = {
     .name = "layer_norm_grad",
-    .min_inputs = 8,
-    .max_inputs = 8,
-    .output = {{"diff_src", 0}, {"diff_weight", DG_OUT_OPTIONAL}, {"diff_bias", DG_OUT_OPTIONAL}},
+    .inputs = layer_norm_grad_inputs,
+    .outputs = layer_norm_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {6, 7, 8},
-    .bf16_inputs = 2,
-    .kept_inputs = 1 << 1 | 1 << 3 | 1 << 4, /* diff_dst, mean and rstd */
     .prepare = prepare_grad,
     .run = run_grad,
 };

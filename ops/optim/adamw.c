@@ -34,10 +34,8 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
               dg_desc_is_scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
               call->attr[0].i < in[NORMS].dim[0] &&
               (dg_absent(&in[TEACHER]) || dg_desc_equal(&in[PARAM], &in[TEACHER]));
-    for (int i = LR; i < NUM_INPUTS; i++) {
-        bool optional = i == FROZEN || (i == MOMENTUM && dg_absent(&in[TEACHER]));
-        ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
-    }
+    for (int i = LR; i < NUM_INPUTS; i++) ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (dg_absent(&in[i])));
+    ok = ok && (!dg_absent(&in[MOMENTUM]) || dg_absent(&in[TEACHER]));
     return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
@@ -107,15 +105,32 @@ static const struct dg_step_input step_inputs[] = {
     [NUM_INPUTS] = {.source = DG_STEP_END},
 };
 
+static const struct dg_operand inputs[] = {
+    [PARAM] = {"param", DG_UPDATED},
+    [GRAD] = {"grad"},
+    [NORMS] = {"norms"},
+    [EXP_AVG] = {"exp_avg", DG_UPDATED},
+    [EXP_AVG_SQ] = {"exp_avg_sq", DG_UPDATED},
+    [STEP] = {"step", DG_UPDATED},
+    [TEACHER] = {"teacher", DG_UPDATED | DG_OPTIONAL},
+    [LR] = {"lr"},
+    [WEIGHT_DECAY] = {"weight_decay"},
+    [CLIP] = {"clip"},
+    [BETA1] = {"beta1"},
+    [BETA2] = {"beta2"},
+    [EPS] = {"eps"},
+    [MOMENTUM] = {"momentum", DG_OPTIONAL},
+    [FROZEN] = {"frozen", DG_OPTIONAL},
+    {0},
+};
+
 const struct dg_op dg_op_adamw = {
     .name = "adamw",
     .step_inputs = step_inputs,
     .attrs = dg_step_attrs,
-    .min_inputs = NUM_INPUTS,
-    .max_inputs = NUM_INPUTS,
+    .inputs = inputs,
     .infer = infer,
     .grad = dg_no_gradient,
-    .writes = 1 << PARAM | 1 << EXP_AVG | 1 << EXP_AVG_SQ | 1 << STEP | 1 << TEACHER,
     .prepare = prepare,
     .run = run,
 };

@@ -5,11 +5,14 @@
 
 #include <string.h>
 
+enum { PARAM, TEACHER, MOMENTUM }; /* inputs */
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
-    bool averages = call->input[0].dtype == DG_F32 && dg_desc_is_scalar(&call->input[2], DG_F64);
-    if (dg_desc_equal(&call->input[0], &call->input[1]) && (averages || dg_absent(&call->input[2]))) return DG_OK;
+    bool averages = call->input[PARAM].dtype == DG_F32 && dg_desc_is_scalar(&call->input[MOMENTUM], DG_F64);
+    if (dg_desc_equal(&call->input[PARAM], &call->input[TEACHER]) && (averages || dg_absent(&call->input[MOMENTUM])))
+        return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
@@ -17,7 +20,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_desc *desc = dg_op_state(p, sizeof *desc, err);
     if (!desc) return DG_ERR_MEMORY;
-    *desc = p->call->input[0];
+    *desc = p->call->input[PARAM];
     return DG_OK;
 }
 
@@ -25,22 +28,28 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_desc *desc = r->state;
-    if (r->input[2]) {
-        double momentum = dg_step_scalar(r, 2);
-        dg_kernels()->average(dg_desc_count(desc), r->input[0], r->input[1], (float)momentum, (float)(1 - momentum));
+    if (r->input[MOMENTUM]) {
+        double momentum = dg_step_scalar(r, MOMENTUM);
+        dg_kernels()->average(dg_desc_count(desc), r->input[PARAM], r->input[TEACHER], (float)momentum,
+                              (float)(1 - momentum));
     } else {
-        memcpy(r->input[1], r->input[0], (size_t)dg_desc_bytes(desc));
+        memcpy(r->input[TEACHER], r->input[PARAM], (size_t)dg_desc_bytes(desc));
     }
     return DG_OK;
 }
 
+static const struct dg_operand inputs[] = {
+    [PARAM] = {"param"},
+    [TEACHER] = {"teacher", DG_UPDATED},
+    [MOMENTUM] = {"momentum", DG_OPTIONAL},
+    {0},
+};
+
 const struct dg_op dg_op_ema = {
     .name = "ema",
-    .min_inputs = 3,
-    .max_inputs = 3,
+    .inputs = inputs,
     .infer = infer,
     .grad = dg_no_gradient,
-    .writes = 2,
     .prepare = prepare,
     .run = run,
 };

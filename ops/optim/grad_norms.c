@@ -5,16 +5,17 @@
 
 #include <math.h>
 
+enum { NORMS, SUMMARY }; /* outputs */
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     int last = call->num_inputs - 1;
     for (int i = 0; i < last; i++)
-        if (call->input[i].dtype != DG_F32 || dg_absent(&call->input[i]))
-            return dg_fail(err, DG_ERR_INPUT, "gradient %d is no f32 tensor", i);
+        if (call->input[i].dtype != DG_F32) return dg_fail(err, DG_ERR_INPUT, "gradient %d is no f32 tensor", i);
     if (!dg_desc_is_scalar(&call->input[last], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "the last input must be the loss");
-    output[0] = dg_desc_make(DG_F64, 1, (int64_t[]){last});
-    output[1] = dg_desc_make(DG_F64, 1, (int64_t[]){2});
+    output[NORMS] = dg_desc_make(DG_F64, 1, (int64_t[]){last});
+    output[SUMMARY] = dg_desc_make(DG_F64, 1, (int64_t[]){2});
     return DG_OK;
 }
 
@@ -47,7 +48,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    double *norms = r->output[0], *summary = r->output[1], *partial = r->scratch, all = 0;
+    double *norms = r->output[NORMS], *summary = r->output[SUMMARY], *partial = r->scratch, all = 0;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t chunk = 0; chunk < s->gradient[s->count].chunk; chunk++) {
         int low = 0, high = s->count; /* the gradient that has it is in low .. high - 1 */
@@ -73,11 +74,13 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand inputs[] = {{"gradients", DG_VARIADIC}, {"loss"}, {0}};
+static const struct dg_operand outputs[] = {[NORMS] = {"norms"}, [SUMMARY] = {"summary"}, {0}};
+
 const struct dg_op dg_op_grad_norms = {
     .name = "grad_norms",
-    .min_inputs = 2,
-    .max_inputs = -1,
-    .output = {{"norms", 0}, {"summary", 0}},
+    .inputs = inputs,
+    .outputs = outputs,
     .infer = infer,
     .grad = dg_no_gradient,
     .prepare = prepare,

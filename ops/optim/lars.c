@@ -35,15 +35,15 @@ static const struct dg_step_input step_inputs[] = {
                     .doc = "how far a step goes, as a share of the weights' norm"},
 };
 
+static const struct dg_operand inputs[] = {DG_SGD_OPERANDS, [DG_SGD_ETA] = {"eta", 0}};
+
 const struct dg_op dg_op_lars = {
     .name = "lars",
     .step_inputs = step_inputs,
     .attrs = dg_step_attrs,
-    .min_inputs = DG_SGD_INPUTS,
-    .max_inputs = DG_SGD_INPUTS,
+    .inputs = inputs,
     .infer = dg_sgd_infer,
     .grad = dg_no_gradient,
-    .writes = 1 << DG_SGD_PARAM | 1 << DG_SGD_BUFFER | 1 << DG_SGD_TEACHER,
     .prepare = dg_sgd_prepare,
     .run = run,
 };

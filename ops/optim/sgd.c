@@ -13,11 +13,8 @@ enum dg_status dg_sgd_infer(const struct dg_op_call *call, struct dg_desc *outpu
               dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_BUFFER]) && in[DG_SGD_NORMS].dtype == DG_F64 &&
               in[DG_SGD_NORMS].ndim == 1 && call->attr[0].i < in[DG_SGD_NORMS].dim[0] &&
               (dg_absent(&in[DG_SGD_TEACHER]) || dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_TEACHER]));
-    for (int i = DG_SGD_LR; i < DG_SGD_INPUTS; i++) {
-        bool optional = i == DG_SGD_FROZEN || (i == DG_SGD_ETA && call->op == &dg_op_sgd) ||
-                        (i == DG_SGD_TEACHER_MOMENTUM && dg_absent(&in[DG_SGD_TEACHER]));
-        ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (optional && dg_absent(&in[i])));
-    }
+    for (int i = DG_SGD_LR; i < DG_SGD_INPUTS; i++) ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || dg_absent(&in[i]));
+    ok = ok && (!dg_absent(&in[DG_SGD_TEACHER_MOMENTUM]) || dg_absent(&in[DG_SGD_TEACHER]));
     return ok ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
@@ -54,15 +51,15 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 
 static const struct dg_step_input step_inputs[] = {DG_SGD_STEP_INPUTS, [DG_SGD_ETA] = {.source = DG_STEP_ABSENT}};
 
+static const struct dg_operand inputs[] = {DG_SGD_OPERANDS, [DG_SGD_ETA] = {"eta", DG_OPTIONAL}};
+
 const struct dg_op dg_op_sgd = {
     .name = "sgd",
     .step_inputs = step_inputs,
     .attrs = dg_step_attrs,
-    .min_inputs = DG_SGD_INPUTS,
-    .max_inputs = DG_SGD_INPUTS,
+    .inputs = inputs,
     .infer = dg_sgd_infer,
     .grad = dg_no_gradient,
-    .writes = 1 << DG_SGD_PARAM | 1 << DG_SGD_BUFFER | 1 << DG_SGD_TEACHER,
     .prepare = dg_sgd_prepare,
     .run = run,
 };

@@ -36,13 +36,19 @@ enum {
     [DG_SGD_TEACHER_MOMENTUM] = {.source = DG_STEP_AVERAGE, .name = "teacher.momentum"},                               \
     [DG_SGD_FROZEN] = {.source = DG_STEP_FREEZE, .name = "optim.freeze"}, [DG_SGD_INPUTS] = {.source = DG_STEP_END}
 
+/* The operands of both, but DG_SGD_ETA. */
+#define DG_SGD_OPERANDS                                                                                                \
+    [DG_SGD_PARAM] = {"param", DG_UPDATED}, [DG_SGD_GRAD] = {"grad"}, [DG_SGD_NORMS] = {"norms"},                      \
+    [DG_SGD_BUFFER] = {"buffer", DG_UPDATED}, [DG_SGD_TEACHER] = {"teacher", DG_UPDATED | DG_OPTIONAL},                \
+    [DG_SGD_LR] = {"lr"}, [DG_SGD_WEIGHT_DECAY] = {"weight_decay"}, [DG_SGD_CLIP] = {"clip"},                          \
+    [DG_SGD_MOMENTUM] = {"momentum"}, [DG_SGD_TEACHER_MOMENTUM] = {"teacher_momentum", DG_OPTIONAL},                   \
+    [DG_SGD_FROZEN] = {"frozen", DG_OPTIONAL}, [DG_SGD_INPUTS] = {0}
+
 struct dg_sgd_state {
     int64_t count, norm_index;
     bool decay;
     bool matrix; /* two dimensions or more, or none */
 };
-
-extern const struct dg_op dg_op_sgd;
 
 /* The `infer` of both; LARS needs DG_SGD_ETA, SGD leaves it out. */
 enum dg_status dg_sgd_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);

@@ -7,6 +7,10 @@
 
 extern const struct dg_op dg_op_slice_columns;
 
+enum { PARTS }; /* inputs from here on */
+enum { SRC };   /* input of slice_columns */
+enum { DST };   /* output */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "interleave",
      .type = DG_ATTR_BOOL,
@@ -17,7 +21,7 @@ static const struct dg_attr_spec attrs[] = {
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *first = &call->input[0];
+    const struct dg_desc *first = &call->input[PARTS];
     int64_t cols = 0;
     for (int i = 0; i < call->num_inputs; i++) {
         const struct dg_desc *part = &call->input[i];
@@ -28,7 +32,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
             return dg_fail(err, DG_ERR_INPUT, "interleaved inputs must have as many columns each");
         cols += part->dim[1];
     }
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){first->dim[0], cols});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){first->dim[0], cols});
     return DG_OK;
 }
 
@@ -42,8 +46,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
         union dg_attr part[] = {{.i = first}, {.i = interleave ? b->call->num_inputs : 1}, {.i = count}};
         first += interleave ? 1 : count;
         if (!b->wants[i]) continue;
-        DG_TRY(b->emit(b, &dg_op_slice_columns, part, &b->diff_output[0], 1, made));
-        DG_TRY(b->give(b, i, made[0]));
+        DG_TRY(b->emit(b, &dg_op_slice_columns, part, &b->diff_output[DST], 1, made));
+        DG_TRY(b->add_gradient(b, i, made[DST]));
     }
     return DG_OK;
 }
@@ -59,8 +63,8 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     int parts = p->call->num_inputs;
     struct state *s = dg_op_state(p, sizeof *s + (size_t)parts * sizeof s->count[0], err);
     if (!s) return DG_ERR_MEMORY;
-    s->rows = p->call->output[0].dim[0];
-    s->cols = p->call->output[0].dim[1];
+    s->rows = p->call->output[DST].dim[0];
+    s->cols = p->call->output[DST].dim[1];
     s->parts = parts;
     s->stride = p->call->attr[0].i ? parts : 1;
     for (int i = 0; i < parts; i++) s->count[i] = p->call->input[i].dim[1];
@@ -71,7 +75,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    float *dst = r->output[0];
+    float *dst = r->output[DST];
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < s->rows; row++) {
         int64_t first = 0;
@@ -85,13 +89,22 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand concat_columns_inputs[] = {
+    [PARTS] = {"parts", DG_VARIADIC},
+    {0},
+};
+static const struct dg_operand concat_columns_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_concat_columns = {
     .name = "concat_columns",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = -1,
-    .output = {{"dst", 0}},
+    .inputs = concat_columns_inputs,
+    .outputs = concat_columns_outputs,
+    .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
     .prepare = prepare,
@@ -107,12 +120,12 @@ static const struct dg_attr_spec slice_attrs[] = {
 
 static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "src", err));
     DG_TRY(dg_want_f32(src, "src", err));
     if (call->attr[0].i + (call->attr[2].i - 1) * call->attr[1].i >= src->dim[1])
         return dg_fail(err, DG_ERR_INPUT, "there are fewer columns");
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], call->attr[2].i});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], call->attr[2].i});
     return DG_OK;
 }
 
@@ -124,7 +137,7 @@ static enum dg_status prepare_slice(struct dg_prepare *p, struct dg_error *err)
 {
     struct slice_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct slice_state){p->call->input[0].dim[0], p->call->input[0].dim[1], p->call->attr[0].i,
+    *s = (struct slice_state){p->call->input[SRC].dim[0], p->call->input[SRC].dim[1], p->call->attr[0].i,
                               p->call->attr[1].i, p->call->attr[2].i};
     return DG_OK;
 }
@@ -133,20 +146,28 @@ static enum dg_status run_slice(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct slice_state *s = r->state;
-    const float *src = r->input[0];
-    float *dst = r->output[0];
+    const float *src = r->input[SRC];
+    float *dst = r->output[DST];
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < s->rows; row++)
         for (int64_t c = 0; c < s->count; c++) dst[row * s->count + c] = src[row * s->cols + s->first + c * s->stride];
     return DG_OK;
 }
 
+static const struct dg_operand slice_columns_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand slice_columns_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_slice_columns = {
     .name = "slice_columns",
     .attrs = slice_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = slice_columns_inputs,
+    .outputs = slice_columns_outputs,
     .infer = infer_slice,
     .grad = dg_no_gradient,
     .prepare = prepare_slice,

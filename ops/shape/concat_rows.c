@@ -8,15 +8,19 @@
 
 extern const struct dg_op dg_op_slice_rows;
 
+enum { A, B }; /* inputs */
+enum { SRC };  /* input of slice_rows */
+enum { DST };  /* output */
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *a = &call->input[0], *b = &call->input[1];
+    const struct dg_desc *a = &call->input[A], *b = &call->input[B];
     for (int i = 0; i < 2; i++) {
         DG_TRY(dg_want_ndim(&call->input[i], 2, "input", err));
         DG_TRY(dg_want_f32(&call->input[i], "input", err));
     }
     if (a->dim[1] != b->dim[1]) return dg_fail(err, DG_ERR_INPUT, "rows differ in length");
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){a->dim[0] + b->dim[0], a->dim[1]});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){a->dim[0] + b->dim[0], a->dim[1]});
     return DG_OK;
 }
 
@@ -29,8 +33,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
         union dg_attr part[] = {{.i = first}, {.i = count}};
         first += count;
         if (!b->wants[i]) continue;
-        DG_TRY(b->emit(b, &dg_op_slice_rows, part, &b->diff_output[0], 1, made));
-        DG_TRY(b->give(b, i, made[0]));
+        DG_TRY(b->emit(b, &dg_op_slice_rows, part, &b->diff_output[DST], 1, made));
+        DG_TRY(b->add_gradient(b, i, made[DST]));
     }
     return DG_OK;
 }
@@ -51,17 +55,27 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    memcpy(r->output[0], r->input[0], (size_t)s->bytes[0]);
-    memcpy((char *)r->output[0] + s->bytes[0], r->input[1], (size_t)s->bytes[1]);
+    memcpy(r->output[DST], r->input[A], (size_t)s->bytes[0]);
+    memcpy((char *)r->output[DST] + s->bytes[0], r->input[B], (size_t)s->bytes[1]);
     return DG_OK;
 }
+
+static const struct dg_operand concat_rows_inputs[] = {
+    [A] = {"a"},
+    [B] = {"b"},
+    {0},
+};
+static const struct dg_operand concat_rows_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
 
 const struct dg_op dg_op_concat_rows = {
     .name = "concat_rows",
     .in_yaml = true,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"dst", 0}},
+    .inputs = concat_rows_inputs,
+    .outputs = concat_rows_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad,
     .prepare = prepare,
@@ -76,11 +90,11 @@ static const struct dg_attr_spec slice_attrs[] = {
 
 static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "src", err));
     DG_TRY(dg_want_f32(src, "src", err));
     if (call->attr[0].i + call->attr[1].i > src->dim[0]) return dg_fail(err, DG_ERR_INPUT, "there are fewer rows");
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[1].i, src->dim[1]});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[1].i, src->dim[1]});
     return DG_OK;
 }
 
@@ -88,8 +102,8 @@ static enum dg_status prepare_slice(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->offset = p->call->attr[0].i * p->call->input[0].dim[1] * (int64_t)sizeof(float);
-    s->bytes[0] = dg_desc_bytes(&p->call->output[0]);
+    s->offset = p->call->attr[0].i * p->call->input[SRC].dim[1] * (int64_t)sizeof(float);
+    s->bytes[0] = dg_desc_bytes(&p->call->output[DST]);
     return DG_OK;
 }
 
@@ -97,16 +111,24 @@ static enum dg_status run_slice(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    memcpy(r->output[0], (const char *)r->input[0] + s->offset, (size_t)s->bytes[0]);
+    memcpy(r->output[DST], (const char *)r->input[SRC] + s->offset, (size_t)s->bytes[0]);
     return DG_OK;
 }
+
+static const struct dg_operand slice_rows_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand slice_rows_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
 
 const struct dg_op dg_op_slice_rows = {
     .name = "slice_rows",
     .attrs = slice_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = slice_rows_inputs,
+    .outputs = slice_rows_outputs,
     .infer = infer_slice,
     .grad = dg_no_gradient,
     .prepare = prepare_slice,

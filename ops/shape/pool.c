@@ -14,6 +14,11 @@
 
 extern const struct dg_op dg_op_max_pool_grad, dg_op_avg_pool_grad, dg_op_global_avg_pool_grad;
 
+enum { SRC };                    /* input */
+enum { DST, WINNERS };           /* outputs; the second of max_pool only */
+enum { DIFF_DST, GRAD_WINNERS }; /* inputs of the gradients; the second of max_pool_grad only */
+enum { DIFF_SRC };               /* output of the gradients */
+
 enum { KERNEL, STRIDE, PAD, COUNT_PAD, HEIGHT = COUNT_PAD, WIDTH, COUNT_PAD_GRAD }; /* attributes */
 enum { MAX_AREA = 15 }; /* a window has at most 15 x 15 elements, so that a byte names one */
 
@@ -72,23 +77,23 @@ static struct dg_desc out_desc(const struct dg_pool_spec *s, enum dg_dtype dtype
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     struct dg_pool_spec spec;
-    DG_TRY(spec_of(&call->input[0], call->attr, &spec, err));
-    output[0] = out_desc(&spec, DG_F32);
-    if (call->num_outputs > 1 || dg_op_num_outputs(call->op) > 1) output[1] = out_desc(&spec, DG_U8);
+    DG_TRY(spec_of(&call->input[SRC], call->attr, &spec, err));
+    output[DST] = out_desc(&spec, DG_F32);
+    if (dg_op_num_outputs(call->op) > 1) output[WINNERS] = out_desc(&spec, DG_U8);
     return DG_OK;
 }
 
 /* src of a backward: what diff_dst came from. */
 static enum dg_status grad_spec_of(const struct dg_op_call *call, struct dg_pool_spec *spec, struct dg_error *err)
 {
-    struct dg_desc wide = dg_desc_wide(&call->input[0]), *diff_dst = &wide;
+    struct dg_desc wide = dg_desc_wide(&call->input[DIFF_DST]), *diff_dst = &wide;
     DG_TRY(dg_want_ndim(diff_dst, 4, "diff_dst", err));
     struct dg_desc src = dg_desc_make(
         DG_F32, 4, (int64_t[]){diff_dst->dim[0], call->attr[HEIGHT].i, call->attr[WIDTH].i, diff_dst->dim[3]});
     DG_TRY(spec_of(&src, call->attr, spec, err));
     spec->pass = DG_BACKWARD_DATA;
     struct dg_desc dst = out_desc(spec, DG_F32), winners = out_desc(spec, DG_U8);
-    if (dg_desc_equal(diff_dst, &dst) && (call->num_inputs < 2 || dg_desc_equal(&call->input[1], &winners)))
+    if (dg_desc_equal(diff_dst, &dst) && (call->num_inputs < 2 || dg_desc_equal(&call->input[GRAD_WINNERS], &winners)))
         return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "diff_dst or winners has the wrong shape");
 }
@@ -97,22 +102,25 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 {
     struct dg_pool_spec s;
     DG_TRY(grad_spec_of(call, &s, err));
-    output[0] = dg_desc_make(DG_F32, 4, (int64_t[]){s.images, s.height, s.width, s.channels});
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 4, (int64_t[]){s.images, s.height, s.width, s.channels});
     return DG_OK;
 }
 
 static enum dg_status emit_grad(struct dg_grad_builder *b, const struct dg_op *op, dg_value winners)
 {
     const union dg_attr *attr = b->call->attr;
-    const struct dg_desc *src = &b->call->input[0];
+    const struct dg_desc *src = &b->call->input[SRC];
     union dg_attr with_size[] = {attr[KERNEL], attr[STRIDE], attr[PAD], {.i = src->dim[1]}, {.i = src->dim[2]}, {0}};
     if (winners == DG_NO_VALUE) with_size[COUNT_PAD_GRAD] = attr[COUNT_PAD];
-    dg_value made[DG_MAX_OUTPUTS], input[] = {b->diff_output[0], winners};
+    dg_value made[DG_MAX_OUTPUTS], input[] = {b->diff_output[DST], winners};
     DG_TRY(b->emit(b, op, with_size, input, winners == DG_NO_VALUE ? 1 : 2, made));
-    return b->give(b, 0, made[0]);
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
-static enum dg_status grad_max(struct dg_grad_builder *b) { return emit_grad(b, &dg_op_max_pool_grad, b->output[1]); }
+static enum dg_status grad_max(struct dg_grad_builder *b)
+{
+    return emit_grad(b, &dg_op_max_pool_grad, b->output[WINNERS]);
+}
 static enum dg_status grad_avg(struct dg_grad_builder *b) { return emit_grad(b, &dg_op_avg_pool_grad, DG_NO_VALUE); }
 
 struct state {
@@ -132,7 +140,7 @@ static enum dg_status open_pooling(struct dg_prepare *p, struct dg_pool_spec *sp
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     spec->pool = pool;
-    spec->bf16 = dg_is_bf16(&p->call->input[0]);
+    spec->bf16 = dg_is_bf16(&p->call->input[SRC]);
     DG_TRY(dg_pooling_open(p->engine, spec, &s->pooling, err));
     s->dnnl_at = dg_op_scratch(p, s->pooling.scratch_bytes);
     return DG_OK;
@@ -141,7 +149,7 @@ static enum dg_status open_pooling(struct dg_prepare *p, struct dg_pool_spec *sp
 static enum dg_status prepare_max(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_pool_spec spec;
-    struct dg_desc wide = dg_desc_wide(&p->call->input[0]);
+    struct dg_desc wide = dg_desc_wide(&p->call->input[SRC]);
     DG_TRY(spec_of(&wide, p->call->attr, &spec, err));
     DG_TRY(open_pooling(p, &spec, DG_POOL_MAX, err));
     struct dg_desc winners = out_desc(&spec, DG_U8); /* oneDNN writes them even when nobody asks */
@@ -152,7 +160,7 @@ static enum dg_status prepare_max(struct dg_prepare *p, struct dg_error *err)
 static enum dg_status prepare_avg(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_pool_spec spec;
-    struct dg_desc wide = dg_desc_wide(&p->call->input[0]);
+    struct dg_desc wide = dg_desc_wide(&p->call->input[SRC]);
     DG_TRY(spec_of(&wide, p->call->attr, &spec, err));
     return open_pooling(p, &spec, p->call->attr[COUNT_PAD].i ? DG_POOL_AVG : DG_POOL_AVG_NO_PAD, err);
 }
@@ -161,8 +169,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
     char *scratch = r->scratch;
-    void *winners = !s->pooling.winners ? NULL : r->output[1] ? r->output[1] : scratch + s->winners_at;
-    return dg_pooling_run(&s->pooling, r->stream, r->input[0], r->output[0], winners, scratch + s->dnnl_at, err);
+    void *winners = !s->pooling.winners ? NULL : r->output[WINNERS] ? r->output[WINNERS] : scratch + s->winners_at;
+    return dg_pooling_run(&s->pooling, r->stream, r->input[SRC], r->output[DST], winners, scratch + s->dnnl_at, err);
 }
 
 static enum dg_status prepare_max_grad(struct dg_prepare *p, struct dg_error *err)
@@ -182,71 +190,99 @@ static enum dg_status prepare_avg_grad(struct dg_prepare *p, struct dg_error *er
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
-    return dg_pooling_run(&s->pooling, r->stream, r->output[0], r->input[0], s->pooling.winners ? r->input[1] : NULL,
-                          (char *)r->scratch + s->dnnl_at, err);
+    return dg_pooling_run(&s->pooling, r->stream, r->output[DIFF_SRC], r->input[DIFF_DST],
+                          s->pooling.winners ? r->input[GRAD_WINNERS] : NULL, (char *)r->scratch + s->dnnl_at, err);
 }
+
+static const struct dg_operand max_pool_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand max_pool_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK},
+    [WINNERS] = {"winners", DG_SAVED},
+    {0},
+};
 
 const struct dg_op dg_op_max_pool = {
     .name = "max_pool",
     .in_yaml = true,
     .attrs = max_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}, {"winners", DG_OUT_SAVED}},
+    .inputs = max_pool_inputs,
+    .outputs = max_pool_outputs,
+    .bf16_alike = true,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad_max,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
     .prepare = prepare_max,
     .run = run,
     .release = release,
 };
 
+static const struct dg_operand max_pool_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK},
+    [GRAD_WINNERS] = {"winners"},
+    {0},
+};
+static const struct dg_operand max_pool_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK},
+    {0},
+};
+
 const struct dg_op dg_op_max_pool_grad = {
     .name = "max_pool_grad",
     .attrs = max_grad_attrs,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_src", 0}},
+    .inputs = max_pool_grad_inputs,
+    .outputs = max_pool_grad_outputs,
+    .bf16_alike = true,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
     .prepare = prepare_max_grad,
     .run = run_grad,
     .release = release,
+};
+
+static const struct dg_operand avg_pool_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand avg_pool_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK},
+    {0},
 };
 
 const struct dg_op dg_op_avg_pool = {
     .name = "avg_pool",
     .in_yaml = true,
     .attrs = avg_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = avg_pool_inputs,
+    .outputs = avg_pool_outputs,
+    .bf16_alike = true,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad_avg,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
     .prepare = prepare_avg,
     .run = run,
     .release = release,
 };
 
+static const struct dg_operand avg_pool_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand avg_pool_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK},
+    {0},
+};
+
 const struct dg_op dg_op_avg_pool_grad = {
     .name = "avg_pool_grad",
     .attrs = avg_grad_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"diff_src", 0}},
+    .inputs = avg_pool_grad_inputs,
+    .outputs = avg_pool_grad_outputs,
+    .bf16_alike = true,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
     .prepare = prepare_avg_grad,
     .run = run_grad,
     .release = release,
@@ -256,19 +292,19 @@ const struct dg_op dg_op_avg_pool_grad = {
 
 static enum dg_status infer_global(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 4, "input", err));
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[3]});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[3]});
     return dg_want_f32(src, "input", err);
 }
 
 static enum dg_status grad_global(struct dg_grad_builder *b)
 {
-    const struct dg_desc *src = &b->call->input[0];
+    const struct dg_desc *src = &b->call->input[SRC];
     union dg_attr size[] = {{.i = src->dim[1]}, {.i = src->dim[2]}};
     dg_value made[DG_MAX_OUTPUTS];
-    DG_TRY(b->emit(b, &dg_op_global_avg_pool_grad, size, &b->diff_output[0], 1, made));
-    return b->give(b, 0, made[0]);
+    DG_TRY(b->emit(b, &dg_op_global_avg_pool_grad, size, &b->diff_output[DST], 1, made));
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 struct global_state {
@@ -280,7 +316,7 @@ static enum dg_status prepare_global(struct dg_prepare *p, struct dg_error *err)
 {
     struct global_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *image = p->call->input[0].ndim == 4 ? &p->call->input[0] : &p->call->output[0];
+    const struct dg_desc *image = p->call->input[SRC].ndim == 4 ? &p->call->input[SRC] : &p->call->output[DST];
     *s = (struct global_state){image->dim[0], image->dim[1] * image->dim[2], image->dim[3], dg_is_bf16(image)};
     return DG_OK;
 }
@@ -289,19 +325,27 @@ static enum dg_status run_global(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_kernels()->global_mean(s->images, s->pixels, s->channels, s->half, r->input[0], r->output[0]);
+    dg_kernels()->global_mean(s->images, s->pixels, s->channels, s->half, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
+
+static const struct dg_operand global_avg_pool_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK},
+    {0},
+};
+static const struct dg_operand global_avg_pool_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
 
 const struct dg_op dg_op_global_avg_pool = {
     .name = "global_avg_pool",
     .in_yaml = true,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = global_avg_pool_inputs,
+    .outputs = global_avg_pool_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer_global,
     .grad = grad_global,
-    .bf16_inputs = 1,
     .prepare = prepare_global,
     .run = run_global,
 };
@@ -310,9 +354,9 @@ static const struct dg_attr_spec global_grad_attrs[] = {IMAGE_SIZE, {0}};
 
 static enum dg_status infer_global_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0];
+    const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
-    output[0] =
+    output[DIFF_SRC] =
         dg_desc_make(DG_F32, 4, (int64_t[]){diff_dst->dim[0], call->attr[0].i, call->attr[1].i, diff_dst->dim[1]});
     return dg_want_f32(diff_dst, "diff_dst", err);
 }
@@ -321,19 +365,27 @@ static enum dg_status run_global_grad(const struct dg_run *r, struct dg_error *e
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[0], s->half, r->output[0]);
+    dg_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[DIFF_DST], s->half,
+                                       r->output[DIFF_SRC]);
     return DG_OK;
 }
+
+static const struct dg_operand global_avg_pool_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst"},
+    {0},
+};
+static const struct dg_operand global_avg_pool_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK},
+    {0},
+};
 
 const struct dg_op dg_op_global_avg_pool_grad = {
     .name = "global_avg_pool_grad",
     .attrs = global_grad_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"diff_src", 0}},
+    .inputs = global_avg_pool_grad_inputs,
+    .outputs = global_avg_pool_grad_outputs,
     .infer = infer_global_grad,
     .grad = dg_no_gradient,
-    .bf16_outputs = 1,
     .prepare = prepare_global,
     .run = run_global_grad,
 };

@@ -9,15 +9,19 @@
 
 #include <string.h>
 
+enum { SRC };       /* input of take_images and zeros_like */
+enum { SUM, PART }; /* inputs of add_mean */
+enum { DST };       /* output */
+
 /* --- take_images --- */
 
 static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     if (src->ndim < 1 || src->dim[0] % dg_slices(call))
         return dg_fail(err, DG_ERR_INPUT, "the rows cannot be cut into %lld slices", (long long)dg_slices(call));
-    output[0] = *src;
-    output[0].dim[0] /= dg_slices(call);
+    output[DST] = *src;
+    output[DST].dim[0] /= dg_slices(call);
     return DG_OK;
 }
 
@@ -30,7 +34,7 @@ static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
 {
     struct take *t = dg_op_state(p, sizeof *t, err);
     if (!t) return DG_ERR_MEMORY;
-    const struct dg_desc *dst = &p->call->output[0];
+    const struct dg_desc *dst = &p->call->output[DST];
     int64_t images = p->batch > 0 ? p->batch : dst->dim[0];
     if (dst->dim[0] % images) return dg_fail(err, DG_ERR_INPUT, "%d images do not divide the rows", p->batch);
     t->views = dst->dim[0] / images;
@@ -43,17 +47,25 @@ static enum dg_status run_take(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct take *t = r->state;
-    const char *src = (const char *)r->input[0] + (size_t)r->step->slice * t->slice;
+    const char *src = (const char *)r->input[SRC] + (size_t)r->step->slice * t->slice;
     for (int64_t v = 0; v < t->views; v++)
-        memcpy((char *)r->output[0] + (size_t)v * t->slice, src + (size_t)v * t->batch, t->slice);
+        memcpy((char *)r->output[DST] + (size_t)v * t->slice, src + (size_t)v * t->batch, t->slice);
     return DG_OK;
 }
 
+static const struct dg_operand take_images_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand take_images_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_take_images = {
     .name = "take_images",
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = take_images_inputs,
+    .outputs = take_images_outputs,
     .infer = infer_take,
     .grad = dg_stop_gradient, /* crops are data */
     .prepare = prepare_take,
@@ -65,7 +77,7 @@ const struct dg_op dg_op_take_images = {
 static enum dg_status infer_zeros(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)err;
-    output[0] = call->input[0];
+    output[DST] = call->input[SRC];
     return DG_OK;
 }
 
@@ -73,22 +85,30 @@ static enum dg_status prepare_zeros(struct dg_prepare *p, struct dg_error *err)
 {
     size_t *bytes = dg_op_state(p, sizeof *bytes, err);
     if (!bytes) return DG_ERR_MEMORY;
-    *bytes = (size_t)dg_desc_bytes(&p->call->output[0]);
+    *bytes = (size_t)dg_desc_bytes(&p->call->output[DST]);
     return DG_OK;
 }
 
 static enum dg_status run_zeros(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
-    memset(r->output[0], 0, *(const size_t *)r->state);
+    memset(r->output[DST], 0, *(const size_t *)r->state);
     return DG_OK;
 }
 
+static const struct dg_operand zeros_like_inputs[] = {
+    [SRC] = {"like"},
+    {0},
+};
+static const struct dg_operand zeros_like_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_zeros_like = {
     .name = "zeros_like",
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = zeros_like_inputs,
+    .outputs = zeros_like_outputs,
     .infer = infer_zeros,
     .grad = dg_stop_gradient,
     .prepare = prepare_zeros,
@@ -99,10 +119,10 @@ const struct dg_op dg_op_zeros_like = {
 
 static enum dg_status infer_mean(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *sum = &call->input[0];
-    if (!dg_desc_equal(sum, &call->input[1]) || (sum->dtype != DG_F32 && sum->dtype != DG_F64))
+    const struct dg_desc *sum = &call->input[SUM];
+    if (!dg_desc_equal(sum, &call->input[PART]) || (sum->dtype != DG_F32 && sum->dtype != DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "sum and part must be f32 or f64 and of one shape");
-    output[0] = *sum;
+    output[DST] = *sum;
     return DG_OK;
 }
 
@@ -115,7 +135,7 @@ static enum dg_status prepare_mean(struct dg_prepare *p, struct dg_error *err)
 {
     struct mean *m = dg_op_state(p, sizeof *m, err);
     if (!m) return DG_ERR_MEMORY;
-    const struct dg_desc *dst = &p->call->output[0];
+    const struct dg_desc *dst = &p->call->output[DST];
     *m = (struct mean){.count = dg_desc_count(dst), .slices = dg_slices(p->call), .f64 = dst->dtype == DG_F64};
     return DG_OK;
 }
@@ -125,25 +145,33 @@ static enum dg_status run_mean(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct mean *m = r->state;
     if (m->f64) {
-        const double *sum = r->input[0], *part = r->input[1];
-        double *dst = r->output[0];
+        const double *sum = r->input[SUM], *part = r->input[PART];
+        double *dst = r->output[DST];
         for (int64_t i = 0; i < m->count; i++) dst[i] = sum[i] + part[i] / (double)m->slices;
     } else {
-        const float *sum = r->input[0], *part = r->input[1];
-        float *dst = r->output[0];
+        const float *sum = r->input[SUM], *part = r->input[PART];
+        float *dst = r->output[DST];
         for (int64_t i = 0; i < m->count; i++) dst[i] = sum[i] + part[i] / (float)m->slices;
     }
     return DG_OK;
 }
 
+static const struct dg_operand add_mean_inputs[] = {
+    [SUM] = {"sum"},
+    [PART] = {"part"},
+    {0},
+};
+static const struct dg_operand add_mean_outputs[] = {
+    [DST] = {"dst", 0, DG_REUSE(SUM)},
+    {0},
+};
+
 const struct dg_op dg_op_add_mean = {
     .name = "add_mean",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"dst", 0}},
+    .inputs = add_mean_inputs,
+    .outputs = add_mean_outputs,
     .infer = infer_mean,
     .grad = dg_stop_gradient,
-    .inplace = {1},
     .prepare = prepare_mean,
     .run = run_mean,
 };

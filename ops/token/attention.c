@@ -19,6 +19,11 @@
 
 extern const struct dg_op dg_op_attention_grad;
 
+enum { SRC };                                    /* input */
+enum { DST, PROBS, LSE };                        /* outputs */
+enum { GRAD_SRC, GRAD_DST, DIFF_DST, GRAD_LSE }; /* inputs of the gradient */
+enum { DIFF_SRC };                               /* output of the gradient */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
     {.name = "query",
@@ -33,12 +38,12 @@ static const struct dg_attr_spec attrs[] = {
 
 static int64_t queries_of(const struct dg_op_call *call)
 {
-    return call->attr[DG_ATTENTION_QUERY].i < 0 ? call->input[0].dim[1] : 1;
+    return call->attr[DG_ATTENTION_QUERY].i < 0 ? call->input[SRC].dim[1] : 1;
 }
 
 static enum dg_status check_source(const struct dg_op_call *call, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     int64_t heads = call->attr[DG_ATTENTION_HEADS].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
@@ -52,34 +57,34 @@ static enum dg_status check_source(const struct dg_op_call *call, struct dg_erro
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check_source(call, err));
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     int64_t images = src->dim[0], tokens = src->dim[1], dim = src->dim[2] / 3, heads = call->attr[DG_ATTENTION_HEADS].i;
     if (call->attr[DG_ATTENTION_QUERY].i < 0) {
-        output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){images, tokens, dim});
-        output[1] = dg_desc_make(DG_F32, 4, (int64_t[]){images, heads, tokens, tokens});
-        output[2] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
+        output[DST] = dg_desc_make(DG_F32, 3, (int64_t[]){images, tokens, dim});
+        output[PROBS] = dg_desc_make(DG_F32, 4, (int64_t[]){images, heads, tokens, tokens});
+        output[LSE] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
     } else {
-        output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){images, dim});
-        output[1] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
-        output[2] = dg_desc_make(DG_F32, 2, (int64_t[]){images, heads});
+        output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){images, dim});
+        output[PROBS] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
+        output[LSE] = dg_desc_make(DG_F32, 2, (int64_t[]){images, heads});
     }
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
-    if (b->diff_output[1] != DG_NO_VALUE)
+    if (b->diff_output[PROBS] != DG_NO_VALUE)
         return dg_fail(b->err, DG_ERR_UNSUPPORTED, "attention has no gradient for its output probs");
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->input[0], b->output[0], b->diff_output[0], b->output[2]};
+    dg_value input[] = {b->input[SRC], b->output[DST], b->diff_output[DST], b->output[LSE]};
     DG_TRY(b->emit(b, &dg_op_attention_grad, b->call->attr, input, 4, made));
-    return b->give(b, 0, made[0]);
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 /* Two matrix products forward, four backward; making the scores again is not counted as useful. */
 static double product_flops(const struct dg_op_call *call)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     return 2.0 * (double)src->dim[0] * (double)queries_of(call) * (double)src->dim[1] * (double)(src->dim[2] / 3);
 }
 
@@ -101,7 +106,7 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *src = &p->call->input[0];
+    const struct dg_desc *src = &p->call->input[SRC];
     s->images = src->dim[0];
     s->tokens = src->dim[1];
     s->dim = src->dim[2] / 3;
@@ -136,13 +141,13 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    float *probs = r->output[1], *lse = r->output[2];
+    float *probs = r->output[PROBS], *lse = r->output[LSE];
     int64_t tasks = dg_images(r, s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
-        const char *src = (const char *)r->input[0] + bytes(s, image * s->tokens * ld + head * s->width);
-        char *dst = (char *)r->output[0] + bytes(s, image * s->queries * s->dim + head * s->width);
+        const char *src = (const char *)r->input[SRC] + bytes(s, image * s->tokens * ld + head * s->width);
+        char *dst = (char *)r->output[DST] + bytes(s, image * s->queries * s->dim + head * s->width);
         dg_kernels()->attention_forward(
             s->half, s->queries, s->tokens, s->width, src + bytes(s, s->query * ld), src + dim, src + 2 * dim, ld,
             to_next(s, task, tasks, s->tokens, ld), s->scale, dst, s->dim, to_next(s, task, tasks, s->queries, s->dim),
@@ -152,22 +157,29 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand attention_inputs[] = {
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
+static const struct dg_operand attention_outputs[] = {
+    [DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    [PROBS] = {"probs", DG_OPTIONAL | DG_COMPACT},
+    [LSE] = {"lse", DG_SAVED | DG_COMPACT},
+    {0},
+};
+
 const struct dg_op dg_op_attention = {
     .name = "attention",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}, {"probs", DG_OUT_OPTIONAL}, {"lse", DG_OUT_SAVED}},
-    .tokens = DG_TOKENS_ASKED,
+    .inputs = attention_inputs,
+    .outputs = attention_outputs,
+    .bf16_alike = true,
+    .reach = DG_REACH_IMAGE,
+    .token_attr = "query",
     .infer = infer,
     .grad = grad,
     .cost = cost,
-    .bf16_inputs = 1,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
-    .kept_inputs = 1,
-    .kept_outputs = 7,
     .prepare = prepare,
     .run = run,
 };
@@ -177,10 +189,10 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     DG_TRY(check_source(call, err));
     struct dg_desc want[3];
     DG_TRY(infer(call, want, err));
-    if (!dg_desc_equal(&call->input[1], &want[0]) || !dg_desc_equal(&call->input[2], &want[0]) ||
-        !dg_desc_equal(&call->input[3], &want[2]))
+    if (!dg_desc_equal(&call->input[GRAD_DST], &want[0]) || !dg_desc_equal(&call->input[DIFF_DST], &want[0]) ||
+        !dg_desc_equal(&call->input[GRAD_LSE], &want[2]))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
-    output[0] = call->input[0];
+    output[DIFF_SRC] = call->input[GRAD_SRC];
     return DG_OK;
 }
 
@@ -196,41 +208,48 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *lse = r->input[3];
+    const float *lse = r->input[GRAD_LSE];
     int64_t tasks = dg_images(r, s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
         int64_t packed = bytes(s, image * s->tokens * ld + head * s->width);
         int64_t plain = bytes(s, image * s->queries * s->dim + head * s->width), query = bytes(s, s->query * ld);
-        const char *src = (const char *)r->input[0] + packed;
-        char *diff_src = (char *)r->output[0] + packed;
+        const char *src = (const char *)r->input[GRAD_SRC] + packed;
+        char *diff_src = (char *)r->output[DIFF_SRC] + packed;
         for (int64_t t = 0; s->queries < s->tokens && t < s->tokens; t++)
             memset(diff_src + bytes(s, t * ld), 0, (size_t)bytes(s, s->width)); /* of queries that nobody asked */
-        dg_kernels()->attention_backward(s->half, s->queries, s->tokens, s->width, src + query, src + dim,
-                                         src + 2 * dim, ld, to_next(s, task, tasks, s->tokens, ld), s->scale,
-                                         (const char *)r->input[1] + plain, (const char *)r->input[2] + plain, s->dim,
-                                         to_next(s, task, tasks, s->queries, s->dim), lse + task * s->queries,
-                                         diff_src + query, diff_src + dim, diff_src + 2 * dim,
-                                         (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
+        dg_kernels()->attention_backward(
+            s->half, s->queries, s->tokens, s->width, src + query, src + dim, src + 2 * dim, ld,
+            to_next(s, task, tasks, s->tokens, ld), s->scale, (const char *)r->input[GRAD_DST] + plain,
+            (const char *)r->input[DIFF_DST] + plain, s->dim, to_next(s, task, tasks, s->queries, s->dim),
+            lse + task * s->queries, diff_src + query, diff_src + dim, diff_src + 2 * dim,
+            (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
     }
     return DG_OK;
 }
 
+static const struct dg_operand attention_grad_inputs[] = {
+    [GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [GRAD_DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [GRAD_LSE] = {"lse", DG_COMPACT},
+    {0},
+};
+static const struct dg_operand attention_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_BF16_OK | DG_COMPACT},
+    {0},
+};
+
 const struct dg_op dg_op_attention_grad = {
     .name = "attention_grad",
     .attrs = attrs,
-    .min_inputs = 4,
-    .max_inputs = 4,
-    .output = {{"diff_src", 0}},
+    .inputs = attention_grad_inputs,
+    .outputs = attention_grad_outputs,
+    .bf16_alike = true,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .cost = cost_grad,
-    .bf16_inputs = 7,
-    .bf16_outputs = 1,
-    .bf16_alike = true,
-    .kept_inputs = 15,
-    .kept_outputs = 1,
     .prepare = prepare_grad,
     .run = run_grad,
 };

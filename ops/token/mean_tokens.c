@@ -9,6 +9,11 @@
 
 extern const struct dg_op dg_op_mean_tokens_grad;
 
+enum { SRC };      /* input */
+enum { DST };      /* output */
+enum { DIFF_DST }; /* input of the gradient */
+enum { DIFF_SRC }; /* output of the gradient */
+
 static const struct dg_attr_spec attrs[] = {
     {.name = "first", .type = DG_ATTR_INT, .min = 0, .max = 1 << 24, .doc = "tokens before this one are left out"},
     {0},
@@ -16,11 +21,11 @@ static const struct dg_attr_spec attrs[] = {
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(dg_want_token(src, call->attr[0].i, err));
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
 }
 
@@ -33,9 +38,9 @@ static const struct dg_attr_spec grad_attrs[] = {
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[0].dim[1]}};
-    DG_TRY(b->emit(b, &dg_op_mean_tokens_grad, attr, &b->diff_output[0], 1, made));
-    return b->give(b, 0, made[0]);
+    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[SRC].dim[1]}};
+    DG_TRY(b->emit(b, &dg_op_mean_tokens_grad, attr, &b->diff_output[DST], 1, made));
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 struct state {
@@ -46,7 +51,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *src = p->call->input[0].ndim == 3 ? &p->call->input[0] : &p->call->output[0];
+    const struct dg_desc *src = p->call->input[SRC].ndim == 3 ? &p->call->input[SRC] : &p->call->output[DST];
     *s = (struct state){src->dim[0], src->dim[1], src->dim[2], p->call->attr[0].i};
     return DG_OK;
 }
@@ -55,8 +60,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0];
-    float *dst = r->output[0];
+    const float *src = r->input[SRC];
+    float *dst = r->output[DST];
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < s->images; n++) /* the kernel's own loop over images is for whole ones */
         dg_kernels()->global_mean(1, s->tokens - s->first, s->dim, false, src + (n * s->tokens + s->first) * s->dim,
@@ -64,13 +69,22 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand mean_tokens_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand mean_tokens_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_mean_tokens = {
     .name = "mean_tokens",
     .in_yaml = true,
     .attrs = attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = mean_tokens_inputs,
+    .outputs = mean_tokens_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad,
     .prepare = prepare,
@@ -79,11 +93,11 @@ const struct dg_op dg_op_mean_tokens = {
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0];
+    const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "first is beyond the tokens");
-    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
     return DG_OK;
 }
 
@@ -91,8 +105,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *diff_dst = r->input[0];
-    float *diff_src = r->output[0];
+    const float *diff_dst = r->input[DIFF_DST];
+    float *diff_src = r->output[DIFF_SRC];
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < s->images; n++) {
         float *to = diff_src + n * s->tokens * s->dim;
@@ -103,12 +117,20 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand mean_tokens_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst"},
+    {0},
+};
+static const struct dg_operand mean_tokens_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src"},
+    {0},
+};
+
 const struct dg_op dg_op_mean_tokens_grad = {
     .name = "mean_tokens_grad",
     .attrs = grad_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"diff_src", 0}},
+    .inputs = mean_tokens_grad_inputs,
+    .outputs = mean_tokens_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .prepare = prepare,

@@ -17,7 +17,11 @@
 
 extern const struct dg_op dg_op_add_position_grad;
 
-enum { TABLE, GRID_H, GRID_W };
+enum { TABLE_NAME, GRID_H, GRID_W };
+enum { SRC, TABLE };          /* inputs */
+enum { DST };                 /* output */
+enum { DIFF_DST, ACC_TABLE }; /* inputs of the gradient */
+enum { DIFF_TABLE };          /* output of the gradient */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "table", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1 + grid * grid, dim]"},
@@ -60,26 +64,26 @@ static enum dg_status check_table(const struct dg_desc *table, int64_t dim, stru
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     int64_t grid[2];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
-    if (call->num_inputs != 2) return dg_fail(err, DG_ERR_INPUT, "needs a table");
-    DG_TRY(check_table(&call->input[1], src->dim[2], err));
+    DG_TRY(check_table(&call->input[TABLE], src->dim[2], err));
     DG_TRY(grid_of(call, src->dim[1], grid, err));
-    output[0] = *src;
+    output[DST] = *src;
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
-    if (b->wants[1]) {
+    if (b->wants[TABLE]) {
         dg_value made[DG_MAX_OUTPUTS];
-        union dg_attr attr[] = {b->call->attr[GRID_H], b->call->attr[GRID_W], {.i = b->call->input[1].dim[1]}};
-        DG_TRY(b->emit(b, &dg_op_add_position_grad, attr, (dg_value[]){b->diff_output[0], b->partial(b, 1)}, 2, made));
-        b->set(b, 1, made[0]);
+        union dg_attr attr[] = {b->call->attr[GRID_H], b->call->attr[GRID_W], {.i = b->call->input[TABLE].dim[1]}};
+        DG_TRY(b->emit(b, &dg_op_add_position_grad, attr,
+                       (dg_value[]){b->diff_output[DST], b->gradient_so_far(b, TABLE)}, 2, made));
+        b->set_gradient(b, TABLE, made[DIFF_TABLE]);
     }
-    return b->wants[0] ? b->give(b, 0, b->diff_output[0]) : DG_OK;
+    return b->wants[SRC] ? b->add_gradient(b, SRC, b->diff_output[DST]) : DG_OK;
 }
 
 /* The resize: row t of the result is the sum of weight[t][i] * table[from[t][i]]; one tap where nothing is resized. */
@@ -188,18 +192,18 @@ static void release(void *state)
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    const struct dg_desc *src = &p->call->input[0];
+    const struct dg_desc *src = &p->call->input[SRC];
     int64_t grid[2];
     DG_TRY(grid_of(p->call, src->dim[1], grid, err));
-    return open_state(p, src, p->call->input[1].dim[1], grid[0], grid[1], err);
+    return open_state(p, src, p->call->input[TABLE].dim[1], grid[0], grid[1], err);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0], *table = r->input[1];
-    float *dst = r->output[0], *resized = r->scratch;
+    const float *src = r->input[SRC], *table = r->input[TABLE];
+    float *dst = r->output[DST], *resized = r->scratch;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < s->tokens; t++) {
         float *to = resized + t * s->dim;
@@ -217,17 +221,25 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand add_position_inputs[] = {
+    [SRC] = {"src"},
+    [TABLE] = {"table", DG_PARAM},
+    {0},
+};
+static const struct dg_operand add_position_outputs[] = {
+    [DST] = {"dst", 0, DG_REUSE(SRC)},
+    {0},
+};
+
 const struct dg_op dg_op_add_position = {
     .name = "add_position",
     .in_yaml = true,
     .attrs = attrs,
-    .num_params_attr = 1,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = add_position_inputs,
+    .outputs = add_position_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad,
-    .inplace = {1},
     .prepare = prepare,
     .run = run,
     .release = release,
@@ -244,36 +256,34 @@ static enum dg_status grad_grid(const struct dg_op_call *call, int64_t grid[2], 
 {
     union dg_attr attr[] = {{0}, call->attr[0], call->attr[1]}; /* as the forward has them */
     struct dg_op_call forward = {.attr = attr};
-    return grid_of(&forward, call->input[0].dim[1], grid, err);
+    return grid_of(&forward, call->input[DIFF_DST].dim[1], grid, err);
 }
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0];
+    const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     int64_t grid[2];
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(grad_grid(call, grid, err));
-    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[2].i, diff_dst->dim[2]});
-    DG_TRY(check_table(&output[0], diff_dst->dim[2], err));
-    if (!dg_absent(&call->input[1]) && !dg_desc_equal(&call->input[1], &output[0]))
-        return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    return DG_OK;
+    output[DIFF_TABLE] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[2].i, diff_dst->dim[2]});
+    DG_TRY(check_table(&output[DIFF_TABLE], diff_dst->dim[2], err));
+    return dg_want_accumulator(&call->input[ACC_TABLE], &output[DIFF_TABLE], err);
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
     int64_t grid[2];
     DG_TRY(grad_grid(p->call, grid, err));
-    return open_state(p, &p->call->input[0], p->call->attr[2].i, grid[0], grid[1], err);
+    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[2].i, grid[0], grid[1], err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *diff_dst = r->input[0], *acc = r->input[1];
-    float *diff_table = r->output[0], *sum = r->scratch;
+    const float *diff_dst = r->input[DIFF_DST], *acc = r->input[ACC_TABLE];
+    float *diff_table = r->output[DIFF_TABLE], *sum = r->scratch;
     int64_t size = s->tokens * s->dim;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < s->tokens; t++) {
@@ -291,15 +301,23 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand add_position_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst"},
+    [ACC_TABLE] = {"acc_table", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand add_position_grad_outputs[] = {
+    [DIFF_TABLE] = {"diff_table", 0, DG_REUSE(ACC_TABLE)},
+    {0},
+};
+
 const struct dg_op dg_op_add_position_grad = {
     .name = "add_position_grad",
     .attrs = grad_attrs,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_table", 0}},
+    .inputs = add_position_grad_inputs,
+    .outputs = add_position_grad_outputs,
     .infer = infer_grad,
     .grad = dg_no_gradient,
-    .inplace = {2},
     .prepare = prepare_grad,
     .run = run_grad,
     .release = release,

@@ -10,35 +10,47 @@
 
 extern const struct dg_op dg_op_from_tokens, dg_op_prepend_token_grad, dg_op_take_token_grad;
 
+enum { SRC, TOKEN };           /* inputs; the second of prepend_token only */
+enum { DST };                  /* output */
+enum { DIFF_DST, ACC_TOKEN };  /* inputs of the gradients; the second of prepend_token_grad only */
+enum { DIFF_SRC, DIFF_TOKEN }; /* outputs of the gradients; the second of prepend_token_grad only */
+
 /* --- to_tokens --- */
 
 static enum dg_status infer_to_tokens(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 4, "input", err));
-    output[0] = dg_desc_make(src->dtype, 3, (int64_t[]){src->dim[0], src->dim[1] * src->dim[2], src->dim[3]});
+    output[DST] = dg_desc_make(src->dtype, 3, (int64_t[]){src->dim[0], src->dim[1] * src->dim[2], src->dim[3]});
     return DG_OK;
 }
 
 static enum dg_status grad_to_tokens(struct dg_grad_builder *b)
 {
-    const struct dg_desc *src = &b->call->input[0];
+    const struct dg_desc *src = &b->call->input[SRC];
     dg_value made[DG_MAX_OUTPUTS];
     union dg_attr grid[] = {{.i = src->dim[1]}, {.i = src->dim[2]}};
-    DG_TRY(b->emit(b, &dg_op_from_tokens, grid, &b->diff_output[0], 1, made));
-    return b->give(b, 0, made[0]);
+    DG_TRY(b->emit(b, &dg_op_from_tokens, grid, &b->diff_output[DST], 1, made));
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
+
+static const struct dg_operand to_tokens_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand to_tokens_outputs[] = {
+    [DST] = {"dst", 0, DG_VIEW(SRC)},
+    {0},
+};
 
 const struct dg_op dg_op_to_tokens = {
     .name = "to_tokens",
     .in_yaml = true,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = to_tokens_inputs,
+    .outputs = to_tokens_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer_to_tokens,
     .grad = grad_to_tokens,
-    .inplace = {1},
-    .view = 1,
 };
 
 static const struct dg_attr_spec grid_attrs[] = {
@@ -49,24 +61,30 @@ static const struct dg_attr_spec grid_attrs[] = {
 
 static enum dg_status infer_from_tokens(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     int64_t h = call->attr[0].i, w = call->attr[1].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     if (src->dim[1] != h * w) return dg_fail(err, DG_ERR_INPUT, "tokens and grid differ");
-    output[0] = dg_desc_make(src->dtype, 4, (int64_t[]){src->dim[0], h, w, src->dim[2]});
+    output[DST] = dg_desc_make(src->dtype, 4, (int64_t[]){src->dim[0], h, w, src->dim[2]});
     return DG_OK;
 }
+
+static const struct dg_operand from_tokens_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand from_tokens_outputs[] = {
+    [DST] = {"dst", 0, DG_VIEW(SRC)},
+    {0},
+};
 
 const struct dg_op dg_op_from_tokens = {
     .name = "from_tokens",
     .attrs = grid_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = from_tokens_inputs,
+    .outputs = from_tokens_outputs,
     .infer = infer_from_tokens,
     .grad = dg_no_gradient,
-    .inplace = {1},
-    .view = 1,
 };
 
 /* --- prepend_token --- */
@@ -90,39 +108,39 @@ static const struct dg_attr_spec prepend_attrs[] = {
 
 static enum dg_status infer_prepend(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
     struct dg_desc token = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, src->dim[2]});
-    if (call->num_inputs != 2 || !dg_desc_equal(&call->input[1], &token)) {
+    if (!dg_desc_equal(&call->input[TOKEN], &token)) {
         char want[96];
         return dg_fail(err, DG_ERR_INPUT, "token must be %s", dg_desc_text(want, sizeof want, &token));
     }
-    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){src->dim[0], src->dim[1] + 1, src->dim[2]});
+    output[DST] = dg_desc_make(DG_F32, 3, (int64_t[]){src->dim[0], src->dim[1] + 1, src->dim[2]});
     return DG_OK;
 }
 
 static enum dg_status grad_prepend(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->diff_output[0], b->partial(b, 1)};
+    dg_value input[] = {b->diff_output[DST], b->gradient_so_far(b, TOKEN)};
     DG_TRY(b->emit(b, &dg_op_prepend_token_grad, NULL, input, 2, made));
-    if (b->wants[0]) DG_TRY(b->give(b, 0, made[0]));
-    if (b->wants[1]) b->set(b, 1, made[1]);
+    if (b->wants[SRC]) DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
+    if (b->wants[TOKEN]) b->set_gradient(b, TOKEN, made[DIFF_TOKEN]);
     return DG_OK;
 }
 
 static enum dg_status prepare_prepend(struct dg_prepare *p, struct dg_error *err)
 {
-    return open_state(p, &p->call->output[0], err);
+    return open_state(p, &p->call->output[DST], err);
 }
 
 static enum dg_status run_prepend(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0], *token = r->input[1];
-    float *dst = r->output[0];
+    const float *src = r->input[SRC], *token = r->input[TOKEN];
+    float *dst = r->output[DST];
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < s->images; n++) {
         float *to = dst + n * s->tokens * s->dim;
@@ -132,14 +150,23 @@ static enum dg_status run_prepend(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static const struct dg_operand prepend_token_inputs[] = {
+    [SRC] = {"src"},
+    [TOKEN] = {"token", DG_PARAM},
+    {0},
+};
+static const struct dg_operand prepend_token_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_prepend_token = {
     .name = "prepend_token",
     .in_yaml = true,
     .attrs = prepend_attrs,
-    .num_params_attr = 1,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
+    .inputs = prepend_token_inputs,
+    .outputs = prepend_token_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer_prepend,
     .grad = grad_prepend,
     .prepare = prepare_prepend,
@@ -148,28 +175,26 @@ const struct dg_op dg_op_prepend_token = {
 
 static enum dg_status infer_prepend_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0];
+    const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (diff_dst->dim[1] < 2) return dg_fail(err, DG_ERR_INPUT, "diff_dst has no tokens");
-    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - 1, diff_dst->dim[2]});
-    output[1] = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, diff_dst->dim[2]});
-    if (!dg_absent(&call->input[1]) && !dg_desc_equal(&call->input[1], &output[1]))
-        return dg_fail(err, DG_ERR_INPUT, "accumulator has another shape");
-    return DG_OK;
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - 1, diff_dst->dim[2]});
+    output[DIFF_TOKEN] = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, diff_dst->dim[2]});
+    return dg_want_accumulator(&call->input[ACC_TOKEN], &output[DIFF_TOKEN], err);
 }
 
 static enum dg_status prepare_prepend_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    return open_state(p, &p->call->input[0], err);
+    return open_state(p, &p->call->input[DIFF_DST], err);
 }
 
 static enum dg_status run_prepend_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *diff_dst = r->input[0], *acc = r->input[1];
-    float *diff_src = r->output[0], *diff_token = r->output[1];
+    const float *diff_dst = r->input[DIFF_DST], *acc = r->input[ACC_TOKEN];
+    float *diff_src = r->output[DIFF_SRC], *diff_token = r->output[DIFF_TOKEN];
     if (diff_src) {
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < s->images; n++)
@@ -184,14 +209,23 @@ static enum dg_status run_prepend_grad(const struct dg_run *r, struct dg_error *
     return DG_OK;
 }
 
+static const struct dg_operand prepend_token_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst"},
+    [ACC_TOKEN] = {"acc_token", DG_OPTIONAL},
+    {0},
+};
+static const struct dg_operand prepend_token_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src", DG_OPTIONAL},
+    [DIFF_TOKEN] = {"diff_token", DG_OPTIONAL, DG_REUSE(ACC_TOKEN)},
+    {0},
+};
+
 const struct dg_op dg_op_prepend_token_grad = {
     .name = "prepend_token_grad",
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .output = {{"diff_src", DG_OUT_OPTIONAL}, {"diff_token", DG_OUT_OPTIONAL}},
+    .inputs = prepend_token_grad_inputs,
+    .outputs = prepend_token_grad_outputs,
     .infer = infer_prepend_grad,
     .grad = dg_no_gradient,
-    .inplace = {0, 2},
     .prepare = prepare_prepend_grad,
     .run = run_prepend_grad,
 };
@@ -205,11 +239,11 @@ static const struct dg_attr_spec take_attrs[] = {
 
 static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(dg_want_token(src, call->attr[0].i, err));
-    output[0] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
 }
 
@@ -222,14 +256,14 @@ static const struct dg_attr_spec take_grad_attrs[] = {
 static enum dg_status grad_take(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[0].dim[1]}};
-    DG_TRY(b->emit(b, &dg_op_take_token_grad, attr, &b->diff_output[0], 1, made));
-    return b->give(b, 0, made[0]);
+    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[SRC].dim[1]}};
+    DG_TRY(b->emit(b, &dg_op_take_token_grad, attr, &b->diff_output[DST], 1, made));
+    return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
 static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
 {
-    DG_TRY(open_state(p, &p->call->input[0], err));
+    DG_TRY(open_state(p, &p->call->input[SRC], err));
     ((struct state *)p->state)->index = p->call->attr[0].i;
     return DG_OK;
 }
@@ -238,21 +272,30 @@ static enum dg_status run_take(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *src = r->input[0];
-    float *dst = r->output[0];
+    const float *src = r->input[SRC];
+    float *dst = r->output[DST];
     for (int64_t n = 0; n < s->images; n++)
         memcpy(dst + n * s->dim, src + (n * s->tokens + s->index) * s->dim, (size_t)s->dim * sizeof *dst);
     return DG_OK;
 }
 
+static const struct dg_operand take_token_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand take_token_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
 const struct dg_op dg_op_take_token = {
     .name = "take_token",
     .in_yaml = true,
     .attrs = take_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"dst", 0}},
-    .tokens = DG_TOKENS_TAKEN,
+    .inputs = take_token_inputs,
+    .outputs = take_token_outputs,
+    .reach = DG_REACH_ROW,
+    .token_attr = "index",
     .infer = infer_take,
     .grad = grad_take,
     .prepare = prepare_take,
@@ -261,17 +304,17 @@ const struct dg_op dg_op_take_token = {
 
 static enum dg_status infer_take_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *diff_dst = &call->input[0];
+    const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "index beyond the tokens");
-    output[0] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
     return DG_OK;
 }
 
 static enum dg_status prepare_take_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    DG_TRY(open_state(p, &p->call->output[0], err));
+    DG_TRY(open_state(p, &p->call->output[DIFF_SRC], err));
     ((struct state *)p->state)->index = p->call->attr[0].i;
     return DG_OK;
 }
@@ -280,8 +323,8 @@ static enum dg_status run_take_grad(const struct dg_run *r, struct dg_error *err
 {
     (void)err;
     const struct state *s = r->state;
-    const float *diff_dst = r->input[0];
-    float *diff_src = r->output[0];
+    const float *diff_dst = r->input[DIFF_DST];
+    float *diff_src = r->output[DIFF_SRC];
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < s->images; n++) {
         float *to = diff_src + n * s->tokens * s->dim;
@@ -291,12 +334,20 @@ static enum dg_status run_take_grad(const struct dg_run *r, struct dg_error *err
     return DG_OK;
 }
 
+static const struct dg_operand take_token_grad_inputs[] = {
+    [DIFF_DST] = {"diff_dst"},
+    {0},
+};
+static const struct dg_operand take_token_grad_outputs[] = {
+    [DIFF_SRC] = {"diff_src"},
+    {0},
+};
+
 const struct dg_op dg_op_take_token_grad = {
     .name = "take_token_grad",
     .attrs = take_grad_attrs,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .output = {{"diff_src", 0}},
+    .inputs = take_token_grad_inputs,
+    .outputs = take_token_grad_outputs,
     .infer = infer_take_grad,
     .grad = dg_no_gradient,
     .prepare = prepare_take_grad,

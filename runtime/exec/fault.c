@@ -33,9 +33,9 @@ static struct share share_of(const struct search *search, const struct dg_plan_o
 {
     const struct dg_plan *plan = search->plan;
     const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
-    int input = record->flags & DG_PLAN_OP_KEPT ? (int)record->num_inputs - 1 : op->kept_by - 1;
+    int input = record->flags & DG_PLAN_OP_KEPT ? (int)record->num_inputs - 1 : dg_op_row_map(op);
     uint32_t t = input < 0 ? DG_PLAN_NONE : plan->operand[record->first_operand + (uint32_t)input];
-    if (t == DG_PLAN_NONE || !(op->kept_outputs >> o & 1)) return (struct share){1, 1};
+    if (t == DG_PLAN_NONE || !(op->outputs[o].flags & DG_COMPACT)) return (struct share){1, 1};
     const int64_t *kept = dg_session_data(search->session, t);
     return (struct share){dg_kept_images(plan->tensor[t].dim[0]), kept[0]};
 }

@@ -112,8 +112,8 @@ static enum dg_status apply(struct eager *e, const struct dg_op *op, const union
         wanted[o] = true;
         if (half >> o & 1 && out[o].dtype == DG_F32 && dg_op_stores(&call, o, &out[o], &narrow)) out[o] = narrow;
         output[o] = new_value(e, &out[o]);
-        if (op->view >> o & 1) { /* the same bytes */
-            memcpy(e->value[output[o]].data, in_data[op->inplace[o] - 1], (size_t)dg_desc_bytes(&out[o]));
+        if (dg_is_view(&op->outputs[o])) { /* the same bytes */
+            memcpy(e->value[output[o]].data, in_data[dg_reused_input(&op->outputs[o])], (size_t)dg_desc_bytes(&out[o]));
         }
         out_data[o] = e->value[output[o]].data;
     }
@@ -149,24 +149,24 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
     return apply(e, op, attr, input, num_inputs, e->bf16 ? UINT32_MAX : 0, output, b->err);
 }
 
-static dg_value partial(struct dg_grad_builder *b, int i)
+static dg_value gradient_so_far(struct dg_grad_builder *b, int i)
 {
     return ((struct eager *)b->compiler)->gradient[b->input[i]];
 }
 
-static void set(struct dg_grad_builder *b, int i, dg_value gradient)
+static void set_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
 {
     ((struct eager *)b->compiler)->gradient[b->input[i]] = gradient;
 }
 
-static enum dg_status give(struct dg_grad_builder *b, int i, dg_value gradient)
+static enum dg_status add_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
 {
-    dg_value so_far = partial(b, i);
+    dg_value so_far = gradient_so_far(b, i);
     if (so_far != DG_NO_VALUE) {
         dg_value both[2] = {so_far, gradient};
         DG_TRY(emit(b, dg_op_find("add"), NULL, both, 2, &gradient));
     }
-    set(b, i, gradient);
+    set_gradient(b, i, gradient);
     return DG_OK;
 }
 
@@ -322,9 +322,9 @@ void check_op(const struct op_case *c)
                                 .wants = wants,
                                 .compiler = e,
                                 .emit = emit,
-                                .partial = partial,
-                                .set = set,
-                                .give = give,
+                                .gradient_so_far = gradient_so_far,
+                                .set_gradient = set_gradient,
+                                .add_gradient = add_gradient,
                                 .err = &err};
     struct dg_desc all_outputs[DG_MAX_OUTPUTS];
     for (int o = 0; o < dg_op_num_outputs(op); o++) all_outputs[o] = e->value[output[o]].desc;

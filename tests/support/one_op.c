@@ -77,11 +77,11 @@ struct one_op_result one_op_run(const struct one_op *o)
         memcpy(input[i], o->data[i], (size_t)dg_desc_bytes(&o->desc[i]));
     }
     for (int out = 0; out < call.num_outputs; out++) {
-        int source = op->inplace[out] - 1;
+        int source = dg_reused_input(&op->outputs[out]);
         if (!wanted[out]) continue;
         bool fits = source >= 0 && !dg_op_moves(op, o->kept, source, out) && input[source] &&
                     result.desc[out].dtype == o->desc[source].dtype;
-        if (((op->view >> out & 1) || o->in_place) && fits) {
+        if ((dg_is_view(&op->outputs[out]) || o->in_place) && fits) {
             result.data[out] = input[source];
             taken[source] = true;
         } else {
@@ -125,7 +125,7 @@ struct one_op_result one_op_run(const struct one_op *o)
         if (!input[i] || taken[i]) continue;
         size_t bytes = (size_t)dg_desc_bytes(&o->desc[i]);
         check_guard(input[i], (int64_t)bytes, o->op);
-        if (op->writes >> i & 1)
+        if (dg_op_input_has(op, o->num_inputs, i, DG_UPDATED))
             memcpy(o->data[i], input[i], bytes);
         else if (memcmp(o->data[i], input[i], bytes))
             fail_msg("%s wrote input %d, which it does not declare", o->op, i);

@@ -62,7 +62,7 @@ static void fill(struct one_op *one, const struct dg_op *op, bool bf16)
         for (int64_t k = 0; k < count && !strcmp(one->op, "layer_norm_grad") && i == 4; k++)
             data[k] = 1 + 0.1f * data[k]; /* rstd */
         one->data[i] = data;
-        if (!bf16 || !(op->bf16_inputs >> i & 1)) continue;
+        if (!bf16 || !dg_op_input_has(op, one->num_inputs, i, DG_BF16_OK)) continue;
         dg_bf16 *half = malloc((size_t)count * sizeof *half);
         assert_non_null(half);
         for (int64_t k = 0; k < count; k++) half[k] = dg_to_bf16(data[k]);
@@ -92,7 +92,7 @@ static void check(const struct one_case *c, double rate, bool bf16)
     struct one_op all = some;
     all.kept = NULL;
     for (int i = 0; i < all.num_inputs; i++)
-        if (op->kept_inputs >> i & 1) {
+        if (dg_op_input_has(op, all.num_inputs, i, DG_COMPACT)) {
             all.data[i] = calloc(1, (size_t)dg_desc_bytes(&all.desc[i]));
             assert_non_null(all.data[i]);
             unpack(&all.desc[i], kept, some.data[i], all.data[i]);
@@ -100,7 +100,7 @@ static void check(const struct one_case *c, double rate, bool bf16)
     struct one_op_result got = one_op_run(&some), want = one_op_run(&all);
     for (int o = 0; o < dg_op_num_outputs(op); o++) {
         int64_t count = dg_desc_count(&want.desc[o]), image = count / IMAGES;
-        bool packed = op->kept_outputs >> o & 1;
+        bool packed = op->outputs[o].flags & DG_COMPACT;
         double most = 0, off = 0;
         for (int64_t k = 0; k < count; k++) {
             int64_t at = k;
@@ -163,7 +163,7 @@ static void test_ops(void **state)
     /* No op that can be told is missing here; one that has it as an input is tested below. */
     for (int i = 0; i < dg_op_count(); i++) {
         const struct dg_op *op = dg_op_at(i);
-        bool there = !(op->kept_inputs | op->kept_outputs) || op->kept_by;
+        bool there = !dg_op_any_has(op, DG_COMPACT) || dg_op_row_map(op) >= 0;
         for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) there = there || !strcmp(cases[c].op, op->name);
         if (!there) fail_msg("%s is not tested", op->name);
     }

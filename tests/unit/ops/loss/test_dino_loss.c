@@ -282,7 +282,7 @@ static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op 
     return DG_OK;
 }
 
-static enum dg_status record_give(struct dg_grad_builder *b, int i, dg_value gradient)
+static enum dg_status record_add_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
 {
     ((struct recorded *)b->compiler)->given[i] = gradient;
     return DG_OK;
@@ -305,7 +305,7 @@ static void test_gradient_rule(void **state)
                                     .wants = wants,
                                     .compiler = &seen,
                                     .emit = record_emit,
-                                    .give = record_give,
+                                    .add_gradient = record_add_gradient,
                                     .err = &err};
         assert_int_equal(op->grad(&b), DG_OK);
         assert_ptr_equal(seen.op, dg_op_find("dino_loss_grad"));

@@ -1,0 +1,66 @@
+/* Preparing and running an op on memory. */
+#ifndef DG_OPS_OP_RUN_H
+#define DG_OPS_OP_RUN_H
+
+#include "ops/op_call.h"
+
+/* Values that change from step to step and are not tensors. */
+struct dg_step_info {
+    uint64_t seed;
+    int64_t step;  /* from 0 */
+    int64_t slice; /* index of the slice of the batch, from 0 */
+};
+
+/* Filled by `prepare`. Everything but the out fields is input. */
+struct dg_prepare {
+    const struct dg_op_call *call;
+    int threads;
+    void *engine;     /* dnnl_engine_t */
+    uint64_t stream;  /* FNV-1a of the node's path: its random stream */
+    int view0, batch; /* row r of the leading dimension is image r % batch of view view0 + r / batch; where the batch
+                              is cut, of a slice of `batch` images, the first of which is image slice * batch of the step */
+    bool constant_params;  /* an evaluation entry: parameters do not change between runs, so `pack` may be used */
+    int64_t scratch_bytes; /* out: needed during run, 64-byte aligned, shared between ops */
+    int64_t packed_bytes;  /* out: retained between runs, filled by `pack`; only with constant_params */
+    void *state;           /* out: freed by `release` */
+};
+
+/* Which images of an application drop path keeps, as the op kept_images draws it: their number, then for each image its place
+ * among them or -1, then the kept ones in order. An op that is given it leaves the others out: what it reads and makes of them
+ * (operands with DG_COMPACT) is the rows of kept images one behind the other, and behind those anything. */
+static inline int64_t dg_kept_size(int64_t images) { return 1 + 2 * images; }
+static inline int64_t dg_kept_images(int64_t size) { return (size - 1) / 2; } /* of them in all */
+static inline const int64_t *dg_kept_place(const int64_t *kept) { return kept ? kept + 1 : NULL; }
+static inline const int64_t *dg_kept_image(const int64_t *kept, int64_t images)
+{
+    return kept ? kept + 1 + images : NULL;
+}
+
+struct dg_run {
+    void *state;
+    void *const *input;  /* pointer per input; NULL for absent ones */
+    void *const *output; /* pointer per output; NULL for unwanted ones */
+    void *scratch, *packed;
+    void *stream; /* dnnl_stream_t */
+    const struct dg_step_info *step;
+    int threads;
+    const int64_t *kept; /* of the images along dimension 0 of input 0; NULL: all are there */
+};
+static inline int64_t dg_images(const struct dg_run *run, int64_t images) { return run->kept ? run->kept[0] : images; }
+
+/* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
+void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);
+/* A `prepare` for ops whose state is struct dg_op_count: the number of elements of their first output, of how many images they
+ * are, and whether they are bf16. */
+struct dg_op_count {
+    int64_t count, images;
+    bool bf16;
+};
+enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err);
+/* Reserves `bytes` of scratch behind what was asked for so far; returns its offset from the scratch pointer. */
+int64_t dg_op_scratch(struct dg_prepare *p, int64_t bytes);
+
+/* dst = acc, which may be dst; zeros where it is NULL. */
+void dg_begin_sum(float *dst, const float *acc, int64_t count);
+
+#endif

@@ -1,0 +1,425 @@
+/* Verifies the records of a plan. Every count, index, string, enum and byte range is checked here, in the order in which later
+ * checks rely on earlier ones; a failing check names the record and what is wrong with it. */
+#include "runtime/plan/verify.h"
+
+#include "runtime/plan/overlap.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static enum dg_status bad(struct dg_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static enum dg_status bad(struct dg_error *err, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return dg_fail(err, DG_ERR_INPUT, "damaged plan: %s; compile it again", text);
+}
+
+static bool string_ok(const struct dg_plan *plan, uint32_t offset) { return offset < plan->num_string_bytes; }
+
+/* [first, first + count) within total, without overflow. */
+static bool range_ok(uint64_t first, uint64_t count, uint64_t total)
+{
+    return first <= total && count <= total - first;
+}
+
+/* --- one tensor --- */
+
+static enum dg_status check_tensor(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t index,
+                                   struct dg_error *err)
+{
+    const struct dg_plan_tensor *t = &plan->tensor[index];
+    if (!string_ok(plan, t->name) || !string_ok(plan, t->control)) return bad(err, "tensor %u has no name", index);
+    const char *name = dg_plan_string(plan, t->name);
+    if (t->region >= DG_REGIONS || t->ndim > DG_MAX_DIMS)
+        return bad(err, "tensor %u (%s): bad region or rank", index, name);
+    struct dg_desc desc = dg_desc_make((enum dg_dtype)t->dtype, t->ndim, t->dim);
+    if (!dg_desc_valid(&desc) || (uint64_t)dg_desc_bytes(&desc) > t->bytes)
+        return bad(err, "tensor %u (%s): bad shape", index, name);
+    if (t->offset % DG_PLAN_ALIGN || !range_ok(t->offset, t->bytes, entry->region_bytes[t->region]))
+        return bad(err, "tensor %u (%s) lies outside its region", index, name);
+    if (t->first > t->last || (entry->num_ops && t->last >= entry->num_ops))
+        return bad(err, "tensor %u (%s): bad lifetime", index, name);
+    if (t->root < entry->first_tensor || t->root - entry->first_tensor >= entry->num_tensors)
+        return bad(err, "tensor %u (%s): bad root", index, name);
+    const struct dg_plan_tensor *root = &plan->tensor[t->root];
+    if (root->root != t->root || root->region != t->region || root->offset != t->offset || root->bytes < t->bytes ||
+        (t->root != index && (t->region != DG_REGION_STEP && t->region != DG_REGION_INPUT)))
+        return bad(err, "tensor %u (%s) does not lie where its root does", index, name);
+    bool random = t->init_kind >= DG_INIT_UNIFORM && t->init_kind <= DG_INIT_TRUNC_NORMAL;
+    if (!isfinite(t->init_value)) return bad(err, "tensor %u (%s): bad initial value", index, name);
+    if (t->region == DG_REGION_PARAM || t->region == DG_REGION_STATE) {
+        if (t->init_kind == DG_INIT_COPY) {
+            if (t->init_from < entry->first_tensor || t->init_from - entry->first_tensor >= entry->num_tensors ||
+                plan->tensor[t->init_from].bytes != t->bytes || plan->tensor[t->init_from].region != DG_REGION_PARAM)
+                return bad(err, "tensor %u (%s): bad source of its initial value", index, name);
+        } else if (t->init_kind != DG_INIT_CONSTANT && !random) {
+            return bad(err, "tensor %u (%s): bad initialiser", index, name);
+        }
+        if ((random || (t->init_value != 0 && t->init_kind == DG_INIT_CONSTANT)) && t->dtype != DG_F32)
+            return bad(err, "tensor %u (%s): bad initialiser for its type", index, name);
+    }
+    if (t->control && (t->region != DG_REGION_INPUT || t->dtype != DG_F64 || t->ndim))
+        return bad(err, "tensor %u (%s): a control must be an f64 scalar", index, name);
+    return DG_OK;
+}
+
+/* --- one op --- */
+
+/* An op of an entry with what its checks look at; operands are inputs, then outputs. */
+struct op_view {
+    const struct dg_plan *plan;
+    const struct dg_plan_entry *entry;
+    uint32_t n; /* counted from the entry's first op */
+    const struct dg_plan_op *record;
+    const struct dg_op *op;
+    struct dg_desc *input; /* of the inputs; ndim -1 for absent ones */
+    struct dg_op_call call;
+};
+
+static enum dg_status bad_op(const struct op_view *v, struct dg_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static enum dg_status bad_op(const struct op_view *v, struct dg_error *err, const char *format, ...)
+{
+    char text[384];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return bad(err, "op %u (%s, %s): %s", v->n, dg_plan_string(v->plan, v->record->name), v->op->name, text);
+}
+
+static uint32_t operand_of(const struct op_view *v, uint32_t i)
+{
+    return v->plan->operand[v->record->first_operand + i];
+}
+
+static struct dg_desc desc_of(const struct dg_plan_tensor *t)
+{
+    return dg_desc_make((enum dg_dtype)t->dtype, t->ndim, t->dim);
+}
+
+static enum dg_status check_names(const struct op_view *v, struct dg_error *err)
+{
+    const struct dg_plan *plan = v->plan;
+    const struct dg_plan_op *record = v->record;
+    if (!string_ok(plan, record->op) || !string_ok(plan, record->name) || !string_ok(plan, record->label) ||
+        !string_ok(plan, record->file))
+        return bad(err, "op %u has no name", v->n);
+    if (!v->op)
+        return bad(err, "op %u (%s): no op is called %s", v->n, dg_plan_string(plan, record->name),
+                   dg_plan_string(plan, record->op));
+    return DG_OK;
+}
+
+static enum dg_status check_counts(const struct op_view *v, struct dg_error *err)
+{
+    const struct dg_plan_op *record = v->record;
+    uint64_t operands = (uint64_t)record->num_inputs + record->num_outputs;
+    if (!range_ok(record->first_operand, operands, v->plan->num_operands) || record->num_inputs > 1u << 20 ||
+        record->num_inputs < !!(record->flags & DG_PLAN_OP_KEPT) ||
+        !dg_op_takes(v->op, (int)dg_plan_own_inputs(record)) ||
+        record->num_outputs != (uint32_t)dg_op_num_outputs(v->op))
+        return bad_op(v, err, "wrong number of operands");
+    if (!range_ok(record->first_attr, record->num_attrs, v->plan->num_attrs) ||
+        record->num_attrs != (uint32_t)dg_op_num_attrs(v->op))
+        return bad_op(v, err, "wrong number of attributes");
+    if (record->batch < 0 || record->view0 < 0 || record->flags > DG_PLAN_OP_ALL) return bad_op(v, err, "bad position");
+    return DG_OK;
+}
+
+static enum dg_status check_attributes(const struct op_view *v, struct dg_error *err)
+{
+    for (uint32_t a = 0; a < v->record->num_attrs; a++) {
+        const struct dg_attr_spec *spec = &v->op->attrs[a];
+        union dg_attr attr = v->plan->attr[v->record->first_attr + a];
+        double value = spec->type == DG_ATTR_FLOAT ? attr.f : (double)attr.i;
+        if (spec->type != DG_ATTR_PARAM && !(value >= spec->min && value <= spec->max))
+            return bad_op(v, err, "attribute %s is out of bounds", spec->name);
+    }
+    return DG_OK;
+}
+
+/* May the op write operand i, which lies in `region`? */
+static bool may_write(const struct op_view *v, uint32_t i, uint32_t region)
+{
+    bool lasting = region == DG_REGION_PARAM || region == DG_REGION_STATE;
+    if (i < v->record->num_inputs)
+        return !dg_op_input_has(v->op, v->call.num_inputs, (int)i, DG_UPDATED) ||
+               (lasting && v->n >= v->entry->first_commit);
+    bool view = dg_is_view(&v->op->outputs[i - v->record->num_inputs]);
+    return region == DG_REGION_STEP || (region == DG_REGION_INPUT && view);
+}
+
+/* Each operand belongs to the entry, is in memory while the op runs, and is written only where that is allowed. */
+static enum dg_status check_operands(const struct op_view *v, struct dg_error *err)
+{
+    const struct dg_plan *plan = v->plan;
+    for (uint32_t i = 0; i < v->record->num_inputs + v->record->num_outputs; i++) {
+        uint32_t t = operand_of(v, i);
+        bool is_input = i < v->record->num_inputs;
+        if (t == DG_PLAN_NONE) { /* inputs that must be there: dg_op_infer */
+            const struct dg_operand *output = is_input ? NULL : &v->op->outputs[i - v->record->num_inputs];
+            if (output && !dg_is_optional_output(output)) return bad_op(v, err, "output %s is missing", output->name);
+            continue;
+        }
+        if (t < v->entry->first_tensor || t - v->entry->first_tensor >= v->entry->num_tensors)
+            return bad_op(v, err, "operand of another entry");
+        const struct dg_plan_tensor *tensor = &plan->tensor[t], *root = &plan->tensor[tensor->root];
+        const char *name = dg_plan_string(plan, tensor->name);
+        if (root->first > v->n || root->last < v->n) return bad_op(v, err, "it uses %s outside its lifetime", name);
+        if (!may_write(v, i, tensor->region)) return bad_op(v, err, "it writes %s where it must not", name);
+        if (is_input) v->input[i] = desc_of(tensor);
+    }
+    return DG_OK;
+}
+
+/* A row map fits the images of input 0. */
+static enum dg_status check_rows(const struct op_view *v, struct dg_error *err)
+{
+    if (!v->call.kept) return DG_OK;
+    const struct dg_desc *rows = &v->input[v->call.num_inputs], *first = &v->input[0];
+    bool fits = v->call.num_inputs && first->ndim > 0 && rows->ndim == 1 && rows->dim[0] == dg_kept_size(first->dim[0]);
+    if (fits && dg_op_any_has(v->op, DG_COMPACT)) return DG_OK;
+    return bad_op(v, err, "what is kept does not fit");
+}
+
+/* The op infers its outputs from its inputs again; the plan must say the same. */
+static enum dg_status check_shapes(const struct op_view *v, struct dg_error *err)
+{
+    struct dg_desc output[DG_MAX_OUTPUTS] = {{0}};
+    struct dg_error why = {0};
+    if (dg_op_infer(&v->call, output, &why) != DG_OK) return bad_op(v, err, "%s", why.text);
+    for (uint32_t o = 0; o < v->record->num_outputs; o++) {
+        uint32_t t = operand_of(v, v->record->num_inputs + o);
+        if (!dg_desc_valid(&output[o])) return bad_op(v, err, "output too large");
+        if (t == DG_PLAN_NONE) continue;
+        struct dg_desc stored = desc_of(&v->plan->tensor[t]);
+        if (!dg_op_stores(&v->call, (int)o, &output[o], &stored))
+            return bad_op(v, err, "output %s has the wrong shape or type", v->op->outputs[o].name);
+    }
+    return DG_OK;
+}
+
+/* A view does no work, so its bytes must be its source's. Any other output shares bytes only with the input that its op can
+ * overwrite. */
+static enum dg_status check_sharing(const struct op_view *v, struct dg_error *err)
+{
+    for (uint32_t o = 0; o < v->record->num_outputs; o++) {
+        const struct dg_operand *output = &v->op->outputs[o];
+        uint32_t t = operand_of(v, v->record->num_inputs + o), from = DG_PLAN_NONE;
+        if (t == DG_PLAN_NONE) continue;
+        const struct dg_plan_tensor *tensor = &v->plan->tensor[t];
+        int source = dg_reused_input(output);
+        if (source >= 0 && source < v->call.num_inputs) from = operand_of(v, (uint32_t)source);
+        bool shares = from != DG_PLAN_NONE && !dg_op_moves(v->op, v->call.kept, source, (int)o) &&
+                      v->plan->tensor[from].root == tensor->root && v->plan->tensor[from].dtype == tensor->dtype;
+        if ((dg_is_view(output) || tensor->root != t) && !shares)
+            return bad_op(v, err, "output %s lies in the wrong place", output->name);
+    }
+    return DG_OK;
+}
+
+static enum dg_status check_one(struct op_view *v, struct dg_error *err)
+{
+    DG_TRY(check_attributes(v, err));
+    DG_TRY(check_operands(v, err));
+    DG_TRY(check_rows(v, err));
+    DG_TRY(check_shapes(v, err));
+    return check_sharing(v, err);
+}
+
+static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t n,
+                               struct dg_error *err)
+{
+    const struct dg_plan_op *record = &plan->op[entry->first_op + n];
+    struct op_view v = {.plan = plan, .entry = entry, .n = n, .record = record};
+    if (string_ok(plan, record->op)) v.op = dg_op_find(dg_plan_string(plan, record->op));
+    DG_TRY(check_names(&v, err));
+    DG_TRY(check_counts(&v, err));
+    v.input = calloc(record->num_inputs + 1, sizeof *v.input);
+    if (!v.input) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < record->num_inputs; i++) v.input[i] = DG_ABSENT_DESC;
+    v.call = (struct dg_op_call){.op = v.op,
+                                 .attr = plan->attr + record->first_attr,
+                                 .num_inputs = (int)dg_plan_own_inputs(record),
+                                 .kept = record->flags & DG_PLAN_OP_KEPT,
+                                 .input = v.input,
+                                 .train = record->flags & DG_PLAN_OP_TRAIN,
+                                 .slices = dg_plan_slices(entry, n),
+                                 .bf16 = entry->dtype == DG_BF16};
+    enum dg_status status = check_one(&v, err);
+    free(v.input);
+    return status;
+}
+
+/* --- one entry --- */
+
+/* A step tensor is made once, before it is read. What says which images are kept is made by an op that draws it and by nobody
+ * else: ops go by the places that it gives. */
+static enum dg_status check_makers(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+{
+    const struct dg_op **maker = calloc(entry->num_tensors + 1, sizeof *maker);
+    if (!maker) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = DG_OK;
+    for (uint32_t n = 0; n < entry->num_ops && status == DG_OK; n++) {
+        const struct dg_plan_op *record = &plan->op[entry->first_op + n];
+        const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+        for (uint32_t i = 0; i < record->num_inputs + record->num_outputs && status == DG_OK; i++) {
+            uint32_t t = plan->operand[record->first_operand + i];
+            if (t == DG_PLAN_NONE) continue;
+            const char *name = dg_plan_string(plan, plan->tensor[t].name);
+            const struct dg_op **made_by = &maker[t - entry->first_tensor];
+            bool kept =
+                i < record->num_inputs && (i >= dg_plan_own_inputs(record) ||
+                                           dg_op_input_has(op, (int)dg_plan_own_inputs(record), (int)i, DG_ROW_MAP));
+            if (i >= record->num_inputs && *made_by)
+                status = bad(err, "op %u (%s) makes %s, which is made already", n, op->name, name);
+            else if (i >= record->num_inputs)
+                *made_by = op;
+            else if (plan->tensor[t].region == DG_REGION_STEP && !*made_by)
+                status = bad(err, "op %u (%s) reads %s before it is made", n, op->name, name);
+            else if (kept && !(*made_by && dg_op_draws_rows(*made_by)))
+                status = bad(err, "op %u (%s): %s does not say which images are kept", n, op->name, name);
+        }
+    }
+    for (uint32_t i = 0; i < entry->num_outputs && status == DG_OK; i++) {
+        uint32_t t = plan->operand[entry->first_output + i];
+        if (plan->tensor[t].region == DG_REGION_STEP && !maker[t - entry->first_tensor])
+            status = bad(err, "nothing makes the output %s", dg_plan_string(plan, plan->tensor[t].name));
+    }
+    free(maker);
+    return status;
+}
+
+static enum dg_status check_named(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t first,
+                                  uint32_t count, struct dg_error *err)
+{
+    if (!range_ok(first, count, plan->num_operands)) return bad(err, "inputs or outputs lie outside the operands");
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t t = plan->operand[first + i];
+        if (t < entry->first_tensor || t - entry->first_tensor >= entry->num_tensors)
+            return bad(err, "an input or output belongs to another entry");
+    }
+    return DG_OK;
+}
+
+static enum dg_status check_memory(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+{
+    struct dg_placed *placed = calloc(entry->num_tensors + 1, sizeof *placed);
+    if (!placed) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = DG_OK;
+    for (int region = 0; region < DG_REGIONS && status == DG_OK; region++) {
+        uint32_t count = 0, clash[2];
+        for (uint32_t i = 0; i < entry->num_tensors; i++) {
+            const struct dg_plan_tensor *t = &plan->tensor[entry->first_tensor + i];
+            bool always = region != DG_REGION_STEP; /* lasts across steps */
+            if (t->region == region && t->root == entry->first_tensor + i)
+                placed[count++] = (struct dg_placed){always ? 0 : t->first, always ? UINT32_MAX : t->last, t->offset,
+                                                     t->bytes, entry->first_tensor + i};
+        }
+        if (!dg_plan_check(placed, count, clash))
+            status = bad(err, "tensors %s and %s share bytes while both are in use",
+                         dg_plan_string(plan, plan->tensor[clash[0]].name),
+                         dg_plan_string(plan, plan->tensor[clash[1]].name));
+    }
+    free(placed);
+    return status;
+}
+
+/* The loop over slices: a step tensor that is there before it and used in it lasts beyond it, and what a slice makes dies with
+ * it. What is there before and written is a sum: no op of the loop reads it but to add to it where it stands, so that the
+ * next slice finds what this one left. */
+static enum dg_status check_loop(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+{
+    uint32_t first = entry->loop_first, end = first + entry->loop_ops;
+    bool *sum = calloc(entry->num_tensors + 1, sizeof *sum); /* by root */
+    if (!sum) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = DG_OK;
+    for (int reading = 0; reading < 2; reading++)
+        for (uint32_t n = first; n < end && status == DG_OK; n++) {
+            const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+            for (uint32_t i = 0; i < op->num_inputs + op->num_outputs && status == DG_OK; i++) {
+                uint32_t t = plan->operand[op->first_operand + i];
+                if (t == DG_PLAN_NONE) continue;
+                uint32_t r = plan->tensor[t].root;
+                const struct dg_plan_tensor *root = &plan->tensor[r];
+                if (root->region != DG_REGION_STEP) continue;
+                const char *name = dg_plan_string(plan, root->name);
+                bool before = root->first < first, adds = false;
+                if (before != (root->last >= end))
+                    status = bad(err, "tensor %s is used in the loop over slices, and %s", name,
+                                 before ? "ends in it" : "lasts beyond it");
+                if (!reading && before && i >= op->num_inputs) sum[r - entry->first_tensor] = true;
+                if (!reading || i >= op->num_inputs || !sum[r - entry->first_tensor]) continue;
+                for (uint32_t o = op->num_inputs; o < op->num_inputs + op->num_outputs; o++) {
+                    uint32_t made = plan->operand[op->first_operand + o];
+                    adds |= made != DG_PLAN_NONE && plan->tensor[made].root == r;
+                }
+                if (!adds && status == DG_OK)
+                    status = bad(err, "op %u reads %s while the loop over slices adds to it", n, name);
+            }
+        }
+    free(sum);
+    return status;
+}
+
+static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry = &plan->entry[index];
+    if (!string_ok(plan, entry->name) || !string_ok(plan, entry->bind)) return bad(err, "entry %u has no name", index);
+    if (!range_ok(entry->first_tensor, entry->num_tensors, plan->num_tensors) ||
+        !range_ok(entry->first_op, entry->num_ops, plan->num_ops) || entry->first_commit > entry->num_ops)
+        return bad(err, "entry %u lies outside the plan", index);
+    if (!entry->slices || entry->slices > 1u << 24 ||
+        !range_ok(entry->loop_first, entry->loop_ops, entry->first_commit) ||
+        (entry->slices > 1) != (entry->loop_ops > 0))
+        return bad(err, "entry %u: bad loop over slices", index);
+    if (entry->dtype != DG_F32 && entry->dtype != DG_BF16) return bad(err, "entry %u is of no type", index);
+    for (int r = 0; r < DG_REGIONS; r++)
+        if (entry->region_bytes[r] > UINT64_C(1) << 46)
+            return bad(err, "entry %u: a region of more than 64 TiB", index);
+    for (uint32_t t = 0; t < entry->num_tensors; t++) DG_TRY(check_tensor(plan, entry, entry->first_tensor + t, err));
+    DG_TRY(check_named(plan, entry, entry->first_input, entry->num_inputs, err));
+    DG_TRY(check_named(plan, entry, entry->first_output, entry->num_outputs, err));
+    for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY(check_op(plan, entry, n, err));
+    DG_TRY(check_makers(plan, entry, err));
+    DG_TRY(check_loop(plan, entry, err));
+    return check_memory(plan, entry, err);
+}
+
+/* --- the plan --- */
+
+static enum dg_status check_knobs(const struct dg_plan *plan, struct dg_error *err)
+{
+    for (uint32_t k = 0; k < plan->num_knobs; k++) {
+        const struct dg_plan_knob *knob = &plan->knob[k];
+        if (!string_ok(plan, knob->key) || knob->type < DG_KNOB_FLOAT || knob->type > DG_KNOB_PAIR ||
+            knob->unit > DG_UNIT_EPOCHS || !isfinite(knob->value[0]) || !isfinite(knob->value[1]) ||
+            !(knob->min <= knob->max))
+            return bad(err, "knob %u", k);
+        for (int i = 0; i < (knob->type == DG_KNOB_PAIR ? 2 : 1); i++)
+            if (!(knob->value[i] >= knob->min && knob->value[i] <= knob->max))
+                return bad(err, "knob %u is out of bounds", k);
+    }
+    for (uint32_t s = 0; s < plan->num_schedules; s++)
+        if (!string_ok(plan, plan->schedule[s].key) || plan->schedule[s].curve < DG_CURVE_CONSTANT ||
+            plan->schedule[s].curve > DG_CURVE_UNTIL || plan->schedule[s].per_epoch > 1)
+            return bad(err, "schedule %u", s);
+    return DG_OK;
+}
+
+enum dg_status dg_plan_verify(const struct dg_plan *plan, struct dg_error *err)
+{
+    if (!string_ok(plan, plan->header->recipe) || !string_ok(plan, plan->header->source))
+        return bad(err, "it has no name");
+    if (!plan->num_entries) return bad(err, "it has no entry");
+    DG_TRY(check_knobs(plan, err));
+    for (uint32_t e = 0; e < plan->num_entries; e++) DG_TRY(check_entry(plan, e, err));
+    return DG_OK;
+}
