@@ -5,8 +5,8 @@
  * byte offset into the string section (zero-terminated UTF-8; offset 0 is the empty string). The same input gives the same
  * bytes on any machine.
  *
- * Opening verifies everything once (plan_open.c): magic, version, size, checksum, section bounds, every index, count,
- * enum, string, dimension, byte range, and the memory plan (plan_check.c); after that nothing is checked again.
+ * Opening verifies everything once (verify.c): magic, version, size, checksum, section bounds, every index, count,
+ * enum, string, dimension, byte range, and the memory plan (overlap.c); after that nothing is checked again.
  *
  * Evolution: a reader accepts exactly its own version; any change of a record raises DG_PLAN_VERSION.
  */

@@ -185,7 +185,7 @@ static enum dg_status check_rows(const struct op_view *v, struct dg_error *err)
     if (!v->call.kept) return DG_OK;
     const struct dg_desc *rows = &v->input[v->call.num_inputs], *first = &v->input[0];
     bool fits = v->call.num_inputs && first->ndim > 0 && rows->ndim == 1 && rows->dim[0] == dg_kept_size(first->dim[0]);
-    if (fits && dg_op_any_has(v->op, DG_COMPACT)) return DG_OK;
+    if (fits && dg_op_any_has(v->op, DG_COMPACT) && dg_op_row_map(v->op) < 0) return DG_OK;
     return bad_op(v, err, "what is kept does not fit");
 }
 

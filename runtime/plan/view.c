@@ -1,5 +1,5 @@
 /* Questions to a plan that is open. */
-#include "runtime/plan/open.h"
+#include "runtime/plan/view.h"
 
 #include <stdio.h>
 #include <string.h>

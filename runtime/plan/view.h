@@ -1,0 +1,37 @@
+/* A plan that is open: its records, and questions to them. */
+#ifndef DG_RUNTIME_PLAN_VIEW_H
+#define DG_RUNTIME_PLAN_VIEW_H
+
+#include "runtime/plan/format.h"
+
+struct dg_plan {
+    const struct dg_plan_header *header;
+    const char *strings;
+    const struct dg_plan_entry *entry;
+    const struct dg_plan_tensor *tensor;
+    const struct dg_plan_op *op;
+    const uint32_t *operand;
+    const union dg_attr *attr;
+    const struct dg_plan_knob *knob;
+    const struct dg_plan_schedule *schedule;
+    uint32_t num_entries, num_tensors, num_ops, num_operands, num_attrs, num_knobs, num_schedules;
+    uint64_t num_string_bytes;
+    size_t mapped; /* bytes; 0 when the caller owns them */
+};
+
+static inline const char *dg_plan_string(const struct dg_plan *plan, uint32_t offset) { return plan->strings + offset; }
+
+/* How often op `n` of the entry runs in a step, each time on another slice of the batch. */
+static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t n)
+{
+    return n - entry->loop_first < entry->loop_ops ? entry->slices : 1; /* before the loop the difference is huge */
+}
+
+/* The entry of that name, or an error that lists the ones there are. */
+enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
+                                  struct dg_error *err);
+
+/* The plan trains a linear probe on features and labels (dinorun linear), not a network on images. */
+bool dg_plan_is_probe(const struct dg_plan *plan);
+
+#endif
