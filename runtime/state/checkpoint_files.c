@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEPT "checkpoint"
+#define RETAINED "checkpoint"
 #define PREVIOUS "previous"
 
 static void path_of(const char *folder, const char *kind, int64_t step, char path[DG_MAX_PATH])
@@ -17,7 +17,10 @@ static void path_of(const char *folder, const char *kind, int64_t step, char pat
     snprintf(path, DG_MAX_PATH, "%s/%s-%08" PRId64 ".safetensors", folder, kind, step);
 }
 
-void dg_kept_path(const char *folder, int64_t step, char path[DG_MAX_PATH]) { path_of(folder, KEPT, step, path); }
+void dg_retained_path(const char *folder, int64_t step, char path[DG_MAX_PATH])
+{
+    path_of(folder, RETAINED, step, path);
+}
 
 /* The step of a file's name, or -1: another file. */
 static int64_t step_of(const char *file, const char *kind)
@@ -45,13 +48,13 @@ static int64_t newest(const char *folder, const char *kind, int64_t below)
 
 int64_t dg_older_checkpoint(const char *folder, int64_t below, char path[DG_MAX_PATH])
 {
-    int64_t kept = newest(folder, KEPT, below), previous = newest(folder, PREVIOUS, below);
-    int64_t step = dg_max_i64(kept, previous);
-    if (step >= 0) path_of(folder, kept >= previous ? KEPT : PREVIOUS, step, path);
+    int64_t retained = newest(folder, RETAINED, below), previous = newest(folder, PREVIOUS, below);
+    int64_t step = dg_max_i64(retained, previous);
+    if (step >= 0) path_of(folder, retained >= previous ? RETAINED : PREVIOUS, step, path);
     return step;
 }
 
-enum dg_status dg_previous_keep(const char *folder, const char *path, int64_t step, struct dg_error *err)
+enum dg_status dg_previous_add(const char *folder, const char *path, int64_t step, struct dg_error *err)
 {
     char name[DG_MAX_PATH];
     path_of(folder, PREVIOUS, step, name);
@@ -80,7 +83,7 @@ int64_t dg_previous_count(const char *folder)
     char path[DG_MAX_PATH];
     int64_t count = 0;
     for (int64_t at = INT64_MAX; (at = newest(folder, PREVIOUS, at)) >= 0;) {
-        dg_kept_path(folder, at, path);
+        dg_retained_path(folder, at, path);
         count += access(path, F_OK) != 0;
     }
     return count;

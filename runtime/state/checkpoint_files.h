@@ -1,28 +1,27 @@
-/* The checkpoints beside the newest in a run's folder. checkpoint-{step:08}.safetensors stays for good; previous-{step:08}.safetensors
- * was the newest one once, and goes when it is no longer among the last. What may be removed has a name of its own, so that
- * nothing that is to stay ever is. */
+/* The checkpoints beside the newest in a run's folder. checkpoint-{step:08}.safetensors is retained for good;
+ * previous-{step:08}.safetensors was the newest one once, and is removed when it is no longer among the last. Only files of the second
+ * name are ever removed. */
 #ifndef DG_RUNTIME_STATE_CHECKPOINT_FILES_H
 #define DG_RUNTIME_STATE_CHECKPOINT_FILES_H
 
 #include "ops/base/base.h"
+#include "runtime/base/path.h"
 
-enum { DG_MAX_PATH = 4096 };
+/* The path of a retained checkpoint. */
+void dg_retained_path(const char *folder, int64_t step, char path[DG_MAX_PATH]);
 
-/* The path that a checkpoint to stay has. */
-void dg_kept_path(const char *folder, int64_t step, char path[DG_MAX_PATH]);
-
-/* The one of the highest step below `below`, of either kind, and its path; -1: there is none. Of two of one step, a kept one. */
+/* The one of the highest step below `below`, of either kind, and its path; -1: there is none. Of two of one step, the retained one. */
 int64_t dg_older_checkpoint(const char *folder, int64_t below, char path[DG_MAX_PATH]);
 
 /* Gives the newest checkpoint, `path`, of `step`, its second name before it is replaced. Where the file system has no links it is
  * renamed. No such file: nothing to do (a call before had renamed it, and the save after it failed). DG_ERR_IO. */
-enum dg_status dg_previous_keep(const char *folder, const char *path, int64_t step, struct dg_error *err);
+enum dg_status dg_previous_add(const char *folder, const char *path, int64_t step, struct dg_error *err);
 
 /* Once the newest is replaced by a whole one: of the previous ones up to `step`, removes all but the `last` newest; those above
  * (a resume has passed them over, so they are damaged) go too. */
 void dg_previous_remove(const char *folder, int64_t step, int64_t last);
 
-/* Previous checkpoints of which no copy of the same step is kept. */
+/* Number of previous checkpoints of whose step none is retained. */
 int64_t dg_previous_count(const char *folder);
 
 #endif

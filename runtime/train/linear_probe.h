@@ -1,24 +1,18 @@
 /* The linear probe: a linear layer trained on features of a frozen backbone, and its accuracy (eval_linear.py of the official
  * code). The plan is one of graphs/linear.yaml: entries `features` and `train`.
  *
- * Validation features are computed once and kept; training features are computed anew each epoch, from fresh crops. All
+ * Validation features are computed once; training features are computed anew each epoch, from fresh crops. All
  * images count in every epoch: its last batch may be smaller. */
 #ifndef DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 #define DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 
 #include "runtime/exec/knobs.h"
-#include "runtime/exec/session.h"
-
-/* Of all validation images: cross-entropy in nats (mean), and how often the label was first, or among the first five, in
- * percent. */
-struct dg_linear_score {
-    double loss, top1, top5;
-};
+#include "runtime/train/linear_head.h"
 
 /* What is about to happen, once everything is open. */
 struct dg_linear_start {
     struct dg_session_memory features, head; /* of the two sessions; totals do not include the two below */
-    int64_t loader_bytes, kept_bytes;        /* images in flight; validation features */
+    int64_t loader_bytes, features_bytes;    /* images in flight; validation features */
     int64_t train_images, val_images;        /* train_images 0: evaluation alone */
     int64_t dim, classes, batch, steps_per_epoch, epochs, first_epoch;
     uint64_t seed;

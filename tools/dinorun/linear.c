@@ -35,7 +35,7 @@ static void on_start(void *context, const struct dg_linear_start *s)
     int64_t head = 0;
     for (int r = 0; r < DG_REGIONS; r++) head += s->head.region[r];
     printf("  %-26s %10s\n", "linear layer", dg_format_bytes(size, sizeof size, (double)(head + s->head.scratch)));
-    printf("  %-26s %10s\n", "validation features", dg_format_bytes(size, sizeof size, (double)s->kept_bytes));
+    printf("  %-26s %10s\n", "validation features", dg_format_bytes(size, sizeof size, (double)s->features_bytes));
     if (!s->train_images)
         printf("%" PRId64 " images of %" PRId64 " classes, %" PRId64 " features each; %d threads\n", s->val_images,
                s->classes, s->dim, s->threads);

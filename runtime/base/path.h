@@ -1,0 +1,7 @@
+/* The longest path that is put together in a fixed array. */
+#ifndef DG_RUNTIME_BASE_PATH_H
+#define DG_RUNTIME_BASE_PATH_H
+
+enum { DG_MAX_PATH = 4096 };
+
+#endif

@@ -1,0 +1,101 @@
+#include "runtime/train/linear_head.h"
+
+#include "runtime/state/weights.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TOP = 5 };
+
+enum dg_status dg_linear_head_read_plan(struct dg_linear_head *head, const struct dg_plan *plan, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry;
+    if (!dg_plan_is_probe(plan))
+        return dg_fail(
+            err, DG_ERR_USAGE,
+            "the plan has no linear probe: dinoc graphs/linear.yaml --set backbone=NAME --set classes=N -o PLAN "
+            "makes one that has");
+    DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &plan->tensor[t];
+        if (strcmp(dg_plan_string(plan, tensor->name), "linear.weight") || tensor->ndim != 2) continue;
+        head->classes = tensor->dim[0];
+        head->dim = tensor->dim[1];
+    }
+    head->batch = entry->batch;
+    return head->dim ? DG_OK : dg_fail(err, DG_ERR_INPUT, "the plan has no linear.weight; compile it again");
+}
+
+enum dg_status dg_linear_head_bind(struct dg_linear_head *head, struct dg_session *session, struct dg_error *err)
+{
+    head->session = session;
+    head->input = dg_session_input(session, "features", NULL);
+    head->labels = dg_session_input(session, "labels", NULL);
+    head->loss = dg_session_output(session, "loss", NULL);
+    head->logits = dg_session_output(session, "logits", NULL);
+    head->summary = dg_session_output(session, "grad_summary", NULL);
+    if (head->input && head->labels && head->loss && head->logits && head->summary) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "the plan's entry train is not a probe's; compile it again");
+}
+
+void dg_linear_head_put(struct dg_linear_head *head, const float *features, int64_t rows)
+{
+    size_t row = sizeof(float) * (size_t)head->dim;
+    memcpy(head->input, features, row * (size_t)rows);
+    memset(head->input + rows * head->dim, 0, row * (size_t)(head->batch - rows));
+    for (int64_t r = rows; r < head->batch; r++) head->labels[r] = -1;
+}
+
+/* How many classes come before the label; a logit that is no number puts it last. Of equal ones the first is taken. */
+static int64_t rank_of(const float *logits, int64_t classes, int64_t label)
+{
+    int64_t before = 0;
+    for (int64_t c = 0; c < classes; c++)
+        before += !(logits[c] < logits[label]) && (c < label || !(logits[c] == logits[label])) && c != label;
+    return isfinite(logits[label]) ? before : classes;
+}
+
+enum dg_status dg_linear_head_score(struct dg_linear_head *head, const float *features, const int *label, int64_t count,
+                                    struct dg_linear_score *score, struct dg_error *err)
+{
+    int64_t hits[2] = {0, 0};
+    double sum = 0;
+    for (int64_t first = 0; first < count; first += head->batch) {
+        int64_t rows = dg_min_i64(head->batch, count - first);
+        dg_linear_head_put(head, features + first * head->dim, rows);
+        for (int64_t r = 0; r < rows; r++) head->labels[r] = label[first + r];
+        DG_TRY(dg_session_compute(head->session, &(struct dg_step_info){0}, err));
+        sum += *head->loss * (double)rows;
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t rank = rank_of(head->logits + r * head->classes, head->classes, head->labels[r]);
+            hits[0] += rank < 1;
+            hits[1] += rank < TOP;
+        }
+    }
+    double n = (double)count;
+    *score = (struct dg_linear_score){sum / n, 100 * (double)hits[0] / n, 100 * (double)hits[1] / n};
+    return DG_OK;
+}
+
+enum dg_status dg_linear_head_load(struct dg_linear_head *head, const struct dg_plan *plan, const char *path,
+                                   struct dg_error *err)
+{
+    static const char *const names[] = {"linear.weight", "linear.bias"};
+    const struct dg_plan_entry *entry = dg_session_entry(head->session);
+    struct dg_safetensors *file;
+    DG_TRY(dg_safetensors_open(path, &file, err));
+    enum dg_status status = DG_OK;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && status == DG_OK; t++) {
+        const char *name = dg_plan_string(plan, plan->tensor[t].name);
+        if (strcmp(name, names[0]) && strcmp(name, names[1])) continue;
+        const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
+        status = source
+                     ? dg_weights_copy(head->session, plan, t, source, path, err)
+                     : dg_fail(err, DG_ERR_INPUT,
+                               "%s has no %s: a head is what dinorun linear leaves, or what dinorun import makes of a "
+                               "published one",
+                               path, name);
+    }
+    dg_safetensors_close(file);
+    return status;
+}

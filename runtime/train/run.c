@@ -1,0 +1,189 @@
+#include "runtime/train/run.h"
+
+#include "runtime/base/atomic_file.h"
+#include "runtime/state/checkpoint_files.h"
+#include "runtime/train/run_folder.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PREFETCH = 2, EXACT = 17 }; /* digits that lose nothing of an f64 */
+
+static void path_in(const struct dg_training_run *run, const char *name, const char *ending, char path[DG_MAX_PATH])
+{
+    snprintf(path, DG_MAX_PATH, "%s/%s%s", run->setup.folder, name, ending);
+}
+
+enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, const struct dg_knobs *knobs,
+                           struct dg_error *err)
+{
+    *run = (struct dg_training_run){.setup = *setup, .knobs = knobs, .saved_step = -1, .whole_step = -1, .lock = -1};
+    run->position.seed = setup->seed;
+    if (!setup->folder) return DG_OK;
+    if (strlen(setup->folder) > DG_MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
+    path_in(run, setup->name, ".safetensors", run->newest);
+    char older[DG_MAX_PATH];
+    bool there =
+        !access(run->newest, F_OK) || (setup->has_older && dg_older_checkpoint(setup->folder, INT64_MAX, older) >= 0);
+    if (!there || setup->resume) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE, "%s holds a %s already: add --resume to go on with it, or choose another --out",
+                   setup->folder, setup->what);
+}
+
+enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,
+                                  int threads, struct dg_error *err)
+{
+    run->loading =
+        (struct dg_loader_config){.batch = (int)batch, .threads = threads, .prefetch = PREFETCH, .log = run->setup.log};
+    run->reading = *reading;
+    run->reading.seed = run->position.seed;
+    run->reading.steps_per_epoch = run->length.steps_per_epoch;
+    return dg_loader_train_bytes(&run->loading, &run->reading, &run->loader_bytes, err);
+}
+
+enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, struct dg_error *err)
+{
+    if (run->setup.folder) DG_TRY(dg_run_folder_open(run->setup.folder, &run->lock, err));
+    struct dg_session_options options = {.threads = run->setup.threads,
+                                         .other_bytes = other_bytes,
+                                         .ignore_memory = run->setup.ignore_memory,
+                                         .log = run->setup.log};
+    DG_TRY(dg_session_open(run->knobs->plan, "train", &options, &run->session, err));
+    run->position.threads = dg_session_threads(run->session);
+    run->position.steps_per_epoch = run->length.steps_per_epoch;
+    run->position.epochs = run->length.epochs;
+    return DG_OK;
+}
+
+/* ---- resuming ---- */
+
+/* The next older checkpoint, to be called with an empty path first: the newest one, then the older ones. False: there is none. */
+static bool next_checkpoint(const struct dg_training_run *run, char path[DG_MAX_PATH], int64_t *below)
+{
+    if (!*path && !access(run->newest, F_OK)) {
+        memcpy(path, run->newest, DG_MAX_PATH);
+        return true;
+    }
+    if (!run->setup.has_older) return false;
+    *below = dg_older_checkpoint(run->setup.folder, *below, path);
+    return *below >= 0;
+}
+
+/* No checkpoint is whole: *err is the newest one's fault. Says what to do where there is no other. */
+static enum dg_status none_is_whole(const struct dg_training_run *run, struct dg_error *err)
+{
+    char path[DG_MAX_PATH];
+    if (err->status == DG_ERR_INPUT && run->setup.has_older &&
+        dg_older_checkpoint(run->setup.folder, INT64_MAX, path) < 0) {
+        size_t length = strlen(err->text);
+        snprintf(err->text + length, sizeof err->text - length,
+                 "; no other checkpoint is there: put a copy of it back, or begin anew with another --out");
+    }
+    return err->status;
+}
+
+enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg_error *err)
+{
+    char path[DG_MAX_PATH] = "";
+    int64_t below = INT64_MAX;
+    struct dg_error why = {0}; /* of the one before */
+    const struct dg_resume_rules rules = {run->setup.seed_given, run->setup.new_data};
+    for (*found = false; !*found && next_checkpoint(run, path, &below);) {
+        if (why.status != DG_OK) dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s", why.text);
+        why = (struct dg_error){0};
+        enum dg_status status =
+            dg_checkpoint_load(run->session, run->knobs, &run->position, rules, path, run->setup.log, &why);
+        *found = status == DG_OK;
+        if (err->status == DG_OK) *err = why; /* if none is whole, the newest one's fault is the one to tell */
+        if (status == DG_ERR_USAGE) return status;
+    }
+    if (!*found) return none_is_whole(run, err);
+    *err = (struct dg_error){0};
+    run->whole_step = run->position.step;
+    if (!strcmp(path, run->newest))
+        run->saved_step = run->position.step;
+    else
+        dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "the run goes on from %s", path);
+    return DG_OK;
+}
+
+/* ---- files ---- */
+
+enum dg_status dg_run_write_settings(const struct dg_training_run *run, struct dg_error *err)
+{
+    char path[DG_MAX_PATH], value[64];
+    struct dg_atomic_file file;
+    path_in(run, "settings", ".txt", path);
+    DG_TRY(dg_atomic_open(path, &file, err));
+    for (uint32_t k = 0; k < run->knobs->plan->num_knobs; k++)
+        fprintf(file.stream, "%s=%s\n", dg_plan_string(run->knobs->plan, run->knobs->knob[k].key),
+                dg_knob_text(value, sizeof value, &run->knobs->knob[k], EXACT, true));
+    return dg_atomic_commit(&file, err);
+}
+
+enum dg_status dg_run_open_log(struct dg_training_run *run, struct dg_error *err)
+{
+    char path[DG_MAX_PATH];
+    path_in(run, "log", ".jsonl", path);
+    return dg_run_log_open(path, run->position.step, &run->lines, err);
+}
+
+static enum dg_status save_to(const struct dg_training_run *run, const char *path, struct dg_error *err)
+{
+    return dg_checkpoint_save(run->session, run->knobs, &run->position, path, err);
+}
+
+enum dg_status dg_run_save_as(const struct dg_training_run *run, const char *name, struct dg_error *err)
+{
+    char path[DG_MAX_PATH];
+    path_in(run, name, ".safetensors", path);
+    return save_to(run, path, err);
+}
+
+enum dg_status dg_run_save(struct dg_training_run *run, struct dg_error *err)
+{
+    const struct dg_run_setup *setup = &run->setup;
+    DG_TRY(dg_run_log_sync(run->lines, err)); /* a checkpoint that lasts has its lines */
+    if (setup->has_older && setup->last && run->saved_step >= 0)
+        DG_TRY(dg_previous_add(setup->folder, run->newest, run->saved_step, err));
+    DG_TRY(save_to(run, run->newest, err));
+    if (setup->has_older) dg_previous_remove(setup->folder, run->whole_step, setup->last);
+    run->saved_step = run->whole_step = run->position.step;
+    return DG_OK;
+}
+
+enum dg_status dg_run_retain(const struct dg_training_run *run, struct dg_error *err)
+{
+    char path[DG_MAX_PATH];
+    dg_retained_path(run->setup.folder, run->position.step, path);
+    unlink(path);
+    if (link(run->newest, path)) return save_to(run, path, err); /* the file system has no links */
+    dg_sync_folder_of(path);
+    return DG_OK;
+}
+
+/* ---- the loader ---- */
+
+enum dg_status dg_run_open_loader(struct dg_training_run *run, int64_t end, struct dg_error *err)
+{
+    run->reading.seed = run->position.seed; /* a resumed run's own */
+    run->reading.epoch = run->position.step / run->length.steps_per_epoch;
+    run->reading.step = run->position.step % run->length.steps_per_epoch;
+    run->reading.batches = end - run->position.step;
+    return dg_loader_open_train(&run->loading, &run->reading, &run->loader, err);
+}
+
+enum dg_status dg_run_next_batch(struct dg_training_run *run, const struct dg_batch **batch, struct dg_error *err)
+{
+    DG_TRY(dg_loader_next(run->loader, batch, err));
+    return *batch ? DG_OK : dg_fail(err, DG_ERR_INTERNAL, "the loader ended early; please report this");
+}
+
+void dg_run_close(struct dg_training_run *run)
+{
+    dg_loader_close(run->loader);
+    dg_session_close(run->session);
+    dg_run_log_close(run->lines);
+    dg_run_folder_close(run->lock);
+}
