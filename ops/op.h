@@ -23,14 +23,17 @@ enum dg_attr_type {
     DG_ATTR_BOOL,
     DG_ATTR_PARAM, /* names a parameter of the module, which becomes an input */
 };
+/* The grid of a value is its height and width as an image, or those of the image that its tokens were made of. */
+enum dg_attr_grid { DG_ATTR_NO_GRID, DG_ATTR_GRID_HEIGHT, DG_ATTR_GRID_WIDTH };
 struct dg_attr_spec {
     const char *name; /* as in YAML; NULL ends the list */
     enum dg_attr_type type;
     bool required;
-    union dg_attr value; /* the default */
-    double min, max;     /* inclusive bounds for INT and FLOAT */
-    bool internal;       /* set by the compiler only, never in YAML */
-    const char *doc;     /* one line, for --explain and the schema */
+    union dg_attr value;    /* the default */
+    double min, max;        /* inclusive bounds for INT and FLOAT */
+    bool internal;          /* set by the compiler only, never in YAML */
+    enum dg_attr_grid grid; /* of an internal INT: the compiler sets it from the grid of input 0 */
+    const char *doc;        /* one line, for --explain and the schema */
 };
 
 /* ---- operands ---- */

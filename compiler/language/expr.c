@@ -156,15 +156,16 @@ static struct dg_term parse_list(struct parser *p)
     return (struct dg_term){.kind = DG_TERM_LIST, .item = item, .count = count};
 }
 
-static struct dg_term parse_min_max(struct parser *p, bool want_max)
+/* The values of min( or max(, up to the closing bracket. */
+static struct dg_term parse_extreme(struct parser *p, bool largest)
 {
     struct dg_term best = parse_choice(p);
     while (!p->failed && take(p, ",")) {
         struct dg_term other = parse_choice(p);
-        if (!p->failed && (!numeric(&best) || !numeric(&other))) return fail(p, "min and max want numbers");
-        if (!p->failed && (dg_term_number(&other) > dg_term_number(&best)) == want_max &&
-            dg_term_number(&other) != dg_term_number(&best))
-            best = other;
+        if (p->failed) break;
+        if (!numeric(&best) || !numeric(&other)) return fail(p, "min and max want numbers");
+        double now = dg_term_number(&best), then = dg_term_number(&other);
+        if (largest ? then > now : then < now) best = other;
     }
     if (!p->failed && !take(p, ")")) return fail(p, "expected )");
     return best;
@@ -206,9 +207,12 @@ static struct dg_term parse_primary(struct parser *p)
         value = from_bool(true);
     } else if (take(p, "false")) {
         value = from_bool(false);
-    } else if (!strncmp(p->next, "min(", 4) || !strncmp(p->next, "max(", 4)) {
+    } else if (!strncmp(p->next, "min(", 4)) {
         p->next += 4;
-        value = parse_min_max(p, p->next[-3] == 'a');
+        value = parse_extreme(p, false);
+    } else if (!strncmp(p->next, "max(", 4)) {
+        p->next += 4;
+        value = parse_extreme(p, true);
     } else if (isdigit((unsigned char)*p->next) || (*p->next == '.' && isdigit((unsigned char)p->next[1]))) {
         value = parse_number(p);
     } else if (isalpha((unsigned char)*p->next) || *p->next == '_') {

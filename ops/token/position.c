@@ -25,8 +25,8 @@ enum { DIFF_TABLE };          /* output of the gradient */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "table", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1 + grid * grid, dim]"},
-    {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
-    {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
+    {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true, .grid = DG_ATTR_GRID_HEIGHT},
+    {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true, .grid = DG_ATTR_GRID_WIDTH},
     {0},
 };
 
