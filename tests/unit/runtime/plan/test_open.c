@@ -279,7 +279,8 @@ static void refuses_types(const struct dg_plan *plan, const struct dg_plan_entry
     const struct dg_plan_op *record = &plan->op[entry->first_op + n];
     const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
     int count = (int)dg_plan_own_inputs(record);
-    if ((op->outputs && dg_is_view(op->outputs)) || !strcmp(op->name, "zeros_like") || !strcmp(op->name, "take_images")) return;
+    if ((op->outputs && dg_is_view(op->outputs)) || !strcmp(op->name, "zeros_like") || !strcmp(op->name, "take_images"))
+        return;
     struct dg_desc *was = calloc((size_t)count + 1, sizeof *was), *desc = calloc((size_t)count + 1, sizeof *desc);
     assert_non_null(was);
     assert_non_null(desc);
