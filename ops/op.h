@@ -125,6 +125,7 @@ enum dg_reach {
 struct dg_op {
     const char *name;
     bool in_yaml;                              /* may a description use it? Backward and commit ops: no */
+    const char *doc;                           /* what it does, in one sentence; of ops with in_yaml */
     const struct dg_attr_spec *attrs;          /* ended by a NULL name; NULL: none */
     const struct dg_operand *inputs, *outputs; /* NULL: none */
     bool bf16_alike;                           /* operands with DG_BF16_OK are all stored as bf16, or none is */

@@ -368,6 +368,7 @@ static const struct dg_operand conv2d_outputs[] = {
 const struct dg_op dg_op_conv2d = {
     .name = "conv2d",
     .in_yaml = true,
+    .doc = "2-D convolution of images.",
     .attrs = attrs,
     .inputs = conv2d_inputs,
     .outputs = conv2d_outputs,

@@ -239,6 +239,7 @@ static const struct dg_operand linear_outputs[] = {
 const struct dg_op dg_op_linear = {
     .name = "linear",
     .in_yaml = true,
+    .doc = "Fully connected layer.",
     .attrs = attrs,
     .inputs = linear_inputs,
     .outputs = linear_outputs,

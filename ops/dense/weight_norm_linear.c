@@ -149,6 +149,7 @@ static const struct dg_operand weight_norm_linear_outputs[] = {
 const struct dg_op dg_op_weight_norm_linear = {
     .name = "weight_norm_linear",
     .in_yaml = true,
+    .doc = "Linear layer whose rows have a length of their own, without a bias.",
     .attrs = attrs,
     .inputs = weight_norm_linear_inputs,
     .outputs = weight_norm_linear_outputs,

@@ -75,6 +75,7 @@ static const struct dg_operand add_outputs[] = {
 const struct dg_op dg_op_add = {
     .name = "add",
     .in_yaml = true,
+    .doc = "Sum of two values.",
     .inputs = add_inputs,
     .outputs = add_outputs,
     .reach = DG_REACH_ROW,

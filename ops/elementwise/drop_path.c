@@ -143,6 +143,7 @@ static const struct dg_operand drop_path_outputs[] = {
 const struct dg_op dg_op_drop_path = {
     .name = "drop_path",
     .in_yaml = true,
+    .doc = "Drops whole images from a residual branch while training.",
     .attrs = attrs,
     .inputs = drop_path_inputs,
     .outputs = drop_path_outputs,

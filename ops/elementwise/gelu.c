@@ -51,6 +51,7 @@ static const struct dg_operand gelu_outputs[] = {
 const struct dg_op dg_op_gelu = {
     .name = "gelu",
     .in_yaml = true,
+    .doc = "Gaussian error linear unit, exact.",
     .inputs = gelu_inputs,
     .outputs = gelu_outputs,
     .bf16_alike = true,

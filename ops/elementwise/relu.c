@@ -43,6 +43,7 @@ static const struct dg_operand relu_outputs[] = {
 const struct dg_op dg_op_relu = {
     .name = "relu",
     .in_yaml = true,
+    .doc = "Rectified linear unit.",
     .inputs = relu_inputs,
     .outputs = relu_outputs,
     .bf16_alike = true,

@@ -56,6 +56,7 @@ static const struct dg_operand softmax_outputs[] = {
 const struct dg_op dg_op_softmax = {
     .name = "softmax",
     .in_yaml = true,
+    .doc = "Softmax over the last dimension.",
     .inputs = softmax_inputs,
     .outputs = softmax_outputs,
     .reach = DG_REACH_ROW,

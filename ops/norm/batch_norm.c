@@ -194,6 +194,7 @@ static const struct dg_operand batch_norm_outputs[] = {
 const struct dg_op dg_op_batch_norm = {
     .name = "batch_norm",
     .in_yaml = true,
+    .doc = "Normalisation of each channel over the batch (training) or by running statistics (evaluation).",
     .attrs = attrs,
     .inputs = batch_norm_inputs,
     .outputs = batch_norm_outputs,

@@ -80,6 +80,7 @@ static const struct dg_operand l2_normalize_outputs[] = {
 const struct dg_op dg_op_l2_normalize = {
     .name = "l2_normalize",
     .in_yaml = true,
+    .doc = "Scales every row to length one.",
     .attrs = attrs,
     .inputs = l2_normalize_inputs,
     .outputs = l2_normalize_outputs,

@@ -121,6 +121,7 @@ static const struct dg_operand layer_norm_outputs[] = {
 const struct dg_op dg_op_layer_norm = {
     .name = "layer_norm",
     .in_yaml = true,
+    .doc = "Normalisation over the last dimension.",
     .attrs = attrs,
     .inputs = layer_norm_inputs,
     .outputs = layer_norm_outputs,

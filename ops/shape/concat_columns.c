@@ -101,6 +101,7 @@ static const struct dg_operand concat_columns_outputs[] = {
 const struct dg_op dg_op_concat_columns = {
     .name = "concat_columns",
     .in_yaml = true,
+    .doc = "Columns of several values, side by side.",
     .attrs = attrs,
     .inputs = concat_columns_inputs,
     .outputs = concat_columns_outputs,

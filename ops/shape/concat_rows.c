@@ -73,6 +73,7 @@ static const struct dg_operand concat_rows_outputs[] = {
 const struct dg_op dg_op_concat_rows = {
     .name = "concat_rows",
     .in_yaml = true,
+    .doc = "Rows of two values, one below the other.",
     .inputs = concat_rows_inputs,
     .outputs = concat_rows_outputs,
     .reach = DG_REACH_IMAGE,

@@ -171,6 +171,7 @@ static const struct dg_operand attention_outputs[] = {
 const struct dg_op dg_op_attention = {
     .name = "attention",
     .in_yaml = true,
+    .doc = "Self-attention on q, k and v, side by side in the last dimension.",
     .attrs = attrs,
     .inputs = attention_inputs,
     .outputs = attention_outputs,

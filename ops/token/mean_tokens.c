@@ -81,6 +81,7 @@ static const struct dg_operand mean_tokens_outputs[] = {
 const struct dg_op dg_op_mean_tokens = {
     .name = "mean_tokens",
     .in_yaml = true,
+    .doc = "Mean over the tokens of each image.",
     .attrs = attrs,
     .inputs = mean_tokens_inputs,
     .outputs = mean_tokens_outputs,

@@ -234,6 +234,7 @@ static const struct dg_operand add_position_outputs[] = {
 const struct dg_op dg_op_add_position = {
     .name = "add_position",
     .in_yaml = true,
+    .doc = "Adds a position table, resized to the grid.",
     .attrs = attrs,
     .inputs = add_position_inputs,
     .outputs = add_position_outputs,
