@@ -101,7 +101,8 @@ static void evaluation_entries(struct compile *c)
         dg_value images = dg_graph_input(graph, "images", &desc);
         graph->value[images].origin = image->size_origin;
         struct dg_row_range rows = {.batch = (int)batch};
-        struct dg_application *a = dg_instance_apply(backbone, &images, 1, false, rows, evaluations[k]);
+        struct dg_application *a = dg_instance_apply(backbone, &images, 1, false, rows,
+                                                     dg_graph_application(graph, DG_EVALUATED, evaluations[k]));
         if (!a) return; /* reported once is enough */
         dg_value output = dg_application_output(a, evaluations[k]);
         if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);

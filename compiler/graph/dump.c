@@ -5,13 +5,12 @@
 static bool is_below(const char *name, const char *path)
 {
     size_t length = strlen(path);
-    name = dg_own_path(name);
     return !strncmp(name, path, length) && (!name[length] || name[length] == '.');
 }
 
 bool dg_node_is_below(const struct dg_graph *graph, const struct dg_graph_node *node, const char *path)
 {
-    bool below = is_below(node->origin.path, path);
+    bool below = node->origin.path && is_below(node->origin.path, path);
     for (int o = 0; o < node->num_outputs; o++) below |= is_below(graph->value[node->output[o]].name, path);
     return below;
 }
@@ -59,12 +58,12 @@ static void add_attributes(struct dg_text *text, const struct dg_graph_node *nod
 }
 
 /* "student.backbone(global), backward, for each slice" */
-static const char *section(struct dg_arena *arena, const struct dg_graph_node *node)
+static const char *section(const struct dg_graph *graph, const struct dg_graph_node *node)
 {
-    return dg_arena_printf(arena, "%s%s%s", node->label,
-                           node->again      ? ", recomputed"
-                           : node->backward ? ", backward"
-                                            : "",
+    return dg_arena_printf(graph->arena, "%s%s%s", dg_node_label(graph, node),
+                           node->role == DG_ROLE_RECOMPUTED ? ", recomputed"
+                           : node->role == DG_ROLE_BACKWARD ? ", backward"
+                                                            : "",
                            node->phase == DG_PHASE_LOOP ? ", for each slice" : "");
 }
 
@@ -76,13 +75,13 @@ void dg_graph_dump(struct dg_text *text, struct dg_graph *graph, uint32_t first,
     for (uint32_t n = first; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         if (path && !dg_node_is_below(graph, node, path)) continue;
-        const char *now = section(graph->arena, node);
+        const char *now = section(graph, node);
         if (strcmp(now, last)) dg_text_add(text, "  %s\n", now);
         last = now;
         dg_text_add(text, "    ");
         add_outputs(text, graph, node, reads);
         add_inputs(text, graph, node);
         add_attributes(text, node);
-        dg_text_add(text, " | %s\n", node->origin.path ? node->origin.path : "");
+        dg_text_add(text, " | %s\n", dg_node_title(graph, node));
     }
 }

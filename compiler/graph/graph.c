@@ -8,6 +8,7 @@ struct dg_graph *dg_graph_create(struct dg_arena *arena)
     struct dg_graph *graph = dg_arena_alloc(arena, sizeof *graph);
     graph->arena = arena;
     graph->slices = 1;
+    dg_graph_application(graph, DG_TRAINER, "");
     return graph;
 }
 
@@ -17,6 +18,7 @@ struct dg_graph *dg_graph_copy(const struct dg_graph *graph)
     *copy = *graph; /* inputs of nodes and names are shared: passes replace them and do not write to them */
     copy->value_capacity = (size_t)graph->num_values * 5 / 4;
     copy->node_capacity = graph->num_nodes;
+    copy->application_capacity = graph->num_applications; /* full: one more moves them */
     copy->value = dg_arena_alloc(graph->arena, (copy->value_capacity + 1) * sizeof *copy->value);
     copy->node = dg_arena_alloc(graph->arena, (copy->node_capacity + 1) * sizeof *copy->node);
     memcpy(copy->value, graph->value, graph->num_values * sizeof *copy->value);
@@ -83,12 +85,13 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                                  .num_inputs = num_inputs,
                                  .num_outputs = dg_op_num_outputs(op),
                                  .train = options->train,
-                                 .commit = options->commit,
-                                 .backward = options->backward,
+                                 .role = options->role,
+                                 .application = options->application,
+                                 .block = options->block,
+                                 .forward_of = options->forward_of ? options->forward_of : graph->num_forward + 1,
                                  .phase = graph->phase,
                                  .stream = options->stream,
                                  .rows = options->rows,
-                                 .label = options->label ? options->label : "",
                                  .origin = options->origin};
     for (int a = 0, n = dg_op_num_attrs(op); a < n; a++) node.attr[a] = attr ? attr[a] : op->attrs[a].value;
 
@@ -123,6 +126,7 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
         }
         node.output[o] = output[o] = graph->num_values - 1;
     }
+    if (!options->forward_of) graph->num_forward++;
     dg_graph_append(graph, &node);
     return DG_OK;
 }
@@ -158,11 +162,41 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
                                .slices = slices_of(graph, node)};
 }
 
-const char *dg_own_path(const char *path)
+uint32_t dg_graph_application(struct dg_graph *graph, enum dg_network network, const char *label)
 {
-    if (!path) return "";
-    if (!strncmp(path, "d:", 2)) return path + 2;
-    return strncmp(path, "again:", 6) ? path : path + 6;
+    graph->application = dg_arena_grow(graph->arena, graph->application, graph->num_applications,
+                                       &graph->application_capacity, sizeof *graph->application);
+    graph->application[graph->num_applications] = (struct dg_graph_application){.network = network, .label = label};
+    return graph->num_applications++;
+}
+
+uint32_t dg_graph_trainer(struct dg_graph *graph, const char *label)
+{
+    for (uint32_t a = 0; a < graph->num_applications; a++)
+        if (graph->application[a].network == DG_TRAINER && !strcmp(graph->application[a].label, label)) return a;
+    return dg_graph_application(graph, DG_TRAINER, label);
+}
+
+const char *dg_node_label(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    return graph->application[node->application].label;
+}
+
+static const char *title(const struct dg_graph *graph, enum dg_node_role role, const char *name)
+{
+    const char *prefix = role == DG_ROLE_BACKWARD ? "d:" : role == DG_ROLE_RECOMPUTED ? "again:" : NULL;
+    return prefix ? dg_arena_printf(graph->arena, "%s%s", prefix, name) : name;
+}
+
+const char *dg_node_title(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    return title(graph, node->role, node->origin.path ? node->origin.path : "");
+}
+
+const char *dg_value_title(const struct dg_graph *graph, dg_value value)
+{
+    const struct dg_graph_value *v = &graph->value[value];
+    return v->producer == DG_PLAN_NONE ? v->name : title(graph, graph->node[v->producer].role, v->name);
 }
 
 bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n)

@@ -14,7 +14,24 @@ struct dg_row_range {
     int view0, batch;
 };
 
-enum dg_network { DG_STUDENT, DG_TEACHER };
+/* Whose work a node does. */
+enum dg_network { DG_STUDENT, DG_TEACHER, DG_TRAINER, DG_EVALUATED };
+
+/* One run of a network over a group of images, or a part of the trainer's own work. */
+struct dg_graph_application {
+    enum dg_network network;
+    uint32_t num_blocks; /* repeated blocks in it: ids of nodes' blocks go up to this */
+    const char *label;   /* for people: "student.backbone(local)" */
+};
+
+enum dg_node_role {
+    DG_ROLE_FORWARD,
+    DG_ROLE_BACKWARD,
+    DG_ROLE_RECOMPUTED, /* computes in the backward what the forward did not save; its work is not counted as useful */
+    DG_ROLE_COMMIT,     /* writes what outlives the step; all of these come last */
+};
+
+enum { DG_NO_BLOCK = 0 };
 
 struct dg_graph_value {
     const char *name;
@@ -43,14 +60,15 @@ struct dg_graph_node {
     dg_value output[DG_MAX_OUTPUTS];
     int num_outputs;
     bool train;
-    bool commit; /* writes what outlives the step; all commit nodes come last */
-    bool backward;
-    bool kept;  /* its last input says which images drop path keeps, for the op to leave the others out (dg_run.kept) */
-    bool again; /* computes once more what the forward did not keep; its work is not counted as useful */
+    bool kept; /* its last input says which images drop path keeps, for the op to leave the others out (dg_run.kept) */
     enum dg_phase phase;
     uint64_t stream;
     struct dg_row_range rows;
-    const char *label; /* the application: "student.backbone(local)" */
+    enum dg_node_role role;
+    uint32_t application; /* index */
+    uint32_t block;       /* the repeated block of its application that it is in, from 1; DG_NO_BLOCK outside of any */
+    uint32_t
+        forward_of; /* id of the forward node whose backward, recomputation or commit this is; of others, their own */
     struct dg_origin origin;
 };
 
@@ -62,6 +80,10 @@ struct dg_graph {
     struct dg_graph_node *node;
     uint32_t num_nodes;
     size_t node_capacity;
+    struct dg_graph_application *application; /* the first is nobody's */
+    uint32_t num_applications;
+    size_t application_capacity;
+    uint32_t num_forward;     /* ids given to forward nodes: 1 to this */
     struct dg_names controls; /* by key, to values */
     int64_t slices;           /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
     enum dg_phase phase;      /* of the nodes that are added next */
@@ -81,10 +103,11 @@ dg_value dg_graph_control(struct dg_graph *graph, const char *key);
 
 /* What a node to be added is like, besides op, attributes and inputs. */
 struct dg_node_options {
-    bool train, commit, backward;
+    bool train;
+    enum dg_node_role role;
     uint64_t stream;
     struct dg_row_range rows;
-    const char *label;
+    uint32_t application, block, forward_of; /* as in the node; forward_of 0: a new id */
     struct dg_origin origin;
 };
 
@@ -98,9 +121,21 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
 /* Appends a node whose outputs are there already, for passes that write the nodes anew. */
 void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node);
 
-/* "blocks.3.attn.qkv" of the path or name of that node, and of what its backward ("d:") and recomputation ("again:") are
- * called; "" of NULL. */
-const char *dg_own_path(const char *path);
+/* Adds an application and returns its index. */
+uint32_t dg_graph_application(struct dg_graph *graph, enum dg_network network, const char *label);
+/* That part of the trainer's work, added when first asked for. */
+uint32_t dg_graph_trainer(struct dg_graph *graph, const char *label);
+const char *dg_node_label(const struct dg_graph *graph, const struct dg_graph_node *node);
+
+/* Names for people: the node's path and the value's name, of the backward with "d:" before it, of recomputation with "again:". */
+const char *dg_node_title(const struct dg_graph *graph, const struct dg_graph_node *node);
+const char *dg_value_title(const struct dg_graph *graph, dg_value value);
+
+/* A forward node's backward is backward, and so is what is recomputed for it. */
+static inline bool dg_is_backward(const struct dg_graph_node *node)
+{
+    return node->role == DG_ROLE_BACKWARD || node->role == DG_ROLE_RECOMPUTED;
+}
 
 /* Was it there before node n? */
 bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n);

@@ -57,12 +57,18 @@ enum dg_status dg_graph_verify(struct dg_graph *graph, uint32_t first, struct dg
     enum dg_status status = DG_OK;
     for (uint32_t n = first; n < graph->num_nodes && status == DG_OK; n++) {
         const struct dg_graph_node *node = &graph->node[n];
+        bool commits = node->role == DG_ROLE_COMMIT;
+        if (node->application >= graph->num_applications ||
+            node->block > graph->application[node->application].num_blocks)
+            return broken(node, "is of an application or a block that does not exist", err);
+        if (!node->forward_of || node->forward_of > graph->num_forward)
+            return broken(node, "belongs to a forward node that does not exist", err);
         if (n > first && node->phase < graph->node[n - 1].phase) return broken(node, "comes after a later phase", err);
-        if (node->phase == DG_PHASE_LOOP && (graph->slices < 2 || node->commit))
+        if (node->phase == DG_PHASE_LOOP && (graph->slices < 2 || commits))
             return broken(node, "runs for each slice where there are none", err);
-        if (committing && !node->commit) return broken(node, "comes after the commit began", err);
-        committing = node->commit;
-        if (dg_op_any_has(node->op, DG_UPDATED) && !node->commit) return broken(node, "writes outside the commit", err);
+        if (committing && !commits) return broken(node, "comes after the commit began", err);
+        committing = commits;
+        if (dg_op_any_has(node->op, DG_UPDATED) && !commits) return broken(node, "writes outside the commit", err);
         for (int i = 0; i < node->num_inputs && status == DG_OK; i++) status = check_input(graph, n, i, err);
         if (status == DG_OK) status = check_outputs(graph, n, err);
         if (status == DG_OK) status = check_shapes(graph, node, err);

@@ -18,6 +18,7 @@ struct site {
     const struct dg_scope *scope;
     struct dg_result before; /* its input, if it has no `from` */
     const struct dg_origin *origin;
+    bool numbered; /* one of its repetitions, or of a list: a module here is a block */
 };
 
 /* A module where it is used. */
@@ -26,6 +27,7 @@ struct module_site {
     struct dg_args *args;
     const char *path; /* before the names of its nodes: "blocks.3." */
     const struct dg_origin *origin;
+    uint32_t block; /* of its nodes; DG_NO_BLOCK: none */
 };
 
 static struct dg_result elaborate(struct dg_frame *outer, struct dg_application *application,
@@ -98,6 +100,14 @@ static struct dg_result apply_node(struct dg_frame *f, const struct site *site, 
     return dg_frame_make_op(f, &op_site, input, count);
 }
 
+/* The block of a module's nodes: the outermost that they are in counts. */
+static uint32_t block_of(struct dg_frame *f, const struct site *site)
+{
+    const struct dg_application *a = f->application;
+    if (f->block != DG_NO_BLOCK || !site->numbered) return f->block;
+    return ++a->instance->graph->application[a->number].num_blocks;
+}
+
 /* `use`: a module in the place of the node. */
 static struct dg_result use_node(struct dg_frame *f, const struct site *site, const struct dg_yaml *use)
 {
@@ -113,7 +123,7 @@ static struct dg_result use_node(struct dg_frame *f, const struct site *site, co
     }
     if (!ok || count < 0) return dg_frame_poison(f);
     struct module_site module = {use->text, args, dg_arena_printf(dg_frame_arena(f), "%s%s.", f->path, site->name),
-                                 &use->origin};
+                                 &use->origin, block_of(f, site)};
     return elaborate(f, f->application, &module, input, count);
 }
 
@@ -178,7 +188,7 @@ static struct dg_result list_node(struct dg_frame *f, const struct site *site, c
         struct dg_yaml *child = list->item[i].value;
         if (!is_wanted(f, child, f->scope)) continue;
         const char *name = dg_arena_printf(dg_frame_arena(f), "%s.%d", site->name, number++);
-        last = dg_frame_settle(one_node(f, &(struct site){name, child, f->scope, last, &child->origin}));
+        last = dg_frame_settle(one_node(f, &(struct site){name, child, f->scope, last, &child->origin, true}));
         struct dg_named *named = dg_frame_add(f, name, child, 1);
         named->item[named->count++] = last;
     }
@@ -205,7 +215,8 @@ static void repeat_node(struct dg_frame *f, const struct dg_yaml_item *item, str
         struct dg_scope index = {.outer = f->scope, .name = "index", .value = {.kind = DG_TERM_INT, .i = i}};
         const char *name = dg_arena_printf(dg_frame_arena(f), "%s.%lld", item->key, (long long)i);
         int errors = dg_diag_errors(dg_frame_diag(f));
-        struct dg_result made = one_node(f, &(struct site){name, item->value, &index, f->previous, &item->key_origin});
+        struct dg_result made =
+            one_node(f, &(struct site){name, item->value, &index, f->previous, &item->key_origin, true});
         struct dg_named *named = &f->named[at];
         named->item[named->count++] = made;
         f->previous = dg_frame_settle(made);
@@ -229,7 +240,7 @@ static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
             repeat_node(f, item, repeat);
             continue;
         }
-        struct site site = {item->key, item->value, f->scope, f->previous, &item->key_origin};
+        struct site site = {item->key, item->value, f->scope, f->previous, &item->key_origin, false};
         struct dg_result made = f->previous;
         if (list)
             made = list_node(f, &site, list);
@@ -267,7 +278,8 @@ static struct dg_result elaborate(struct dg_frame *outer, struct dg_application 
 {
     struct dg_arena *arena = application->instance->program->arena;
     struct dg_frame *f = dg_arena_alloc(arena, sizeof *f);
-    *f = (struct dg_frame){.application = application, .outer = outer, .path = site->path, .use = *site->origin};
+    *f = (struct dg_frame){
+        .application = application, .outer = outer, .path = site->path, .block = site->block, .use = *site->origin};
     if (!bind_module(f, site) || !dg_frame_check_module(f)) return dg_frame_poison(f);
     struct dg_yaml *inputs = dg_yaml_get(arena, f->module->map, "inputs"),
                    *nodes = dg_yaml_get(arena, f->module->map, "nodes");
@@ -299,12 +311,12 @@ struct dg_instance *dg_instance_create(struct dg_program *program, struct dg_gra
 }
 
 struct dg_application *dg_instance_apply(struct dg_instance *instance, const dg_value *input, int num_inputs,
-                                         bool train, struct dg_row_range rows, const char *label)
+                                         bool train, struct dg_row_range rows, uint32_t application)
 {
     struct dg_application *a = dg_arena_alloc(instance->program->arena, sizeof *a);
-    *a =
-        (struct dg_application){.instance = instance, .train = train, .rows = rows, .label = label, .source = input[0]};
-    struct module_site site = {instance->module->name, NULL, "", &instance->module->map->origin};
+    *a = (struct dg_application){
+        .instance = instance, .train = train, .rows = rows, .number = application, .source = input[0]};
+    struct module_site site = {instance->module->name, NULL, "", &instance->module->map->origin, DG_NO_BLOCK};
     a->root = elaborate(NULL, a, &site, input, num_inputs).frame;
     return a->failed || !a->root ? NULL : a;
 }

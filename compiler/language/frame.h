@@ -43,6 +43,7 @@ struct dg_frame {
     const struct dg_definition *module;
     const struct dg_scope *scope;
     const char *path;     /* before the names of nodes and parameters: "blocks.3." */
+    uint32_t block;       /* of its nodes; DG_NO_BLOCK: none */
     struct dg_origin use; /* where it is used */
     struct dg_named *named;
     size_t num_named, named_capacity;
@@ -54,7 +55,7 @@ struct dg_application {
     struct dg_frame *root;
     bool train, failed;
     struct dg_row_range rows;
-    const char *label;
+    uint32_t number; /* of the graph's applications */
     dg_value source; /* the first input, for diagnostics */
     int nodes;
 };

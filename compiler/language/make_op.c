@@ -137,7 +137,8 @@ static bool append(struct dg_frame *f, const struct dg_op_site *site, struct cal
     struct dg_node_options options = {.train = a->train,
                                       .stream = dg_fnv1a(DG_FNV_BASIS, site->path, strlen(site->path)),
                                       .rows = a->rows,
-                                      .label = a->label,
+                                      .application = a->number,
+                                      .block = f->block,
                                       .origin = *site->origin};
     options.origin.path = site->path;
     if (++a->nodes > MAX_NODES) dg_fail(err, DG_ERR_INPUT, "more than %d nodes", MAX_NODES);

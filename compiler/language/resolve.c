@@ -21,8 +21,9 @@ void dg_frame_explain(struct dg_frame *f)
     const struct dg_application *a = f->application;
     const struct dg_graph_value *source = &a->instance->graph->value[a->source];
     if (source->origin.line)
-        dg_diag_note(dg_frame_diag(f), &source->origin, "for %s: %s is %lldx%lld from here", a->label, source->name,
-                     (long long)source->grid_h, (long long)source->grid_w);
+        dg_diag_note(dg_frame_diag(f), &source->origin, "for %s: %s is %lldx%lld from here",
+                     a->instance->graph->application[a->number].label, source->name, (long long)source->grid_h,
+                     (long long)source->grid_w);
 }
 
 struct dg_named *dg_frame_add(struct dg_frame *f, const char *name, struct dg_yaml *yaml, int room)

@@ -40,18 +40,14 @@ static bool walk_back(struct branch *b, uint32_t n)
     return true;
 }
 
-/* Nodes of the same applications, by their paths. */
+/* With the forward nodes go their backward and recomputation. */
 static void add_companions(struct branch *b)
 {
     const struct dg_graph *graph = b->graph;
-    const char *label = graph->node[b->sum].label;
-    for (uint32_t f = 0; f < graph->num_nodes; f++) {
-        if (!b->forward[f]) continue;
-        for (uint32_t n = 0; n < graph->num_nodes; n++)
-            if (graph->node[n].label == label &&
-                !strcmp(dg_own_path(graph->node[n].origin.path), dg_own_path(graph->node[f].origin.path)))
-                b->member[n] = true;
-    }
+    bool *of = dg_arena_alloc(graph->arena, (size_t)graph->num_forward + 1);
+    for (uint32_t n = 0; n < graph->num_nodes; n++)
+        if (b->forward[n]) of[graph->node[n].forward_of] = true;
+    for (uint32_t n = 0; n < graph->num_nodes; n++) b->member[n] = of[graph->node[n].forward_of];
 }
 
 /* Does every member find its packed inputs packed, and nobody else read these? */
@@ -62,9 +58,10 @@ static bool closed(struct branch *b)
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         if (!b->member[n]) continue;
-        if (node->kept || node->commit || !dg_op_any_has(node->op, DG_COMPACT)) return false;
+        if (node->kept || node->role == DG_ROLE_COMMIT || !dg_op_any_has(node->op, DG_COMPACT)) return false;
         if (node->input[0] == DG_NO_VALUE || graph->value[node->input[0]].desc.dim[0] != images) return false;
-        if (node->label != graph->node[b->sum].label || node->phase != graph->node[b->sum].phase) return false;
+        if (node->application != graph->node[b->sum].application || node->phase != graph->node[b->sum].phase)
+            return false;
         for (int o = 0; o < node->num_outputs; o++) b->packed[node->output[o]] = compact_output(node, o);
     }
     for (uint32_t n = 0; n < graph->num_nodes; n++)
@@ -97,14 +94,18 @@ static bool skip(struct branch *b)
     struct dg_graph *graph = b->graph;
     struct dg_graph_node sum = graph->node[b->sum]; /* a copy: the array moves */
     union dg_attr attr[] = {{.f = sum.attr[0].f}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
-    struct dg_node_options options = {
-        .train = true, .stream = sum.stream, .rows = sum.rows, .label = sum.label, .origin = sum.origin};
+    struct dg_node_options options = {.train = true,
+                                      .stream = sum.stream,
+                                      .rows = sum.rows,
+                                      .application = sum.application,
+                                      .block = sum.block,
+                                      .origin = sum.origin};
     options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
     dg_value kept[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */
     if (dg_graph_node(graph, sum.op->draws_rows, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
     uint32_t first = 0;
-    while (graph->node[first].label != sum.label || graph->node[first].phase != sum.phase ||
+    while (graph->node[first].application != sum.application || graph->node[first].phase != sum.phase ||
            dg_op_draws_rows(graph->node[first].op))
         first++;
     struct dg_graph_node made = graph->node[graph->num_nodes - 1];
@@ -129,7 +130,7 @@ bool dg_compact_rows(struct dg_pass_context *c)
     struct dg_graph *graph = c->graph;
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        if (!node->op->draws_rows || node->kept || node->backward || !(node->attr[0].f > 0)) continue;
+        if (!node->op->draws_rows || node->kept || node->role != DG_ROLE_FORWARD || !(node->attr[0].f > 0)) continue;
         struct branch b = {.graph = graph, .keep = c->keep, .num_keep = c->num_keep, .sum = n};
         if (find_branch(&b) && skip(&b)) n++; /* skip() has inserted a node in front of it */
     }

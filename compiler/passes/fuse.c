@@ -35,7 +35,7 @@ bool dg_fuse(struct dg_pass_context *c)
         while (!gone[n] && node->op->absorb) {
             dg_value made = node->output[0];
             uint32_t r = reader[made];
-            if (r == DG_PLAN_NONE || graph->node[r].label != node->label) break; /* another application */
+            if (r == DG_PLAN_NONE || graph->node[r].application != node->application) break; /* another application */
             const struct dg_graph_node *next = &graph->node[r];
             if (!ready(graph, n, next)) break;
             dg_value *input =

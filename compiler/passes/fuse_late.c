@@ -19,8 +19,7 @@ static uint32_t *index_first_readers(struct dg_graph *graph)
 /* Run in the same breath, so that one can do the other's work. */
 static bool alike(const struct dg_graph_node *a, const struct dg_graph_node *b)
 {
-    return a->phase == b->phase && a->train == b->train && a->backward == b->backward && a->again == b->again &&
-           !a->commit && !b->commit;
+    return a->phase == b->phase && a->train == b->train && a->role == b->role && a->role != DG_ROLE_COMMIT;
 }
 
 /* Node n takes outputs of `next` over, as its op said in f. */

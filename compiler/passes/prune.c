@@ -9,7 +9,7 @@ bool dg_prune(struct dg_pass_context *c)
     for (int k = 0; k < c->num_keep; k++) read[c->keep[k]] = true;
     for (uint32_t n = graph->num_nodes; n-- > 0;) {
         const struct dg_graph_node *node = &graph->node[n];
-        gone[n] = !node->commit;
+        gone[n] = node->role != DG_ROLE_COMMIT;
         for (int o = 0; o < node->num_outputs; o++) gone[n] &= !read[node->output[o]];
         for (int o = 0; gone[n] && o < node->num_outputs; o++) graph->value[node->output[o]].producer = DG_PLAN_NONE;
         if (gone[n]) continue;

@@ -2,75 +2,59 @@
  * that made it, right before that reader, lets the first one go as soon as the forward has used it. */
 #include "compiler/passes/pass.h"
 
-#include <string.h>
-
 static bool reads_step(const struct dg_graph *graph, dg_value v)
 {
     return v != DG_NO_VALUE && graph->value[v].region == DG_REGION_STEP;
 }
 
 /* The student's forward: what the backward reads. The loss is not among it: it adds to sums. */
-static bool eligible(const struct dg_graph_node *node)
+static bool eligible(const struct dg_graph *graph, const struct dg_graph_node *node)
 {
-    return !node->backward && !node->commit && node->op->run && !strncmp(node->label, "student.", 8);
+    return node->role == DG_ROLE_FORWARD && node->op->run &&
+           graph->application[node->application].network == DG_STUDENT;
 }
 
 /* --- parts and blocks --- */
 
-struct part {
-    const char *label;
-    const char **block; /* the paths of its repeated blocks, in order */
-    int blocks;
-};
-
+/* The applications that have a level, in order of execution, and the blocks of each that have eligible nodes, likewise. */
 struct parts {
-    struct part part[DG_MAX_RECOMPUTE_PARTS];
     int count;
+    int *of; /* by application: the part; -1: none */
+    struct {
+        int blocks;
+        int *place; /* by the block's id: its place among these; -1: it has no eligible node */
+    } part[DG_MAX_RECOMPUTE_PARTS];
 };
 
-/* Length of the path of the repeated block that a node is in: "blocks.3" of "blocks.3.attn.qkv". 0: it is in none. */
-static size_t block_length(const char *path)
+static int *fill(struct dg_arena *arena, uint32_t count, int value)
 {
-    for (const char *dot = path ? strchr(path, '.') : NULL; dot; dot = strchr(dot + 1, '.')) {
-        size_t digits = strspn(dot + 1, "0123456789");
-        if (digits && dot[1 + digits] == '.') return (size_t)(dot + 1 + digits - path);
-    }
-    return 0;
+    int *array = dg_arena_alloc(arena, ((size_t)count + 1) * sizeof *array);
+    for (uint32_t i = 0; i <= count; i++) array[i] = value;
+    return array;
 }
 
-static int part_of(const struct parts *parts, const char *label)
-{
-    for (int p = 0; p < parts->count; p++)
-        if (!strcmp(parts->part[p].label, label)) return p;
-    return -1;
-}
+static int part_of(const struct parts *parts, const struct dg_graph_node *node) { return parts->of[node->application]; }
 
-/* The place of the node's block in its part; -1: it is in none. */
-static int block_of(const struct part *part, const char *path)
+/* The place of the node's block in part p; -1: it is in none. */
+static int block_of(const struct parts *parts, int p, const struct dg_graph_node *node)
 {
-    size_t length = block_length(path);
-    for (int b = part->blocks - 1; length && b >= 0; b--)
-        if (strlen(part->block[b]) == length && !strncmp(part->block[b], path, length)) return b;
-    return -1;
+    return node->block == DG_NO_BLOCK ? -1 : parts->part[p].place[node->block];
 }
 
 static struct parts find_parts(const struct dg_graph *graph)
 {
-    struct parts parts = {0};
+    struct parts parts = {.of = fill(graph->arena, graph->num_applications, -1)};
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        if (!eligible(node)) continue;
-        int p = part_of(&parts, node->label);
+        if (!eligible(graph, node)) continue;
+        int p = part_of(&parts, node);
         if (p < 0 && parts.count == DG_MAX_RECOMPUTE_PARTS) continue;
         if (p < 0) {
-            p = parts.count++;
-            parts.part[p].label = node->label;
-            parts.part[p].block = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof(char *));
+            p = parts.of[node->application] = parts.count++;
+            parts.part[p].place = fill(graph->arena, graph->application[node->application].num_blocks, -1);
         }
-        struct part *part = &parts.part[p];
-        size_t length = block_length(node->origin.path);
-        if (length && block_of(part, node->origin.path) < 0)
-            part->block[part->blocks++] = dg_arena_strndup(graph->arena, node->origin.path, length);
+        if (node->block != DG_NO_BLOCK && block_of(&parts, p, node) < 0)
+            parts.part[p].place[node->block] = parts.part[p].blocks++;
     }
     return parts;
 }
@@ -99,7 +83,7 @@ enum { MOST_SWEEPS = 4 };
 static int unit_of(const struct parts *parts, const struct dg_recompute_levels *levels,
                    const struct dg_graph_node *node)
 {
-    int p = part_of(parts, node->label), b = p < 0 ? -1 : block_of(&parts->part[p], node->origin.path);
+    int p = dg_is_backward(node) ? -1 : part_of(parts, node), b = p < 0 ? -1 : block_of(parts, p, node);
     return b >= 0 && levels->level[p] == DG_RECOMPUTE_PAIRS ? b / 2 : b;
 }
 
@@ -119,16 +103,17 @@ static bool *choose(const struct dg_graph *graph, const struct dg_recompute_leve
             dg_value v = node->input[i];
             if (!reads_step(graph, v)) continue;
             uint32_t maker = graph->value[v].producer;
-            kept[v] |= node->backward;
-            crosses[v] |= !node->backward && (node->label != graph->node[maker].label || unit[n] != unit[maker]);
+            kept[v] |= dg_is_backward(node);
+            crosses[v] |= !dg_is_backward(node) &&
+                          (node->application != graph->node[maker].application || unit[n] != unit[maker]);
         }
     }
     int *cheap = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *cheap);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        int p = eligible(node) ? part_of(&parts, node->label) : -1, level = p < 0 ? 0 : levels->level[p];
+        int p = eligible(graph, node) ? part_of(&parts, node) : -1, level = p < 0 ? 0 : levels->level[p];
         if (!level) continue;
-        int b = block_of(&parts.part[p], node->origin.path);
+        int b = block_of(&parts, p, node);
         bool in_block = b >= 0 && b * DG_RECOMPUTE_SHARES < (level - 1) * parts.part[p].blocks;
         int sweeps = node->op->cost ? MOST_SWEEPS + 1 : 1;
         for (int i = 0; i < node->num_inputs; i++) {
@@ -173,12 +158,10 @@ static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, en
         node.op->recompute(&a);
         node.train = a.train;
     }
-    node.backward = node.again = true;
+    node.role = DG_ROLE_RECOMPUTED;
     node.phase = phase;
-    node.origin.path = dg_arena_printf(graph->arena, "again:%s", node.origin.path);
     for (int o = 0; o < node.num_outputs; o++) {
         dg_value made = dg_graph_value_like(graph, node.output[o]);
-        graph->value[made].name = dg_arena_printf(graph->arena, "again:%s", graph->value[made].name);
         r->copy[node.output[o]] = made;
         node.output[o] = made;
     }
@@ -202,7 +185,7 @@ bool dg_recompute(struct dg_pass_context *c)
     graph->node = dg_arena_alloc(graph->arena, (graph->node_capacity + 1) * sizeof *graph->node);
     for (uint32_t n = 0; n < num_nodes; n++) {
         struct dg_graph_node node = r.node[n];
-        if (node.backward) {
+        if (dg_is_backward(&node)) {
             dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
             for (int i = 0; i < node.num_inputs; i++) input[i] = remade(&r, maker, node.input[i], node.phase);
             node.input = input;

@@ -47,7 +47,7 @@ static int token_attr(const struct dg_op *op) { return dg_op_attr(op, op->token_
 /* From the end to the beginning: what is read of each value. False for a node that nobody reads. */
 static bool look_at(struct taking *t, const struct dg_graph_node *node)
 {
-    bool read = node->commit || (node->op->commit && node->train), others = false;
+    bool read = node->role == DG_ROLE_COMMIT || (node->op->commit && node->train), others = false;
     for (int o = 0; o < node->num_outputs; o++) {
         read |= t->read[node->output[o]] != UNREAD;
         others |= o && t->read[node->output[o]] != UNREAD;
@@ -74,8 +74,12 @@ static dg_value add_node(struct taking *t, const struct dg_graph_node *like, con
                          const union dg_attr *attr, const dg_value *input, int num_inputs, const char *path,
                          struct dg_error *err)
 {
-    struct dg_node_options options = {
-        .train = like->train, .stream = like->stream, .rows = like->rows, .label = like->label, .origin = like->origin};
+    struct dg_node_options options = {.train = like->train,
+                                      .stream = like->stream,
+                                      .rows = like->rows,
+                                      .application = like->application,
+                                      .block = like->block,
+                                      .origin = like->origin};
     options.origin.path = path;
     dg_value output[DG_MAX_OUTPUTS];
     enum dg_status status = dg_graph_node(t->graph, op, attr, input, num_inputs, &options, output, err);
@@ -88,7 +92,9 @@ static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_
 {
     if (t->taken[v] == DG_NO_VALUE || t->token[v] != token) {
         const char *path = dg_arena_printf(t->graph->arena, "token:%s", t->graph->value[v].name);
-        t->taken[v] = add_node(t, like, t->take, (union dg_attr[]){{.i = token}}, &v, 1, path, err);
+        struct dg_graph_node place = *like; /* a token taken between two blocks is a block of its own */
+        if (place.block != DG_NO_BLOCK) place.block = ++t->graph->application[like->application].num_blocks;
+        t->taken[v] = add_node(t, &place, t->take, (union dg_attr[]){{.i = token}}, &v, 1, path, err);
         t->token[v] = token;
     }
     return t->taken[v];

@@ -141,8 +141,8 @@ static uint32_t facts_of(const struct dg_pass_context *c)
     uint32_t facts = SOURCE;
     for (uint32_t n = c->first; n < c->graph->num_nodes; n++) {
         const struct dg_graph_node *node = &c->graph->node[n];
-        if (node->backward || node->commit) facts &= ~(uint32_t)FORWARD;
-        if (node->again) facts &= ~(uint32_t)NO_RECOMPUTED;
+        if (node->role != DG_ROLE_FORWARD) facts &= ~(uint32_t)FORWARD;
+        if (node->role == DG_ROLE_RECOMPUTED) facts &= ~(uint32_t)NO_RECOMPUTED;
         if (node->kept) facts &= ~(uint32_t)ALL_IMAGES;
         for (int o = 0; o < node->num_outputs; o++)
             if (c->graph->value[node->output[o]].desc.dtype == DG_BF16) facts &= ~(uint32_t)F32;

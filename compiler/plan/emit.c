@@ -67,7 +67,7 @@ static void emit_tensors(struct emitter *e, const struct writing *w, struct dg_p
         if (!used[v]) continue;
         const struct dg_graph_value *value = &graph->value[v];
         const struct dg_life *root = &life[life[v].root];
-        struct dg_plan_tensor t = {.name = string(e, value->name),
+        struct dg_plan_tensor t = {.name = string(e, dg_value_title(graph, v)),
                                    .dtype = (uint8_t)value->desc.dtype,
                                    .ndim = (uint8_t)value->desc.ndim,
                                    .region = (uint8_t)value->region,
@@ -108,10 +108,10 @@ static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_
     dg_graph_loop(graph, &record->loop_first, &record->loop_ops);
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
-        if (node->commit && record->first_commit == graph->num_nodes) record->first_commit = n;
+        if (node->role == DG_ROLE_COMMIT && record->first_commit == graph->num_nodes) record->first_commit = n;
         struct dg_plan_op op = {.op = string(e, node->op->name),
-                                .name = string(e, node->origin.path),
-                                .label = string(e, node->label),
+                                .name = string(e, dg_node_title(graph, node)),
+                                .label = string(e, dg_node_label(graph, node)),
                                 .file = string(e, node->origin.file ? base_name(node->origin.file) : ""),
                                 .line = node->origin.line,
                                 .column = node->origin.column,
@@ -136,7 +136,7 @@ static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_
         for (uint32_t a = 0; a < op.num_attrs; a++) append(e, DG_SECTION_ATTRS, &node->attr[a]);
         struct dg_cost cost = dg_graph_cost(graph, node);
         op.flops = cost.flops;
-        op.useful = node->again ? 0 : cost.useful;
+        op.useful = node->role == DG_ROLE_RECOMPUTED ? 0 : cost.useful;
         if (node->phase == DG_PHASE_LOOP) op.bytes *= (double)graph->slices;
         append(e, DG_SECTION_OPS, &op);
     }

@@ -7,7 +7,7 @@ static void value_line(struct dg_text *text, const struct dg_graph *graph, const
     if (v == DG_NO_VALUE) return;
     const struct dg_graph_value *value = &graph->value[v];
     char desc[96], bytes[32];
-    dg_text_add(text, "    %-7s %-44s %-26s %s\n", role, value->name ? value->name : "",
+    dg_text_add(text, "    %-7s %-44s %-26s %s\n", role, dg_value_title(graph, v),
                 dg_desc_text(desc, sizeof desc, &value->desc),
                 dg_format_bytes(bytes, sizeof bytes, (double)dg_desc_bytes(&value->desc)));
 }
@@ -29,8 +29,8 @@ bool dg_explain(struct dg_text *text, const struct dg_entry *entry, int num_entr
             const struct dg_graph_node *g = &graph->node[n];
             if (!dg_node_is_below(graph, g, node)) continue;
             if (!count++) dg_text_add(text, "entry %s\n", entry[e].name);
-            dg_text_add(text, "  %s: %s, in %s, from %s:%d:%d\n", g->origin.path, g->op->name, g->label ? g->label : "",
-                        g->origin.file, g->origin.line, g->origin.column);
+            dg_text_add(text, "  %s: %s, in %s, from %s:%d:%d\n", dg_node_title(graph, g), g->op->name,
+                        dg_node_label(graph, g), g->origin.file, g->origin.line, g->origin.column);
             for (int a = 0; a < dg_op_num_attrs(g->op); a++) {
                 const struct dg_attr_spec *spec = &g->op->attrs[a];
                 if (spec->type == DG_ATTR_FLOAT)

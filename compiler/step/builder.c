@@ -17,10 +17,12 @@ bool dg_builder_add(struct dg_step_builder *b, const char *op_name, const union 
 }
 
 struct dg_node_options dg_builder_options(const struct dg_step_builder *b, const char *path, const char *label,
-                                          bool commit)
+                                          enum dg_node_role role)
 {
-    struct dg_node_options options = {
-        .train = true, .commit = commit, .label = label, .origin = b->recipe->model.origin};
+    struct dg_node_options options = {.train = true,
+                                      .role = role,
+                                      .application = dg_graph_trainer(b->graph, label),
+                                      .origin = b->recipe->model.origin};
     options.origin.path = path;
     options.rows.batch = (int)b->images;
     return options;

@@ -19,7 +19,7 @@ struct dg_step_builder {
     dg_value teacher_layer[3]; /* features and weights of the teacher's prototype layer, where the loss contains it */
     dg_value center;
     bool tiled;
-    struct dg_origin committing; /* the node whose commit rule runs */
+    const struct dg_graph_node *committing; /* whose commit rule runs */
 };
 
 /* A node of the trainer itself. It fails only by our own mistake or by a dimension too large; false: reported. */
@@ -28,7 +28,7 @@ bool dg_builder_add(struct dg_step_builder *b, const char *op_name, const union 
 
 /* Options of such a node. */
 struct dg_node_options dg_builder_options(const struct dg_step_builder *b, const char *path, const char *label,
-                                          bool commit);
+                                          enum dg_node_role role);
 
 /* commit.c: gradient norms, then the commit nodes. False: reported. */
 bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, dg_value batch_mean,

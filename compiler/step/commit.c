@@ -23,7 +23,7 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
     if (norm_index < 0) {
         dg_value momentum = dg_graph_control(graph, "teacher.momentum");
         const char *path = dg_arena_printf(graph->arena, "ema %s", graph->value[param].name);
-        struct dg_node_options options = dg_builder_options(b, path, "commit", true);
+        struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
         return dg_builder_add(b, "ema", NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
     }
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
@@ -33,7 +33,7 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
     int count = dg_step_inputs(graph, op, param, gradient, norms, teacher, freezes, input);
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
     const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
-    struct dg_node_options options = dg_builder_options(b, path, "commit", true);
+    struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
     return dg_builder_add(b, op->name, attr, input, count, &options, NULL);
 }
 
@@ -67,8 +67,9 @@ static enum dg_status emit_commit(struct dg_grad_builder *builder, const struct 
                                   const dg_value *input, int num_inputs, dg_value *output)
 {
     struct dg_step_builder *b = builder->compiler;
-    struct dg_node_options options = dg_builder_options(b, NULL, "commit", true);
-    options.origin = b->committing;
+    struct dg_node_options options = dg_builder_options(b, NULL, "commit", DG_ROLE_COMMIT);
+    options.forward_of = b->committing->forward_of;
+    options.origin = b->committing->origin;
     options.origin.path = dg_arena_printf(b->graph->arena, "%s %s", op->name, b->graph->value[input[0]].name);
     return dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, builder->err);
 }
@@ -83,10 +84,10 @@ static bool commit_statistics(struct dg_step_builder *b)
         for (uint32_t n = 0; n < last; n++) {
             struct dg_graph_node node = graph->node[n]; /* a copy: the array moves */
             if (!node.op->commit || !node.train || (node.rows.view0 > 0) != local) continue;
-            if (!own && !strncmp(node.label, "teacher.", 8)) continue;
+            if (!own && graph->application[node.application].network == DG_TEACHER) continue;
             struct dg_op_call call = dg_graph_call(graph, &node, NULL);
             struct dg_error err = {0};
-            b->committing = node.origin;
+            b->committing = &node;
             struct dg_grad_builder builder = {.call = &call,
                                               .input = node.input,
                                               .output = node.output,
@@ -107,7 +108,7 @@ static bool commit_teacher_buffer(struct dg_step_builder *b, dg_value student, d
     bool averages = b->recipe->buffers == DG_BUFFERS_EMA && b->graph->value[student].desc.dtype == DG_F32;
     dg_value input[] = {student, teacher, averages ? dg_graph_control(b->graph, "teacher.momentum") : DG_NO_VALUE};
     struct dg_node_options options = dg_builder_options(
-        b, dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[student].name), "commit", true);
+        b, dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[student].name), "commit", DG_ROLE_COMMIT);
     return dg_builder_add(b, "ema", NULL, input, 3, &options, NULL);
 }
 
@@ -131,7 +132,7 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
     }
     gradient[trained] = loss;
     dg_value norm[DG_MAX_OUTPUTS];
-    struct dg_node_options options = dg_builder_options(b, "grad_norms", "check", false);
+    struct dg_node_options options = dg_builder_options(b, "grad_norms", "check", DG_ROLE_FORWARD);
     if (!dg_builder_add(b, "grad_norms", NULL, gradient, trained + 1, &options, norm)) return false;
     graph->value[norm[1]].name = "grad_summary";
     step->output[step->num_outputs++] = norm[1];
@@ -141,7 +142,7 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
         if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER) continue;
         if (!commit_param(b, pair[i].student, pair[i].teacher, pair[i].gradient, norm[0], norm_index)) return false;
     }
-    options = dg_builder_options(b, "center", "commit", true);
+    options = dg_builder_options(b, "center", "commit", DG_ROLE_COMMIT);
     dg_value update[] = {center, batch_mean, dg_graph_control(graph, "loss.center_momentum")};
     if (!dg_builder_add(b, "center_update", NULL, update, 3, &options, NULL) || !commit_statistics(b)) return false;
     for (int i = 0; i < count; i++)

@@ -33,12 +33,13 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
 {
     struct driver *d = b->compiler;
     struct dg_node_options options = {.train = d->forward.train,
-                                      .backward = true,
+                                      .role = DG_ROLE_BACKWARD,
                                       .stream = d->forward.stream, /* the same random draws as the forward node */
                                       .rows = d->forward.rows,
-                                      .label = d->forward.label,
+                                      .application = d->forward.application,
+                                      .block = d->forward.block,
+                                      .forward_of = d->forward.forward_of,
                                       .origin = d->forward.origin};
-    options.origin.path = dg_arena_printf(d->graph->arena, "d:%s", d->forward.origin.path);
     enum dg_status status = dg_graph_node(d->graph, op, attr, input, num_inputs, &options, output, b->err);
     reserve(d->graph, d->gradients, d->graph->num_values);
     return status;
@@ -47,7 +48,7 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
 dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *name)
 {
     enum dg_phase phase = graph->phase;
-    struct dg_node_options options = {.label = "sums", .origin = {.path = name}};
+    struct dg_node_options options = {.application = dg_graph_trainer(graph, "sums"), .origin = {.path = name}};
     dg_value zeros[DG_MAX_OUTPUTS] = {DG_NO_VALUE};
     struct dg_error err; /* any shape has zeros */
     graph->phase = DG_PHASE_BEFORE;
@@ -131,7 +132,7 @@ bool dg_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint3
                                     .err = &d.err};
         if (d.forward.op->grad(&b) != DG_OK) {
             dg_diag_error(diag, &d.forward.origin, "no gradient for node %s (%s) in %s: %s", d.forward.origin.path,
-                          d.forward.op->name, d.forward.label, d.err.text);
+                          d.forward.op->name, dg_node_label(graph, &d.forward), d.err.text);
             ok = false;
             continue;
         }

@@ -19,8 +19,10 @@ static bool add_node(struct build *b, const char *op_name, const union dg_attr *
 {
     struct dg_error err = {0};
     const struct dg_op *op = dg_op_find(op_name);
-    struct dg_node_options options = {
-        .train = train, .commit = commit, .label = b->probe->model.name, .origin = b->probe->model.origin};
+    struct dg_node_options options = {.train = train,
+                                      .role = commit ? DG_ROLE_COMMIT : DG_ROLE_FORWARD,
+                                      .application = dg_graph_trainer(b->graph, b->probe->model.name),
+                                      .origin = b->probe->model.origin};
     options.origin.path = path;
     options.rows.batch = (int)b->probe->model.batch;
     if (!op)
@@ -99,7 +101,8 @@ dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_g
     *images = dg_graph_input(graph, "images", &desc);
     graph->value[*images].origin = image->size_origin;
     struct dg_row_range rows = {.batch = (int)probe->model.batch};
-    struct dg_application *a = dg_instance_apply(backbone, images, 1, false, rows, "features");
+    struct dg_application *a =
+        dg_instance_apply(backbone, images, 1, false, rows, dg_graph_application(graph, DG_EVALUATED, "features"));
     if (!a) return DG_NO_VALUE;
     dg_value features = dg_application_output(a, "features");
     if (features == DG_NO_VALUE) {

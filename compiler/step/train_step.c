@@ -41,35 +41,46 @@ static const char *const network_name[] = {[DG_STUDENT] = "student", [DG_TEACHER
 
 /* An instance on one group of crops, or on their features; its output, or DG_NO_VALUE. */
 static dg_value apply(struct dg_step_builder *b, struct dg_instance *instance, dg_value input, const char *output,
-                      int view0, const char *label)
+                      int view0, uint32_t application)
 {
     struct dg_row_range rows = {.view0 = view0, .batch = (int)b->images};
     uint32_t first = b->graph->num_nodes;
     if (input == DG_NO_VALUE) return DG_NO_VALUE;
-    struct dg_application *a = dg_instance_apply(instance, &input, 1, true, rows, label);
+    struct dg_application *a = dg_instance_apply(instance, &input, 1, true, rows, application);
     dg_value made = a ? dg_application_output(a, output) : DG_NO_VALUE;
     if (a && made == DG_NO_VALUE && !dg_diag_errors(b->from->diag))
         dg_diag_error(b->from->diag, &b->recipe->model.origin, "backbone %s has no output named features",
                       b->recipe->model.backbone);
     if (made == DG_NO_VALUE) return made;
-    struct dg_pass_context context = {
-        .graph = b->graph, .diag = b->from->diag, .subject = label, .first = first, .keep = &made, .num_keep = 1};
+    struct dg_pass_context context = {.graph = b->graph,
+                                      .diag = b->from->diag,
+                                      .subject = b->graph->application[application].label,
+                                      .first = first,
+                                      .keep = &made,
+                                      .num_keep = 1};
     return dg_run_passes(dg_application_passes, b->from->pipeline, &context) ? made : DG_NO_VALUE;
 }
 
-/* The features [views * batch, dim] of a group of crops, and the logits [views * batch, out_dim] of features. */
+/* The features [views * batch, dim] of a group of crops. */
 static dg_value features_of(struct dg_step_builder *b, enum dg_network network, const char *group, dg_value crops,
                             int view0)
 {
+    const char *label = dg_arena_printf(b->graph->arena, "%s.backbone(%s)", network_name[network], group);
     return apply(b, b->network[network].backbone, crops, "features", view0,
-                 dg_arena_printf(b->graph->arena, "%s.backbone(%s)", network_name[network], group));
+                 dg_graph_application(b->graph, network, label));
 }
 
+static uint32_t head_application(struct dg_step_builder *b, enum dg_network network, const char *group)
+{
+    return dg_graph_application(b->graph, network,
+                                dg_arena_printf(b->graph->arena, "%s.head(%s)", network_name[network], group));
+}
+
+/* The logits [views * batch, out_dim] of features. */
 static dg_value logits_of(struct dg_step_builder *b, enum dg_network network, const char *group, dg_value features,
                           int view0)
 {
-    return apply(b, b->network[network].head, features, NULL, view0,
-                 dg_arena_printf(b->graph->arena, "%s.head(%s)", network_name[network], group));
+    return apply(b, b->network[network].head, features, NULL, view0, head_application(b, network, group));
 }
 
 /* The first node from `first` on that needs all its rows at once; a copy, since the array moves. NULL: none does. */
@@ -103,7 +114,7 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
                      dg_value *loss)
 {
     struct dg_node_options options =
-        dg_builder_options(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", false);
+        dg_builder_options(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", DG_ROLE_FORWARD);
     options.rows.view0 = view0;
     dg_value student_temp = dg_graph_control(b->graph, "loss.student_temp"), output[DG_MAX_OUTPUTS], layer[3];
     union dg_attr views[] = {{.i = b->views}};
@@ -146,16 +157,17 @@ static bool groups_apart(struct dg_step_builder *b, const dg_value crops[2], dg_
 /* All crops in one head: both backbones forward, the head on all features, one loss, one backward of it all. */
 static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], dg_value target, dg_value *loss)
 {
-    uint32_t first = b->graph->num_nodes;
+    uint32_t first = b->graph->num_nodes, head = head_application(b, DG_STUDENT, "all");
     dg_value features = features_of(b, DG_STUDENT, "global", crops[0], 0);
     if (features != DG_NO_VALUE && b->recipe->local.count) {
         dg_value both[] = {features, features_of(b, DG_STUDENT, "local", crops[1], (int)b->recipe->global.count)};
         dg_value output[DG_MAX_OUTPUTS];
-        struct dg_node_options options = dg_builder_options(b, "all_crops", "student.head(all)", false);
+        struct dg_node_options options = dg_builder_options(b, "all_crops", "loss", DG_ROLE_FORWARD);
+        options.application = head;
         if (both[1] == DG_NO_VALUE || !dg_builder_add(b, "concat_rows", NULL, both, 2, &options, output)) return false;
         features = output[0];
     }
-    return add_loss(b, "all", logits_of(b, DG_STUDENT, "all", features, 0), target, 0, loss) &&
+    return add_loss(b, "all", apply(b, b->network[DG_STUDENT].head, features, NULL, 0, head), target, 0, loss) &&
            dg_differentiate(b->graph, b->from->diag, first, *loss, &b->gradients);
 }
 
@@ -163,7 +175,7 @@ static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], 
 static bool take_images(struct dg_step_builder *b, const char *group, dg_value *crops)
 {
     struct dg_node_options options =
-        dg_builder_options(b, dg_arena_printf(b->graph->arena, "crops.%s", group), "crops", false);
+        dg_builder_options(b, dg_arena_printf(b->graph->arena, "crops.%s", group), "crops", DG_ROLE_FORWARD);
     dg_value output[DG_MAX_OUTPUTS];
     if (b->choice.slices < 2 || *crops == DG_NO_VALUE) return true;
     if (!dg_builder_add(b, "take_images", NULL, crops, 1, &options, output)) return false;
@@ -177,7 +189,7 @@ static bool mean_of_slices(struct dg_step_builder *b, dg_value like, dg_value *p
     struct dg_graph *graph = b->graph;
     if (b->choice.slices < 2) return true;
     const char *name = dg_arena_printf(graph->arena, "mean of %s", graph->value[*part].name);
-    struct dg_node_options options = dg_builder_options(b, name, "loss", false);
+    struct dg_node_options options = dg_builder_options(b, name, "loss", DG_ROLE_FORWARD);
     dg_value output[DG_MAX_OUTPUTS], input[] = {dg_sum_over_slices(graph, like, name), *part};
     if (!dg_builder_add(b, "add_mean", NULL, input, 2, &options, output)) return false;
     *part = output[0];
@@ -236,7 +248,7 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     dg_value center =
         dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->model.origin);
     dg_value target[DG_MAX_OUTPUTS];
-    struct dg_node_options options = dg_builder_options(&b, "target", "loss", false);
+    struct dg_node_options options = dg_builder_options(&b, "target", "loss", DG_ROLE_FORWARD);
     dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */
     b.center = center;
     b.tiled = take_layer(&b, teacher, b.teacher_layer);

@@ -41,7 +41,7 @@ static struct dg_instance *network(const char *module, struct dg_graph *graph, i
     if (!net) fail_msg("%s", dg_diag_text(diag));
     struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, size, size, 3});
     dg_value image = dg_graph_input(graph, "images", &desc);
-    struct dg_application *a = dg_instance_apply(net, &image, 1, true, (struct dg_row_range){0, 2}, "features");
+    struct dg_application *a = dg_instance_apply(net, &image, 1, true, (struct dg_row_range){0, 2}, 0);
     if (!a) fail_msg("%s", dg_diag_text(diag));
     *features = dg_application_output(a, "features");
     return net;

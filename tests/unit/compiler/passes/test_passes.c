@@ -136,7 +136,7 @@ static struct dg_graph *two_nodes(dg_value *last)
 {
     struct dg_graph *graph = dg_graph_create(arena);
     struct dg_desc desc = dg_desc_make(DG_F32, 2, (int64_t[]){3, 4});
-    struct dg_node_options options = {.origin = {.path = "node"}, .label = "net"};
+    struct dg_node_options options = {.origin = {.path = "node"}};
     struct dg_error err = {0};
     *last = dg_graph_input(graph, "x", &desc);
     for (int n = 0; n < 2; n++)
@@ -169,7 +169,7 @@ static bool change_shape(struct dg_pass_context *c)
 
 static bool add_backward(struct dg_pass_context *c)
 {
-    c->graph->node[1].backward = true;
+    c->graph->node[1].role = DG_ROLE_BACKWARD;
     return true;
 }
 

@@ -66,8 +66,7 @@ static void test_published_vits(void **state)
         for (int s = 0; s < 3; s++) { /* every application shares the parameters */
             struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, sizes[s][0], sizes[s][1], 3});
             dg_value image = dg_graph_input(graph, "images", &desc);
-            struct dg_application *a =
-                dg_instance_apply(vit, &image, 1, false, (struct dg_row_range){0, 2}, "features");
+            struct dg_application *a = dg_instance_apply(vit, &image, 1, false, (struct dg_row_range){0, 2}, 0);
             if (!a) fail_msg("%s", dg_diag_text(diag));
             dg_value features = dg_application_output(a, "features");
             assert_int_equal(graph->value[features].desc.dim[1], graph->value[dg_instance_param(vit, 0)].desc.dim[2]);
@@ -101,7 +100,8 @@ static void test_shape_error_says_why(void **state)
     struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, 100, 100, 3});
     dg_value image = dg_graph_input(graph, "crops.local", &desc);
     graph->value[image].origin = at;
-    assert_null(dg_instance_apply(vit, &image, 1, true, (struct dg_row_range){0, 2}, "student.backbone(local)"));
+    uint32_t student = dg_graph_application(graph, DG_STUDENT, "student.backbone(local)");
+    assert_null(dg_instance_apply(vit, &image, 1, true, (struct dg_row_range){0, 2}, student));
     program->diag = keep;
     assert_int_equal(dg_diag_errors(mine), 1); /* not one for every node after it */
     assert_non_null(strstr(dg_diag_text(mine), "kernel 16 does not divide height 100"));
