@@ -1,6 +1,6 @@
 #include "ops/dense/bf16_operand.h"
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/convert.h"
 
 struct dg_half dg_half_open(struct dg_prepare *p, const struct dg_desc *desc)
 {
@@ -13,6 +13,6 @@ const void *dg_half_run(const struct dg_half *half, const struct dg_run *run, co
 {
     if (!half->count) return operand;
     void *rounded = (char *)run->scratch + half->at;
-    dg_kernels()->to_bf16(half->count, operand, rounded);
+    dg_convert_kernels()->to_bf16(half->count, operand, rounded);
     return rounded;
 }

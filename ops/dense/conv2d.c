@@ -12,7 +12,10 @@
  * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (compiler/passes/fuse.c). */
 #include "ops/dense/bf16_operand.h"
 #include "ops/dnnl/dnnl.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/add.h"
+#include "ops/kernels/column_sum.h"
+#include "ops/kernels/grad_weights.h"
+#include "ops/kernels/im2col.h"
 #include "ops/norm/batch_norm.h"
 #include "ops/op.h"
 
@@ -254,8 +257,16 @@ static const void *operand_of(const struct dg_run *r, const struct state *s)
 {
     const struct shape *h = &s->shape;
     if (h->way != PATCHES) return dg_half_run(&s->operand, r, r->input[SRC]);
-    dg_kernels()->patches(h->images, h->height, h->width, h->channels, h->window.kernel, h->window.stride, s->src_half,
-                          r->input[SRC], s->bf16, at(r, s->patches_at));
+    dg_im2col_kernels()->im2col(&(struct dg_im2col_args){.images = h->images,
+                                                         .height = h->height,
+                                                         .width = h->width,
+                                                         .channels = h->channels,
+                                                         .kernel = h->window.kernel,
+                                                         .stride = h->window.stride,
+                                                         .src_bf16 = s->src_half,
+                                                         .src = r->input[SRC],
+                                                         .dst_bf16 = s->bf16,
+                                                         .dst = at(r, s->patches_at)});
     return at(r, s->patches_at);
 }
 
@@ -545,8 +556,7 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
                                          .stride = h->window.stride,
                                          .pad = h->window.pad,
                                          .dilation = h->window.dilation};
-        int64_t bytes;
-        dg_kernels()->outer_scratch(h->columns, h->out, windows_of(s), p->threads, &bytes);
+        int64_t bytes = dg_grad_weights_kernels()->scratch(h->columns, h->out, windows_of(s), p->threads);
         s->partial_at = dg_op_scratch(p, bytes);
         return DG_OK;
     }
@@ -571,9 +581,21 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     const float *acc = r->input[ACC_WEIGHT];
     const void *src = operand_of(r, s);
     if (s->outer) {
-        dg_kernels()->outer(s->bf16, s->shape.rows, columns, out, windows_of(s), s->bf16, src, s->diff_half,
-                            r->input[OUTER_DIFF_DST], acc, r->input[ACC_BIAS], diff_weight, r->output[DIFF_BIAS],
-                            at(r, s->partial_at), r->threads);
+        dg_grad_weights_kernels()->grad_weights(&(struct dg_grad_weights_args){.bf16 = s->bf16,
+                                                                               .rows = s->shape.rows,
+                                                                               .in = columns,
+                                                                               .out = out,
+                                                                               .windows = windows_of(s),
+                                                                               .src_bf16 = s->bf16,
+                                                                               .src = src,
+                                                                               .diff_dst_bf16 = s->diff_half,
+                                                                               .diff_dst = r->input[OUTER_DIFF_DST],
+                                                                               .acc_weight = acc,
+                                                                               .acc_bias = r->input[ACC_BIAS],
+                                                                               .diff_weight = diff_weight,
+                                                                               .diff_bias = r->output[DIFF_BIAS],
+                                                                               .scratch = at(r, s->partial_at),
+                                                                               .threads = r->threads});
         return DG_OK;
     }
     const void *diff_dst = dg_half_run(&s->diff_dst, r, r->input[OUTER_DIFF_DST]);
@@ -582,15 +604,23 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
         float *scratch = at(r, s->dnnl_at);
         DG_TRY(dg_conv_run(&s->conv, r->stream, src, packed, NULL, diff_dst, scratch, err));
         DG_TRY(dg_conv_reorder(&s->conv, r->stream, plain, packed, scratch, err));
-        if (acc) dg_kernels()->add(out * columns, 0, 0, acc, 0, plain, 0, diff_weight);
+        if (acc)
+            dg_add_kernels()->add(
+                &(struct dg_add_args){.count = out * columns, .a = acc, .b = plain, .dst = diff_weight});
     } else {
         if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(out * columns) * sizeof *acc);
         DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[OUTER_DIFF_DST], out, src, columns,
                         acc ? 1 : 0, diff_weight, columns, err));
     }
     if (r->output[DIFF_BIAS])
-        dg_kernels()->column_sum(s->shape.rows, out, s->bf16, diff_dst, r->input[ACC_BIAS], r->output[DIFF_BIAS],
-                                 at(r, s->partial_at), r->threads);
+        dg_column_sum_kernels()->column_sum(&(struct dg_column_sum_args){.rows = s->shape.rows,
+                                                                         .cols = out,
+                                                                         .src_bf16 = s->bf16,
+                                                                         .src = diff_dst,
+                                                                         .acc = r->input[ACC_BIAS],
+                                                                         .dst = r->output[DIFF_BIAS],
+                                                                         .partial = at(r, s->partial_at),
+                                                                         .threads = r->threads});
     return DG_OK;
 }
 

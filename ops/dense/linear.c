@@ -17,7 +17,8 @@
 
 #include "ops/dense/bf16_operand.h"
 #include "ops/dnnl/dnnl.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/column_sum.h"
+#include "ops/kernels/grad_weights.h"
 #include "ops/token/attention.h"
 
 #include <math.h>
@@ -355,7 +356,7 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     s->src_half = dg_is_bf16(&p->call->input[DG_LINEAR_GRAD_SRC]);
     s->diff_half = dg_is_bf16(&p->call->input[DG_LINEAR_GRAD_DIFF_DST]);
     int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
-    if (s->bf16) dg_kernels()->outer_scratch(s->in, s->out, NULL, p->threads, &bytes);
+    if (s->bf16) bytes = dg_grad_weights_kernels()->scratch(s->in, s->out, NULL, p->threads);
     dg_op_scratch(p, bytes);
     return DG_OK;
 }
@@ -371,10 +372,21 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
         return DG_OK;
     }
     if (s->bf16) {
-        dg_kernels()->outer(1, rows, s->in, s->out, NULL, s->src_half, r->input[DG_LINEAR_GRAD_SRC], s->diff_half,
-                            r->input[DG_LINEAR_GRAD_DIFF_DST], r->input[DG_LINEAR_GRAD_ACC_WEIGHT],
-                            r->input[DG_LINEAR_GRAD_ACC_BIAS], r->output[DG_LINEAR_GRAD_WEIGHT],
-                            r->output[DG_LINEAR_GRAD_BIAS], r->scratch, r->threads);
+        dg_grad_weights_kernels()->grad_weights(
+            &(struct dg_grad_weights_args){.bf16 = true,
+                                           .rows = rows,
+                                           .in = s->in,
+                                           .out = s->out,
+                                           .src_bf16 = s->src_half,
+                                           .src = r->input[DG_LINEAR_GRAD_SRC],
+                                           .diff_dst_bf16 = s->diff_half,
+                                           .diff_dst = r->input[DG_LINEAR_GRAD_DIFF_DST],
+                                           .acc_weight = r->input[DG_LINEAR_GRAD_ACC_WEIGHT],
+                                           .acc_bias = r->input[DG_LINEAR_GRAD_ACC_BIAS],
+                                           .diff_weight = r->output[DG_LINEAR_GRAD_WEIGHT],
+                                           .diff_bias = r->output[DG_LINEAR_GRAD_BIAS],
+                                           .scratch = r->scratch,
+                                           .threads = r->threads});
         return DG_OK;
     }
     float *diff_weight = r->output[DG_LINEAR_GRAD_WEIGHT];
@@ -383,8 +395,13 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[DG_LINEAR_GRAD_DIFF_DST], s->out,
                     r->input[DG_LINEAR_GRAD_SRC], s->in, acc ? 1 : 0, diff_weight, s->in, err));
     if (r->output[DG_LINEAR_GRAD_BIAS])
-        dg_kernels()->column_sum(rows, s->out, 0, r->input[DG_LINEAR_GRAD_DIFF_DST], r->input[DG_LINEAR_GRAD_ACC_BIAS],
-                                 r->output[DG_LINEAR_GRAD_BIAS], r->scratch, r->threads);
+        dg_column_sum_kernels()->column_sum(&(struct dg_column_sum_args){.rows = rows,
+                                                                         .cols = s->out,
+                                                                         .src = r->input[DG_LINEAR_GRAD_DIFF_DST],
+                                                                         .acc = r->input[DG_LINEAR_GRAD_ACC_BIAS],
+                                                                         .dst = r->output[DG_LINEAR_GRAD_BIAS],
+                                                                         .partial = r->scratch,
+                                                                         .threads = r->threads});
     return DG_OK;
 }
 

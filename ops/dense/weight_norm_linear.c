@@ -7,7 +7,7 @@
  * K is 65,536 and M a few dozen, so w is as large as everything around it together: it is made a block of rows at a
  * time in a thread's scratch, used there, and never stored. */
 #include "ops/dnnl/dnnl.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/weight_norm.h"
 #include "ops/op.h"
 
 #include <math.h>
@@ -128,7 +128,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     for (int64_t first = 0; first < s->out; first += BLOCK) {
         int64_t count = dg_min_i64(BLOCK, s->out - first);
         float *w = (float *)((char *)r->scratch + s->per_thread * omp_get_thread_num()), *length = w + BLOCK * s->in;
-        dg_kernels()->weight_norm_rows(count, s->in, g + first, v + first * s->in, w, length);
+        dg_weight_norm_kernels()->rows(count, s->in, g + first, v + first * s->in, w, length);
         failed |=
             dg_sgemm(false, true, s->rows, count, s->in, src, s->in, w, s->in, 0, dst + first, s->out, NULL) != DG_OK;
     }
@@ -207,15 +207,23 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         int thread = omp_get_thread_num();
         float *w = (float *)((char *)r->scratch + s->per_thread * thread), *diff_w = w + BLOCK * s->in,
               *length = diff_w + BLOCK * s->in;
-        dg_kernels()->weight_norm_rows(count, s->in, g + first, v + first * s->in, w, length);
+        dg_weight_norm_kernels()->rows(count, s->in, g + first, v + first * s->in, w, length);
         if (diff_src)
             failed |= dg_sgemm(false, false, s->rows, s->in, count, diff_dst + first, s->out, w, s->in, 1,
                                partial + thread * size, s->in, NULL) != DG_OK;
         failed |= dg_sgemm(true, false, count, s->in, s->rows, diff_dst + first, s->out, src, s->in, 0, diff_w, s->in,
                            NULL) != DG_OK;
-        dg_kernels()->weight_norm_rows_backward(count, s->in, g + first, v + first * s->in, length, diff_w,
-                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * s->in : NULL,
-                                                diff_g ? diff_g + first : NULL, diff_v + first * s->in);
+        dg_weight_norm_kernels()->rows_backward(
+            &(struct dg_weight_norm_grad_args){.rows = count,
+                                               .cols = s->in,
+                                               .g = g + first,
+                                               .v = v + first * s->in,
+                                               .length = length,
+                                               .diff_w = diff_w,
+                                               .acc_g = acc_g ? acc_g + first : NULL,
+                                               .acc_v = acc_v ? acc_v + first * s->in : NULL,
+                                               .diff_g = diff_g ? diff_g + first : NULL,
+                                               .diff_v = diff_v + first * s->in});
     }
     if (diff_src) {
 #pragma omp parallel for schedule(static) num_threads(s->threads)

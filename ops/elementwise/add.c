@@ -2,7 +2,7 @@
  * add_relu, which the compiler makes of a sum and the ReLU on it: dst = max(0, a + b), the end of a ResNet's block.
  *
  * In bf16 all of these may be bf16. The residual stream of a transformer stays f32 because the norms on it read that. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/add.h"
 #include "ops/norm/layer_norm.h"
 
 extern const struct dg_op dg_op_add_relu, dg_op_relu, dg_op_relu_grad;
@@ -58,7 +58,13 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->add(s->count, false, s->half[0], r->input[A], s->half[1], r->input[B], s->dst_half, r->output[DST]);
+    dg_add_kernels()->add(&(struct dg_add_args){.count = s->count,
+                                                .a_bf16 = s->half[0],
+                                                .a = r->input[A],
+                                                .b_bf16 = s->half[1],
+                                                .b = r->input[B],
+                                                .dst_bf16 = s->dst_half,
+                                                .dst = r->output[DST]});
     return DG_OK;
 }
 
@@ -98,7 +104,14 @@ static enum dg_status run_relu(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->add(s->count, true, s->half[0], r->input[A], s->half[1], r->input[B], s->dst_half, r->output[DST]);
+    dg_add_kernels()->add(&(struct dg_add_args){.count = s->count,
+                                                .relu = true,
+                                                .a_bf16 = s->half[0],
+                                                .a = r->input[A],
+                                                .b_bf16 = s->half[1],
+                                                .b = r->input[B],
+                                                .dst_bf16 = s->dst_half,
+                                                .dst = r->output[DST]});
     return DG_OK;
 }
 

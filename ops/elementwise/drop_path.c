@@ -12,7 +12,7 @@
 #include "ops/elementwise/drop_path.h"
 
 #include "ops/base/rng.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/drop_path.h"
 #include "ops/norm/layer_norm.h"
 
 extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_drop_path_grad, dg_op_kept_images;
@@ -111,8 +111,15 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 static void apply(const struct dg_run *r, int64_t images, const int64_t *from)
 {
     const struct state *s = r->state;
-    dg_kernels()->drop_path(images, from, s->image_size, s->drop.keep, s->src_half, r->input[SRC],
-                            s->residual ? r->input[RESIDUAL] : NULL, s->dst_half, r->output[DST]);
+    dg_drop_path_kernels()->drop_path(&(struct dg_drop_path_args){.images = images,
+                                                                  .size = s->image_size,
+                                                                  .from = from,
+                                                                  .keep = s->drop.keep,
+                                                                  .src_bf16 = s->src_half,
+                                                                  .src = r->input[SRC],
+                                                                  .residual = s->residual ? r->input[RESIDUAL] : NULL,
+                                                                  .dst_bf16 = s->dst_half,
+                                                                  .dst = r->output[DST]});
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)

@@ -2,8 +2,8 @@
  *
  * gelu_grad_sums (src, diff_dst, [acc_bias]) -> diff_src, diff_bias = acc_bias + the column sums of diff_src: the gradient of
  * the bias of the linear layer in front, where the compiler lets this op make it instead of reading diff_src again. */
+#include "ops/kernels/gelu.h"
 #include "ops/dense/linear.h"
-#include "ops/kernels/kernels.h"
 
 extern const struct dg_op dg_op_gelu_grad, dg_op_gelu_grad_sums;
 
@@ -35,7 +35,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->gelu_forward(count_now(r), s->bf16, r->input[SRC], r->output[DST]);
+    dg_gelu_kernels()->forward(count_now(r), s->bf16, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
 
@@ -85,7 +85,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->gelu_backward(count_now(r), s->bf16, r->input[GRAD_SRC], r->input[GRAD_DIFF_DST],
+    dg_gelu_kernels()->backward(count_now(r), s->bf16, r->input[GRAD_SRC], r->input[GRAD_DIFF_DST],
                                 r->output[DIFF_SRC]);
     return DG_OK;
 }
@@ -139,9 +139,16 @@ static enum dg_status run_sums(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct sums *s = r->state;
-    dg_kernels()->gelu_backward_sums(dg_images(r, s->images) * s->each, s->cols, s->half, r->input[GRAD_SRC],
-                                     r->input[GRAD_DIFF_DST], r->output[DIFF_SRC], r->input[ACC_BIAS],
-                                     r->output[DIFF_BIAS], r->scratch, r->threads);
+    dg_gelu_kernels()->backward_sums(&(struct dg_gelu_sums_args){.rows = dg_images(r, s->images) * s->each,
+                                                                 .cols = s->cols,
+                                                                 .bf16 = s->half,
+                                                                 .src = r->input[GRAD_SRC],
+                                                                 .diff_dst = r->input[GRAD_DIFF_DST],
+                                                                 .diff_src = r->output[DIFF_SRC],
+                                                                 .acc = r->input[ACC_BIAS],
+                                                                 .sums = r->output[DIFF_BIAS],
+                                                                 .partial = r->scratch,
+                                                                 .threads = r->threads});
     return DG_OK;
 }
 

@@ -1,6 +1,6 @@
 /* relu: dst = max(0, src). relu_grad (diff_dst, dst) -> diff_src: nothing where dst is 0, as in PyTorch.
  * The compiler fuses it into a batch norm, a sum or a folded convolution before it where it can (compiler/passes/fuse.c). */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/relu.h"
 #include "ops/op.h"
 
 extern const struct dg_op dg_op_relu_grad;
@@ -27,7 +27,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->relu_forward(s->count, s->bf16, r->input[SRC], r->output[DST]);
+    dg_relu_kernels()->forward(s->count, s->bf16, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
 
@@ -66,7 +66,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_kernels()->relu_backward(s->count, s->bf16, r->input[GRAD_DST], r->input[GRAD_DIFF_DST], r->output[DIFF_SRC]);
+    dg_relu_kernels()->backward(s->count, s->bf16, r->input[GRAD_DST], r->input[GRAD_DIFF_DST], r->output[DIFF_SRC]);
     return DG_OK;
 }
 

@@ -1,5 +1,5 @@
 /* softmax over the last dimension. softmax_grad (dst, diff_dst) -> diff_src. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/softmax.h"
 #include "ops/op.h"
 
 extern const struct dg_op dg_op_softmax_grad;
@@ -40,7 +40,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->softmax_forward(s->rows, s->cols, r->input[SRC], r->output[DST]);
+    dg_softmax_kernels()->forward(s->rows, s->cols, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
 
@@ -78,7 +78,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->softmax_backward(s->rows, s->cols, r->input[GRAD_DST], r->input[GRAD_DIFF_DST], r->output[DIFF_SRC]);
+    dg_softmax_kernels()->backward(s->rows, s->cols, r->input[GRAD_DST], r->input[GRAD_DIFF_DST], r->output[DIFF_SRC]);
     return DG_OK;
 }
 

@@ -8,7 +8,7 @@
  * src may have the images only that its branch keeps, and dst, mean and rstd those of the branch that begins here; which ones
  * (struct dg_run, kept) are inputs here, as there are two of them. */
 #include "ops/elementwise/drop_path.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/layer_norm.h"
 #include "ops/norm/layer_norm.h"
 
 enum { RATE, EPS };                                               /* attributes */
@@ -94,10 +94,25 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
         dg_drop_path_draw(&s->drop, r->step, drawn);
         from = drawn;
     }
-    dg_kernels()->add_layer_norm(images * s->each, s->cols, from, s->each, s->drop.keep, s->src_half, r->input[SRC],
-                                 s->residual_half, r->input[RESIDUAL], r->input[WEIGHT], r->input[BIAS], s->eps,
-                                 r->output[SUM], dg_kept_place(r->input[DST_KEPT]), s->dst_half, r->output[DST],
-                                 r->output[MEAN], r->output[RSTD]);
+    dg_layer_norm_kernels()->add_forward(
+        &(struct dg_add_layer_norm_args){.rows = images * s->each,
+                                         .cols = s->cols,
+                                         .image_rows = s->each,
+                                         .src_image = from,
+                                         .keep = s->drop.keep,
+                                         .src_bf16 = s->src_half,
+                                         .src = r->input[SRC],
+                                         .residual_bf16 = s->residual_half,
+                                         .residual = r->input[RESIDUAL],
+                                         .weight = r->input[WEIGHT],
+                                         .bias = r->input[BIAS],
+                                         .eps = s->eps,
+                                         .sum = r->output[SUM],
+                                         .dst_image = dg_kept_place(r->input[DST_KEPT]),
+                                         .dst_bf16 = s->dst_half,
+                                         .dst = r->output[DST],
+                                         .mean = r->output[MEAN],
+                                         .rstd = r->output[RSTD]});
     return DG_OK;
 }
 

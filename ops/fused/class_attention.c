@@ -13,9 +13,10 @@
  *
  * All of it is f32, also in a plan in bf16, but what lies there as bf16. The backward makes what it needs of the forward again,
  * which is next to nothing. Images are taken in groups, so that scratch does not grow with the batch. */
+#include "ops/kernels/class_attention.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/softmax.h"
 #include "ops/token/attention.h"
 
 #include <math.h>
@@ -158,6 +159,12 @@ static enum dg_status to_narrow(const struct state *s, int64_t n, const float *w
     return DG_OK;
 }
 
+/* The kernels' shape for n images. */
+static struct dg_class_attention_shape shape_of(const struct state *s, int64_t n)
+{
+    return (struct dg_class_attention_shape){.images = n, .heads = s->heads, .tokens = s->tokens, .cols = s->in};
+}
+
 /* What n images' tokens that ask see: their queries, scaled; the vectors for their keys; probabilities; sums of tokens. */
 static enum dg_status look(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
                            struct dg_error *err)
@@ -172,9 +179,10 @@ static enum dg_status look(const struct state *s, const struct dg_run *r, int64_
         for (int64_t c = 0; c < s->dim; c++)
             queries[i * s->dim + c] = s->scale * (queries[i * s->dim + c] + (bias ? bias[c] : 0));
     DG_TRY(to_wide(s, n, queries, weight, KEYS, at(r, s->keys), err));
-    dg_kernels()->token_scores(n, s->heads, s->tokens, s->in, at(r, s->keys), s->src_half, src, probs);
-    dg_kernels()->softmax_forward(n * s->heads, s->tokens, probs, probs);
-    dg_kernels()->token_sums(n, s->heads, s->tokens, s->in, probs, s->src_half, src, at(r, s->sums));
+    struct dg_class_attention_shape shape = shape_of(s, n);
+    dg_class_attention_kernels()->scores(&shape, at(r, s->keys), s->src_half, src, probs);
+    dg_softmax_kernels()->forward(n * s->heads, s->tokens, probs, probs);
+    dg_class_attention_kernels()->sums(&shape, probs, s->src_half, src, at(r, s->sums));
     return DG_OK;
 }
 
@@ -266,9 +274,10 @@ static enum dg_status look_back(const struct state *s, const struct dg_run *r, i
     const float *weight = r->input[WEIGHT];
     float *diff_sums = at(r, s->diff_sums), *diff_probs = at(r, s->diff_probs), *diff_queries = at(r, s->diff_queries);
     DG_TRY(to_wide(s, n, at(r, s->dst), weight, VALUES, diff_sums, err));
-    dg_kernels()->token_scores(n, s->heads, s->tokens, s->in, diff_sums, s->src_half, src, diff_probs);
-    dg_kernels()->softmax_backward(n * s->heads, s->tokens, at(r, s->probs), diff_probs, diff_probs);
-    dg_kernels()->token_sums(n, s->heads, s->tokens, s->in, diff_probs, s->src_half, src, at(r, s->diff_keys));
+    struct dg_class_attention_shape shape = shape_of(s, n);
+    dg_class_attention_kernels()->scores(&shape, diff_sums, s->src_half, src, diff_probs);
+    dg_softmax_kernels()->backward(n * s->heads, s->tokens, at(r, s->probs), diff_probs, diff_probs);
+    dg_class_attention_kernels()->sums(&shape, diff_probs, s->src_half, src, at(r, s->diff_keys));
     DG_TRY(to_narrow(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
     for (int64_t c = 0; c < n * s->dim; c++) diff_queries[c] *= s->scale;
     return dg_sgemm(false, false, n, s->in, s->dim, diff_queries, s->dim, weight, s->in, 0, at(r, s->diff_asks), s->in,
@@ -317,10 +326,18 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         if (r->output[DIFF_WEIGHT]) DG_TRY(add_weight(s, r, n, err));
         if (r->output[DIFF_BIAS]) add_bias(s, r, n);
         if (r->output[DIFF_SRC])
-            dg_kernels()->token_spread(n, s->heads, s->tokens, s->in, at(r, s->diff_probs), at(r, s->keys),
-                                       at(r, s->probs), at(r, s->diff_sums), s->query, at(r, s->diff_asks),
-                                       at(r, s->row), r->threads, s->diff_half,
-                                       dg_at_out(r->output[DIFF_SRC], s->diff_half, from));
+            dg_class_attention_kernels()->backward(
+                &(struct dg_class_attention_grad_args){.shape = shape_of(s, n),
+                                                       .diff_scores = at(r, s->diff_probs),
+                                                       .vectors = at(r, s->keys),
+                                                       .weights = at(r, s->probs),
+                                                       .diff_sums = at(r, s->diff_sums),
+                                                       .query = s->query,
+                                                       .diff_query = at(r, s->diff_asks),
+                                                       .scratch = at(r, s->row),
+                                                       .threads = r->threads,
+                                                       .diff_src_bf16 = s->diff_half,
+                                                       .diff_src = dg_at_out(r->output[DIFF_SRC], s->diff_half, from)});
     }
     return DG_OK;
 }

@@ -10,8 +10,10 @@
  * stats are a teacher row's maximum of (logit - center) / temp and one over its sum of exponentials. All is f32, scalars f64,
  * and sums over tiles are added in the order of threads. In a plan in bf16 the operands of the products are rounded on their
  * way into them (ops/kernels/prototype_products.c); logits, softmax and sums stay f32. */
+#include "ops/kernels/prototypes.h"
 #include "ops/dnnl/dnnl.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/dino_tile.h"
+#include "ops/kernels/weight_norm.h"
 #include "ops/op.h"
 
 #include <math.h>
@@ -59,9 +61,9 @@ static void open_layer(struct dg_prepare *p, struct layer *l)
     if (!l->rows) return;
     l->weight_bytes = TILE * l->in * (int64_t)sizeof(float);
     if (!p->call->bf16) return;
-    int64_t features;
-    dg_kernels()->prototype_scratch(l->rows, l->in, TILE, &features, &l->weight_bytes);
-    l->features = dg_op_scratch(p, features);
+    struct dg_prototype_scratch bytes = dg_prototypes_kernels()->scratch(l->rows, l->in, TILE);
+    l->weight_bytes = bytes.thread;
+    l->features = dg_op_scratch(p, bytes.features);
 }
 
 /* A thread's tile: student's and teacher's weights, the gradient of the first, lengths, student's and teacher's logits. */
@@ -112,7 +114,14 @@ static void *at(const struct dg_run *r, int64_t offset) { return (char *)r->scra
 /* Before the first tile: features are packed once. */
 static void pack_features(const struct state *s, const struct dg_run *r, const struct layer *l, const float *features)
 {
-    if (s->bf16) dg_kernels()->prototype_features(l->rows, l->in, features, at(r, l->features));
+    if (s->bf16) dg_prototypes_kernels()->pack_features(l->rows, l->in, features, at(r, l->features));
+}
+
+/* The kernels' view of a tile of `count` prototypes, whose weights are in `w`. */
+static struct dg_prototype_tile product_tile(const struct dg_run *r, const struct layer *l, int64_t count, float *w)
+{
+    return (struct dg_prototype_tile){
+        .rows = l->rows, .in = l->in, .prototypes = count, .features = at(r, l->features), .scratch = w};
 }
 
 /* dst [rows, count] = features [rows, in] w^T for prototypes first .. first + count; leaves w and its lengths. */
@@ -123,11 +132,11 @@ static bool tile_logits(const struct state *s, const struct dg_run *r, const str
     g += first;
     v += first * l->in;
     if (s->bf16) {
-        dg_kernels()->prototype_logits(l->rows, l->in, count, at(r, l->features), g, v,
-                                       dg_min_i64(TILE, s->out - first - count), length, w, dst);
+        struct dg_prototype_tile tile = product_tile(r, l, count, w);
+        dg_prototypes_kernels()->logits(&tile, g, v, dg_min_i64(TILE, s->out - first - count), length, dst);
         return true;
     }
-    dg_kernels()->weight_norm_rows(count, l->in, g, v, w, length);
+    dg_weight_norm_kernels()->rows(count, l->in, g, v, w, length);
     return dg_sgemm(false, true, l->rows, count, l->in, features, l->in, w, l->in, 0, dst, count, NULL) == DG_OK;
 }
 
@@ -137,7 +146,8 @@ static bool tile_grads(const struct state *s, const struct dg_run *r, const floa
 {
     const struct layer *l = &s->student;
     if (s->bf16) {
-        dg_kernels()->prototype_grads(l->rows, l->in, count, at(r, l->features), t->logits, t->w, diff_src, t->diff_w);
+        struct dg_prototype_tile tile = product_tile(r, l, count, t->w);
+        dg_prototypes_kernels()->grads(&tile, t->logits, diff_src, t->diff_w);
         return true;
     }
     return (!diff_src || dg_sgemm(false, false, l->rows, l->in, count, t->logits, count, t->w, l->in, 1, diff_src,
@@ -193,7 +203,7 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
             int64_t count = dg_min_i64(TILE, s->out - first);
             failed |= !tile_logits(s, r, &s->teacher, r->input[T], r->input[T_G], r->input[T_V], first, count,
                                    tile.teacher_w, tile.length, tile.targets);
-            dg_kernels()->target_tile(rows, count, tile.targets, center + first, temp, mean + first, sum);
+            dg_dino_tile_kernels()->target_sums(rows, count, tile.targets, center + first, temp, mean + first, sum);
         }
     }
     for (int64_t row = 0; row < rows; row++) {
@@ -300,11 +310,22 @@ static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t fir
 {
     bool done = tile_logits(s, r, &s->teacher, r->input[TEACHER], r->input[TEACHER_G], r->input[TEACHER_V], first,
                             count, t->teacher_w, t->length, t->targets);
-    dg_kernels()->target_tile_again(s->teacher.rows, count, t->targets, (const float *)r->input[CENTER] + first,
-                                    (float)*(const double *)r->input[TEACHER_TEMP], r->input[STATS]);
+    dg_dino_tile_kernels()->target_probs(s->teacher.rows, count, t->targets, (const float *)r->input[CENTER] + first,
+                                         (float)*(const double *)r->input[TEACHER_TEMP], r->input[STATS]);
     return tile_logits(s, r, &s->student, r->input[S], r->input[G], r->input[V], first, count, t->w, t->length,
                        t->logits) &&
            done;
+}
+
+/* The kernels' view of a tile's logits beside its targets; temp is the student's. */
+static struct dg_dino_tile loss_tile(const struct state *s, int64_t count, const struct tile *t, float temp)
+{
+    return (struct dg_dino_tile){.rows = s->student.rows,
+                                 .cols = count,
+                                 .batch = s->teacher.rows / 2,
+                                 .view0 = s->view0,
+                                 .q = t->targets,
+                                 .temp = temp};
 }
 
 static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
@@ -327,7 +348,8 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
         for (int64_t first = 0; first < s->out; first += TILE) {
             int64_t count = dg_min_i64(TILE, s->out - first);
             failed |= !tile_pair(s, r, first, count, &tile);
-            dg_kernels()->loss_tile(s->student.rows, count, s->teacher.rows / 2, tile.logits, tile.targets, temp, sum);
+            struct dg_dino_tile pairs = loss_tile(s, count, &tile, temp);
+            dg_dino_tile_kernels()->loss_sums(&pairs, tile.logits, sum);
         }
     }
     for (int64_t row = 0; row < s->student.rows; row++) {
@@ -424,12 +446,20 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         int thread = omp_get_thread_num();
         struct tile tile = tile_of(s, r, thread);
         failed |= !tile_pair(s, r, first, count, &tile);
-        dg_kernels()->loss_tile_backward(s->student.rows, count, s->teacher.rows / 2, s->view0, tile.targets,
-                                         (float)temp, r->input[LSE], (float)(s->pair_weight / temp), tile.logits);
+        struct dg_dino_tile pairs = loss_tile(s, count, &tile, (float)temp);
+        dg_dino_tile_kernels()->loss_backward(&pairs, r->input[LSE], (float)(s->pair_weight / temp), tile.logits);
         failed |= !tile_grads(s, r, r->input[S], count, &tile, diff_src ? partial + thread * size : NULL);
-        dg_kernels()->weight_norm_rows_backward(count, in, g + first, v + first * in, tile.length, tile.diff_w,
-                                                acc_g ? acc_g + first : NULL, acc_v ? acc_v + first * in : NULL,
-                                                diff_g ? diff_g + first : NULL, diff_v + first * in);
+        dg_weight_norm_kernels()->rows_backward(
+            &(struct dg_weight_norm_grad_args){.rows = count,
+                                               .cols = in,
+                                               .g = g + first,
+                                               .v = v + first * in,
+                                               .length = tile.length,
+                                               .diff_w = tile.diff_w,
+                                               .acc_g = acc_g ? acc_g + first : NULL,
+                                               .acc_v = acc_v ? acc_v + first * in : NULL,
+                                               .diff_g = diff_g ? diff_g + first : NULL,
+                                               .diff_v = diff_v + first * in});
     }
     for (int64_t i = 0; diff_src && i < size; i++) { /* in the order of threads, so that a run repeats bit for bit */
         float sum = 0;

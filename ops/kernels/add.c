@@ -1,38 +1,42 @@
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/add.h"
 
-static DG_INLINE void add(struct dg_range part, int a_half, const void *a, int b_half, const void *b, int relu,
-                          int dst_half, void *dst)
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/loops.h"
+
+static DG_INLINE void add(struct dg_range part, bool a_bf16, const void *a, bool b_bf16, const void *b, bool relu,
+                          bool dst_bf16, void *dst)
 {
 #pragma omp simd
     for (int64_t i = part.first; i < part.end; i++) {
-        float sum = dg_get(a, a_half, i) + dg_get(b, b_half, i);
-        dg_put(dst, dst_half, i, relu && !(sum > 0) ? 0 : sum);
+        float sum = dg_get(a, a_bf16, i) + dg_get(b, b_bf16, i);
+        dg_put(dst, dst_bf16, i, relu && !(sum > 0) ? 0 : sum);
     }
 }
 
-static DG_INLINE void add_to(struct dg_range part, int a_half, const void *a, int b_half, const void *b, int relu,
-                             int dst_half, void *dst)
+static DG_INLINE void add_part(struct dg_range part, bool a_bf16, bool b_bf16, const struct dg_add_args *args)
 {
-    switch (relu << 1 | dst_half) {
-    case 0: add(part, a_half, a, b_half, b, 0, 0, dst); break;
-    case 1: add(part, a_half, a, b_half, b, 0, 1, dst); break;
-    case 2: add(part, a_half, a, b_half, b, 1, 0, dst); break;
-    case 3: add(part, a_half, a, b_half, b, 1, 1, dst); break;
+    const void *a = args->a, *b = args->b;
+    void *dst = args->dst;
+    switch (args->relu << 1 | args->dst_bf16) {
+    case 0: add(part, a_bf16, a, b_bf16, b, 0, 0, dst); break;
+    case 1: add(part, a_bf16, a, b_bf16, b, 0, 1, dst); break;
+    case 2: add(part, a_bf16, a, b_bf16, b, 1, 0, dst); break;
+    case 3: add(part, a_bf16, a, b_bf16, b, 1, 1, dst); break;
     }
 }
 
-/* dst = a + b, or max(0, a + b), the end of a residual block; dst may be a or b of its type. */
-void DG_K(add)(int64_t count, int relu, int a_half, const void *a, int b_half, const void *b, int dst_half, void *dst)
+static void add_arrays(const struct dg_add_args *args)
 {
 #pragma omp parallel
     {
-        struct dg_range part = dg_my_range(count);
-        switch (a_half << 1 | b_half) {
-        case 0: add_to(part, 0, a, 0, b, relu, dst_half, dst); break;
-        case 1: add_to(part, 0, a, 1, b, relu, dst_half, dst); break;
-        case 2: add_to(part, 1, a, 0, b, relu, dst_half, dst); break;
-        case 3: add_to(part, 1, a, 1, b, relu, dst_half, dst); break;
+        struct dg_range part = dg_my_range(args->count);
+        switch (args->a_bf16 << 1 | args->b_bf16) {
+        case 0: add_part(part, 0, 0, args); break;
+        case 1: add_part(part, 0, 1, args); break;
+        case 2: add_part(part, 1, 0, args); break;
+        case 3: add_part(part, 1, 1, args); break;
         }
     }
 }
+
+DG_KERNELS(add) = {.add = add_arrays};

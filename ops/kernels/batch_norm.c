@@ -1,14 +1,12 @@
+#include "ops/kernels/batch_norm.h"
+
 #include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
 #include "ops/kernels/lanes.h"
+#include "ops/kernels/loops.h"
 
 #include <math.h>
-#include <omp.h>
 
-/* Batch norm of src [rows, cols] over the rows, a column being a channel. With `half`, what is as large as src (src, dst, and
- * their gradients) is bf16, else f32. Sums run over blocks of BLOCK rows in f32 and over blocks in f64: as exact as a sum in
- * f64 for all practical purposes, at the speed of memory. */
-enum { BLOCK = 32 }; /* rows */
+enum { BLOCK = 32 }; /* rows that are summed in f32 */
 
 static void clear(int64_t cols, float *a, float *b)
 {
@@ -24,45 +22,46 @@ static void flush(int64_t cols, const float *a, const float *b, double *sum_a, d
     }
 }
 
-/* Columns that are summed at a time, in registers; in bf16 a vector has every other column of two vectors' width. */
+/* The moments sum a panel of columns at a time, in registers. In bf16, vectors v and v + 1 hold the even and the odd columns of
+ * what two vectors are wide. */
 enum { VECTORS = 4, PANEL = VECTORS * DG_LANES };
 
-static DG_INLINE void load_panel(int half, const void *from, dg_lanes *x)
+static DG_INLINE void load_panel(bool bf16, const void *from, dg_lanes *x)
 {
-    for (int v = 0; v < VECTORS; v += 1 + half) {
-        memcpy(&x[v], dg_at(from, half, v * DG_LANES), sizeof x[v]); /* bf16 may lie at two bytes */
-        if (!half) continue;
+    for (int v = 0; v < VECTORS; v += 1 + bf16) {
+        memcpy(&x[v], dg_at(from, bf16, v * DG_LANES), sizeof x[v]); /* bf16 may lie at two bytes */
+        if (!bf16) continue;
         dg_bits units = (dg_bits)x[v];
         x[v] = (dg_lanes)(units << 16);
         x[v + 1] = (dg_lanes)(units & 0xffff0000);
     }
 }
 
-/* The column at place `at` of a panel. */
-static inline int64_t panel_column(int half, int64_t at)
+/* The column, counted from the panel's first, that position `at` of a panel's sums belongs to. */
+static inline int64_t panel_column(bool bf16, int64_t at)
 {
     int64_t vector = at / DG_LANES;
-    return half ? vector / 2 * 2 * DG_LANES + at % DG_LANES * 2 + vector % 2 : at;
+    return bf16 ? vector / 2 * 2 * DG_LANES + at % DG_LANES * 2 + vector % 2 : at;
 }
 
-/* sum [2][cols] of x - shift and of its square; the shift is src's first row. Columns of whole panels are left at their
- * places in the panel. */
-static DG_INLINE void moments(int64_t rows, int64_t cols, int half, const void *src, double *sum)
+/* sum [2][cols]: the sums of x - shift and of its square, the shift being src's first row. In full panels the sums stand in the
+ * order that panel_column() tells. */
+static DG_INLINE void moments(int64_t rows, int64_t cols, bool bf16, const void *src, double *sum)
 {
     enum { BYTES = PANEL * 4 };
-    int64_t whole = cols / PANEL * PANEL, bytes = BYTES >> half;
+    int64_t full = cols / PANEL * PANEL, bytes = BYTES >> bf16; /* columns in full panels */
     for (int64_t c = 0; c < 2 * cols; c++) sum[c] = 0;
 #pragma omp for schedule(static)
     for (int64_t first = 0; first < rows; first += BLOCK) {
         int64_t end = first + BLOCK < rows ? first + BLOCK : rows;
-        const char *soon = dg_at(src, half, end * cols); /* pieces of rows are no stream that hardware foresees */
-        for (int64_t c = 0; c < whole; c += PANEL) {
+        const char *next = dg_at(src, bf16, end * cols); /* hardware does not foresee reads of pieces of rows */
+        for (int64_t c = 0; c < full; c += PANEL) {
             dg_lanes shift[VECTORS], a[VECTORS] = {0}, b[VECTORS] = {0};
-            load_panel(half, dg_at(src, half, c), shift);
-            for (int64_t r = first; r < end; r++, soon += bytes) {
+            load_panel(bf16, dg_at(src, bf16, c), shift);
+            for (int64_t r = first; r < end; r++, next += bytes) {
                 dg_lanes x[VECTORS];
-                for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(soon + byte, 0, 2);
-                load_panel(half, dg_at(src, half, r * cols + c), x);
+                for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte, 0, 2);
+                load_panel(bf16, dg_at(src, bf16, r * cols + c), x);
                 for (int v = 0; v < VECTORS; v++) {
                     x[v] -= shift[v];
                     a[v] += x[v];
@@ -72,29 +71,31 @@ static DG_INLINE void moments(int64_t rows, int64_t cols, int half, const void *
             flush(PANEL, (const float *)a, (const float *)b, sum + c, sum + cols + c);
         }
         float a[PANEL] = {0}, b[PANEL] = {0};
-        for (int64_t r = first; r < end && whole < cols; r++) {
-            const void *x = dg_at(src, half, r * cols + whole), *shift = dg_at(src, half, whole);
+        for (int64_t r = first; r < end && full < cols; r++) {
+            const void *x = dg_at(src, bf16, r * cols + full), *shift = dg_at(src, bf16, full);
 #pragma omp simd
-            for (int64_t c = 0; c < cols - whole; c++) {
-                float d = dg_get(x, half, c) - dg_get(shift, half, c);
+            for (int64_t c = 0; c < cols - full; c++) {
+                float d = dg_get(x, bf16, c) - dg_get(shift, bf16, c);
                 a[c] += d;
                 b[c] += d * d;
             }
         }
-        flush(cols - whole, a, b, sum + whole, sum + cols + whole);
+        flush(cols - full, a, b, sum + full, sum + cols + full);
     }
 }
 
-/* mean, var (biased) [cols]. Deviations are taken from the first row, so a large common offset costs no digits.
- * partial: f64 [threads, 2, cols]. */
-void DG_K(batch_norm_moments)(int64_t rows, int64_t cols, int half, const void *src, float *mean, float *var,
-                              double *partial, int threads)
+static void batch_norm_moments(const struct dg_batch_norm_moments_args *args)
 {
+    int64_t rows = args->rows, cols = args->cols;
+    bool bf16 = args->bf16;
+    const void *src = args->src;
+    double *partial = args->partial;
+    int threads = args->threads;
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num();
         double *sum = partial + 2 * t * cols;
-        if (half)
+        if (bf16)
             moments(rows, cols, 1, src, sum);
         else
             moments(rows, cols, 0, src, sum);
@@ -105,54 +106,57 @@ void DG_K(batch_norm_moments)(int64_t rows, int64_t cols, int half, const void *
             a += partial[2 * t * cols + c];
             b += partial[(2 * t + 1) * cols + c];
         }
-        int64_t panel = c / PANEL * PANEL, column = panel + PANEL <= cols ? panel + panel_column(half, c % PANEL) : c;
+        int64_t panel = c / PANEL * PANEL, column = panel + PANEL <= cols ? panel + panel_column(bf16, c % PANEL) : c;
         a /= (double)rows;
         b = b / (double)rows - a * a;
-        mean[column] = (float)((double)dg_get(src, half, column) + a);
-        var[column] = b > 0 ? (float)b : 0;
+        args->mean[column] = (float)((double)dg_get(src, bf16, column) + a);
+        args->var[column] = b > 0 ? (float)b : 0;
     }
 }
 
-static DG_INLINE void apply(int64_t rows, int64_t cols, int half, const void *src, const float *mean,
-                            const float *scale, const float *bias, int relu, void *dst)
+static DG_INLINE void apply(const struct dg_batch_norm_apply_args *args, bool bf16, bool relu)
 {
+    int64_t cols = args->cols;
+    const float *mean = args->mean, *scale = args->scale, *bias = args->bias;
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const void *x = dg_at(src, half, r * cols);
-        void *y = dg_at_out(dst, half, r * cols);
+    for (int64_t r = 0; r < args->rows; r++) {
+        const void *x = dg_at(args->src, bf16, r * cols);
+        void *y = dg_at_out(args->dst, bf16, r * cols);
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++) {
-            float v = (dg_get(x, half, c) - mean[c]) * scale[c] + bias[c];
-            dg_put(y, half, c, relu && !(v > 0) ? 0 : v);
+            float v = (dg_get(x, bf16, c) - mean[c]) * scale[c] + bias[c];
+            dg_put(y, bf16, c, relu && !(v > 0) ? 0 : v);
         }
     }
 }
 
-/* dst = (src - mean) weight / sqrt(var + eps) + bias, then max(0, .) if relu; dst may be src. scale [cols]. */
-void DG_K(batch_norm_apply)(int64_t rows, int64_t cols, int half, const void *src, const float *mean, const float *var,
-                            const float *weight, const float *bias, double eps, int relu, void *dst, float *scale)
+static void batch_norm_apply(const struct dg_batch_norm_apply_args *args)
 {
-    for (int64_t c = 0; c < cols; c++) scale[c] = (float)((double)weight[c] / sqrt((double)var[c] + eps));
+    for (int64_t c = 0; c < args->cols; c++)
+        args->scale[c] = (float)((double)args->weight[c] / sqrt((double)args->var[c] + args->eps));
 #pragma omp parallel
-    switch (half << 1 | relu) {
-    case 0: apply(rows, cols, 0, src, mean, scale, bias, 0, dst); break;
-    case 1: apply(rows, cols, 0, src, mean, scale, bias, 1, dst); break;
-    case 2: apply(rows, cols, 1, src, mean, scale, bias, 0, dst); break;
-    case 3: apply(rows, cols, 1, src, mean, scale, bias, 1, dst); break;
+    switch (args->bf16 << 1 | args->relu) {
+    case 0: apply(args, 0, 0); break;
+    case 1: apply(args, 0, 1); break;
+    case 2: apply(args, 1, 0); break;
+    case 3: apply(args, 1, 1); break;
     }
 }
 
-/* diff_dst, with `relu` only where y > 0. */
-static DG_INLINE float gradient(int half, int relu, const void *y, const void *diff_dst, int64_t c)
+/* diff_dst[c], or with `relu` zero where dst[c] <= 0. */
+static DG_INLINE float gradient(bool bf16, bool relu, const void *dst, const void *diff_dst, int64_t c)
 {
-    float d = dg_get(diff_dst, half, c);
-    return !relu || dg_get(y, half, c) > 0 ? d : 0;
+    float d = dg_get(diff_dst, bf16, c);
+    return !relu || dg_get(dst, bf16, c) > 0 ? d : 0;
 }
 
-/* Sums of the gradient g and of g (x - mean). */
-static DG_INLINE void gradient_sums(int64_t rows, int64_t cols, int half, const void *src, const float *mean, int relu,
-                                    const void *dst, const void *diff_dst, float *block, double *sum)
+/* sum [2][cols]: the sums of the gradient g and of g (x - mean). block [2][cols] is scratch. */
+static DG_INLINE void gradient_sums(const struct dg_batch_norm_grad_args *args, bool bf16, bool relu, float *block,
+                                    double *sum)
 {
+    int64_t rows = args->rows, cols = args->cols;
+    const void *src = args->src, *dst = args->dst, *diff_dst = args->diff_dst;
+    const float *mean = args->mean;
     for (int64_t c = 0; c < 2 * cols; c++) sum[c] = 0;
 #pragma omp for schedule(static)
     for (int64_t first = 0; first < rows; first += BLOCK) {
@@ -160,78 +164,77 @@ static DG_INLINE void gradient_sums(int64_t rows, int64_t cols, int half, const 
         float *a = block, *b = block + cols;
         clear(cols, a, b);
         for (int64_t r = first; r < end; r++) {
-            const void *x = dg_at(src, half, r * cols), *d = dg_at(diff_dst, half, r * cols),
-                       *y = relu ? dg_at(dst, half, r * cols) : NULL;
+            const void *x = dg_at(src, bf16, r * cols), *d = dg_at(diff_dst, bf16, r * cols),
+                       *y = relu ? dg_at(dst, bf16, r * cols) : NULL;
 #pragma omp simd
             for (int64_t c = 0; c < cols; c++) {
-                float g = gradient(half, relu, y, d, c);
+                float g = gradient(bf16, relu, y, d, c);
                 a[c] += g;
-                b[c] += g * (dg_get(x, half, c) - mean[c]);
+                b[c] += g * (dg_get(x, bf16, c) - mean[c]);
             }
         }
         flush(cols, a, b, sum, sum + cols);
     }
 }
 
-static DG_INLINE void source_gradient(int64_t rows, int64_t cols, int half, const void *src, const float *mean,
-                                      const float *scale, const float *mean_g, const float *slope, int relu,
-                                      const void *dst, const void *diff_dst, void *diff_src)
+/* factors [3][cols]: weight rstd, mean(g), and rstd^2 mean(g (x - mean)). */
+static DG_INLINE void source_gradient(const struct dg_batch_norm_grad_args *args, bool bf16, bool relu,
+                                      const float *factors)
 {
+    int64_t cols = args->cols;
+    const float *mean = args->mean, *scale = factors, *mean_g = factors + cols, *slope = mean_g + cols;
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const void *x = dg_at(src, half, r * cols), *d = dg_at(diff_dst, half, r * cols),
-                   *y = relu ? dg_at(dst, half, r * cols) : NULL;
-        void *dx = dg_at_out(diff_src, half, r * cols);
+    for (int64_t r = 0; r < args->rows; r++) {
+        const void *x = dg_at(args->src, bf16, r * cols), *d = dg_at(args->diff_dst, bf16, r * cols),
+                   *y = relu ? dg_at(args->dst, bf16, r * cols) : NULL;
+        void *dx = dg_at_out(args->diff_src, bf16, r * cols);
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++)
-            dg_put(dx, half, c,
-                   scale[c] * (gradient(half, relu, y, d, c) - mean_g[c] - (dg_get(x, half, c) - mean[c]) * slope[c]));
+            dg_put(dx, bf16, c,
+                   scale[c] * (gradient(bf16, relu, y, d, c) - mean_g[c] - (dg_get(x, bf16, c) - mean[c]) * slope[c]));
     }
 }
 
-/* The gradient of training-mode batch norm (and of the ReLU behind it, where its result `y` is given):
- *   g = diff_dst where y > 0;  diff_bias = sum g;  diff_weight = rstd sum g (x - mean)
- *   diff_src = weight rstd (g - mean(g) - (x - mean) rstd^2 mean(g (x - mean)))
- * acc_* are added (NULL: nothing). diff_src (NULL: not wanted) may be diff_dst. partial: f64 [threads, 2, cols], then
- * f32 [threads, 2, cols] and [3, cols]. */
-void DG_K(batch_norm_backward)(int64_t rows, int64_t cols, int half, const void *src, const float *mean,
-                               const float *var, const float *weight, double eps, const void *y, const void *diff_dst,
-                               const float *acc_weight, const float *acc_bias, void *diff_src, float *diff_weight,
-                               float *diff_bias, double *partial, int threads)
+static void batch_norm_backward(const struct dg_batch_norm_grad_args *args)
 {
+    int64_t rows = args->rows, cols = args->cols;
+    int threads = args->threads;
+    double *partial = args->partial;
     float *blocks = (float *)(partial + 2 * threads * cols);
     float *scale = blocks + 2 * threads * cols, *mean_g = scale + cols, *slope = mean_g + cols;
-    int form = (half ? 2 : 0) | !!y;
+    int form = args->bf16 << 1 | !!args->dst;
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num();
         double *sum = partial + 2 * t * cols;
         float *block = blocks + 2 * t * cols;
         switch (form) {
-        case 0: gradient_sums(rows, cols, 0, src, mean, 0, y, diff_dst, block, sum); break;
-        case 1: gradient_sums(rows, cols, 0, src, mean, 1, y, diff_dst, block, sum); break;
-        case 2: gradient_sums(rows, cols, 1, src, mean, 0, y, diff_dst, block, sum); break;
-        case 3: gradient_sums(rows, cols, 1, src, mean, 1, y, diff_dst, block, sum); break;
+        case 0: gradient_sums(args, 0, 0, block, sum); break;
+        case 1: gradient_sums(args, 0, 1, block, sum); break;
+        case 2: gradient_sums(args, 1, 0, block, sum); break;
+        case 3: gradient_sums(args, 1, 1, block, sum); break;
         }
     }
     for (int64_t c = 0; c < cols; c++) {
-        double a = 0, b = 0, rstd = 1 / sqrt((double)var[c] + eps);
+        double a = 0, b = 0, rstd = 1 / sqrt((double)args->var[c] + args->eps);
         for (int t = 0; t < threads; t++) {
             a += partial[2 * t * cols + c];
             b += partial[(2 * t + 1) * cols + c];
         }
-        if (diff_bias) diff_bias[c] = (acc_bias ? acc_bias[c] : 0) + (float)a;
-        if (diff_weight) diff_weight[c] = (acc_weight ? acc_weight[c] : 0) + (float)(b * rstd);
-        scale[c] = (float)((double)weight[c] * rstd);
+        if (args->diff_bias) args->diff_bias[c] = (args->acc_bias ? args->acc_bias[c] : 0) + (float)a;
+        if (args->diff_weight) args->diff_weight[c] = (args->acc_weight ? args->acc_weight[c] : 0) + (float)(b * rstd);
+        scale[c] = (float)((double)args->weight[c] * rstd);
         mean_g[c] = (float)(a / (double)rows);
         slope[c] = (float)(b / (double)rows * rstd * rstd);
     }
-    if (!diff_src) return;
+    if (!args->diff_src) return;
 #pragma omp parallel
     switch (form) {
-    case 0: source_gradient(rows, cols, 0, src, mean, scale, mean_g, slope, 0, y, diff_dst, diff_src); break;
-    case 1: source_gradient(rows, cols, 0, src, mean, scale, mean_g, slope, 1, y, diff_dst, diff_src); break;
-    case 2: source_gradient(rows, cols, 1, src, mean, scale, mean_g, slope, 0, y, diff_dst, diff_src); break;
-    case 3: source_gradient(rows, cols, 1, src, mean, scale, mean_g, slope, 1, y, diff_dst, diff_src); break;
+    case 0: source_gradient(args, 0, 0, scale); break;
+    case 1: source_gradient(args, 0, 1, scale); break;
+    case 2: source_gradient(args, 1, 0, scale); break;
+    case 3: source_gradient(args, 1, 1, scale); break;
     }
 }
+
+DG_KERNELS(batch_norm) = {.moments = batch_norm_moments, .apply = batch_norm_apply, .backward = batch_norm_backward};

@@ -1,29 +1,30 @@
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/column_sum.h"
 
-static DG_INLINE void sum_rows(int64_t rows, int64_t cols, int half, const void *src, float *sum)
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/loops.h"
+
+static DG_INLINE void sum_rows(int64_t rows, int64_t cols, bool bf16, const void *src, float *sum)
 {
     for (int64_t c = 0; c < cols; c++) sum[c] = 0;
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
-        const void *x = dg_at(src, half, r * cols);
+        const void *x = dg_at(src, bf16, r * cols);
 #pragma omp simd
-        for (int64_t c = 0; c < cols; c++) sum[c] += dg_get(x, half, c);
+        for (int64_t c = 0; c < cols; c++) sum[c] += dg_get(x, bf16, c);
     }
 }
 
-/* dst[c] = acc[c] + sum over r of src[r, c], f32 or bf16: the gradient of a bias. acc may be NULL or dst. `partial` [threads,
- * cols]. */
-void DG_K(column_sum)(int64_t rows, int64_t cols, int half, const void *src, const float *acc, float *dst,
-                      float *partial, int threads)
+static void column_sum(const struct dg_column_sum_args *a)
 {
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(a->threads)
     {
-        float *sum = partial + cols * omp_get_thread_num();
-        if (half)
-            sum_rows(rows, cols, 1, src, sum);
+        float *sum = a->partial + a->cols * omp_get_thread_num();
+        if (a->src_bf16)
+            sum_rows(a->rows, a->cols, 1, a->src, sum);
         else
-            sum_rows(rows, cols, 0, src, sum);
+            sum_rows(a->rows, a->cols, 0, a->src, sum);
     }
-    dg_add_partial(cols, acc, partial, cols, threads, dst);
+    dg_add_partial(a->cols, a->acc, a->partial, a->cols, a->threads, a->dst);
 }
+
+DG_KERNELS(column_sum) = {.column_sum = column_sum};

@@ -1,12 +1,11 @@
-/* The DINO loss, a row of logits at a time. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/dino.h"
+
 #include "ops/kernels/vmath.h"
 
 #include <math.h>
 
-/* q[r, k] = softmax over k of (t[r, k] - center[k]) / temp; entropy[r] = -sum q ln q. q may be t. */
-void DG_K(dino_target)(int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
-                       double *entropy)
+static void dino_target(int64_t rows, int64_t cols, const float *t, const float *center, float temp, float *q,
+                        double *entropy)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
@@ -36,8 +35,7 @@ void DG_K(dino_target)(int64_t rows, int64_t cols, const float *t, const float *
     }
 }
 
-/* mean[k] = sum over r of t[r, k] / rows. */
-void DG_K(row_mean)(int64_t rows, int64_t cols, const float *t, float *mean)
+static void row_mean(int64_t rows, int64_t cols, const float *t, float *mean)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < cols; first += 1024) {
@@ -52,16 +50,15 @@ void DG_K(row_mean)(int64_t rows, int64_t cols, const float *t, float *mean)
     }
 }
 
-/* For each row r of s (image r % batch of view view0 + r / batch): lse[r] = ln sum exp(s/temp), and term[r] = sum over
- * teacher views i that are not its own view, of the cross-entropy -sum q_i (s/temp - lse). q [2 * batch, cols]. */
-void DG_K(dino_loss)(int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
-                     float temp, float *lse, double *term)
+static void dino_loss(const struct dg_dino_pairs *p, float *lse, double *term)
 {
-    float sharp = 1.0f / temp;
+    int64_t cols = p->cols, batch = p->batch;
+    const float *q = p->q;
+    float sharp = 1.0f / p->temp;
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = s + r * cols;
-        int64_t view = view0 + r / batch, image = r % batch;
+    for (int64_t r = 0; r < p->rows; r++) {
+        const float *x = p->s + r * cols;
+        int64_t view = p->view0 + r / batch, image = r % batch;
         float most = dg_largest(cols, x);
         double sum = 0, dot[2] = {0, 0};
         const float *target[2] = {q + image * cols, q + (batch + image) * cols};
@@ -87,19 +84,22 @@ void DG_K(dino_loss)(int64_t rows, int64_t cols, int64_t batch, int64_t view0, c
     }
 }
 
-/* diff_s = scale * sum over teacher views i != view of (softmax(s/temp) - q_i); diff_s may be s. */
-void DG_K(dino_loss_backward)(int64_t rows, int64_t cols, int64_t batch, int64_t view0, const float *s, const float *q,
-                              float temp, const float *lse, float scale, float *diff_s)
+static void dino_loss_backward(const struct dg_dino_pairs *p, const float *lse, float scale, float *diff_s)
 {
-    float sharp = 1.0f / temp;
+    int64_t cols = p->cols, batch = p->batch;
+    const float *q = p->q;
+    float sharp = 1.0f / p->temp;
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = s + r * cols;
+    for (int64_t r = 0; r < p->rows; r++) {
+        const float *x = p->s + r * cols;
         float *dx = diff_s + r * cols, log_sum = lse[r];
-        int64_t view = view0 + r / batch, image = r % batch;
+        int64_t view = p->view0 + r / batch, image = r % batch;
         const float *q0 = q + image * cols, *q1 = q + (batch + image) * cols;
         float use0 = view == 0 ? 0 : scale, use1 = view == 1 ? 0 : scale, both = use0 + use1;
 #pragma omp simd
         for (int64_t k = 0; k < cols; k++) dx[k] = both * dg_expf(x[k] * sharp - log_sum) - use0 * q0[k] - use1 * q1[k];
     }
 }
+
+DG_KERNELS(dino) = {
+    .target = dino_target, .row_mean = row_mean, .loss = dino_loss, .loss_backward = dino_loss_backward};

@@ -1,45 +1,47 @@
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/drop_path.h"
 
-static DG_INLINE void row(int64_t count, int kept, float keep, int src_half, const void *src, const float *residual,
-                          int dst_half, void *dst)
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/loops.h"
+
+static DG_INLINE void image(int64_t size, bool survives, float keep, bool src_bf16, const void *src,
+                            const float *residual, bool dst_bf16, void *dst)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++) {
-        float x = kept ? dg_get(src, src_half, i) / keep : 0;
-        dg_put(dst, dst_half, i, residual ? residual[i] + x : x);
+    for (int64_t i = 0; i < size; i++) {
+        float x = survives ? dg_get(src, src_bf16, i) / keep : 0;
+        dg_put(dst, dst_bf16, i, residual ? residual[i] + x : x);
     }
 }
 
-static DG_INLINE void images(int64_t count, const int64_t *from, int64_t size, float keep, int src_half,
-                             const void *src, const float *residual, int dst_half, void *dst)
+static DG_INLINE void all_images(bool src_bf16, bool dst_bf16, const struct dg_drop_path_args *a)
 {
+    int64_t size = a->size;
+    float keep = a->keep;
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        const void *x = from[i] < 0 ? NULL : dg_at(src, src_half, from[i] * size);
-        void *y = dg_at_out(dst, dst_half, i * size);
-        const float *more = residual ? residual + i * size : NULL;
-        if (x && more)
-            row(size, 1, keep, src_half, x, more, dst_half, y);
+    for (int64_t i = 0; i < a->images; i++) {
+        const void *x = a->from[i] < 0 ? NULL : dg_at(a->src, src_bf16, a->from[i] * size);
+        void *y = dg_at_out(a->dst, dst_bf16, i * size);
+        const float *residual = a->residual ? a->residual + i * size : NULL;
+        if (x && residual)
+            image(size, 1, keep, src_bf16, x, residual, dst_bf16, y);
         else if (x)
-            row(size, 1, keep, src_half, x, NULL, dst_half, y);
-        else if (more)
-            row(size, 0, keep, src_half, x, more, dst_half, y);
+            image(size, 1, keep, src_bf16, x, NULL, dst_bf16, y);
+        else if (residual)
+            image(size, 0, keep, src_bf16, x, residual, dst_bf16, y);
         else
-            row(size, 0, keep, src_half, x, NULL, dst_half, y);
+            image(size, 0, keep, src_bf16, x, NULL, dst_bf16, y);
     }
 }
 
-/* dst[i] = residual[i] + src[from[i]] / keep for images of `size` numbers; from[i] -1: without src. No residual: NULL. dst may
- * be residual, or src of its type where from[i] is i or -1. */
-void DG_K(drop_path)(int64_t count, const int64_t *from, int64_t size, float keep, int src_half, const void *src,
-                     const float *residual, int dst_half, void *dst)
+static void drop_path(const struct dg_drop_path_args *a)
 {
 #pragma omp parallel
-    switch (src_half << 1 | dst_half) {
-    case 0: images(count, from, size, keep, 0, src, residual, 0, dst); break;
-    case 1: images(count, from, size, keep, 0, src, residual, 1, dst); break;
-    case 2: images(count, from, size, keep, 1, src, residual, 0, dst); break;
-    case 3: images(count, from, size, keep, 1, src, residual, 1, dst); break;
+    switch (a->src_bf16 << 1 | a->dst_bf16) {
+    case 0: all_images(0, 0, a); break;
+    case 1: all_images(0, 1, a); break;
+    case 2: all_images(1, 0, a); break;
+    case 3: all_images(1, 1, a); break;
     }
 }
+
+DG_KERNELS(drop_path) = {.drop_path = drop_path};

@@ -1,11 +1,12 @@
-/* Vectors as wide as a CPU level's, and what loops over them say again and again. */
+/* Vectors of f32 as wide as the CPU level's registers, and operations on them that C has no operator for. */
 #ifndef DG_OPS_KERNELS_LANES_H
 #define DG_OPS_KERNELS_LANES_H
 
 #include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/loops.h"
 #include "ops/kernels/vmath.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #ifdef __AVX512F__
@@ -22,11 +23,12 @@ enum { DG_LANES = 4 };
 typedef float dg_lanes __attribute__((vector_size(4 * DG_LANES), aligned(4), may_alias));
 typedef uint32_t dg_bits __attribute__((vector_size(4 * DG_LANES)));
 
-/* Operands in bf16 are units of 32 bits: two that follow each other along k, the first in the lower half. What is said here
- * of elements then holds for units, and k counts units. */
-static DG_INLINE dg_lanes dg_multiply_add(int half, dg_lanes sum, float a, dg_lanes x)
+/* sum + a * x, lane by lane. Operands in bf16 are units of 32 bits: two numbers that follow each other along the summed
+ * dimension k, the first in the lower half, and both products are added. Where tiles are of bf16, elements are units and k
+ * counts units. */
+static DG_INLINE dg_lanes dg_multiply_add(bool bf16, dg_lanes sum, float a, dg_lanes x)
 {
-    if (!half) return sum + a * x;
+    if (!bf16) return sum + a * x;
 #ifdef __AVX512BF16__
     return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_ps(a), (__m512bh)(__m512)x);
 #else
@@ -42,15 +44,15 @@ static DG_INLINE dg_lanes dg_multiply_add(int half, dg_lanes sum, float a, dg_la
 #endif
 }
 
-/* Rounded to bf16: units of a number of `first` and one of `second`. */
+/* Rounds to bf16; unit i of the result is (first[i], second[i]). */
 static DG_INLINE dg_lanes dg_units_of(dg_lanes first, dg_lanes second)
 {
 #ifdef __AVX512BF16__
     const __m512i order =
         _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
                          0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
-    __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
-    return (dg_lanes)_mm512_permutexvar_epi16(order, halves);
+    __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+    return (dg_lanes)_mm512_permutexvar_epi16(order, rounded);
 #else
     dg_lanes units;
 #pragma omp simd
@@ -62,7 +64,7 @@ static DG_INLINE dg_lanes dg_units_of(dg_lanes first, dg_lanes second)
 #endif
 }
 
-/* The same of neighbours: in `first`, then in `second`. */
+/* Rounds to bf16; units of neighbouring lanes: (first[0], first[1]), (first[2], first[3]), ..., then those of `second`. */
 static DG_INLINE dg_lanes dg_units_along(dg_lanes first, dg_lanes second)
 {
 #ifdef __AVX512BF16__
@@ -78,7 +80,7 @@ static DG_INLINE dg_lanes dg_units_along(dg_lanes first, dg_lanes second)
 #endif
 }
 
-/* a > b ? a : b, which where one is a NaN is b. */
+/* a > b ? a : b, lane by lane: b where one of the two is a NaN. */
 static DG_INLINE dg_lanes dg_larger(dg_lanes a, dg_lanes b)
 {
 #ifdef __AVX512F__
@@ -89,11 +91,11 @@ static DG_INLINE dg_lanes dg_larger(dg_lanes a, dg_lanes b)
 #endif
 }
 
-/* 2^x, x to 127, to 1.2e-7 of it, or (rough) 7.5e-5; below -126 the result is 2^-126 or so, or less. */
+/* 2^x for x up to 127, with a relative error of 1.2e-7 or, if `rough`, 7.5e-5. Below -126 the result is about 2^-126 or less. */
 static DG_INLINE dg_lanes dg_powers(int rough, dg_lanes x)
 {
 #ifdef __AVX512DQ__
-    dg_lanes r = (dg_lanes)_mm512_reduce_ps((__m512)x, 8), n = x - r; /* 8: what is over a whole number, the nearest */
+    dg_lanes r = (dg_lanes)_mm512_reduce_ps((__m512)x, 8), n = x - r; /* 8: x minus the nearest integer */
 #else
     const float magic = 12582912.0f; /* as in vmath.h */
     x = dg_larger((dg_lanes){0} - 126.0f, x);
@@ -107,17 +109,17 @@ static DG_INLINE dg_lanes dg_powers(int rough, dg_lanes x)
 #endif
 }
 
-/* dst[count] = times src[count], dst of f32 or (half) of bf16. */
-static DG_INLINE void dg_put_times(int half, int64_t count, const float *src, float times, void *dst)
+/* dst[i] = times * src[i] for i < count; dst is bf16 or, if not `bf16`, f32. */
+static DG_INLINE void dg_put_times(bool bf16, int64_t count, const float *src, float times, void *dst)
 {
     int64_t c = 0;
 #ifdef __AVX512BF16__
-    for (; half && c + DG_LANES <= count; c += DG_LANES)
+    for (; bf16 && c + DG_LANES <= count; c += DG_LANES)
         _mm256_storeu_si256((void *)((dg_bf16 *)dst + c),
                             (__m256i)_mm512_cvtneps_pbh((__m512)(*(const dg_lanes *)(src + c) * times)));
 #endif
 #pragma omp simd
-    for (int64_t i = c; i < count; i++) dg_put(dst, half, i, src[i] * times);
+    for (int64_t i = c; i < count; i++) dg_put(dst, bf16, i, src[i] * times);
 }
 
 #endif

@@ -1,20 +1,21 @@
-/* Operands brought into the order in which the tiles of tile.h read them. */
+/* Packs operands: copies them in the order in which the tiles of tile.h read them. */
 #ifndef DG_OPS_KERNELS_PACK_H
 #define DG_OPS_KERNELS_PACK_H
 
 #include "ops/base/base.h"
 #include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
 #include "ops/kernels/lanes.h"
+#include "ops/kernels/loops.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The number of blocks of `size` that hold `count`. */
 static inline int64_t dg_blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 typedef float dg_four __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* dst[k, i] = src[i, k], i < count, with stride `panel`; up to a whole vector the last i is repeated. */
+/* dst[k * panel + i] = src[i * ld + k] for i < count, k < width. The last i is repeated to a multiple of DG_LANES. */
 static inline void dg_transpose(int64_t count, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
 {
     for (int64_t i = 0; i < dg_round_up(count, DG_LANES); i += 4) {
@@ -37,26 +38,28 @@ static inline void dg_transpose(int64_t count, int64_t width, const float *src, 
     }
 }
 
-/* Panels of `panel` rows, each [width, panel]. Of bf16 in units: width and ld halved. */
+/* Transposes src [rows, width] by panels of `panel` rows: dst is [rows / panel, width, panel]. For bf16 the caller gives width
+ * and ld in units. */
 static inline void dg_panels(int64_t rows, int64_t width, const float *src, int64_t ld, int64_t panel, float *dst)
 {
     for (int64_t i = 0; i < rows; i += panel)
         dg_transpose(dg_min_i64(panel, rows - i), width, src + i * ld, ld, panel, dst + i * width);
 }
 
-/* A unit of two rows, zeros from `width` to `panel`; without a second row (NULL) that is zeros too. */
-static DG_INLINE void dg_pair(int half, int64_t width, const void *first, const void *second, int64_t panel,
+/* Packs two rows of `width` numbers to `panel` units in bf16, zeros behind the width. A second row that is NULL counts as
+ * zeros. */
+static DG_INLINE void dg_pair(bool bf16, int64_t width, const void *first, const void *second, int64_t panel,
                               uint32_t *dst)
 {
     if (second && width == panel) {
 #pragma omp simd
         for (int64_t c = 0; c < panel; c++)
-            dst[c] = half ? ((const dg_bf16 *)first)[c] | (uint32_t)((const dg_bf16 *)second)[c] << 16
+            dst[c] = bf16 ? ((const dg_bf16 *)first)[c] | (uint32_t)((const dg_bf16 *)second)[c] << 16
                           : dg_bf16_pair(((const float *)first)[c], ((const float *)second)[c]);
         return;
     }
     for (int64_t c = 0; c < panel; c++)
-        dst[c] = c < width ? dg_bf16_pair(dg_get(first, half, c), second ? dg_get(second, half, c) : 0) : 0;
+        dst[c] = c < width ? dg_bf16_pair(dg_get(first, bf16, c), second ? dg_get(second, bf16, c) : 0) : 0;
 }
 
 #endif

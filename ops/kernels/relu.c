@@ -1,30 +1,30 @@
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/relu.h"
 
-static DG_INLINE void forward(struct dg_range part, int half, const void *src, void *dst)
+#include "ops/kernels/bf16.h"
+#include "ops/kernels/loops.h"
+
+static DG_INLINE void forward(struct dg_range part, bool bf16, const void *src, void *dst)
 {
 #pragma omp simd
     for (int64_t i = part.first; i < part.end; i++) {
-        float x = dg_get(src, half, i);
-        dg_put(dst, half, i, x > 0 ? x : 0);
+        float x = dg_get(src, bf16, i);
+        dg_put(dst, bf16, i, x > 0 ? x : 0);
     }
 }
 
-/* dst = max(0, src); dst may be src. Both f32 or both bf16. */
-void DG_K(relu_forward)(int64_t count, int half, const void *src, void *dst)
+static void relu_forward(int64_t count, bool bf16, const void *src, void *dst)
 {
-    DG_EACH_PART(count, half, forward, src, dst)
+    DG_EACH_PART(count, bf16, forward, src, dst)
 }
 
-static DG_INLINE void backward(struct dg_range part, int half, const void *dst, const void *diff_dst, void *diff_src)
+static DG_INLINE void backward(struct dg_range part, bool bf16, const void *dst, const void *diff_dst, void *diff_src)
 {
 #pragma omp simd
     for (int64_t i = part.first; i < part.end; i++)
-        dg_put(diff_src, half, i, dg_get(dst, half, i) > 0 ? dg_get(diff_dst, half, i) : 0);
+        dg_put(diff_src, bf16, i, dg_get(dst, bf16, i) > 0 ? dg_get(diff_dst, bf16, i) : 0);
 }
 
-/* diff_src = diff_dst where dst > 0, else 0; diff_src may be diff_dst. All f32 or all bf16. */
-void DG_K(relu_backward)(int64_t count, int half, const void *dst, const void *diff_dst, void *diff_src)
-{
-    DG_EACH_PART(count, half, backward, dst, diff_dst, diff_src)
-}
+static void relu_backward(int64_t count, bool bf16, const void *dst, const void *diff_dst,
+                          void *diff_src){DG_EACH_PART(count, bf16, backward, dst, diff_dst, diff_src)}
+
+DG_KERNELS(relu) = {.forward = relu_forward, .backward = relu_backward};

@@ -1,5 +1,5 @@
-/* A small matrix product for operands in cache, in one thread: c[rows, cols] = (c +) a b, a tile of accumulators that fills
- * the registers at a time. The caller brings a and b in the order in which a tile reads them, so there is no packing here. */
+/* A matrix product c[rows, cols] = a b, or c + a b, of operands in cache, in one thread, a tile at a time: as many accumulators
+ * as fill the registers. The caller packs a and b in the order in which a tile reads them (pack.h). */
 #ifndef DG_OPS_KERNELS_TILE_H
 #define DG_OPS_KERNELS_TILE_H
 
@@ -8,20 +8,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Of a tile: DG_TILE_ROWS x DG_TILE_COLS (two vectors) accumulators, which fill the registers. */
+/* A tile has DG_TILE_ROWS x DG_TILE_COLS accumulators; a row of them is two vectors. */
 enum { DG_TILE_ROWS = DG_LANES == 4 ? 4 : DG_LANES * 3 / 4, DG_TILE_COLS = 2 * DG_LANES };
 
-/* Without it gcc copies the sums at the end of each round of the loop to where they are used behind it, often by way of
- * memory. For the same reason the loop does not ask at its start. */
+/* A barrier that makes the compiler hold a vector in a register. Without it gcc 12 copies the accumulators, often through
+ * memory, at the end of each iteration. For the same reason the loop over k tests its condition at the end only. */
 #ifdef __x86_64__
 #define DG_IN_REGISTER(vector) __asm__("" : "+v"(vector))
 #else
 #define DG_IN_REGISTER(vector) (void)(vector)
 #endif
 
-/* a(i, l) = a[i * a_row + l * a_k], k at least one; b [k, vectors * DG_LANES] with stride ldb. Everything but k, ldb, ldc and the stride of
- * a that is not one must be a constant where this is called. */
-static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const float *a, int64_t a_row, int64_t a_k,
+/* c [rows, vectors * DG_LANES] = a b, or c + a b if `add`. Element (i, l) of a is a[i * a_row + l * a_k]; b is
+ * [k, vectors * DG_LANES] with row stride ldb; k is at least 1. The caller passes constants for bf16, rows, vectors and the one
+ * of a_row and a_k that is 1. */
+static DG_INLINE void dg_tile(bool bf16, int rows, int vectors, int64_t k, const float *a, int64_t a_row, int64_t a_k,
                               const float *b, int64_t ldb, bool add, float *c, int64_t ldc)
 {
     dg_lanes sum[DG_TILE_ROWS][2];
@@ -31,7 +32,7 @@ static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const 
         dg_lanes x[2];
         for (int j = 0; j < vectors; j++) x[j] = *(const dg_lanes *)(b + j * DG_LANES);
         for (int i = 0; i < rows; i++)
-            for (int j = 0; j < vectors; j++) sum[i][j] = dg_multiply_add(half, sum[i][j], a[i * a_row], x[j]);
+            for (int j = 0; j < vectors; j++) sum[i][j] = dg_multiply_add(bf16, sum[i][j], a[i * a_row], x[j]);
         a += a_k;
         b += ldb;
     } while (--k);
@@ -48,9 +49,9 @@ static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const 
 #define DG_TILE_CASE(n)                                                                                                \
     case n:                                                                                                            \
         if (vectors == 2)                                                                                              \
-            dg_tile(half, n <= DG_TILE_ROWS ? n : 1, 2, k, a, a_row, a_k, b, ldb, add, c, ldc);                        \
+            dg_tile(bf16, n <= DG_TILE_ROWS ? n : 1, 2, k, a, a_row, a_k, b, ldb, add, c, ldc);                        \
         else                                                                                                           \
-            dg_tile(half, n <= DG_TILE_ROWS ? n : 1, 1, k, a, a_row, a_k, b, ldb, add, c, ldc);                        \
+            dg_tile(bf16, n <= DG_TILE_ROWS ? n : 1, 1, k, a, a_row, a_k, b, ldb, add, c, ldc);                        \
         break;
 #define DG_TILE_SWITCH(rows)                                                                                           \
     switch (rows) {                                                                                                    \
@@ -68,26 +69,26 @@ static DG_INLINE void dg_tile(int half, int rows, int vectors, int64_t k, const 
         DG_TILE_CASE(12)                                                                                               \
     }
 
-/* a is stored [k, rows], stride a_k; `across`: a is stored [rows, k], stride a_row. */
-#define DG_TILE_FUNCTIONS(suffix, is_half)                                                                             \
+/* dg_tile_down: a is stored [k, rows] with stride a_k. dg_tile_across: a is stored [rows, k] with stride a_row. */
+#define DG_TILE_FUNCTIONS(suffix, is_bf16)                                                                             \
     static __attribute__((noinline, unused)) void dg_tile_down##suffix(int rows, int vectors, int64_t k,               \
                                                                        const float *a, int64_t a_k, const float *b,    \
                                                                        int64_t ldb, bool add, float *c, int64_t ldc)   \
     {                                                                                                                  \
-        enum { half = is_half, a_row = 1 };                                                                            \
+        enum { bf16 = is_bf16, a_row = 1 };                                                                            \
         DG_TILE_SWITCH(rows)                                                                                           \
     }                                                                                                                  \
     static __attribute__((noinline, unused)) void dg_tile_across##suffix(                                              \
         int rows, int vectors, int64_t k, const float *a, int64_t a_row, const float *b, int64_t ldb, bool add,        \
         float *c, int64_t ldc)                                                                                         \
     {                                                                                                                  \
-        enum { half = is_half, a_k = 1 };                                                                              \
+        enum { bf16 = is_bf16, a_k = 1 };                                                                              \
         DG_TILE_SWITCH(rows)                                                                                           \
     }
 DG_TILE_FUNCTIONS(, 0)
 DG_TILE_FUNCTIONS(_bf16, 1)
 
-/* Rows of a tile where `rows` are cut into as few as there can be, all alike. */
+/* The height of tiles when `rows` rows are cut into as few tiles as possible, nearly equal ones. */
 static inline int64_t dg_tile_height(int64_t rows)
 {
     int64_t tiles = (rows + DG_TILE_ROWS - 1) / DG_TILE_ROWS;
@@ -97,8 +98,8 @@ static inline int64_t dg_tile_height(int64_t rows)
 typedef void dg_tile_function(int rows, int vectors, int64_t k, const float *a, int64_t stride, const float *b,
                               int64_t ldb, bool add, float *c, int64_t ldc);
 
-/* One of the four above for any cols <= DG_TILE_COLS: writes no further, but reads whole vectors of b. `stride`: a_k, or
- * a_row. */
+/* Calls `tile`, one of the four functions above, for any cols <= DG_TILE_COLS. Writes `cols` columns only, but reads whole
+ * vectors of b. `stride` is a_k of dg_tile_down and a_row of dg_tile_across. */
 static inline void dg_tile_cols(dg_tile_function *tile, int64_t rows, int64_t cols, int64_t k, const uint32_t *a,
                                 int64_t stride, const uint32_t *b, int64_t ldb, bool add, float *c, int64_t ldc)
 {
@@ -108,10 +109,10 @@ static inline void dg_tile_cols(dg_tile_function *tile, int64_t rows, int64_t co
         tile((int)rows, vectors, k, x, stride, y, ldb, add, c, ldc);
         return;
     }
-    float whole[DG_TILE_ROWS * DG_TILE_COLS];
-    tile((int)rows, vectors, k, x, stride, y, ldb, false, whole, DG_TILE_COLS);
+    float full[DG_TILE_ROWS * DG_TILE_COLS];
+    tile((int)rows, vectors, k, x, stride, y, ldb, false, full, DG_TILE_COLS);
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < cols; i++) c[r * ldc + i] = (add ? c[r * ldc + i] : 0) + whole[r * DG_TILE_COLS + i];
+        for (int64_t i = 0; i < cols; i++) c[r * ldc + i] = (add ? c[r * ldc + i] : 0) + full[r * DG_TILE_COLS + i];
 }
 
 #endif

@@ -1,19 +1,19 @@
-/* exp and the tail of the normal distribution without branches or calls, so that the compiler vectorises loops over them.
- * Polynomials fitted for this file by least squares, weighted again and again by their errors until the largest is least. */
+/* exp, ln and the tail of the normal distribution without branches or calls, so that the compiler vectorises loops over them.
+ * The polynomials were fitted for this file by least squares, reweighted by their errors until the largest error was least. */
 #ifndef DG_OPS_KERNELS_VMATH_H
 #define DG_OPS_KERNELS_VMATH_H
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/loops.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-/* e^x, 1 to 2 units in the last place. Below -87.3 the result is 2^-126 or so in place of something smaller: for softmax
- * that is zero. Above 88.7: the largest power that fits. */
+/* e^x, to 1 or 2 units in the last place. Below -87.3 the result is about 2^-126, which is zero to a softmax; above 88.7 it is
+ * e^88.7. */
 static inline float dg_expf(float x)
 {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     x = x < -87.3f ? -87.3f : x;
     x = x > 88.7f ? 88.7f : x;
     float shifted = x * 1.44269504f + magic;
@@ -36,7 +36,7 @@ static inline float dg_expf(float x)
     return p;
 }
 
-/* 2^r for r from -1/2 to 1/2, a number or a vector; rough as below. */
+/* 2^r for r from -1/2 to 1/2, a number or a vector, to the error of dg_exp2f. */
 #define DG_SMALL_POWER(rough, r)                                                                                       \
     ((rough) ? ((5.5171669e-2f * (r) + 2.4261112e-1f) * (r) + 6.9326097e-1f) * (r) + 9.9992806e-1f                     \
              : ((((1.32647e-3f * (r) + 9.671511e-3f) * (r) + 5.5507336e-2f) * (r) + 2.4022242e-1f) * (r) +             \
@@ -44,10 +44,10 @@ static inline float dg_expf(float x)
                        (r) +                                                                                           \
                    1.0f)
 
-/* 2^x for x from -126 to 127, to 1.2e-7 of it, or (rough, for what is rounded to bf16) 7.5e-5. */
+/* 2^x for x from -126 to 127, with a relative error of 1.2e-7 or, if `rough`, 7.5e-5: enough for what is rounded to bf16. */
 static DG_INLINE float dg_exp2f(int rough, float x)
 {
-    const float magic = 12582912.0f; /* as above */
+    const float magic = 12582912.0f; /* as in dg_expf */
     float shifted = x + magic;
     float r = x - (shifted - magic);
     float p = DG_SMALL_POWER(rough, r);
@@ -59,8 +59,8 @@ static DG_INLINE float dg_exp2f(int rough, float x)
     return p;
 }
 
-/* The share of the normal distribution that lies above z, z from 0 to DG_TAIL_END, within 5e-8 and 5e-4 of itself, or
- * (rough) 2e-4 of itself: its logarithm is nearly a parabola. */
+/* 1 - Phi(z) for z from 0 to DG_TAIL_END, with an absolute error of 5e-8 and a relative one of 5e-4 or, if `rough`, a relative
+ * one of 2e-4. The logarithm of the tail is nearly a parabola, so 2 to the power of a polynomial fits. */
 #define DG_TAIL_END 7.0f
 static DG_INLINE float dg_normal_tail(int rough, float z)
 {
@@ -87,7 +87,7 @@ static DG_INLINE float dg_normal_tail(int rough, float z)
     return dg_exp2f(0, p);
 }
 
-/* ln x, to 1.2e-7 of it or 1e-8; x positive and no smaller than 2^-126. */
+/* ln x for x from 2^-126, with a relative error of 1.2e-7 or an absolute one of 1e-8. */
 static inline float dg_logf(float x)
 {
     uint32_t bits;
@@ -104,10 +104,11 @@ static inline float dg_logf(float x)
     p = p * f - 2.5001699e-1f;
     p = p * f + 3.3334166e-1f;
     p = (p * f - 0.5f) * (f * f);
-    return (float)n * 0.693147181f + (p + f) + (x - x); /* the last: of a NaN a NaN */
+    return (float)n * 0.693147181f + (p + f) + (x - x); /* x - x: a NaN gives a NaN */
 }
 
-/* The maximum of x[count]. In lanes, as no compiler may reorder the comparisons of one running maximum: a NaN may come. */
+/* The maximum of x[count]. It is taken in 16 lanes, because a compiler that respects NaN does not vectorise one running
+ * maximum. */
 static inline float dg_largest(int64_t count, const float *x)
 {
     float lane[16], most = -INFINITY;

@@ -1,10 +1,9 @@
-/* The rows of a weight-normed matrix. Called by one thread for its own block of rows, so there is no OpenMP here. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/weight_norm.h"
 
 #include <math.h>
+#include <stddef.h>
 
-/* w[r, :] = g[r] v[r, :] / ||v[r, :]|| and length[r] = ||v[r, :]||; v, w [rows, cols]. */
-void DG_K(weight_norm_rows)(int64_t rows, int64_t cols, const float *g, const float *v, float *w, float *length)
+static void rows_forward(int64_t rows, int64_t cols, const float *g, const float *v, float *w, float *length)
 {
     for (int64_t r = 0; r < rows; r++) {
         const float *x = v + r * cols;
@@ -18,21 +17,17 @@ void DG_K(weight_norm_rows)(int64_t rows, int64_t cols, const float *g, const fl
     }
 }
 
-/* From diff_w [rows, cols]: diff_g = <diff_w, v> / ||v|| and diff_v = g / ||v|| (diff_w - v <diff_w, v> / ||v||^2),
- * added to acc_g and acc_v unless those are NULL. diff_g may be NULL; outputs may be their accumulators. */
-void DG_K(weight_norm_rows_backward)(int64_t rows, int64_t cols, const float *g, const float *v, const float *length,
-                                     const float *diff_w, const float *acc_g, const float *acc_v, float *diff_g,
-                                     float *diff_v)
+static void rows_backward(const struct dg_weight_norm_grad_args *a)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = v + r * cols, *dw = diff_w + r * cols;
-        float *dx = diff_v + r * cols, dot = 0;
+    int64_t cols = a->cols;
+    for (int64_t r = 0; r < a->rows; r++) {
+        const float *x = a->v + r * cols, *dw = a->diff_w + r * cols, *acc = a->acc_v ? a->acc_v + r * cols : NULL;
+        float *dx = a->diff_v + r * cols, length = a->length[r], dot = 0;
 #pragma omp simd reduction(+ : dot)
         for (int64_t c = 0; c < cols; c++) dot += dw[c] * x[c];
-        float scale = g[r] / length[r], along = dot / (length[r] * length[r]);
-        if (diff_g) diff_g[r] = (acc_g ? acc_g[r] : 0) + dot / length[r];
-        if (acc_v) {
-            const float *acc = acc_v + r * cols;
+        float scale = a->g[r] / length, along = dot / (length * length);
+        if (a->diff_g) a->diff_g[r] = (a->acc_g ? a->acc_g[r] : 0) + dot / length;
+        if (acc) {
 #pragma omp simd
             for (int64_t c = 0; c < cols; c++) dx[c] = acc[c] + scale * (dw[c] - x[c] * along);
         } else {
@@ -41,3 +36,5 @@ void DG_K(weight_norm_rows_backward)(int64_t rows, int64_t cols, const float *g,
         }
     }
 }
+
+DG_KERNELS(weight_norm) = {.rows = rows_forward, .rows_backward = rows_backward};

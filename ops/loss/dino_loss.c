@@ -9,7 +9,7 @@
  * Scalars are f64. A dino_loss sees one group of student crops (crop-major rows) and adds its share to the loss so far:
  * every student view v meets the teacher views i != v, and all 2n - 2 pairs of n crops weigh the same. The loss is
  * where differentiation starts, so dino_loss_grad takes its cotangent to be one. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/dino.h"
 #include "ops/op.h"
 
 extern const struct dg_op dg_op_dino_loss_grad;
@@ -59,9 +59,9 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     double *entropy = r->scratch, sum = 0;
-    dg_kernels()->row_mean(s->rows, s->cols, r->input[TEACHER],
-                           r->output[BATCH_MEAN_OUT]); /* before q may overwrite t */
-    dg_kernels()->dino_target(s->rows, s->cols, r->input[TEACHER], r->input[CENTER],
+    dg_dino_kernels()->row_mean(s->rows, s->cols, r->input[TEACHER],
+                                r->output[BATCH_MEAN_OUT]); /* before q may overwrite t */
+    dg_dino_kernels()->target(s->rows, s->cols, r->input[TEACHER], r->input[CENTER],
                               (float)*(const double *)r->input[TEACHER_TEMP], r->output[Q_OUT], entropy);
     for (int64_t row = 0; row < s->rows; row++) sum += entropy[row];
     *(double *)r->output[ENTROPY] = sum / (double)s->rows;
@@ -153,8 +153,14 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     double *term = r->scratch, sum = 0;
-    dg_kernels()->dino_loss(s->rows, s->cols, s->batch, s->view0, r->input[STUDENT], r->input[Q],
-                            (float)*(const double *)r->input[STUDENT_TEMP], r->output[SAVED_LSE], term);
+    struct dg_dino_pairs pairs = {.rows = s->rows,
+                                  .cols = s->cols,
+                                  .batch = s->batch,
+                                  .view0 = s->view0,
+                                  .s = r->input[STUDENT],
+                                  .q = r->input[Q],
+                                  .temp = (float)*(const double *)r->input[STUDENT_TEMP]};
+    dg_dino_kernels()->loss(&pairs, r->output[SAVED_LSE], term);
     for (int64_t row = 0; row < s->rows; row++) sum += term[row];
     *(double *)r->output[LOSS] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + sum * s->pair_weight;
     return DG_OK;
@@ -195,8 +201,14 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     double temp = *(const double *)r->input[STUDENT_TEMP];
-    dg_kernels()->dino_loss_backward(s->rows, s->cols, s->batch, s->view0, r->input[STUDENT], r->input[Q], (float)temp,
-                                     r->input[LSE], (float)(s->pair_weight / temp), r->output[DIFF_STUDENT]);
+    struct dg_dino_pairs pairs = {.rows = s->rows,
+                                  .cols = s->cols,
+                                  .batch = s->batch,
+                                  .view0 = s->view0,
+                                  .s = r->input[STUDENT],
+                                  .q = r->input[Q],
+                                  .temp = (float)temp};
+    dg_dino_kernels()->loss_backward(&pairs, r->input[LSE], (float)(s->pair_weight / temp), r->output[DIFF_STUDENT]);
     return DG_OK;
 }
 

@@ -13,7 +13,7 @@
  * In bf16, src, dst and their gradients may be bf16, all or none; moments, weights and sums never are. */
 #include "ops/norm/batch_norm.h"
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/batch_norm.h"
 
 extern const struct dg_op dg_op_relu, dg_op_batch_norm_grad, dg_op_batch_norm_update;
 
@@ -164,14 +164,29 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     if (s->train) {
         float *batch_mean = r->output[MEAN] ? r->output[MEAN] : at(r, s->mean_at);
         float *batch_var = r->output[VAR] ? r->output[VAR] : at(r, s->var_at);
-        dg_kernels()->batch_norm_moments(s->rows, s->cols, s->half, r->input[DG_NORM_SRC], batch_mean, batch_var,
-                                         at(r, s->partial_at), r->threads);
+        dg_batch_norm_kernels()->moments(&(struct dg_batch_norm_moments_args){.rows = s->rows,
+                                                                              .cols = s->cols,
+                                                                              .bf16 = s->half,
+                                                                              .src = r->input[DG_NORM_SRC],
+                                                                              .mean = batch_mean,
+                                                                              .var = batch_var,
+                                                                              .partial = at(r, s->partial_at),
+                                                                              .threads = r->threads});
         mean = batch_mean;
         var = batch_var;
     }
-    dg_kernels()->batch_norm_apply(s->rows, s->cols, s->half, r->input[DG_NORM_SRC], mean, var,
-                                   r->input[DG_NORM_WEIGHT], r->input[DG_NORM_BIAS], s->eps, s->relu, r->output[DST],
-                                   at(r, s->scale_at));
+    dg_batch_norm_kernels()->apply(&(struct dg_batch_norm_apply_args){.rows = s->rows,
+                                                                      .cols = s->cols,
+                                                                      .bf16 = s->half,
+                                                                      .src = r->input[DG_NORM_SRC],
+                                                                      .mean = mean,
+                                                                      .var = var,
+                                                                      .weight = r->input[DG_NORM_WEIGHT],
+                                                                      .bias = r->input[DG_NORM_BIAS],
+                                                                      .eps = s->eps,
+                                                                      .relu = s->relu,
+                                                                      .dst = r->output[DST],
+                                                                      .scale = at(r, s->scale_at)});
     return DG_OK;
 }
 
@@ -236,10 +251,23 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->batch_norm_backward(
-        s->rows, s->cols, s->half, r->input[GRAD_SRC], r->input[GRAD_MEAN], r->input[GRAD_VAR], r->input[GRAD_WEIGHT],
-        s->eps, s->relu ? r->input[GRAD_DST] : NULL, r->input[DIFF_DST], r->input[ACC_WEIGHT], r->input[ACC_BIAS],
-        r->output[DIFF_SRC], r->output[DIFF_WEIGHT], r->output[DIFF_BIAS], at(r, s->partial_at), r->threads);
+    dg_batch_norm_kernels()->backward(&(struct dg_batch_norm_grad_args){.rows = s->rows,
+                                                                        .cols = s->cols,
+                                                                        .bf16 = s->half,
+                                                                        .src = r->input[GRAD_SRC],
+                                                                        .mean = r->input[GRAD_MEAN],
+                                                                        .var = r->input[GRAD_VAR],
+                                                                        .weight = r->input[GRAD_WEIGHT],
+                                                                        .eps = s->eps,
+                                                                        .dst = s->relu ? r->input[GRAD_DST] : NULL,
+                                                                        .diff_dst = r->input[DIFF_DST],
+                                                                        .acc_weight = r->input[ACC_WEIGHT],
+                                                                        .acc_bias = r->input[ACC_BIAS],
+                                                                        .diff_src = r->output[DIFF_SRC],
+                                                                        .diff_weight = r->output[DIFF_WEIGHT],
+                                                                        .diff_bias = r->output[DIFF_BIAS],
+                                                                        .partial = at(r, s->partial_at),
+                                                                        .threads = r->threads});
     return DG_OK;
 }
 

@@ -5,7 +5,7 @@
  *                   -> diff_src, [diff_weight], [diff_bias], each added to its accumulator */
 #include "ops/norm/layer_norm.h"
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/layer_norm.h"
 
 extern const struct dg_op dg_op_layer_norm_grad;
 
@@ -98,10 +98,18 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_forward(dg_images(r, s->images) * s->each, s->cols, dg_kept_image(r->kept, s->images),
-                                     s->each, r->input[DG_LAYER_NORM_SRC], r->input[DG_LAYER_NORM_WEIGHT],
-                                     r->input[DG_LAYER_NORM_BIAS], s->eps, s->half, r->output[DG_LAYER_NORM_DST],
-                                     r->output[DG_LAYER_NORM_MEAN], r->output[DG_LAYER_NORM_RSTD]);
+    dg_layer_norm_kernels()->forward(&(struct dg_layer_norm_args){.rows = dg_images(r, s->images) * s->each,
+                                                                  .cols = s->cols,
+                                                                  .image_rows = s->each,
+                                                                  .src_image = dg_kept_image(r->kept, s->images),
+                                                                  .src = r->input[DG_LAYER_NORM_SRC],
+                                                                  .weight = r->input[DG_LAYER_NORM_WEIGHT],
+                                                                  .bias = r->input[DG_LAYER_NORM_BIAS],
+                                                                  .eps = s->eps,
+                                                                  .dst_bf16 = s->half,
+                                                                  .dst = r->output[DG_LAYER_NORM_DST],
+                                                                  .mean = r->output[DG_LAYER_NORM_MEAN],
+                                                                  .rstd = r->output[DG_LAYER_NORM_RSTD]});
     return DG_OK;
 }
 
@@ -164,10 +172,24 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_kernels()->layer_norm_backward(
-        s->images * s->each, s->cols, r->input[GRAD_SRC], dg_kept_place(r->kept), s->each, s->half, r->input[DIFF_DST],
-        r->input[GRAD_WEIGHT], r->input[GRAD_MEAN], r->input[GRAD_RSTD], r->input[ACC_SRC], r->input[ACC_WEIGHT],
-        r->input[ACC_BIAS], r->output[DIFF_SRC], r->output[DIFF_WEIGHT], r->output[DIFF_BIAS], r->scratch, r->threads);
+    dg_layer_norm_kernels()->backward(&(struct dg_layer_norm_grad_args){.rows = s->images * s->each,
+                                                                        .cols = s->cols,
+                                                                        .image_rows = s->each,
+                                                                        .src = r->input[GRAD_SRC],
+                                                                        .dst_image = dg_kept_place(r->kept),
+                                                                        .diff_dst_bf16 = s->half,
+                                                                        .diff_dst = r->input[DIFF_DST],
+                                                                        .weight = r->input[GRAD_WEIGHT],
+                                                                        .mean = r->input[GRAD_MEAN],
+                                                                        .rstd = r->input[GRAD_RSTD],
+                                                                        .acc_src = r->input[ACC_SRC],
+                                                                        .acc_weight = r->input[ACC_WEIGHT],
+                                                                        .acc_bias = r->input[ACC_BIAS],
+                                                                        .diff_src = r->output[DIFF_SRC],
+                                                                        .diff_weight = r->output[DIFF_WEIGHT],
+                                                                        .diff_bias = r->output[DIFF_BIAS],
+                                                                        .partial = r->scratch,
+                                                                        .threads = r->threads});
     return DG_OK;
 }
 

@@ -1,7 +1,7 @@
 /* adamw (param, grad, norms, exp_avg, exp_avg_sq, step, [teacher], lr, weight_decay, clip, beta1, beta2, eps, [momentum],
  * [frozen]): clips by this parameter's norm, takes a step of AdamW (weight decay apart from the gradient), averages into the
  * teacher. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/optimizer.h"
 #include "ops/optim/step.h"
 
 #include <math.h>
@@ -63,11 +63,23 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     double decay = s->decay ? dg_step_scalar(r, WEIGHT_DECAY) : 0;
     int64_t *step = r->input[STEP];
     double t = (double)++*step;
-    dg_kernels()->adamw(s->count, r->input[PARAM], r->input[GRAD], r->input[EXP_AVG], r->input[EXP_AVG_SQ],
-                        r->input[TEACHER], clip, (float)(1 - lr * decay), (float)beta1, (float)(1 - beta1),
-                        (float)beta2, (float)(1 - beta2), (float)(lr / (1 - pow(beta1, t))),
-                        (float)sqrt(1 - pow(beta2, t)), (float)dg_step_scalar(r, EPS), (float)momentum,
-                        (float)(1 - momentum));
+    dg_optimizer_kernels()->adamw(&(struct dg_adamw_args){.count = s->count,
+                                                          .param = r->input[PARAM],
+                                                          .exp_avg = r->input[EXP_AVG],
+                                                          .exp_avg_sq = r->input[EXP_AVG_SQ],
+                                                          .grad = r->input[GRAD],
+                                                          .teacher = r->input[TEACHER],
+                                                          .grad_scale = clip,
+                                                          .decay = (float)(1 - lr * decay),
+                                                          .beta1 = (float)beta1,
+                                                          .one_minus_beta1 = (float)(1 - beta1),
+                                                          .beta2 = (float)beta2,
+                                                          .one_minus_beta2 = (float)(1 - beta2),
+                                                          .step_size = (float)(lr / (1 - pow(beta1, t))),
+                                                          .correction = (float)sqrt(1 - pow(beta2, t)),
+                                                          .eps = (float)dg_step_scalar(r, EPS),
+                                                          .momentum = (float)momentum,
+                                                          .one_minus_momentum = (float)(1 - momentum)});
     return DG_OK;
 }
 

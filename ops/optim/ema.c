@@ -1,6 +1,6 @@
 /* ema (param, teacher, [momentum]): averages what no optimiser trains into the teacher (buffers, frozen parameters);
  * without momentum it is copied, which any type can be. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/optimizer.h"
 #include "ops/optim/step.h"
 
 #include <string.h>
@@ -30,8 +30,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     const struct dg_desc *desc = r->state;
     if (r->input[MOMENTUM]) {
         double momentum = dg_step_scalar(r, MOMENTUM);
-        dg_kernels()->average(dg_desc_count(desc), r->input[PARAM], r->input[TEACHER], (float)momentum,
-                              (float)(1 - momentum));
+        dg_optimizer_kernels()->ema(dg_desc_count(desc), r->input[PARAM], r->input[TEACHER], (float)momentum,
+                                    (float)(1 - momentum));
     } else {
         memcpy(r->input[TEACHER], r->input[PARAM], (size_t)dg_desc_bytes(desc));
     }

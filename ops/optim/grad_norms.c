@@ -1,6 +1,6 @@
 /* grad_norms (P gradients, loss) -> norms f64 [P], summary f64 [2] = {norm over all, 1 if all is finite else 0}: the one
  * check at the end of a step, before anything is written. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/optimizer.h"
 #include "ops/op.h"
 
 #include <math.h>
@@ -60,8 +60,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                 high = middle;
         }
         int64_t first = (chunk - s->gradient[low].chunk) * CHUNK;
-        dg_kernels()->sum_squares(dg_min_i64(CHUNK, s->gradient[low].size - first),
-                                  (const float *)r->input[low] + first, &partial[chunk]);
+        partial[chunk] = dg_optimizer_kernels()->sum_squares(dg_min_i64(CHUNK, s->gradient[low].size - first),
+                                                             (const float *)r->input[low] + first);
     }
     for (int i = 0; i < s->count; i++) {
         double square = 0;

@@ -1,6 +1,6 @@
 /* lars (inputs of sgd, and eta): layer-wise adaptive rate scaling (You et al. 2017). The step of a matrix is scaled by
  * eta * |param| / |gradient + decay * param|; tensors of one dimension take neither this scale nor weight decay. */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/optimizer.h"
 #include "ops/optim/sgd.h"
 
 #include <math.h>
@@ -15,11 +15,10 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
         dg_step_clip_factor(dg_step_scalar(r, DG_SGD_CLIP), ((const double *)r->input[DG_SGD_NORMS])[s->norm_index]);
     double decay = s->decay && s->matrix ? dg_step_scalar(r, DG_SGD_WEIGHT_DECAY) : 0, scale = 1;
     if (s->matrix) {
-        double param_square, direction_square;
-        dg_kernels()->lars_norms(s->count, r->input[DG_SGD_PARAM], r->input[DG_SGD_GRAD], clip, (float)decay,
-                                 r->scratch, &param_square, &direction_square);
-        if (param_square > 0 && direction_square > 0)
-            scale = dg_step_scalar(r, DG_SGD_ETA) * sqrt(param_square / direction_square);
+        struct dg_lars_norms norms = dg_optimizer_kernels()->lars_norms(
+            s->count, r->input[DG_SGD_PARAM], r->input[DG_SGD_GRAD], clip, (float)decay, r->scratch);
+        if (norms.param_square > 0 && norms.direction_square > 0)
+            scale = dg_step_scalar(r, DG_SGD_ETA) * sqrt(norms.param_square / norms.direction_square);
     }
     dg_sgd_step(r, clip, decay, scale, momentum);
     return DG_OK;

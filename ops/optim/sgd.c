@@ -3,7 +3,7 @@
  * teacher. */
 #include "ops/optim/sgd.h"
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/optimizer.h"
 
 enum dg_status dg_sgd_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -31,10 +31,18 @@ enum dg_status dg_sgd_prepare(struct dg_prepare *p, struct dg_error *err)
 void dg_sgd_step(const struct dg_run *r, float clip, double decay, double scale, double teacher_momentum)
 {
     const struct dg_sgd_state *s = r->state;
-    dg_kernels()->sgd(s->count, r->input[DG_SGD_PARAM], r->input[DG_SGD_GRAD], r->input[DG_SGD_BUFFER],
-                      r->input[DG_SGD_TEACHER], clip, (float)decay, (float)scale,
-                      (float)dg_step_scalar(r, DG_SGD_MOMENTUM), (float)dg_step_scalar(r, DG_SGD_LR),
-                      (float)teacher_momentum, (float)(1 - teacher_momentum));
+    dg_optimizer_kernels()->sgd(&(struct dg_sgd_args){.count = s->count,
+                                                      .param = r->input[DG_SGD_PARAM],
+                                                      .buffer = r->input[DG_SGD_BUFFER],
+                                                      .grad = r->input[DG_SGD_GRAD],
+                                                      .teacher = r->input[DG_SGD_TEACHER],
+                                                      .grad_scale = clip,
+                                                      .decay = (float)decay,
+                                                      .scale = (float)scale,
+                                                      .sgd_momentum = (float)dg_step_scalar(r, DG_SGD_MOMENTUM),
+                                                      .lr = (float)dg_step_scalar(r, DG_SGD_LR),
+                                                      .momentum = (float)teacher_momentum,
+                                                      .one_minus_momentum = (float)(1 - teacher_momentum)});
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)

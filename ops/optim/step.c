@@ -1,6 +1,6 @@
 #include "ops/optim/step.h"
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/optimizer.h"
 
 const struct dg_attr_spec dg_step_attrs[] = {
     {.name = "norm_index", .type = DG_ATTR_INT, .required = true, .min = 0, .max = 1 << 20, .internal = true},
@@ -23,6 +23,6 @@ bool dg_step_is_frozen(const struct dg_run *run, int64_t count, int teacher, int
 {
     if (!run->input[frozen] || dg_step_scalar(run, frozen) == 0) return false;
     if (run->input[teacher])
-        dg_kernels()->average(count, run->input[0], run->input[teacher], (float)momentum, (float)(1 - momentum));
+        dg_optimizer_kernels()->ema(count, run->input[0], run->input[teacher], (float)momentum, (float)(1 - momentum));
     return true;
 }

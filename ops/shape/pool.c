@@ -6,8 +6,8 @@
  *   global_avg_pool (src [N,H,W,C]) -> dst [N,C]; global_avg_pool_grad (diff_dst) -> diff_src
  *
  * Windows are oneDNN's; the mean of a whole image is our own. In bf16, images may be bf16; that mean stays f32. */
+#include "ops/kernels/pool.h"
 #include "ops/dnnl/dnnl.h"
-#include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
 #include <stdlib.h>
@@ -327,7 +327,7 @@ static enum dg_status run_global(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_kernels()->global_mean(s->images, s->pixels, s->channels, s->half, r->input[SRC], r->output[DST]);
+    dg_pool_kernels()->global_mean(s->images, s->pixels, s->channels, s->half, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
 
@@ -368,8 +368,8 @@ static enum dg_status run_global_grad(const struct dg_run *r, struct dg_error *e
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[DIFF_DST], s->half,
-                                       r->output[DIFF_SRC]);
+    dg_pool_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[DIFF_DST], s->half,
+                                            r->output[DIFF_SRC]);
     return DG_OK;
 }
 

@@ -11,7 +11,7 @@
  * stand, through the strides of the projection (ops/kernels/attention.c). */
 #include "ops/token/attention.h"
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/attention.h"
 
 #include <math.h>
 #include <omp.h>
@@ -119,9 +119,8 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     if (s->half && s->width % 2)
         return dg_fail(err, DG_ERR_UNSUPPORTED, "in bf16 the width of a head must be even, not %lld: compile it in f32",
                        (long long)s->width);
-    int64_t bytes[2];
-    dg_kernels()->attention_scratch(s->tokens, s->width, &bytes[0], &bytes[1]);
-    s->per_thread = dg_round_up(bytes[backward], 64);
+    struct dg_attention_scratch scratch = dg_attention_kernels()->scratch(s->tokens, s->width);
+    s->per_thread = dg_round_up(backward ? scratch.backward : scratch.forward, 64);
     dg_op_scratch(p, s->per_thread * p->threads);
     return DG_OK;
 }
@@ -135,6 +134,24 @@ static int64_t to_next(const struct state *s, int64_t task, int64_t tasks, int64
     return (task + 1) % s->heads ? s->width : rows * ld - (s->heads - 1) * s->width;
 }
 
+/* The kernels' view of a task, an image and head, of `tasks`; src [tokens, 3, heads, width] is the image's from the head on. */
+static struct dg_attention_head head_of(const struct state *s, int64_t task, int64_t tasks, const char *src)
+{
+    int64_t ld = 3 * s->dim, dim = bytes(s, s->dim);
+    return (struct dg_attention_head){.bf16 = s->half,
+                                      .queries = s->queries,
+                                      .tokens = s->tokens,
+                                      .width = s->width,
+                                      .q = src + bytes(s, s->query * ld),
+                                      .k = src + dim,
+                                      .v = src + 2 * dim,
+                                      .ld = ld,
+                                      .next = to_next(s, task, tasks, s->tokens, ld),
+                                      .ld_dst = s->dim,
+                                      .next_dst = to_next(s, task, tasks, s->queries, s->dim),
+                                      .scale = s->scale};
+}
+
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err) { return open_state(p, false, err); }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
@@ -145,14 +162,13 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     int64_t tasks = dg_images(r, s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
-        int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
+        int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim;
         const char *src = (const char *)r->input[SRC] + bytes(s, image * s->tokens * ld + head * s->width);
         char *dst = (char *)r->output[DST] + bytes(s, image * s->queries * s->dim + head * s->width);
-        dg_kernels()->attention_forward(
-            s->half, s->queries, s->tokens, s->width, src + bytes(s, s->query * ld), src + dim, src + 2 * dim, ld,
-            to_next(s, task, tasks, s->tokens, ld), s->scale, dst, s->dim, to_next(s, task, tasks, s->queries, s->dim),
-            probs ? probs + task * s->queries * s->tokens : NULL, lse ? lse + task * s->queries : NULL,
-            (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
+        struct dg_attention_head kernel_head = head_of(s, task, tasks, src);
+        dg_attention_kernels()->forward(&kernel_head, dst, probs ? probs + task * s->queries * s->tokens : NULL,
+                                        lse ? lse + task * s->queries : NULL,
+                                        (char *)r->scratch + s->per_thread * omp_get_thread_num());
     }
     return DG_OK;
 }
@@ -220,12 +236,15 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         char *diff_src = (char *)r->output[DIFF_SRC] + packed;
         for (int64_t t = 0; s->queries < s->tokens && t < s->tokens; t++)
             memset(diff_src + bytes(s, t * ld), 0, (size_t)bytes(s, s->width)); /* of queries that nobody asked */
-        dg_kernels()->attention_backward(
-            s->half, s->queries, s->tokens, s->width, src + query, src + dim, src + 2 * dim, ld,
-            to_next(s, task, tasks, s->tokens, ld), s->scale, (const char *)r->input[GRAD_DST] + plain,
-            (const char *)r->input[DIFF_DST] + plain, s->dim, to_next(s, task, tasks, s->queries, s->dim),
-            lse + task * s->queries, diff_src + query, diff_src + dim, diff_src + 2 * dim,
-            (void *)((char *)r->scratch + s->per_thread * omp_get_thread_num()));
+        dg_attention_kernels()->backward(
+            &(struct dg_attention_grad_args){.head = head_of(s, task, tasks, src),
+                                             .dst = (const char *)r->input[GRAD_DST] + plain,
+                                             .diff_dst = (const char *)r->input[DIFF_DST] + plain,
+                                             .lse = lse + task * s->queries,
+                                             .diff_q = diff_src + query,
+                                             .diff_k = diff_src + dim,
+                                             .diff_v = diff_src + 2 * dim,
+                                             .scratch = (char *)r->scratch + s->per_thread * omp_get_thread_num()});
     }
     return DG_OK;
 }

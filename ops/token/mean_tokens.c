@@ -2,7 +2,7 @@
  *
  *   mean_tokens      (src [N,T,D]) -> dst [N,D], the mean over tokens first .. T-1
  *   mean_tokens_grad (diff_dst [N,D]) -> diff_src [N,T,D], zero for the tokens before first */
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/pool.h"
 #include "ops/op.h"
 
 #include <string.h>
@@ -64,8 +64,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     float *dst = r->output[DST];
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < s->images; n++) /* the kernel's own loop over images is for whole ones */
-        dg_kernels()->global_mean(1, s->tokens - s->first, s->dim, false, src + (n * s->tokens + s->first) * s->dim,
-                                  dst + n * s->dim);
+        dg_pool_kernels()->global_mean(1, s->tokens - s->first, s->dim, false,
+                                       src + (n * s->tokens + s->first) * s->dim, dst + n * s->dim);
     return DG_OK;
 }
 
@@ -112,8 +112,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     for (int64_t n = 0; n < s->images; n++) {
         float *to = diff_src + n * s->tokens * s->dim;
         memset(to, 0, (size_t)(s->first * s->dim) * sizeof *to);
-        dg_kernels()->global_mean_backward(1, s->tokens - s->first, s->dim, diff_dst + n * s->dim, false,
-                                           to + s->first * s->dim);
+        dg_pool_kernels()->global_mean_backward(1, s->tokens - s->first, s->dim, diff_dst + n * s->dim, false,
+                                                to + s->first * s->dim);
     }
     return DG_OK;
 }

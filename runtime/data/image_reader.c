@@ -1,7 +1,5 @@
 #include "runtime/data/image_reader.h"
 
-#include "ops/kernels/kernels.h"
-
 #include <math.h>
 #include <stdlib.h>
 
@@ -12,7 +10,6 @@ enum dg_status dg_image_reader_open(int64_t pixels, struct dg_image_reader **res
     *result = NULL;
     struct dg_image_reader *reader = calloc(1, sizeof *reader);
     if (!reader) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    dg_kernels(); /* chosen here, before there are threads to race for it */
     int64_t side = (int64_t)sqrt(DG_IMAGE_READER_BYTES / 3.0);
     enum dg_status status = dg_image_reserve(&reader->image, side, side, err);
     if (status == DG_OK) status = dg_scratch_reserve(&reader->view, 3 * (size_t)pixels, err);

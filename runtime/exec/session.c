@@ -2,6 +2,7 @@
 
 #include "ops/base/init.h"
 #include "ops/dnnl/cpu.h"
+#include "ops/kernels/level.h"
 #include "runtime/base/memory.h"
 
 #include <dnnl.h>
@@ -246,6 +247,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
                                struct dg_error *err)
 {
     *result = NULL;
+    DG_TRY(dg_cpu_level_check(err));
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, entry_name, &entry, err));
     if (entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_NONE)

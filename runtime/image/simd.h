@@ -2,11 +2,11 @@
  *
  * DG_IMAGE_LEVELS(name, (parameters), (arguments)) defines `static void name(parameters)` around an always-inline
  * `name_body(parameters)`: compiled for the baseline and once more for AVX2, chosen as all kernels are
- * (ops/kernels/kernels.h). Only integer loops: the levels must give the same bytes. */
+ * (ops/kernels/level.h). Only integer loops: the levels must give the same bytes. */
 #ifndef DG_RUNTIME_IMAGE_SIMD_H
 #define DG_RUNTIME_IMAGE_SIMD_H
 
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/level.h"
 
 #define DG_IMAGE_BODY static inline __attribute__((always_inline)) void
 
@@ -16,7 +16,7 @@
     __attribute__((target("avx2"))) static void name##_v3 parameters { name##_body arguments; }                        \
     static void name parameters                                                                                        \
     {                                                                                                                  \
-        if (dg_kernels()->level[1] == '1')                                                                             \
+        if (dg_cpu_level() == DG_CPU_V1)                                                                               \
             name##_v1 arguments;                                                                                       \
         else                                                                                                           \
             name##_v3 arguments;                                                                                       \

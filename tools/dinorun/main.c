@@ -1,4 +1,5 @@
 /* dinorun: runs plans that dinoc made. */
+#include "ops/kernels/level.h"
 #include "tools/dinorun/command.h"
 
 #include <stdio.h>
@@ -63,6 +64,7 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct dg_error err = {0};
-    if (dg_log_read_environment(&console.trace, &err) != DG_OK) return exit_status(&err);
+    if (dg_log_read_environment(&console.trace, &err) != DG_OK || dg_cpu_level_check(&err) != DG_OK)
+        return exit_status(&err);
     return dg_finish_output("dinorun", run(argc, argv));
 }

@@ -1,32 +1,73 @@
-/* Chooses the kernel table once. */
-#include "ops/kernels/kernels.h"
+/* Gives each family's kernels at each CPU level: those that the level has code for, else those of the level below. */
+#include "ops/kernels/add.h"
+#include "ops/kernels/attention.h"
+#include "ops/kernels/batch_norm.h"
+#include "ops/kernels/class_attention.h"
+#include "ops/kernels/column_sum.h"
+#include "ops/kernels/convert.h"
+#include "ops/kernels/dino.h"
+#include "ops/kernels/dino_tile.h"
+#include "ops/kernels/drop_path.h"
+#include "ops/kernels/gelu.h"
+#include "ops/kernels/grad_weights.h"
+#include "ops/kernels/im2col.h"
+#include "ops/kernels/layer_norm.h"
+#include "ops/kernels/optimizer.h"
+#include "ops/kernels/pool.h"
+#include "ops/kernels/prototypes.h"
+#include "ops/kernels/relu.h"
+#include "ops/kernels/softmax.h"
+#include "ops/kernels/weight_norm.h"
 
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
+#include <pthread.h>
 
-extern const struct dg_kernel_table dg_kernel_table_v1;
-#if defined(__x86_64__)
-extern const struct dg_kernel_table dg_kernel_table_v3;
-extern const struct dg_kernel_table dg_kernel_table_v4;
-extern const struct dg_kernel_table dg_kernel_table_v4b;
+/* The tables that the families' files define, NULL where a level has none of a family. */
+#ifdef __x86_64__
+#define TABLES_V4(family)                                                                                              \
+    [DG_CPU_V1] = &dg_##family##_kernels_v1, [DG_CPU_V3] = &dg_##family##_kernels_v3,                                  \
+    [DG_CPU_V4] = &dg_##family##_kernels_v4
+#define TABLES_V4B(family) TABLES_V4(family), [DG_CPU_V4B] = &dg_##family##_kernels_v4b
+#else
+#define TABLES_V4(family) [DG_CPU_V1] = &dg_##family##_kernels_v1
+#define TABLES_V4B(family) TABLES_V4(family)
 #endif
+#define DG_FAMILY(family, highest)                                                                                     \
+    extern const struct dg_##family##_kernels dg_##family##_kernels_v1, dg_##family##_kernels_v3,                      \
+        dg_##family##_kernels_v4, dg_##family##_kernels_v4b;                                                           \
+    static const struct dg_##family##_kernels *const family##_own[DG_CPU_LEVELS] = {TABLES_##highest(family)};         \
+    static struct dg_##family##_kernels family##_at[DG_CPU_LEVELS];
+#include "ops/kernels/list.h"
 
-const struct dg_kernel_table *dg_kernels(void)
+/* list.h names every member of every family. */
+enum {
+#define DG_KERNEL(family, kernel) LISTED_##family##_##kernel,
+#include "ops/kernels/list.h"
+    NUM_KERNELS
+};
+_Static_assert(NUM_KERNELS * sizeof(void (*)(void)) == 0
+#define DG_FAMILY(family, highest) +sizeof(struct dg_##family##_kernels)
+#include "ops/kernels/list.h"
+               ,
+               "a family has a kernel that list.h does not name");
+
+static void inherit(void)
 {
-    static const struct dg_kernel_table *chosen; /* racing first calls choose the same table */
-    if (chosen) return chosen;
-    const struct dg_kernel_table *best = &dg_kernel_table_v1;
-#if defined(__x86_64__)
-    const char *limit = getenv("DINOGRAPH_CPU");
-    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512cd");
-    if (v3 && !(limit && !strcmp(limit, "v1"))) best = &dg_kernel_table_v3;
-    bool v4b = v4 && __builtin_cpu_supports("avx512bf16");
-    if (v4 && !(limit && (!strcmp(limit, "v1") || !strcmp(limit, "v3")))) best = &dg_kernel_table_v4;
-    if (v4b && best == &dg_kernel_table_v4 && !(limit && !strcmp(limit, "v4"))) best = &dg_kernel_table_v4b;
-#endif
-    return chosen = best;
+    for (int level = 0; level < DG_CPU_LEVELS; level++) {
+#define DG_FAMILY(family, highest)                                                                                     \
+    if (family##_own[level]) family##_at[level] = *family##_own[level];
+#define DG_KERNEL(family, kernel)                                                                                      \
+    if (level && !family##_at[level].kernel) family##_at[level].kernel = family##_at[level - 1].kernel;
+#include "ops/kernels/list.h"
+    }
 }
+
+static pthread_once_t inherited = PTHREAD_ONCE_INIT;
+
+#define DG_FAMILY(family, highest)                                                                                     \
+    const struct dg_##family##_kernels *dg_##family##_kernels_at(enum dg_cpu_level level)                              \
+    {                                                                                                                  \
+        pthread_once(&inherited, inherit);                                                                             \
+        return &family##_at[level];                                                                                    \
+    }                                                                                                                  \
+    const struct dg_##family##_kernels *dg_##family##_kernels(void) { return dg_##family##_kernels_at(dg_cpu_level()); }
+#include "ops/kernels/list.h"

@@ -1,6 +1,7 @@
 /* Every differentiable op of the networks: forward against a plain reference, gradients against finite differences. */
+#include "ops/kernels/attention.h"
 #include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/gelu.h"
 #include "tests/support/eager.h"
 
 #include <math.h>
@@ -126,22 +127,22 @@ static void test_gelu_tails(void **state)
     float *x = malloc(3 * COUNT * sizeof *x), *y = x + COUNT, *ones = y + COUNT;
     assert_non_null(x);
     for (int i = 0; i < COUNT; i++) x[i] = -10 + 20 * (float)i / COUNT, ones[i] = 1;
-    dg_kernels()->gelu_forward(COUNT, 0, x, y);
+    dg_gelu_kernels()->forward(COUNT, 0, x, y);
     for (int i = 0; i < COUNT; i++) {
         double v = (double)x[i], want = v * 0.5 * erfc(-v / sqrt(2)), far = fabs((double)y[i] - want);
         if (far > 2e-7 * fmax(1, fabs(want)) || (v > -7 && far > 5e-4 * fabs(want)))
             fail_msg("gelu(%g) is %g, not %g", v, (double)y[i], want);
     }
-    dg_kernels()->gelu_backward(COUNT, 0, x, ones, y);
+    dg_gelu_kernels()->backward(COUNT, 0, x, ones, y);
     for (int i = 0; i < COUNT; i++) {
         double v = (double)x[i], want = 0.5 * erfc(-v / sqrt(2)) + v * exp(-v * v / 2) / sqrt(2 * acos(-1));
         if (fabs((double)y[i] - want) > 2.5e-7) fail_msg("its slope at %g is %g, not %g", v, (double)y[i], want);
     }
     float odd[] = {NAN, INFINITY, 3e38f, -3e38f};
-    dg_kernels()->gelu_forward(4, 0, odd, y);
+    dg_gelu_kernels()->forward(4, 0, odd, y);
     assert_true(isnan(y[0]));
     assert_true(y[1] == odd[1] && y[2] == odd[2] && fabsf(y[3]) < 1e-10f);
-    dg_kernels()->gelu_backward(4, 0, odd, ones, y);
+    dg_gelu_kernels()->backward(4, 0, odd, ones, y);
     assert_true(isnan(y[0]) && y[2] == 1 && fabsf(y[3]) < 1e-10f);
     free(x);
 }
@@ -163,8 +164,8 @@ static void test_gelu_bf16(void **state)
     dg_bf16 *x = malloc(4 * COUNT * sizeof *x), *y = x + COUNT, *slope = y + COUNT, *ones = slope + COUNT;
     assert_non_null(x);
     for (int i = 0; i < COUNT; i++) x[i] = (dg_bf16)i, ones[i] = 0x3f80;
-    dg_kernels()->gelu_forward(COUNT, 1, x, y);
-    dg_kernels()->gelu_backward(COUNT, 1, x, ones, slope);
+    dg_gelu_kernels()->forward(COUNT, 1, x, y);
+    dg_gelu_kernels()->backward(COUNT, 1, x, ones, slope);
     for (int i = 0; i < COUNT; i++) {
         double v = (double)dg_from_bf16(x[i]), phi = 0.5 * erfc(-v / sqrt(2)), want = v * phi;
         if (!isfinite(v) || fabs(v) < 1e-30) continue;
@@ -301,17 +302,18 @@ static void test_attention_log_sum(void **state)
 {
     (void)state;
     enum { MOST = 300 };
-    int64_t size[2];
-    dg_kernels()->attention_scratch(MOST, 1, &size[0], &size[1]);
-    float q = 0, k[MOST], dst, lse, *scratch = malloc((size_t)size[0]);
+    float q = 0, k[MOST], dst, lse, *scratch = malloc((size_t)dg_attention_kernels()->scratch(MOST, 1).forward);
+    struct dg_attention_head head = {
+        .queries = 1, .width = 1, .q = &q, .k = k, .v = k, .ld = 1, .ld_dst = 1, .scale = 1};
     assert_non_null(scratch);
     for (int i = 0; i < MOST; i++) k[i] = 1;
     for (int n = 1; n <= MOST; n++) {
-        dg_kernels()->attention_forward(0, 1, n, 1, &q, k, k, 1, 0, 1, &dst, 1, 0, NULL, &lse, scratch);
+        head.tokens = n;
+        dg_attention_kernels()->forward(&head, &dst, NULL, &lse, scratch);
         if (fabs((double)lse - log(n)) > 1.5e-7 * log(n)) fail_msg("ln %d is %.9g, not %.9g", n, (double)lse, log(n));
     }
     k[7] = NAN;
-    dg_kernels()->attention_forward(0, 1, MOST, 1, &q, k, k, 1, 0, 1, &dst, 1, 0, NULL, &lse, scratch);
+    dg_attention_kernels()->forward(&head, &dst, NULL, &lse, scratch);
     assert_true(isnan(lse) && isnan(dst));
     free(scratch);
 }

@@ -1,7 +1,7 @@
 /* The kernel behind gradients of weights, on whole numbers: sums are exact in any order, so results are too, whatever the
  * shape, the number of threads and the CPU level. */
 #include "ops/kernels/bf16.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/grad_weights.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -53,7 +53,7 @@ static void check(const struct shape *s, const struct dg_windows *w, enum lies s
 {
     int64_t inputs =
                 w ? s->rows / (w->out_height * w->out_width) * w->height * w->width * w->channels : s->rows * s->in,
-            outputs = s->rows * s->out, weights = s->in * s->out, bytes;
+            outputs = s->rows * s->out, weights = s->in * s->out;
     float *images = array(inputs * 4), *src = w ? array(s->rows * s->in * 4) : images, *diff = array(outputs * 4),
           *near_src = array(inputs * 4), *near_diff = array(outputs * 4), *weight = array((weights + s->out) * 4),
           *sum = weight + weights, *before = array((weights + s->out) * 4);
@@ -65,13 +65,25 @@ static void check(const struct shape *s, const struct dg_windows *w, enum lies s
         before[i] = (float)(i % 11);
         weight[i] = in_place ? before[i] : NAN;
     }
-    dg_kernels()->outer_scratch(s->in, s->out, w, threads, &bytes);
+    int64_t bytes = dg_grad_weights_kernels()->scratch(s->in, s->out, w, threads);
     float *scratch = array(bytes), *from = in_place ? weight : before;
     for (int64_t i = 0; i < bytes / 4; i++) scratch[i] = NAN;
     const void *srcs[] = {images, half_src, near_src}, *diffs[] = {diff, half_diff, near_diff};
-    dg_kernels()->outer(src_lies != WIDE, s->rows, s->in, s->out, w, src_lies == HALF, srcs[src_lies],
-                        diff_lies == HALF, diffs[diff_lies], acc ? from : NULL, acc ? from + weights : NULL, weight,
-                        bias ? sum : NULL, scratch, threads);
+    dg_grad_weights_kernels()->grad_weights(&(struct dg_grad_weights_args){.bf16 = src_lies != WIDE,
+                                                                           .rows = s->rows,
+                                                                           .in = s->in,
+                                                                           .out = s->out,
+                                                                           .windows = w,
+                                                                           .src_bf16 = src_lies == HALF,
+                                                                           .src = srcs[src_lies],
+                                                                           .diff_dst_bf16 = diff_lies == HALF,
+                                                                           .diff_dst = diffs[diff_lies],
+                                                                           .acc_weight = acc ? from : NULL,
+                                                                           .acc_bias = acc ? from + weights : NULL,
+                                                                           .diff_weight = weight,
+                                                                           .diff_bias = bias ? sum : NULL,
+                                                                           .scratch = scratch,
+                                                                           .threads = threads});
     for (int64_t o = 0; o < s->out; o++) {
         double all = 0;
         for (int64_t r = 0; r < s->rows; r++) all += (double)diff[r * s->out + o];

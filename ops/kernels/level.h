@@ -1,0 +1,31 @@
+/* CPU levels: which instructions our own loops may use. A level includes all that the levels before it have. */
+#ifndef DG_OPS_KERNELS_LEVEL_H
+#define DG_OPS_KERNELS_LEVEL_H
+
+#include "ops/base/base.h"
+
+#include <stdbool.h>
+
+enum dg_cpu_level {
+    DG_CPU_V1,  /* the baseline of the architecture: SSE2 on x86-64 */
+    DG_CPU_V3,  /* AVX2 */
+    DG_CPU_V4,  /* AVX-512 */
+    DG_CPU_V4B, /* its bf16 instructions */
+    DG_CPU_LEVELS
+};
+
+/* The level that this process runs at: the highest that the CPU has, but none above the one that DINOGRAPH_CPU names. The first
+ * call decides; any thread may call. */
+enum dg_cpu_level dg_cpu_level(void);
+
+/* DG_ERR_USAGE where DINOGRAPH_CPU names no level; the text lists the levels. dg_cpu_level() disregards such a value, so
+ * whoever opens a session or starts a program asks here first. */
+enum dg_status dg_cpu_level_check(struct dg_error *err);
+
+/* Whether this CPU and this build have the level, whatever DINOGRAPH_CPU says. */
+bool dg_cpu_has_level(enum dg_cpu_level level);
+
+/* "v1", "v3", "v4" or "v4b": the values of DINOGRAPH_CPU. */
+const char *dg_cpu_level_name(enum dg_cpu_level level);
+
+#endif
