@@ -1,14 +1,14 @@
 #include "runtime/draw/crops_sheet.h"
 
 #include "runtime/data/train_source.h"
+#include "runtime/draw/sheet.h"
 #include "runtime/image/decode.h"
 #include "runtime/image/write.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { MARGIN = 12, GAP = 4, PAPER = 246 };
+enum { MARGIN = 12, GAP = 4 };
 
 struct sheet {
     const struct dg_view_spec *views;
@@ -43,13 +43,6 @@ static int place_views(struct sheet *sheet)
     return sheet->left[sheet->view_count - 1] + last->width + MARGIN;
 }
 
-static void paste(struct sheet *sheet, const uint8_t *pixels, int width, int height, int left, int top)
-{
-    for (int y = 0; y < height; y++)
-        memcpy(sheet->canvas.pixels + 3 * ((size_t)(top + y) * (size_t)sheet->canvas.width + (size_t)left),
-               pixels + 3 * (size_t)y * (size_t)width, 3 * (size_t)width);
-}
-
 static enum dg_status draw_thumbnail(struct sheet *sheet, int top, struct dg_error *err)
 {
     const struct dg_image *image = &sheet->image;
@@ -61,7 +54,7 @@ static enum dg_status draw_thumbnail(struct sheet *sheet, int top, struct dg_err
     struct dg_box whole = {0, 0, image->width, image->height};
     DG_TRY(dg_scratch_reserve(&sheet->pixels, 3 * (size_t)width * (size_t)height, err));
     DG_TRY(dg_image_resize(image, whole, DG_FILTER_BICUBIC, width, height, sheet->pixels.bytes, &sheet->work, err));
-    paste(sheet, sheet->pixels.bytes, width, height, MARGIN, top);
+    dg_paper_put(&sheet->canvas, sheet->pixels.bytes, width, height, 1, MARGIN, top);
     return DG_OK;
 }
 
@@ -82,7 +75,7 @@ static enum dg_status draw_view(struct sheet *sheet, int view, uint64_t seed, in
         double value = (floats[i] * spec->std[i % 3] + spec->mean[i % 3]) * 255;
         pixels[i] = (uint8_t)(fmin(fmax(value, 0), 255) + 0.5);
     }
-    paste(sheet, pixels, spec->width, spec->height, sheet->left[view], top + sheet->top[view]);
+    dg_paper_put(&sheet->canvas, pixels, spec->width, spec->height, 1, sheet->left[view], top + sheet->top[view]);
     return DG_OK;
 }
 
@@ -125,12 +118,11 @@ enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_
     int width = place_views(&sheet);
     int64_t height = MARGIN + (int64_t)rows * (sheet.row_height + MARGIN);
 
-    enum dg_status status = dg_image_reserve(&sheet.canvas, width, height, err);
+    enum dg_status status = dg_paper_open(&sheet.canvas, width, height, err);
     int32_t *order = malloc((size_t)count * sizeof *order);
     if (status == DG_OK && !order)
         status = dg_fail(err, DG_ERR_MEMORY, "no memory for the order of %lld pictures", (long long)count);
     if (status == DG_OK) {
-        memset(sheet.canvas.pixels, PAPER, 3 * (size_t)width * (size_t)height);
         dg_epoch_order(seed, 0, count, order);
         status = draw_rows(&sheet, dataset, order, rows, seed, err);
     }

@@ -5,7 +5,23 @@
 
 #include <string.h>
 
-enum { GAP = 6, PAPER = 255, SMALL = 160, LARGE = 320 }; /* pixels, shade; a picture's longer side */
+enum { GAP = 6, WHITE = 255, SMALL = 160, LARGE = 320 }; /* pixels, shade; an image's longer side */
+
+enum dg_status dg_paper_open(struct dg_image *paper, int64_t width, int64_t height, struct dg_error *err)
+{
+    DG_TRY(dg_image_reserve(paper, width, height, err));
+    memset(paper->pixels, WHITE, 3 * (size_t)width * (size_t)height);
+    return DG_OK;
+}
+
+void dg_paper_put(struct dg_image *paper, const uint8_t *pixels, int width, int height, int factor, int left, int top)
+{
+    for (int y = 0; y < height * factor; y++) {
+        const uint8_t *from = pixels + 3 * (size_t)(y / factor) * (size_t)width;
+        uint8_t *to = paper->pixels + 3 * ((size_t)(top + y) * (size_t)paper->width + (size_t)left);
+        for (int x = 0; x < width * factor; x++) memcpy(to + 3 * x, from + 3 * (x / factor), 3);
+    }
+}
 
 enum dg_status dg_sheet_open(struct dg_sheet *sheet, int rows, int cols, int width, int height, struct dg_error *err)
 {
@@ -21,34 +37,23 @@ enum dg_status dg_sheet_open(struct dg_sheet *sheet, int rows, int cols, int wid
     }
     sheet->cell_width = (int)w;
     sheet->cell_height = (int)h;
-    enum dg_status status = dg_image_reserve(&sheet->canvas, cols * (w + GAP) + GAP, rows * (h + GAP) + GAP, err);
+    enum dg_status status = dg_paper_open(&sheet->canvas, cols * (w + GAP) + GAP, rows * (h + GAP) + GAP, err);
     if (status == DG_OK && longer > LARGE) status = dg_image_reserve(&sheet->reduced, w, h, err);
-    if (status == DG_OK)
-        memset(sheet->canvas.pixels, PAPER, 3 * (size_t)sheet->canvas.width * (size_t)sheet->canvas.height);
-    else
-        dg_sheet_free(sheet);
+    if (status != DG_OK) dg_sheet_free(sheet);
     return status;
 }
 
 enum dg_status dg_sheet_put(struct dg_sheet *sheet, int row, int col, const uint8_t *pixels, struct dg_error *err)
 {
-    int width = sheet->cell_width, height = sheet->cell_height, factor = 1;
-    if (sheet->reduced.pixels) {
-        struct dg_image whole = {
-            .width = sheet->width, .height = sheet->height, .pixels = (uint8_t *)(uintptr_t)pixels};
-        DG_TRY(dg_image_resize(&whole, (struct dg_box){0, 0, whole.width, whole.height}, DG_FILTER_BICUBIC, width,
-                               height, sheet->reduced.pixels, &sheet->work, err));
-        pixels = sheet->reduced.pixels;
-    } else {
-        factor = width / sheet->width;
+    int left = GAP + col * (sheet->cell_width + GAP), top = GAP + row * (sheet->cell_height + GAP);
+    if (!sheet->reduced.pixels) {
+        dg_paper_put(&sheet->canvas, pixels, sheet->width, sheet->height, sheet->cell_width / sheet->width, left, top);
+        return DG_OK;
     }
-    for (int y = 0; y < height; y++) {
-        const uint8_t *from = pixels + 3 * (size_t)(y / factor) * (size_t)(width / factor);
-        uint8_t *to =
-            sheet->canvas.pixels + 3 * ((size_t)(GAP + row * (height + GAP) + y) * (size_t)sheet->canvas.width +
-                                        (size_t)(GAP + col * (width + GAP)));
-        for (int x = 0; x < width; x++) memcpy(to + 3 * x, from + 3 * (x / factor), 3);
-    }
+    struct dg_image whole = {.width = sheet->width, .height = sheet->height, .pixels = (uint8_t *)(uintptr_t)pixels};
+    DG_TRY(dg_image_resize(&whole, (struct dg_box){0, 0, whole.width, whole.height}, DG_FILTER_BICUBIC,
+                           sheet->cell_width, sheet->cell_height, sheet->reduced.pixels, &sheet->work, err));
+    dg_paper_put(&sheet->canvas, sheet->reduced.pixels, sheet->cell_width, sheet->cell_height, 1, left, top);
     return DG_OK;
 }
 

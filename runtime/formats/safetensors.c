@@ -1,16 +1,12 @@
 #include "runtime/formats/safetensors.h"
 
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/file_map.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are used as they lie in the file, little-endian");
 
@@ -23,8 +19,7 @@ enum {
 };
 
 struct dg_safetensors {
-    void *bytes;
-    size_t size;
+    struct dg_file_map map;
     json_t *header; /* owns the names and the metadata */
     struct dg_safetensors_tensor *tensor;
     const struct dg_safetensors_tensor **by_name;
@@ -189,11 +184,11 @@ static enum dg_status parse_metadata(const json_t *metadata, struct dg_error *er
 
 static enum dg_status parse(struct dg_safetensors *file, struct dg_error *err)
 {
-    const unsigned char *bytes = file->bytes;
-    if (file->size < LENGTH_BYTES)
+    const unsigned char *bytes = file->map.bytes;
+    if (file->map.size < LENGTH_BYTES)
         return dg_fail(err, DG_ERR_INPUT, "only %zu bytes; a safetensors file begins with 8 bytes of header length",
-                       file->size);
-    uint64_t length, rest = file->size - LENGTH_BYTES;
+                       file->map.size);
+    uint64_t length, rest = file->map.size - LENGTH_BYTES;
     memcpy(&length, bytes, sizeof length);
     if (!memcmp(bytes, "PK\3\4", 4) ||
         !memcmp(bytes, "\x80\x02\x8a\x0al\xfc\x9c", 7)) /* a zip archive, a pickled number */
@@ -238,38 +233,12 @@ static enum dg_status parse(struct dg_safetensors *file, struct dg_error *err)
     return DG_OK;
 }
 
-static enum dg_status map(const char *path, struct dg_safetensors *file, struct dg_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not keep us waiting */
-    if (fd < 0) return dg_fail(err, DG_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    struct stat about;
-    enum dg_status status = DG_OK;
-    if (fstat(fd, &about))
-        status = dg_fail(err, DG_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    else if (!S_ISREG(about.st_mode))
-        status = dg_fail(err, DG_ERR_INPUT, "%s: a %s, not a safetensors file", path,
-                         S_ISDIR(about.st_mode) ? "folder" : "special file");
-    else if (about.st_size == 0)
-        status = dg_fail(err, DG_ERR_INPUT, "%s: the file is empty", path);
-    if (status == DG_OK) {
-        void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) {
-            status = dg_fail(err, DG_ERR_IO, "cannot map %s: %s", path, strerror(errno));
-        } else {
-            file->bytes = bytes;
-            file->size = (size_t)about.st_size;
-        }
-    }
-    close(fd);
-    return status;
-}
-
 enum dg_status dg_safetensors_open(const char *path, struct dg_safetensors **file, struct dg_error *err)
 {
     *file = NULL;
     struct dg_safetensors *f = calloc(1, sizeof *f);
     if (!f) return dg_fail(err, DG_ERR_MEMORY, "%s: out of memory", path);
-    enum dg_status status = map(path, f, err);
+    enum dg_status status = dg_file_map_open(path, "a safetensors file", &f->map, err);
     if (status == DG_OK) {
         status = parse(f, err);
         if (status != DG_OK) dg_error_prefix(err, "%s", path);
@@ -284,7 +253,7 @@ enum dg_status dg_safetensors_open(const char *path, struct dg_safetensors **fil
 void dg_safetensors_close(struct dg_safetensors *file)
 {
     if (!file) return;
-    if (file->bytes) munmap(file->bytes, file->size);
+    dg_file_map_close(&file->map);
     json_decref(file->header);
     free(file->tensor);
     free(file->by_name);
@@ -303,13 +272,6 @@ const struct dg_safetensors_tensor *dg_safetensors_find(const struct dg_safetens
     const struct dg_safetensors_tensor **found =
         bsearch(name, file->by_name, (size_t)file->count, sizeof *file->by_name, compare_with_name);
     return found ? *found : NULL;
-}
-
-static const char *name_at(const void *file, int index) { return dg_safetensors_at(file, index)->name; }
-
-const char *dg_safetensors_nearest(const struct dg_safetensors *file, const char *name)
-{
-    return dg_nearest_name(name, name_at, file, file->count);
 }
 
 const char *dg_safetensors_metadata(const struct dg_safetensors *file, const char *key)

@@ -47,8 +47,6 @@ int dg_safetensors_count(const struct dg_safetensors *file);
 const struct dg_safetensors_tensor *dg_safetensors_at(const struct dg_safetensors *file, int index);
 /* NULL when there is none of that name. */
 const struct dg_safetensors_tensor *dg_safetensors_find(const struct dg_safetensors *file, const char *name);
-/* The tensor's name nearest to `name`, for "did you mean", or NULL. */
-const char *dg_safetensors_nearest(const struct dg_safetensors *file, const char *name);
 /* The string under `key` in __metadata__, or NULL. */
 const char *dg_safetensors_metadata(const struct dg_safetensors *file, const char *key);
 

@@ -1,13 +1,10 @@
 #include "runtime/formats/torch_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "runtime/base/file_map.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zip.h>
 
 enum { STREAM_VERSION = 1001, MAX_NAME = 512 };
@@ -21,7 +18,7 @@ struct storage {
 };
 
 struct dg_torch_file {
-    void *map; /* NULL: the caller's memory */
+    struct dg_file_map map; /* closed: the bytes are in the caller's memory */
     const unsigned char *bytes;
     size_t size;
     zip_t *zip; /* NULL: stream */
@@ -255,43 +252,16 @@ static enum dg_status open_bytes(struct dg_torch_file *f, struct dg_error *err)
     return dg_fail(err, DG_ERR_INPUT, "not a file of torch.save: %s", what);
 }
 
-static enum dg_status map(const char *path, struct dg_torch_file *f, struct dg_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not keep us waiting */
-    if (fd < 0) return dg_fail(err, DG_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    struct stat about;
-    enum dg_status status = DG_OK;
-    if (fstat(fd, &about))
-        status = dg_fail(err, DG_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    else if (!S_ISREG(about.st_mode))
-        status = dg_fail(err, DG_ERR_INPUT, "%s: a %s, not a file of torch.save", path,
-                         S_ISDIR(about.st_mode) ? "folder" : "special file");
-    else if (!about.st_size)
-        status = dg_fail(err, DG_ERR_INPUT, "%s: the file is empty", path);
-    if (status == DG_OK) {
-        void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) {
-            status = dg_fail(err, DG_ERR_IO, "cannot map %s: %s", path, strerror(errno));
-        } else {
-            f->map = bytes;
-            f->bytes = bytes;
-            f->size = (size_t)about.st_size;
-        }
-    }
-    close(fd);
-    return status;
-}
-
 static enum dg_status open_file(const char *path, const void *bytes, size_t size, struct dg_torch_file **file,
                                 struct dg_error *err)
 {
     *file = NULL;
     struct dg_torch_file *f = calloc(1, sizeof *f);
     if (!f) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    f->bytes = bytes;
-    f->size = size;
-    enum dg_status status = path ? map(path, f, err) : DG_OK;
+    enum dg_status status = path ? dg_file_map_open(path, "a file of torch.save", &f->map, err) : DG_OK;
     if (status == DG_OK) {
+        f->bytes = path ? f->map.bytes : bytes;
+        f->size = path ? f->map.size : size;
         status = open_bytes(f, err);
         if (status != DG_OK && path) dg_error_prefix(err, "%s", path);
     }
@@ -319,7 +289,7 @@ void dg_torch_close(struct dg_torch_file *file)
     free(file->storage);
     dg_pickle_close(file->pickle);
     if (file->zip) zip_discard(file->zip);
-    if (file->map) munmap(file->map, file->size);
+    dg_file_map_close(&file->map);
     free(file);
 }
 

@@ -1,14 +1,10 @@
 /* Opens plans: maps the file, checks its header and the bounds of its sections, and has the records verified. */
 #include "runtime/plan/open.h"
 
+#include "runtime/base/file_map.h"
 #include "runtime/plan/verify.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define DAMAGED(what) "damaged plan: " what "; compile it again"
 
@@ -83,28 +79,20 @@ enum dg_status dg_plan_open_bytes(const void *bytes, uint64_t size, struct dg_pl
 enum dg_status dg_plan_open(const char *path, struct dg_plan *plan, struct dg_error *err)
 {
     *plan = (struct dg_plan){0};
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat info;
-    if (file < 0) return dg_fail(err, DG_ERR_IO, "cannot open plan %s: %s", path, strerror(errno));
-    if (fstat(file, &info) || !S_ISREG(info.st_mode) || info.st_size == 0) {
-        close(file);
-        return dg_fail(err, DG_ERR_INPUT, "%s: not a plan, but an empty or special file", path);
-    }
-    void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    close(file);
-    if (bytes == MAP_FAILED) return dg_fail(err, DG_ERR_IO, "cannot map plan %s: %s", path, strerror(errno));
-    enum dg_status status = dg_plan_open_bytes(bytes, (uint64_t)info.st_size, plan, err);
+    struct dg_file_map map;
+    DG_TRY(dg_file_map_open(path, "a plan", &map, err));
+    enum dg_status status = dg_plan_open_bytes(map.bytes, map.size, plan, err);
     if (status != DG_OK) {
-        munmap(bytes, (size_t)info.st_size);
+        dg_file_map_close(&map);
         dg_error_prefix(err, "%s", path);
         return status;
     }
-    plan->mapped = (size_t)info.st_size;
+    plan->mapped = map.size;
     return DG_OK;
 }
 
 void dg_plan_close(struct dg_plan *plan)
 {
-    if (plan->mapped) munmap((void *)(uintptr_t)plan->header, plan->mapped);
+    if (plan->mapped) dg_file_map_close(&(struct dg_file_map){plan->header, plan->mapped});
     *plan = (struct dg_plan){0};
 }

@@ -22,7 +22,6 @@ static void use(const struct dg_safetensors *file)
         if (dg_safetensors_find(file, tensor->name) != tensor) abort(); /* names are different, and found */
     }
     (void)sum;
-    dg_safetensors_nearest(file, "teacher.backbone.cls_token");
     dg_safetensors_metadata(file, "format");
 }
 

@@ -129,8 +129,6 @@ static void test_round_trip(void **state)
     }
     assert_int_equal((uintptr_t)dg_safetensors_at(file, 0)->data % 64, 0);
     assert_null(dg_safetensors_find(file, "zeta.weigth"));
-    assert_string_equal(dg_safetensors_nearest(file, "zeta.weigth"), "zeta.weight");
-    assert_null(dg_safetensors_nearest(file, "quite another"));
     assert_null(dg_safetensors_find(file, "__metadata__"));
     assert_string_equal(dg_safetensors_metadata(file, "format"), meta[0].value);
     assert_string_equal(dg_safetensors_metadata(file, "recipe"), meta[1].value);
@@ -216,7 +214,6 @@ static void test_empty_files_are_files(void **state)
     assert_ok(dg_safetensors_open(path, &file, try_err));
     assert_int_equal(dg_safetensors_count(file), 0);
     assert_null(dg_safetensors_find(file, "a"));
-    assert_null(dg_safetensors_nearest(file, "a"));
     assert_null(dg_safetensors_metadata(file, "a"));
     dg_safetensors_close(file);
 }
@@ -353,7 +350,6 @@ static void use(const struct dg_safetensors *file)
     volatile unsigned keep = sum;
     (void)keep;
     dg_safetensors_metadata(file, "format");
-    dg_safetensors_nearest(file, "zeta");
 }
 
 static void test_prefixes(void **state)
