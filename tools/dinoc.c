@@ -1,6 +1,7 @@
 /* dinoc: the compiler's command line. */
 #include "compiler/compile.h"
 #include "tools/cli/flags.h"
+#include "tools/cli/help.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,34 +1,30 @@
 #include "tools/cli/flags.h"
 
+#include "tools/cli/help.h"
+#include "tools/cli/names.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_FLAGS = 64, HELP_COLUMN = 24, HELP_WIDTH = 108 };
 
 /* What the command line has said so far. */
 struct parse {
     const struct dg_command *command;
     int argc;
     char **argv;
-    bool given[MAX_FLAGS]; /* by the flag's place in the table */
+    bool given[DG_MAX_FLAGS]; /* by the flag's place in the table */
     const char *file;
 };
-
-static const char *command_title(const struct dg_command *command, char *text, size_t size)
-{
-    snprintf(text, size, "%s%s%s", command->program, command->name ? " " : "", command->name ? command->name : "");
-    return text;
-}
 
 /* Reports what is wrong, and returns the exit status for it. */
 __attribute__((format(printf, 2, 3))) static int refuse(const struct dg_command *command, const char *format, ...)
 {
     char title[64];
     va_list args;
-    command_title(command, title, sizeof title);
+    dg_command_title(command, title, sizeof title);
     va_start(args, format);
     fprintf(stderr, "%s: ", title);
     vfprintf(stderr, format, args);
@@ -37,52 +33,13 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct dg_command 
     return 2;
 }
 
-/* ---- names ---- */
-
-/* "-o" or "--out", with the value's placeholder behind it if `value`. */
-static const char *flag_text(const struct dg_flag *flag, bool value, char *text, size_t size)
-{
-    const char *blank = value && flag->value ? " " : "", *name = blank[0] ? flag->value : "";
-    if (flag->letter)
-        snprintf(text, size, "-%c%s%s", flag->letter, blank, name);
-    else
-        snprintf(text, size, "--%s%s%s", flag->name, blank, name);
-    return text;
-}
-
-/* The next name of a list with blanks; NULL at its end. */
-static const struct dg_flag *next_name(const struct dg_command *command, const char **names)
-{
-    if (!*names || !**names) return NULL;
-    size_t length = strcspn(*names, " ");
-    const struct dg_flag *flag = command->flags;
-    while (flag->name && (strncmp(flag->name, *names, length) || flag->name[length])) flag++;
-    *names += length + strspn(*names + length, " ");
-    return flag->name ? flag : NULL;
-}
-
 static bool is_given(const struct parse *p, const struct dg_flag *flag) { return p->given[flag - p->command->flags]; }
 
 static bool any_given(const struct parse *p, const char *names)
 {
-    for (const struct dg_flag *flag; (flag = next_name(p->command, &names));)
+    for (const struct dg_flag *flag; (flag = dg_flag_next(p->command, &names));)
         if (is_given(p, flag)) return true;
     return false;
-}
-
-/* "--a, --b and --c": prints the n-th of `count`. */
-static void print_item(FILE *out, int n, int count, const char *last, const char *text)
-{
-    fprintf(out, "%s%s", n == 0 ? "" : n == count - 1 ? last : ", ", text);
-}
-
-static void print_names(FILE *out, const struct dg_command *command, const char *names, const char *last, bool value)
-{
-    const struct dg_flag *flag[MAX_FLAGS];
-    char text[64];
-    int count = 0;
-    while (count < MAX_FLAGS && (flag[count] = next_name(command, &names))) count++;
-    for (int n = 0; n < count; n++) print_item(out, n, count, last, flag_text(flag[n], value, text, sizeof text));
 }
 
 /* ---- values ---- */
@@ -90,10 +47,8 @@ static void print_names(FILE *out, const struct dg_command *command, const char 
 static int expected(const struct dg_command *command, const struct dg_flag *flag, const char *text, const char *what)
 {
     char name[64];
-    return refuse(command, "%s %s: expected %s", flag_text(flag, false, name, sizeof name), text, what);
+    return refuse(command, "%s %s: expected %s", dg_flag_text(flag, false, name, sizeof name), text, what);
 }
-
-static bool is_integer(const struct dg_flag *flag) { return flag->integer || flag->count || flag->seed; }
 
 static int take_integer(const struct dg_command *command, const struct dg_flag *flag, const char *text)
 {
@@ -140,15 +95,6 @@ static bool read_size(const char *text, struct dg_flag_size *size)
     return ok && !*end && !errno;
 }
 
-/* "teacher or student" of "teacher|student". */
-static const char *choices_text(const char *choices, char *text, size_t size)
-{
-    size_t used = 0;
-    for (const char *c = choices; *c && used + 5 < size; c++)
-        used += (size_t)snprintf(text + used, size - used, *c == '|' ? " or " : "%c", *c);
-    return text;
-}
-
 static bool is_choice(const char *choices, const char *text)
 {
     size_t length = strlen(text);
@@ -163,7 +109,7 @@ static int take_text(const struct dg_command *command, const struct dg_flag *fla
 {
     char what[128];
     if (flag->choices && !is_choice(flag->choices, text))
-        return expected(command, flag, text, choices_text(flag->choices, what, sizeof what));
+        return expected(command, flag, text, dg_choices_text(flag->choices, what, sizeof what));
     *flag->text = text;
     return 0;
 }
@@ -187,7 +133,7 @@ static int take_value(struct parse *p, const struct dg_flag *flag, const char *t
     if (flag->given) *flag->given = true;
     if (flag->text) return take_text(p->command, flag, text);
     if (flag->texts) return append_text(p, flag, text);
-    if (is_integer(flag)) return take_integer(p->command, flag, text);
+    if (dg_flag_is_integer(flag)) return take_integer(p->command, flag, text);
     if (flag->number) return take_number(p->command, flag, text);
     if (flag->size) return read_size(text, flag->size) ? 0 : expected(p->command, flag, text, flag->expected);
     if (flag->parse) return flag->parse(text, flag->parsed) ? 0 : expected(p->command, flag, text, flag->expected);
@@ -239,7 +185,7 @@ static int take_flag(struct parse *p, int *at)
         if (!flag->name) return refuse(p->command, "there is no flag -%c", word[1]);
         if (word[2]) value = word + 2;
     }
-    flag_text(flag, false, name, sizeof name);
+    dg_flag_text(flag, false, name, sizeof name);
     if (!flag->value && value) return refuse(p->command, "%s takes no value", name);
     if (flag->value && !value && ++*at < p->argc) value = p->argv[*at];
     if (flag->value && !value) return refuse(p->command, "%s wants a value", name);
@@ -259,7 +205,7 @@ static int take_file(struct parse *p, const char *text)
 static int check_required(const struct parse *p)
 {
     const struct dg_command *command = p->command;
-    const struct dg_flag *missing[MAX_FLAGS];
+    const struct dg_flag *missing[DG_MAX_FLAGS];
     int count = 0;
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
         if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless)) missing[count++] = flag;
@@ -269,10 +215,10 @@ static int check_required(const struct parse *p)
     FILE *out = open_memstream(&text, &size);
     if (!out) return refuse(command, "--%s is needed", missing[0]->name);
     for (int n = 0; n < count; n++) {
-        print_item(out, n, count, " and ", flag_text(missing[n], true, name, sizeof name));
+        dg_print_item(out, n, count, " and ", dg_flag_text(missing[n], true, name, sizeof name));
         if (!missing[n]->unless) continue;
         fputs(" (or ", out);
-        print_names(out, command, missing[n]->unless, " or ", true);
+        dg_print_flags(out, command, missing[n]->unless, " or ", true);
         fputc(')', out);
     }
     fputs(count == 1 ? " is needed: " : " are needed", out);
@@ -294,10 +240,10 @@ static int check_relations(const struct parse *p)
         if (!excluded && !needed) continue;
         FILE *out = fmemopen(text, sizeof text, "w");
         if (out) {
-            print_names(out, p->command, excluded ? excluded : needed, excluded ? " and " : " or ", !excluded);
+            dg_print_flags(out, p->command, excluded ? excluded : needed, excluded ? " and " : " or ", !excluded);
             fclose(out);
         }
-        flag_text(flag, !!excluded, name, sizeof name);
+        dg_flag_text(flag, !!excluded, name, sizeof name);
         return refuse(p->command, "%s goes %s %s", name, excluded ? "without" : "with", text);
     }
     return 0;
@@ -311,7 +257,7 @@ static int check_file(const struct parse *p)
     bool lifted = any_given(p, unless);
     if (!p->file && !lifted && what) return refuse(command, "%s, %s, is missing", name, what);
     if (!p->file && !lifted) return refuse(command, "%s is missing", name);
-    for (const struct dg_flag *flag; p->file && (flag = next_name(command, &unless));)
+    for (const struct dg_flag *flag; p->file && (flag = dg_flag_next(command, &unless));)
         if (is_given(p, flag)) return refuse(command, "--%s goes without %s", flag->name, name);
     *command->file.value = p->file;
     return 0;
@@ -365,130 +311,6 @@ int dg_command_run(const struct dg_command *command, int argc, char **argv)
         *flag->texts = (struct dg_flag_values){0};
     }
     return status;
-}
-
-/* ---- help ---- */
-
-/* Words of `text` to HELP_WIDTH, further lines indented. `column`: where the first line stands. */
-static void print_wrapped(FILE *out, const char *text, int indent, int column)
-{
-    while (*text) {
-        int length = (int)strcspn(text, " \n");
-        if (column > indent && column + 1 + length > HELP_WIDTH) {
-            fprintf(out, "\n%*s", indent, "");
-            column = indent;
-        } else if (column > indent) {
-            fputc(' ', out);
-            column++;
-        }
-        fprintf(out, "%.*s", length, text);
-        column += length;
-        text += length + (text[length] != 0);
-    }
-    fputc('\n', out);
-}
-
-/* Remarks in parentheses, with semicolons between them. */
-struct remarks {
-    FILE *out;
-    int count;
-};
-
-__attribute__((format(printf, 2, 3))) static void add_remark(struct remarks *r, const char *format, ...)
-{
-    va_list args;
-    fputs(r->count++ ? "; " : " (", r->out);
-    va_start(args, format);
-    vfprintf(r->out, format, args);
-    va_end(args);
-}
-
-static void add_relation(struct remarks *r, const struct dg_command *command, const char *what, const char *names)
-{
-    if (!names) return;
-    add_remark(r, "%s ", what);
-    print_names(r->out, command, names, " or ", false);
-}
-
-static void add_range(struct remarks *r, const struct dg_flag *flag)
-{
-    if (is_integer(flag)) {
-        if (flag->max)
-            add_remark(r, "%" PRId64 " to %" PRId64, flag->min, flag->max);
-        else
-            add_remark(r, "%" PRId64 " or more", flag->min);
-    }
-    if (flag->number && flag->max) add_remark(r, "above 0, up to %" PRId64, flag->max);
-    if (flag->number && !flag->max) add_remark(r, "above 0");
-    char text[128];
-    if (flag->choices) add_remark(r, "%s", choices_text(flag->choices, text, sizeof text));
-    if (flag->texts) add_remark(r, "may be given again");
-}
-
-static void add_default(struct remarks *r, const struct dg_flag *flag)
-{
-    if (flag->unset)
-        add_remark(r, "default: %s", flag->unset);
-    else if (flag->required)
-        return;
-    else if (flag->text && *flag->text)
-        add_remark(r, "default %s", *flag->text);
-    else if (is_integer(flag))
-        add_remark(r, "default %" PRId64,
-                   flag->integer ? *flag->integer
-                   : flag->count ? *flag->count
-                                 : (int64_t)*flag->seed);
-    else if (flag->number)
-        add_remark(r, "default %g", *flag->number);
-}
-
-static void print_line(FILE *out, const char *flag, const char *help)
-{
-    int column = fprintf(out, "  %s", flag);
-    if (column + 2 > HELP_COLUMN)
-        fprintf(out, "\n%*s", HELP_COLUMN, "");
-    else
-        fprintf(out, "%*s", HELP_COLUMN - column, "");
-    print_wrapped(out, help, HELP_COLUMN, HELP_COLUMN);
-}
-
-static void print_flag(FILE *out, const struct dg_command *command, const struct dg_flag *flag)
-{
-    char name[96], *help = NULL;
-    size_t size;
-    snprintf(name, sizeof name, "%c%c%s--%s%s%s", flag->letter ? '-' : ' ', flag->letter ? flag->letter : ' ',
-             flag->letter ? ", " : "", flag->name, flag->value ? " " : "", flag->value ? flag->value : "");
-    struct remarks r = {.out = open_memstream(&help, &size)};
-    if (!r.out) return;
-    fputs(flag->help, r.out);
-    if (flag->required && !flag->unless) add_remark(&r, "needed");
-    add_relation(&r, command, "needed unless", flag->unless);
-    add_relation(&r, command, "only with", flag->with);
-    add_relation(&r, command, "not with", flag->without);
-    add_range(&r, flag);
-    add_default(&r, flag);
-    if (r.count) fputc(')', r.out);
-    fclose(r.out);
-    print_line(out, flag->letter ? name : name + 2, help);
-    free(help);
-}
-
-void dg_command_help(const struct dg_command *command, FILE *out)
-{
-    char text[64];
-    fprintf(out, "usage: %s", command_title(command, text, sizeof text));
-    if (command->file.name) fprintf(out, " %s", command->file.name);
-    for (const struct dg_flag *flag = command->flags; flag->name; flag++)
-        if (flag->required) fprintf(out, " %s", flag_text(flag, true, text, sizeof text));
-    fputs(" [flags]\n\n", out);
-    char summary[512];
-    snprintf(summary, sizeof summary, "%s.", command->summary);
-    print_wrapped(out, summary, 0, 0);
-    fputc('\n', out);
-    for (const struct dg_flag *flag = command->flags; flag->name; flag++) print_flag(out, command, flag);
-    if (command->version) print_line(out, "--version", "print the version");
-    print_line(out, "-h, --help", "print this");
-    if (command->more) fprintf(out, "\n%s", command->more);
 }
 
 int dg_finish_output(const char *program, int status)

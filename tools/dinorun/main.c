@@ -1,5 +1,6 @@
 /* dinorun: runs plans that dinoc made. */
 #include "ops/kernels/level.h"
+#include "tools/cli/help.h"
 #include "tools/dinorun/command.h"
 
 #include <stdio.h>

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -230,22 +231,30 @@ static void check_flag(const char *program, const char *of, const char *name, bo
     process_assert_says(p, p->err, near);
 }
 
-/* Every line of the help that begins a flag: "  --name VALUE  help" or "  -n, --name VALUE  help". */
+/* Every flag of the help has a text, and names of other flags that are there. A flag's line is "  --name VALUE  text" or
+ * "  -n, --name VALUE  text", where the text may begin on the next line. Returns the number of flags. */
 static int check_command(const char *program, const char *of)
 {
     static char help[PROCESS_TEXT];
     const struct process *p = of ? RUN(program, of, "--help") : RUN(program, "--help");
     process_assert_status(p, 0);
     snprintf(help, sizeof help, "%s", p->out);
+    static const char *const nothing_named[] = {"unless )", "unless ;", "with )", "with ;"};
+    for (int n = 0; n < 4; n++)
+        if (strstr(help, nothing_named[n])) fail_msg("%s %s: a flag names one that is not there", program, of);
     int flags_found = 0;
+    bool text_missing = false; /* of the line before */
     for (char *line = strtok(help, "\n"); line; line = strtok(NULL, "\n")) {
+        if (text_missing && strspn(line, " ") != 24) fail_msg("%s: no text before it", line);
         const char *dashes = strstr(line, "--");
+        text_missing = false;
         if (strncmp(line, "  -", 3) || !dashes || dashes > line + 6) continue;
         char name[64];
         size_t length = strcspn(dashes + 2, " ");
         snprintf(name, sizeof name, "%.*s", (int)length, dashes + 2);
-        const char *after = dashes + 2 + length;
+        text_missing = !strstr(dashes, "  ");
         if (!strcmp(name, "help") || !strcmp(name, "version")) continue;
+        const char *after = dashes + 2 + length;
         check_flag(program, of, name, after[0] == ' ' && after[1] != ' ');
         flags_found++;
     }
