@@ -3,6 +3,7 @@
 
 #include "compiler/language/recipe.h"
 #include "compiler/plan/emit.h"
+#include "compiler/report/reference.h"
 #include "compiler/report/report.h"
 #include "compiler/step/budget.h"
 #include "compiler/step/compile_step.h"
@@ -334,7 +335,7 @@ void dg_compile_result_free(struct dg_compile_result *result)
     *result = (struct dg_compile_result){0};
 }
 
-char *dg_compile_passes(void)
+char *dg_compile_reference(enum dg_reference what)
 {
     jmp_buf out_of_memory;
     struct dg_arena *arena = dg_arena_create(&out_of_memory);
@@ -344,7 +345,12 @@ char *dg_compile_passes(void)
         return NULL;
     }
     struct dg_text text = {.arena = arena};
-    dg_list_passes(&text);
+    switch (what) {
+    case DG_REFERENCE_PASSES: dg_list_passes(&text); break;
+    case DG_REFERENCE_OPS: dg_print_ops(&text); break;
+    case DG_REFERENCE_KEYS: dg_print_keys(&text); break;
+    case DG_REFERENCE_SCHEMA: dg_print_schema(&text); break;
+    }
     char *copy = strdup(text.text);
     dg_arena_free(arena);
     return copy;

@@ -33,7 +33,9 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
                           struct dg_error *err);
 void dg_compile_result_free(struct dg_compile_result *result);
 
-/* The table of passes as text, to be freed; NULL: out of memory. */
-char *dg_compile_passes(void);
+/* What there is, as text to be freed: the passes; the ops and the keys that a description may use, as tables in Markdown; the
+ * JSON schema of descriptions. NULL: out of memory. */
+enum dg_reference { DG_REFERENCE_PASSES, DG_REFERENCE_OPS, DG_REFERENCE_KEYS, DG_REFERENCE_SCHEMA };
+char *dg_compile_reference(enum dg_reference what);
 
 #endif

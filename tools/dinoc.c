@@ -12,7 +12,7 @@ static struct {
     struct dg_flag_values set;
     struct dg_flag_size size;
     struct dg_compile_options options;
-    bool passes;
+    bool reference[DG_REFERENCE_SCHEMA + 1]; /* print it, and compile nothing */
 } given;
 
 /* Bytes, of "2G", "1.5GiB", "800M" or "4096": powers of 1024. */
@@ -40,9 +40,9 @@ static void split_name(char *text, struct dg_compile_options *options)
     options->name = colon + 1;
 }
 
-static int list_passes(void)
+static int print_reference(enum dg_reference what)
 {
-    char *text = dg_compile_passes();
+    char *text = dg_compile_reference(what);
     if (!text) return 1;
     fputs(text, stdout);
     free(text);
@@ -54,7 +54,8 @@ static int compile(void)
     struct dg_compile_options *options = &given.options;
     struct dg_compile_result result;
     struct dg_error err = {0};
-    if (given.passes) return list_passes();
+    for (int what = 0; what <= DG_REFERENCE_SCHEMA; what++)
+        if (given.reference[what]) return print_reference((enum dg_reference)what);
     char *description = strdup(given.description);
     if (!description) {
         fputs("dinoc: out of memory\n", stderr);
@@ -80,7 +81,7 @@ static int compile(void)
 
 static const struct dg_flag flags[] = {
     {"output", "PLAN", "the file to write", .letter = 'o', .text = &given.options.output, .required = true,
-     .unless = "print explain passes"},
+     .unless = "print explain passes ops keys schema"},
     {"batch", "N", "images a batch", .integer = &given.options.batch, .min = 1,
      .unset = "the description's; 1 for a module"},
     {"image-size", "N|HxW", "size of evaluated images, in pixels", .size = &given.size,
@@ -99,7 +100,11 @@ static const struct dg_flag flags[] = {
      .given = &given.options.print},
     {"explain", "NODE", "print shapes, parameters, bytes and origin of a node, and write no plan",
      .text = &given.options.explain},
-    {"passes", NULL, "list the compiler's passes", .given = &given.passes},
+    {"passes", NULL, "list the compiler's passes", .given = &given.reference[DG_REFERENCE_PASSES]},
+    {"ops", NULL, "list the operations that a description may use", .given = &given.reference[DG_REFERENCE_OPS]},
+    {"keys", NULL, "list the keys of recipes and probes", .given = &given.reference[DG_REFERENCE_KEYS]},
+    {"schema", NULL, "print the JSON schema of descriptions (graphs/schema.json)",
+     .given = &given.reference[DG_REFERENCE_SCHEMA]},
     {"skip", "PASS[,PASS]", "do not run these passes", .text = &given.options.skip},
     {"dump", "PASS[,PASS][:NODE]", "print the graph after these passes to stderr, or what is at NODE and below it",
      .text = &given.options.dump},
@@ -111,7 +116,8 @@ static const struct dg_command dinoc = {
     .summary = "compiles a description (graphs/*.yaml) to a plan for dinorun. NAME is a recipe, probe or module of the "
                "file; without it, the file's last recipe or probe is taken, else its last module, which gives a plan "
                "for evaluation",
-    .file = {.name = "FILE[:NAME]", .what = "the description", .value = &given.description, .unless = "passes"},
+    .file = {.name = "FILE[:NAME]", .what = "the description", .value = &given.description,
+             .unless = "passes ops keys schema"},
     .flags = flags,
     .run = compile};
 

@@ -29,7 +29,7 @@ const struct dg_key *dg_optimizer_keys(struct dg_arena *arena, const struct dg_o
         struct dg_key *last = count ? &keys[count - 1] : NULL;
         if (element && last && strlen(last->path) == length && !strncmp(last->path, in->name, length)) {
             last->value = dg_arena_printf(arena, "%.*s, %s]", (int)strlen(last->value) - 1, last->value, in->value);
-            last->doc = dg_arena_printf(arena, "%s; %s", last->doc, in->doc);
+            last->doc = dg_arena_printf(arena, "%s, and %s", last->doc, in->doc);
             last->count++;
             continue;
         }
@@ -45,4 +45,32 @@ const struct dg_key *dg_optimizer_keys(struct dg_arena *arena, const struct dg_o
     keys = dg_arena_grow(arena, keys, count, &capacity, sizeof *keys);
     keys[count] = (struct dg_key){0};
     return keys;
+}
+
+static const struct dg_key *find_key(const struct dg_key *keys, const char *path)
+{
+    while (keys->path && strcmp(keys->path, path)) keys++;
+    return keys->path ? keys : NULL;
+}
+
+const struct dg_key *dg_optimizer_keys_of(struct dg_arena *arena, const struct dg_key *row)
+{
+    if (row->only) return dg_optimizer_keys(arena, dg_op_find(row->only));
+    struct dg_key *all = NULL;
+    size_t count = 0, capacity = 0;
+    all = dg_arena_grow(arena, all, count, &capacity, sizeof *all); /* there is always a row that ends it */
+    const struct dg_op *op, *other;
+    for (int i = 0; (op = dg_optimizer_at(i)); i++)
+        for (const struct dg_key *key = dg_optimizer_keys(arena, op); key->path; key++) {
+            if (find_key(all, key->path)) continue;
+            const char *names = op->name;
+            for (int j = i + 1; (other = dg_optimizer_at(j)); j++)
+                if (find_key(dg_optimizer_keys(arena, other), key->path))
+                    names = dg_arena_printf(arena, "%s, %s", names, other->name);
+            all[count] = *key;
+            all[count++].doc = dg_arena_printf(arena, "%s (%s)", key->doc, names);
+            all = dg_arena_grow(arena, all, count, &capacity, sizeof *all);
+            all[count] = (struct dg_key){0};
+        }
+    return all;
 }

@@ -68,6 +68,8 @@ struct dg_key {
 bool dg_key_is_knob(const struct dg_key *key);
 /* The keys of an optimiser's own knobs, "optim.eps", from its op; ended by a NULL path. */
 const struct dg_key *dg_optimizer_keys(struct dg_arena *arena, const struct dg_op *op);
+/* Those of all optimisers that the row allows, each once, with the names of its optimisers behind what it says. */
+const struct dg_key *dg_optimizer_keys_of(struct dg_arena *arena, const struct dg_key *row);
 /* The index-th optimiser among the ops; NULL: there are no more. */
 const struct dg_op *dg_optimizer_at(int index);
 
