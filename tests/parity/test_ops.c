@@ -1,7 +1,7 @@
 /* Single ops against PyTorch's results in tests/fixtures/ops.json, which tests/reference/make_ops.py wrote and
  * explains. Inputs are made on both sides from the generator. */
 #include "ops/base/rng.h"
-#include "tests/support/one_op.h"
+#include "tests/support/op_run.h"
 #include "tests/support/values.h"
 
 #include <jansson.h>
@@ -70,20 +70,20 @@ static void test_positions(void **state)
         float *table = values(2, rows * 3, "ops.positions.table%d", (int)g);
         float *cotangent = values(2, tokens * 3, "ops.positions.cotangent%d.%dx%d", (int)g, (int)h, (int)w);
         float *zero = calloc((size_t)(tokens * 3), sizeof *zero);
-        struct one_op_result r = one_op_run(&(struct one_op){.op = "add_position",
-                                                             .attr = {{0}, {.i = h}, {.i = w}},
-                                                             .num_inputs = 2,
-                                                             .desc = {F32(1, tokens, 3), F32(1, rows, 3)},
-                                                             .data = {zero, table}});
+        struct op_result r = op_run(&(struct op_run){.op = "add_position",
+                                                     .attrs = {ATTR("grid_h", h), ATTR("grid_w", w)},
+                                                     .num_inputs = 2,
+                                                     .desc = {F32(1, tokens, 3), F32(1, rows, 3)},
+                                                     .data = {zero, table}});
         near_list(r.data[0], tokens * 3, c, "forward", tolerance);
-        one_op_free(&r);
-        r = one_op_run(&(struct one_op){.op = "add_position_grad",
-                                        .attr = {{.i = h}, {.i = w}, {.i = rows}},
-                                        .num_inputs = 2,
-                                        .desc = {F32(1, tokens, 3), DG_ABSENT_DESC},
-                                        .data = {cotangent}});
+        op_result_free(&r);
+        r = op_run(&(struct op_run){.op = "add_position_grad",
+                                    .attrs = {ATTR("grid_h", h), ATTR("grid_w", w), ATTR("table_rows", rows)},
+                                    .num_inputs = 2,
+                                    .desc = {F32(1, tokens, 3), DG_ABSENT_DESC},
+                                    .data = {cotangent}});
         near_list(r.data[0], rows * 3, c, "gradient", tolerance);
-        one_op_free(&r);
+        op_result_free(&r);
         free(table);
         free(cotangent);
         free(zero);
@@ -100,40 +100,40 @@ static void test_loss(void **state)
     float *center = values(0.1, K, "ops.loss.center");
     double student_temp = 0.1, teacher_temp = 0.04, momentum = 0.9;
     struct dg_desc scalar = dg_desc_scalar(DG_F64);
-    struct one_op_result target = one_op_run(&(struct one_op){.op = "dino_target",
-                                                              .num_inputs = 3,
-                                                              .desc = {F32(2 * B, K), F32(1, K), scalar},
-                                                              .data = {t, center, &teacher_temp},
-                                                              .batch = B});
-    struct one_op_result loss = one_op_run(&(struct one_op){
+    struct op_result target = op_run(&(struct op_run){.op = "dino_target",
+                                                      .num_inputs = 3,
+                                                      .desc = {F32(2 * B, K), F32(1, K), scalar},
+                                                      .data = {t, center, &teacher_temp},
+                                                      .batch = B});
+    struct op_result loss = op_run(&(struct op_run){
         .op = "dino_loss",
-        .attr = {{.i = VIEWS}},
+        .attrs = {ATTR("views", VIEWS)},
         .num_inputs = 4,
         .desc = {F32(VIEWS * B, K), target.desc[0], scalar, DG_ABSENT_DESC},
         .data = {s, target.data[0], &student_temp},
         .batch = B,
     });
-    struct one_op_result diff = one_op_run(&(struct one_op){
+    struct op_result diff = op_run(&(struct op_run){
         .op = "dino_loss_grad",
-        .attr = {{.i = VIEWS}},
+        .attrs = {ATTR("views", VIEWS)},
         .num_inputs = 4,
         .desc = {F32(VIEWS * B, K), target.desc[0], scalar, loss.desc[1]},
         .data = {s, target.data[0], &student_temp, loss.data[1]},
         .batch = B,
     });
-    struct one_op_result update = one_op_run(&(struct one_op){.op = "center_update",
-                                                              .num_inputs = 3,
-                                                              .desc = {F32(1, K), target.desc[1], scalar},
-                                                              .data = {center, target.data[1], &momentum}});
+    struct op_result update = op_run(&(struct op_run){.op = "center_update",
+                                                      .num_inputs = 3,
+                                                      .desc = {F32(1, K), target.desc[1], scalar},
+                                                      .data = {center, target.data[1], &momentum}});
     double got = *(double *)loss.data[0], entropy = *(double *)target.data[2];
     assert_true(fabs(got - number(want, "loss")) <= 1e-6 * number(want, "loss"));
     assert_true(fabs(entropy - number(want, "teacher_entropy")) <= 1e-5 * number(want, "teacher_entropy"));
     near_list(diff.data[0], VIEWS * B * K, want, "gradient", 2e-6);
     near_list(center, K, want, "center", 5e-7);
-    one_op_free(&target);
-    one_op_free(&loss);
-    one_op_free(&diff);
-    one_op_free(&update);
+    op_result_free(&target);
+    op_result_free(&loss);
+    op_result_free(&diff);
+    op_result_free(&update);
     free(s);
     free(t);
     free(center);
@@ -160,7 +160,7 @@ static void optimize(const char *kind, const char *name, const json_t *steps, co
         for (int64_t k = 0; k < count; k++) norm += (double)grad[k] * (double)grad[k];
         norm = sqrt(norm);
         /* The inputs that are scalars are those behind the teacher, but for AdamW's step count before it. */
-        struct one_op op = {.op = kind, .attr = {{.i = 0}, {.i = !bias}}};
+        struct op_run op = {.op = kind, .attrs = {ATTR("norm_index", 0), ATTR("decay", !bias)}};
         if (adamw)
             memcpy(op.data,
                    (void *[]){param, grad, &norm, first, second, &done, teacher, &lr, &decay, &clip, &momentum, &beta2,
@@ -181,8 +181,8 @@ static void optimize(const char *kind, const char *name, const json_t *steps, co
         if (adamw) op.desc[5] = dg_desc_scalar(DG_I64);
         if (!strcmp(kind, "sgd")) op.desc[9] = DG_ABSENT_DESC;
         if (!freezes) op.desc[op.num_inputs - 1] = DG_ABSENT_DESC;
-        struct one_op_result r = one_op_run(&op);
-        one_op_free(&r);
+        struct op_result r = op_run(&op);
+        op_result_free(&r);
         const json_t *want = json_array_get(states, i);
         near_list(param, count, want, "param", 2e-7);
         near_list(teacher, count, want, "teacher", 2e-7);
@@ -234,11 +234,11 @@ static struct dg_desc shape_of(const json_t *object)
 }
 
 /* Runs `op`, compares its output 0 with what the fixture has as `key`, and frees. */
-static void run_near(const struct one_op *op, const json_t *want, const char *key)
+static void run_near(const struct op_run *op, const json_t *want, const char *key)
 {
-    struct one_op_result r = one_op_run(op);
+    struct op_result r = op_run(op);
     near_list(r.data[0], dg_desc_count(&r.desc[0]), want, key, 2e-6);
-    one_op_free(&r);
+    op_result_free(&r);
 }
 
 static void test_conv2d(void **state)
@@ -254,37 +254,37 @@ static void test_conv2d(void **state)
         bool has_bias = json_is_true(json_object_get(c, "bias"));
         struct dg_desc src_desc = F32(integer(c, "images"), height, width, in),
                        weight_desc = F32(out, in / integer(c, "groups"), k, k), bias_desc = F32(out);
-        struct one_op forward = {
+        struct op_run forward = {
             .op = "conv2d", .num_inputs = 2 + has_bias, .desc = {src_desc, weight_desc, bias_desc}};
-        for (int a = 0; a < 6; a++) forward.attr[a].i = integer(c, keys[a]);
-        forward.attr[6].i = has_bias;
+        for (int a = 0; a < 6; a++) op_set_attr(&forward, keys[a], number(c, keys[a]));
+        op_set_attr(&forward, "bias", has_bias);
         float *src = values(1, dg_desc_count(&src_desc), "ops.conv2d%d.src", (int)i);
         float *weight = values(1, dg_desc_count(&weight_desc), "ops.conv2d%d.weight", (int)i);
         float *bias = values(1, out, "ops.conv2d%d.bias", (int)i);
         memcpy(forward.data, (void *[]){src, weight, bias}, 3 * sizeof(void *));
-        struct one_op_result r = one_op_run(&forward);
+        struct op_result r = op_run(&forward);
         struct dg_desc dst_desc = r.desc[0];
         int64_t count = dg_desc_count(&dst_desc);
         near_list(r.data[0], count, c, "forward", 2e-6);
-        one_op_free(&r);
+        op_result_free(&r);
 
         float *cotangent = values(1, count, "ops.conv2d%d.cotangent", (int)i);
-        struct one_op grad_src = {
+        struct op_run grad_src = {
             .op = "conv2d_grad_src", .num_inputs = 2, .desc = {dst_desc, weight_desc}, .data = {cotangent, weight}};
-        struct one_op grad_weights = {.op = "conv2d_grad_weights",
+        struct op_run grad_weights = {.op = "conv2d_grad_weights",
                                       .num_inputs = 4,
                                       .desc = {src_desc, dst_desc, DG_ABSENT_DESC, DG_ABSENT_DESC},
                                       .data = {src, cotangent},
                                       .unwanted = has_bias ? 0 : 2};
-        memcpy(grad_src.attr, forward.attr, sizeof forward.attr);
-        memcpy(grad_weights.attr, forward.attr, sizeof forward.attr);
-        grad_src.attr[7].i = height;
-        grad_src.attr[8].i = width;
+        memcpy(grad_src.attrs, forward.attrs, sizeof forward.attrs);
+        memcpy(grad_weights.attrs, forward.attrs, sizeof forward.attrs);
+        op_set_attr(&grad_src, "height", (double)height);
+        op_set_attr(&grad_src, "width", (double)width);
         run_near(&grad_src, c, "diff_src");
-        r = one_op_run(&grad_weights);
+        r = op_run(&grad_weights);
         near_list(r.data[0], dg_desc_count(&weight_desc), c, "diff_weight", 2e-6);
         if (has_bias) near_list(r.data[1], out, c, "diff_bias", 2e-6);
-        one_op_free(&r);
+        op_result_free(&r);
         free(src);
         free(weight);
         free(bias);
@@ -315,45 +315,45 @@ static void test_batch_norm(void **state)
         int n = (int)i;
         int64_t count = dg_desc_count(&desc), cols = desc.dim[desc.ndim - 1], tracked = 3;
         struct dg_desc vector = F32(cols), counter = dg_desc_scalar(DG_I64);
-        union dg_attr eps = {.f = number(c, "eps")}, momentum = {.f = number(c, "momentum")};
+        double eps = number(c, "eps"), momentum = number(c, "momentum");
         float *src = between(-1, 3, count, "ops.batch_norm%d.src", n);
         float *weight = between(0.5F, 1.5F, cols, "ops.batch_norm%d.weight", n);
         float *bias = between(-0.5F, 0.5F, cols, "ops.batch_norm%d.bias", n);
         float *running_mean = between(-1, 1, cols, "ops.batch_norm%d.running_mean", n);
         float *running_var = between(0.5F, 2, cols, "ops.batch_norm%d.running_var", n);
         float *cotangent = between(-1, 1, count, "ops.batch_norm%d.cotangent", n);
-        struct one_op op = {.op = "batch_norm",
-                            .attr = {eps, momentum, {.i = 0}},
+        struct op_run op = {.op = "batch_norm",
+                            .attrs = {ATTR("eps", eps), ATTR("momentum", momentum)},
                             .num_inputs = 6,
                             .desc = {desc, vector, vector, vector, vector, counter},
                             .data = {src, weight, bias, running_mean, running_var, &tracked}};
-        struct one_op eval = op;
+        struct op_run eval = op;
         eval.eval = true;
         eval.unwanted = 6;
         run_near(&eval, c, "eval");
-        struct one_op_result r = one_op_run(&op);
+        struct op_result r = op_run(&op);
         near_list(r.data[0], count, c, "forward", 2e-6);
-        struct one_op_result diff = one_op_run(&(struct one_op){
+        struct op_result diff = op_run(&(struct op_run){
             .op = "batch_norm_grad",
-            .attr = {eps, momentum, {.i = 0}},
+            .attrs = {ATTR("eps", eps), ATTR("momentum", momentum)},
             .num_inputs = 8,
             .desc = {desc, desc, vector, vector, vector, DG_ABSENT_DESC, DG_ABSENT_DESC, DG_ABSENT_DESC},
             .data = {cotangent, src, weight, r.data[1], r.data[2]}});
         near_list(diff.data[0], count, c, "diff_src", 5e-6);
         near_list(diff.data[1], cols, c, "diff_weight", 2e-6);
         near_list(diff.data[2], cols, c, "diff_bias", 2e-6);
-        struct one_op_result none =
-            one_op_run(&(struct one_op){.op = "batch_norm_update",
-                                        .attr = {momentum, {.i = count / cols}},
-                                        .num_inputs = 5,
-                                        .desc = {vector, vector, counter, vector, vector},
-                                        .data = {running_mean, running_var, &tracked, r.data[1], r.data[2]}});
+        struct op_result none =
+            op_run(&(struct op_run){.op = "batch_norm_update",
+                                    .attrs = {ATTR("momentum", momentum), ATTR("count", count / cols)},
+                                    .num_inputs = 5,
+                                    .desc = {vector, vector, counter, vector, vector},
+                                    .data = {running_mean, running_var, &tracked, r.data[1], r.data[2]}});
         near_list(running_mean, cols, c, "running_mean", 5e-7);
         near_list(running_var, cols, c, "running_var", 5e-7);
         assert_int_equal(tracked, integer(c, "num_batches_tracked"));
-        one_op_free(&none);
-        one_op_free(&diff);
-        one_op_free(&r);
+        op_result_free(&none);
+        op_result_free(&diff);
+        op_result_free(&r);
         free(src);
         free(weight);
         free(bias);
@@ -364,9 +364,9 @@ static void test_batch_norm(void **state)
     assert_true(i >= 3);
 }
 
-/* Forward and gradient of an op without parameters. The gradient looks at output `saved`, if not negative, and in its
- * attributes the size of the image stands at `size_at`. */
-static void check_plain(const char *name, int i, const json_t *c, const union dg_attr *attr, int size_at, int saved,
+/* Forward and gradient of an op without parameters; the gradient looks at output `saved`, if not negative. `attrs` ends with
+ * NULL. */
+static void check_plain(const char *name, int i, const json_t *c, const struct op_attr *attrs, int saved,
                         bool third_is_zero)
 {
     struct dg_desc desc = shape_of(c);
@@ -374,25 +374,24 @@ static void check_plain(const char *name, int i, const json_t *c, const union dg
     snprintf(grad_name, sizeof grad_name, "%s_grad", name);
     float *src = values(1, dg_desc_count(&desc), "ops.%s%d.src", name, i);
     for (int64_t k = 0; third_is_zero && k < dg_desc_count(&desc); k += 3) src[k] = 0;
-    struct one_op op = {.op = name, .num_inputs = 1, .desc = {desc}, .data = {src}};
-    memcpy(op.attr, attr, 4 * sizeof *attr);
-    struct one_op_result r = one_op_run(&op);
+    struct op_run op = {.op = name, .num_inputs = 1, .desc = {desc}, .data = {src}};
+    for (int a = 0; attrs[a].name; a++) op.attrs[a] = attrs[a];
+    struct op_result r = op_run(&op);
     int64_t count = dg_desc_count(&r.desc[0]);
     near_list(r.data[0], count, c, "forward", 1e-6);
     float *cotangent = values(1, count, "ops.%s%d.cotangent", name, i);
-    struct one_op grad = {.op = grad_name, .num_inputs = 1 + (saved >= 0), .desc = {r.desc[0]}, .data = {cotangent}};
+    struct op_run grad = {.op = grad_name, .num_inputs = 1 + (saved >= 0), .desc = {r.desc[0]}, .data = {cotangent}};
     if (saved >= 0) {
         grad.desc[1] = r.desc[saved];
         grad.data[1] = r.data[saved];
     }
-    memcpy(grad.attr, attr, (size_t)size_at * sizeof *attr);
-    if (desc.ndim == 4) {
-        grad.attr[size_at].i = desc.dim[1];
-        grad.attr[size_at + 1].i = desc.dim[2];
+    memcpy(grad.attrs, op.attrs, sizeof op.attrs);
+    if (strcmp(name, "relu")) {
+        op_set_attr(&grad, "height", (double)desc.dim[1]);
+        op_set_attr(&grad, "width", (double)desc.dim[2]);
     }
-    grad.attr[size_at + 2] = attr[size_at];
     run_near(&grad, c, "diff_src");
-    one_op_free(&r);
+    op_result_free(&r);
     free(src);
     free(cotangent);
 }
@@ -409,11 +408,13 @@ static void test_pools(void **state)
         {
             const json_t *counts = json_object_get(c, "count_include_pad");
             input += !json_is_false(counts); /* the same images again, with a border that does not count */
-            union dg_attr attr[] = {{.i = integer(c, "kernel")},
-                                    {.i = integer(c, "stride")},
-                                    {.i = integer(c, "pad")},
-                                    {.i = json_is_true(counts)}};
-            check_plain(kinds[k], input, c, attr, 3, k == 0 ? 1 : -1, false);
+            struct op_attr attrs[] = {ATTR("kernel", number(c, "kernel")),
+                                      ATTR("stride", number(c, "stride")),
+                                      ATTR("pad", number(c, "pad")),
+                                      ATTR("count_include_pad", json_is_true(counts)),
+                                      {0}};
+            if (k == 0) attrs[3].name = NULL;
+            check_plain(kinds[k], input, c, attrs, k == 0 ? 1 : -1, false);
         }
         assert_true(i >= 4);
     }
@@ -424,10 +425,10 @@ static void test_global_avg_pool_and_relu(void **state)
     (void)state;
     size_t i;
     const json_t *c;
-    union dg_attr none[4] = {{0}};
-    json_array_foreach(fixture("global_avg_pool"), i, c) check_plain("global_avg_pool", (int)i, c, none, 0, -1, false);
+    const struct op_attr none = {0};
+    json_array_foreach(fixture("global_avg_pool"), i, c) check_plain("global_avg_pool", (int)i, c, &none, -1, false);
     assert_true(i >= 2);
-    json_array_foreach(fixture("relu"), i, c) check_plain("relu", (int)i, c, none, 0, 0, true);
+    json_array_foreach(fixture("relu"), i, c) check_plain("relu", (int)i, c, &none, 0, true);
     assert_true(i >= 2);
 }
 

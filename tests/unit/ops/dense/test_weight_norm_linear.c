@@ -1,6 +1,5 @@
-/* The prototype layer: accumulators, outputs nobody wants, and its blocks across threads. Its gradients against finite
- * differences are in test_gradients.c. */
-#include "tests/support/one_op.h"
+/* The prototype layer: against its definition; accumulators, outputs nobody wants, and its blocks across threads. */
+#include "tests/support/op_harness.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,6 +8,29 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+static void ref_weight_norm(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t rows = call->input[0].dim[0], d = call->input[0].dim[1], k = (int64_t)attr_of(call, "out");
+    for (int64_t o = 0; o < k; o++) {
+        double square = 0;
+        for (int64_t c = 0; c < d; c++) square += in[2][o * d + c] * in[2][o * d + c];
+        for (int64_t r = 0; r < rows; r++) {
+            double sum = 0;
+            for (int64_t c = 0; c < d; c++) sum += in[0][r * d + c] * in[2][o * d + c];
+            out[0][r * k + o] = sum * in[1][o] / sqrt(square);
+        }
+    }
+}
+
+#define WEIGHT_NORM(train)                                                                                             \
+    {                                                                                                                  \
+        .op = "weight_norm_linear", .modes = OP_VALUE | OP_GRADIENT,                                                   \
+        .attrs = {ATTR("out", 601) /* three blocks of prototypes */, ATTR("train_g", train)},                          \
+        .input = {IN("src", 5, 13)}, .reference = ref_weight_norm, .grad = {true}, .f32 = 2e-6, .f32_grad = 2e-5       \
+    }
+
+static const struct op_case cases[] = {WEIGHT_NORM(false), WEIGHT_NORM(true)};
 
 enum { M = 7, D = 19, K = 1031 }; /* K: four blocks of prototypes and a part of one */
 
@@ -28,9 +50,9 @@ static void drop(struct tensors *t)
     for (int i = 0; i < 6; i++) free(all[i]);
 }
 
-static struct one_op backward(const struct tensors *t, bool with_acc)
+static struct op_run backward(const struct tensors *t, bool with_acc)
 {
-    return (struct one_op){
+    return (struct op_run){
         .op = "weight_norm_linear_grad",
         .num_inputs = 6,
         .desc = {F32(M, D), F32(M, K), F32(K, 1), F32(K, D), with_acc ? F32(K, 1) : DG_ABSENT_DESC,
@@ -70,14 +92,14 @@ static void test_backward(void **state)
         reference(&t, with_acc, diff_src, diff_g, diff_v);
         for (int in_place = 0; in_place < 2; in_place++)
             for (uint32_t unwanted = 0; unwanted < 4; unwanted++) {
-                struct one_op op = backward(&t, with_acc);
+                struct op_run op = backward(&t, with_acc);
                 op.in_place = in_place;
                 op.unwanted = unwanted;
-                struct one_op_result r = one_op_run(&op);
+                struct op_result r = op_run(&op);
                 if (!(unwanted & 1)) assert_near(r.data[0], diff_src, M * D, 2e-6, "diff_src");
                 if (!(unwanted & 2)) assert_near(r.data[1], diff_g, K, 2e-6, "diff_g");
                 assert_near(r.data[2], diff_v, K * D, 2e-6, "diff_v");
-                one_op_free(&r);
+                op_result_free(&r);
             }
     }
     free(diff_src);
@@ -91,16 +113,16 @@ static void test_repeats_bit_for_bit(void **state)
     (void)state;
     struct tensors t = make();
     for (int threads = 1; threads <= 3; threads++) {
-        struct one_op op = backward(&t, true);
+        struct op_run op = backward(&t, true);
         op.threads = threads;
-        struct one_op_result first = one_op_run(&op);
+        struct op_result first = op_run(&op);
         for (int again = 0; again < 5; again++) {
-            struct one_op_result r = one_op_run(&op);
+            struct op_result r = op_run(&op);
             for (int o = 0; o < 3; o++)
                 assert_memory_equal(r.data[o], first.data[o], (size_t)dg_desc_bytes(&r.desc[o]));
-            one_op_free(&r);
+            op_result_free(&r);
         }
-        one_op_free(&first);
+        op_result_free(&first);
     }
     drop(&t);
 }
@@ -110,17 +132,17 @@ static void test_scale_of_v_does_not_matter(void **state)
 {
     (void)state;
     struct tensors t = make();
-    struct one_op op = {.op = "weight_norm_linear",
-                        .attr = {{.i = K}, {.i = 1}},
+    struct op_run op = {.op = "weight_norm_linear",
+                        .attrs = {ATTR("out", K), ATTR("train_g", 1)},
                         .num_inputs = 3,
                         .desc = {F32(M, D), F32(K, 1), F32(K, D)},
                         .data = {t.src, t.g, t.v}};
-    struct one_op_result one = one_op_run(&op);
+    struct op_result one = op_run(&op);
     for (int i = 0; i < K * D; i++) t.v[i] *= i / D % 2 ? 1024.0f : 0.25f;
-    struct one_op_result other = one_op_run(&op);
+    struct op_result other = op_run(&op);
     assert_memory_equal(one.data[0], other.data[0], M * K * sizeof(float)); /* powers of two: exactly */
-    one_op_free(&one);
-    one_op_free(&other);
+    op_result_free(&one);
+    op_result_free(&other);
     drop(&t);
 }
 
@@ -146,13 +168,11 @@ static void test_parameters(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_backward),
-        cmocka_unit_test(test_repeats_bit_for_bit),
-        cmocka_unit_test(test_scale_of_v_does_not_matter),
-        cmocka_unit_test(test_parameters),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct op_test tests[] = {
+    OP_TEST("weight_norm_linear_grad", OP_VALUE, test_backward),
+    OP_TEST("weight_norm_linear_grad", OP_VALUE, test_repeats_bit_for_bit),
+    OP_TEST("weight_norm_linear", OP_VALUE, test_scale_of_v_does_not_matter),
+    OP_TEST("weight_norm_linear", 0, test_parameters),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

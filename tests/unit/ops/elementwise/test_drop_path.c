@@ -1,7 +1,7 @@
-/* Drop path: how many rows go, which rows go, and that the gradient loses the same ones. */
+/* Drop path: how many rows go, which rows go, and that the gradient loses the same ones; the row maps that say so. */
 #include "ops/base/rng.h"
 #include "ops/kernels/bf16.h"
-#include "tests/support/one_op.h"
+#include "tests/support/op_harness.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -11,20 +11,80 @@
 
 #include <cmocka.h>
 
-enum { ROW = 3 };
+enum { ROW = 3, VIEW0 = 2, IN_BATCH = 4 };
 
-static struct one_op_result drop(const char *op, const float *src, int64_t rows, double rate, int view0, int batch,
-                                 int64_t step, uint64_t stream)
+/* As ops/base/rng.h words it: is row r kept? For cases, which are run at step 0. */
+static bool keeps(double rate, int64_t r)
 {
-    return one_op_run(&(struct one_op){.op = op,
-                                       .attr = {{.f = rate}},
-                                       .num_inputs = 1,
-                                       .desc = {F32(rows, ROW)},
-                                       .data = {(void *)src},
-                                       .stream = stream,
-                                       .view0 = view0,
-                                       .batch = batch,
-                                       .step = {.seed = 5, .step = step}});
+    uint32_t view = (uint32_t)(VIEW0 + r / IN_BATCH);
+    uint32_t word = dg_rng_at(OP_SEED, DG_RNG_DROP_PATH, OP_STREAM, view, (uint64_t)(r % IN_BATCH));
+    return (float)(1 - rate) + dg_unit_float(word) >= 1;
+}
+
+/* src, and what it is added to. */
+static void ref_drop_path(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    double rate = attr_of(call, "rate");
+    int64_t count = dg_desc_count(&call->input[0]), row = count / call->input[0].dim[0];
+    for (int64_t i = 0; i < count; i++)
+        out[0][i] = (keeps(rate, i / row) ? in[0][i] / (1 - rate) : 0) + (call->num_inputs > 1 ? in[1][i] : 0);
+}
+
+enum { ROWS_IMAGES = 70, TOKENS = 3, DIM = 16 };
+
+static const struct op_case cases[] = {
+    {.op = "drop_path",
+     .modes = OP_VALUE | OP_GRADIENT | OP_BF16,
+     .attrs = {ATTR("rate", 0.4)},
+     .input = {IN("src", 12, 5, 7)},
+     .reference = ref_drop_path,
+     .grad = {true},
+     .f32 = 2e-7,
+     .f32_grad = 1e-6,
+     .bf16_grad = 1,
+     .view0 = VIEW0,
+     .batch = IN_BATCH},
+    {.op = "drop_path_add",
+     .modes = OP_VALUE | OP_GRADIENT | OP_BF16,
+     .attrs = {ATTR("rate", 0.4)},
+     .input = {IN("src", 12, 5, 7), IN("residual", 12, 5, 7)},
+     .reference = ref_drop_path,
+     .grad = {true, true},
+     .f32 = 2e-7,
+     .f32_grad = 1e-6,
+     .bf16_grad = 1,
+     .view0 = VIEW0,
+     .batch = IN_BATCH},
+    {.op = "drop_path_grad",
+     .modes = OP_VALUE | OP_BF16,
+     .attrs = {ATTR("rate", 0.4)},
+     .input = {IN("diff_dst", 12, 5, 7)},
+     .reference = ref_drop_path,
+     .f32 = 2e-7,
+     .view0 = VIEW0,
+     .batch = IN_BATCH},
+    {.op = "drop_path_add",
+     .modes = OP_ROWS,
+     .attrs = {ATTR("rate", 0)},
+     .input = {IN("src", ROWS_IMAGES, TOKENS, DIM), IN("residual", ROWS_IMAGES, TOKENS, DIM)}},
+    {.op = "drop_path_grad",
+     .modes = OP_ROWS,
+     .attrs = {ATTR("rate", 0)},
+     .input = {IN("diff_dst", ROWS_IMAGES, TOKENS, DIM)}},
+};
+
+static struct op_result drop(const char *op, const float *src, int64_t rows, double rate, int view0, int batch,
+                             int64_t step, uint64_t stream)
+{
+    return op_run(&(struct op_run){.op = op,
+                                   .attrs = {ATTR("rate", rate)},
+                                   .num_inputs = 1,
+                                   .desc = {F32(rows, ROW)},
+                                   .data = {(void *)src},
+                                   .stream = stream,
+                                   .view0 = view0,
+                                   .batch = batch,
+                                   .step = {.seed = 5, .step = step}});
 }
 
 /* Rows that are kept, from `rows` ones; checks that a row goes or stays as a whole. */
@@ -32,13 +92,13 @@ static void mask_of(int64_t rows, double rate, int view0, int batch, int64_t ste
 {
     float *ones = malloc((size_t)(rows * ROW) * sizeof *ones), value = 1.0f / (float)(1.0 - rate);
     for (int64_t i = 0; i < rows * ROW; i++) ones[i] = 1;
-    struct one_op_result r = drop("drop_path", ones, rows, rate, view0, batch, step, stream);
+    struct op_result r = drop("drop_path", ones, rows, rate, view0, batch, step, stream);
     const float *dst = r.data[0];
     for (int64_t i = 0; i < rows; i++) {
         kept[i] = dst[i * ROW] != 0;
         for (int c = 0; c < ROW; c++) assert_true(dst[i * ROW + c] == (kept[i] ? value : 0));
     }
-    one_op_free(&r);
+    op_result_free(&r);
     free(ones);
 }
 
@@ -100,24 +160,24 @@ static void test_gradient_has_the_same_mask(void **state)
     (void)state;
     enum { N = 64 };
     float *x = random_f32("x", 1, N * ROW);
-    struct one_op_result forward = drop("drop_path", x, N, 0.3, 2, 16, 4, 99);
-    struct one_op_result backward = drop("drop_path_grad", x, N, 0.3, 2, 16, 4, 99);
+    struct op_result forward = drop("drop_path", x, N, 0.3, 2, 16, 4, 99);
+    struct op_result backward = drop("drop_path_grad", x, N, 0.3, 2, 16, 4, 99);
     assert_memory_equal(forward.data[0], backward.data[0], N * ROW * sizeof *x);
-    struct one_op_result in_place = one_op_run(&(struct one_op){.op = "drop_path_grad",
-                                                                .attr = {{.f = 0.3}},
-                                                                .num_inputs = 1,
-                                                                .desc = {F32(N, ROW)},
-                                                                .data = {x},
-                                                                .in_place = true,
-                                                                .stream = 99,
-                                                                .view0 = 2,
-                                                                .batch = 16,
-                                                                .threads = 1,
-                                                                .step = {.seed = 5, .step = 4}});
+    struct op_result in_place = op_run(&(struct op_run){.op = "drop_path_grad",
+                                                        .attrs = {ATTR("rate", 0.3)},
+                                                        .num_inputs = 1,
+                                                        .desc = {F32(N, ROW)},
+                                                        .data = {x},
+                                                        .in_place = true,
+                                                        .stream = 99,
+                                                        .view0 = 2,
+                                                        .batch = 16,
+                                                        .threads = 1,
+                                                        .step = {.seed = 5, .step = 4}});
     assert_memory_equal(in_place.data[0], backward.data[0], N * ROW * sizeof *x);
-    one_op_free(&forward);
-    one_op_free(&backward);
-    one_op_free(&in_place);
+    op_result_free(&forward);
+    op_result_free(&backward);
+    op_result_free(&in_place);
     free(x);
 }
 
@@ -133,27 +193,27 @@ static void test_with_residual(void **state)
         half[i] = dg_to_bf16(src[i]);
         src[i] = dg_from_bf16(half[i]);
     }
-    struct one_op_result dropped = drop("drop_path", src, N, 0.3, 2, 16, 4, 99);
+    struct op_result dropped = drop("drop_path", src, N, 0.3, 2, 16, 4, 99);
     for (int bf16 = 0; bf16 < 2; bf16++)
         for (int in_place = 0; in_place < 2; in_place++) {
             struct dg_desc desc = F32(N, ROW), narrow = desc;
             narrow.dtype = DG_BF16;
-            struct one_op_result sum = one_op_run(&(struct one_op){.op = "drop_path_add",
-                                                                   .attr = {{.f = 0.3}},
-                                                                   .num_inputs = 2,
-                                                                   .desc = {bf16 ? narrow : desc, desc},
-                                                                   .data = {bf16 ? (void *)half : src, residual},
-                                                                   .bf16 = bf16,
-                                                                   .in_place = in_place,
-                                                                   .stream = 99,
-                                                                   .view0 = 2,
-                                                                   .batch = 16,
-                                                                   .step = {.seed = 5, .step = 4}});
+            struct op_result sum = op_run(&(struct op_run){.op = "drop_path_add",
+                                                           .attrs = {ATTR("rate", 0.3)},
+                                                           .num_inputs = 2,
+                                                           .desc = {bf16 ? narrow : desc, desc},
+                                                           .data = {bf16 ? (void *)half : src, residual},
+                                                           .bf16 = bf16,
+                                                           .in_place = in_place,
+                                                           .stream = 99,
+                                                           .view0 = 2,
+                                                           .batch = 16,
+                                                           .step = {.seed = 5, .step = 4}});
             for (int i = 0; i < COUNT; i++)
                 assert_true(((float *)sum.data[0])[i] == residual[i] + ((float *)dropped.data[0])[i]);
-            one_op_free(&sum);
+            op_result_free(&sum);
         }
-    one_op_free(&dropped);
+    op_result_free(&dropped);
     free(src);
     free(residual);
 }
@@ -164,22 +224,22 @@ static void test_bf16(void **state)
     (void)state;
     enum { N = 32, COUNT = N * ROW };
     float *src = random_f32("src", 1, COUNT);
-    struct one_op_result wide = drop("drop_path_grad", src, N, 0.3, 2, 16, 4, 99);
-    struct one_op_result narrow = one_op_run(&(struct one_op){.op = "drop_path_grad",
-                                                              .attr = {{.f = 0.3}},
-                                                              .num_inputs = 1,
-                                                              .desc = {F32(N, ROW)},
-                                                              .data = {src},
-                                                              .bf16 = true,
-                                                              .stream = 99,
-                                                              .view0 = 2,
-                                                              .batch = 16,
-                                                              .step = {.seed = 5, .step = 4}});
+    struct op_result wide = drop("drop_path_grad", src, N, 0.3, 2, 16, 4, 99);
+    struct op_result narrow = op_run(&(struct op_run){.op = "drop_path_grad",
+                                                      .attrs = {ATTR("rate", 0.3)},
+                                                      .num_inputs = 1,
+                                                      .desc = {F32(N, ROW)},
+                                                      .data = {src},
+                                                      .bf16 = true,
+                                                      .stream = 99,
+                                                      .view0 = 2,
+                                                      .batch = 16,
+                                                      .step = {.seed = 5, .step = 4}});
     assert_int_equal(narrow.desc[0].dtype, DG_BF16);
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(((dg_bf16 *)narrow.data[0])[i], dg_to_bf16(((float *)wide.data[0])[i]));
-    one_op_free(&wide);
-    one_op_free(&narrow);
+    op_result_free(&wide);
+    op_result_free(&narrow);
     free(src);
 }
 
@@ -192,9 +252,9 @@ static void test_dropped_rows_are_zero_whatever_was_in_them(void **state)
     bool kept[N];
     mask_of(N, 0.5, 0, N, 0, 17, kept);
     for (int i = 0; i < N * ROW; i++) src[i] = kept[i / ROW] ? 1 : NAN;
-    struct one_op_result r = drop("drop_path", src, N, 0.5, 0, N, 0, 17);
+    struct op_result r = drop("drop_path", src, N, 0.5, 0, N, 0, 17);
     for (int i = 0; i < N * ROW; i++) assert_true(((float *)r.data[0])[i] == (kept[i / ROW] ? 2 : 0));
-    one_op_free(&r);
+    op_result_free(&r);
 }
 
 static void test_identity(void **state)
@@ -209,30 +269,53 @@ static void test_identity(void **state)
             assert_int_equal(op->is_identity(&call), eval || !rate);
             if (!eval && rate) continue;
             float *src = random_f32("src", 1, 4 * ROW);
-            struct one_op_result r = one_op_run(&(struct one_op){.op = "drop_path",
-                                                                 .attr = {attr[0]},
-                                                                 .num_inputs = 1,
-                                                                 .desc = {desc},
-                                                                 .data = {src},
-                                                                 .batch = 4,
-                                                                 .eval = eval});
+            struct op_result r = op_run(&(struct op_run){.op = "drop_path",
+                                                         .attr = attr,
+                                                         .num_inputs = 1,
+                                                         .desc = {desc},
+                                                         .data = {src},
+                                                         .batch = 4,
+                                                         .eval = eval});
             assert_memory_equal(r.data[0], src, 4 * ROW * sizeof *src);
-            one_op_free(&r);
+            op_result_free(&r);
             free(src);
         }
 }
 
-int main(void)
+/* The map is consistent, and leaves out as many images as its rate says. */
+static void test_row_maps(void **state)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keeps_the_right_share),
-        cmocka_unit_test(test_masks_are_independent),
-        cmocka_unit_test(test_masks_do_not_depend_on_grouping),
-        cmocka_unit_test(test_gradient_has_the_same_mask),
-        cmocka_unit_test(test_dropped_rows_are_zero_whatever_was_in_them),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_with_residual),
-        cmocka_unit_test(test_bf16),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    (void)state;
+    enum { IMAGES = 70 };
+    const struct op_run like = {.stream = 99, .view0 = 2, .batch = 10, .step = {.seed = 5, .step = 4}};
+    static const double rates[] = {0, 0.1, 0.5, 0.998};
+    for (int r = 0; r < 4; r++) {
+        struct op_result drawn = op_draw_rows(&like, rates[r], IMAGES);
+        const int64_t *kept = drawn.data[0], *place = dg_kept_place(kept), *image = dg_kept_image(kept, IMAGES);
+        assert_desc(drawn.desc[0], dg_desc_make(DG_I64, 1, (int64_t[]){1 + 2 * IMAGES}));
+        int64_t count = 0;
+        for (int64_t i = 0; i < IMAGES; i++)
+            if (place[i] >= 0) {
+                assert_int_equal(place[i], count);
+                assert_int_equal(image[count++], i);
+            }
+        assert_int_equal(kept[0], count);
+        double off = (double)count - IMAGES * (1 - rates[r]); /* within four deviations */
+        assert_true(fabs(off) <= 4 * sqrt(IMAGES * rates[r] * (1 - rates[r])));
+        op_result_free(&drawn);
+    }
 }
+
+static const struct op_test tests[] = {
+    OP_TEST("drop_path", OP_VALUE, test_keeps_the_right_share),
+    OP_TEST("drop_path", OP_VALUE, test_masks_are_independent),
+    OP_TEST("drop_path", OP_VALUE, test_masks_do_not_depend_on_grouping),
+    OP_TEST("drop_path drop_path_grad", OP_VALUE, test_gradient_has_the_same_mask),
+    OP_TEST("drop_path", OP_VALUE, test_dropped_rows_are_zero_whatever_was_in_them),
+    OP_TEST("drop_path", OP_VALUE, test_identity),
+    OP_TEST("drop_path_add", OP_VALUE | OP_BF16, test_with_residual),
+    OP_TEST("drop_path_grad", OP_VALUE | OP_BF16, test_bf16),
+    OP_TEST("kept_images", OP_VALUE, test_row_maps),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

@@ -1,7 +1,7 @@
 /* The tiled prototype layer with the loss in it, against the ops that it stands for: weight_norm_linear, dino_target and
  * dino_loss, which test_weight_norm_linear.c and test_dino_loss.c check against the definition. */
 #include "ops/kernels/bf16.h"
-#include "tests/support/one_op.h"
+#include "tests/support/op_harness.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -24,13 +24,13 @@ static void near_f32(const void *got, const void *want, int64_t count, double to
     free(wide);
 }
 
-static struct one_op_result logits_of(const float *src, int64_t rows, float *g, float *v, int64_t k)
+static struct op_result logits_of(const float *src, int64_t rows, float *g, float *v, int64_t k)
 {
-    return one_op_run(&(struct one_op){.op = "weight_norm_linear",
-                                       .attr = {{.i = k}, {.i = 1}},
-                                       .num_inputs = 3,
-                                       .desc = {F32(rows, D), F32(k, 1), F32(k, D)},
-                                       .data = {(void *)src, g, v}});
+    return op_run(&(struct op_run){.op = "weight_norm_linear",
+                                   .attrs = {ATTR("out", k), ATTR("train_g", 1)},
+                                   .num_inputs = 3,
+                                   .desc = {F32(rows, D), F32(k, 1), F32(k, D)},
+                                   .data = {(void *)src, g, v}});
 }
 
 static void round_all(int64_t count, float *x)
@@ -68,45 +68,44 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
         of_length_four(k, v);
     }
 
-    struct one_op_result teacher = logits_of(t, 2 * batch, t_g, t_v, k), student = logits_of(s, rows, g, v, k);
-    struct one_op_result target = one_op_run(&(struct one_op){.op = "dino_target",
-                                                              .num_inputs = 3,
-                                                              .desc = {F32(2 * batch, k), F32(1, k), f64},
-                                                              .data = {teacher.data[0], center, &teacher_temp},
-                                                              .batch = (int)batch});
-    struct one_op_result loss =
-        one_op_run(&(struct one_op){.op = "dino_loss",
-                                    .attr = {{.i = VIEWS}},
-                                    .num_inputs = 4,
-                                    .desc = {F32(rows, k), F32(2 * batch, k), f64, f64},
-                                    .data = {student.data[0], target.data[0], &student_temp, &so_far},
-                                    .view0 = view0,
-                                    .batch = (int)batch});
-    struct one_op_result diff =
-        one_op_run(&(struct one_op){.op = "dino_loss_grad",
-                                    .attr = {{.i = VIEWS}},
-                                    .num_inputs = 4,
-                                    .desc = {F32(rows, k), F32(2 * batch, k), f64, F32(rows)},
-                                    .data = {student.data[0], target.data[0], &student_temp, loss.data[1]},
-                                    .view0 = view0,
-                                    .batch = (int)batch});
-    struct one_op_result weights =
-        one_op_run(&(struct one_op){.op = "weight_norm_linear_grad",
-                                    .num_inputs = 6,
-                                    .desc = {F32(rows, D), F32(rows, k), F32(k, 1), F32(k, D), F32(k, 1), F32(k, D)},
-                                    .data = {s, diff.data[0], g, v, acc_g, acc_v}});
+    struct op_result teacher = logits_of(t, 2 * batch, t_g, t_v, k), student = logits_of(s, rows, g, v, k);
+    struct op_result target = op_run(&(struct op_run){.op = "dino_target",
+                                                      .num_inputs = 3,
+                                                      .desc = {F32(2 * batch, k), F32(1, k), f64},
+                                                      .data = {teacher.data[0], center, &teacher_temp},
+                                                      .batch = (int)batch});
+    struct op_result loss = op_run(&(struct op_run){.op = "dino_loss",
+                                                    .attrs = {ATTR("views", VIEWS)},
+                                                    .num_inputs = 4,
+                                                    .desc = {F32(rows, k), F32(2 * batch, k), f64, f64},
+                                                    .data = {student.data[0], target.data[0], &student_temp, &so_far},
+                                                    .view0 = view0,
+                                                    .batch = (int)batch});
+    struct op_result diff =
+        op_run(&(struct op_run){.op = "dino_loss_grad",
+                                .attrs = {ATTR("views", VIEWS)},
+                                .num_inputs = 4,
+                                .desc = {F32(rows, k), F32(2 * batch, k), f64, F32(rows)},
+                                .data = {student.data[0], target.data[0], &student_temp, loss.data[1]},
+                                .view0 = view0,
+                                .batch = (int)batch});
+    struct op_result weights =
+        op_run(&(struct op_run){.op = "weight_norm_linear_grad",
+                                .num_inputs = 6,
+                                .desc = {F32(rows, D), F32(rows, k), F32(k, 1), F32(k, D), F32(k, 1), F32(k, D)},
+                                .data = {s, diff.data[0], g, v, acc_g, acc_v}});
 
-    struct one_op_result tiled_target =
-        one_op_run(&(struct one_op){.op = "prototype_target",
-                                    .num_inputs = 5,
-                                    .desc = {F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k), f64},
-                                    .data = {t, t_g, t_v, center, &teacher_temp},
-                                    .threads = threads,
-                                    .batch = (int)batch,
-                                    .bf16 = bf16});
-    struct one_op op = {
+    struct op_result tiled_target =
+        op_run(&(struct op_run){.op = "prototype_target",
+                                .num_inputs = 5,
+                                .desc = {F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k), f64},
+                                .data = {t, t_g, t_v, center, &teacher_temp},
+                                .threads = threads,
+                                .batch = (int)batch,
+                                .bf16 = bf16});
+    struct op_run op = {
         .op = "prototype_loss",
-        .attr = {{.i = VIEWS}},
+        .attrs = {ATTR("views", VIEWS)},
         .num_inputs = 11,
         .desc = {F32(rows, D), F32(k, 1), F32(k, D), F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k),
                  F32(2 * batch, 2), f64, f64, f64},
@@ -115,7 +114,7 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
         .view0 = view0,
         .batch = (int)batch,
         .bf16 = bf16};
-    struct one_op_result tiled_loss = one_op_run(&op);
+    struct op_result tiled_loss = op_run(&op);
     op.op = "prototype_loss_grad";
     op.num_inputs = 13;
     op.desc[10] = F32(rows);
@@ -124,7 +123,7 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
     op.data[10] = tiled_loss.data[1];
     op.data[11] = acc_g;
     op.data[12] = acc_v;
-    struct one_op_result tiled = one_op_run(&op), again = one_op_run(&op);
+    struct op_result tiled = op_run(&op), again = op_run(&op);
 
     near_f32(tiled_target.data[1], target.data[1], k, 1e-6, "batch_mean");
     double entropy = *(double *)target.data[2], value = *(double *)loss.data[0];
@@ -136,9 +135,9 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
     for (int o = 0; o < 3; o++)
         assert_memory_equal(tiled.data[o], again.data[o], (size_t)dg_desc_bytes(&tiled.desc[o]));
 
-    struct one_op_result *result[] = {&teacher, &student,      &target,     &loss,  &diff,
-                                      &weights, &tiled_target, &tiled_loss, &tiled, &again};
-    for (int i = 0; i < 10; i++) one_op_free(result[i]);
+    struct op_result *result[] = {&teacher, &student,      &target,     &loss,  &diff,
+                                  &weights, &tiled_target, &tiled_loss, &tiled, &again};
+    for (int i = 0; i < 10; i++) op_result_free(result[i]);
     float *number[] = {t, t_g, t_v, center, s, g, v, acc_g, acc_v};
     for (int i = 0; i < 9; i++) free(number[i]);
 }
@@ -176,24 +175,90 @@ static void test_refusals(void **state)
 {
     (void)state;
     struct dg_desc f64 = dg_desc_scalar(DG_F64);
-    one_op_refused(&(struct one_op){.op = "prototype_target",
-                                    .num_inputs = 5,
-                                    .desc = {F32(3, D), F32(9, 1), F32(9, D), F32(1, 9), f64}},
-                   "do not fit");
-    one_op_refused(&(struct one_op){.op = "prototype_loss",
-                                    .attr = {{.i = VIEWS}},
-                                    .num_inputs = 11,
-                                    .desc = {F32(4, D), F32(9, 1), F32(9, D), F32(4, D), F32(8, 1), F32(8, D),
-                                             F32(1, 9), F32(4, 2), f64, f64, DG_ABSENT_DESC}},
-                   "do not fit");
+    op_refused(&(struct op_run){.op = "prototype_target",
+                                .num_inputs = 5,
+                                .desc = {F32(3, D), F32(9, 1), F32(9, D), F32(1, 9), f64}},
+               "do not fit");
+    op_refused(&(struct op_run){.op = "prototype_loss",
+                                .attrs = {ATTR("views", VIEWS)},
+                                .num_inputs = 11,
+                                .desc = {F32(4, D), F32(9, 1), F32(9, D), F32(4, D), F32(8, 1), F32(8, D), F32(1, 9),
+                                         F32(4, 2), f64, f64, DG_ABSENT_DESC}},
+               "do not fit");
 }
 
-int main(void)
+/* --- the gradient rule --- */
+
+enum { INPUTS = 11, GRAD_INPUTS = 13 };
+
+struct recorded {
+    dg_value input[GRAD_INPUTS], set[INPUTS];
+};
+
+static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
+                                  const dg_value *input, int num_inputs, dg_value *output)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_like_the_plain_ops),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    assert_ptr_equal(op, dg_op_find("prototype_loss_grad"));
+    assert_int_equal(attr[0].i, VIEWS);
+    assert_int_equal(num_inputs, GRAD_INPUTS);
+    memcpy(((struct recorded *)b->compiler)->input, input, GRAD_INPUTS * sizeof *input);
+    for (int o = 0; o < 3; o++) output[o] = (dg_value)(70 + o);
+    return DG_OK;
 }
+
+static dg_value record_so_far(struct dg_grad_builder *b, int i)
+{
+    (void)b;
+    return (dg_value)(50 + i);
+}
+
+static void record_set(struct dg_grad_builder *b, int i, dg_value gradient)
+{
+    ((struct recorded *)b->compiler)->set[i] = gradient;
+}
+
+static enum dg_status record_add(struct dg_grad_builder *b, int i, dg_value gradient)
+{
+    record_set(b, i, gradient);
+    return DG_OK;
+}
+
+/* Its gradient reads the same inputs, the saved log-sum-exp, and what the gradients of g and v are added to. */
+static void test_gradient_rule(void **state)
+{
+    (void)state;
+    dg_value input[INPUTS], want[GRAD_INPUTS];
+    for (int i = 0; i < INPUTS; i++) want[i] = input[i] = (dg_value)(10 + i);
+    want[10] = 31;
+    want[11] = 51;
+    want[12] = 52;
+    bool wants[INPUTS] = {[0] = true, [1] = true, [2] = true, [10] = true};
+    struct recorded seen = {0};
+    struct dg_error err = {0};
+    struct dg_op_call call = {
+        .op = op_by_name("prototype_loss"), .attr = &(union dg_attr){.i = VIEWS}, .num_inputs = INPUTS, .train = true};
+    struct dg_grad_builder b = {.call = &call,
+                                .input = input,
+                                .output = (dg_value[]){30, 31},
+                                .diff_output = (dg_value[]){40, DG_NO_VALUE},
+                                .wants = wants,
+                                .compiler = &seen,
+                                .emit = record_emit,
+                                .gradient_so_far = record_so_far,
+                                .set_gradient = record_set,
+                                .add_gradient = record_add,
+                                .err = &err};
+    assert_int_equal(call.op->grad(&b), DG_OK);
+    assert_memory_equal(seen.input, want, sizeof want);
+    for (int i = 0; i < 3; i++) assert_int_equal(seen.set[i], 70 + i);
+    assert_int_equal(seen.set[10], 40); /* the loss so far weighs one */
+}
+
+static const struct op_test tests[] = {
+    OP_TEST("prototype_target prototype_loss prototype_loss_grad", OP_VALUE, test_like_the_plain_ops),
+    OP_TEST("prototype_target prototype_loss prototype_loss_grad", OP_VALUE | OP_BF16, test_bf16),
+    OP_TEST("prototype_loss", OP_GRADIENT, test_gradient_rule),
+    OP_TEST("prototype_target prototype_loss", 0, test_refusals),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, NO_CASES, TESTS(tests)); }

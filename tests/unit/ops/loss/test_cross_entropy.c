@@ -1,5 +1,5 @@
 /* Cross-entropy against its definition in f64: value, gradient by finite differences, rows that do not count, refusals. */
-#include "tests/support/one_op.h"
+#include "tests/support/op_harness.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -27,23 +27,43 @@ static double naive(const double *logits, const int64_t *labels)
     return count ? sum / count : 0;
 }
 
+static void ref_cross_entropy(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t labels[B];
+    (void)call;
+    for (int r = 0; r < B; r++) labels[r] = (int64_t)in[1][r];
+    out[0][0] = naive(in[0], labels);
+}
+
+static const int64_t some_labels[B] = {0, -1, 5, 5, -1, 1, -1};
+
+static const struct op_case cases[] = {
+    {.op = "cross_entropy",
+     .modes = OP_VALUE | OP_GRADIENT,
+     .input = {{F32(B, C), "logits", .scale = 3}, {I64(B), "labels", .data = some_labels}},
+     .reference = ref_cross_entropy,
+     .grad = {true},
+     .f32 = 1e-12,
+     .f32_grad = 1e-6},
+};
+
 static struct dg_desc labels_desc(int64_t rows) { return dg_desc_make(DG_I64, 1, &rows); }
 
-static struct one_op_result forward(float *logits, int64_t *labels)
+static struct op_result forward(float *logits, int64_t *labels)
 {
-    return one_op_run(&(struct one_op){
+    return op_run(&(struct op_run){
         .op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), labels_desc(B)}, .data = {logits, labels}});
 }
 
-static struct one_op_result backward(float *logits, int64_t *labels, bool in_place)
+static struct op_result backward(float *logits, int64_t *labels, bool in_place)
 {
-    struct one_op_result made = forward(logits, labels);
-    struct one_op_result diff = one_op_run(&(struct one_op){.op = "cross_entropy_grad",
-                                                            .num_inputs = 3,
-                                                            .desc = {F32(B, C), labels_desc(B), made.desc[1]},
-                                                            .data = {logits, labels, made.data[1]},
-                                                            .in_place = in_place});
-    one_op_free(&made);
+    struct op_result made = forward(logits, labels);
+    struct op_result diff = op_run(&(struct op_run){.op = "cross_entropy_grad",
+                                                    .num_inputs = 3,
+                                                    .desc = {F32(B, C), labels_desc(B), made.desc[1]},
+                                                    .data = {logits, labels, made.data[1]},
+                                                    .in_place = in_place});
+    op_result_free(&made);
     return diff;
 }
 
@@ -55,7 +75,7 @@ static void check(double scale, const int64_t *given)
     float *logits = random_f32("logits", scale, (int64_t)B * C);
     double exact[B * C], want[B * C];
     for (int i = 0; i < B * C; i++) exact[i] = (double)logits[i];
-    struct one_op_result made = forward(logits, labels);
+    struct op_result made = forward(logits, labels);
     assert_desc(made.desc[0], dg_desc_scalar(DG_F64));
     double loss = *(double *)made.data[0];
     assert_true(fabs(loss - naive(exact, labels)) <= 1e-12 * scale);
@@ -68,13 +88,13 @@ static void check(double scale, const int64_t *given)
         exact[i] = here;
     }
     for (int in_place = 0; in_place < 2; in_place++) {
-        struct one_op_result diff = backward(logits, labels, in_place);
+        struct op_result diff = backward(logits, labels, in_place);
         assert_near(diff.data[0], want, (int64_t)B * C, 1e-6, "diff_logits");
         for (int i = 0; i < B * C; i++)
             if (labels[i / C] < 0) assert_true(((float *)diff.data[0])[i] == 0);
-        one_op_free(&diff);
+        op_result_free(&diff);
     }
-    one_op_free(&made);
+    op_result_free(&made);
     free(logits);
 }
 
@@ -92,23 +112,23 @@ static void test_no_row_counts(void **state)
     (void)state;
     int64_t labels[B] = {-1, -1, -1, -1, -1, -1, -1};
     float *logits = random_f32("logits", 1, (int64_t)B * C);
-    struct one_op_result made = forward(logits, labels), diff = backward(logits, labels, false);
+    struct op_result made = forward(logits, labels), diff = backward(logits, labels, false);
     assert_true(*(double *)made.data[0] == 0);
     for (int i = 0; i < B * C; i++) assert_true(((float *)diff.data[0])[i] == 0);
-    one_op_free(&made);
-    one_op_free(&diff);
+    op_result_free(&made);
+    op_result_free(&diff);
     free(logits);
 }
 
 static void test_refused(void **state)
 {
     (void)state;
-    one_op_refused(&(struct one_op){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), labels_desc(B - 1)}},
-                   "labels must be an i64 a row");
-    one_op_refused(&(struct one_op){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), F32(B)}},
-                   "labels must be an i64 a row");
-    one_op_refused(&(struct one_op){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C, 2), labels_desc(B)}},
-                   "logits");
+    op_refused(&(struct op_run){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), labels_desc(B - 1)}},
+               "labels must be an i64 a row");
+    op_refused(&(struct op_run){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), F32(B)}},
+               "labels must be an i64 a row");
+    op_refused(&(struct op_run){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C, 2), labels_desc(B)}},
+               "logits");
 }
 
 /* A label that is no class is an error of the run, not a read beyond the row. */
@@ -141,13 +161,11 @@ static void test_wrong_label(void **state)
     free(p.state);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_definition),
-        cmocka_unit_test(test_no_row_counts),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_wrong_label),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct op_test tests[] = {
+    OP_TEST("cross_entropy cross_entropy_grad", OP_VALUE, test_against_definition),
+    OP_TEST("cross_entropy cross_entropy_grad", OP_VALUE, test_no_row_counts),
+    OP_TEST("cross_entropy", 0, test_refused),
+    OP_TEST("cross_entropy", 0, test_wrong_label),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

@@ -1,5 +1,5 @@
 /* The DINO loss against the definition, pair by pair in f64: value, gradient, target, centre. */
-#include "tests/support/one_op.h"
+#include "tests/support/op_harness.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -58,12 +58,12 @@ static double naive_loss(const double *s, const double *q, int views)
 struct world {
     float *t, *center, *s;
     double *s64, *q64;
-    struct one_op_result target; /* q, batch_mean, entropy */
+    struct op_result target; /* q, batch_mean, entropy */
 };
 
-static struct one_op target_op(struct world *w, double *temp)
+static struct op_run target_op(struct world *w, double *temp)
 {
-    return (struct one_op){.op = "dino_target",
+    return (struct op_run){.op = "dino_target",
                            .num_inputs = 3,
                            .desc = {F32(2 * B, K), F32(1, K), f64_scalar()},
                            .data = {w->t, w->center, temp},
@@ -80,8 +80,8 @@ static struct world make(void)
     double temp = teacher_temp;
     for (int i = 0; i < VIEWS * B * K; i++) w.s64[i] = (double)w.s[i];
     naive_target(w.t, w.center, w.q64);
-    struct one_op op = target_op(&w, &temp);
-    w.target = one_op_run(&op);
+    struct op_run op = target_op(&w, &temp);
+    w.target = op_run(&op);
     return w;
 }
 
@@ -92,16 +92,16 @@ static void drop(struct world *w)
     free(w->s);
     free(w->s64);
     free(w->q64);
-    one_op_free(&w->target);
+    op_result_free(&w->target);
 }
 
 /* The loss of views [view0, view0 + count) of `views`, on top of `so_far` (NULL: none); lse into `lse` if asked for. */
 static double loss_of(const struct world *w, int view0, int count, int views, const double *so_far, float **lse)
 {
     double temp = student_temp;
-    struct one_op_result r = one_op_run(&(struct one_op){
+    struct op_result r = op_run(&(struct op_run){
         .op = "dino_loss",
-        .attr = {{.i = views}},
+        .attrs = {ATTR("views", views)},
         .num_inputs = 4,
         .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), so_far ? f64_scalar() : DG_ABSENT_DESC},
         .data = {w->s + view0 * B * K, w->target.data[0], &temp, (void *)so_far},
@@ -113,7 +113,7 @@ static double loss_of(const struct world *w, int view0, int count, int views, co
         *lse = r.data[1];
         r.data[1] = NULL;
     }
-    one_op_free(&r);
+    op_result_free(&r);
     return loss;
 }
 
@@ -134,11 +134,11 @@ static void test_target(void **state)
     assert_true(fabs(*(double *)w.target.data[2] - entropy) < 2e-6 * entropy);
 
     double temp = teacher_temp;
-    struct one_op op = target_op(&w, &temp);
+    struct op_run op = target_op(&w, &temp);
     op.in_place = true;
-    struct one_op_result r = one_op_run(&op);
+    struct op_result r = op_run(&op);
     for (int o = 0; o < 3; o++) assert_memory_equal(r.data[o], w.target.data[o], (size_t)dg_desc_bytes(&r.desc[o]));
-    one_op_free(&r);
+    op_result_free(&r);
     drop(&w);
 }
 
@@ -167,15 +167,15 @@ static float *gradient_of(const struct world *w, int view0, int count, bool in_p
     double temp = student_temp;
     float *lse;
     loss_of(w, view0, count, VIEWS, NULL, &lse);
-    struct one_op_result r =
-        one_op_run(&(struct one_op){.op = "dino_loss_grad",
-                                    .attr = {{.i = VIEWS}},
-                                    .num_inputs = 4,
-                                    .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), F32(count * B)},
-                                    .data = {w->s + view0 * B * K, w->target.data[0], &temp, lse},
-                                    .in_place = in_place,
-                                    .view0 = view0,
-                                    .batch = B});
+    struct op_result r =
+        op_run(&(struct op_run){.op = "dino_loss_grad",
+                                .attrs = {ATTR("views", VIEWS)},
+                                .num_inputs = 4,
+                                .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), F32(count * B)},
+                                .data = {w->s + view0 * B * K, w->target.data[0], &temp, lse},
+                                .in_place = in_place,
+                                .view0 = view0,
+                                .batch = B});
     free(lse);
     return r.data[0];
 }
@@ -232,9 +232,9 @@ static void test_collapse(void **state)
     double temp = teacher_temp;
     for (int i = 0; i < 2 * B * K; i++) w.t[i] = w.center[i % K] + 0.25f;
     for (int i = 0; i < VIEWS * B * K; i++) w.s[i] = -3;
-    one_op_free(&w.target);
-    struct one_op op = target_op(&w, &temp);
-    w.target = one_op_run(&op);
+    op_result_free(&w.target);
+    struct op_run op = target_op(&w, &temp);
+    w.target = op_run(&op);
     assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL) - log(K)) < 1e-5);
     assert_true(fabs(*(double *)w.target.data[2] - log(K)) < 1e-5);
     drop(&w);
@@ -248,9 +248,9 @@ static void test_sharp_and_large_logits(void **state)
     double temp = teacher_temp;
     for (int i = 0; i < 2 * B * K; i++) w.t[i] = i % K == 5 ? 1000 : -1000;
     for (int i = 0; i < VIEWS * B * K; i++) w.s[i] = i % K == 5 ? 1000 : -1000;
-    one_op_free(&w.target);
-    struct one_op op = target_op(&w, &temp);
-    w.target = one_op_run(&op);
+    op_result_free(&w.target);
+    struct op_run op = target_op(&w, &temp);
+    w.target = op_run(&op);
     assert_true(fabs(*(double *)w.target.data[2]) < 1e-6);
     assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL)) < 1e-6);
     float *diff_s = gradient_of(&w, 0, VIEWS, false);
@@ -321,12 +321,12 @@ static void test_center_update(void **state)
     float *center = random_f32("center", 1, K), *mean = random_f32("mean", 1, K);
     double want[K], momentum = 0.9;
     for (int k = 0; k < K; k++) want[k] = (double)center[k] * 0.9 + (double)mean[k] * (1 - 0.9);
-    struct one_op_result r = one_op_run(&(struct one_op){.op = "center_update",
-                                                         .num_inputs = 3,
-                                                         .desc = {F32(1, K), F32(1, K), f64_scalar()},
-                                                         .data = {center, mean, &momentum}});
+    struct op_result r = op_run(&(struct op_run){.op = "center_update",
+                                                 .num_inputs = 3,
+                                                 .desc = {F32(1, K), F32(1, K), f64_scalar()},
+                                                 .data = {center, mean, &momentum}});
     assert_near(center, want, K, 2e-7, "center");
-    one_op_free(&r);
+    op_result_free(&r);
     free(center);
     free(mean);
 }
@@ -334,31 +334,29 @@ static void test_center_update(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    one_op_refused(&(struct one_op){.op = "dino_target", .num_inputs = 3, .desc = {F32(6, 8), F32(1, 9), f64_scalar()}},
-                   "center or temperature");
-    struct one_op loss = {.op = "dino_loss",
-                          .attr = {{.i = 5}},
+    op_refused(&(struct op_run){.op = "dino_target", .num_inputs = 3, .desc = {F32(6, 8), F32(1, 9), f64_scalar()}},
+               "center or temperature");
+    struct op_run loss = {.op = "dino_loss",
+                          .attrs = {ATTR("views", 5)},
                           .num_inputs = 4,
                           .desc = {F32(9, 8), F32(6, 8), f64_scalar(), DG_ABSENT_DESC}};
     loss.desc[1] = F32(6, 9);
-    one_op_refused(&loss, "do not fit");
+    op_refused(&loss, "do not fit");
     loss.desc[1] = F32(5, 8);
-    one_op_refused(&loss, "do not fit");
+    op_refused(&loss, "do not fit");
     loss.desc[1] = F32(4, 8);
-    one_op_refused(&loss, "do not fit"); /* nine rows are no whole views of a batch of two */
+    op_refused(&loss, "do not fit"); /* nine rows are no whole views of a batch of two */
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_target),
-        cmocka_unit_test(test_loss_in_any_grouping),
-        cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_collapse),
-        cmocka_unit_test(test_sharp_and_large_logits),
-        cmocka_unit_test(test_gradient_rule),
-        cmocka_unit_test(test_center_update),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct op_test tests[] = {
+    OP_TEST("dino_target", OP_VALUE, test_target),
+    OP_TEST("dino_loss", OP_VALUE, test_loss_in_any_grouping),
+    OP_TEST("dino_loss dino_loss_grad", OP_VALUE, test_gradient),
+    OP_TEST("dino_target dino_loss", OP_VALUE, test_collapse),
+    OP_TEST("dino_target dino_loss dino_loss_grad", OP_VALUE, test_sharp_and_large_logits),
+    OP_TEST("dino_loss", OP_GRADIENT, test_gradient_rule),
+    OP_TEST("center_update", OP_VALUE, test_center_update),
+    OP_TEST("dino_target dino_loss", 0, test_refusals),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, NO_CASES, TESTS(tests)); }

@@ -1,6 +1,6 @@
 /* Position tables (interpolate_pos_encoding of the official code): when they are resized, and to what. */
 #include "ops/token/position.h"
-#include "tests/support/one_op.h"
+#include "tests/support/op_harness.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -10,14 +10,91 @@
 
 #include <cmocka.h>
 
+static double cubic(double x)
+{
+    const double a = -0.75;
+    x = fabs(x);
+    if (x <= 1) return (a + 2) * x * x * x - (a + 3) * x * x + 1;
+    return x < 2 ? a * x * x * x - 5 * a * x * x + 8 * a * x - 4 * a : 0;
+}
+
+struct tap {
+    int64_t row; /* of the table */
+    double weight;
+};
+
+/* The official interpolate_pos_encoding (PyTorch's bicubic interpolation), written the long way round: the taps of the table [g, g]
+ * that make the position of a token on an h by w grid. Returns how many. */
+static int taps_of(int64_t token, int64_t g, int64_t h, int64_t w, struct tap tap[16])
+{
+    if (!token || (h == g && w == g)) {
+        tap[0] = (struct tap){token, 1};
+        return 1;
+    }
+    int count = 0;
+    double y = (double)(float)((double)g / ((double)h + 0.1)) * ((double)((token - 1) / w) + 0.5) - 0.5;
+    double x = (double)(float)((double)g / ((double)w + 0.1)) * ((double)((token - 1) % w) + 0.5) - 0.5;
+    for (int64_t ty = (int64_t)floor(y) - 1; ty <= (int64_t)floor(y) + 2; ty++)
+        for (int64_t tx = (int64_t)floor(x) - 1; tx <= (int64_t)floor(x) + 2; tx++) {
+            int64_t cy = ty < 0 ? 0 : ty >= g ? g - 1 : ty, cx = tx < 0 ? 0 : tx >= g ? g - 1 : tx;
+            tap[count++] = (struct tap){1 + cy * g + cx, cubic(y - (double)ty) * cubic(x - (double)tx)};
+        }
+    return count;
+}
+
+static int64_t side_of(int64_t rows) { return (int64_t)lround(sqrt((double)(rows - 1))); }
+
+static void ref_position(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    const struct dg_desc *src = &call->input[0];
+    int64_t t = src->dim[1], d = src->dim[2], g = side_of(call->input[1].dim[1]);
+    for (int64_t i = 0; i < dg_desc_count(src); i++) {
+        struct tap tap[16];
+        int taps = taps_of(i / d % t, g, (int64_t)attr_of(call, "grid_h"), (int64_t)attr_of(call, "grid_w"), tap);
+        out[0][i] = in[0][i];
+        for (int k = 0; k < taps; k++) out[0][i] += tap[k].weight * in[1][tap[k].row * d + i % d];
+    }
+}
+
+static void ref_position_grad(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    const struct dg_desc *diff = &call->input[0], *table = &call->output[0];
+    int64_t t = diff->dim[1], d = diff->dim[2], g = side_of(table->dim[1]);
+    for (int64_t i = 0; i < dg_desc_count(table); i++) out[0][i] = in[1] ? in[1][i] : 0;
+    for (int64_t i = 0; i < dg_desc_count(diff); i++) {
+        struct tap tap[16];
+        int taps = taps_of(i / d % t, g, (int64_t)attr_of(call, "grid_h"), (int64_t)attr_of(call, "grid_w"), tap);
+        for (int k = 0; k < taps; k++) out[0][tap[k].row * d + i % d] += tap[k].weight * in[0][i];
+    }
+}
+
+#define POSITION(h, w)                                                                                                 \
+    {                                                                                                                  \
+        .op = "add_position", .modes = OP_VALUE | OP_GRADIENT, .attrs = {ATTR("grid_h", h), ATTR("grid_w", w)},        \
+        .input = {IN("src", 2, 1 + (h) * (w), 3), IN("table", 1, 26, 3)}, .reference = ref_position,                   \
+        .grad = {true, true}, .f32 = 2e-6, .f32_grad = 1e-5                                                            \
+    }
+
+static const struct op_case cases[] = {
+    POSITION(5, 5),
+    POSITION(3, 3),
+    POSITION(7, 4),
+    {.op = "add_position_grad",
+     .modes = OP_VALUE,
+     .attrs = {ATTR("grid_h", 7), ATTR("grid_w", 4), ATTR("table_rows", 26)},
+     .input = {IN("diff_dst", 2, 29, 3), IN("acc_table", 1, 26, 3)},
+     .reference = ref_position_grad,
+     .f32 = 2e-6},
+};
+
 /* What is added to images of zeros. */
 static float *position(const float *table, int64_t g, int64_t h, int64_t w, int64_t dim, bool say_grid)
 {
     int64_t tokens = 1 + h * w;
     float *zero = calloc((size_t)(2 * tokens * dim), sizeof *zero);
-    struct one_op_result r = one_op_run(&(struct one_op){
+    struct op_result r = op_run(&(struct op_run){
         .op = "add_position",
-        .attr = {{0}, {.i = say_grid ? h : 0}, {.i = say_grid ? w : 0}},
+        .attrs = {ATTR("grid_h", say_grid ? h : 0), ATTR("grid_w", say_grid ? w : 0)},
         .num_inputs = 2,
         .desc = {F32(2, tokens, dim), F32(1, 1 + g * g, dim)},
         .data = {zero, (void *)table},
@@ -126,9 +203,9 @@ static void test_backward_is_the_transpose(void **state)
     for (int i = 0; i < N * TOKENS * D; i++) forward += (double)resized[i % (TOKENS * D)] * diff_dst[i];
     for (int with_acc = 0; with_acc < 2; with_acc++)
         for (int in_place = 0; in_place < 2; in_place++) {
-            struct one_op_result r = one_op_run(&(struct one_op){
+            struct op_result r = op_run(&(struct op_run){
                 .op = "add_position_grad",
-                .attr = {{.i = H}, {.i = W}, {.i = ROWS}},
+                .attrs = {ATTR("grid_h", H), ATTR("grid_w", W), ATTR("table_rows", ROWS)},
                 .num_inputs = 2,
                 .desc = {F32(N, TOKENS, D), with_acc ? F32(1, ROWS, D) : DG_ABSENT_DESC},
                 .data = {diff_dst, acc},
@@ -140,7 +217,7 @@ static void test_backward_is_the_transpose(void **state)
                 backward += (double)table[i] * ((double)diff_table[i] - (with_acc ? acc[i] : 0));
             assert_true(fabs(forward) > 0.1);
             assert_true(fabs(backward - forward) <= 1e-5 * fabs(forward));
-            one_op_free(&r);
+            op_result_free(&r);
         }
     free(table);
     free(diff_dst);
@@ -151,28 +228,26 @@ static void test_backward_is_the_transpose(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    struct one_op op = {.op = "add_position", .num_inputs = 2, .desc = {F32(2, 7, 4), F32(1, 10, 4)}};
-    one_op_refused(&op, "7 tokens are not one class token and a square grid");
-    op.attr[1].i = 2;
-    op.attr[2].i = 4;
-    one_op_refused(&op, "a grid of 2x4");
-    op.attr[2].i = 3;
+    struct op_run op = {.op = "add_position", .num_inputs = 2, .desc = {F32(2, 7, 4), F32(1, 10, 4)}};
+    op_refused(&op, "7 tokens are not one class token and a square grid");
+    op_set_attr(&op, "grid_h", 2);
+    op_set_attr(&op, "grid_w", 4);
+    op_refused(&op, "a grid of 2x4");
+    op_set_attr(&op, "grid_w", 3);
     op.desc[1] = F32(1, 11, 4);
-    one_op_refused(&op, "table must be [1, 1 + grid * grid, 4], got f32 [1, 11, 4]");
+    op_refused(&op, "table must be [1, 1 + grid * grid, 4], got f32 [1, 11, 4]");
     op.desc[1] = F32(1, 10, 5);
-    one_op_refused(&op, "table must be");
+    op_refused(&op, "table must be");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_trained_grid_is_used_untouched),
-        cmocka_unit_test(test_same_count_of_another_shape_is_resized),
-        cmocka_unit_test(test_worked_example),
-        cmocka_unit_test(test_resized_tables_add_the_same),
-        cmocka_unit_test(test_constants_rows_and_columns),
-        cmocka_unit_test(test_backward_is_the_transpose),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct op_test tests[] = {
+    OP_TEST("add_position", OP_VALUE, test_the_trained_grid_is_used_untouched),
+    OP_TEST("add_position", OP_VALUE, test_same_count_of_another_shape_is_resized),
+    OP_TEST("add_position", OP_VALUE, test_worked_example),
+    OP_TEST("add_position", OP_VALUE, test_resized_tables_add_the_same),
+    OP_TEST("add_position", OP_VALUE, test_constants_rows_and_columns),
+    OP_TEST("add_position_grad", OP_VALUE, test_backward_is_the_transpose),
+    OP_TEST("add_position", 0, test_refusals),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

@@ -1,5 +1,5 @@
-/* Tokens: what the gradient checks of test_gradients.c leave open. Accumulators, unwanted outputs, refusals. */
-#include "tests/support/one_op.h"
+/* The ops that lay out tokens, and their gradients. */
+#include "tests/support/op_harness.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,19 +8,81 @@
 
 #include <cmocka.h>
 
+static void ref_copy(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    memcpy(out[0], in[0], (size_t)dg_desc_count(&call->input[0]) * sizeof *out[0]);
+}
+
+static void ref_prepend(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t t = call->input[0].dim[1], d = call->input[0].dim[2];
+    for (int64_t n = 0; n < call->input[0].dim[0]; n++)
+        for (int64_t i = 0; i < (t + 1) * d; i++)
+            out[0][n * (t + 1) * d + i] = i < d ? in[1][i] : in[0][n * t * d + i - d];
+}
+
+static void ref_take(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t t = call->input[0].dim[1], d = call->input[0].dim[2], index = (int64_t)attr_of(call, "index");
+    for (int64_t n = 0; n < call->input[0].dim[0]; n++)
+        memcpy(out[0] + n * d, in[0] + (n * t + index) * d, (size_t)d * sizeof *out[0]);
+}
+
+static void ref_take_grad(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t t = call->output[0].dim[1], d = call->output[0].dim[2], index = (int64_t)attr_of(call, "index");
+    for (int64_t i = 0; i < dg_desc_count(&call->output[0]); i++)
+        out[0][i] = i / d % t == index ? in[0][i / d / t * d + i % d] : 0;
+}
+
+static const struct op_case cases[] = {
+    {.op = "to_tokens",
+     .modes = OP_VALUE | OP_GRADIENT,
+     .input = {IN("src", 2, 3, 5, 7)},
+     .reference = ref_copy,
+     .grad = {true},
+     .f32_grad = 1e-6},
+    {.op = "from_tokens",
+     .modes = OP_VALUE,
+     .attrs = {ATTR("height", 3), ATTR("width", 5)},
+     .input = {IN("src", 2, 15, 7)},
+     .reference = ref_copy},
+    {.op = "prepend_token",
+     .modes = OP_VALUE | OP_GRADIENT,
+     .input = {IN("src", 3, 5, 7), IN("token", 1, 1, 7)},
+     .reference = ref_prepend,
+     .grad = {true, true},
+     .f32_grad = 1e-6},
+    {.op = "take_token",
+     .modes = OP_VALUE | OP_GRADIENT,
+     .attrs = {ATTR("index", 2)},
+     .input = {IN("src", 3, 5, 7)},
+     .reference = ref_take,
+     .grad = {true},
+     .f32_grad = 1e-6},
+    {.op = "take_token_grad",
+     .modes = OP_VALUE,
+     .attrs = {ATTR("index", 2), ATTR("tokens", 5)},
+     .input = {IN("diff_dst", 3, 7)},
+     .reference = ref_take_grad},
+};
+
 static void test_views_keep_the_bytes(void **state)
 {
     (void)state;
     float *src = random_f32("src", 1, 2 * 3 * 5 * 7);
-    struct one_op_result r =
-        one_op_run(&(struct one_op){.op = "to_tokens", .num_inputs = 1, .desc = {F32(2, 3, 5, 7)}, .data = {src}});
+    struct op_result r =
+        op_run(&(struct op_run){.op = "to_tokens", .num_inputs = 1, .desc = {F32(2, 3, 5, 7)}, .data = {src}});
     assert_desc(r.desc[0], F32(2, 15, 7));
     assert_memory_equal(r.data[0], src, 2 * 3 * 5 * 7 * sizeof *src);
-    one_op_free(&r);
-    r = one_op_run(&(struct one_op){
-        .op = "from_tokens", .attr = {{.i = 3}, {.i = 5}}, .num_inputs = 1, .desc = {F32(2, 15, 7)}, .data = {src}});
+    op_result_free(&r);
+    r = op_run(&(struct op_run){.op = "from_tokens",
+                                .attrs = {ATTR("height", 3), ATTR("width", 5)},
+                                .num_inputs = 1,
+                                .desc = {F32(2, 15, 7)},
+                                .data = {src}});
     assert_desc(r.desc[0], F32(2, 3, 5, 7));
-    one_op_free(&r);
+    op_result_free(&r);
     free(src);
 }
 
@@ -32,7 +94,7 @@ static void test_prepend_token_grad(void **state)
     for (int with_acc = 0; with_acc < 2; with_acc++)
         for (int in_place = 0; in_place < 2; in_place++)
             for (uint32_t unwanted = 0; unwanted < 3; unwanted++) {
-                struct one_op_result r = one_op_run(&(struct one_op){
+                struct op_result r = op_run(&(struct op_run){
                     .op = "prepend_token_grad",
                     .num_inputs = 2,
                     .desc = {F32(N, T, D), with_acc ? F32(1, 1, D) : DG_ABSENT_DESC},
@@ -50,7 +112,7 @@ static void test_prepend_token_grad(void **state)
                     for (int n = 0; n < N; n++) want[c] += diff_dst[n * T * D + c];
                 }
                 if (diff_token) assert_near(diff_token, want, D, 1e-6, "diff_token");
-                one_op_free(&r);
+                op_result_free(&r);
             }
     free(diff_dst);
     free(acc);
@@ -61,35 +123,34 @@ static void test_take_token_grad_is_zero_elsewhere(void **state)
     (void)state;
     float diff_dst[] = {1, 2, 3, 4};
     static const float want[] = {0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4};
-    struct one_op_result r = one_op_run(&(struct one_op){.op = "take_token_grad",
-                                                         .attr = {{.i = 2}, {.i = 3}},
-                                                         .num_inputs = 1,
-                                                         .desc = {F32(2, 2)},
-                                                         .data = {diff_dst}});
+    struct op_result r = op_run(&(struct op_run){.op = "take_token_grad",
+                                                 .attrs = {ATTR("index", 2), ATTR("tokens", 3)},
+                                                 .num_inputs = 1,
+                                                 .desc = {F32(2, 2)},
+                                                 .data = {diff_dst}});
     assert_desc(r.desc[0], F32(2, 3, 2));
     assert_memory_equal(r.data[0], want, sizeof want);
-    one_op_free(&r);
+    op_result_free(&r);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
-    one_op_refused(&(struct one_op){.op = "to_tokens", .num_inputs = 1, .desc = {F32(2, 3, 5)}}, "must have 4 dim");
-    one_op_refused(&(struct one_op){.op = "prepend_token", .num_inputs = 2, .desc = {F32(2, 3, 5), F32(1, 1, 6)}},
-                   "token must be f32 [1, 1, 5]");
-    one_op_refused(&(struct one_op){.op = "prepend_token", .num_inputs = 2, .desc = {F32(2, 3), F32(1, 1, 3)}},
-                   "must have 3 dim");
-    one_op_refused(&(struct one_op){.op = "take_token", .attr = {{.i = 3}}, .num_inputs = 1, .desc = {F32(2, 3, 5)}},
-                   "there is no token 3: the input has 3");
+    op_refused(&(struct op_run){.op = "to_tokens", .num_inputs = 1, .desc = {F32(2, 3, 5)}}, "must have 4 dim");
+    op_refused(&(struct op_run){.op = "prepend_token", .num_inputs = 2, .desc = {F32(2, 3, 5), F32(1, 1, 6)}},
+               "token must be f32 [1, 1, 5]");
+    op_refused(&(struct op_run){.op = "prepend_token", .num_inputs = 2, .desc = {F32(2, 3), F32(1, 1, 3)}},
+               "must have 3 dim");
+    op_refused(
+        &(struct op_run){.op = "take_token", .attrs = {ATTR("index", 3)}, .num_inputs = 1, .desc = {F32(2, 3, 5)}},
+        "there is no token 3: the input has 3");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_views_keep_the_bytes),
-        cmocka_unit_test(test_prepend_token_grad),
-        cmocka_unit_test(test_take_token_grad_is_zero_elsewhere),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct op_test tests[] = {
+    OP_TEST("to_tokens from_tokens", OP_VALUE, test_views_keep_the_bytes),
+    OP_TEST("prepend_token_grad", OP_VALUE, test_prepend_token_grad),
+    OP_TEST("take_token_grad", OP_VALUE, test_take_token_grad_is_zero_elsewhere),
+    OP_TEST("to_tokens prepend_token take_token", 0, test_refusals),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

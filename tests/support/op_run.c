@@ -1,0 +1,289 @@
+#include "tests/support/op_run.h"
+
+#include "ops/base/rng.h"
+#include "ops/kernels/bf16.h"
+#include "tests/support/op_facts.h"
+
+#include <dnnl.h>
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { CANARY = 64 };
+
+/* --- what was run --- */
+
+static unsigned runs[256]; /* by the op's place in the registry */
+
+unsigned op_runs_of(const char *op)
+{
+    for (int i = 0; i < dg_op_count(); i++)
+        if (!strcmp(dg_op_at(i)->name, op)) return runs[i];
+    return 0;
+}
+
+void op_forget_runs(void) { memset(runs, 0, sizeof runs); }
+
+static void note_run(const struct op_run *r)
+{
+    const struct dg_op *op = op_by_name(r->op);
+    bool rows = r->row_map;
+    for (int i = 0; i < r->num_inputs && i < 32; i++)
+        rows = rows || (dg_op_input_has(op, r->num_inputs, i, DG_ROW_MAP) && !dg_absent(&r->desc[i]));
+    assert_true(dg_op_count() <= (int)(sizeof runs / sizeof *runs));
+    for (int i = 0; i < dg_op_count(); i++)
+        if (dg_op_at(i) == op) runs[i] |= OP_VALUE | (rows ? OP_ROWS : 0) | (r->bf16 ? OP_BF16 : 0);
+}
+
+/* --- attributes --- */
+
+const struct dg_op *op_by_name(const char *name)
+{
+    const struct dg_op *op = dg_op_find(name);
+    if (!op) fail_msg("no op %s", name);
+    return op;
+}
+
+void op_resolve_attrs(const struct dg_op *op, const struct op_attr *attrs, union dg_attr resolved[DG_MAX_ATTRS])
+{
+    bool given[DG_MAX_ATTRS] = {false};
+    for (int a = 0; a < dg_op_num_attrs(op); a++) resolved[a] = op->attrs[a].value;
+    for (int g = 0; g < DG_MAX_ATTRS && attrs[g].name; g++) {
+        int a = dg_op_attr(op, attrs[g].name);
+        if (a < 0) fail_msg("%s has no attribute %s", op->name, attrs[g].name);
+        given[a] = true;
+        if (op->attrs[a].type == DG_ATTR_FLOAT)
+            resolved[a].f = attrs[g].value;
+        else
+            resolved[a].i = (int64_t)attrs[g].value;
+    }
+    for (int a = 0; a < dg_op_num_attrs(op); a++)
+        if (op->attrs[a].required && !given[a] && op->attrs[a].type != DG_ATTR_PARAM)
+            fail_msg("%s: attribute %s is not given", op->name, op->attrs[a].name);
+}
+
+double attr_of(const struct dg_op_call *call, const char *name)
+{
+    int a = dg_op_attr(call->op, name);
+    if (a < 0) fail_msg("%s has no attribute %s", call->op->name, name);
+    return call->op->attrs[a].type == DG_ATTR_FLOAT ? call->attr[a].f : (double)call->attr[a].i;
+}
+
+void op_set_attr(struct op_run *run, const char *name, double value)
+{
+    int a = 0;
+    while (run->attrs[a].name && strcmp(run->attrs[a].name, name)) a++;
+    assert_true(a < DG_MAX_ATTRS);
+    run->attrs[a] = (struct op_attr){name, value};
+}
+
+/* --- running --- */
+
+static void *guarded(int64_t bytes)
+{
+    unsigned char *data = aligned_alloc(64, (size_t)dg_round_up(bytes + CANARY, 64));
+    assert_non_null(data);
+    memset(data, 0xff, (size_t)bytes); /* NaN in f32, f64 and bf16 */
+    memset(data + bytes, 0xa5, CANARY);
+    return data;
+}
+
+static void check_guard(const void *data, int64_t bytes, const char *op)
+{
+    const unsigned char *byte = (const unsigned char *)data + bytes;
+    for (int i = 0; i < CANARY; i++)
+        if (byte[i] != 0xa5) fail_msg("%s wrote past the end", op);
+}
+
+/* A run as the op sees it. */
+struct world {
+    union dg_attr attr[DG_MAX_ATTRS];
+    bool wanted[DG_MAX_OUTPUTS];
+    void *input[OP_INPUTS];
+    bool taken[OP_INPUTS]; /* by an output in place */
+    struct dg_op_call call;
+    int threads;
+};
+
+static void open_world(const struct op_run *r, struct dg_desc *output, struct world *w)
+{
+    const struct dg_op *op = op_by_name(r->op);
+    *w = (struct world){.threads = r->threads ? r->threads : 2};
+    if (!r->attr) op_resolve_attrs(op, r->attrs, w->attr);
+    for (int o = 0; o < DG_MAX_OUTPUTS; o++) w->wanted[o] = !(r->unwanted >> o & 1);
+    w->call = (struct dg_op_call){.op = op,
+                                  .attr = r->attr ? r->attr : w->attr,
+                                  .num_inputs = r->num_inputs,
+                                  .input = r->desc,
+                                  .num_outputs = dg_op_num_outputs(op),
+                                  .output = output,
+                                  .output_wanted = w->wanted,
+                                  .train = !r->eval,
+                                  .slices = r->slices,
+                                  .bf16 = r->bf16,
+                                  .kept = r->row_map};
+}
+
+/* Inputs are copies, so that writing one by mistake is seen; outputs are new or in the place of an input. */
+static void make_room(const struct op_run *r, struct world *w, struct op_result *result)
+{
+    const struct dg_op *op = w->call.op;
+    for (int i = 0; i < r->num_inputs; i++) {
+        if (dg_absent(&r->desc[i])) continue;
+        w->input[i] = guarded(dg_desc_bytes(&r->desc[i]));
+        memcpy(w->input[i], r->data[i], (size_t)dg_desc_bytes(&r->desc[i]));
+    }
+    for (int o = 0; o < w->call.num_outputs; o++) {
+        int source = op_output_reuses(op, o, r->row_map);
+        if (!w->wanted[o]) continue;
+        bool fits = source >= 0 && w->input[source] && result->desc[o].dtype == r->desc[source].dtype;
+        if ((dg_is_view(&op->outputs[o]) || r->in_place) && fits) {
+            result->data[o] = w->input[source];
+            w->taken[source] = true;
+        } else {
+            result->data[o] = guarded(dg_desc_bytes(&result->desc[o]));
+        }
+    }
+}
+
+static void prepare_and_run(const struct op_run *r, struct world *w, struct op_result *result)
+{
+    const struct dg_op *op = w->call.op;
+    struct dg_error err = {0};
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    assert_int_equal(dnnl_engine_create(&engine, dnnl_cpu, 0), dnnl_success);
+    assert_int_equal(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags), dnnl_success);
+    struct dg_prepare p = {.call = &w->call,
+                           .threads = w->threads,
+                           .engine = engine,
+                           .stream = r->stream,
+                           .view0 = r->view0,
+                           .batch = r->batch};
+    if (op->prepare && op->prepare(&p, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
+    void *scratch = guarded(p.scratch_bytes);
+    struct dg_run run = {.state = p.state,
+                         .input = w->input,
+                         .output = result->data,
+                         .scratch = scratch,
+                         .stream = stream,
+                         .step = &r->step,
+                         .threads = w->threads,
+                         .kept = r->row_map};
+    if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
+    check_guard(scratch, p.scratch_bytes, r->op);
+    free(scratch);
+    if (op->release)
+        op->release(p.state);
+    else
+        free(p.state);
+    dnnl_stream_destroy(stream);
+    dnnl_engine_destroy(engine);
+}
+
+/* Nothing was written but outputs, and inputs that the op declares to write: these go back to the caller's. */
+static void check_writes(const struct op_run *r, struct world *w, const struct op_result *result)
+{
+    for (int o = 0; o < w->call.num_outputs; o++)
+        if (w->wanted[o]) check_guard(result->data[o], dg_desc_bytes(&result->desc[o]), r->op);
+    for (int i = 0; i < r->num_inputs; i++) {
+        if (!w->input[i] || w->taken[i]) continue;
+        size_t bytes = (size_t)dg_desc_bytes(&r->desc[i]);
+        check_guard(w->input[i], (int64_t)bytes, r->op);
+        if (dg_op_input_has(w->call.op, r->num_inputs, i, DG_UPDATED))
+            memcpy(r->data[i], w->input[i], bytes);
+        else if (memcmp(r->data[i], w->input[i], bytes))
+            fail_msg("%s wrote input %d, which it does not declare", r->op, i);
+        free(w->input[i]);
+    }
+}
+
+struct op_result op_run(const struct op_run *r)
+{
+    struct op_result result = {0};
+    struct dg_error err = {0};
+    struct world w;
+    open_world(r, result.desc, &w);
+    omp_set_num_threads(w.threads);
+    note_run(r);
+    if (dg_op_infer(&w.call, result.desc, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
+    for (int o = 0; o < w.call.num_outputs && r->bf16; o++) {
+        struct dg_desc bf16 = result.desc[o];
+        bf16.dtype = DG_BF16;
+        if (!(r->f32_outputs >> o & 1) && dg_op_stores(&w.call, o, &result.desc[o], &bf16)) result.desc[o] = bf16;
+    }
+    make_room(r, &w, &result);
+    if (w.call.op->run) prepare_and_run(r, &w, &result);
+    check_writes(r, &w, &result);
+    return result;
+}
+
+void op_result_free(struct op_result *result)
+{
+    for (int i = 0; i < DG_MAX_OUTPUTS; i++) free(result->data[i]);
+    *result = (struct op_result){0};
+}
+
+void op_refused(const struct op_run *r, const char *message)
+{
+    struct dg_desc output[DG_MAX_OUTPUTS] = {{0}};
+    struct dg_error err = {0};
+    struct world w;
+    open_world(r, output, &w);
+    if (dg_op_infer(&w.call, output, &err) == DG_OK) fail_msg("%s took what it must refuse: %s", r->op, message);
+    if (!strstr(err.text, message)) fail_msg("%s: \"%s\" does not say \"%s\"", r->op, err.text, message);
+}
+
+/* --- numbers --- */
+
+void assert_desc(struct dg_desc got, struct dg_desc want)
+{
+    char a[96], b[96];
+    if (!dg_desc_equal(&got, &want))
+        fail_msg("got %s, want %s", dg_desc_text(a, sizeof a, &got), dg_desc_text(b, sizeof b, &want));
+}
+
+void test_values(const char *name, double scale, int64_t count, float *values)
+{
+    struct dg_rng rng = dg_rng_open(7, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
+    for (int64_t i = 0; i < count; i++) values[i] = dg_rng_uniform(&rng, (float)-scale, (float)scale);
+}
+
+float *random_f32(const char *name, double scale, int64_t count)
+{
+    float *values = malloc((size_t)count * sizeof *values);
+    assert_non_null(values);
+    test_values(name, scale, count, values);
+    return values;
+}
+
+void assert_near(const float *got, const double *want, int64_t count, double tolerance, const char *what)
+{
+    double most = 0;
+    for (int64_t i = 0; i < count; i++) most = fmax(most, fabs(want[i]));
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - want[i]) <= tolerance * most))
+            fail_msg("%s, element %lld: got %.9g, want %.9g (largest %.3g)", what, (long long)i, (double)got[i],
+                     want[i], most);
+}
+
+double op_element(const struct dg_desc *desc, const void *data, int64_t i)
+{
+    if (desc->dtype == DG_F64) return ((const double *)data)[i];
+    if (desc->dtype == DG_I64) return (double)((const int64_t *)data)[i];
+    if (desc->dtype == DG_U8) return ((const unsigned char *)data)[i];
+    return (double)dg_get(data, desc->dtype == DG_BF16, i);
+}
+
+double bf16_half_ulp(double x)
+{
+    int exponent;
+    if (x == 0) return 0;
+    frexp(x, &exponent);
+    return ldexp(1, exponent - 9);
+}

@@ -1,0 +1,93 @@
+/* Runs one op by itself on given tensors, through struct dg_op alone, as the compiler and a session would.
+ *
+ * Outputs and scratch start as NaN and end in canaries that are checked after the run; inputs that the op does not declare to
+ * write must come out as they went in. Any failure fails the running CMocka test with a message. */
+#ifndef DG_TESTS_OP_RUN_H
+#define DG_TESTS_OP_RUN_H
+
+#include "ops/op.h"
+
+enum { OP_INPUTS = 32 };
+
+/* An attribute by its name in the op's table, whole numbers and bools as well. */
+struct op_attr {
+    const char *name;
+    double value;
+};
+#define ATTR(name, value)                                                                                              \
+    {                                                                                                                  \
+        name, (double)(value)                                                                                          \
+    }
+
+struct op_run {
+    const char *op;
+    struct op_attr attrs[DG_MAX_ATTRS]; /* of those that are not here the op's defaults */
+    const union dg_attr *attr;          /* all of them in the op's order, in place of `attrs`; NULL: none */
+    int num_inputs;
+    struct dg_desc desc[OP_INPUTS]; /* DG_ABSENT_DESC: absent */
+    void *data[OP_INPUTS];          /* 64-byte alignment is not needed */
+    uint32_t unwanted;              /* bit o: output o is not asked for */
+    bool in_place;                  /* outputs take the place of the inputs that the op names */
+    bool eval;
+    bool bf16;            /* as in a plan in bf16; outputs that may be bf16 are */
+    uint32_t f32_outputs; /* bit o: output o stays f32 even so */
+    int threads;          /* 0: 2 */
+    uint64_t stream;
+    int view0, batch;
+    int64_t slices;
+    struct dg_step_info step;
+    const int64_t *row_map; /* NULL: all images are there */
+};
+
+struct op_result {
+    struct dg_desc desc[DG_MAX_OUTPUTS];
+    void *data[DG_MAX_OUTPUTS]; /* NULL: not asked for */
+};
+
+struct op_result op_run(const struct op_run *run);
+void op_result_free(struct op_result *result);
+
+/* Shapes and attributes alone: must be refused, with `message` in the error's text. */
+void op_refused(const struct op_run *run, const char *message);
+
+/* Sets an attribute, which may be there already. */
+void op_set_attr(struct op_run *run, const char *name, double value);
+
+/* All attributes in the op's order. One that the op does not have fails the test, and so does a required one that is not given. */
+void op_resolve_attrs(const struct dg_op *op, const struct op_attr *attrs, union dg_attr resolved[DG_MAX_ATTRS]);
+const struct dg_op *op_by_name(const char *name);
+/* For references: an attribute of a call, whole numbers and bools as well. */
+double attr_of(const struct dg_op_call *call, const char *name);
+
+/* What op_run did with each op since the last op_forget_runs: OP_VALUE, and OP_ROWS and OP_BF16 where it was run so. */
+unsigned op_runs_of(const char *op);
+void op_forget_runs(void);
+
+/* Shapes, as constants: F32(2, 3) is f32 [2, 3]. */
+#define DESC(type, ...)                                                                                                \
+    ((struct dg_desc){type, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#define F32(...) DESC(DG_F32, __VA_ARGS__)
+#define F64(...) DESC(DG_F64, __VA_ARGS__)
+#define I64(...) DESC(DG_I64, __VA_ARGS__)
+#define F64_SCALAR ((struct dg_desc){.dtype = DG_F64})
+#define I64_SCALAR ((struct dg_desc){.dtype = DG_I64})
+
+void assert_desc(struct dg_desc got, struct dg_desc want);
+
+/* `count` numbers uniform in +-scale, by name, from the test generator. */
+void test_values(const char *name, double scale, int64_t count, float *values);
+/* The same, malloced. */
+float *random_f32(const char *name, double scale, int64_t count);
+
+/* |got - want| <= tolerance * largest |want|, for all; a NaN fails. */
+void assert_near(const float *got, const double *want, int64_t count, double tolerance, const char *what);
+
+/* Element i of a tensor of any type. */
+double op_element(const struct dg_desc *desc, const void *data, int64_t i);
+
+/* A bf16 has 8 significant bits: rounding moves a number by at most 2^-8 of itself. This allows for one rounding. */
+#define BF16_ROUNDING (1.01 / 256)
+/* Half of the distance between numbers of bf16 at x. */
+double bf16_half_ulp(double x);
+
+#endif

@@ -1,0 +1,167 @@
+/* conv2d and its gradients at odd sizes, strides, borders, groups and dilations, against sums over all taps. */
+#include "tests/support/op_harness.h"
+
+#include <string.h>
+
+struct shape {
+    int64_t images, height, width, channels, out_height, out_width, out;
+    int64_t kernel, stride, pad, groups, dilation, per_group; /* input channels */
+};
+
+static int64_t out_size(int64_t in, const struct shape *s)
+{
+    return (in + 2 * s->pad - s->dilation * (s->kernel - 1) - 1) / s->stride + 1;
+}
+
+static struct shape shape_of(const struct dg_op_call *call, const struct dg_desc *src)
+{
+    struct shape s = {.images = src->dim[0],
+                      .height = src->dim[1],
+                      .width = src->dim[2],
+                      .channels = src->dim[3],
+                      .out = (int64_t)attr_of(call, "out"),
+                      .kernel = (int64_t)attr_of(call, "kernel"),
+                      .stride = (int64_t)attr_of(call, "stride"),
+                      .pad = (int64_t)attr_of(call, "pad"),
+                      .groups = (int64_t)attr_of(call, "groups"),
+                      .dilation = (int64_t)attr_of(call, "dilation")};
+    s.per_group = s.channels / s.groups;
+    s.out_height = out_size(s.height, &s);
+    s.out_width = out_size(s.width, &s);
+    return s;
+}
+
+enum sums { DST, SRC, WEIGHT };
+
+/* The window of one output: each product of an element of src, of the weight and of dst. `sum` is the one named, a and b are the
+ * other two, in this order: src, weight, dst. src and weight begin at the pixel (y, x) and the channel that the window does. */
+static inline void add_window(const struct shape *s, enum sums sums, int64_t y, int64_t x, const double *a,
+                              const double *b, double *sum)
+{
+    for (int64_t ky = 0; ky < s->kernel; ky++)
+        for (int64_t kx = 0; kx < s->kernel; kx++) {
+            int64_t iy = y + ky * s->dilation, ix = x + kx * s->dilation;
+            if (iy < 0 || ix < 0 || iy >= s->height || ix >= s->width) continue;
+            int64_t src = (iy * s->width + ix) * s->channels, weight = ky * s->kernel + kx;
+            for (int64_t c = 0; c < s->per_group; c++, src++, weight += s->kernel * s->kernel) {
+                if (sums == DST)
+                    *sum += a[src] * b[weight];
+                else if (sums == SRC)
+                    sum[src] += a[weight] * *b;
+                else
+                    sum[weight] += a[src] * *b;
+            }
+        }
+}
+
+static inline void add_windows(const struct shape *s, enum sums sums, const double *a, const double *b, double *sum)
+{
+    int64_t dst = 0, image = s->height * s->width * s->channels;
+    for (int64_t n = 0; n < s->images; n++)
+        for (int64_t y = 0; y < s->out_height; y++)
+            for (int64_t x = 0; x < s->out_width; x++)
+                for (int64_t o = 0; o < s->out; o++, dst++) {
+                    int64_t src = n * image + o / (s->out / s->groups) * s->per_group;
+                    int64_t weight = o * s->per_group * s->kernel * s->kernel;
+                    int64_t at[] = {[DST] = dst, [SRC] = src, [WEIGHT] = weight};
+                    add_window(s, sums, y * s->stride - s->pad, x * s->stride - s->pad,
+                               a + at[sums == SRC ? WEIGHT : SRC], b + at[sums == DST ? WEIGHT : DST], sum + at[sums]);
+                }
+}
+
+static void ref_conv2d(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    struct shape s = shape_of(call, &call->input[0]);
+    bool bias = attr_of(call, "bias") != 0;
+    for (int64_t i = 0; i < dg_desc_count(&call->output[0]); i++) out[0][i] = bias ? in[2][i % s.out] : 0;
+    add_windows(&s, DST, in[0], in[1], out[0]);
+}
+
+static void ref_grad_src(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    struct shape s = shape_of(call, &call->output[0]);
+    memset(out[0], 0, (size_t)dg_desc_count(&call->output[0]) * sizeof *out[0]);
+    add_windows(&s, SRC, in[1], in[0], out[0]);
+}
+
+static void ref_grad_weights(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    struct shape s = shape_of(call, &call->input[0]);
+    int64_t count = dg_desc_count(&call->output[0]);
+    for (int64_t i = 0; i < count; i++) out[0][i] = in[2] ? in[2][i] : 0;
+    add_windows(&s, WEIGHT, in[0], in[1], out[0]);
+    for (int64_t o = 0; o < s.out; o++) out[1][o] = in[3] ? in[3][o] : 0;
+    for (int64_t i = 0; i < dg_desc_count(&call->input[1]); i++) out[1][i % s.out] += in[1][i];
+}
+
+#define GEOMETRY(n, k, stride, pad, groups, dilation)                                                                  \
+    ATTR("out", n), ATTR("kernel", k), ATTR("stride", stride), ATTR("pad", pad), ATTR("groups", groups),               \
+        ATTR("dilation", dilation)
+
+#define CONV_BIAS(a, h, w, c, n, k, s, p, g, d, with_bias)                                                             \
+    {                                                                                                                  \
+        .op = "conv2d", .modes = OP_VALUE | OP_GRADIENT | OP_BF16,                                                     \
+        .attrs = {GEOMETRY(n, k, s, p, g, d), ATTR("bias", with_bias)}, .input = {IN("src", a, h, w, c)},              \
+        .reference = ref_conv2d, .grad = {true}, .f32 = 2e-6, .f32_grad = 1e-5, .bf16_grad = 1                         \
+    }
+#define CONV(...) CONV_BIAS(__VA_ARGS__, 0), CONV_BIAS(__VA_ARGS__, 1)
+
+/* Of images of 4 by 5 pixels and 6 channels, 8 after it; dst is 2 by 3. */
+#define BACKWARD GEOMETRY(8, 3, 2, 1, 2, 1)
+
+static const struct op_case cases[] = {
+    CONV(2, 12, 8, 3, /**/ 7, 4, 4, 0, 1, 1),    /* patches */
+    CONV(3, 5, 7, 6, /**/ 9, 1, 1, 0, 1, 1),     /* pixels */
+    CONV(2, 7, 9, 16, /**/ 24, 1, 2, 0, 1, 1),   /* the shortcut of a stage */
+    CONV(2, 9, 12, 6, /**/ 5, 2, 3, 0, 1, 1),    /* patches with pixels between them, some left over */
+    CONV(1, 9, 12, 4, /**/ 5, 2, 3, 0, 1, 2),    /* too wide to be patches */
+    CONV(1, 9, 7, 5, /**/ 3, 3, 1, 1, 1, 1),     /* odd all over */
+    CONV(2, 11, 8, 16, /**/ 32, 3, 2, 1, 1, 1),  /* a stage's first 3x3 */
+    CONV(2, 9, 7, 40, /**/ 13, 3, 2, 1, 1, 1),   /* the same of a full and a narrow panel of channels */
+    CONV(3, 4, 3, 32, /**/ 20, 3, 1, 1, 1, 1),   /* on images of a few pixels */
+    CONV(2, 17, 15, 3, /**/ 16, 7, 2, 3, 1, 1),  /* the stem */
+    CONV(1, 10, 12, 8, /**/ 12, 3, 1, 2, 1, 2),  /* dilated */
+    CONV(2, 6, 6, 8, /**/ 12, 3, 1, 1, 4, 1),    /* grouped */
+    CONV(1, 8, 9, 32, /**/ 32, 3, 2, 1, 32, 1),  /* depthwise */
+    CONV(1, 11, 13, 16, /**/ 32, 3, 2, 0, 2, 1), /* grouped, what is left of the border unread */
+    {.op = "conv2d_grad_src",
+     .modes = OP_VALUE | OP_BF16,
+     .attrs = {BACKWARD, ATTR("height", 4), ATTR("width", 5)},
+     .input = {IN("diff_dst", 2, 2, 3, 8), IN("weight", 8, 3, 3, 3)},
+     .reference = ref_grad_src,
+     .f32 = 2e-6},
+    {.op = "conv2d_grad_weights",
+     .modes = OP_VALUE | OP_BF16,
+     .attrs = {BACKWARD},
+     .input = {IN("src", 2, 4, 5, 6), IN("diff_dst", 2, 2, 3, 8), IN("acc_weight", 8, 3, 3, 3), IN("acc_bias", 8)},
+     .reference = ref_grad_weights,
+     .outputs = 2,
+     .f32 = 2e-6},
+    {.op = "conv2d_grad_weights",
+     .modes = OP_VALUE | OP_BF16,
+     .attrs = {BACKWARD},
+     .input = {IN("src", 2, 4, 5, 6), IN("diff_dst", 2, 2, 3, 8)},
+     .reference = ref_grad_weights,
+     .outputs = 2,
+     .f32 = 2e-6},
+};
+
+static void test_refuses(void **state)
+{
+    (void)state;
+    struct op_run op = {.op = "conv2d",
+                        .attrs = {GEOMETRY(4, 5, 1, 0, 1, 1)},
+                        .num_inputs = 2,
+                        .desc = {F32(1, 4, 9, 3), F32(4, 3, 5, 5)}};
+    op_refused(&op, "a window of 5 pixels does not fit into height 4 with pad 0");
+    op_set_attr(&op, "pad", 5);
+    op_refused(&op, "pad 5: some windows of 5 pixels would see nothing but zeros");
+    op_set_attr(&op, "pad", 0);
+    op_set_attr(&op, "stride", 5);
+    op.desc[0].dim[1] = 10;
+    op_refused(&op, "kernel 5 does not divide width 9");
+}
+
+static const struct op_test tests[] = {OP_TEST("conv2d", 0, test_refuses)};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

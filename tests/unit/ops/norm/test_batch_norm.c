@@ -1,0 +1,145 @@
+/* batch_norm and its gradient against their definitions; running statistics. */
+#include "tests/support/op_harness.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void ref_batch_norm(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t rows = dg_desc_rows(&call->input[0]), n = dg_desc_count(&call->input[0]) / rows;
+    bool relu = attr_of(call, "relu") != 0;
+    for (int64_t c = 0; c < n; c++) {
+        double mean = 0, var = 0;
+        for (int64_t r = 0; r < rows; r++) mean += in[0][r * n + c] / (double)rows;
+        for (int64_t r = 0; r < rows; r++) var += pow(in[0][r * n + c] - mean, 2) / (double)rows;
+        for (int64_t r = 0; r < rows; r++) {
+            double y = (in[0][r * n + c] - mean) / sqrt(var + attr_of(call, "eps")) * in[1][c] + in[2][c];
+            out[0][r * n + c] = relu && y < 0 ? 0 : y;
+        }
+    }
+}
+
+/* diff_dst, src, weight, mean, var, dst, then what is added to the gradients of weight and bias. */
+static void ref_grad(const struct dg_op_call *call, double *const *in, double *const *out)
+{
+    int64_t rows = dg_desc_rows(&call->input[0]), n = dg_desc_count(&call->input[0]) / rows;
+    bool relu = attr_of(call, "relu") != 0;
+    for (int64_t c = 0; c < n; c++) {
+        double rstd = 1 / sqrt(in[4][c] + attr_of(call, "eps")), sum = 0, sum_x = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            double g = relu && in[5][r * n + c] <= 0 ? 0 : in[0][r * n + c];
+            sum += g;
+            sum_x += g * (in[1][r * n + c] - in[3][c]) * rstd;
+        }
+        for (int64_t r = 0; r < rows; r++) {
+            double g = relu && in[5][r * n + c] <= 0 ? 0 : in[0][r * n + c];
+            double x = (in[1][r * n + c] - in[3][c]) * rstd;
+            out[0][r * n + c] = in[2][c] * rstd * (g - sum / (double)rows - x * sum_x / (double)rows);
+        }
+        out[1][c] = (in[6] ? in[6][c] : 0) + sum_x;
+        out[2][c] = (in[7] ? in[7][c] : 0) + sum;
+    }
+}
+
+#define NORM(with_relu, more, grad_tolerance, ...)                                                                     \
+    {                                                                                                                  \
+        .op = "batch_norm", .modes = OP_VALUE | OP_GRADIENT | (more), .attrs = {ATTR("relu", with_relu)},              \
+        .input = {IN("src", __VA_ARGS__)}, .reference = ref_batch_norm, .grad = {true}, .f32 = 3e-6,                   \
+        .f32_grad = grad_tolerance, .bf16_grad = 1                                                                     \
+    }
+#define NORMS(...) NORM(0, OP_BF16, 3e-5, __VA_ARGS__), NORM(1, OP_BF16, 3e-5, __VA_ARGS__)
+/* Of two rows the gradient is a small difference of large numbers. */
+#define NORMS_OF_TWO(...) NORM(0, 0, 3e-3, __VA_ARGS__), NORM(1, 0, 3e-3, __VA_ARGS__)
+
+#define GRAD(with_relu, ...)                                                                                           \
+    {                                                                                                                  \
+        .op = "batch_norm_grad", .modes = OP_VALUE | OP_BF16, .attrs = {ATTR("relu", with_relu)},                      \
+        .input = {IN("diff_dst", 9, 7, 19),                                                                            \
+                  IN("src", 9, 7, 19),                                                                                 \
+                  IN("weight", 19),                                                                                    \
+                  {F32(19), "mean", .scale = 0.1},                                                                     \
+                  {F32(19), "var", .scale = 0.4, .offset = 1},                                                         \
+                  __VA_ARGS__},                                                                                        \
+        .reference = ref_grad, .outputs = 3, .f32 = 3e-6                                                               \
+    }
+
+static const struct op_case cases[] = {
+    NORMS(5, 7, 19),
+    NORMS_OF_TWO(2, 1, 1, 33),
+    NORMS(101, 17),
+    NORMS_OF_TWO(2, 5),
+    NORMS(37, 67),
+    GRAD(0, IN("acc_weight", 19)),
+    GRAD(0, IN("acc_weight", 19), IN("acc_bias", 19)),
+    GRAD(1, IN("dst", 9, 7, 19), IN("acc_weight", 19), IN("acc_bias", 19)),
+};
+/* A large common offset must not cost the variance its digits. */
+static void test_batch_norm_offset(void **state)
+{
+    (void)state;
+    enum { ROWS = 4000, COLS = 70 };
+    float *src = random_f32("offset", 1, ROWS * COLS), ones[COLS], zeros[COLS] = {0};
+    double mean[COLS] = {0}, var[COLS] = {0};
+    for (int64_t i = 0; i < ROWS * COLS; i++) src[i] += 1000;
+    for (int64_t i = 0; i < ROWS * COLS; i++) mean[i % COLS] += (double)src[i] / ROWS;
+    for (int64_t i = 0; i < ROWS * COLS; i++) var[i % COLS] += pow((double)src[i] - mean[i % COLS], 2) / ROWS;
+    for (int c = 0; c < COLS; c++) ones[c] = 1;
+    int64_t tracked = 0;
+    struct op_run op = {.op = "batch_norm",
+                        .attrs = {ATTR("eps", 1e-5), ATTR("momentum", 0.1)},
+                        .num_inputs = 6,
+                        .desc = {F32(ROWS, COLS), F32(COLS), F32(COLS), F32(COLS), F32(COLS), dg_desc_scalar(DG_I64)},
+                        .data = {src, ones, zeros, zeros, ones, &tracked}};
+    struct op_result r = op_run(&op);
+    assert_near(r.data[1], mean, COLS, 1e-7, "mean");
+    assert_near(r.data[2], var, COLS, 1e-5, "var");
+    op_result_free(&r);
+    free(src);
+}
+
+/* Running statistics: PyTorch's rule, unbiased variance, a counter; eval mode reads them. */
+static void test_batch_norm_running(void **state)
+{
+    (void)state;
+    float running_mean[] = {1, -2}, running_var[] = {4, 0.25f}, mean[] = {3, 0}, var[] = {2, 8};
+    int64_t tracked = 41;
+    struct op_run update = {.op = "batch_norm_update",
+                            .attrs = {ATTR("momentum", 0.1), ATTR("count", 5)},
+                            .num_inputs = 5,
+                            .desc = {F32(2), F32(2), dg_desc_scalar(DG_I64), F32(2), F32(2)},
+                            .data = {running_mean, running_var, &tracked, mean, var}};
+    struct op_result none = op_run(&update);
+    op_result_free(&none);
+    assert_near(running_mean, (double[]){1.2, -1.8}, 2, 1e-7, "running_mean");
+    assert_near(running_var, (double[]){0.9 * 4 + 0.1 * 2 * 5 / 4, 0.9 * 0.25 + 0.1 * 8 * 5 / 4}, 2, 1e-7,
+                "running_var");
+    assert_int_equal(tracked, 42);
+
+    float src[] = {5, 1, -1, 2}, weight[] = {2, 3}, bias[] = {0.5f, -1};
+    float m[] = {1, 0}, v[] = {4, 0.25f};
+    struct op_run eval = {.op = "batch_norm",
+                          .attrs = {ATTR("eps", 0), ATTR("momentum", 0.1)},
+                          .num_inputs = 6,
+                          .desc = {F32(2, 2), F32(2), F32(2), F32(2), F32(2), dg_desc_scalar(DG_I64)},
+                          .data = {src, weight, bias, m, v, &tracked},
+                          .unwanted = 6,
+                          .eval = true};
+    struct op_result r = op_run(&eval);
+    assert_near(r.data[0], (double[]){4.5, 5, -1.5, 11}, 4, 1e-6, "dst");
+    op_result_free(&r);
+    struct op_run single = eval;
+    single.eval = false;
+    single.desc[0] = F32(1, 2);
+    op_refused(&single, "training needs more than one row");
+}
+
+static const struct op_test tests[] = {
+    OP_TEST("batch_norm", OP_VALUE, test_batch_norm_offset),
+    OP_TEST("batch_norm_update", OP_VALUE, test_batch_norm_running),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }
