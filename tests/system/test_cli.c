@@ -111,7 +111,8 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "-o", out, "--image-size", "160x"), 2, "as in 224 or 160x240");
     refuses(RUN(DINOC, "-o", out), 2, "FILE[:NAME], the description, is missing");
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
-    refuses(RUN(DINOC, DEMO), 2, "-o PLAN (or --print, --explain NODE or --passes) is needed: the file to write");
+    refuses(RUN(DINOC, DEMO), 2,
+            "-o PLAN (or --print, --explain NODE, --passes, --ops, --keys or --schema) is needed: the file to write");
     refuses(RUN(DINOC, in("none.yaml"), "-o", out), 1, "none.yaml: No such file");
     refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module, recipe or probe nothing");
     refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
