@@ -18,8 +18,8 @@ struct dg_bench_result {
     int steps;
     double seconds, best; /* a step: median and least */
     double flops, useful; /* a step; useful: linear, convolution, attention, recomputation not */
-    double roof;       /* FLOP/s of the better of two plain matmuls, 2048^3 and 3152x1536x384, run between the steps */
-    double roof_of[2]; /* each of them: the median */
+    double peak;       /* FLOP/s of the better of two plain matmuls, 2048^3 and 3152x1536x384, run between the steps */
+    double peak_of[2]; /* each of them: the median */
     int64_t batch;
     const char *dtype; /* "f32", "bf16" */
     int threads;

@@ -78,9 +78,9 @@ static void print_result(const char *entry, const struct dg_bench_result *r)
            (double)r->batch / r->seconds);
     printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r->flops / 1e9, r->useful / 1e9,
            r->useful / r->seconds / 1e9);
-    printf("roof         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
-           r->roof / 1e9, r->dtype, r->roof_of[0] / 1e9, r->roof_of[1] / 1e9);
-    printf("share        %.1f %% of the roof\n", 100 * r->useful / r->seconds / r->roof);
+    printf("peak         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
+           r->peak / 1e9, r->dtype, r->peak_of[0] / 1e9, r->peak_of[1] / 1e9);
+    printf("share        %.1f %% of the peak\n", 100 * r->useful / r->seconds / r->peak);
 }
 
 static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err)

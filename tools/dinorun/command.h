@@ -35,7 +35,7 @@ int exit_status(const struct dg_error *err);
 
 /* ---- plans ---- */
 
-/* A plan and its knobs, with what --set and --epochs (0: not given) change. Close it, whatever the result; a zeroed one is fine. */
+/* A plan and the values of its knobs after --set and --epochs (0: not given). Close it, whatever open_plan returned. */
 struct opened_plan {
     const char *path;
     struct dg_flag_values set;
@@ -46,7 +46,7 @@ struct opened_plan {
 enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err);
 void close_plan(struct opened_plan *opened);
 
-/* An entry of a plan that is run over images. The flags fill in the options. */
+/* An evaluation entry of a plan, run over images. The flags fill in the options. */
 struct evaluation {
     struct opened_plan of;
     struct dg_evaluator_options options;
@@ -69,11 +69,12 @@ void write_message(void *context, enum dg_log_level level, enum dg_log_topic top
 /* Warnings and traces to standard error, after what is in standard output; for callbacks of a command's own. */
 void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text);
 
-/* "12/400 images" on one line, again and again; nothing where standard output is no terminal. clear_images removes it. */
+/* Shows "12/400 images" on the last line of the terminal, in place of the one before; does nothing where standard output is no
+ * terminal. clear_images removes the line. */
 void show_images(int64_t done, int64_t all);
 void clear_images(void);
 
-/* What a session takes, region by region, to standard output. */
+/* Prints the memory that a session takes, region by region. */
 void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes);
 
 #endif

@@ -19,11 +19,11 @@ static struct {
     double time_limit; /* seconds; 0: none */
 } given = {.options = {.steps = -1, .max_bad = 10}};
 
-/* Ctrl-C is not handled but waited for by a thread of its own: a handler would run on the stack of whatever thread the signal
- * meets, and oneDNN's generated code was seen to lose values it keeps there. */
+/* A thread of its own waits for Ctrl-C. A signal handler would run on the stack of whatever thread the signal interrupts, and
+ * oneDNN's generated code was seen to lose values that it stores there. */
 static sigset_t stop_signals;
 static atomic_bool stop_asked;
-static bool interrupted;    /* what on_stop has said */
+static bool interrupted;    /* what on_stop returned last */
 enum { STOPPED_EARLY = 3 }; /* exit status: the state is saved, --resume goes on */
 
 /* The first signal asks the run to stop; the second ends the program at once, in the middle of a step. */
