@@ -156,7 +156,7 @@ static enum dg_status prepare_inputs(struct dinograph_session *session, struct d
     session->images = images;
     session->crop = dg_evaluate_crop(&session->plan->knobs, images);
     DG_TRY(dg_eval_crop_check(&session->crop, err));
-    session->normalizer = dg_normalizer_open(session->crop.mean, session->crop.std);
+    session->normalizer = dg_normalizer_make(session->crop.mean, session->crop.std);
     return DG_OK;
 }
 

@@ -320,8 +320,8 @@ static enum dg_status draw_one(const char *split, int number, struct dg_error *e
 {
     uint64_t image = (uint64_t)(split[0] == 'v') << 32 | (uint64_t)number;
     const struct object_class *class = &classes[number % given.classes];
-    struct dg_rng rng = dg_rng_open(given.seed, DG_RNG_SCENES, image, 0);
-    struct dg_rng grain = dg_rng_open(given.seed, DG_RNG_SCENES, image, 1);
+    struct dg_rng rng = dg_rng_make(given.seed, DG_RNG_SCENES, image, 0);
+    struct dg_rng grain = dg_rng_make(given.seed, DG_RNG_SCENES, image, 1);
     struct scene scene = sample_scene(&rng, class);
     size_t count = (size_t)given.side * (size_t)given.side;
     uint8_t *pixels = malloc(4 * count);

@@ -30,7 +30,7 @@ uint32_t dg_rng_at(uint64_t seed, enum dg_rng_purpose purpose, uint64_t stream, 
     return word[index % 4];
 }
 
-struct dg_rng dg_rng_open(uint64_t seed, enum dg_rng_purpose purpose, uint64_t stream, uint32_t sub)
+struct dg_rng dg_rng_make(uint64_t seed, enum dg_rng_purpose purpose, uint64_t stream, uint32_t sub)
 {
     return (struct dg_rng){.seed = seed, .stream = stream, .purpose = purpose, .sub = sub, .used = 4};
 }

@@ -38,7 +38,7 @@ struct dg_rng {
     uint32_t word[4];
     int used; /* words of `word` already handed out; 4 = none left */
 };
-struct dg_rng dg_rng_open(uint64_t seed, enum dg_rng_purpose purpose, uint64_t stream, uint32_t sub);
+struct dg_rng dg_rng_make(uint64_t seed, enum dg_rng_purpose purpose, uint64_t stream, uint32_t sub);
 uint32_t dg_rng_u32(struct dg_rng *rng);
 
 /* [0, 1), 24 bits, as torch.rand makes floats from a 32-bit word: (word & 0xffffff) * 2^-24. */

@@ -26,7 +26,7 @@ enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs 
     struct dg_view_spec view[DG_MAX_VIEWS];
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
-    DG_TRY(dg_views_open(plan, knobs, view, views, err));
+    DG_TRY(dg_views_init(plan, knobs, view, views, err));
     int64_t batch = entry->batch;
     struct dg_loader_config config = {.batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
     /* As many batches are made ahead at the end as were at the beginning: those that are timed cost what they cost. */

@@ -139,7 +139,7 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
         }
         memcpy(s->images, reading->images, bytes);
     }
-    s->normalizer = dg_normalizer_open(reading->crop.mean, reading->crop.std);
+    s->normalizer = dg_normalizer_make(reading->crop.mean, reading->crop.std);
     s->base = (struct dg_batch_source){.batches = (s->reading.image_count + config->batch - 1) / config->batch,
                                        .open_worker = open_worker,
                                        .close_worker = close_worker,

@@ -28,7 +28,7 @@ struct train_source {
 
 void dg_epoch_order(uint64_t seed, int64_t epoch, int64_t count, int32_t *order)
 {
-    struct dg_rng rng = dg_rng_open(seed, DG_RNG_ORDER, (uint64_t)epoch, 0);
+    struct dg_rng rng = dg_rng_make(seed, DG_RNG_ORDER, (uint64_t)epoch, 0);
     for (int64_t i = 0; i < count; i++) order[i] = (int32_t)i;
     for (int64_t i = 0; i + 1 < count; i++) {
         int64_t j = dg_rng_int(&rng, i, count);
@@ -244,7 +244,7 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
     }
     memcpy(s->views, reading->views, views * sizeof *s->views);
     s->reading.views = s->views;
-    for (size_t v = 0; v < views; v++) s->normalizer[v] = dg_normalizer_open(s->views[v].mean, s->views[v].std);
+    for (size_t v = 0; v < views; v++) s->normalizer[v] = dg_normalizer_make(s->views[v].mean, s->views[v].std);
     s->base = (struct dg_batch_source){.batches = reading->batches ? reading->batches : INT64_MAX,
                                        .fails_at_once = true,
                                        .open_worker = open_worker,

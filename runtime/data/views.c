@@ -48,7 +48,7 @@ static enum dg_status read_view(const struct dg_knobs *knobs, const char *group,
     return dg_view_spec_check(view, group, err);
 }
 
-enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_views_init(const struct dg_plan *plan, const struct dg_knobs *knobs,
                              struct dg_view_spec view[DG_MAX_VIEWS], int *count, struct dg_error *err)
 {
     const struct dg_plan_entry *entry;

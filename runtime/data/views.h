@@ -7,7 +7,7 @@
 
 /* The views of the train entry, globals first: sizes from its inputs, the rest from the knobs crops.global.*,
  * crops.global.views.N.* (which go first) and crops.local.*. DG_ERR_USAGE names a knob out of range. */
-enum dg_status dg_views_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_views_init(const struct dg_plan *plan, const struct dg_knobs *knobs,
                              struct dg_view_spec view[DG_MAX_VIEWS], int *count, struct dg_error *err);
 
 /* The one view of a probe's training (dinorun linear): a random part, resized to height x width (bilinear, as torchvision's

@@ -69,7 +69,7 @@ static enum dg_status draw_view(struct sheet *sheet, int view, uint64_t seed, in
     float *floats = sheet->floats.bytes;
     struct dg_view_draw draw = dg_view_sample(spec, sheet->image.width, sheet->image.height, seed, 0, image, view);
     DG_TRY(dg_view_apply(spec, &draw, &sheet->image, pixels, &sheet->work, err));
-    struct dg_normalizer normalizer = dg_normalizer_open(spec->mean, spec->std);
+    struct dg_normalizer normalizer = dg_normalizer_make(spec->mean, spec->std);
     dg_normalize(&normalizer, pixels, count, floats);
     for (int64_t i = 0; i < 3 * count; i++) {
         double value = (floats[i] * spec->std[i % 3] + spec->mean[i % 3]) * 255;

@@ -17,7 +17,7 @@ static int64_t attribute(const struct dg_plan *plan, const struct dg_plan_op *re
     return otherwise;
 }
 
-enum dg_status dg_patches_open(const struct dg_plan *plan, const char *name, struct dg_patches *patches,
+enum dg_status dg_patches_init(const struct dg_plan *plan, const char *name, struct dg_patches *patches,
                                struct dg_error *err)
 {
     const struct dg_plan_entry *entry;

@@ -20,7 +20,7 @@ static inline int64_t dg_patches_count(const struct dg_patches *p) { return (int
 
 /* Those of the entry "attention" or "tokens". DG_ERR_USAGE: the plan has no such entry, since its backbone is no Vision
  * Transformer. DG_ERR_UNSUPPORTED: it is none of the published kind (one class token, then a grid of square patches). */
-enum dg_status dg_patches_open(const struct dg_plan *plan, const char *entry, struct dg_patches *patches,
+enum dg_status dg_patches_init(const struct dg_plan *plan, const char *entry, struct dg_patches *patches,
                                struct dg_error *err);
 
 /* For a user who wants another size: an error that has the command to compile the plan again. */

@@ -164,7 +164,7 @@ enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path
     int64_t batch = e->images->dim[0];
     double mean[3], std[3];
     dg_views_pixels(e->knobs, mean, std);
-    struct dg_normalizer normalizer = dg_normalizer_open(mean, std);
+    struct dg_normalizer normalizer = dg_normalizer_make(mean, std);
     dg_session_bind(e->session, e->images, e->input);
     memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
     for (int64_t first = 0; first < count; first += batch) {

@@ -18,8 +18,8 @@ struct dg_bench_result {
     int steps;
     double seconds, best; /* a step: median and least */
     double flops, useful; /* a step; useful: linear, convolution, attention, recomputation not */
-    double peak;       /* FLOP/s of the better of two plain matmuls, 2048^3 and 3152x1536x384, run between the steps */
-    double peak_of[2]; /* each of them: the median */
+    double peak;          /* FLOP/s of the better of two plain matmuls, run between the steps (runtime/exec/peak.h) */
+    double peak_of[2];    /* each of them: the median */
     int64_t batch;
     const char *dtype; /* "f32", "bf16" */
     int threads;
@@ -29,10 +29,16 @@ struct dg_bench_result {
     double *node_seconds; /* [ops of the entry], a step; owned */
 };
 
+struct dg_bench_options {
+    const char *entry;
+    int steps, threads;       /* threads 0: all */
+    const struct dg_log *log; /* NULL: none; traces. Those of ops count with the time */
+};
+
 /* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by both
  * matmuls. */
-enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs, const char *entry, int steps,
-                        int threads, struct dg_bench_result *result, struct dg_error *err);
+enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs,
+                        const struct dg_bench_options *options, struct dg_bench_result *result, struct dg_error *err);
 void dg_bench_free(struct dg_bench_result *result);
 
 #endif

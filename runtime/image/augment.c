@@ -81,7 +81,7 @@ static float sample_factor(struct dg_rng *rng, double strength)
 struct dg_view_draw dg_view_sample(const struct dg_view_spec *spec, int width, int height, uint64_t seed, int64_t epoch,
                                    int64_t image, int view)
 {
-    struct dg_rng rng = dg_rng_open(seed, DG_RNG_CROPS, (uint64_t)epoch << 40 | (uint64_t)image, (uint32_t)view);
+    struct dg_rng rng = dg_rng_make(seed, DG_RNG_CROPS, (uint64_t)epoch << 40 | (uint64_t)image, (uint32_t)view);
     struct dg_view_draw draw = {0};
 
     /* Every word is drawn whether it is used or not: one decision never moves another. */
@@ -325,7 +325,7 @@ enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_vi
     return DG_OK;
 }
 
-struct dg_normalizer dg_normalizer_open(const double mean[3], const double std[3])
+struct dg_normalizer dg_normalizer_make(const double mean[3], const double std[3])
 {
     struct dg_normalizer normalizer;
     for (int c = 0; c < 3; c++) {

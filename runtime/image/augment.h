@@ -60,7 +60,7 @@ enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_vi
 struct dg_normalizer {
     float value[3][256];
 };
-struct dg_normalizer dg_normalizer_open(const double mean[3], const double std[3]);
+struct dg_normalizer dg_normalizer_make(const double mean[3], const double std[3]);
 void dg_normalize(const struct dg_normalizer *normalizer, const uint8_t *in, int64_t pixels, float *out);
 
 /* The operations one by one; `count` is pixels. */

@@ -70,7 +70,7 @@ static enum dg_status plan_loader(struct training *t, struct dg_error *err)
     const struct dg_train_options *o = t->options;
     if (t->replay) return DG_OK;
     struct dg_train_reading reading = {.dataset = t->dataset, .views = t->view, .max_bad = o->max_bad};
-    DG_TRY(dg_views_open(t->plan, t->knobs, t->view, &reading.view_count, err));
+    DG_TRY(dg_views_init(t->plan, t->knobs, t->view, &reading.view_count, err));
     int threads = o->loader_threads ? o->loader_threads : o->threads;
     return dg_run_plan_loader(&t->run, &reading, t->entry->batch, threads ? threads : dg_usable_cpus(), err);
 }

@@ -49,7 +49,7 @@ __attribute__((format(printf, 3, 4))) static float *values(double bound, int64_t
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    struct dg_rng rng = dg_rng_open(0, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
+    struct dg_rng rng = dg_rng_make(0, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
     float *x = malloc((size_t)count * sizeof *x);
     for (int64_t i = 0; i < count; i++) x[i] = dg_rng_uniform(&rng, (float)-bound, (float)bound);
     return x;

@@ -30,7 +30,7 @@ static inline struct dg_image dg_test_noise(const char *name, int width, int hei
 {
     struct dg_image image = {0};
     assert_ok(dg_image_reserve(&image, width, height, try_err));
-    struct dg_rng rng = dg_rng_open(0, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
+    struct dg_rng rng = dg_rng_make(0, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
     for (int64_t i = 0; i < (int64_t)width * height * 3; i++) image.pixels[i] = (uint8_t)dg_rng_u32(&rng);
     return image;
 }

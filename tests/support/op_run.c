@@ -250,7 +250,7 @@ void assert_desc(struct dg_desc got, struct dg_desc want)
 
 void test_values(const char *name, double scale, int64_t count, float *values)
 {
-    struct dg_rng rng = dg_rng_open(7, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
+    struct dg_rng rng = dg_rng_make(7, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
     for (int64_t i = 0; i < count; i++) values[i] = dg_rng_uniform(&rng, (float)-scale, (float)scale);
 }
 

@@ -82,7 +82,7 @@ static inline struct dg_tiny_crops dg_tiny_crops(int steps)
     struct dg_tiny_crops crops = {.item = calloc((size_t)steps * TINY_VIEWS, sizeof *crops.item),
                                   .name = calloc((size_t)steps * TINY_VIEWS, sizeof *crops.name)};
     assert_true(crops.item && crops.name);
-    struct dg_rng rng = dg_rng_open(3, DG_RNG_TEST, 0, 0);
+    struct dg_rng rng = dg_rng_make(3, DG_RNG_TEST, 0, 0);
     for (int s = 0; s < steps; s++)
         for (int v = 0; v < TINY_VIEWS; v++, crops.count++) {
             int64_t size = v < 2 ? TINY_GLOBAL : TINY_LOCAL, floats = TINY_BATCH * 3 * size * size;

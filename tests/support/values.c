@@ -9,7 +9,7 @@
 static struct dg_rng stream_of(const char *prefix, const char *name)
 {
     uint64_t stream = dg_fnv1a(dg_fnv1a(DG_FNV_BASIS, prefix, strlen(prefix)), name, strlen(name));
-    return dg_rng_open(0, DG_RNG_TEST, stream, 0);
+    return dg_rng_make(0, DG_RNG_TEST, stream, 0);
 }
 
 void dg_named_uniform(const char *name, int64_t count, float lo, float hi, float *out)

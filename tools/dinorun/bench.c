@@ -89,7 +89,9 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
     if (given.data) return bench_crops(err);
     const struct dg_plan *plan = &given.of.plan;
     const char *entry = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
-    DG_TRY(dg_bench(plan, &given.of.knobs, entry, given.steps, given.threads, r, err));
+    const struct dg_bench_options options = {
+        .entry = entry, .steps = given.steps, .threads = given.threads, .log = &console};
+    DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
     print_result(entry, r);
     return DG_OK;
 }

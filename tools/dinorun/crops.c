@@ -18,7 +18,7 @@ static enum dg_status draw(struct dg_dataset **dataset, struct dg_error *err)
     struct dg_view_spec view[DG_MAX_VIEWS];
     int count = 0;
     DG_TRY(open_plan(&given.of, err));
-    DG_TRY(dg_views_open(&given.of.plan, &given.of.knobs, view, &count, err));
+    DG_TRY(dg_views_init(&given.of.plan, &given.of.knobs, view, &count, err));
     DG_TRY(dg_dataset_open(given.data, dataset, err));
     DG_TRY(dg_crops_sheet(*dataset, view, count, given.images, given.seed, given.out, err));
     printf("%s: %d views each of the first images of epoch 0 with seed %" PRIu64 ", the image itself at the left\n",

@@ -161,7 +161,7 @@ static void test_equals_session(void **state)
     size_t bytes = ROWS * SIDE * SIDE * 3 * sizeof(float);
     float *numbers = aligned_alloc(64, bytes), *unaligned = malloc(bytes + 64);
     assert_true(numbers && unaligned);
-    struct dg_rng rng = dg_rng_open(5, DG_RNG_TEST, 0, 0);
+    struct dg_rng rng = dg_rng_make(5, DG_RNG_TEST, 0, 0);
     for (size_t i = 0; i < bytes / sizeof *numbers; i++) numbers[i] = dg_rng_uniform(&rng, -2, 2);
 
     float want[ROWS][DIM];

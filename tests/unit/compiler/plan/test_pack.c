@@ -49,7 +49,7 @@ static void test_random_intervals(void **state)
     (void)state;
     static struct dg_interval interval[MOST];
     for (uint64_t seed = 0; seed < 60; seed++) {
-        struct dg_rng rng = dg_rng_open(seed, DG_RNG_TEST, 1, 0);
+        struct dg_rng rng = dg_rng_make(seed, DG_RNG_TEST, 1, 0);
         uint32_t count = (uint32_t)dg_rng_int(&rng, 0, 200);
         for (uint32_t i = 0; i < count; i++) {
             uint32_t first = (uint32_t)dg_rng_int(&rng, 0, 300);
@@ -106,7 +106,7 @@ static void test_check_finds_every_overlap(void **state)
     (void)state;
     static struct dg_interval interval[MOST];
     for (uint64_t seed = 0; seed < 300; seed++) {
-        struct dg_rng rng = dg_rng_open(seed, DG_RNG_TEST, 2, 0);
+        struct dg_rng rng = dg_rng_make(seed, DG_RNG_TEST, 2, 0);
         uint32_t count = training_shape(interval, 3, 64);
         plan(interval, count);
         uint32_t moved = (uint32_t)dg_rng_int(&rng, 0, count);

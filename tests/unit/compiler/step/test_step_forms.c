@@ -160,7 +160,7 @@ static void set_controls(struct dg_session *session, const struct dg_plan *plan)
 /* Moves each number to one of the two floats beside it, at random. */
 static void perturb(float *values, int64_t count, const char *name)
 {
-    struct dg_rng rng = dg_rng_open(3, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
+    struct dg_rng rng = dg_rng_make(3, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
     for (int64_t i = 0; i < count; i++)
         values[i] = nextafterf(values[i], dg_rng_int(&rng, 0, 2) ? INFINITY : -INFINITY);
 }
@@ -274,7 +274,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
         const struct dg_plan_tensor *tensor;
         const char *tensor_name = g ? "crops.local" : "crops.global";
         float *crops = dg_session_input(session, tensor_name, &tensor);
-        struct dg_rng rng = dg_rng_open(5, DG_RNG_TEST, (uint64_t)g, 0);
+        struct dg_rng rng = dg_rng_make(5, DG_RNG_TEST, (uint64_t)g, 0);
         for (uint64_t i = 0; i < tensor->bytes / 4; i++) crops[i] = dg_rng_uniform(&rng, -2, 2);
         if (finish->perturbed) perturb(crops, (int64_t)(tensor->bytes / 4), tensor_name);
     }
@@ -598,7 +598,7 @@ static void test_random_forms(void **state)
     struct dg_program *program = load_with_head("graphs/vit.yaml");
     struct dg_train_recipe recipe = vit_recipe();
     static const int slices[] = {1, 2, 6};
-    struct dg_rng rng = dg_rng_open(11, DG_RNG_TEST, 0, 0);
+    struct dg_rng rng = dg_rng_make(11, DG_RNG_TEST, 0, 0);
     for (int f = 0; f < 6; f++) {
         struct dg_step_choice form = {.slices = slices[f % 3], .smallest_first = f > 2};
         struct outcome *all = run(program, &recipe, &form, NULL);

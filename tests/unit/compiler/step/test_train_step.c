@@ -175,7 +175,7 @@ static void test_a_step_runs_and_learns(void **state)
     for (int g = 0; g < 2; g++) {
         const struct dg_plan_tensor *tensor;
         float *crops = dg_session_input(session, g ? "crops.local" : "crops.global", &tensor);
-        struct dg_rng rng = dg_rng_open(5, DG_RNG_TEST, (uint64_t)g, 0);
+        struct dg_rng rng = dg_rng_make(5, DG_RNG_TEST, (uint64_t)g, 0);
         for (uint64_t i = 0; i < tensor->bytes / 4; i++) crops[i] = dg_rng_uniform(&rng, -2, 2);
     }
     static const struct {

@@ -164,7 +164,7 @@ static void test_rows_are_the_views_of_the_order(void **state)
                 struct dg_view_draw draw =
                     dg_view_sample(&views[v], image.width, image.height, train.seed, 1, index, v);
                 assert_ok(dg_view_apply(&views[v], &draw, &image, bytes, &work, try_err));
-                struct dg_normalizer normalizer = dg_normalizer_open(views[v].mean, views[v].std);
+                struct dg_normalizer normalizer = dg_normalizer_make(views[v].mean, views[v].std);
                 dg_normalize(&normalizer, bytes, pixels, floats);
                 assert_ptr_equal(batch->part[v], batch->data + offset);
                 assert_memory_equal(batch->part[v] + row * pixels * 3, floats, (size_t)pixels * 3 * sizeof(float));
@@ -463,7 +463,7 @@ static void test_evaluation(void **state)
     assert_int_equal(dg_eval_resize(224), 256);
     assert_int_equal(dg_eval_resize(28), 32);
     struct dg_eval_reading eval = evaluation();
-    struct dg_normalizer normalizer = dg_normalizer_open(eval.crop.mean, eval.crop.std);
+    struct dg_normalizer normalizer = dg_normalizer_make(eval.crop.mean, eval.crop.std);
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     struct dg_scratch work = {0};

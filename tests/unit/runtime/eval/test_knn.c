@@ -20,7 +20,7 @@ struct set {
 
 static struct dg_rng random_stream(const char *name)
 {
-    return dg_rng_open(7, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
+    return dg_rng_make(7, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
 }
 
 /* Labels below `classes`, never `absent`. Half of what makes a feature is its class, so that there is something to find. */

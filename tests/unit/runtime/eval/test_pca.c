@@ -51,7 +51,7 @@ static void test_eigen_random(void **state)
             int64_t n = sizes[s];
             double *a = malloc(sizeof(double) * (size_t)(2 * n * n + n)), *vector = a + n * n, *value = vector + n * n;
             assert_non_null(a);
-            struct dg_rng rng = dg_rng_open(11, DG_RNG_TEST, (uint64_t)n, (uint32_t)c);
+            struct dg_rng rng = dg_rng_make(11, DG_RNG_TEST, (uint64_t)n, (uint32_t)c);
             for (int64_t i = 0; i < n; i++)
                 for (int64_t j = 0; j <= i; j++)
                     a[i * n + j] = a[j * n + i] = scales[c] * (double)dg_rng_uniform(&rng, -1, 1);
@@ -137,7 +137,7 @@ static float *make_rows(int64_t count, int64_t dim, int rank)
 {
     float *rows = calloc((size_t)(count * dim), sizeof *rows);
     assert_non_null(rows);
-    struct dg_rng rng = dg_rng_open(5, DG_RNG_TEST, (uint64_t)count, (uint32_t)dim);
+    struct dg_rng rng = dg_rng_make(5, DG_RNG_TEST, (uint64_t)count, (uint32_t)dim);
     for (int64_t r = 0; r < count; r++)
         for (int k = 0; k < rank; k++) {
             float at = dg_rng_uniform(&rng, -1, 1) / (float)(1 + k);

@@ -372,7 +372,7 @@ static void test_bit_flips(void **state)
     size_t size;
     uint8_t *bytes = get(&size), *bad = malloc(size);
     assert_non_null(bad);
-    struct dg_rng rng = dg_rng_open(1, DG_RNG_TEST, 3, 0);
+    struct dg_rng rng = dg_rng_make(1, DG_RNG_TEST, 3, 0);
     int opened = 0, refused = 0;
     for (int round = 0; round < 5000; round++) {
         memcpy(bad, bytes, size);

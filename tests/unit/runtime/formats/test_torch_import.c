@@ -467,7 +467,7 @@ static void mangle(const char *name, const char *form, int step)
         assert_int_not_equal(import_bytes(bad, cut, &err), DG_OK);
         assert_true(err.text[0]);
     }
-    struct dg_rng rng = dg_rng_open(1, DG_RNG_TEST, 11, 0);
+    struct dg_rng rng = dg_rng_make(1, DG_RNG_TEST, 11, 0);
     int refused = 0;
     for (int round = 0; round < 3000; round++) {
         memcpy(bad, bytes, size);

@@ -164,7 +164,7 @@ static void test_normalise(void **state)
     assert_int_equal(fscanf(table, "%llx", &hash), 1);
     fclose(table);
     struct dg_view_spec spec = dg_test_view(8, 0.5, 1, 0, 0);
-    struct dg_normalizer normalizer = dg_normalizer_open(spec.mean, spec.std);
+    struct dg_normalizer normalizer = dg_normalizer_make(spec.mean, spec.std);
     uint8_t ramp[256 * 3];
     float out[256 * 3];
     for (int i = 0; i < 256 * 3; i++) ramp[i] = (uint8_t)(i / 3);
@@ -180,7 +180,7 @@ static void test_whole_views(void **state)
     struct dg_scratch work = {0};
     char filter[16];
     struct dg_view_spec spec = dg_test_view(1, 0.1, 1, 1, 1);
-    struct dg_normalizer normalizer = dg_normalizer_open(spec.mean, spec.std);
+    struct dg_normalizer normalizer = dg_normalizer_make(spec.mean, spec.std);
     struct dg_view_draw draw = {0};
     int flip, gray, solarize, count = 0;
     unsigned long long byte_hash, float_hash;
@@ -228,7 +228,7 @@ static void test_probe_views(void **state)
                                 .flip = 0.5,
                                 .mean = {0.485, 0.456, 0.406},
                                 .std = {0.229, 0.224, 0.225}};
-    struct dg_normalizer normalizer = dg_normalizer_open(spec.mean, spec.std);
+    struct dg_normalizer normalizer = dg_normalizer_make(spec.mean, spec.std);
     uint8_t *bytes = malloc(SIZE * SIZE * 3);
     float *floats = malloc(SIZE * SIZE * 3 * sizeof *floats);
     int width, height, flip, flips = 0, count = 0;

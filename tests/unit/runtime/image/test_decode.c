@@ -81,7 +81,7 @@ static void test_damaged_bytes(void **state)
     (void)state;
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
-    struct dg_rng rng = dg_rng_open(0, DG_RNG_TEST, 1, 0);
+    struct dg_rng rng = dg_rng_make(0, DG_RNG_TEST, 1, 0);
     for (int v = 0; v < VICTIMS; v++) {
         size_t size;
         uint8_t *bytes = dg_test_read(dg_test_path(FIXTURE(""), victims[v]), &size);

@@ -74,7 +74,7 @@ static void test_prefixes(void **state)
 static void test_flipped_bits(void **state)
 {
     (void)state;
-    struct dg_rng rng = dg_rng_open(1, DG_RNG_TEST, 0, 0);
+    struct dg_rng rng = dg_rng_make(1, DG_RNG_TEST, 0, 0);
     for (int i = 0; i < 300; i++) {
         size_t at = (size_t)dg_rng_int(&rng, 0, (int64_t)plan_size);
         uint8_t bit = (uint8_t)(1 << dg_rng_int(&rng, 0, 8));
@@ -87,7 +87,7 @@ static void test_flipped_bits(void **state)
 static void test_flipped_bits_with_a_checksum(void **state)
 {
     (void)state;
-    struct dg_rng rng = dg_rng_open(2, DG_RNG_TEST, 0, 0);
+    struct dg_rng rng = dg_rng_make(2, DG_RNG_TEST, 0, 0);
     uint8_t *copy = malloc(plan_size);
     assert_non_null(copy);
     int opened = 0;
