@@ -7,14 +7,11 @@
 #include "compiler/report/report.h"
 #include "compiler/step/budget.h"
 #include "compiler/step/compile_step.h"
+#include "runtime/plan/view.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What an evaluation entry may be: an output of the backbone by its name (graphs/vit.yaml). */
-static const char *const evaluations[] = {"features", "attention", "tokens"};
-enum { NUM_EVALUATIONS = 3, MAX_ENTRIES = 1 + NUM_EVALUATIONS };
 
 struct compile {
     const struct dg_compile_options *options;
@@ -22,7 +19,7 @@ struct compile {
     struct dg_diagnostics *diag;
     struct dg_program *program;
     struct dg_definition *definition;
-    struct dg_entry entry[MAX_ENTRIES];
+    struct dg_entry entry[DG_ENTRY_ROLES];
     int num_entries;
     union {
         struct dg_model_recipe model; /* a module alone; also the beginning of the other two */
@@ -46,29 +43,27 @@ static bool add_entry(struct compile *c, const struct dg_entry *entry)
 }
 
 /* An entry from images to one output: one application of a network. */
-static bool add_evaluation(struct compile *c, const char *name, struct dg_graph *graph, int64_t batch, dg_value images,
-                           dg_value output)
+static bool add_evaluation(struct compile *c, enum dg_entry_role role, struct dg_graph *graph, int64_t batch,
+                           dg_value images, dg_value output)
 {
-    dg_value *values = dg_arena_alloc(c->arena, 2 * sizeof *values);
-    values[0] = images;
-    values[1] = output;
+    const char *name = dg_entry_name(role);
     struct dg_pass_context context = {.graph = graph,
                                       .diag = c->diag,
                                       .subject = dg_arena_printf(c->arena, "entry %s", name),
-                                      .keep = &values[1],
+                                      .keep = &output,
                                       .num_keep = 1,
                                       .constant_params = true};
     if (!dg_run_passes(dg_application_passes, &c->pipeline, &context)) return false;
-    graph->value[values[1]].name = name;
-    return add_entry(c, &(struct dg_entry){.name = name,
+    graph->value[output].name = name;
+    struct dg_slots slots = dg_no_slots();
+    slots.of[DG_SLOT_IMAGES] = images;
+    slots.of[DG_SLOT_OUTPUT] = output;
+    return add_entry(c, &(struct dg_entry){.role = role,
                                            .bind = "teacher.backbone.",
                                            .graph = graph,
                                            .batch = batch,
                                            .constant_params = true,
-                                           .input = &values[0],
-                                           .num_inputs = 1,
-                                           .output = &values[1],
-                                           .num_outputs = 1});
+                                           .slots = slots});
 }
 
 static enum dg_status train_entry(struct compile *c, struct dg_error *err)
@@ -88,7 +83,8 @@ static void evaluation_entries(struct compile *c)
 {
     const struct dg_recipe_crops *image = &c->model.image;
     int64_t batch = c->model.batch;
-    for (int k = 0; k < NUM_EVALUATIONS; k++) {
+    for (int role = DG_ENTRY_FEATURES; role < DG_ENTRY_ROLES; role++) {
+        const char *name = dg_entry_name((enum dg_entry_role)role); /* also that of the module's output */
         struct dg_graph *graph = dg_graph_create(c->arena);
         struct dg_instance *backbone =
             dg_instance_create(c->program, graph, c->model.backbone, c->model.args, &c->model.origin, "", false);
@@ -102,13 +98,13 @@ static void evaluation_entries(struct compile *c)
         dg_value images = dg_graph_input(graph, "images", &desc);
         graph->value[images].origin = image->size_origin;
         struct dg_row_range rows = {.batch = (int)batch};
-        struct dg_application *a = dg_instance_apply(backbone, &images, 1, false, rows,
-                                                     dg_graph_application(graph, DG_EVALUATED, evaluations[k]));
+        struct dg_application *a =
+            dg_instance_apply(backbone, &images, 1, false, rows, dg_graph_application(graph, DG_EVALUATED, name));
         if (!a) return; /* reported once is enough */
-        dg_value output = dg_application_output(a, evaluations[k]);
-        if (output == DG_NO_VALUE && !k) output = dg_application_output(a, NULL);
+        dg_value output = dg_application_output(a, name);
+        if (output == DG_NO_VALUE && role == DG_ENTRY_FEATURES) output = dg_application_output(a, NULL);
         if (output == DG_NO_VALUE) continue;
-        if (!add_evaluation(c, evaluations[k], graph, batch, images, output)) return;
+        if (!add_evaluation(c, (enum dg_entry_role)role, graph, batch, images, output)) return;
     }
 }
 
@@ -157,15 +153,12 @@ static bool compile_probe(struct compile *c)
     dg_value images, features = dg_build_probe_features(&c->source, frozen, &images);
     if (features == DG_NO_VALUE) return false;
     if (!dg_build_probe_step(&c->source, frozen->value[features].desc.dim[1], step, train)) return false;
-    return add_entry(c, &(struct dg_entry){.name = "train",
+    return add_entry(c, &(struct dg_entry){.role = DG_ENTRY_TRAIN,
                                            .bind = "",
                                            .graph = step,
                                            .batch = c->model.batch,
-                                           .input = train->input,
-                                           .num_inputs = train->num_inputs,
-                                           .output = train->output,
-                                           .num_outputs = train->num_outputs}) &&
-           add_evaluation(c, "features", frozen, c->model.batch, images, features);
+                                           .slots = train->slots}) &&
+           add_evaluation(c, DG_ENTRY_FEATURES, frozen, c->model.batch, images, features);
 }
 
 /* What else was asked for, so that messages of the runtime can repeat the command with another number of classes. */
@@ -255,9 +248,13 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                        c->text.length ? "; did you mean " : "", c->text.length ? c->text.text : "",
                        c->text.length ? "?" : "");
     }
-    struct dg_layout layout[MAX_ENTRIES];
+    struct dg_layout layout[DG_ENTRY_ROLES];
     for (int e = 0; e < c->num_entries; e++) DG_TRY(dg_lay_out(&c->entry[e], &layout[e], err));
-    struct dg_emit_input in = {.entry = c->entry,
+    enum dg_definition_kind kind = c->definition->kind;
+    struct dg_emit_input in = {.kind = kind == DG_DEFINITION_RECIPE  ? DG_PLAN_RECIPE
+                                       : kind == DG_DEFINITION_PROBE ? DG_PLAN_PROBE
+                                                                     : DG_PLAN_MODULE,
+                               .entry = c->entry,
                                .layout = layout,
                                .num_entries = c->num_entries,
                                .knob = c->model.knobs.knob,
@@ -268,14 +265,14 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                                .num_schedules = c->model.knobs.num_schedules,
                                .recipe = c->model.name,
                                .source = o->file,
-                               .settings = c->definition->kind == DG_DEFINITION_PROBE ? probe_settings(c) : ""};
+                               .settings = kind == DG_DEFINITION_PROBE ? probe_settings(c) : ""};
     uint64_t size;
     DG_TRY(dg_plan_emit(c->arena, &in, o->output, &size, err));
     char bytes[32];
     dg_text_add(&c->text, "%s %s%s",
-                c->definition->kind == DG_DEFINITION_RECIPE  ? "recipe"
-                : c->definition->kind == DG_DEFINITION_PROBE ? "probe"
-                                                             : "module",
+                kind == DG_DEFINITION_RECIPE  ? "recipe"
+                : kind == DG_DEFINITION_PROBE ? "probe"
+                                              : "module",
                 c->model.name, c->model.dtype == DG_RECIPE_BF16 ? " in bf16" : "");
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");

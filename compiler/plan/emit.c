@@ -3,6 +3,7 @@
 #include "compiler/base/string_map.h"
 #include "compiler/graph/cost.h"
 #include "runtime/base/atomic_file.h"
+#include "runtime/plan/view.h"
 
 #include <string.h>
 
@@ -142,18 +143,31 @@ static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_
     }
 }
 
-static uint32_t emit_names(struct emitter *e, const struct writing *w, const dg_value *value, int count)
+static uint32_t emit_values(struct emitter *e, const struct writing *w, const dg_value *value, int count)
 {
     uint32_t first = (uint32_t)e->section[DG_SECTION_OPERANDS].count;
     for (int i = 0; i < count; i++) append(e, DG_SECTION_OPERANDS, &w->tensor[value[i]]);
     return first;
 }
 
+static void emit_slots(struct emitter *e, const struct writing *w, struct dg_plan_entry *record)
+{
+    dg_value list[DG_SLOTS];
+    record->num_inputs = (uint32_t)dg_entry_inputs(w->entry, list);
+    record->first_input = emit_values(e, w, list, (int)record->num_inputs);
+    record->num_outputs = (uint32_t)dg_entry_outputs(w->entry, list);
+    record->first_output = emit_values(e, w, list, (int)record->num_outputs);
+    for (int s = 0; s < DG_SLOTS; s++) {
+        dg_value value = w->entry->slots.of[s];
+        record->slot[s] = value == DG_NO_VALUE ? DG_PLAN_NONE : w->tensor[value];
+    }
+}
+
 static void emit_entry(struct emitter *e, const struct dg_entry *entry, const struct dg_layout *layout)
 {
     struct writing w = {entry, layout,
                         dg_arena_alloc(e->arena, ((size_t)entry->graph->num_values + 1) * sizeof *w.tensor)};
-    struct dg_plan_entry record = {.name = string(e, entry->name),
+    struct dg_plan_entry record = {.name = string(e, dg_entry_name(entry->role)),
                                    .bind = string(e, entry->bind),
                                    .batch = (uint32_t)entry->batch,
                                    .dtype = entry->bf16 ? DG_BF16 : DG_F32,
@@ -162,10 +176,7 @@ static void emit_entry(struct emitter *e, const struct dg_entry *entry, const st
     memcpy(record.region_bytes, layout->bytes, sizeof record.region_bytes);
     emit_tensors(e, &w, &record);
     emit_ops(e, &w, &record);
-    record.num_inputs = (uint32_t)entry->num_inputs;
-    record.first_input = emit_names(e, &w, entry->input, entry->num_inputs);
-    record.num_outputs = (uint32_t)entry->num_outputs;
-    record.first_output = emit_names(e, &w, entry->output, entry->num_outputs);
+    emit_slots(e, &w, &record);
     append(e, DG_SECTION_ENTRIES, &record);
     e->model_hash = dg_fnv1a(e->model_hash, &record.batch, sizeof record.batch);
 }
@@ -178,7 +189,10 @@ static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *
         .endian = DG_PLAN_ENDIAN,
         .recipe = string(e, in->recipe),
         .source = string(e, dg_arena_printf(e->arena, "%s%s", base_name(in->source), in->settings ? in->settings : "")),
-        .model_hash = e->model_hash};
+        .model_hash = e->model_hash,
+        .kind = (uint32_t)in->kind};
+    for (int r = 0; r < DG_ENTRY_ROLES; r++) header.entry[r] = DG_PLAN_NONE;
+    for (int i = 0; i < in->num_entries; i++) header.entry[in->entry[i].role] = (uint32_t)i;
     memcpy(header.magic, DG_PLAN_MAGIC, sizeof header.magic);
     uint64_t size = sizeof header;
     for (int s = 0; s < DG_SECTIONS; s++) {

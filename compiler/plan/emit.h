@@ -5,6 +5,7 @@
 #include "compiler/plan/layout.h"
 
 struct dg_emit_input {
+    enum dg_plan_kind kind;
     const struct dg_entry *entry;
     const struct dg_layout *layout; /* of each entry */
     int num_entries;

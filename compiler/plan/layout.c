@@ -20,8 +20,11 @@ static enum dg_status find_lives(const struct dg_entry *entry, struct lives *l, 
     l->used = dg_arena_alloc(graph->arena, room);
     l->interval = dg_arena_alloc(graph->arena, room * sizeof *l->interval);
     l->value = dg_arena_alloc(graph->arena, room * sizeof *l->value);
-    DG_TRY(dg_lifetimes(graph, entry->output, entry->num_outputs, l->life, l->used, err));
-    for (int i = 0; i < entry->num_inputs; i++) l->used[entry->input[i]] = true;
+    dg_value output[DG_SLOTS];
+    int num_outputs = dg_entry_outputs(entry, output);
+    DG_TRY(dg_lifetimes(graph, output, num_outputs, l->life, l->used, err));
+    for (int s = 0; s < DG_SLOTS; s++)
+        if (entry->slots.of[s] != DG_NO_VALUE) l->used[entry->slots.of[s]] = true;
     for (uint32_t v = 0; v < graph->num_values; v++)
         if (l->used[v] && graph->value[v].init_from != DG_PLAN_NONE) l->used[graph->value[v].init_from] = true;
     l->count = dg_live_intervals(graph, l->life, l->used, l->interval, l->value);

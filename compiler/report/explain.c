@@ -1,6 +1,7 @@
 #include "compiler/graph/cost.h"
 #include "compiler/graph/dump.h"
 #include "compiler/report/report.h"
+#include "runtime/plan/view.h"
 
 static void value_line(struct dg_text *text, const struct dg_graph *graph, const char *role, dg_value v)
 {
@@ -28,7 +29,7 @@ bool dg_explain(struct dg_text *text, const struct dg_entry *entry, int num_entr
         for (uint32_t n = 0; n < graph->num_nodes; n++) {
             const struct dg_graph_node *g = &graph->node[n];
             if (!dg_node_is_below(graph, g, node)) continue;
-            if (!count++) dg_text_add(text, "entry %s\n", entry[e].name);
+            if (!count++) dg_text_add(text, "entry %s\n", dg_entry_name(entry[e].role));
             dg_text_add(text, "  %s: %s, in %s, from %s:%d:%d\n", dg_node_title(graph, g), g->op->name,
                         dg_node_label(graph, g), g->origin.file, g->origin.line, g->origin.column);
             for (int a = 0; a < dg_op_num_attrs(g->op); a++) {

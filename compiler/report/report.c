@@ -1,6 +1,7 @@
 #include "compiler/report/report.h"
 #include "compiler/graph/cost.h"
 #include "compiler/step/step.h"
+#include "runtime/plan/view.h"
 
 static void line(struct dg_text *text, const char *what, uint64_t bytes, const char *note)
 {
@@ -32,8 +33,8 @@ void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct 
         for (uint32_t n = 0; n < en->graph->num_nodes; n++)
             flops += dg_graph_cost(en->graph, &en->graph->node[n]).flops;
         char naive[32], bound[32];
-        dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", en->name, (long long)en->batch,
-                    en->graph->num_nodes, flops / 1e9);
+        dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", dg_entry_name(en->role),
+                    (long long)en->batch, en->graph->num_nodes, flops / 1e9);
         line(text, "parameters", l->bytes[DG_REGION_PARAM], "");
         if (l->bytes[DG_REGION_STATE]) line(text, "optimiser state", l->bytes[DG_REGION_STATE], "");
         double over = l->step.bound ? 100.0 * (double)(l->step.peak - l->step.bound) / (double)l->step.bound : 0;

@@ -179,7 +179,8 @@ static enum dg_status walk_all(struct search *s, struct dg_error *err)
     bool whole = step->coupling || step->uncut;
     for (int64_t slices = 1; slices <= (whole ? 1 : s->from->recipe->batch); slices++) {
         if (s->from->recipe->batch % slices) continue;
-        for (int order = 0; order < (step->coupling || step->num_inputs < 2 ? 1 : 2); order++) {
+        for (int order = 0; order < (step->coupling || step->slots.of[DG_SLOT_CROPS_LOCAL] == DG_NO_VALUE ? 1 : 2);
+             order++) {
             struct chain chain;
             struct dg_step_choice choice = {
                 .slices = slices, .smallest_first = order, .recompute = dg_recompute_cheap()};

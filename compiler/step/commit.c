@@ -135,7 +135,7 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
     struct dg_node_options options = dg_builder_options(b, "grad_norms", "check", DG_ROLE_FORWARD);
     if (!dg_builder_add(b, "grad_norms", NULL, gradient, trained + 1, &options, norm)) return false;
     graph->value[norm[1]].name = "grad_summary";
-    step->output[step->num_outputs++] = norm[1];
+    step->slots.of[DG_SLOT_GRAD_SUMMARY] = norm[1];
 
     for (int i = 0, index = 0; i < count; i++) {
         int norm_index = pair[i].gradient == DG_NO_VALUE ? -1 : index++;

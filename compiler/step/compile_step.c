@@ -1,6 +1,7 @@
 #include "compiler/step/compile_step.h"
 
 #include "compiler/language/program.h"
+#include "runtime/plan/view.h"
 
 #include <string.h>
 
@@ -57,23 +58,17 @@ static void check_freeze(const struct dg_step_request *from, const struct dg_gra
 bool dg_finish_entry(const struct dg_step_request *from, const struct dg_recompute_levels *recompute,
                      struct dg_entry *entry)
 {
-    struct dg_arena *arena = entry->graph->arena;
+    dg_value output[DG_SLOTS];
     struct dg_pass_context context = {.graph = entry->graph,
                                       .diag = from->diag,
-                                      .subject = dg_arena_printf(arena, "entry %s", entry->name),
-                                      .keep = entry->output,
-                                      .num_keep = entry->num_outputs,
+                                      .subject =
+                                          dg_arena_printf(entry->graph->arena, "entry %s", dg_entry_name(entry->role)),
+                                      .keep = output,
+                                      .num_keep = dg_entry_outputs(entry, output),
                                       .constant_params = entry->constant_params,
                                       .recompute = *recompute};
     entry->bf16 = from->pipeline->bf16;
     return dg_run_passes(dg_entry_passes, from->pipeline, &context);
-}
-
-static dg_value *copy_values(struct dg_arena *arena, const dg_value *value, int count)
-{
-    dg_value *copy = dg_arena_alloc(arena, ((size_t)count + 1) * sizeof *copy);
-    memcpy(copy, value, (size_t)count * sizeof *copy);
-    return copy;
 }
 
 bool dg_build_step(const struct dg_step_request *from, const struct dg_step_choice *choice, struct dg_entry *entry,
@@ -81,16 +76,10 @@ bool dg_build_step(const struct dg_step_request *from, const struct dg_step_choi
 {
     struct dg_graph *graph = dg_graph_create(from->program->arena);
     bool built = dg_build_train_step(from, choice, graph, step);
-    if (step->num_inputs) check_freeze(from, graph);
+    if (step->slots.of[DG_SLOT_CROPS_GLOBAL] != DG_NO_VALUE) check_freeze(from, graph);
     if (!built || dg_diag_errors(from->diag)) return false;
-    *entry = (struct dg_entry){.name = "train",
-                               .bind = "",
-                               .graph = graph,
-                               .batch = from->recipe->batch,
-                               .input = copy_values(graph->arena, step->input, step->num_inputs),
-                               .num_inputs = step->num_inputs,
-                               .output = copy_values(graph->arena, step->output, step->num_outputs),
-                               .num_outputs = step->num_outputs};
+    *entry = (struct dg_entry){
+        .role = DG_ENTRY_TRAIN, .bind = "", .graph = graph, .batch = from->recipe->batch, .slots = step->slots};
     return true;
 }
 

@@ -143,7 +143,7 @@ bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct
                    labels = dg_desc_make(DG_I64, 1, &probe->model.batch),
                    weight = dg_desc_make(DG_F32, 2, (int64_t[]){probe->classes, dim}),
                    bias = dg_desc_make(DG_F32, 1, &probe->classes);
-    *step = (struct dg_train_step){0};
+    *step = (struct dg_train_step){.slots = dg_no_slots()};
     if (!dg_desc_valid(&weight)) {
         dg_diag_error(diag, &probe->model.origin, "%lld classes of %lld features are too many bytes",
                       (long long)probe->classes, (long long)dim);
@@ -170,10 +170,13 @@ bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct
     graph->value[logits[0]].name = "logits";
     graph->value[loss[0]].name = "loss";
     graph->value[norms[1]].name = "grad_summary";
-    step->input[step->num_inputs++] = x;
-    step->input[step->num_inputs++] = y;
-    step->output[step->num_outputs++] = loss[0];
-    step->output[step->num_outputs++] = logits[0];
-    step->output[step->num_outputs++] = norms[1];
+    dg_value *slot = step->slots.of;
+    slot[DG_SLOT_FEATURES] = x;
+    slot[DG_SLOT_LABELS] = y;
+    slot[DG_SLOT_LOSS] = loss[0];
+    slot[DG_SLOT_LOGITS] = logits[0];
+    slot[DG_SLOT_GRAD_SUMMARY] = norms[1];
+    slot[DG_SLOT_WEIGHT] = param[0];
+    slot[DG_SLOT_BIAS] = param[1];
     return true;
 }

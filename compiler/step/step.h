@@ -5,6 +5,7 @@
 #include "compiler/language/elaborate.h"
 #include "compiler/language/recipe.h"
 #include "compiler/pipeline/pipeline.h"
+#include "compiler/plan/entry.h"
 
 /* What a step is made of. */
 struct dg_step_request {
@@ -22,12 +23,9 @@ struct dg_step_choice {
     struct dg_recompute_levels recompute;
 };
 
-/* The training step: nodes in order of execution, and what the plan entry must name. */
+/* The training step: what the plan must name of it, and what forbids to choose. */
 struct dg_train_step {
-    dg_value input[2]; /* crops.global, crops.local; of a probe: features, labels */
-    int num_inputs;
-    dg_value output[3]; /* loss, teacher_entropy, grad_summary; of a probe: loss, logits, grad_summary */
-    int num_outputs;
+    struct dg_slots slots;
     const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
     const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
 };

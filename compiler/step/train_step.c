@@ -222,13 +222,13 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
                                 .choice = *choice,
                                 .images = recipe->batch / (choice->slices > 1 ? choice->slices : 1),
                                 .views = (int)(recipe->global.count + recipe->local.count)};
-    *step = (struct dg_train_step){0};
+    *step = (struct dg_train_step){.slots = dg_no_slots()};
     if (!create_networks(&b)) return false;
 
     dg_value crops[2] = {crops_input(&b, "crops.global", &recipe->global), DG_NO_VALUE};
     if (recipe->local.count) crops[1] = crops_input(&b, "crops.local", &recipe->local);
-    for (int g = 0; g < 2; g++)
-        if (crops[g] != DG_NO_VALUE) step->input[step->num_inputs++] = crops[g];
+    step->slots.of[DG_SLOT_CROPS_GLOBAL] = crops[0];
+    step->slots.of[DG_SLOT_CROPS_LOCAL] = crops[1];
     if (choice->slices > 1) {
         graph->slices = choice->slices;
         graph->phase = DG_PHASE_LOOP;
@@ -264,8 +264,9 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     if (!(step->coupling ? groups_together : groups_apart)(&b, crops, target[0], &loss)) return false;
     graph->value[loss].name = "loss";
     if (choice->slices > 1) graph->phase = DG_PHASE_AFTER;
-    step->output[step->num_outputs++] = loss;
-    step->output[step->num_outputs++] = target[2];
+    step->slots.of[DG_SLOT_LOSS] = loss;
+    step->slots.of[DG_SLOT_ENTROPY] = target[2];
+    step->slots.of[DG_SLOT_CENTER] = center;
     if (!dg_build_commit(&b, loss, center, target[1], step)) return false;
     dg_graph_sort_phases(graph);
     return true;

@@ -25,7 +25,7 @@ enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs 
 {
     struct dg_view_spec view[DG_MAX_VIEWS];
     const struct dg_plan_entry *entry;
-    DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
+    DG_TRY(dg_plan_find_role(plan, DG_ENTRY_TRAIN, &entry, err));
     DG_TRY(dg_views_init(plan, knobs, view, views, err));
     int64_t batch = entry->batch;
     struct dg_loader_config config = {.batch = (int)batch, .threads = threads, .prefetch = PREFETCH};

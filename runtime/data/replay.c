@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct replay_view {
-    const char *input; /* "crops.global" */
+    uint32_t input;    /* tensor: crops.global or crops.local */
     int64_t first_row; /* in it */
     int64_t batch, height, width;
 };
@@ -36,9 +36,10 @@ static enum dg_status list_views(struct dg_replay *replay, const struct dg_plan 
     if (!replay->view) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     int v = 0;
     for (uint32_t i = 0; i < entry->num_inputs; i++) {
-        const struct dg_plan_tensor *tensor = &plan->tensor[plan->operand[entry->first_input + i]];
+        uint32_t input = plan->operand[entry->first_input + i];
+        const struct dg_plan_tensor *tensor = &plan->tensor[input];
         for (int64_t row = 0; row < tensor->dim[0] && v < replay->views; row += entry->batch)
-            replay->view[v++] = (struct replay_view){.input = dg_plan_string(plan, tensor->name),
+            replay->view[v++] = (struct replay_view){.input = input,
                                                      .first_row = row,
                                                      .batch = entry->batch,
                                                      .height = tensor->dim[1],
@@ -109,7 +110,7 @@ void dg_replay_read(const struct dg_replay *replay, int64_t step, struct dg_sess
         const struct replay_view *view = &replay->view[v];
         const char *data = find_crop(replay, step % replay->steps, v, name)->data;
         int64_t pixels = view->height * view->width;
-        float *out = (float *)dg_session_input(session, view->input, NULL) + view->first_row * pixels * 3;
+        float *out = (float *)dg_session_data(session, view->input) + view->first_row * pixels * 3;
         for (int64_t b = 0; b < view->batch; b++)
             for (int64_t c = 0; c < 3; c++)
                 for (int64_t p = 0; p < pixels; p++) /* the file promises no alignment */

@@ -52,8 +52,8 @@ enum dg_status dg_views_init(const struct dg_plan *plan, const struct dg_knobs *
                              struct dg_view_spec view[DG_MAX_VIEWS], int *count, struct dg_error *err)
 {
     const struct dg_plan_entry *entry;
-    DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
-    if (dg_plan_is_probe(plan))
+    DG_TRY(dg_plan_find_role(plan, DG_ENTRY_TRAIN, &entry, err));
+    if (plan->header->kind == DG_PLAN_PROBE)
         return dg_fail(err, DG_ERR_USAGE, "the plan is a linear probe's, which has no such views");
     *count = 0;
     for (uint32_t i = 0; i < entry->num_inputs; i++) {

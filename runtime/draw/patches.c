@@ -17,11 +17,12 @@ static int64_t attribute(const struct dg_plan *plan, const struct dg_plan_op *re
     return otherwise;
 }
 
-enum dg_status dg_patches_init(const struct dg_plan *plan, const char *name, struct dg_patches *patches,
+enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role role, struct dg_patches *patches,
                                struct dg_error *err)
 {
     const struct dg_plan_entry *entry;
-    if (dg_plan_find_entry(plan, name, &entry, err) != DG_OK) {
+    const char *name = dg_entry_name(role);
+    if (dg_plan_find_role(plan, role, &entry, err) != DG_OK) {
         dg_error_prefix(err, "%s has no %s (only Vision Transformers have patches to look at)",
                         dg_plan_string(plan, plan->header->recipe), name);
         return DG_ERR_USAGE;
@@ -37,17 +38,16 @@ enum dg_status dg_patches_init(const struct dg_plan *plan, const char *name, str
         }
         if (!dg_mul_i64(stride, dg_max_i64(attribute(plan, op, "stride", 1), 1), &stride)) stride = INT32_MAX;
     }
-    bool known = patches->rows > 0 && entry->num_inputs == 1 && entry->num_outputs == 1;
+    bool known = patches->rows > 0;
     if (known) {
-        const struct dg_plan_tensor *images = &plan->tensor[plan->operand[entry->first_input]];
-        const struct dg_plan_tensor *output = &plan->tensor[plan->operand[entry->first_output]];
+        const struct dg_plan_tensor *images = dg_plan_slot(plan, entry, DG_SLOT_IMAGES);
+        const struct dg_plan_tensor *output = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
         patches->height = (int)images->dim[1];
         patches->width = (int)images->dim[2];
         patches->size = (int)dg_min_i64(stride, INT32_MAX);
         int64_t tokens = dg_patches_count(patches) + 1;
-        known = images->ndim == 4 && images->dim[3] == 3 && patches->height / patches->size == patches->rows &&
-                patches->width / patches->size == patches->cols && output->dtype == DG_F32 &&
-                (!strcmp(name, "attention") ? output->ndim == 4 && output->dim[2] == tokens && output->dim[3] == tokens
+        known = patches->height / patches->size == patches->rows && patches->width / patches->size == patches->cols &&
+                (role == DG_ENTRY_ATTENTION ? output->ndim == 4 && output->dim[2] == tokens && output->dim[3] == tokens
                                             : output->ndim == 3 && output->dim[1] == tokens);
     }
     if (known) return DG_OK;

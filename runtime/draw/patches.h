@@ -18,9 +18,9 @@ static inline int dg_patches_height(const struct dg_patches *p) { return p->rows
 static inline int dg_patches_width(const struct dg_patches *p) { return p->cols * p->size; }
 static inline int64_t dg_patches_count(const struct dg_patches *p) { return (int64_t)p->rows * p->cols; }
 
-/* Those of the entry "attention" or "tokens". DG_ERR_USAGE: the plan has no such entry, since its backbone is no Vision
- * Transformer. DG_ERR_UNSUPPORTED: it is none of the published kind (one class token, then a grid of square patches). */
-enum dg_status dg_patches_init(const struct dg_plan *plan, const char *entry, struct dg_patches *patches,
+/* Those of the entry of role DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS. DG_ERR_USAGE: the plan has no such entry, since its backbone is
+ * no Vision Transformer. DG_ERR_UNSUPPORTED: it is none of the published kind (one class token, then a grid of square patches). */
+enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role role, struct dg_patches *patches,
                                struct dg_error *err);
 
 /* For a user who wants another size: an error that has the command to compile the plan again. */

@@ -44,27 +44,25 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
     e->plan = plan;
     e->knobs = knobs;
     const struct dg_plan_entry *entry = NULL;
-    enum dg_status status = dg_plan_find_entry(plan, options->entry, &entry, err);
+    enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
     struct dg_session_options session = {
         .threads = options->threads, .ignore_memory = options->ignore_memory, .log = options->log};
     if (status == DG_OK) status = loader_bytes(plan, knobs, entry, options, &session.other_bytes, err);
     if (status == DG_OK) {
         dg_knobs_trace(knobs, options->log);
-        status = dg_session_open(plan, options->entry, &session, &e->session, err);
+        status = dg_session_open(plan, dg_entry_name(options->role), &session, &e->session, err);
     }
     if (status == DG_OK)
         status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);
-    if (status == DG_OK) {
-        e->input = dg_session_input(e->session, "images", &e->images);
-        e->result = dg_session_output(e->session, options->entry, &e->output);
-        if (!e->images || !e->output || e->output->dtype != DG_F32)
-            status = dg_fail(err, DG_ERR_INPUT, "entry %s does not take images to %s", options->entry, options->entry);
-    }
     if (status != DG_OK) {
         dg_evaluator_close(e);
         return status;
     }
+    e->images = dg_plan_slot(plan, entry, DG_SLOT_IMAGES);
+    e->output = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
+    e->input = dg_session_slot(e->session, DG_SLOT_IMAGES);
+    e->result = dg_session_slot(e->session, DG_SLOT_OUTPUT);
     e->dim = 1;
     for (int d = 1; d < e->output->ndim; d++) e->dim *= e->output->dim[d];
     *result = e;

@@ -14,11 +14,11 @@ struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct 
 struct dg_evaluator;
 
 struct dg_evaluator_options {
-    const char *entry;   /* "features", "attention" or "tokens" */
-    const char *weights; /* a checkpoint, or a file of a bare backbone */
-    const char *from;    /* "teacher" or "student" */
-    int threads;         /* 0: all; also of the loader */
-    bool partial;        /* go on with weights that fit only in part (see dg_weights_load) */
+    enum dg_entry_role role; /* DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS */
+    const char *weights;     /* a checkpoint, or a file of a bare backbone */
+    const char *from;        /* "teacher" or "student" */
+    int threads;             /* 0: all; also of the loader */
+    bool partial;            /* go on with weights that fit only in part (see dg_weights_load) */
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };

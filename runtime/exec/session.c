@@ -65,6 +65,12 @@ void *dg_session_data(const struct dg_session *session, uint32_t index)
     return session->data[index - session->entry->first_tensor];
 }
 
+void *dg_session_slot(const struct dg_session *session, enum dg_slot slot)
+{
+    uint32_t index = session->entry->slot[slot];
+    return index == DG_PLAN_NONE ? NULL : dg_session_data(session, index);
+}
+
 static const struct dg_plan_tensor *find_named(const struct dg_session *session, uint32_t first, uint32_t count,
                                                const char *name, uint32_t *index)
 {

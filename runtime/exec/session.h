@@ -39,6 +39,8 @@ const struct dg_log *dg_session_log(const struct dg_session *session); /* as it 
 
 /* Memory of tensor `index` of the plan (which must belong to the entry); valid until close. */
 void *dg_session_data(const struct dg_session *session, uint32_t index);
+/* Memory of the tensor in a slot of the entry; NULL: it has none. */
+void *dg_session_slot(const struct dg_session *session, enum dg_slot slot);
 /* An input or output of the entry by name; NULL if there is none. `tensor` (may be NULL) receives its record. */
 void *dg_session_input(const struct dg_session *session, const char *name, const struct dg_plan_tensor **tensor);
 const void *dg_session_output(const struct dg_session *session, const char *name, const struct dg_plan_tensor **tensor);

@@ -8,7 +8,8 @@
  * Opening verifies everything once (verify.c): magic, version, size, checksum, section bounds, every index, count,
  * enum, string, dimension, byte range, and the memory plan (overlap.c); after that nothing is checked again.
  *
- * Evolution: a reader accepts exactly its own version; any change of a record raises DG_PLAN_VERSION.
+ * Evolution: a reader accepts exactly its own version; any change of a record raises DG_PLAN_VERSION. The header up to and
+ * with its sections stays where it is, so that an old plan can be told what it was compiled from.
  */
 #ifndef DG_RUNTIME_PLAN_FORMAT_H
 #define DG_RUNTIME_PLAN_FORMAT_H
@@ -16,7 +17,7 @@
 #include "ops/op.h"
 
 #define DG_PLAN_MAGIC "DINOPLAN"
-#define DG_PLAN_VERSION 3u
+#define DG_PLAN_VERSION 4u
 #define DG_PLAN_ENDIAN 0x01020304u
 #define DG_PLAN_ALIGN 64 /* of every tensor in its region */
 #define DG_PLAN_NONE UINT32_MAX
@@ -33,6 +34,37 @@ enum dg_plan_section {
     DG_SECTIONS,
 };
 
+/* What the plan is for. */
+enum dg_plan_kind {
+    DG_PLAN_MODULE, /* evaluation of a network */
+    DG_PLAN_RECIPE, /* training and evaluation of a network, on images */
+    DG_PLAN_PROBE,  /* training of a linear layer on the features of a network */
+    DG_PLAN_KINDS,
+};
+
+/* What an entry does. A plan has at most one of each, by the names "train", "features", "attention", "tokens". */
+enum dg_entry_role { DG_ENTRY_TRAIN, DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION, DG_ENTRY_TOKENS, DG_ENTRY_ROLES };
+
+/* What a tensor is to its entry. An entry's inputs and outputs are its slots in this order. */
+enum dg_slot {
+    DG_SLOT_IMAGES,       /* evaluation: f32 [batch, height, width, 3] */
+    DG_SLOT_CROPS_GLOBAL, /* a recipe's step: f32 [views * batch, height, width, 3] */
+    DG_SLOT_CROPS_LOCAL,  /* likewise, if there are such views */
+    DG_SLOT_FEATURES,     /* a probe's step: f32 [batch, width] */
+    DG_SLOT_LABELS,       /* likewise: i64 [batch]; -1: the row does not count */
+    DG_FIRST_OUTPUT,
+    DG_SLOT_OUTPUT = DG_FIRST_OUTPUT, /* evaluation: f32 [batch, ...] */
+    DG_SLOT_LOSS,                     /* a step: f64 */
+    DG_SLOT_ENTROPY,                  /* a recipe's step, of the teacher: f64 */
+    DG_SLOT_LOGITS,                   /* a probe's step: f32 [batch, classes] */
+    DG_SLOT_GRAD_SUMMARY,             /* a step: f64 [2]: the norm over all gradients, 1 if all is finite, else 0 */
+    DG_FIRST_PARAM,
+    DG_SLOT_CENTER = DG_FIRST_PARAM, /* a recipe's step: f32 [1, out_dim] */
+    DG_SLOT_WEIGHT,                  /* a probe's step: f32 [classes, width] */
+    DG_SLOT_BIAS,                    /* likewise: f32 [classes] */
+    DG_SLOTS,
+};
+
 struct dg_plan_header {
     char magic[8];
     uint32_t version, endian;
@@ -44,6 +76,9 @@ struct dg_plan_header {
     struct {
         uint64_t offset, count;
     } section[DG_SECTIONS];
+    uint32_t kind;                  /* enum dg_plan_kind */
+    uint32_t entry[DG_ENTRY_ROLES]; /* by role: index of the entry; DG_PLAN_NONE: there is none */
+    uint32_t reserved;
 };
 
 /* Memory a tensor lives in. The first four are planned; scratch, packed and loader are sized at open. */
@@ -107,7 +142,7 @@ static inline uint32_t dg_plan_own_inputs(const struct dg_plan_op *op)
 }
 
 struct dg_plan_entry {
-    uint32_t name; /* string: "train", "features", "attention", "tokens" */
+    uint32_t name; /* string: dg_entry_name() of its role */
     uint32_t batch;
     uint32_t first_tensor, num_tensors;
     uint32_t first_op, num_ops;
@@ -118,8 +153,10 @@ struct dg_plan_entry {
     uint32_t dtype; /* DG_BF16: matmuls are in bf16, and so are values between ops that can; else DG_F32 */
     uint32_t first_input, num_inputs; /* operands: tensors to bind, by name: "crops.global", "crops.local", "images" */
     uint32_t first_output, num_outputs; /* operands: tensors to read, by name: "features", "loss", ... */
+    uint32_t slot[DG_SLOTS];            /* by role: tensor; DG_PLAN_NONE: the entry has none */
     uint32_t bind;                      /* string: prefix of this entry's parameter names in a full checkpoint, e.g.
                                               "teacher.backbone."; empty: names are complete */
+    uint32_t reserved;
     uint64_t region_bytes[DG_REGIONS];
     uint64_t step_bound, step_naive; /* largest sum of live bytes; sum of all step tensors */
 };

@@ -26,6 +26,31 @@ static uint64_t checksum(const unsigned char *bytes, uint64_t size)
     return dg_fnv1a(hash, bytes + at + sizeof zero, size - at - sizeof zero);
 }
 
+/* A zero-terminated string of a plan that is not verified; NULL: it lies outside the file. */
+static const char *stored_string(const unsigned char *bytes, uint64_t size, uint32_t offset)
+{
+    const struct dg_plan_header *header = (const void *)bytes;
+    uint64_t strings = header->section[DG_SECTION_STRINGS].offset;
+    if (strings > size || offset >= size - strings) return NULL;
+    const char *text = (const char *)bytes + strings + offset;
+    return memchr(text, 0, size - strings - offset) ? text : NULL;
+}
+
+/* Refuses a plan of another version, with the command that made it as far as it can be read. */
+static enum dg_status other_version(const unsigned char *bytes, uint64_t size, struct dg_error *err)
+{
+    const struct dg_plan_header *header = (const void *)bytes;
+    const char *source = stored_string(bytes, size, header->source), *name = stored_string(bytes, size, header->recipe);
+    bool known = source && *source && name && *name && header->version < DG_PLAN_VERSION;
+    size_t file = known ? strcspn(source, " ") : 0; /* command-line settings may follow */
+    if (!known)
+        return dg_fail(err, DG_ERR_INPUT, "plan version %u, this program reads version %u: compile it again",
+                       header->version, DG_PLAN_VERSION);
+    return dg_fail(err, DG_ERR_INPUT,
+                   "plan version %u, this program reads version %u: compile it again, with dinoc %.*s:%s%s -o PLAN",
+                   header->version, DG_PLAN_VERSION, (int)file, source, name, source + file);
+}
+
 static enum dg_status check_header(const unsigned char *bytes, uint64_t size, struct dg_error *err)
 {
     const struct dg_plan_header *header = (const void *)bytes;
@@ -33,9 +58,7 @@ static enum dg_status check_header(const unsigned char *bytes, uint64_t size, st
         return dg_fail(err, DG_ERR_INPUT, "this is no plan (plans are made by dinoc)");
     if (header->endian != DG_PLAN_ENDIAN)
         return dg_fail(err, DG_ERR_INPUT, "plan of a machine with another byte order");
-    if (header->version != DG_PLAN_VERSION)
-        return dg_fail(err, DG_ERR_INPUT, "plan version %u, this program reads version %u: compile it again",
-                       header->version, DG_PLAN_VERSION);
+    if (header->version != DG_PLAN_VERSION) return other_version(bytes, size, err);
     if (header->size != size)
         return dg_fail(err, DG_ERR_INPUT, DAMAGED("it says %llu bytes and has %llu"), (unsigned long long)header->size,
                        (unsigned long long)size);

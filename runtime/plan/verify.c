@@ -309,6 +309,75 @@ static enum dg_status check_named(const struct dg_plan *plan, const struct dg_pl
     return DG_OK;
 }
 
+/* --- slots --- */
+
+static bool has_type(const struct dg_plan *plan, const struct dg_plan_entry *entry, enum dg_slot slot,
+                     enum dg_dtype dtype, int ndim)
+{
+    const struct dg_plan_tensor *t = dg_plan_slot(plan, entry, slot);
+    return t && t->dtype == dtype && t->ndim == ndim;
+}
+
+static bool are_images(const struct dg_plan *plan, const struct dg_plan_entry *entry, enum dg_slot slot)
+{
+    const struct dg_plan_tensor *t = dg_plan_slot(plan, entry, slot);
+    return has_type(plan, entry, slot, DG_F32, 4) && t->dim[3] == 3 && entry->batch && t->dim[0] % entry->batch == 0;
+}
+
+static bool has_report(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    return has_type(plan, entry, DG_SLOT_LOSS, DG_F64, 0) && has_type(plan, entry, DG_SLOT_GRAD_SUMMARY, DG_F64, 1) &&
+           dg_plan_slot(plan, entry, DG_SLOT_GRAD_SUMMARY)->dim[0] == 2;
+}
+
+static bool has_recipe_slots(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    return are_images(plan, entry, DG_SLOT_CROPS_GLOBAL) &&
+           (entry->slot[DG_SLOT_CROPS_LOCAL] == DG_PLAN_NONE || are_images(plan, entry, DG_SLOT_CROPS_LOCAL)) &&
+           has_report(plan, entry) && has_type(plan, entry, DG_SLOT_ENTROPY, DG_F64, 0) &&
+           has_type(plan, entry, DG_SLOT_CENTER, DG_F32, 2);
+}
+
+static bool has_probe_slots(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    if (!has_type(plan, entry, DG_SLOT_WEIGHT, DG_F32, 2) || !has_type(plan, entry, DG_SLOT_BIAS, DG_F32, 1) ||
+        !has_type(plan, entry, DG_SLOT_FEATURES, DG_F32, 2) || !has_type(plan, entry, DG_SLOT_LABELS, DG_I64, 1) ||
+        !has_type(plan, entry, DG_SLOT_LOGITS, DG_F32, 2) || !has_report(plan, entry))
+        return false;
+    const int64_t *weight = dg_plan_slot(plan, entry, DG_SLOT_WEIGHT)->dim,
+                  *features = dg_plan_slot(plan, entry, DG_SLOT_FEATURES)->dim,
+                  *logits = dg_plan_slot(plan, entry, DG_SLOT_LOGITS)->dim;
+    return dg_plan_slot(plan, entry, DG_SLOT_BIAS)->dim[0] == weight[0] && logits[1] == weight[0] &&
+           features[1] == weight[1] && features[0] == entry->batch && logits[0] == entry->batch &&
+           dg_plan_slot(plan, entry, DG_SLOT_LABELS)->dim[0] == entry->batch;
+}
+
+static enum dg_status check_slots(const struct dg_plan *plan, uint32_t index, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry = &plan->entry[index];
+    for (int s = 0; s < DG_SLOTS; s++) {
+        uint32_t t = entry->slot[s];
+        if (t == DG_PLAN_NONE) continue;
+        if (t < entry->first_tensor || t - entry->first_tensor >= entry->num_tensors)
+            return bad(err, "slot %d of entry %u belongs to another entry", s, index);
+        const struct dg_plan_tensor *tensor = &plan->tensor[t];
+        if (s < DG_FIRST_OUTPUT  ? tensor->region != DG_REGION_INPUT
+            : s < DG_FIRST_PARAM ? !(tensor->flags & DG_TENSOR_OUTPUT)
+                                 : tensor->region != DG_REGION_PARAM)
+            return bad(err, "slot %d of entry %u does not live where it must", s, index);
+    }
+    const uint32_t *role = plan->header->entry;
+    if (index == role[DG_ENTRY_TRAIN] &&
+        !(plan->header->kind == DG_PLAN_PROBE ? has_probe_slots(plan, entry) : has_recipe_slots(plan, entry)))
+        return bad(err, "entry %u is no step of training", index);
+    for (int r = DG_ENTRY_FEATURES; r < DG_ENTRY_ROLES; r++)
+        if (index == role[r] &&
+            (!are_images(plan, entry, DG_SLOT_IMAGES) || entry->slot[DG_SLOT_OUTPUT] == DG_PLAN_NONE ||
+             dg_plan_slot(plan, entry, DG_SLOT_OUTPUT)->dtype != DG_F32))
+            return bad(err, "entry %u does not take images", index);
+    return DG_OK;
+}
+
 static enum dg_status check_memory(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
 {
     struct dg_placed *placed = calloc(entry->num_tensors + 1, sizeof *placed);
@@ -387,6 +456,7 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
     for (uint32_t t = 0; t < entry->num_tensors; t++) DG_TRY(check_tensor(plan, entry, entry->first_tensor + t, err));
     DG_TRY(check_named(plan, entry, entry->first_input, entry->num_inputs, err));
     DG_TRY(check_named(plan, entry, entry->first_output, entry->num_outputs, err));
+    DG_TRY(check_slots(plan, index, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY(check_op(plan, entry, n, err));
     DG_TRY(check_makers(plan, entry, err));
     DG_TRY(check_loop(plan, entry, err));
@@ -414,11 +484,24 @@ static enum dg_status check_knobs(const struct dg_plan *plan, struct dg_error *e
     return DG_OK;
 }
 
+static enum dg_status check_roles(const struct dg_plan *plan, struct dg_error *err)
+{
+    const struct dg_plan_header *header = plan->header;
+    if (header->kind >= DG_PLAN_KINDS) return bad(err, "it is of no kind");
+    for (int r = 0; r < DG_ENTRY_ROLES; r++)
+        if (header->entry[r] != DG_PLAN_NONE && header->entry[r] >= plan->num_entries)
+            return bad(err, "it has no entry %s", dg_entry_name((enum dg_entry_role)r));
+    if ((header->kind == DG_PLAN_MODULE) != (header->entry[DG_ENTRY_TRAIN] == DG_PLAN_NONE))
+        return bad(err, "its entry for training and its kind disagree");
+    return DG_OK;
+}
+
 enum dg_status dg_plan_verify(const struct dg_plan *plan, struct dg_error *err)
 {
     if (!string_ok(plan, plan->header->recipe) || !string_ok(plan, plan->header->source))
         return bad(err, "it has no name");
     if (!plan->num_entries) return bad(err, "it has no entry");
+    DG_TRY(check_roles(plan, err));
     DG_TRY(check_knobs(plan, err));
     for (uint32_t e = 0; e < plan->num_entries; e++) DG_TRY(check_entry(plan, e, err));
     return DG_OK;

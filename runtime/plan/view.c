@@ -4,30 +4,39 @@
 #include <stdio.h>
 #include <string.h>
 
-enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
-                                  struct dg_error *err)
+const char *dg_entry_name(enum dg_entry_role role)
+{
+    static const char *const name[DG_ENTRY_ROLES] = {[DG_ENTRY_TRAIN] = "train",
+                                                     [DG_ENTRY_FEATURES] = "features",
+                                                     [DG_ENTRY_ATTENTION] = "attention",
+                                                     [DG_ENTRY_TOKENS] = "tokens"};
+    return name[role];
+}
+
+static enum dg_status no_entry(const struct dg_plan *plan, const char *name, struct dg_error *err)
 {
     char list[256] = "";
     for (uint32_t e = 0; e < plan->num_entries; e++) {
-        const char *other = dg_plan_string(plan, plan->entry[e].name);
-        if (!strcmp(other, name)) {
-            *entry = &plan->entry[e];
-            return DG_OK;
-        }
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", other);
+        snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", dg_plan_string(plan, plan->entry[e].name));
     }
     return dg_fail(err, DG_ERR_USAGE, "the plan has no entry %s; it has: %s", name, list);
 }
 
-bool dg_plan_is_probe(const struct dg_plan *plan)
+enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
+                                  struct dg_error *err)
 {
     for (uint32_t e = 0; e < plan->num_entries; e++) {
-        const struct dg_plan_entry *entry = &plan->entry[e];
-        if (strcmp(dg_plan_string(plan, entry->name), "train")) continue;
-        for (uint32_t i = 0; i < entry->num_inputs; i++)
-            if (!strcmp(dg_plan_string(plan, plan->tensor[plan->operand[entry->first_input + i]].name), "labels"))
-                return true;
+        *entry = &plan->entry[e];
+        if (!strcmp(dg_plan_string(plan, (*entry)->name), name)) return DG_OK;
     }
-    return false;
+    return no_entry(plan, name, err);
+}
+
+enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role role,
+                                 const struct dg_plan_entry **entry, struct dg_error *err)
+{
+    if (plan->header->entry[role] == DG_PLAN_NONE) return no_entry(plan, dg_entry_name(role), err);
+    *entry = &plan->entry[plan->header->entry[role]];
+    return DG_OK;
 }

@@ -31,7 +31,17 @@ static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t
 enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
                                   struct dg_error *err);
 
-/* The plan trains a linear probe on features and labels (dinorun linear), not a network on images. */
-bool dg_plan_is_probe(const struct dg_plan *plan);
+/* The entry of that role, likewise. */
+enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role role,
+                                 const struct dg_plan_entry **entry, struct dg_error *err);
+const char *dg_entry_name(enum dg_entry_role role);
+
+/* The tensor in a slot of the entry; NULL: it has none. Opening the plan has checked that the slots of the entry's role are there
+ * and have the types and ranks that enum dg_slot says. */
+static inline const struct dg_plan_tensor *dg_plan_slot(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                                                        enum dg_slot slot)
+{
+    return entry->slot[slot] == DG_PLAN_NONE ? NULL : &plan->tensor[entry->slot[slot]];
+}
 
 #endif

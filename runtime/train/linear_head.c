@@ -10,32 +10,27 @@ enum { TOP = 5 };
 enum dg_status dg_linear_head_read_plan(struct dg_linear_head *head, const struct dg_plan *plan, struct dg_error *err)
 {
     const struct dg_plan_entry *entry;
-    if (!dg_plan_is_probe(plan))
+    if (plan->header->kind != DG_PLAN_PROBE)
         return dg_fail(
             err, DG_ERR_USAGE,
             "the plan has no linear probe: dinoc graphs/linear.yaml --set backbone=NAME --set classes=N -o PLAN "
             "makes one that has");
-    DG_TRY(dg_plan_find_entry(plan, "train", &entry, err));
-    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
-        const struct dg_plan_tensor *tensor = &plan->tensor[t];
-        if (strcmp(dg_plan_string(plan, tensor->name), "linear.weight") || tensor->ndim != 2) continue;
-        head->classes = tensor->dim[0];
-        head->dim = tensor->dim[1];
-    }
+    DG_TRY(dg_plan_find_role(plan, DG_ENTRY_TRAIN, &entry, err));
+    const struct dg_plan_tensor *weight = dg_plan_slot(plan, entry, DG_SLOT_WEIGHT);
+    head->classes = weight->dim[0];
+    head->dim = weight->dim[1];
     head->batch = entry->batch;
-    return head->dim ? DG_OK : dg_fail(err, DG_ERR_INPUT, "the plan has no linear.weight; compile it again");
+    return DG_OK;
 }
 
-enum dg_status dg_linear_head_bind(struct dg_linear_head *head, struct dg_session *session, struct dg_error *err)
+void dg_linear_head_bind(struct dg_linear_head *head, struct dg_session *session)
 {
     head->session = session;
-    head->input = dg_session_input(session, "features", NULL);
-    head->labels = dg_session_input(session, "labels", NULL);
-    head->loss = dg_session_output(session, "loss", NULL);
-    head->logits = dg_session_output(session, "logits", NULL);
-    head->summary = dg_session_output(session, "grad_summary", NULL);
-    if (head->input && head->labels && head->loss && head->logits && head->summary) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "the plan's entry train is not a probe's; compile it again");
+    head->input = dg_session_slot(session, DG_SLOT_FEATURES);
+    head->labels = dg_session_slot(session, DG_SLOT_LABELS);
+    head->loss = dg_session_slot(session, DG_SLOT_LOSS);
+    head->logits = dg_session_slot(session, DG_SLOT_LOGITS);
+    head->summary = dg_session_slot(session, DG_SLOT_GRAD_SUMMARY);
 }
 
 void dg_linear_head_put(struct dg_linear_head *head, const float *features, int64_t rows)
@@ -80,14 +75,14 @@ enum dg_status dg_linear_head_score(struct dg_linear_head *head, const float *fe
 enum dg_status dg_linear_head_load(struct dg_linear_head *head, const struct dg_plan *plan, const char *path,
                                    struct dg_error *err)
 {
-    static const char *const names[] = {"linear.weight", "linear.bias"};
+    static const enum dg_slot slots[] = {DG_SLOT_WEIGHT, DG_SLOT_BIAS};
     const struct dg_plan_entry *entry = dg_session_entry(head->session);
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(path, &file, err));
     enum dg_status status = DG_OK;
-    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && status == DG_OK; t++) {
+    for (int s = 0; s < 2 && status == DG_OK; s++) {
+        uint32_t t = entry->slot[slots[s]];
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
-        if (strcmp(name, names[0]) && strcmp(name, names[1])) continue;
         const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
         status = source
                      ? dg_weights_copy(head->session, plan, t, source, path, err)

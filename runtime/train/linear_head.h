@@ -20,10 +20,10 @@ struct dg_linear_head {
     const double *summary; /* the gradient's norm; 1 if it is finite */
 };
 
-/* Sets batch, dim and classes. DG_ERR_USAGE: the plan has no probe; DG_ERR_INPUT: it has no linear.weight. */
+/* Sets batch, dim and classes. DG_ERR_USAGE: the plan is no probe's. */
 enum dg_status dg_linear_head_read_plan(struct dg_linear_head *head, const struct dg_plan *plan, struct dg_error *err);
-/* Sets what lies in the session, which is the entry's and stays the caller's. DG_ERR_INPUT: it is not a probe's. */
-enum dg_status dg_linear_head_bind(struct dg_linear_head *head, struct dg_session *session, struct dg_error *err);
+/* Sets what lies in the session, which is that entry's and stays the caller's. */
+void dg_linear_head_bind(struct dg_linear_head *head, struct dg_session *session);
 
 /* Copies features [rows, dim] into the first rows of the input. The other rows become 0 and do not count; labels of the first rows are
  * the caller's to set. */

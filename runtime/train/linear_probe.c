@@ -98,7 +98,7 @@ static enum dg_status init_run(struct probe *p, struct dg_error *err)
 static enum dg_status open_backbone(struct probe *p, struct dg_error *err)
 {
     const struct dg_linear_options *o = p->options;
-    struct dg_evaluator_options options = {.entry = "features",
+    struct dg_evaluator_options options = {.role = DG_ENTRY_FEATURES,
                                            .weights = o->weights,
                                            .from = o->from,
                                            .threads = o->threads,
@@ -115,7 +115,7 @@ static enum dg_status open_head(struct probe *p, struct dg_error *err)
 {
     p->features_bytes = dg_dataset_count(p->val) * p->head.dim * (int64_t)sizeof(float);
     DG_TRY(dg_run_open(&p->run, p->run.loader_bytes + p->features_bytes, err));
-    DG_TRY(dg_linear_head_bind(&p->head, p->run.session, err));
+    dg_linear_head_bind(&p->head, p->run.session);
     char text[32];
     void *features;
     dg_log(p->options->log, DG_LOG_TRACE, DG_LOG_MEM, "validation features: %s",
@@ -132,7 +132,7 @@ static enum dg_status plan_training(struct probe *p, struct dg_error *err)
     p->run.length = (struct dg_run_length){(count + p->head.batch - 1) / p->head.batch,
                                            (int64_t)dg_knobs_value(p->knobs, "epochs", 1)};
     const struct dg_plan_entry *entry;
-    DG_TRY(dg_plan_find_entry(p->plan, "train", &entry, err));
+    DG_TRY(dg_plan_find_role(p->plan, DG_ENTRY_TRAIN, &entry, err));
     DG_TRY(dg_knobs_check(p->knobs, entry, p->run.length, err));
     DG_TRY(dg_views_probe(p->knobs, (int)images->dim[1], (int)images->dim[2], &p->view, err));
     const struct dg_train_reading reading = {

@@ -89,14 +89,7 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
     return o->init ? dg_weights_init(t->run.session, t->plan, o->init, o->partial, err) : DG_OK;
 }
 
-static int64_t out_dim(const struct training *t)
-{
-    for (uint32_t i = t->entry->first_tensor; i < t->entry->first_tensor + t->entry->num_tensors; i++) {
-        const struct dg_plan_tensor *tensor = &t->plan->tensor[i];
-        if (!strcmp(dg_plan_string(t->plan, tensor->name), "center")) return tensor->dim[1];
-    }
-    return 1;
-}
+static int64_t out_dim(const struct training *t) { return dg_plan_slot(t->plan, t->entry, DG_SLOT_CENTER)->dim[1]; }
 
 static int64_t interval(const struct training *t, const char *key)
 {
@@ -139,9 +132,9 @@ static enum dg_status check_disk(const struct training *t, struct dg_error *err)
 static enum dg_status open_training(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
-    if (dg_plan_is_probe(t->plan))
+    if (t->plan->header->kind == DG_PLAN_PROBE)
         return dg_fail(err, DG_ERR_USAGE, "the plan is a linear probe's: dinorun linear trains it");
-    DG_TRY(dg_plan_find_entry(t->plan, "train", &t->entry, err));
+    DG_TRY(dg_plan_find_role(t->plan, DG_ENTRY_TRAIN, &t->entry, err));
     const struct dg_run_setup setup = {
         .folder = o->out,
         .name = "checkpoint",
@@ -187,9 +180,9 @@ static enum dg_status next_crops(struct training *t, const struct dg_batch **bat
     return DG_OK;
 }
 
-static double scalar_output(const struct training *t, const char *name)
+static double scalar_output(const struct training *t, enum dg_slot slot)
 {
-    return *(const double *)dg_session_output(t->run.session, name, NULL);
+    return *(const double *)dg_session_slot(t->run.session, slot);
 }
 
 /* "; its images: a.jpg, b.jpg and 6 more". */
@@ -223,12 +216,12 @@ static enum dg_status run_step(struct training *t, const struct dg_batch *batch,
     struct dg_step_info info = {.seed = t->run.position.seed, .step = step};
     dg_session_set_controls(t->run.session, t->knobs, step, t->run.length);
     DG_TRY(dg_session_compute(t->run.session, &info, err));
-    const double *summary = dg_session_output(t->run.session, "grad_summary", NULL);
+    const double *summary = dg_session_slot(t->run.session, DG_SLOT_GRAD_SUMMARY);
     *report = (struct dg_step_report){
         .step = step,
         .epoch = step / t->run.length.steps_per_epoch,
-        .loss = scalar_output(t, "loss"),
-        .teacher_entropy = scalar_output(t, "teacher_entropy"),
+        .loss = scalar_output(t, DG_SLOT_LOSS),
+        .teacher_entropy = scalar_output(t, DG_SLOT_ENTROPY),
         .lr = dg_control_value(t->knobs, "lr", step, t->run.length),
         .weight_decay = dg_control_value(t->knobs, "weight_decay", step, t->run.length),
         .momentum = dg_control_value(t->knobs, "teacher.momentum", step, t->run.length),

@@ -16,7 +16,7 @@ static struct {
     const char *image, *out;
     double threshold;
     struct dg_flag_size size;
-} given = {.evaluation.options = {.entry = "attention", .from = "teacher"}, .threshold = 0.6};
+} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .from = "teacher"}, .threshold = 0.6};
 
 /* What is drawn, and the buffers to draw it. */
 struct maps {

@@ -43,7 +43,7 @@ enum dg_status open_patches(struct evaluation *e, struct dg_flag_size size, stru
                             struct dg_error *err)
 {
     DG_TRY(open_plan(&e->of, err));
-    DG_TRY(dg_patches_init(&e->of.plan, e->options.entry, patches, err));
+    DG_TRY(dg_patches_init(&e->of.plan, e->options.role, patches, err));
     if (!size.height) return DG_OK;
     return dg_patches_want_size(&e->of.plan, patches, size.height, size.width, err);
 }

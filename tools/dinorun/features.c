@@ -11,7 +11,7 @@
 static struct {
     struct evaluation evaluation;
     const char *data, *out;
-} given = {.evaluation.options = {.entry = "features", .from = "teacher"}};
+} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .from = "teacher"}};
 
 /* The files, both of which are written whole or not at all. */
 struct output {

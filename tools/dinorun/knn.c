@@ -23,7 +23,7 @@ static struct {
     struct k_list k;
     double temperature;
     const char *predictions;
-} given = {.evaluation.options = {.entry = "features", .from = "teacher"},
+} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .from = "teacher"},
            .k = {.value = {10, 20, 100, 200}, .count = 4},
            .temperature = 0.07};
 

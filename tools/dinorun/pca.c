@@ -17,7 +17,7 @@ static struct {
     struct dg_flag_values image;
     const char *out;
     struct dg_flag_size size;
-} given = {.evaluation.options = {.entry = "tokens", .from = "teacher"}};
+} given = {.evaluation.options = {.role = DG_ENTRY_TOKENS, .from = "teacher"}};
 
 /* The patch features of all images, and what is drawn of them. */
 struct features {

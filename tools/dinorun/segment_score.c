@@ -9,7 +9,7 @@ static struct {
     struct evaluation evaluation;
     const char *data, *masks;
     double threshold;
-} given = {.evaluation.options = {.entry = "attention", .from = "teacher"}, .threshold = 0.6};
+} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .from = "teacher"}, .threshold = 0.6};
 
 static void print_score(const struct dg_segment_score *score)
 {

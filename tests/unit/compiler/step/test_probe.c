@@ -91,7 +91,7 @@ static void test_plans(void **state)
         struct dg_error err = {0};
         assert_non_null(strstr(result.text, "probe linear -> "));
         if (dg_plan_open(path, &plan, &err) != DG_OK) fail_msg("%s", err.text);
-        assert_true(dg_plan_is_probe(&plan));
+        assert_true(plan.header->kind == DG_PLAN_PROBE);
         assert_int_equal(features_dim(&plan), right[r].dim);
         assert_string_equal(dg_plan_string(&plan, plan.header->source), right[r].source);
         double batch = plan.entry[0].batch;

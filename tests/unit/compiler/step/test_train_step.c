@@ -155,8 +155,12 @@ static void test_a_step_runs_and_learns(void **state)
     struct dg_error err = {0};
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
     must(dg_lay_out(&entry, &layout, &err), &err);
-    struct dg_emit_input in = {
-        .entry = &entry, .layout = &layout, .num_entries = 1, .recipe = "test", .source = "test.yaml"};
+    struct dg_emit_input in = {.kind = DG_PLAN_RECIPE,
+                               .entry = &entry,
+                               .layout = &layout,
+                               .num_entries = 1,
+                               .recipe = "test",
+                               .source = "test.yaml"};
     char plan_path[] = "/tmp/dinograph-test-XXXXXX";
     int fd = mkstemp(plan_path);
     assert_true(fd >= 0);

@@ -63,7 +63,7 @@ static void check_attention(struct dg_net *vit, const json_t *expected)
     const float *probs = dg_session_output(vit->session, "attention", &tensor);
     int64_t images = tensor->dim[0], heads = tensor->dim[1], tokens = tensor->dim[2], count = heads * (tokens - 1);
     struct dg_patches patches;
-    assert_ok(dg_patches_init(&vit->plan, "attention", &patches, try_err));
+    assert_ok(dg_patches_init(&vit->plan, DG_ENTRY_ATTENTION, &patches, try_err));
     assert_int_equal(dg_patches_count(&patches), tokens - 1);
     float *maps = malloc((size_t)(images * count) * sizeof *maps);
     assert_non_null(maps);
