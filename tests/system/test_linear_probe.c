@@ -120,7 +120,7 @@ static enum dg_status collect(void *context, const float *output, int64_t rows, 
     return DG_OK;
 }
 
-static struct collected outputs_of(const char *path, const char *entry, const char *weights, const char *images)
+static struct collected outputs_of(const char *path, enum dg_entry_role role, const char *weights, const char *images)
 {
     struct dg_plan plan;
     struct dg_knobs knobs;
@@ -130,7 +130,7 @@ static struct collected outputs_of(const char *path, const char *entry, const ch
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     assert_ok(dg_dataset_open(images, &dataset, try_err));
     struct dg_evaluator_options o = {
-        .entry = entry, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
+        .role = role, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
     struct collected c = {.dim = dg_evaluator_dim(evaluator)};
     c.value = malloc(sizeof(float) * (size_t)(dg_dataset_count(dataset) * c.dim));
@@ -143,9 +143,9 @@ static struct collected outputs_of(const char *path, const char *entry, const ch
     return c;
 }
 
-static struct collected outputs(const char *path, const char *entry)
+static struct collected outputs(const char *path, enum dg_entry_role role)
 {
-    return outputs_of(path, entry, in("backbone/checkpoint.safetensors"), in("pictures"));
+    return outputs_of(path, role, in("backbone/checkpoint.safetensors"), in("pictures"));
 }
 
 static void near(double got, double want, const char *what, int64_t i)
@@ -163,9 +163,10 @@ static void test_features(void **state)
     compile_probe(in("one.plan"), "blocks=1", NULL, NULL);
     compile_probe(in("two.plan"), "blocks=2", NULL, NULL);
     compile_probe(in("mean.plan"), "blocks=1", "avgpool=true", NULL);
-    struct collected plain = outputs(in("vit.plan"), "features"), tokens = outputs(in("vit.plan"), "tokens"),
-                     one = outputs(in("one.plan"), "features"), two = outputs(in("two.plan"), "features"),
-                     mean = outputs(in("mean.plan"), "features");
+    struct collected plain = outputs(in("vit.plan"), DG_ENTRY_FEATURES),
+                     tokens = outputs(in("vit.plan"), DG_ENTRY_TOKENS),
+                     one = outputs(in("one.plan"), DG_ENTRY_FEATURES), two = outputs(in("two.plan"), DG_ENTRY_FEATURES),
+                     mean = outputs(in("mean.plan"), DG_ENTRY_FEATURES);
     enum { D = 32, TOKENS = 17 };
     assert_int_equal(one.dim, D);
     assert_int_equal(two.dim, 2 * D);
@@ -610,7 +611,7 @@ static void test_published_head(void **state)
     assert_ok(dg_safetensors_read_f32(dg_safetensors_find(file, "linear.weight"), weight));
     assert_ok(dg_safetensors_read_f32(dg_safetensors_find(file, "linear.bias"), bias));
     dg_safetensors_close(file);
-    struct collected features = outputs_of(in("six.plan"), "features", in("six.safetensors"), in("train"));
+    struct collected features = outputs_of(in("six.plan"), DG_ENTRY_FEATURES, in("six.safetensors"), in("train"));
     struct dg_dataset *images;
     assert_ok(dg_dataset_open(in("train"), &images, try_err));
     double loss = 0, hits = 0;

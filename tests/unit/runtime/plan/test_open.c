@@ -319,6 +319,78 @@ static void refuses_types(const struct dg_plan *plan, const struct dg_plan_entry
     free(desc);
 }
 
+static void refused_with(uint8_t *bytes, size_t size, const char *message)
+{
+    struct dg_plan plan;
+    struct dg_error err = {0};
+    fit_checksum(bytes, size);
+    assert_int_equal(dg_plan_open_bytes(bytes, size, &plan, &err), DG_ERR_INPUT);
+    if (!strstr(err.text, message)) fail_msg("\"%s\" does not say \"%s\"", err.text, message);
+}
+
+/* Slots are what the runtime reads without looking again: each is of its entry, and of the type that it must have. */
+static void test_hostile_slots(void **state)
+{
+    (void)state;
+    uint8_t *copy = malloc(plan_size);
+    assert_non_null(copy);
+    struct dg_plan_header *header = (void *)copy;
+    struct dg_plan_entry *entry = NULL;
+    static const enum dg_slot must[] = {DG_SLOT_CROPS_GLOBAL, DG_SLOT_LOSS, DG_SLOT_ENTROPY, DG_SLOT_GRAD_SUMMARY,
+                                        DG_SLOT_CENTER};
+    for (int change = 0; change < 11; change++) {
+        memcpy(copy, plan_bytes, plan_size);
+        entry = (void *)(copy + header->section[DG_SECTION_ENTRIES].offset);
+        assert_int_equal(header->entry[DG_ENTRY_TRAIN], 0);
+        const char *message = "entry 0 is no step of training";
+        if (change < 5) {
+            entry->slot[must[change]] = DG_PLAN_NONE;
+        } else if (change == 5) {
+            entry->slot[DG_SLOT_CENTER] = entry->slot[DG_SLOT_CROPS_GLOBAL];
+            message = "slot 10 of entry 0 does not live where it must";
+        } else if (change == 6) {
+            entry->slot[DG_SLOT_LOSS] = entry[1].first_tensor;
+            message = "slot 6 of entry 0 belongs to another entry";
+        } else if (change == 7) {
+            entry->slot[DG_SLOT_LOSS] = entry->slot[DG_SLOT_GRAD_SUMMARY];
+        } else if (change == 8) {
+            header->kind = DG_PLAN_PROBE;
+        } else if (change == 9) {
+            header->kind = DG_PLAN_KINDS;
+            message = "it is of no kind";
+        } else {
+            header->entry[DG_ENTRY_FEATURES] = 0; /* a step is no evaluation */
+            message = "entry 0 does not take images";
+        }
+        refused_with(copy, plan_size, message);
+    }
+    free(copy);
+}
+
+/* A plan of an older version says how it was compiled, as far as that lies within the file. */
+static void test_older_versions(void **state)
+{
+    (void)state;
+    uint8_t *copy = malloc(plan_size);
+    assert_non_null(copy);
+    memcpy(copy, plan_bytes, plan_size);
+    struct dg_plan_header *header = (void *)copy;
+    header->version = DG_PLAN_VERSION - 1;
+    char message[256];
+    const char *strings = (const char *)copy + header->section[DG_SECTION_STRINGS].offset;
+    snprintf(message, sizeof message, "compile it again, with dinoc %s:%s -o PLAN", strings + header->source,
+             strings + header->recipe);
+    refused_with(copy, plan_size, message);
+    header->source = (uint32_t)plan_size;
+    refused_with(copy, plan_size, "compile it again");
+    header->section[DG_SECTION_STRINGS].offset = UINT64_MAX - 8;
+    refused_with(copy, plan_size, "compile it again");
+    header->version = DG_PLAN_VERSION + 1;
+    refused_with(copy, plan_size, "this program reads version");
+    for (size_t size = sizeof *header; size < sizeof *header + 64; size++) refused_with(copy, size, "compile it again");
+    free(copy);
+}
+
 static void test_types(void **state)
 {
     (void)state;
@@ -361,6 +433,8 @@ int main(void)
                                        cmocka_unit_test(test_every_bit_with_a_checksum),
                                        cmocka_unit_test(test_hostile_loops),
                                        cmocka_unit_test(test_hostile_lists_of_kept_images),
+                                       cmocka_unit_test(test_hostile_slots),
+                                       cmocka_unit_test(test_older_versions),
                                        cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
