@@ -85,7 +85,7 @@ static struct dg_result apply_node(struct dg_frame *f, const struct site *site, 
     const struct dg_named *named = find_applied(f, apply);
     const struct dg_op *op = NULL;
     if (named) {
-        if (named->count && named->item[named->count - 1].poisoned) return dg_frame_poison(f);
+        if (dg_named_last(named)->poisoned) return dg_frame_poison(f);
         dg_yaml_check_used(dg_frame_diag(f), site->yaml, "a node with `apply`");
         if (count < 0) return dg_frame_poison(f);
         const struct dg_yaml *word = op_word(f, named->yaml);
@@ -195,21 +195,29 @@ static struct dg_result list_node(struct dg_frame *f, const struct site *site, c
     return last;
 }
 
+/* A name for a node that failed and was reported. */
+static void add_failed(struct dg_frame *f, const struct dg_yaml_item *item)
+{
+    f->previous = dg_frame_poison(f);
+    *dg_frame_add(f, item->key, item->value, 0)->item = f->previous;
+}
+
 /* `repeat`: the node so many times, each on the result before it; expressions see `index`. */
 static void repeat_node(struct dg_frame *f, const struct dg_yaml_item *item, struct dg_yaml *repeat)
 {
     struct dg_term count;
     if (!dg_expr_yaml(dg_frame_arena(f), dg_frame_diag(f), repeat, f->scope, &count)) {
-        f->previous = dg_frame_poison(f);
-        dg_frame_add(f, item->key, item->value, 0);
+        add_failed(f, item);
         return;
     }
     if (count.kind != DG_TERM_INT || count.i < 0 || count.i > MAX_REPEAT) {
         dg_diag_error(dg_frame_diag(f), &repeat->origin, "`repeat` wants a whole number from 0 to %d", MAX_REPEAT);
-        count.i = 0;
-        f->previous = dg_frame_poison(f);
+        add_failed(f, item);
+        return;
     }
-    dg_frame_add(f, item->key, item->value, (int)count.i)->repeated = true;
+    struct dg_named *added = dg_frame_add(f, item->key, item->value, (int)count.i);
+    added->repeated = true;
+    *added->item = f->previous;
     size_t at = f->num_named - 1; /* the array of names moves */
     for (int64_t i = 0; i < count.i; i++) {
         struct dg_scope index = {.outer = f->scope, .name = "index", .value = {.kind = DG_TERM_INT, .i = i}};
@@ -232,8 +240,7 @@ static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
                        *list = dg_yaml_get(dg_frame_arena(f), item->value, "list");
         if (repeat && list) {
             dg_diag_error(dg_frame_diag(f), &list->origin, "a list is not repeated; make it a module and `use` that");
-            f->previous = dg_frame_poison(f);
-            dg_frame_add(f, item->key, item->value, 0);
+            add_failed(f, item);
             continue;
         }
         if (repeat) {

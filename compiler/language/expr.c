@@ -45,7 +45,7 @@ static struct dg_term from_float(struct parser *p, double f)
 
 const char *dg_term_kind_name(enum dg_term_kind kind)
 {
-    static const char *const name[] = {"whole number", "number", "true or false", "list", "word"};
+    static const char *const name[] = {"whole number", "number", "true or false", "list"};
     return name[kind];
 }
 
@@ -58,7 +58,6 @@ const char *dg_term_text(char *text, size_t size, const struct dg_term *term)
         break;
     case DG_TERM_BOOL: snprintf(text, size, "%s", term->i ? "true" : "false"); break;
     case DG_TERM_LIST: snprintf(text, size, "a list"); break;
-    case DG_TERM_WORD: snprintf(text, size, "the word %s", term->word); break;
     }
     return text;
 }

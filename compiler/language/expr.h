@@ -1,5 +1,5 @@
-/* Expressions of the language: numbers, booleans, lists, names; or, and, not; == != < <= > >=; + - * / // % **; a if condition else b; min, max;
- * indexing. `/` always gives a float, `//` and `%` are those of Python and want whole numbers. */
+/* Expressions of the language (graphs/README.md, Expressions). `/` always gives a float; `//` and `%` round down, as in Python,
+ * and take whole numbers only. */
 #ifndef DG_COMPILER_LANGUAGE_EXPR_H
 #define DG_COMPILER_LANGUAGE_EXPR_H
 
@@ -7,14 +7,13 @@
 
 #include <stdint.h>
 
-enum dg_term_kind { DG_TERM_INT, DG_TERM_FLOAT, DG_TERM_BOOL, DG_TERM_LIST, DG_TERM_WORD };
+enum dg_term_kind { DG_TERM_INT, DG_TERM_FLOAT, DG_TERM_BOOL, DG_TERM_LIST };
 struct dg_term {
     enum dg_term_kind kind;
     int64_t i; /* INT, BOOL */
     double f;  /* FLOAT */
     const struct dg_term *item;
-    size_t count;     /* LIST */
-    const char *word; /* WORD: only as an argument's value */
+    size_t count; /* LIST */
 };
 
 /* Names an expression may use. */
@@ -32,7 +31,7 @@ bool dg_expr_yaml(struct dg_arena *arena, struct dg_diagnostics *diag, const str
                   const struct dg_scope *scope, struct dg_term *result);
 
 const char *dg_term_kind_name(enum dg_term_kind kind);
-/* The value, for messages: "2.5", "true", "the word gelu", "a list". Returns `text`. */
+/* The value, for messages: "2.5", "true", "a list". Returns `text`. */
 const char *dg_term_text(char *text, size_t size, const struct dg_term *term);
 static inline double dg_term_number(const struct dg_term *term)
 {

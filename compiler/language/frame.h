@@ -32,7 +32,7 @@ struct dg_named {
     const char *name;
     struct dg_yaml *yaml; /* of a node */
     struct dg_result *item;
-    int count; /* of items: repetitions, else 1, or 0 where it failed */
+    int count; /* of items: repetitions, else 1; with 0, the name stands for item[0], which was before it or is poisoned */
     bool repeated;
 };
 
@@ -77,6 +77,11 @@ struct dg_result dg_frame_value(dg_value value);
 /* Notes for an error: each `use` that led to it, and where the images come from. */
 void dg_frame_explain(struct dg_frame *f);
 
+/* What the name stands for without an index: its last item. */
+static inline const struct dg_result *dg_named_last(const struct dg_named *named)
+{
+    return &named->item[named->count ? named->count - 1 : 0];
+}
 /* Adds a name, with room for `room` results. Pointers to earlier names become invalid. */
 struct dg_named *dg_frame_add(struct dg_frame *f, const char *name, struct dg_yaml *yaml, int room);
 /* What a reference in `from` or `outputs` means: "name", "name.output", "name[index]", "name[index].output". */

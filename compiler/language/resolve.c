@@ -95,8 +95,8 @@ struct dg_result dg_frame_resolve(struct dg_frame *f, const char *reference, con
 {
     const char *rest;
     const struct dg_named *named = find_named(f, reference, at, &rest);
-    if (!named || !named->count) return dg_frame_poison(f);
-    const struct dg_result *item = &named->item[named->count - 1];
+    if (!named || (!named->count && named->item->poisoned)) return dg_frame_poison(f);
+    const struct dg_result *item = dg_named_last(named);
     if (*rest == '[') item = find_repetition(f, named, reference, &rest, at, scope);
     if (!item) return dg_frame_poison(f);
     struct dg_result result = *item;
