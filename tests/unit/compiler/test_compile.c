@@ -216,6 +216,23 @@ static void test_explain(void **state)
     dg_compile_result_free(&result);
 }
 
+static void test_repeated_no_times(void **state)
+{
+    (void)state;
+    static const char text[] = "module: m\n"
+                               "nodes:\n"
+                               "  a: {op: gelu, repeat: 0}\n"
+                               "  b: {op: relu, from: a}\n"
+                               "  c: {op: add, from: [a, b]}\n";
+    write_file(text_path, text, sizeof text - 1);
+    struct dg_plan plan;
+    free(compile(&(struct dg_compile_options){.file = text_path, .output = plan_a}));
+    open_plan(plan_a, &plan);
+    assert_int_equal(plan.num_entries, 1);
+    assert_true(plan.num_ops >= 1);
+    dg_plan_close(&plan);
+}
+
 static void test_a_module_alone(void **state)
 {
     (void)state;
@@ -366,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_recipes_compile_twice_the_same),
         cmocka_unit_test(test_printed_recipes_are_the_same_runs),
         cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_repeated_no_times),
         cmocka_unit_test(test_a_module_alone),
         cmocka_unit_test(test_the_reported_peak_is_near_the_bound),
         cmocka_unit_test(test_truncated_text),

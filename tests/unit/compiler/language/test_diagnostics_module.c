@@ -396,6 +396,14 @@ static const struct wrong_description cases[] = {
      "test.yaml:2:9: error: `inputs` must be a list of names, as in [x, y]\n"
      "    inputs: []\n"
      "            ^\n"},
+    {"an index of a node repeated no times", NULL,
+     "module: m\n"
+     "nodes:\n"
+     "  a: {op: gelu, repeat: 0}\n"
+     "  b: {op: relu, from: \"a[-1]\"}\n",
+     "test.yaml:4:23: error: a[-1]: there are 0 of a\n"
+     "      b: {op: relu, from: \"a[-1]\"}\n"
+     "                          ^\n"},
     {"an output of nothing", NULL,
      "module: m\n"
      "outputs: {features: b}\n"
