@@ -232,6 +232,14 @@ static void repeat_node(struct dg_frame *f, const struct dg_yaml_item *item, str
     }
 }
 
+/* A node that `when` leaves out stands for its first input. */
+static struct dg_result left_out_node(struct dg_frame *f, const struct site *site)
+{
+    dg_value input[MAX_FROM];
+    if (!dg_yaml_get(dg_frame_arena(f), site->yaml, "from")) return site->before;
+    return read_inputs(f, site, input) > 0 ? dg_frame_value(input[0]) : dg_frame_poison(f);
+}
+
 static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
 {
     for (size_t i = 0; i < nodes->count; i++) {
@@ -248,11 +256,9 @@ static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
             continue;
         }
         struct site site = {item->key, item->value, f->scope, f->previous, &item->key_origin, false};
-        struct dg_result made = f->previous;
-        if (list)
-            made = list_node(f, &site, list);
-        else if (is_wanted(f, item->value, f->scope))
-            made = one_node(f, &site);
+        struct dg_result made = list                                  ? list_node(f, &site, list)
+                                : is_wanted(f, item->value, f->scope) ? one_node(f, &site)
+                                                                      : left_out_node(f, &site);
         struct dg_named *named = dg_frame_add(f, item->key, item->value, 1);
         named->item[named->count++] = made;
         f->previous = dg_frame_settle(made);
