@@ -3,7 +3,7 @@
  * A family is a struct of pointers to functions, e.g. struct dg_gelu_kernels in gelu.h. Its source file, gelu.c, is compiled once
  * per CPU level (CMakeLists.txt) and defines one such table, DG_KERNELS(gelu). dispatch/dispatch.c picks the table of this
  * process's level, so binaries are portable and no flag is -march=native; callers write dg_gelu_kernels()->forward(...).
- * list.h names all families and kernels. README.md says how to add one. */
+ * list.h names all families and kernels; README.md says how to add one. */
 #ifndef DG_OPS_KERNELS_FAMILY_H
 #define DG_OPS_KERNELS_FAMILY_H
 

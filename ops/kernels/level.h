@@ -7,11 +7,11 @@
 #include <stdbool.h>
 
 enum dg_cpu_level {
-    DG_CPU_V1,  /* the baseline of the architecture: SSE2 on x86-64 */
-    DG_CPU_V3,  /* AVX2 */
-    DG_CPU_V4,  /* AVX-512 */
-    DG_CPU_V4B, /* its bf16 instructions */
-    DG_CPU_LEVELS
+    DG_CPU_V1,    /* the baseline of the architecture: SSE2 on x86-64 */
+    DG_CPU_V3,    /* AVX2, FMA, BMI2 */
+    DG_CPU_V4,    /* AVX-512 F, BW, DQ, VL, CD */
+    DG_CPU_V4B,   /* AVX-512 BF16 */
+    DG_CPU_LEVELS /* their number */
 };
 
 /* The level that this process runs at: the highest that the CPU has, but none above the one that DINOGRAPH_CPU names. The first

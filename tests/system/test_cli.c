@@ -313,7 +313,17 @@ static void test_dinorun_refuses(void **state)
     leaves_nothing("new");
 }
 
-/* All that the process may use, also where OpenMP is told to bind its threads. */
+/* A level that does not exist is refused, in whatever command, before anything is made. */
+static void test_cpu_level(void **state)
+{
+    (void)state;
+    setenv("DINOGRAPH_CPU", "avx9", 1);
+    refuses(RUN(DINORUN, "info", plan), 2, "DINOGRAPH_CPU: there is no level avx9; there are v1, v3, v4, v4b");
+    refuses(RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("new")), 2, "there is no level avx9");
+    unsetenv("DINOGRAPH_CPU");
+    leaves_nothing("new");
+}
+
 /* What DINOGRAPH_TRACE asks for goes to standard error, and changes nothing else. */
 static void test_trace(void **state)
 {
@@ -339,6 +349,7 @@ static void test_trace(void **state)
     assert_string_equal(p->err, "");
 }
 
+/* All that the process may use, also where OpenMP is told to bind its threads. */
 static void test_threads(void **state)
 {
     (void)state;
@@ -599,6 +610,7 @@ int main(void)
                                        cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
+                                       cmocka_unit_test(test_cpu_level),
                                        cmocka_unit_test(test_trace),
                                        cmocka_unit_test(test_threads),
                                        cmocka_unit_test(test_bench_crops),

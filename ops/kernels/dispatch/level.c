@@ -63,10 +63,10 @@ enum dg_status dg_cpu_level_check(struct dg_error *err)
     if (!name || find(name) < DG_CPU_LEVELS) return DG_OK;
     char list[64] = "";
     for (int level = 0; level < DG_CPU_LEVELS; level++) {
-        if (level) strcat(list, level + 1 < DG_CPU_LEVELS ? ", " : " or ");
+        if (level) strcat(list, ", ");
         strcat(list, levels[level].name);
     }
-    return dg_fail(err, DG_ERR_USAGE, "DINOGRAPH_CPU is \"%s\"; it may be %s, or not set", name, list);
+    return dg_fail(err, DG_ERR_USAGE, "DINOGRAPH_CPU: there is no level %s; there are %s", name, list);
 }
 
 static enum dg_cpu_level chosen;

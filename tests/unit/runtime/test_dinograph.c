@@ -264,6 +264,13 @@ static void test_errors(void **state)
           "threads is -1");
     fails(dinograph_session_open(plan, "features", &(dinograph_options){.reserved = {1}}, &session),
           DINOGRAPH_ERR_USAGE, "reserved");
+    const char *level = getenv("DINOGRAPH_CPU");
+    char before[16];
+    snprintf(before, sizeof before, "%s", level ? level : "");
+    setenv("DINOGRAPH_CPU", "avx9", 1);
+    fails(dinograph_session_open(plan, "features", NULL, &session), DINOGRAPH_ERR_USAGE, "there is no level avx9");
+    assert_null(session);
+    setenv("DINOGRAPH_CPU", before, 1);
     ok(dinograph_session_open(plan, "features", NULL, &session));
 
     fails(dinograph_run(session), DINOGRAPH_ERR_USAGE, "no weights yet");
