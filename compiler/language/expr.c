@@ -80,47 +80,63 @@ static bool take(struct parser *p, const char *token)
 
 static bool numeric(const struct dg_term *t) { return t->kind == DG_TERM_INT || t->kind == DG_TERM_FLOAT; }
 
-static struct dg_term binary(struct parser *p, char op, struct dg_term a, struct dg_term b)
+enum arithmetic { ADD, SUBTRACT, MULTIPLY, DIVIDE, FLOOR_DIVIDE, REMAINDER, POWER };
+static const char *const symbol[] = {"+", "-", "*", "/", "//", "%", "**"};
+
+/* a ** b of whole numbers, b at least 0. True: it does not fit. */
+static bool power(int64_t a, int64_t b, int64_t *result)
+{
+    *result = b ? a : 1;
+    if (a == -1) *result = b % 2 ? -1 : 1;
+    bool overflow = false; /* at the latest after 63 products, for all other a */
+    for (int64_t n = 1; n < b && !overflow && (a < -1 || a > 1); n++)
+        overflow = __builtin_mul_overflow(*result, a, result);
+    return overflow;
+}
+
+/* a // b, rounded down, or a % b, which has the sign of b. b is not 0. True: it does not fit. */
+static bool divide_ints(bool remainder, int64_t a, int64_t b, int64_t *result)
+{
+    *result = 0;
+    if (b == -1) return !remainder && __builtin_sub_overflow(0, a, result); /* INT64_MIN / -1 traps */
+    int64_t quotient = a / b - (a % b && (a < 0) != (b < 0));
+    *result = remainder ? a - quotient * b : quotient;
+    return false;
+}
+
+/* Of whole numbers; not for DIVIDE. */
+static struct dg_term integer_result(struct parser *p, enum arithmetic op, int64_t a, int64_t b)
+{
+    int64_t r = 0;
+    bool overflow = false;
+    switch (op) {
+    case ADD: overflow = __builtin_add_overflow(a, b, &r); break;
+    case SUBTRACT: overflow = __builtin_sub_overflow(a, b, &r); break;
+    case MULTIPLY: overflow = __builtin_mul_overflow(a, b, &r); break;
+    case POWER: overflow = power(a, b, &r); break;
+    case DIVIDE:
+    case FLOOR_DIVIDE:
+    case REMAINDER: overflow = divide_ints(op == REMAINDER, a, b, &r); break;
+    }
+    return overflow ? fail(p, "the result does not fit 64 bits") : from_int(r);
+}
+
+static struct dg_term binary(struct parser *p, enum arithmetic op, struct dg_term a, struct dg_term b)
 {
     if (p->failed) return a;
     if (!numeric(&a) || !numeric(&b)) {
         char left[64], right[64];
-        return fail(p, "%c wants numbers, got %s and %s", op, dg_term_text(left, sizeof left, &a),
+        return fail(p, "%s wants numbers, got %s and %s", symbol[op], dg_term_text(left, sizeof left, &a),
                     dg_term_text(right, sizeof right, &b));
     }
-    bool ints = a.kind == DG_TERM_INT && b.kind == DG_TERM_INT;
+    bool ints = a.kind == DG_TERM_INT && b.kind == DG_TERM_INT, floor = op == FLOOR_DIVIDE || op == REMAINDER;
     double x = dg_term_number(&a), y = dg_term_number(&b);
-    int64_t r = 0;
-    bool overflow = false;
-    switch (op) {
-    case '+': overflow = ints && __builtin_add_overflow(a.i, b.i, &r); break;
-    case '-': overflow = ints && __builtin_sub_overflow(a.i, b.i, &r); break;
-    case '*': overflow = ints && __builtin_mul_overflow(a.i, b.i, &r); break;
-    case '/':
-        if (y == 0) return fail(p, "division by zero");
-        return from_float(p, x / y);
-    case 'd': /* // */
-    case '%':
-        if (!ints) return fail(p, "%s wants whole numbers", op == 'd' ? "//" : "%");
-        if (b.i == 0) return fail(p, "division by zero");
-        if (b.i == -1) return op == 'd' ? binary(p, '-', from_int(0), a) : from_int(0);
-        r = a.i / b.i;
-        if (a.i % b.i && (a.i < 0) != (b.i < 0)) r--;
-        if (op == '%') r = a.i - r * b.i;
-        break;
-    case '^': /* ** */
-        if (!ints || b.i < 0) return from_float(p, pow(x, y));
-        r = 1;
-        for (int64_t n = 0; n < b.i && !overflow; n++) {
-            overflow = __builtin_mul_overflow(r, a.i, &r);
-            if (r == 0 || r == 1) break;
-            if (n > 128 && (a.i == -1)) return from_int(b.i % 2 ? -1 : 1);
-        }
-        break;
-    }
-    if (overflow) return fail(p, "the result does not fit 64 bits");
-    if (ints) return from_int(r);
-    return from_float(p, op == '+' ? x + y : op == '-' ? x - y : x * y);
+    if (floor && !ints) return fail(p, "%s wants whole numbers", symbol[op]);
+    if ((floor || op == DIVIDE) && y == 0) return fail(p, "division by zero");
+    if (op == DIVIDE) return from_float(p, x / y);
+    if (op == POWER && (!ints || b.i < 0)) return from_float(p, pow(x, y));
+    if (ints) return integer_result(p, op, a.i, b.i);
+    return from_float(p, op == ADD ? x + y : op == SUBTRACT ? x - y : x * y);
 }
 
 static struct dg_term parse_choice(struct parser *p);
@@ -240,10 +256,10 @@ static struct dg_term parse_unary(struct parser *p)
     struct dg_term value;
     if (take(p, "-")) {
         value = parse_unary(p);
-        if (!p->failed) value = binary(p, '-', from_int(0), value);
+        if (!p->failed) value = binary(p, SUBTRACT, from_int(0), value);
     } else {
         value = parse_primary(p);
-        if (!p->failed && take(p, "**")) value = binary(p, '^', value, parse_unary(p));
+        if (!p->failed && take(p, "**")) value = binary(p, POWER, value, parse_unary(p));
     }
     p->depth--;
     return value;
@@ -254,13 +270,13 @@ static struct dg_term parse_product(struct parser *p)
     struct dg_term value = parse_unary(p);
     while (!p->failed) {
         if (take(p, "//"))
-            value = binary(p, 'd', value, parse_unary(p));
+            value = binary(p, FLOOR_DIVIDE, value, parse_unary(p));
         else if (take(p, "*"))
-            value = binary(p, '*', value, parse_unary(p));
+            value = binary(p, MULTIPLY, value, parse_unary(p));
         else if (take(p, "/"))
-            value = binary(p, '/', value, parse_unary(p));
+            value = binary(p, DIVIDE, value, parse_unary(p));
         else if (take(p, "%"))
-            value = binary(p, '%', value, parse_unary(p));
+            value = binary(p, REMAINDER, value, parse_unary(p));
         else
             break;
     }
@@ -272,9 +288,9 @@ static struct dg_term parse_sum(struct parser *p)
     struct dg_term value = parse_product(p);
     while (!p->failed) {
         if (take(p, "+"))
-            value = binary(p, '+', value, parse_product(p));
+            value = binary(p, ADD, value, parse_product(p));
         else if (take(p, "-"))
-            value = binary(p, '-', value, parse_product(p));
+            value = binary(p, SUBTRACT, value, parse_product(p));
         else
             break;
     }

@@ -19,14 +19,14 @@ static char *read_file(struct dg_program *program, const char *path, const struc
 {
     struct dg_origin at = from ? *from : (struct dg_origin){.file = path};
     struct stat about;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not keep us waiting */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe must not block */
     FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!file) {
         dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(errno));
         if (fd >= 0) close(fd);
         return NULL;
     }
-    if (!fstat(fd, &about) && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) { /* a folder fails when it is read */
+    if (!fstat(fd, &about) && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) { /* reading a folder fails below */
         dg_diag_error(program->diag, &at, "%s is a pipe or a device, and no file", path);
         fclose(file);
         return NULL;

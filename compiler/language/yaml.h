@@ -1,5 +1,5 @@
-/* YAML text to a tree with places, by libyaml. What the language has no use for is refused: anchors, aliases, tags, merge
- * keys, complex keys, duplicate keys; depth and size are bounded. */
+/* Parses YAML text to a tree with places, by libyaml. Anchors, aliases, tags, merge keys, keys that are no words and duplicate
+ * keys are refused; depth and size are bounded. */
 #ifndef DG_COMPILER_LANGUAGE_YAML_H
 #define DG_COMPILER_LANGUAGE_YAML_H
 
@@ -16,10 +16,10 @@ struct dg_yaml {
         const char *key; /* maps */
         struct dg_origin key_origin;
         struct dg_yaml *value;
-        bool used; /* somebody asked for it: what is left over is an error */
+        bool used; /* dg_yaml_get has returned it; dg_yaml_check_used reports the others */
     } * item;
     size_t count, capacity;
-    const char **asked; /* keys that were asked for: what an unknown key may have meant */
+    const char **asked; /* keys that dg_yaml_get was called with: what an unknown key may have meant */
     size_t num_asked, asked_capacity;
 };
 
