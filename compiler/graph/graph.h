@@ -42,6 +42,7 @@ struct dg_graph_value {
                                   to_tokens and everything after; 0: none */
     uint32_t flags;            /* DG_TENSOR_* */
     bool collects;             /* zeros that a loop over slices adds to: the sum stays in the same bytes */
+    bool bias;                 /* parameters: the last word of its name is bias, by which recipes tell biases apart */
     bool decay;                /* parameters: subject to weight decay (set by the recipe) */
     uint32_t init_kind, init_from; /* as in struct dg_plan_tensor; init_from is a value */
     double init_value;

@@ -39,6 +39,8 @@ dg_value dg_frame_param(struct dg_frame *f, const char *name, const struct dg_de
     origin.path = name;
     dg_value value = dg_graph_param(graph, dg_arena_printf(dg_frame_arena(f), "%s%s", instance->prefix, name), desc,
                                     DG_REGION_PARAM, flags, &settled, origin);
+    const char *word = strrchr(name, '.');
+    graph->value[value].bias = !strcmp(word ? word + 1 : name, "bias");
     instance->param = dg_arena_grow(dg_frame_arena(f), instance->param, instance->num_params, &instance->param_capacity,
                                     sizeof *instance->param);
     instance->param[instance->num_params++] = value;

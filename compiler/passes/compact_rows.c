@@ -1,8 +1,7 @@
-/* Drop path multiplies what a residual branch makes of some images by zero, and so their gradients. Where nobody else reads
- * these, they need not be made: the branch is run for the kept images, which stand one behind the other in its tensors. What an
- * op can do with such tensors it says itself (operands with DG_COMPACT); a branch is taken as a whole, from
- * the op that first leaves images out (a norm on the residual stream) to the sum, with all that belongs to it: its backward, and
- * what is made again. */
+/* Drop path multiplies what a residual branch makes of some images by zero, and so their gradients. If only the residual sum
+ * reads the branch, it is run on the surviving images alone, forward and backward, packed to the front of each tensor. What an op
+ * can do with such tensors it says itself (operands with DG_COMPACT). The unit is one residual branch: from the op that first
+ * leaves images out (a norm on the residual stream) to the sum, with the backward and the recomputation of its nodes. */
 #include "compiler/passes/pass.h"
 
 #include <string.h>
@@ -14,85 +13,155 @@ static bool compact_input(const struct dg_graph_node *node, int i)
 
 static bool compact_output(const struct dg_graph_node *node, int o) { return node->op->outputs[o].flags & DG_COMPACT; }
 
-struct branch {
-    struct dg_graph *graph;
-    const dg_value *keep;
-    int num_keep;
-    uint32_t sum;  /* the node that adds it */
-    bool *forward; /* nodes of it */
-    bool *member;  /* and their backward and recomputation */
-    bool *packed;  /* values that have the kept images only */
+/* Lists of nodes, by a key: list[start[key]] to list[start[key + 1] - 1]. */
+struct index {
+    uint32_t *start, *list;
 };
 
-/* From node n's packed inputs back to where all images are. */
-static bool walk_back(struct branch *b, uint32_t n)
-{
-    const struct dg_graph_node *node = &b->graph->node[n];
-    for (int i = 0; i < node->num_inputs; i++) {
-        if (!compact_input(node, i)) continue;
-        const struct dg_graph_value *value = &b->graph->value[node->input[i]];
-        uint32_t maker = value->producer;
-        if (maker == DG_PLAN_NONE || !compact_output(&b->graph->node[maker], (int)value->output)) return false;
-        if (b->forward[maker]) continue;
-        b->forward[maker] = true;
-        if (!walk_back(b, maker)) return false;
-    }
-    return true;
-}
+struct compaction {
+    struct dg_graph *graph;
+    uint32_t num_nodes;    /* before any was added */
+    struct index together; /* by id of a forward node: it, its backward and its recomputation */
+    struct index readers;  /* by value */
+    bool *leaves;          /* by value: it leaves the graph */
+    uint32_t *begin;       /* by application and phase: its first node */
+    uint32_t *before;      /* by added node: the node that it is put in front of */
+    /* The branch at hand; a mark is its number, so that marks of earlier ones do not count. */
+    uint32_t branch, sum;
+    uint32_t *forward, *member; /* marks by node */
+    uint32_t *packed;           /* marks by value: it has the surviving images only */
+    uint32_t *list, count;      /* the members */
+};
 
-/* With the forward nodes go their backward and recomputation. */
-static void add_companions(struct branch *b)
-{
-    const struct dg_graph *graph = b->graph;
-    bool *of = dg_arena_alloc(graph->arena, (size_t)graph->num_forward + 1);
-    for (uint32_t n = 0; n < graph->num_nodes; n++)
-        if (b->forward[n]) of[graph->node[n].forward_of] = true;
-    for (uint32_t n = 0; n < graph->num_nodes; n++) b->member[n] = of[graph->node[n].forward_of];
-}
+/* --- who is where --- */
 
-/* Does every member find its packed inputs packed, and nobody else read these? */
-static bool closed(struct branch *b)
+static struct index make_index(const struct dg_graph *graph, uint32_t keys, bool by_value)
 {
-    const struct dg_graph *graph = b->graph;
-    int64_t images = graph->value[graph->node[b->sum].output[0]].desc.dim[0];
-    for (uint32_t n = 0; n < graph->num_nodes; n++) {
-        const struct dg_graph_node *node = &graph->node[n];
-        if (!b->member[n]) continue;
-        if (node->kept || node->role == DG_ROLE_COMMIT || !dg_op_any_has(node->op, DG_COMPACT)) return false;
-        if (node->input[0] == DG_NO_VALUE || graph->value[node->input[0]].desc.dim[0] != images) return false;
-        if (node->application != graph->node[b->sum].application || node->phase != graph->node[b->sum].phase)
-            return false;
-        for (int o = 0; o < node->num_outputs; o++) b->packed[node->output[o]] = compact_output(node, o);
-    }
-    for (uint32_t n = 0; n < graph->num_nodes; n++)
-        for (int i = 0; i < graph->node[n].num_inputs; i++) {
-            dg_value v = graph->node[n].input[i];
-            bool wants = b->member[n] && compact_input(&graph->node[n], i);
-            if (v != DG_NO_VALUE && b->packed[v] != wants) return false;
+    struct dg_arena *arena = graph->arena;
+    struct index index = {dg_arena_alloc(arena, ((size_t)keys + 3) * sizeof(uint32_t)), NULL};
+    uint32_t *start = index.start + 1; /* counts, then starts, then ends, which are the next key's starts */
+    for (int fill = 0; fill < 2; fill++) {
+        for (uint32_t n = 0; n < graph->num_nodes; n++) {
+            const struct dg_graph_node *node = &graph->node[n];
+            for (int i = 0; i < (by_value ? node->num_inputs : 1); i++) {
+                uint32_t key = by_value ? node->input[i] : node->forward_of;
+                if (key == DG_NO_VALUE) continue;
+                if (fill)
+                    index.list[start[key]++] = n;
+                else
+                    start[key + 1]++;
+            }
         }
-    for (int k = 0; k < b->num_keep; k++)
-        if (b->packed[b->keep[k]]) return false;
+        if (fill) break;
+        for (uint32_t k = 0; k <= keys; k++) start[k + 1] += start[k];
+        index.list = dg_arena_alloc(arena, ((size_t)start[keys + 1] + 1) * sizeof(uint32_t));
+    }
+    return index;
+}
+
+static uint32_t place(const struct dg_graph_node *node) { return node->application * 3 + (uint32_t)node->phase; }
+
+static struct compaction begin(const struct dg_pass_context *c)
+{
+    struct dg_graph *graph = c->graph;
+    struct dg_arena *arena = graph->arena;
+    size_t nodes = (size_t)graph->num_nodes + 1, values = (size_t)graph->num_values + 1;
+    struct compaction p = {.graph = graph,
+                           .num_nodes = graph->num_nodes,
+                           .together = make_index(graph, graph->num_forward, false),
+                           .readers = make_index(graph, graph->num_values, true),
+                           .leaves = dg_arena_alloc(arena, values),
+                           .begin = dg_arena_alloc(arena, 3 * (size_t)graph->num_applications * sizeof(uint32_t)),
+                           .before = dg_arena_alloc(arena, nodes * sizeof(uint32_t)),
+                           .forward = dg_arena_alloc(arena, nodes * sizeof(uint32_t)),
+                           .member = dg_arena_alloc(arena, nodes * sizeof(uint32_t)),
+                           .packed = dg_arena_alloc(arena, values * sizeof(uint32_t)),
+                           .list = dg_arena_alloc(arena, nodes * sizeof(uint32_t))};
+    for (int k = 0; k < c->num_keep; k++) p.leaves[c->keep[k]] = true;
+    for (uint32_t n = graph->num_nodes; n-- > 0;) p.begin[place(&graph->node[n])] = n;
+    return p;
+}
+
+/* --- one branch --- */
+
+/* From node n's packed inputs back to where all images are: the forward nodes of the branch, and what goes with them. False: it
+ * begins nowhere. */
+static bool walk_back(struct compaction *p, uint32_t n)
+{
+    const struct dg_graph *graph = p->graph;
+    const struct dg_graph_node *node = &graph->node[n];
+    p->forward[n] = p->branch;
+    for (uint32_t t = p->together.start[node->forward_of]; t < p->together.start[node->forward_of + 1]; t++) {
+        uint32_t m = p->together.list[t];
+        if (p->member[m] != p->branch) p->list[p->count++] = m;
+        p->member[m] = p->branch;
+    }
+    for (int i = 0; i < node->num_inputs; i++) {
+        if (!compact_input(node, i) || node->input[i] == DG_NO_VALUE) continue;
+        const struct dg_graph_value *value = &graph->value[node->input[i]];
+        uint32_t maker = value->producer;
+        if (maker == DG_PLAN_NONE || !compact_output(&graph->node[maker], (int)value->output)) return false;
+        if (p->forward[maker] != p->branch && !walk_back(p, maker)) return false;
+    }
     return true;
 }
 
-static bool find_branch(struct branch *b)
+/* Can the node be run on the surviving images of the branch? */
+static bool fits(const struct compaction *p, const struct dg_graph_node *node)
 {
-    struct dg_graph *graph = b->graph;
-    b->forward = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
-    b->member = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
-    b->packed = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1);
-    b->forward[b->sum] = true;
-    if (!walk_back(b, b->sum)) return false;
-    add_companions(b);
-    return closed(b);
+    const struct dg_graph *graph = p->graph;
+    const struct dg_graph_node *sum = &graph->node[p->sum];
+    if (node->kept || node->role == DG_ROLE_COMMIT || !dg_op_any_has(node->op, DG_COMPACT)) return false;
+    if (node->input[0] == DG_NO_VALUE) return false;
+    return graph->value[node->input[0]].desc.dim[0] == graph->value[sum->output[0]].desc.dim[0] &&
+           node->application == sum->application && node->phase == sum->phase;
 }
 
-/* A value that says which images are kept, read by all of the branch. It is made where the application begins: the sum in front
- * of the branch can then make the norm that the branch begins with (compiler/passes/fuse_late.c). */
-static bool skip(struct branch *b)
+/* Does nothing outside of the branch read the packed value? */
+static bool stays_inside(const struct compaction *p, dg_value v)
 {
-    struct dg_graph *graph = b->graph;
-    struct dg_graph_node sum = graph->node[b->sum]; /* a copy: the array moves */
+    for (uint32_t r = p->readers.start[v]; r < p->readers.start[v + 1]; r++)
+        if (p->member[p->readers.list[r]] != p->branch) return false;
+    return !p->leaves[v];
+}
+
+/* Does every member find its packed inputs packed, and nothing else read these? */
+static bool is_closed(struct compaction *p)
+{
+    const struct dg_graph *graph = p->graph;
+    for (uint32_t m = 0; m < p->count; m++) {
+        const struct dg_graph_node *node = &graph->node[p->list[m]];
+        if (!fits(p, node)) return false;
+        for (int o = 0; o < node->num_outputs; o++)
+            if (compact_output(node, o)) p->packed[node->output[o]] = p->branch;
+    }
+    for (uint32_t m = 0; m < p->count; m++) {
+        const struct dg_graph_node *node = &graph->node[p->list[m]];
+        for (int i = 0; i < node->num_inputs; i++) {
+            dg_value v = node->input[i];
+            if (v != DG_NO_VALUE && (p->packed[v] == p->branch) != compact_input(node, i)) return false;
+        }
+        for (int o = 0; o < node->num_outputs; o++)
+            if (compact_output(node, o) && !stays_inside(p, node->output[o])) return false;
+    }
+    return true;
+}
+
+static void give_rows(struct dg_graph *graph, struct dg_graph_node *node, dg_value rows)
+{
+    dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
+    memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
+    input[node->num_inputs++] = rows;
+    node->input = input;
+    node->kept = true;
+}
+
+/* Adds the node that draws which images survive, which all of the branch reads. It will stand where the application begins: the
+ * sum in front of the branch can then also compute the norm that the branch begins with. */
+static void compact(struct compaction *p)
+{
+    struct dg_graph *graph = p->graph;
+    struct dg_graph_node sum = graph->node[p->sum]; /* a copy: the array moves */
     union dg_attr attr[] = {{.f = sum.attr[0].f}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
     struct dg_node_options options = {.train = true,
                                       .stream = sum.stream,
@@ -101,38 +170,43 @@ static bool skip(struct branch *b)
                                       .block = sum.block,
                                       .origin = sum.origin};
     options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
-    dg_value kept[DG_MAX_OUTPUTS];
+    dg_value rows[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */
-    if (dg_graph_node(graph, sum.op->draws_rows, attr, NULL, 0, &options, kept, &err) != DG_OK) return false;
-    uint32_t first = 0;
-    while (graph->node[first].application != sum.application || graph->node[first].phase != sum.phase ||
-           dg_op_draws_rows(graph->node[first].op))
-        first++;
-    struct dg_graph_node made = graph->node[graph->num_nodes - 1];
-    made.phase = sum.phase;
-    memmove(graph->node + first + 1, graph->node + first, (graph->num_nodes - 1 - first) * sizeof *graph->node);
-    graph->node[first] = made;
-    for (uint32_t n = first; n < graph->num_nodes; n++) {
-        struct dg_graph_node *node = &graph->node[n];
-        for (int o = 0; o < node->num_outputs; o++) graph->value[node->output[o]].producer = n;
-        if (n == first || !b->member[n - 1]) continue;
-        dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
-        memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
-        input[node->num_inputs++] = kept[0];
-        node->input = input;
-        node->kept = true;
+    if (dg_graph_node(graph, sum.op->draws_rows, attr, NULL, 0, &options, rows, &err) != DG_OK) return;
+    uint32_t added = graph->num_nodes - 1;
+    graph->node[added].phase = sum.phase;
+    p->before[added - p->num_nodes] = p->begin[place(&sum)];
+    for (uint32_t m = 0; m < p->count; m++) give_rows(graph, &graph->node[p->list[m]], rows[0]);
+}
+
+/* Puts the added nodes, which are at the end, where they belong. */
+static void sort_in(struct compaction *p)
+{
+    struct dg_graph *graph = p->graph;
+    uint32_t all = graph->num_nodes, to = 0;
+    struct dg_graph_node *sorted = dg_arena_alloc(graph->arena, ((size_t)all + 1) * sizeof *sorted);
+    for (uint32_t n = 0; n < p->num_nodes; n++) {
+        if (p->begin[place(&graph->node[n])] == n)
+            for (uint32_t a = p->num_nodes; a < all; a++)
+                if (p->before[a - p->num_nodes] == n) sorted[to++] = graph->node[a];
+        sorted[to++] = graph->node[n];
     }
-    return true;
+    memcpy(graph->node, sorted, all * sizeof *sorted);
+    for (uint32_t n = 0; n < all; n++)
+        for (int o = 0; o < graph->node[n].num_outputs; o++) graph->value[graph->node[n].output[o]].producer = n;
 }
 
 bool dg_compact_rows(struct dg_pass_context *c)
 {
-    struct dg_graph *graph = c->graph;
-    for (uint32_t n = 0; n < graph->num_nodes; n++) {
-        const struct dg_graph_node *node = &graph->node[n];
+    struct compaction p = begin(c);
+    for (uint32_t n = 0; n < p.num_nodes; n++) {
+        const struct dg_graph_node *node = &p.graph->node[n];
         if (!node->op->draws_rows || node->kept || node->role != DG_ROLE_FORWARD || !(node->attr[0].f > 0)) continue;
-        struct branch b = {.graph = graph, .keep = c->keep, .num_keep = c->num_keep, .sum = n};
-        if (find_branch(&b) && skip(&b)) n++; /* skip() has inserted a node in front of it */
+        p.branch++;
+        p.sum = n;
+        p.count = 0;
+        if (walk_back(&p, n) && is_closed(&p)) compact(&p);
     }
+    sort_in(&p);
     return true;
 }

@@ -9,9 +9,7 @@
  * them regularised). */
 static bool decays(const struct dg_train_recipe *recipe, const struct dg_graph_value *param)
 {
-    size_t length = strlen(param->name);
-    bool bias = length >= 5 && !strcmp(param->name + length - 5, ".bias");
-    return !(recipe->no_decay & DG_NO_DECAY_BIAS && bias) &&
+    return !(recipe->no_decay & DG_NO_DECAY_BIAS && param->bias) &&
            !(recipe->no_decay & DG_NO_DECAY_1D && param->desc.ndim == 1);
 }
 

@@ -19,20 +19,21 @@ static const char *exported(const char *name, const char *prefix)
     return after(name, "student.") || after(name, "teacher.") || !strcmp(name, "center") ? name : NULL;
 }
 
-static enum dg_status nothing(const struct dg_safetensors *file, const char *in, const char *prefix,
+/* An error for a checkpoint of which nothing is exported; `backbone` as dg_export is given it. */
+static enum dg_status nothing(const struct dg_safetensors *file, const char *in, const char *backbone,
                               struct dg_error *err)
 {
-    if (!prefix)
+    if (!backbone)
         return dg_fail(err, DG_ERR_INPUT, "%s: no student.* and no teacher.* in it; is it a bare backbone already?",
                        in);
-    const char *network = *prefix == 't' ? "student" : "teacher"; /* the other one */
+    const char *other = strcmp(backbone, "teacher") ? "teacher" : "student";
     for (int i = 0; i < dg_safetensors_count(file); i++) {
-        const char *rest = after(dg_safetensors_at(file, i)->name, network);
+        const char *rest = after(dg_safetensors_at(file, i)->name, other);
         if (rest && after(rest, ".backbone."))
-            return dg_fail(err, DG_ERR_INPUT, "%s: no %s* in it, but %s.backbone.*: --backbone %s", in, prefix, network,
-                           network);
+            return dg_fail(err, DG_ERR_INPUT, "%s: no %s.backbone.* in it, but %s.backbone.*: --backbone %s", in,
+                           backbone, other, other);
     }
-    return dg_fail(err, DG_ERR_INPUT, "%s: no %s* in it; is it a bare backbone already?", in, prefix);
+    return dg_fail(err, DG_ERR_INPUT, "%s: no %s.backbone.* in it; is it a bare backbone already?", in, backbone);
 }
 
 enum dg_status dg_export(const char *in, const char *out, const char *backbone, const struct dg_log *log,
@@ -57,7 +58,7 @@ enum dg_status dg_export(const char *in, const char *out, const char *backbone, 
         memcpy(item[count].dim, tensor->dim, sizeof tensor->dim);
         count++;
     }
-    if (status == DG_OK && !count) status = nothing(file, in, prefix, err);
+    if (status == DG_OK && !count) status = nothing(file, in, backbone, err);
     /* What other loaders look for in files that PyTorch is to read. */
     const struct dg_safetensors_meta meta = {"format", "pt"};
     if (status == DG_OK) status = dg_safetensors_write(out, item, count, &meta, 1, err);
