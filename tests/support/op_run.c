@@ -2,6 +2,7 @@
 
 #include "ops/base/rng.h"
 #include "ops/kernels/bf16.h"
+#include "tests/support/guarded.h"
 #include "tests/support/op_facts.h"
 
 #include <dnnl.h>
@@ -13,8 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-enum { CANARY = 64 };
 
 /* --- what was run --- */
 
@@ -84,22 +83,6 @@ void op_set_attr(struct op_run *run, const char *name, double value)
 
 /* --- running --- */
 
-static void *guarded(int64_t bytes)
-{
-    unsigned char *data = aligned_alloc(64, (size_t)dg_round_up(bytes + CANARY, 64));
-    assert_non_null(data);
-    memset(data, 0xff, (size_t)bytes); /* NaN in f32, f64 and bf16 */
-    memset(data + bytes, 0xa5, CANARY);
-    return data;
-}
-
-static void check_guard(const void *data, int64_t bytes, const char *op)
-{
-    const unsigned char *byte = (const unsigned char *)data + bytes;
-    for (int i = 0; i < CANARY; i++)
-        if (byte[i] != 0xa5) fail_msg("%s wrote past the end", op);
-}
-
 /* A run as the op sees it. */
 struct world {
     union dg_attr attr[DG_MAX_ATTRS];
@@ -135,7 +118,7 @@ static void make_room(const struct op_run *r, struct world *w, struct op_result 
     const struct dg_op *op = w->call.op;
     for (int i = 0; i < r->num_inputs; i++) {
         if (dg_absent(&r->desc[i])) continue;
-        w->input[i] = guarded(dg_desc_bytes(&r->desc[i]));
+        w->input[i] = guarded_alloc(dg_desc_bytes(&r->desc[i]));
         memcpy(w->input[i], r->data[i], (size_t)dg_desc_bytes(&r->desc[i]));
     }
     for (int o = 0; o < w->call.num_outputs; o++) {
@@ -146,7 +129,7 @@ static void make_room(const struct op_run *r, struct world *w, struct op_result 
             result->data[o] = w->input[source];
             w->taken[source] = true;
         } else {
-            result->data[o] = guarded(dg_desc_bytes(&result->desc[o]));
+            result->data[o] = guarded_alloc(dg_desc_bytes(&result->desc[o]));
         }
     }
 }
@@ -166,7 +149,7 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                            .view0 = r->view0,
                            .batch = r->batch};
     if (op->prepare && op->prepare(&p, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
-    void *scratch = guarded(p.scratch_bytes);
+    void *scratch = guarded_alloc(p.scratch_bytes);
     struct dg_run run = {.state = p.state,
                          .input = w->input,
                          .output = result->data,
@@ -176,7 +159,7 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                          .threads = w->threads,
                          .kept = r->row_map};
     if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
-    check_guard(scratch, p.scratch_bytes, r->op);
+    guarded_check(scratch, p.scratch_bytes, r->op);
     free(scratch);
     if (op->release)
         op->release(p.state);
@@ -190,11 +173,11 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
 static void check_writes(const struct op_run *r, struct world *w, const struct op_result *result)
 {
     for (int o = 0; o < w->call.num_outputs; o++)
-        if (w->wanted[o]) check_guard(result->data[o], dg_desc_bytes(&result->desc[o]), r->op);
+        if (w->wanted[o]) guarded_check(result->data[o], dg_desc_bytes(&result->desc[o]), r->op);
     for (int i = 0; i < r->num_inputs; i++) {
         if (!w->input[i] || w->taken[i]) continue;
         size_t bytes = (size_t)dg_desc_bytes(&r->desc[i]);
-        check_guard(w->input[i], (int64_t)bytes, r->op);
+        guarded_check(w->input[i], (int64_t)bytes, r->op);
         if (dg_op_input_has(w->call.op, r->num_inputs, i, DG_UPDATED))
             memcpy(r->data[i], w->input[i], bytes);
         else if (memcmp(r->data[i], w->input[i], bytes))
