@@ -1003,7 +1003,7 @@ static void test_every_kernel_has_a_case(void **state)
 
 static void run_at(const struct kernel_case *c, enum dg_cpu_level level, int seed, struct trial *t)
 {
-    *t = (struct trial){.level = level, .rng = dg_rng_open((uint64_t)seed, DG_RNG_TEST, 0, 0)};
+    *t = (struct trial){.level = level, .rng = dg_rng_make((uint64_t)seed, DG_RNG_TEST, 0, 0)};
     t->threads = 1 + dg_rng_u32(&t->rng) % 4;
     omp_set_num_threads(t->threads);
     c->run(t);
