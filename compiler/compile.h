@@ -1,4 +1,4 @@
-/* One whole compile: description in, plan out. What tools/dinoc calls. */
+/* Compiles a description to a plan: the compiler's only door. */
 #ifndef DG_COMPILER_COMPILE_H
 #define DG_COMPILER_COMPILE_H
 

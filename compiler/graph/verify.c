@@ -36,7 +36,7 @@ static enum dg_status check_outputs(const struct dg_graph *graph, uint32_t n, st
     return DG_OK;
 }
 
-/* The op's own rule again, for the inputs as they are now. */
+/* Asks the op to infer its outputs from the inputs as they are now. */
 static enum dg_status check_shapes(struct dg_graph *graph, const struct dg_graph_node *node, struct dg_error *err)
 {
     struct dg_op_call call = dg_graph_call(graph, node, NULL);

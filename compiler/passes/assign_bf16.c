@@ -1,6 +1,6 @@
-/* Which values of a plan in bf16 lie in memory as bf16. Ops say where they can make and read it; a value becomes bf16 if its
- * producer and all its readers can, and it stays in the graph. So a transformer's residual stream, statistics, parameters,
- * their gradients and the loss stay f32 because an op on their way says so, not because of their names. */
+/* Chooses which values of a bf16 plan are stored as bf16. A value is, if its op can make bf16, all ops that read it can read bf16,
+ * and it does not leave the graph. A transformer's residual stream, statistics, parameters, their gradients and the loss stay f32
+ * because an op that makes or reads them says so, not because of their names. */
 #include "compiler/passes/pass.h"
 
 static bool may_read(const struct dg_graph_node *node, int i)

@@ -1,4 +1,4 @@
-/* Drops nodes whose results nobody reads: unread taps, gradients of inputs, outputs an evaluation does not ask for. */
+/* Drops nodes whose results nothing reads: unread outputs of the backbone, gradients of inputs. */
 #include "compiler/passes/pass.h"
 
 bool dg_prune(struct dg_pass_context *c)

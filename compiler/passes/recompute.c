@@ -1,5 +1,5 @@
-/* Recomputation: memory for time. A value that the backward reads occupies its bytes from the forward on; a copy of the node
- * that made it, right before that reader, lets the first one go as soon as the forward has used it. */
+/* Recomputation trades time for memory. A value that the backward reads occupies its bytes from the forward on. A copy of its node
+ * right before the first backward node that reads it frees them as soon as the forward has read the value. */
 #include "compiler/passes/pass.h"
 
 static bool reads_step(const struct dg_graph *graph, dg_value v)
@@ -7,7 +7,7 @@ static bool reads_step(const struct dg_graph *graph, dg_value v)
     return v != DG_NO_VALUE && graph->value[v].region == DG_REGION_STEP;
 }
 
-/* The student's forward: what the backward reads. The loss is not among it: it adds to sums. */
+/* Forward nodes of the student: their results are what the backward reads. The loss is not among them: it adds to sums. */
 static bool eligible(const struct dg_graph *graph, const struct dg_graph_node *node)
 {
     return node->role == DG_ROLE_FORWARD && node->op->run &&
@@ -16,7 +16,7 @@ static bool eligible(const struct dg_graph *graph, const struct dg_graph_node *n
 
 /* --- parts and blocks --- */
 
-/* The applications that have a level, in order of execution, and the blocks of each that have eligible nodes, likewise. */
+/* The applications that have a level, in order of execution; and of each the blocks that have eligible nodes, in order. */
 struct parts {
     int count;
     int *of; /* by application: the part; -1: none */
@@ -73,11 +73,11 @@ int dg_recompute_parts(const struct dg_graph *graph, int highest[DG_MAX_RECOMPUT
     return parts.count;
 }
 
-/* --- what is made again --- */
+/* --- what is recomputed --- */
 
-/* So many ops in a row are made again from what is kept. Two reach over the sum at the end of a residual block, from the result
- * of the block before it; so of some blocks' results one is kept. */
-enum { MOST_SWEEPS = 4 };
+/* Level 1 recomputes chains of at most this many cheap ops from a saved value. Two would reach from the result of a residual block
+ * to the norm of the next one, over the sum; four let the result of every other block go, too. */
+enum { MAX_SWEEPS = 4 };
 
 /* The unit that a node is in, a block or two; -1: it is in none. */
 static int unit_of(const struct parts *parts, const struct dg_recompute_levels *levels,
@@ -87,12 +87,12 @@ static int unit_of(const struct parts *parts, const struct dg_recompute_levels *
     return b >= 0 && levels->level[p] == DG_RECOMPUTE_PAIRS ? b / 2 : b;
 }
 
-/* Nodes whose results the backward makes again. */
+/* By node: is its result recomputed for the backward? */
 static bool *choose(const struct dg_graph *graph, const struct dg_recompute_levels *levels)
 {
     struct parts parts = find_parts(graph);
-    bool *again = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
-    bool *kept = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a backward node */
+    bool *recomputed = dg_arena_alloc(graph->arena, (size_t)graph->num_nodes + 1);
+    bool *saved = dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a backward node */
     bool *crosses =
         dg_arena_alloc(graph->arena, (size_t)graph->num_values + 1); /* read by a node outside of its unit */
     int *unit = dg_arena_alloc(graph->arena, ((size_t)graph->num_nodes + 1) * sizeof *unit);
@@ -103,7 +103,7 @@ static bool *choose(const struct dg_graph *graph, const struct dg_recompute_leve
             dg_value v = node->input[i];
             if (!reads_step(graph, v)) continue;
             uint32_t maker = graph->value[v].producer;
-            kept[v] |= dg_is_backward(node);
+            saved[v] |= dg_is_backward(node);
             crosses[v] |= !dg_is_backward(node) &&
                           (node->application != graph->node[maker].application || unit[n] != unit[maker]);
         }
@@ -115,43 +115,44 @@ static bool *choose(const struct dg_graph *graph, const struct dg_recompute_leve
         if (!level) continue;
         int b = block_of(&parts, p, node);
         bool in_block = b >= 0 && b * DG_RECOMPUTE_SHARES < (level - 1) * parts.part[p].blocks;
-        int sweeps = node->op->cost ? MOST_SWEEPS + 1 : 1;
+        int sweeps = node->op->cost ? MAX_SWEEPS + 1 : 1;
         for (int i = 0; i < node->num_inputs; i++) {
             dg_value v = node->input[i];
             if (!reads_step(graph, v)) continue;
             uint32_t maker = graph->value[v].producer;
-            int before = !again[maker] && kept[v] ? 0 : cheap[maker] ? cheap[maker] : MOST_SWEEPS;
+            int before = !recomputed[maker] && saved[v] ? 0 : cheap[maker] ? cheap[maker] : MAX_SWEEPS;
             if (before + 1 > sweeps) sweeps = before + 1;
         }
-        cheap[n] = sweeps <= MOST_SWEEPS ? sweeps : 0;
-        /* What is kept of such an op anyway, moments, others may read. */
+        cheap[n] = sweeps <= MAX_SWEEPS ? sweeps : 0;
+        /* The other outputs of such an op, moments, are saved in any case, and may be read anywhere. */
         int made = node->op->recompute && level != DG_RECOMPUTE_NORMS ? 1 : node->num_outputs;
         for (int o = 0; o < made; o++) in_block = in_block && !crosses[node->output[o]];
-        again[n] = in_block || cheap[n];
+        recomputed[n] = in_block || cheap[n];
     }
-    return again;
+    return recomputed;
 }
 
-/* --- making it --- */
+/* --- the new order --- */
 
-struct remaking {
+struct rewriting {
     struct dg_graph *graph;
-    const struct dg_graph_node *node; /* as they stood */
-    const bool *again;
-    dg_value *copy; /* by value: what stands for it in the backward */
+    const struct dg_graph_node *node; /* before the pass */
+    const uint32_t *maker;            /* by value: its node before the pass */
+    const bool *recomputed;           /* by that node */
+    dg_value *copy; /* by value: what the backward reads in its place; DG_NO_VALUE: not computed yet */
 };
 
-/* What a backward node of `phase` reads in place of v; `maker` is v's node as the nodes stood. */
-static dg_value remade(struct remaking *r, const uint32_t *maker, dg_value v, enum dg_phase phase)
+/* What a backward node of `phase` reads in place of v; nodes that compute it are appended. */
+static dg_value backward_input(struct rewriting *r, dg_value v, enum dg_phase phase)
 {
     struct dg_graph *graph = r->graph;
-    if (!reads_step(graph, v) || maker[v] == DG_PLAN_NONE || !r->again[maker[v]]) return v;
-    bool part = r->node[maker[v]].op->recompute; /* only output 0 */
+    if (!reads_step(graph, v) || r->maker[v] == DG_PLAN_NONE || !r->recomputed[r->maker[v]]) return v;
+    bool part = r->node[r->maker[v]].op->recompute; /* it recomputes output 0 alone */
     if (part && graph->value[v].output) return v;
     if (r->copy[v] != DG_NO_VALUE) return r->copy[v];
-    struct dg_graph_node node = r->node[maker[v]];
+    struct dg_graph_node node = r->node[r->maker[v]];
     dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
-    for (int i = 0; i < node.num_inputs; i++) input[i] = remade(r, maker, node.input[i], phase);
+    for (int i = 0; i < node.num_inputs; i++) input[i] = backward_input(r, node.input[i], phase);
     node.input = input;
     if (part) {
         struct dg_recompute a = {node.train, input, node.num_inputs, node.output};
@@ -173,8 +174,9 @@ bool dg_recompute(struct dg_pass_context *c)
 {
     struct dg_graph *graph = c->graph;
     uint32_t num_nodes = graph->num_nodes, num_values = graph->num_values;
-    struct remaking r = {.graph = graph, .node = graph->node, .again = choose(graph, &c->recompute)};
     uint32_t *maker = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *maker);
+    struct rewriting r = {
+        .graph = graph, .node = graph->node, .maker = maker, .recomputed = choose(graph, &c->recompute)};
     r.copy = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *r.copy);
     for (dg_value v = 0; v < num_values; v++) {
         maker[v] = graph->value[v].producer;
@@ -187,7 +189,7 @@ bool dg_recompute(struct dg_pass_context *c)
         struct dg_graph_node node = r.node[n];
         if (dg_is_backward(&node)) {
             dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
-            for (int i = 0; i < node.num_inputs; i++) input[i] = remade(&r, maker, node.input[i], node.phase);
+            for (int i = 0; i < node.num_inputs; i++) input[i] = backward_input(&r, node.input[i], node.phase);
             node.input = input;
         }
         dg_graph_append(graph, &node);

@@ -1,6 +1,6 @@
-/* A network that ends in one token, as DINO's does in the class token, makes the others of its last block for nobody. Where
- * all that is read of a value is one token of it, and the op that made it treats tokens apart, that token is taken from the
- * op's inputs instead. Attention still looks at all tokens, for that one query (ops/fused/class_attention.c).
+/* DINO's network ends in one token, the class token, and the other tokens of its last block are read by nothing. If only one token
+ * of a value is read, and its op computes each token from the same token of its inputs, the token is sliced from the inputs
+ * instead. Attention still reads all tokens, for that one query (ops/fused/class_attention.c).
  *
  * What an op does with tokens is its own knowledge (struct dg_op, reach and token_attr); here is only who reads what. */
 #include "compiler/passes/pass.h"
@@ -13,7 +13,7 @@ struct taking {
     struct dg_graph *graph;
     const struct dg_op *take; /* the op that takes a token, as it was met */
     int64_t *read;            /* by value: what is read of it */
-    bool *narrowed;           /* by value: its node makes that token alone */
+    bool *sliced;             /* by value: its node computes that token alone */
     dg_value *taken;          /* by value: a token of it, once that is made; DG_NO_VALUE */
     int64_t *token;           /* by value: which */
     int64_t *wanted;          /* by value: the token of it that a node for one token reads; UNREAD */
@@ -30,7 +30,7 @@ static bool has_tokens(const struct dg_graph *graph, dg_value v)
     return v != DG_NO_VALUE && graph->value[v].region == DG_REGION_STEP && graph->value[v].desc.ndim == 3;
 }
 
-/* Does it make the rows of its result, apart, of the rows of this input? */
+/* Is each row of its result computed from the same row of this input? */
 static bool rows_of(const struct dg_graph *graph, const struct dg_graph_node *node, int i)
 {
     return node->op->reach == DG_REACH_ROW && !node->op->token_attr && has_tokens(graph, node->input[i]);
@@ -44,7 +44,7 @@ static bool has_query(const struct dg_op *op) { return op->reach == DG_REACH_IMA
 
 static int token_attr(const struct dg_op *op) { return dg_op_attr(op, op->token_attr); }
 
-/* From the end to the beginning: what is read of each value. False for a node that nobody reads. */
+/* Called from the last node to the first: notes what the node reads of its inputs. Returns false if nothing reads the node. */
 static bool look_at(struct taking *t, const struct dg_graph_node *node)
 {
     bool read = node->role == DG_ROLE_COMMIT || (node->op->commit && node->train), others = false;
@@ -56,7 +56,7 @@ static bool look_at(struct taking *t, const struct dg_graph_node *node)
     int64_t token = t->read[node->output[0]];
     bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[0]) &&
                  (has_query(node->op) || (node->op->reach == DG_REACH_ROW && !node->op->token_attr));
-    t->narrowed[node->output[0]] = alone;
+    t->sliced[node->output[0]] = alone;
     if (takes_token(node->op)) t->take = node->op;
     for (int i = 0; i < node->num_inputs; i++) {
         bool row = alone && rows_of(t->graph, node, i);
@@ -100,8 +100,8 @@ static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_
     return t->taken[v];
 }
 
-/* The node again, for one token. */
-static dg_value narrow(struct taking *t, const struct dg_graph_node *node, struct dg_error *err)
+/* Adds the node for one token alone. */
+static dg_value slice(struct taking *t, const struct dg_graph_node *node, struct dg_error *err)
 {
     int64_t token = t->read[node->output[0]];
     dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
@@ -115,8 +115,8 @@ static dg_value narrow(struct taking *t, const struct dg_graph_node *node, struc
     return add_node(t, node, node->op, attr, input, node->num_inputs, node->origin.path, err);
 }
 
-/* Puts the node back as it was, but for values that have become others; the token that is read of its result right behind
- * it, so that whatever reads that token may move up to here. */
+/* Appends the node as it was, with inputs that have become others replaced. A token that is read of its result is sliced right
+ * behind it, so that nodes which read that token may follow. */
 static bool restore(struct taking *t, struct dg_graph_node node, const dg_value *now, struct dg_error *err)
 {
     dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input),
@@ -144,7 +144,7 @@ bool dg_slice_tokens(struct dg_pass_context *c)
     size_t room = (size_t)num_values + 1;
     struct taking t = {.graph = graph,
                        .read = dg_arena_alloc(graph->arena, room * sizeof *t.read),
-                       .narrowed = dg_arena_alloc(graph->arena, room * sizeof *t.narrowed),
+                       .sliced = dg_arena_alloc(graph->arena, room * sizeof *t.sliced),
                        .taken = dg_arena_alloc(graph->arena, room * sizeof *t.taken),
                        .token = dg_arena_alloc(graph->arena, room * sizeof *t.token),
                        .wanted = dg_arena_alloc(graph->arena, room * sizeof *t.wanted)};
@@ -164,11 +164,11 @@ bool dg_slice_tokens(struct dg_pass_context *c)
         dg_value made = node[n].output[0];
         for (int o = 0; o < node[n].num_outputs; o++) graph->value[node[n].output[o]].producer = DG_PLAN_NONE;
         if (!read[n]) continue;
-        if (t.narrowed[made]) {
-            t.taken[made] = narrow(&t, &node[n], &err);
+        if (t.sliced[made]) {
+            t.taken[made] = slice(&t, &node[n], &err);
             t.token[made] = t.read[made];
             if (t.taken[made] == DG_NO_VALUE) return failed(c->diag, &node[n], &err);
-        } else if (takes_token(node[n].op) && t.narrowed[node[n].input[0]]) {
+        } else if (takes_token(node[n].op) && t.sliced[node[n].input[0]]) {
             now[made] = t.taken[node[n].input[0]];
         } else if (!restore(&t, node[n], now, &err)) {
             return failed(c->diag, &node[n], &err);

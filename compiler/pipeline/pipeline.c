@@ -159,12 +159,12 @@ static bool broken(const struct dg_pass *pass, const struct dg_pass_context *c, 
 static bool run_checked(const struct dg_pass *pass, struct dg_pass_context *c)
 {
     uint32_t before = facts_of(c) | OUTPUTS;
-    dg_value *kept = dg_arena_alloc(c->graph->arena, ((size_t)c->num_keep + 1) * sizeof *kept);
-    memcpy(kept, c->keep, (size_t)c->num_keep * sizeof *kept);
+    dg_value *outputs = dg_arena_alloc(c->graph->arena, ((size_t)c->num_keep + 1) * sizeof *outputs);
+    memcpy(outputs, c->keep, (size_t)c->num_keep * sizeof *outputs);
     if (pass->requires & ~before) return broken(pass, c, "the graph is not what it requires");
     if (!pass->run(c)) return false;
     uint32_t after = facts_of(c);
-    if (!memcmp(kept, c->keep, (size_t)c->num_keep * sizeof *kept)) after |= OUTPUTS;
+    if (!memcmp(outputs, c->keep, (size_t)c->num_keep * sizeof *outputs)) after |= OUTPUTS;
     if (pass->keeps & before & ~after) return broken(pass, c, "the graph lost what the pass keeps");
     struct dg_error err = {0};
     return dg_graph_verify(c->graph, c->first, &err) == DG_OK || broken(pass, c, err.text);

@@ -69,7 +69,7 @@ static void find_aliases(struct dg_graph *graph, struct dg_life *life)
     }
 }
 
-/* What a slice makes dies with it, but for the sums; and these collect in one place. */
+/* A value made in the loop over slices ends in it, and a sum over slices stays in the same bytes. */
 static enum dg_status check_loop(const struct dg_graph *graph, const struct dg_life *life, struct dg_error *err)
 {
     uint32_t first, count;

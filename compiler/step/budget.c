@@ -1,6 +1,6 @@
-/* Candidates are chains: for each number of slices and each order of the resolutions, more and more recomputation, a step of
- * it wherever it lowers the fullest moment most. Along a chain memory falls and, as a rule, time rises, so the first plan of a
- * chain that fits is the chain's best, and the fastest of these is taken. Neither a chain nor an estimate depends on the
+/* The candidates form chains: one for each number of slices and each order of the resolutions. Along a chain recomputation grows,
+ * each time where it lowers the lower bound of the step's memory most, so memory falls and, as a rule, time rises. The first plan
+ * of a chain that fits is therefore the chain's best, and the fastest of these is taken. Neither chains nor estimates depend on the
  * budget: with less memory the choice moves on among the same candidates, to slower and smaller ones. */
 #include "compiler/step/budget.h"
 
@@ -176,8 +176,8 @@ static enum dg_status open_chain(struct search *s, const struct dg_step_choice *
 static enum dg_status walk_all(struct search *s, struct dg_error *err)
 {
     const struct dg_train_step *step = &s->step;
-    bool whole = step->coupling || step->uncut;
-    for (int64_t slices = 1; slices <= (whole ? 1 : s->from->recipe->batch); slices++) {
+    bool uncut = step->coupling || step->uncut;
+    for (int64_t slices = 1; slices <= (uncut ? 1 : s->from->recipe->batch); slices++) {
         if (s->from->recipe->batch % slices) continue;
         for (int order = 0; order < (step->coupling || step->slots.of[DG_SLOT_CROPS_LOCAL] == DG_NO_VALUE ? 1 : 2);
              order++) {
