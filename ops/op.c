@@ -51,6 +51,16 @@ static int count_operands(const struct dg_operand *operand)
 int dg_op_num_inputs(const struct dg_op *op) { return count_operands(op->inputs); }
 int dg_op_num_outputs(const struct dg_op *op) { return count_operands(op->outputs); }
 
+static int index_of(const struct dg_operand *operand, const char *name)
+{
+    for (int i = count_operands(operand) - 1; i >= 0; i--)
+        if (!strcmp(operand[i].name, name)) return i;
+    return -1;
+}
+
+int dg_op_input_index(const struct dg_op *op, const char *name) { return index_of(op->inputs, name); }
+int dg_op_output_index(const struct dg_op *op, const char *name) { return index_of(op->outputs, name); }
+
 /* The place of the variadic operand; -1: there is none. */
 static int variadic(const struct dg_op *op)
 {

@@ -12,7 +12,6 @@
 #include "ops/base/init.h"
 #include "ops/op_call.h"
 #include "ops/op_grad.h"
-#include "ops/op_rewrite.h"
 #include "ops/op_run.h"
 
 /* ---- attributes ---- */
@@ -160,12 +159,6 @@ struct dg_op {
     void (*recompute)(struct dg_recompute *a);
     const struct dg_step_input *step_inputs; /* of an optimiser: its inputs in order, ended by DG_STEP_END */
 
-    /* Takes the only reader of output 0 over, in place: true, with attributes and inputs changed. NULL: never does. */
-    bool (*absorb)(struct dg_fusion *f);
-    /* Also makes some outputs of the first reader of output 0: true, with op, inputs and `takes` changed. Asked last, of a
-     * graph that is complete and whose types are chosen. NULL: never does. */
-    bool (*join)(struct dg_fusion *f);
-
     /* On memory. */
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */
     enum dg_status (*pack)(const struct dg_run *run, struct dg_error *err); /* NULL: never packs */
@@ -181,6 +174,8 @@ const struct dg_op *dg_op_find(const char *name); /* NULL if there is none */
 int dg_op_num_attrs(const struct dg_op *op);
 int dg_op_attr(const struct dg_op *op, const char *name); /* index of the attribute; -1: there is none */
 int dg_op_num_outputs(const struct dg_op *op);
+int dg_op_input_index(const struct dg_op *op, const char *name);  /* its place in the table; -1: there is none */
+int dg_op_output_index(const struct dg_op *op, const char *name); /* likewise */
 int dg_op_num_inputs(const struct dg_op *op); /* entries of the table: a variadic operand counts as one */
 
 /* Which operand input i of a node with num_inputs inputs is; NULL: the op takes no such input. */

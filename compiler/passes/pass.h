@@ -42,7 +42,8 @@ struct dg_pass {
  * are dropped. Values in `keep` may become others, of the same shape. */
 bool dg_slice_tokens(struct dg_pass_context *c);
 
-/* fuse.c: a node takes over its only reader, where its op can do both. Values in `keep` stay what they are. */
+/* fuse.c: one node in the place of a node and the only reader of its result, by the rewrites of phases DG_FUSE_FORWARD and, of
+ * evaluation entries, DG_FUSE_EVALUATION (ops/op_rewrite.h). Values in `keep` stay what they are. */
 bool dg_fuse(struct dg_pass_context *c);
 
 /* prune.c: drops nodes none of whose outputs is read by a remaining node or listed in `keep`. Commit nodes stay. */
@@ -58,8 +59,7 @@ bool dg_recompute(struct dg_pass_context *c);
 /* compact_rows.c: a residual branch whose images drop path drops is run, forward and backward, on the surviving images only. */
 bool dg_compact_rows(struct dg_pass_context *c);
 
-/* fuse_late.c: a node also makes what the first reader of its result makes of it, where its op can. The result cannot be
- * differentiated or recomputed. */
+/* fuse.c: the same by the rewrites of phase DG_FUSE_LATE, whose results cannot be differentiated or recomputed. */
 bool dg_fuse_late(struct dg_pass_context *c);
 
 #endif

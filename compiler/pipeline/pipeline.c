@@ -27,6 +27,19 @@ const struct dg_pass dg_application_passes[] = {
      "an op and the only reader of its result become one op"},
     {0}};
 
+/* Run on the logits of a group of crops and their loss, before they are differentiated. */
+const struct dg_pass dg_loss_passes[] = {
+    {"fuse_loss",    dg_fuse,         DG_PASS_OPTIMIZED, SOURCE,                      SOURCE | OUTPUTS,
+     "the op that makes the student's logits and the loss become one op"},
+    {0}};
+
+/* Run on the teacher's logits and targets, which have no backward, once all losses are there: what these read of the targets
+ * decides. The name is the same, as one without the other would mix the statistics of two forms of the logits. */
+const struct dg_pass dg_target_passes[] = {
+    {"fuse_loss",    dg_fuse,         DG_PASS_OPTIMIZED, F32 | NO_RECOMPUTED | ALL_IMAGES, SOURCE | OUTPUTS,
+     "the op that makes the teacher's logits and the targets become one op"},
+    {0}};
+
 /* Run on every entry once all of its nodes are there: forward, backward and commit. */
 const struct dg_pass dg_entry_passes[] = {
     {"prune",        dg_prune,        DG_PASS_ALWAYS,    F32,                         SOURCE | OUTPUTS,
@@ -38,12 +51,12 @@ const struct dg_pass dg_entry_passes[] = {
     {"compact_rows", dg_compact_rows, DG_PASS_OPTIMIZED, ALL_IMAGES,                  FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
      "run a residual branch on the images that drop path keeps"},
     {"fuse_late",    dg_fuse_late,    DG_PASS_OPTIMIZED, 0,                           FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
-     "an op also computes what the first reader of its result does"},
+     "an op and the first reader of its result become one op"},
     {0}};
 
 /* clang-format on */
 
-static const struct dg_pass *const tables[] = {dg_application_passes, dg_entry_passes};
+static const struct dg_pass *const tables[] = {dg_application_passes, dg_loss_passes, dg_target_passes, dg_entry_passes};
 enum { NUM_TABLES = sizeof tables / sizeof *tables };
 
 static const struct dg_pass *pass_at(int index)
@@ -118,6 +131,7 @@ static const char *when_text(enum dg_pass_when when)
 void dg_list_passes(struct dg_text *text)
 {
     static const char *const head[] = {"each application of a network, before it is differentiated",
+                                       "the loss of a group of crops, likewise", "the teacher's targets, once all losses are there",
                                        "the complete graph of each entry"};
     for (int t = 0; t < NUM_TABLES; t++) {
         dg_text_add(text, "%s:\n", head[t]);

@@ -6,7 +6,9 @@
 #include "compiler/passes/pass.h"
 
 extern const struct dg_pass dg_application_passes[]; /* on one application of a network, before it is differentiated */
-extern const struct dg_pass dg_entry_passes[];       /* on the complete graph of an entry */
+extern const struct dg_pass dg_loss_passes[];        /* on logits and loss of a group of crops, likewise */
+extern const struct dg_pass dg_target_passes[]; /* on the teacher's logits and targets, once all losses are there */
+extern const struct dg_pass dg_entry_passes[];  /* on the complete graph of an entry */
 
 /* How passes are run; the same for all of one compile. */
 struct dg_pipeline {

@@ -16,9 +16,6 @@ struct dg_step_builder {
     struct dg_step_choice choice;
     int64_t images;            /* of a slice: the batch, if it is not cut */
     int views;                 /* all crops of an image */
-    dg_value teacher_layer[3]; /* features and weights of the teacher's prototype layer, where the loss contains it */
-    dg_value center;
-    bool tiled;
     const struct dg_graph_node *committing; /* whose commit rule runs */
 };
 

@@ -95,20 +95,6 @@ static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint
     return NULL;
 }
 
-/* Takes the prototype layer back that makes `logits`, for the loss to make them a tile at a time: all logits would be the
- * largest activation of the step. Its inputs; false where the head ends otherwise. */
-static bool take_layer(struct dg_step_builder *b, dg_value logits, dg_value input[3])
-{
-    struct dg_graph *graph = b->graph;
-    uint32_t n = graph->value[logits].producer;
-    if (b->from->pipeline->plain || n + 1 != graph->num_nodes || strcmp(graph->node[n].op->name, "weight_norm_linear"))
-        return false;
-    memcpy(input, graph->node[n].input, 3 * sizeof *input);
-    graph->value[logits].producer = DG_PLAN_NONE;
-    graph->num_nodes--;
-    return true;
-}
-
 /* The share of the loss of logits, added to what there is. */
 static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logits, dg_value target, int view0,
                      dg_value *loss)
@@ -116,22 +102,17 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
     struct dg_node_options options =
         dg_builder_options(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", DG_ROLE_FORWARD);
     options.rows.view0 = view0;
-    dg_value student_temp = dg_graph_control(b->graph, "loss.student_temp"), output[DG_MAX_OUTPUTS], layer[3];
-    union dg_attr views[] = {{.i = b->views}};
     if (logits == DG_NO_VALUE) return false;
-    if (b->tiled && take_layer(b, logits, layer)) { /* both heads are of one module */
-        const dg_value *t = b->teacher_layer;
-        dg_value input[] = {layer[0],     layer[1], layer[2],
-                            t[0],         t[1],     t[2],
-                            b->center,    target,   dg_graph_control(b->graph, "loss.teacher_temp"),
-                            student_temp, *loss};
-        if (!dg_builder_add(b, "prototype_loss", views, input, 11, &options, output)) return false;
-    } else {
-        dg_value input[] = {logits, target, student_temp, *loss};
-        if (!dg_builder_add(b, "dino_loss", views, input, 4, &options, output)) return false;
-    }
+    dg_value output[DG_MAX_OUTPUTS], input[] = {logits, target, dg_graph_control(b->graph, "loss.student_temp"), *loss};
+    if (!dg_builder_add(b, "dino_loss", (union dg_attr[]){{.i = b->views}}, input, 4, &options, output)) return false;
     *loss = output[0];
-    return true;
+    struct dg_pass_context context = {.graph = b->graph,
+                                      .diag = b->from->diag,
+                                      .subject = options.origin.path,
+                                      .first = b->graph->value[logits].producer,
+                                      .keep = loss,
+                                      .num_keep = 1};
+    return dg_run_passes(dg_loss_passes, b->from->pipeline, &context);
 }
 
 /* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
@@ -247,27 +228,33 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     struct dg_init zero = {.kind = DG_INIT_CONSTANT};
     dg_value center =
         dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->model.origin);
-    dg_value target[DG_MAX_OUTPUTS];
+    dg_value made[DG_MAX_OUTPUTS];
     struct dg_node_options options = dg_builder_options(&b, "target", "loss", DG_ROLE_FORWARD);
     dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */
-    b.center = center;
-    b.tiled = take_layer(&b, teacher, b.teacher_layer);
     dg_value target_input[] = {teacher, center, temperature};
-    dg_value tiled_input[] = {b.teacher_layer[0], b.teacher_layer[1], b.teacher_layer[2], center, temperature};
-    if (!(b.tiled ? dg_builder_add(&b, "prototype_target", NULL, tiled_input, 5, &options, target)
-                  : dg_builder_add(&b, "dino_target", NULL, target_input, 3, &options, target)))
-        return false;
-    if (!mean_of_slices(&b, center, &target[1]) || !mean_of_slices(&b, temperature, &target[2])) return false;
-    graph->value[target[2]].name = "teacher_entropy";
+    if (!dg_builder_add(&b, "dino_target", NULL, target_input, 3, &options, made)) return false;
+    const struct dg_op *op = graph->node[graph->num_nodes - 1].op;
+    dg_value target = made[dg_op_output_index(op, "q")], batch_mean = made[dg_op_output_index(op, "batch_mean")],
+             entropy = made[dg_op_output_index(op, "entropy")];
+    if (!mean_of_slices(&b, center, &batch_mean) || !mean_of_slices(&b, temperature, &entropy)) return false;
+    graph->value[entropy].name = "teacher_entropy";
 
     dg_value loss = choice->slices > 1 ? dg_sum_over_slices(graph, temperature, "loss") : DG_NO_VALUE;
-    if (!(step->coupling ? groups_together : groups_apart)(&b, crops, target[0], &loss)) return false;
+    if (!(step->coupling ? groups_together : groups_apart)(&b, crops, target, &loss)) return false;
     graph->value[loss].name = "loss";
     if (choice->slices > 1) graph->phase = DG_PHASE_AFTER;
     step->slots.of[DG_SLOT_LOSS] = loss;
-    step->slots.of[DG_SLOT_ENTROPY] = target[2];
+    step->slots.of[DG_SLOT_ENTROPY] = entropy;
     step->slots.of[DG_SLOT_CENTER] = center;
-    if (!dg_build_commit(&b, loss, center, target[1], step)) return false;
+    if (!dg_build_commit(&b, loss, center, batch_mean, step)) return false;
     dg_graph_sort_phases(graph);
-    return true;
+    dg_value output[DG_SLOTS];
+    int count = dg_slots_list(&step->slots, DG_FIRST_OUTPUT, DG_FIRST_PARAM, output);
+    struct dg_pass_context context = {.graph = graph,
+                                      .diag = from->diag,
+                                      .subject = "target",
+                                      .first = graph->value[teacher].producer,
+                                      .keep = output,
+                                      .num_keep = count};
+    return dg_run_passes(dg_target_passes, from->pipeline, &context);
 }

@@ -9,21 +9,20 @@
  * oneDNN's convolution. All others are oneDNN's, with weights packed for the call (or once, in evaluation), but for some
  * gradients of weights (see by_windows).
  *
- * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (compiler/passes/fuse.c). */
+ * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (ops/fused/conv_bn.c). */
 #include "ops/dense/bf16_operand.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/add.h"
 #include "ops/kernels/column_sum.h"
 #include "ops/kernels/grad_weights.h"
 #include "ops/kernels/im2col.h"
-#include "ops/norm/batch_norm.h"
 #include "ops/op.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct dg_op dg_op_relu, dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
+extern const struct dg_op dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
 
 enum { SRC, WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_TRACKED }; /* inputs */
 enum { DST };                                                                          /* output */
@@ -34,8 +33,6 @@ enum { DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of conv2d_g
 
 /* Attributes; the backward ops have the first seven, conv2d_grad_src then the image's size. */
 enum { OUT, KERNEL, STRIDE, PAD, GROUPS, DILATION, WITH_BIAS, FOLD, EPS, RELU, HEIGHT = FOLD, WIDTH };
-
-enum { FOLDED = DG_NORM_INPUTS - DG_NORM_WEIGHT }; /* what a folded batch norm adds to the inputs: all its parameters */
 
 #define GEOMETRY                                                                                                       \
     {.name = "out", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .doc = "output channels"},        \
@@ -132,6 +129,12 @@ static struct dg_desc dst_desc(const struct shape *s)
     return dg_desc_make(DG_F32, 4, (int64_t[]){s->images, s->out_height, s->out_width, s->out});
 }
 
+/* Is the operand of that shape if it is to be there, else absent? */
+static bool there(const struct dg_desc *desc, const struct dg_desc *want, bool wanted)
+{
+    return wanted ? dg_desc_equal(desc, want) : dg_absent(desc);
+}
+
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[0];
@@ -139,12 +142,11 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     DG_TRY(dg_want_ndim(src, 4, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
-    struct dg_desc weight = weight_desc(&s), vector = dg_desc_make(DG_F32, 1, &s.out);
-    int vectors = !!call->attr[WITH_BIAS].i + (FOLDED - 1) * !!call->attr[FOLD].i, i = BIAS;
-    bool fits = src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[WEIGHT], &weight);
-    for (; fits && i < BIAS + vectors; i++) fits = dg_desc_equal(&call->input[i], &vector);
-    if (call->attr[FOLD].i) fits = fits && dg_desc_is_scalar(&call->input[i++], DG_I64); /* there for its name */
-    for (; fits && i < call->num_inputs; i++) fits = dg_absent(&call->input[i]);
+    struct dg_desc weight = weight_desc(&s), vector = dg_desc_make(DG_F32, 1, &s.out), counter = dg_desc_scalar(DG_I64);
+    bool fits = src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[WEIGHT], &weight) &&
+                there(&call->input[BIAS], &vector, call->attr[WITH_BIAS].i);
+    for (int i = NORM_WEIGHT; i <= NORM_VAR; i++) fits = fits && there(&call->input[i], &vector, call->attr[FOLD].i);
+    fits = fits && there(&call->input[NORM_TRACKED], &counter, call->attr[FOLD].i); /* for its name only */
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weight or bias has the wrong shape");
     output[DST] = dst_desc(&s);
     return DG_OK;
@@ -173,23 +175,6 @@ static enum dg_status grad(struct dg_grad_builder *b)
         DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
     }
     return DG_OK;
-}
-
-/* In evaluation: the batch norm behind it, then the ReLU behind that. */
-static bool absorb(struct dg_fusion *f)
-{
-    if (f->train || !f->constant_params || f->attr[RELU].i) return false;
-    if (f->next == &dg_op_relu && f->attr[FOLD].i) {
-        f->attr[RELU].i = true;
-        return true;
-    }
-    if (f->next != &dg_op_batch_norm || f->attr[FOLD].i) return false;
-    f->attr[FOLD].i = true;
-    f->attr[EPS] = f->next_attr[DG_NORM_EPS];
-    f->attr[RELU] = f->next_attr[DG_NORM_RELU];
-    memcpy(f->input + f->num_inputs, f->next_input + DG_NORM_WEIGHT, FOLDED * sizeof *f->input);
-    f->num_inputs += FOLDED;
-    return true;
 }
 
 static struct dg_cost cost_of(const struct dg_desc *dst, const struct dg_desc *weight)
@@ -331,9 +316,8 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
     if (!s->packed_once) return DG_OK;
     const float *weight = r->input[WEIGHT];
     if (s->fold) {
-        void *const *norm = r->input + BIAS + s->bias;
-        const float *bias = s->bias ? r->input[BIAS] : NULL, *g = norm[0], *b = norm[1], *mean = norm[2],
-                    *var = norm[3];
+        const float *bias = s->bias ? r->input[BIAS] : NULL, *g = r->input[NORM_WEIGHT], *b = r->input[NORM_BIAS],
+                    *mean = r->input[NORM_MEAN], *var = r->input[NORM_VAR];
         float *scaled = at(r, s->plain_at), *folded = (float *)((char *)r->packed + s->packed_bytes);
         for (int64_t o = 0; o < s->shape.out; o++) {
             double scale = (double)g[o] / sqrt((double)var[o] + (double)s->eps);
@@ -387,7 +371,6 @@ const struct dg_op dg_op_conv2d = {
     .params = params,
     .infer = infer,
     .grad = grad,
-    .absorb = absorb,
     .cost = cost,
     .prepare = prepare,
     .pack = pack,

@@ -13,24 +13,23 @@
  * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
  * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
  * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
-#include "ops/dense/linear.h"
-
 #include "ops/dense/bf16_operand.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/column_sum.h"
 #include "ops/kernels/grad_weights.h"
-#include "ops/token/attention.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct dg_op dg_op_linear, dg_op_linear_grad_src;
+extern const struct dg_op dg_op_linear_grad_src, dg_op_linear_grad_weights;
 
-enum { SRC, WEIGHT, BIAS };          /* inputs */
-enum { DST };                        /* output */
-enum { GRAD_DIFF_DST, GRAD_WEIGHT }; /* inputs of linear_grad_src */
-enum { DIFF_SRC };                   /* output of linear_grad_src */
+enum { SRC, WEIGHT, BIAS };                               /* inputs */
+enum { DST };                                             /* output */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT };                      /* inputs of linear_grad_src */
+enum { DIFF_SRC };                                        /* output of linear_grad_src */
+enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs of linear_grad_weights */
+enum { DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of linear_grad_weights */
 
 enum { OUT, WITH_BIAS }; /* attributes */
 enum { PACK_FROM_ROWS = 96 };
@@ -91,26 +90,14 @@ static enum dg_status grad(struct dg_grad_builder *b)
         dg_value input[] = {b->input[SRC], b->diff_output[DST], b->gradient_so_far(b, WEIGHT),
                             bias ? b->gradient_so_far(b, BIAS) : DG_NO_VALUE};
         DG_TRY(b->emit(b, &dg_op_linear_grad_weights, NULL, input, 4, made));
-        b->set_gradient(b, WEIGHT, made[DG_LINEAR_GRAD_WEIGHT]);
-        if (bias) b->set_gradient(b, BIAS, made[DG_LINEAR_GRAD_BIAS]);
+        b->set_gradient(b, WEIGHT, made[DIFF_WEIGHT]);
+        if (bias) b->set_gradient(b, BIAS, made[DIFF_BIAS]);
     }
     if (b->wants[SRC]) {
         DG_TRY(b->emit(b, &dg_op_linear_grad_src, NULL, (dg_value[]){b->diff_output[DST], b->input[WEIGHT]}, 2, made));
         DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
     }
     return DG_OK;
-}
-
-/* The projection for the attention of one token. */
-static bool absorb(struct dg_fusion *f)
-{
-    bool one = f->next == &dg_op_attention && f->next_attr[DG_ATTENTION_QUERY].i >= 0;
-    if (!one || f->next_wanted != 1) return false;
-    if (!f->attr[WITH_BIAS].i) f->input[f->num_inputs++] = DG_NO_VALUE;
-    f->op = &dg_op_class_attention;
-    f->attr[DG_ATTENTION_HEADS] = f->next_attr[DG_ATTENTION_HEADS];
-    f->attr[DG_ATTENTION_QUERY] = f->next_attr[DG_ATTENTION_QUERY];
-    return true;
 }
 
 static struct dg_cost cost(const struct dg_op_call *call)
@@ -248,7 +235,6 @@ const struct dg_op dg_op_linear = {
     .params = params,
     .infer = infer,
     .grad = grad,
-    .absorb = absorb,
     .cost = cost,
     .prepare = prepare,
     .pack = pack,
@@ -321,21 +307,21 @@ const struct dg_op dg_op_linear_grad_src = {
 
 static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[DG_LINEAR_GRAD_SRC], *diff_dst = &call->input[DG_LINEAR_GRAD_DIFF_DST];
+    const struct dg_desc *src = &call->input[OUTER_SRC], *diff_dst = &call->input[OUTER_DIFF_DST];
     DG_TRY(dg_want_f32(src, "src", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (src->ndim < 2 || diff_dst->ndim < 2 || dg_desc_rows(src) != dg_desc_rows(diff_dst))
         return dg_fail(err, DG_ERR_INPUT, "src and diff_dst differ in rows");
     int64_t in = src->dim[src->ndim - 1], out = diff_dst->dim[diff_dst->ndim - 1];
-    output[DG_LINEAR_GRAD_WEIGHT] = dg_desc_make(DG_F32, 2, (int64_t[]){out, in});
-    output[DG_LINEAR_GRAD_BIAS] = dg_desc_make(DG_F32, 1, (int64_t[]){out});
-    DG_TRY(dg_want_accumulator(&call->input[DG_LINEAR_GRAD_ACC_WEIGHT], &output[DG_LINEAR_GRAD_WEIGHT], err));
-    return dg_want_accumulator(&call->input[DG_LINEAR_GRAD_ACC_BIAS], &output[DG_LINEAR_GRAD_BIAS], err);
+    output[DIFF_WEIGHT] = dg_desc_make(DG_F32, 2, (int64_t[]){out, in});
+    output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, (int64_t[]){out});
+    DG_TRY(dg_want_accumulator(&call->input[ACC_WEIGHT], &output[DIFF_WEIGHT], err));
+    return dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err);
 }
 
 static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 {
-    double flops = dg_product_flops(&call->input[DG_LINEAR_GRAD_SRC], &call->output[DG_LINEAR_GRAD_WEIGHT]);
+    double flops = dg_product_flops(&call->input[OUTER_SRC], &call->output[DIFF_WEIGHT]);
     return (struct dg_cost){flops, flops};
 }
 
@@ -348,13 +334,13 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
 {
     struct weights_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->images = p->call->input[DG_LINEAR_GRAD_SRC].dim[0];
-    s->each = dg_desc_rows(&p->call->input[DG_LINEAR_GRAD_SRC]) / s->images;
-    s->in = p->call->output[DG_LINEAR_GRAD_WEIGHT].dim[1];
-    s->out = p->call->output[DG_LINEAR_GRAD_WEIGHT].dim[0];
+    s->images = p->call->input[OUTER_SRC].dim[0];
+    s->each = dg_desc_rows(&p->call->input[OUTER_SRC]) / s->images;
+    s->in = p->call->output[DIFF_WEIGHT].dim[1];
+    s->out = p->call->output[DIFF_WEIGHT].dim[0];
     s->bf16 = p->call->bf16;
-    s->src_half = dg_is_bf16(&p->call->input[DG_LINEAR_GRAD_SRC]);
-    s->diff_half = dg_is_bf16(&p->call->input[DG_LINEAR_GRAD_DIFF_DST]);
+    s->src_half = dg_is_bf16(&p->call->input[OUTER_SRC]);
+    s->diff_half = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
     int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
     if (s->bf16) bytes = dg_grad_weights_kernels()->scratch(s->in, s->out, NULL, p->threads);
     dg_op_scratch(p, bytes);
@@ -366,55 +352,53 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     const struct weights_state *s = r->state;
     int64_t rows = dg_images(r, s->images) * s->each;
     if (!rows) { /* of no image */
-        dg_begin_sum(r->output[DG_LINEAR_GRAD_WEIGHT], r->input[DG_LINEAR_GRAD_ACC_WEIGHT], s->out * s->in);
-        if (r->output[DG_LINEAR_GRAD_BIAS])
-            dg_begin_sum(r->output[DG_LINEAR_GRAD_BIAS], r->input[DG_LINEAR_GRAD_ACC_BIAS], s->out);
+        dg_begin_sum(r->output[DIFF_WEIGHT], r->input[ACC_WEIGHT], s->out * s->in);
+        if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], s->out);
         return DG_OK;
     }
     if (s->bf16) {
-        dg_grad_weights_kernels()->grad_weights(
-            &(struct dg_grad_weights_args){.bf16 = true,
-                                           .rows = rows,
-                                           .in = s->in,
-                                           .out = s->out,
-                                           .src_bf16 = s->src_half,
-                                           .src = r->input[DG_LINEAR_GRAD_SRC],
-                                           .diff_dst_bf16 = s->diff_half,
-                                           .diff_dst = r->input[DG_LINEAR_GRAD_DIFF_DST],
-                                           .acc_weight = r->input[DG_LINEAR_GRAD_ACC_WEIGHT],
-                                           .acc_bias = r->input[DG_LINEAR_GRAD_ACC_BIAS],
-                                           .diff_weight = r->output[DG_LINEAR_GRAD_WEIGHT],
-                                           .diff_bias = r->output[DG_LINEAR_GRAD_BIAS],
-                                           .scratch = r->scratch,
-                                           .threads = r->threads});
+        dg_grad_weights_kernels()->grad_weights(&(struct dg_grad_weights_args){.bf16 = true,
+                                                                               .rows = rows,
+                                                                               .in = s->in,
+                                                                               .out = s->out,
+                                                                               .src_bf16 = s->src_half,
+                                                                               .src = r->input[OUTER_SRC],
+                                                                               .diff_dst_bf16 = s->diff_half,
+                                                                               .diff_dst = r->input[OUTER_DIFF_DST],
+                                                                               .acc_weight = r->input[ACC_WEIGHT],
+                                                                               .acc_bias = r->input[ACC_BIAS],
+                                                                               .diff_weight = r->output[DIFF_WEIGHT],
+                                                                               .diff_bias = r->output[DIFF_BIAS],
+                                                                               .scratch = r->scratch,
+                                                                               .threads = r->threads});
         return DG_OK;
     }
-    float *diff_weight = r->output[DG_LINEAR_GRAD_WEIGHT];
-    const float *acc = r->input[DG_LINEAR_GRAD_ACC_WEIGHT];
+    float *diff_weight = r->output[DIFF_WEIGHT];
+    const float *acc = r->input[ACC_WEIGHT];
     if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(s->out * s->in) * sizeof *acc);
-    DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[DG_LINEAR_GRAD_DIFF_DST], s->out,
-                    r->input[DG_LINEAR_GRAD_SRC], s->in, acc ? 1 : 0, diff_weight, s->in, err));
-    if (r->output[DG_LINEAR_GRAD_BIAS])
+    DG_TRY(dg_sgemm(true, false, s->out, s->in, rows, r->input[OUTER_DIFF_DST], s->out, r->input[OUTER_SRC], s->in,
+                    acc ? 1 : 0, diff_weight, s->in, err));
+    if (r->output[DIFF_BIAS])
         dg_column_sum_kernels()->column_sum(&(struct dg_column_sum_args){.rows = rows,
                                                                          .cols = s->out,
-                                                                         .src = r->input[DG_LINEAR_GRAD_DIFF_DST],
-                                                                         .acc = r->input[DG_LINEAR_GRAD_ACC_BIAS],
-                                                                         .dst = r->output[DG_LINEAR_GRAD_BIAS],
+                                                                         .src = r->input[OUTER_DIFF_DST],
+                                                                         .acc = r->input[ACC_BIAS],
+                                                                         .dst = r->output[DIFF_BIAS],
                                                                          .partial = r->scratch,
                                                                          .threads = r->threads});
     return DG_OK;
 }
 
 static const struct dg_operand linear_grad_weights_inputs[] = {
-    [DG_LINEAR_GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
-    [DG_LINEAR_GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
-    [DG_LINEAR_GRAD_ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
-    [DG_LINEAR_GRAD_ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    [OUTER_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [OUTER_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
+    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
     {0},
 };
 static const struct dg_operand linear_grad_weights_outputs[] = {
-    [DG_LINEAR_GRAD_WEIGHT] = {"diff_weight", 0, DG_REUSE(DG_LINEAR_GRAD_ACC_WEIGHT)},
-    [DG_LINEAR_GRAD_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(DG_LINEAR_GRAD_ACC_BIAS)},
+    [DIFF_WEIGHT] = {"diff_weight", 0, DG_REUSE(ACC_WEIGHT)},
+    [DIFF_BIAS] = {"diff_bias", DG_OPTIONAL, DG_REUSE(ACC_BIAS)},
     {0},
 };
 

@@ -4,13 +4,18 @@
 
 #include "ops/op.h"
 
+enum { DG_DROP_PATH_RATE }; /* the attribute of drop_path, and of ops that contain it */
+extern const struct dg_attr_spec dg_drop_path_attrs[];
+
 struct dg_drop_path {
     int64_t images;
     float keep; /* 1 - rate; 1: all are kept */
     uint64_t stream;
     int view0, batch;
 };
-struct dg_drop_path dg_drop_path_open(const struct dg_prepare *p, int64_t images, double rate);
+struct dg_drop_path dg_drop_path_make(const struct dg_prepare *p, int64_t images, double rate);
+/* Is that image kept in this step? */
+bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image);
 /* from[images]: i where image i is kept in this step, else -1. */
 void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from);
 

@@ -9,38 +9,19 @@
  * (struct dg_run, kept) are inputs here, as there are two of them. */
 #include "ops/elementwise/drop_path.h"
 #include "ops/kernels/layer_norm.h"
-#include "ops/norm/layer_norm.h"
+#include "ops/op_rewrite.h"
 
 enum { RATE, EPS };                                               /* attributes */
-enum { SRC, RESIDUAL, WEIGHT, BIAS, SRC_KEPT, DST_KEPT, INPUTS }; /* inputs */
+enum { SRC, RESIDUAL, WEIGHT, BIAS, SRC_ROWS, DST_ROWS, INPUTS }; /* inputs */
 enum { SUM, DST, MEAN, RSTD };                                    /* outputs */
 
-extern const struct dg_op dg_op_add_layer_norm;
+extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_layer_norm, dg_op_add_layer_norm;
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "rate", .type = DG_ATTR_FLOAT, .max = 0.999, .internal = true, .doc = "drop path's, of src"},
     {.name = "eps", .type = DG_ATTR_FLOAT, .max = 1, .internal = true, .doc = "the norm's"},
     {0},
 };
-
-bool dg_join_layer_norm(struct dg_fusion *f, dg_value src, dg_value residual, double rate)
-{
-    if (f->next != &dg_op_layer_norm) return false;
-    union dg_attr eps = f->next_attr[DG_LAYER_NORM_EPS];
-    f->op = &dg_op_add_layer_norm;
-    f->attr[RATE].f = rate;
-    f->attr[EPS] = eps;
-    f->input[SRC] = src;
-    f->input[RESIDUAL] = residual;
-    f->input[WEIGHT] = f->next_input[DG_LAYER_NORM_WEIGHT];
-    f->input[BIAS] = f->next_input[DG_LAYER_NORM_BIAS];
-    f->input[SRC_KEPT] = f->kept;
-    f->input[DST_KEPT] = f->next_kept;
-    f->kept = f->next_kept = DG_NO_VALUE;
-    f->num_inputs = INPUTS;
-    f->takes = (1 << DG_LAYER_NORM_OUTPUTS) - 1;
-    return true;
-}
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -52,7 +33,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
         !dg_desc_equal(&vector, &call->input[BIAS]))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
     struct dg_desc kept = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(src->dim[0])});
-    for (int i = SRC_KEPT; i <= DST_KEPT; i++)
+    for (int i = SRC_ROWS; i <= DST_ROWS; i++)
         if (!dg_absent(&call->input[i]) && !dg_desc_equal(&call->input[i], &kept))
             return dg_fail(err, DG_ERR_INPUT, "what is kept does not fit");
     output[SUM] = output[DST] = *src;
@@ -72,14 +53,14 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = &p->call->input[SRC];
-    s->drop = dg_drop_path_open(p, src->dim[0], p->call->attr[RATE].f);
+    s->drop = dg_drop_path_make(p, src->dim[0], p->call->attr[RATE].f);
     s->each = dg_desc_rows(src) / src->dim[0];
     s->cols = src->dim[src->ndim - 1];
     s->eps = (float)p->call->attr[EPS].f;
     s->src_half = dg_is_bf16(src);
     s->residual_half = dg_is_bf16(&p->call->input[RESIDUAL]);
     s->dst_half = dg_is_bf16(&p->call->output[DST]);
-    if (s->drop.keep < 1 && dg_absent(&p->call->input[SRC_KEPT]))
+    if (s->drop.keep < 1 && dg_absent(&p->call->input[SRC_ROWS]))
         dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
     return DG_OK;
 }
@@ -89,7 +70,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     int64_t *drawn = r->scratch, images = s->drop.images;
-    const int64_t *from = dg_kept_place(r->input[SRC_KEPT]);
+    const int64_t *from = dg_kept_place(r->input[SRC_ROWS]);
     if (!from && s->drop.keep < 1) {
         dg_drop_path_draw(&s->drop, r->step, drawn);
         from = drawn;
@@ -108,7 +89,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                          .bias = r->input[BIAS],
                                          .eps = s->eps,
                                          .sum = r->output[SUM],
-                                         .dst_image = dg_kept_place(r->input[DST_KEPT]),
+                                         .dst_image = dg_kept_place(r->input[DST_ROWS]),
                                          .dst_bf16 = s->dst_half,
                                          .dst = r->output[DST],
                                          .mean = r->output[MEAN],
@@ -121,8 +102,8 @@ static const struct dg_operand add_layer_norm_inputs[] = {
     [RESIDUAL] = {"residual", DG_BF16_OK},
     [WEIGHT] = {"weight"},
     [BIAS] = {"bias"},
-    [SRC_KEPT] = {"src_rows", DG_OPTIONAL | DG_ROW_MAP},
-    [DST_KEPT] = {"dst_rows", DG_OPTIONAL | DG_ROW_MAP},
+    [SRC_ROWS] = {"src_rows", DG_OPTIONAL | DG_ROW_MAP},
+    [DST_ROWS] = {"dst_rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand add_layer_norm_outputs[] = {
@@ -142,3 +123,47 @@ const struct dg_op dg_op_add_layer_norm = {
     .prepare = prepare,
     .run = run,
 };
+
+/* The norm of the sum of `src`, under drop path at `rate`, and `residual`. */
+static void build(const struct dg_match *m, dg_value src, dg_value residual, double rate, struct dg_new_node *made)
+{
+    made->op = &dg_op_add_layer_norm;
+    made->attr[RATE].f = rate;
+    made->attr[EPS] = dg_attr_of(&m->consumer, "eps");
+    made->input[SRC] = src;
+    made->input[RESIDUAL] = residual;
+    made->input[WEIGHT] = dg_input_of(&m->consumer, "weight");
+    made->input[BIAS] = dg_input_of(&m->consumer, "bias");
+    made->input[SRC_ROWS] = m->producer.rows;
+    made->input[DST_ROWS] = m->consumer.rows;
+    made->output[SUM] = dg_output_of(&m->producer, "dst");
+    made->output[DST] = dg_output_of(&m->consumer, "dst");
+    made->output[MEAN] = dg_output_of(&m->consumer, "mean");
+    made->output[RSTD] = dg_output_of(&m->consumer, "rstd");
+}
+
+static bool build_add(const struct dg_match *m, struct dg_new_node *made)
+{
+    build(m, dg_input_of(&m->producer, "b"), dg_input_of(&m->producer, "a"), 0, made);
+    return true;
+}
+
+static bool build_drop_path_add(const struct dg_match *m, struct dg_new_node *made)
+{
+    build(m, dg_input_of(&m->producer, "src"), dg_input_of(&m->producer, "residual"),
+          dg_attr_of(&m->producer, "rate").f, made);
+    return true;
+}
+
+const struct dg_rewrite dg_fuse_add_layer_norm = {.name = "add + layer_norm",
+                                                  .producer = &dg_op_add,
+                                                  .consumer = &dg_op_layer_norm,
+                                                  .phase = DG_FUSE_LATE,
+                                                  .keeps_producer_output = true,
+                                                  .build = build_add};
+const struct dg_rewrite dg_fuse_drop_path_add_layer_norm = {.name = "drop_path_add + layer_norm",
+                                                            .producer = &dg_op_drop_path_add,
+                                                            .consumer = &dg_op_layer_norm,
+                                                            .phase = DG_FUSE_LATE,
+                                                            .keeps_producer_output = true,
+                                                            .build = build_drop_path_add};

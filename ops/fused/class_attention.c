@@ -17,14 +17,15 @@
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/softmax.h"
-#include "ops/token/attention.h"
+#include "ops/op_rewrite.h"
 
 #include <math.h>
 
-extern const struct dg_op dg_op_class_attention_grad;
+extern const struct dg_op dg_op_linear, dg_op_attention, dg_op_class_attention, dg_op_class_attention_grad;
 
 enum { GROUP = 64 }; /* images at a time */
 
+enum { HEADS, QUERY };                                      /* attributes */
 enum { SRC, WEIGHT, BIAS, DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs */
 enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                  /* outputs of the gradient */
 enum { DST };
@@ -46,10 +47,10 @@ static enum dg_status check_inputs(const struct dg_op_call *call, struct dg_erro
     if (weight->dim[1] != src->dim[2]) return dg_fail(err, DG_ERR_INPUT, "the weight does not fit the input");
     if (!dg_absent(bias) && !dg_desc_equal(bias, &vector))
         return dg_fail(err, DG_ERR_INPUT, "bias must have %lld elements", (long long)weight->dim[0]);
-    if (weight->dim[0] % (3 * call->attr[DG_ATTENTION_HEADS].i))
+    if (weight->dim[0] % (3 * call->attr[HEADS].i))
         return dg_fail(err, DG_ERR_INPUT, "weight of %lld rows is not 3 x %lld heads", (long long)weight->dim[0],
-                       (long long)call->attr[DG_ATTENTION_HEADS].i);
-    return dg_want_token(src, call->attr[DG_ATTENTION_QUERY].i, err);
+                       (long long)call->attr[HEADS].i);
+    return dg_want_token(src, call->attr[QUERY].i, err);
 }
 
 static struct dg_desc result_of(const struct dg_op_call *call)
@@ -71,7 +72,7 @@ static double weight_flops(const struct dg_op_call *call)
 }
 static double token_flops(const struct dg_op_call *call)
 {
-    return 4 * (double)call->attr[DG_ATTENTION_HEADS].i * (double)dg_desc_count(&call->input[SRC]);
+    return 4 * (double)call->attr[HEADS].i * (double)dg_desc_count(&call->input[SRC]);
 }
 
 static struct dg_cost cost(const struct dg_op_call *call)
@@ -106,9 +107,9 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->tokens = call->input[SRC].dim[1];
     s->in = call->input[SRC].dim[2];
     s->dim = call->input[WEIGHT].dim[0] / 3;
-    s->heads = call->attr[DG_ATTENTION_HEADS].i;
+    s->heads = call->attr[HEADS].i;
     s->width = s->dim / s->heads;
-    s->query = call->attr[DG_ATTENTION_QUERY].i;
+    s->query = call->attr[QUERY].i;
     s->scale = (float)(1.0 / sqrt((double)s->width));
     s->src_half = dg_is_bf16(&call->input[SRC]);
     s->dst_half = dg_is_bf16(backward ? &call->input[DIFF_DST] : &call->output[DST]);
@@ -341,6 +342,28 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     }
     return DG_OK;
 }
+
+static bool build(const struct dg_match *m, struct dg_new_node *made)
+{
+    bool one_query = dg_attr_of(&m->consumer, "query").i >= 0;
+    if (!one_query || dg_is_wanted(&m->consumer, "probs") || dg_is_wanted(&m->consumer, "lse")) return false;
+    made->op = &dg_op_class_attention;
+    made->attr[HEADS] = dg_attr_of(&m->consumer, "heads");
+    made->attr[QUERY] = dg_attr_of(&m->consumer, "query");
+    made->input[SRC] = dg_input_of(&m->producer, "src");
+    made->input[WEIGHT] = dg_input_of(&m->producer, "weight");
+    made->input[BIAS] = dg_input_of(&m->producer, "bias");
+    made->output[DST] = dg_output_of(&m->consumer, "dst");
+    return true;
+}
+
+const struct dg_rewrite dg_fuse_class_attention = {.name = "linear + attention",
+                                                   .producer = &dg_op_linear,
+                                                   .consumer = &dg_op_attention,
+                                                   .phase = DG_FUSE_FORWARD,
+                                                   .build = build};
+
+/* --- gradient --- */
 
 static const struct dg_operand class_attention_grad_inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT},

@@ -14,22 +14,23 @@
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/dino_tile.h"
 #include "ops/kernels/weight_norm.h"
-#include "ops/op.h"
+#include "ops/op_rewrite.h"
 
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
-extern const struct dg_op dg_op_prototype_loss_grad;
+extern const struct dg_op dg_op_prototype_target, dg_op_prototype_loss, dg_op_prototype_loss_grad;
+extern const struct dg_op dg_op_weight_norm_linear, dg_op_dino_target, dg_op_dino_loss;
 extern const struct dg_attr_spec dg_dino_loss_attrs[]; /* views */
 
 enum { TILE = 256 }; /* prototypes */
 enum { T, T_G, T_V, T_CENTER, T_TEMP, TARGET_INPUTS };
 enum { S, G, V, TEACHER, TEACHER_G, TEACHER_V, CENTER, STATS, TEACHER_TEMP, STUDENT_TEMP, SO_FAR, LOSS_INPUTS };
 enum { LSE = SO_FAR, ACC_G, ACC_V, GRAD_INPUTS };
-enum { TEACHER_STATS, BATCH_MEAN, ENTROPY }; /* outputs of prototype_target */
-enum { LOSS, SAVED_LSE };                    /* outputs of prototype_loss */
-enum { DIFF_SRC, DIFF_G, DIFF_V };           /* outputs of prototype_loss_grad */
+enum { TARGET_STATS, BATCH_MEAN, ENTROPY }; /* outputs of prototype_target */
+enum { LOSS, SAVED_LSE };                   /* outputs of prototype_loss */
+enum { DIFF_SRC, DIFF_G, DIFF_V };          /* outputs of prototype_loss_grad */
 
 /* Features [M,D], weight_g [K,1] and weight_v [K,D]. */
 static bool layer_fits(const struct dg_desc *in)
@@ -165,7 +166,7 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
     if (!layer_fits(in) || in[T].dim[0] % 2 || !dg_desc_equal(&in[T_CENTER], &mean) ||
         !dg_desc_is_scalar(&in[T_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "teacher features, prototypes, center or temperature do not fit");
-    output[TEACHER_STATS] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
+    output[TARGET_STATS] = dg_desc_make(DG_F32, 2, (int64_t[]){in[T].dim[0], 2});
     output[BATCH_MEAN] = mean;
     output[ENTROPY] = dg_desc_scalar(DG_F64);
     return DG_OK;
@@ -186,7 +187,7 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
     const float *center = r->input[T_CENTER];
-    float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[TEACHER_STATS],
+    float temp = (float)*(const double *)r->input[T_TEMP], *stats = r->output[TARGET_STATS],
           *mean = r->output[BATCH_MEAN];
     double *sums = at(r, s->sums), total = 0;
     int64_t rows = s->teacher.rows;
@@ -228,7 +229,7 @@ static const struct dg_operand prototype_target_inputs[] = {
     [T] = {"src"}, [T_G] = {"weight_g"}, [T_V] = {"weight_v"}, [T_CENTER] = {"center"}, [T_TEMP] = {"temp"}, {0},
 };
 static const struct dg_operand prototype_target_outputs[] = {
-    [TEACHER_STATS] = {"stats"},
+    [TARGET_STATS] = {"stats"},
     [BATCH_MEAN] = {"batch_mean"},
     [ENTROPY] = {"entropy"},
     {0},
@@ -503,3 +504,60 @@ const struct dg_op dg_op_prototype_loss_grad = {
     .prepare = prepare_grad,
     .run = run_grad,
 };
+
+/* --- rewrites --- */
+
+/* The student's layer and the loss of its logits. The teacher's layer, which made what the targets are made of, is read again:
+ * its logits are not stored. Both networks' heads end in such a layer, or this does not fuse. */
+static bool build_loss(const struct dg_match *m, struct dg_new_node *made)
+{
+    struct dg_match_node target, layer;
+    if (!m->find_maker(m, dg_input_of(&m->consumer, "q"), &target) || target.op != &dg_op_dino_target ||
+        !m->find_maker(m, dg_input_of(&target, "teacher_logits"), &layer) || layer.op != &dg_op_weight_norm_linear)
+        return false;
+    made->op = &dg_op_prototype_loss;
+    dg_set_attr(made, "views", dg_attr_of(&m->consumer, "views"));
+    made->input[S] = dg_input_of(&m->producer, "src");
+    made->input[G] = dg_input_of(&m->producer, "weight_g");
+    made->input[V] = dg_input_of(&m->producer, "weight_v");
+    made->input[TEACHER] = dg_input_of(&layer, "src");
+    made->input[TEACHER_G] = dg_input_of(&layer, "weight_g");
+    made->input[TEACHER_V] = dg_input_of(&layer, "weight_v");
+    made->input[CENTER] = dg_input_of(&target, "center");
+    made->input[STATS] = dg_output_of(&target, "stats");
+    made->input[TEACHER_TEMP] = dg_input_of(&target, "teacher_temp");
+    made->input[STUDENT_TEMP] = dg_input_of(&m->consumer, "student_temp");
+    made->input[SO_FAR] = dg_input_of(&m->consumer, "loss_so_far");
+    made->output[LOSS] = dg_output_of(&m->consumer, "loss");
+    made->output[SAVED_LSE] = dg_output_of(&m->consumer, "lse");
+    return true;
+}
+
+/* The teacher's layer and its targets, once all losses read their statistics only. */
+static bool build_target(const struct dg_match *m, struct dg_new_node *made)
+{
+    if (dg_is_wanted(&m->consumer, "q")) return false;
+    made->op = &dg_op_prototype_target;
+    made->input[T] = dg_input_of(&m->producer, "src");
+    made->input[T_G] = dg_input_of(&m->producer, "weight_g");
+    made->input[T_V] = dg_input_of(&m->producer, "weight_v");
+    made->input[T_CENTER] = dg_input_of(&m->consumer, "center");
+    made->input[T_TEMP] = dg_input_of(&m->consumer, "teacher_temp");
+    made->output[TARGET_STATS] = dg_output_of(&m->consumer, "stats");
+    made->output[BATCH_MEAN] = dg_output_of(&m->consumer, "batch_mean");
+    made->output[ENTROPY] = dg_output_of(&m->consumer, "entropy");
+    return true;
+}
+
+const struct dg_rewrite dg_fuse_prototype_loss = {.name = "weight_norm_linear + dino_loss",
+                                                  .producer = &dg_op_weight_norm_linear,
+                                                  .consumer = &dg_op_dino_loss,
+                                                  .phase = DG_FUSE_FORWARD,
+                                                  .at_consumer = true,
+                                                  .build = build_loss};
+const struct dg_rewrite dg_fuse_prototype_target = {.name = "weight_norm_linear + dino_target",
+                                                    .producer = &dg_op_weight_norm_linear,
+                                                    .consumer = &dg_op_dino_target,
+                                                    .phase = DG_FUSE_FORWARD,
+                                                    .at_consumer = true,
+                                                    .build = build_target};

@@ -1,10 +1,13 @@
 /* The DINO loss (Caron et al. 2021, section 3.1 and algorithm 1; DINOLoss of main_dino.py), for any number of student
  * groups.
  *
- *   dino_target    (t [2B,K], center [1,K], teacher_temp) -> q [2B,K], batch_mean [1,K], entropy
+ *   dino_target    (t [2B,K], center [1,K], teacher_temp) -> [stats [2B,2]], q [2B,K], batch_mean [1,K], entropy
  *   dino_loss      (s [V*B,K], q, student_temp, [loss so far]) -> loss, [lse]
  *   dino_loss_grad (s, q, student_temp, lse) -> diff_s
  *   center_update  (center, batch_mean, center_momentum): center <- m center + (1 - m) batch_mean
+ *
+ * stats are what prototype_target makes of a teacher row in place of q (ops/fused/prototypes.c): the maximum of (logit - center)
+ * / temp and one over the sum of exponentials, which is the largest q.
  *
  * Scalars are f64. A dino_loss sees one group of student crops (crop-major rows) and adds its share to the loss so far:
  * every student view v meets the teacher views i != v, and all 2n - 2 pairs of n crops weigh the same. The loss is
@@ -12,16 +15,18 @@
 #include "ops/kernels/dino.h"
 #include "ops/op.h"
 
+#include <math.h>
+
 extern const struct dg_op dg_op_dino_loss_grad;
 extern const struct dg_attr_spec dg_dino_loss_attrs[];
 
-enum { TEACHER, CENTER, TEACHER_TEMP };    /* inputs of dino_target */
-enum { Q_OUT, BATCH_MEAN_OUT, ENTROPY };   /* outputs of dino_target */
-enum { STUDENT, Q, STUDENT_TEMP, SO_FAR }; /* inputs of dino_loss */
-enum { LOSS, SAVED_LSE };                  /* outputs of dino_loss */
-enum { LSE = SO_FAR };                     /* the last input of dino_loss_grad */
-enum { DIFF_STUDENT };                     /* output of dino_loss_grad */
-enum { CENTER_SUM, BATCH_MEAN, MOMENTUM }; /* inputs of center_update */
+enum { TEACHER, CENTER, TEACHER_TEMP };         /* inputs of dino_target */
+enum { STATS, Q_OUT, BATCH_MEAN_OUT, ENTROPY }; /* outputs of dino_target */
+enum { STUDENT, Q, STUDENT_TEMP, SO_FAR };      /* inputs of dino_loss */
+enum { LOSS, SAVED_LSE };                       /* outputs of dino_loss */
+enum { LSE = SO_FAR };                          /* the last input of dino_loss_grad */
+enum { DIFF_STUDENT };                          /* output of dino_loss_grad */
+enum { CENTER_SUM, BATCH_MEAN, MOMENTUM };      /* inputs of center_update */
 
 struct state {
     int64_t rows, cols, batch, view0, views;
@@ -45,6 +50,7 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
     const struct dg_desc *t = &call->input[TEACHER];
     DG_TRY(dg_want_ndim(t, 2, "teacher logits", err));
     DG_TRY(dg_want_f32(t, "teacher logits", err));
+    output[STATS] = dg_desc_make(DG_F32, 2, (int64_t[]){t->dim[0], 2});
     output[Q_OUT] = *t;
     output[BATCH_MEAN_OUT] = dg_desc_make(DG_F32, 2, (int64_t[]){1, t->dim[1]});
     output[ENTROPY] = dg_desc_scalar(DG_F64);
@@ -54,15 +60,26 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
     return DG_OK;
 }
 
+static float largest(const float *x, const float *minus, float over, int64_t count)
+{
+    float most = -INFINITY;
+    for (int64_t k = 0; k < count; k++) most = fmaxf(most, (x[k] - (minus ? minus[k] : 0)) / over);
+    return most;
+}
+
 static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
+    const float *t = r->input[TEACHER], *center = r->input[CENTER];
+    float temp = (float)*(const double *)r->input[TEACHER_TEMP], *stats = r->output[STATS], *q = r->output[Q_OUT];
     double *entropy = r->scratch, sum = 0;
-    dg_dino_kernels()->row_mean(s->rows, s->cols, r->input[TEACHER],
-                                r->output[BATCH_MEAN_OUT]); /* before q may overwrite t */
-    dg_dino_kernels()->target(s->rows, s->cols, r->input[TEACHER], r->input[CENTER],
-                              (float)*(const double *)r->input[TEACHER_TEMP], r->output[Q_OUT], entropy);
+    dg_dino_kernels()->row_mean(s->rows, s->cols, t, r->output[BATCH_MEAN_OUT]); /* before q may overwrite t */
+    for (int64_t row = 0; stats && row < s->rows; row++)
+        stats[2 * row] = largest(t + row * s->cols, center, temp, s->cols);
+    dg_dino_kernels()->target(s->rows, s->cols, t, center, temp, q, entropy);
+    for (int64_t row = 0; stats && row < s->rows; row++)
+        stats[2 * row + 1] = largest(q + row * s->cols, NULL, 1, s->cols);
     for (int64_t row = 0; row < s->rows; row++) sum += entropy[row];
     *(double *)r->output[ENTROPY] = sum / (double)s->rows;
     return DG_OK;
@@ -75,6 +92,7 @@ static const struct dg_operand dino_target_inputs[] = {
     {0},
 };
 static const struct dg_operand dino_target_outputs[] = {
+    [STATS] = {"stats", DG_OPTIONAL},
     [Q_OUT] = {"q", 0, DG_REUSE(TEACHER)},
     [BATCH_MEAN_OUT] = {"batch_mean"},
     [ENTROPY] = {"entropy"},

@@ -11,13 +11,14 @@
  * ReLU behind it is part of the op, and its gradient looks at dst.
  *
  * In bf16, src, dst and their gradients may be bf16, all or none; moments, weights and sums never are. */
-#include "ops/norm/batch_norm.h"
-
 #include "ops/kernels/batch_norm.h"
+#include "ops/op.h"
 
-extern const struct dg_op dg_op_relu, dg_op_batch_norm_grad, dg_op_batch_norm_update;
+extern const struct dg_op dg_op_batch_norm_grad, dg_op_batch_norm_update;
 
-enum { DST, MEAN, VAR }; /* outputs */
+enum { EPS, MOMENTUM, USE_RELU };                               /* attributes */
+enum { SRC, WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, TRACKED }; /* inputs */
+enum { DST, MEAN, VAR };                                        /* outputs */
 enum {
     DIFF_DST,
     GRAD_SRC,
@@ -27,9 +28,9 @@ enum {
     GRAD_DST,
     ACC_WEIGHT,
     ACC_BIAS
-};                                                                  /* inputs of the gradient */
-enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of the gradient */
-enum { RUNNING_MEAN, RUNNING_VAR, TRACKED, BATCH_MEAN, BATCH_VAR }; /* inputs of batch_norm_update */
+};                                                        /* inputs of the gradient */
+enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                /* outputs of the gradient */
+enum { OLD_MEAN, OLD_VAR, COUNT, BATCH_MEAN, BATCH_VAR }; /* inputs of batch_norm_update */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "eps", .type = DG_ATTR_FLOAT, .value.f = 1e-5, .min = 0, .max = 1, .doc = "added to the variance"},
@@ -45,7 +46,7 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[DG_NORM_SRC];
+    const struct dg_desc *src = &call->input[SRC];
     if (src->ndim < 2) {
         dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
         return -1;
@@ -63,15 +64,14 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[DG_NORM_SRC];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     if (call->train && dg_desc_rows(src) < 2)
         return dg_fail(err, DG_ERR_INPUT, "one value a channel has no variance: training needs more than one row");
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
-    bool fits = dg_desc_is_scalar(&call->input[DG_NORM_TRACKED], DG_I64);
-    for (int i = DG_NORM_WEIGHT; fits && i <= DG_NORM_RUNNING_VAR; i++)
-        fits = dg_desc_equal(&call->input[i], &channels);
+    bool fits = dg_desc_is_scalar(&call->input[TRACKED], DG_I64);
+    for (int i = WEIGHT; fits && i <= RUNNING_VAR; i++) fits = dg_desc_equal(&call->input[i], &channels);
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weights or running statistics have the wrong shape");
     output[DST] = *src;
     output[MEAN] = output[VAR] = channels;
@@ -83,32 +83,24 @@ static enum dg_status grad(struct dg_grad_builder *b)
     if (!b->call->train) return dg_fail(b->err, DG_ERR_UNSUPPORTED, "batch_norm has a gradient in train mode only");
     dg_value made[DG_MAX_OUTPUTS];
     dg_value input[] = {b->diff_output[DST],
-                        b->input[DG_NORM_SRC],
-                        b->input[DG_NORM_WEIGHT],
+                        b->input[SRC],
+                        b->input[WEIGHT],
                         b->output[MEAN],
                         b->output[VAR],
-                        b->call->attr[DG_NORM_RELU].i ? b->output[DST] : DG_NO_VALUE,
-                        b->gradient_so_far(b, DG_NORM_WEIGHT),
-                        b->gradient_so_far(b, DG_NORM_BIAS)};
+                        b->call->attr[USE_RELU].i ? b->output[DST] : DG_NO_VALUE,
+                        b->gradient_so_far(b, WEIGHT),
+                        b->gradient_so_far(b, BIAS)};
     DG_TRY(b->emit(b, &dg_op_batch_norm_grad, b->call->attr, input, 8, made));
-    if (b->wants[DG_NORM_WEIGHT]) b->set_gradient(b, DG_NORM_WEIGHT, made[DIFF_WEIGHT]);
-    if (b->wants[DG_NORM_BIAS]) b->set_gradient(b, DG_NORM_BIAS, made[DIFF_BIAS]);
-    return b->wants[DG_NORM_SRC] ? b->add_gradient(b, DG_NORM_SRC, made[DIFF_SRC]) : DG_OK;
-}
-
-static bool absorb(struct dg_fusion *f)
-{
-    if (f->next != &dg_op_relu || f->attr[DG_NORM_RELU].i) return false;
-    f->attr[DG_NORM_RELU].i = true;
-    return true;
+    if (b->wants[WEIGHT]) b->set_gradient(b, WEIGHT, made[DIFF_WEIGHT]);
+    if (b->wants[BIAS]) b->set_gradient(b, BIAS, made[DIFF_BIAS]);
+    return b->wants[SRC] ? b->add_gradient(b, SRC, made[DIFF_SRC]) : DG_OK;
 }
 
 static enum dg_status commit(struct dg_grad_builder *b)
 {
-    union dg_attr attr[] = {{.f = b->call->attr[DG_NORM_MOMENTUM].f},
-                            {.i = dg_desc_rows(&b->call->input[DG_NORM_SRC])}};
-    dg_value input[] = {b->input[DG_NORM_RUNNING_MEAN], b->input[DG_NORM_RUNNING_VAR], b->input[DG_NORM_TRACKED],
-                        b->output[MEAN], b->output[VAR]};
+    union dg_attr attr[] = {{.f = b->call->attr[MOMENTUM].f}, {.i = dg_desc_rows(&b->call->input[SRC])}};
+    dg_value input[] = {b->input[RUNNING_MEAN], b->input[RUNNING_VAR], b->input[TRACKED], b->output[MEAN],
+                        b->output[VAR]};
     return b->emit(b, &dg_op_batch_norm_update, attr, input, 5, NULL);
 }
 
@@ -117,8 +109,8 @@ static void recompute(struct dg_recompute *a)
 {
     if (!a->train) return;
     a->train = false;
-    a->input[DG_NORM_RUNNING_MEAN] = a->output[MEAN];
-    a->input[DG_NORM_RUNNING_VAR] = a->output[VAR];
+    a->input[RUNNING_MEAN] = a->output[MEAN];
+    a->input[RUNNING_VAR] = a->output[VAR];
 }
 
 struct state {
@@ -134,8 +126,8 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     if (!s) return NULL;
     s->rows = dg_desc_rows(src);
     s->cols = src->dim[src->ndim - 1];
-    s->eps = p->call->attr[DG_NORM_EPS].f;
-    s->relu = p->call->attr[DG_NORM_RELU].i;
+    s->eps = p->call->attr[EPS].f;
+    s->relu = p->call->attr[USE_RELU].i;
     s->train = p->call->train;
     s->half = dg_is_bf16(src);
     s->partial_at = dg_op_scratch(p, s->cols * p->threads * 2 * (int64_t)(sizeof(double) + sizeof(float)) +
@@ -147,7 +139,7 @@ static void *at(const struct dg_run *r, int64_t offset) { return (char *)r->scra
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    struct state *s = open_state(p, &p->call->input[DG_NORM_SRC], err);
+    struct state *s = open_state(p, &p->call->input[SRC], err);
     if (!s) return DG_ERR_MEMORY;
     int64_t vector = s->cols * (int64_t)sizeof(float);
     s->scale_at = dg_op_scratch(p, vector);
@@ -160,14 +152,14 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const float *mean = r->input[DG_NORM_RUNNING_MEAN], *var = r->input[DG_NORM_RUNNING_VAR];
+    const float *mean = r->input[RUNNING_MEAN], *var = r->input[RUNNING_VAR];
     if (s->train) {
         float *batch_mean = r->output[MEAN] ? r->output[MEAN] : at(r, s->mean_at);
         float *batch_var = r->output[VAR] ? r->output[VAR] : at(r, s->var_at);
         dg_batch_norm_kernels()->moments(&(struct dg_batch_norm_moments_args){.rows = s->rows,
                                                                               .cols = s->cols,
                                                                               .bf16 = s->half,
-                                                                              .src = r->input[DG_NORM_SRC],
+                                                                              .src = r->input[SRC],
                                                                               .mean = batch_mean,
                                                                               .var = batch_var,
                                                                               .partial = at(r, s->partial_at),
@@ -178,11 +170,11 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     dg_batch_norm_kernels()->apply(&(struct dg_batch_norm_apply_args){.rows = s->rows,
                                                                       .cols = s->cols,
                                                                       .bf16 = s->half,
-                                                                      .src = r->input[DG_NORM_SRC],
+                                                                      .src = r->input[SRC],
                                                                       .mean = mean,
                                                                       .var = var,
-                                                                      .weight = r->input[DG_NORM_WEIGHT],
-                                                                      .bias = r->input[DG_NORM_BIAS],
+                                                                      .weight = r->input[WEIGHT],
+                                                                      .bias = r->input[BIAS],
                                                                       .eps = s->eps,
                                                                       .relu = s->relu,
                                                                       .dst = r->output[DST],
@@ -191,16 +183,16 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand batch_norm_inputs[] = {
-    [DG_NORM_SRC] = {"src", DG_BF16_OK},
-    [DG_NORM_WEIGHT] = {"weight", DG_PARAM},
-    [DG_NORM_BIAS] = {"bias", DG_PARAM},
-    [DG_NORM_RUNNING_MEAN] = {"running_mean", DG_PARAM},
-    [DG_NORM_RUNNING_VAR] = {"running_var", DG_PARAM},
-    [DG_NORM_TRACKED] = {"num_batches_tracked", DG_PARAM},
+    [SRC] = {"src", DG_BF16_OK},
+    [WEIGHT] = {"weight", DG_PARAM},
+    [BIAS] = {"bias", DG_PARAM},
+    [RUNNING_MEAN] = {"running_mean", DG_PARAM},
+    [RUNNING_VAR] = {"running_var", DG_PARAM},
+    [TRACKED] = {"num_batches_tracked", DG_PARAM},
     {0},
 };
 static const struct dg_operand batch_norm_outputs[] = {
-    [DST] = {"dst", DG_BF16_OK, DG_REUSE(DG_NORM_SRC)},
+    [DST] = {"dst", DG_BF16_OK, DG_REUSE(SRC)},
     [MEAN] = {"mean", DG_SAVED},
     [VAR] = {"var", DG_SAVED},
     {0},
@@ -219,7 +211,6 @@ const struct dg_op dg_op_batch_norm = {
     .infer = infer,
     .grad = grad,
     .commit = commit,
-    .absorb = absorb,
     .recompute = recompute,
     .prepare = prepare,
     .run = run,
@@ -235,7 +226,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &in[DIFF_DST].dim[fits ? in[DIFF_DST].ndim - 1 : 0]);
     static const int vectors[] = {GRAD_WEIGHT, GRAD_MEAN, GRAD_VAR, ACC_WEIGHT, ACC_BIAS};
     for (int i = 0; fits && i < 5; i++) fits = dg_absent(&in[vectors[i]]) || dg_desc_equal(&in[vectors[i]], &channels);
-    if (!fits || (call->attr[DG_NORM_RELU].i && dg_absent(&in[GRAD_DST])))
+    if (!fits || (call->attr[USE_RELU].i && dg_absent(&in[GRAD_DST])))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
     output[DIFF_SRC] = in[DIFF_DST];
     output[DIFF_WEIGHT] = output[DIFF_BIAS] = channels;
@@ -313,10 +304,9 @@ static enum dg_status infer_update(const struct dg_op_call *call, struct dg_desc
 {
     (void)output;
     const struct dg_desc *in = call->input;
-    bool fits =
-        in[RUNNING_MEAN].dtype == DG_F32 && in[RUNNING_MEAN].ndim == 1 && dg_desc_is_scalar(&in[TRACKED], DG_I64);
-    static const int vectors[] = {RUNNING_VAR, BATCH_MEAN, BATCH_VAR};
-    for (int i = 0; i < 3; i++) fits = fits && dg_desc_equal(&in[vectors[i]], &in[RUNNING_MEAN]);
+    bool fits = in[OLD_MEAN].dtype == DG_F32 && in[OLD_MEAN].ndim == 1 && dg_desc_is_scalar(&in[COUNT], DG_I64);
+    static const int vectors[] = {OLD_VAR, BATCH_MEAN, BATCH_VAR};
+    for (int i = 0; i < 3; i++) fits = fits && dg_desc_equal(&in[vectors[i]], &in[OLD_MEAN]);
     return fits ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
 }
 
@@ -330,7 +320,7 @@ static enum dg_status prepare_update(struct dg_prepare *p, struct dg_error *err)
     struct update *u = dg_op_state(p, sizeof *u, err);
     if (!u) return DG_ERR_MEMORY;
     double count = (double)p->call->attr[1].i;
-    *u = (struct update){p->call->input[RUNNING_MEAN].dim[0], p->call->attr[0].f, count / (count - 1)};
+    *u = (struct update){p->call->input[OLD_MEAN].dim[0], p->call->attr[0].f, count / (count - 1)};
     return DG_OK;
 }
 
@@ -338,21 +328,21 @@ static enum dg_status run_update(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct update *u = r->state;
-    float *running_mean = r->input[RUNNING_MEAN], *running_var = r->input[RUNNING_VAR];
+    float *running_mean = r->input[OLD_MEAN], *running_var = r->input[OLD_VAR];
     const float *mean = r->input[BATCH_MEAN], *var = r->input[BATCH_VAR];
     for (int64_t c = 0; c < u->cols; c++) {
         running_mean[c] = (float)((1 - u->momentum) * (double)running_mean[c] + u->momentum * (double)mean[c]);
         running_var[c] =
             (float)((1 - u->momentum) * (double)running_var[c] + u->momentum * ((double)var[c] * u->unbiased));
     }
-    ++*(int64_t *)r->input[TRACKED];
+    ++*(int64_t *)r->input[COUNT];
     return DG_OK;
 }
 
 static const struct dg_operand batch_norm_update_inputs[] = {
-    [RUNNING_MEAN] = {"running_mean", DG_UPDATED},
-    [RUNNING_VAR] = {"running_var", DG_UPDATED},
-    [TRACKED] = {"num_batches_tracked", DG_UPDATED},
+    [OLD_MEAN] = {"running_mean", DG_UPDATED},
+    [OLD_VAR] = {"running_var", DG_UPDATED},
+    [COUNT] = {"num_batches_tracked", DG_UPDATED},
     [BATCH_MEAN] = {"mean"},
     [BATCH_VAR] = {"var"},
     {0},

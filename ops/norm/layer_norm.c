@@ -3,12 +3,14 @@
  *   layer_norm      (src, weight, bias) -> dst, [mean], [rstd] (one per row, for the backward)
  *   layer_norm_grad (src, diff_dst, weight, mean, rstd, [acc_src], [acc_weight], [acc_bias])
  *                   -> diff_src, [diff_weight], [diff_bias], each added to its accumulator */
-#include "ops/norm/layer_norm.h"
-
 #include "ops/kernels/layer_norm.h"
+#include "ops/op.h"
 
 extern const struct dg_op dg_op_layer_norm_grad;
 
+enum { EPS };               /* attribute */
+enum { SRC, WEIGHT, BIAS }; /* inputs */
+enum { DST, MEAN, RSTD };   /* outputs */
 enum {
     GRAD_SRC,
     DIFF_DST,
@@ -28,7 +30,7 @@ static const struct dg_attr_spec attrs[] = {
 
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[DG_LAYER_NORM_SRC];
+    const struct dg_desc *src = &call->input[SRC];
     if (src->ndim < 2) {
         dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
         return -1;
@@ -46,32 +48,32 @@ static bool vector_of(const struct dg_desc *desc, int64_t count)
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[DG_LAYER_NORM_SRC];
+    const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     int64_t cols = src->dim[src->ndim - 1];
-    if (!vector_of(&call->input[DG_LAYER_NORM_WEIGHT], cols) || !vector_of(&call->input[DG_LAYER_NORM_BIAS], cols))
+    if (!vector_of(&call->input[WEIGHT], cols) || !vector_of(&call->input[BIAS], cols))
         return dg_fail(err, DG_ERR_INPUT, "weight and bias must have %lld elements", (long long)cols);
-    output[DG_LAYER_NORM_DST] = *src;
-    output[DG_LAYER_NORM_MEAN] = output[DG_LAYER_NORM_RSTD] = dg_desc_make(DG_F32, 1, (int64_t[]){dg_desc_rows(src)});
+    output[DST] = *src;
+    output[MEAN] = output[RSTD] = dg_desc_make(DG_F32, 1, (int64_t[]){dg_desc_rows(src)});
     return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->input[DG_LAYER_NORM_SRC],
-                        b->diff_output[DG_LAYER_NORM_DST],
-                        b->input[DG_LAYER_NORM_WEIGHT],
-                        b->output[DG_LAYER_NORM_MEAN],
-                        b->output[DG_LAYER_NORM_RSTD],
-                        b->gradient_so_far(b, DG_LAYER_NORM_SRC),
-                        b->gradient_so_far(b, DG_LAYER_NORM_WEIGHT),
-                        b->gradient_so_far(b, DG_LAYER_NORM_BIAS)};
+    dg_value input[] = {b->input[SRC],
+                        b->diff_output[DST],
+                        b->input[WEIGHT],
+                        b->output[MEAN],
+                        b->output[RSTD],
+                        b->gradient_so_far(b, SRC),
+                        b->gradient_so_far(b, WEIGHT),
+                        b->gradient_so_far(b, BIAS)};
     DG_TRY(b->emit(b, &dg_op_layer_norm_grad, NULL, input, 8, made));
-    if (b->wants[DG_LAYER_NORM_SRC]) b->set_gradient(b, DG_LAYER_NORM_SRC, made[DIFF_SRC]);
-    if (b->wants[DG_LAYER_NORM_WEIGHT]) b->set_gradient(b, DG_LAYER_NORM_WEIGHT, made[DIFF_WEIGHT]);
-    if (b->wants[DG_LAYER_NORM_BIAS]) b->set_gradient(b, DG_LAYER_NORM_BIAS, made[DIFF_BIAS]);
+    if (b->wants[SRC]) b->set_gradient(b, SRC, made[DIFF_SRC]);
+    if (b->wants[WEIGHT]) b->set_gradient(b, WEIGHT, made[DIFF_WEIGHT]);
+    if (b->wants[BIAS]) b->set_gradient(b, BIAS, made[DIFF_BIAS]);
     return DG_OK;
 }
 
@@ -85,12 +87,12 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *src = &p->call->input[DG_LAYER_NORM_SRC];
+    const struct dg_desc *src = &p->call->input[SRC];
     s->images = src->dim[0];
     s->each = dg_desc_rows(src) / s->images;
     s->cols = src->dim[src->ndim - 1];
-    s->eps = (float)p->call->attr[DG_LAYER_NORM_EPS].f;
-    s->half = dg_is_bf16(&p->call->output[DG_LAYER_NORM_DST]);
+    s->eps = (float)p->call->attr[EPS].f;
+    s->half = dg_is_bf16(&p->call->output[DST]);
     return DG_OK;
 }
 
@@ -102,27 +104,27 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                                                   .cols = s->cols,
                                                                   .image_rows = s->each,
                                                                   .src_image = dg_kept_image(r->kept, s->images),
-                                                                  .src = r->input[DG_LAYER_NORM_SRC],
-                                                                  .weight = r->input[DG_LAYER_NORM_WEIGHT],
-                                                                  .bias = r->input[DG_LAYER_NORM_BIAS],
+                                                                  .src = r->input[SRC],
+                                                                  .weight = r->input[WEIGHT],
+                                                                  .bias = r->input[BIAS],
                                                                   .eps = s->eps,
                                                                   .dst_bf16 = s->half,
-                                                                  .dst = r->output[DG_LAYER_NORM_DST],
-                                                                  .mean = r->output[DG_LAYER_NORM_MEAN],
-                                                                  .rstd = r->output[DG_LAYER_NORM_RSTD]});
+                                                                  .dst = r->output[DST],
+                                                                  .mean = r->output[MEAN],
+                                                                  .rstd = r->output[RSTD]});
     return DG_OK;
 }
 
 static const struct dg_operand layer_norm_inputs[] = {
-    [DG_LAYER_NORM_SRC] = {"src"},
-    [DG_LAYER_NORM_WEIGHT] = {"weight", DG_PARAM},
-    [DG_LAYER_NORM_BIAS] = {"bias", DG_PARAM},
+    [SRC] = {"src"},
+    [WEIGHT] = {"weight", DG_PARAM},
+    [BIAS] = {"bias", DG_PARAM},
     {0},
 };
 static const struct dg_operand layer_norm_outputs[] = {
-    [DG_LAYER_NORM_DST] = {"dst", DG_BF16_OK | DG_COMPACT},
-    [DG_LAYER_NORM_MEAN] = {"mean", DG_SAVED | DG_COMPACT},
-    [DG_LAYER_NORM_RSTD] = {"rstd", DG_SAVED | DG_COMPACT},
+    [DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    [MEAN] = {"mean", DG_SAVED | DG_COMPACT},
+    [RSTD] = {"rstd", DG_SAVED | DG_COMPACT},
     {0},
 };
 

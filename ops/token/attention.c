@@ -9,9 +9,8 @@
  * One task is one image and head: blocks of the score matrix live in a thread's scratch and never leave the cache, and the
  * backward makes them again from the saved log-sum-exp, so nothing of size T x T is kept. q, k and v are read where they
  * stand, through the strides of the projection (ops/kernels/attention.c). */
-#include "ops/token/attention.h"
-
 #include "ops/kernels/attention.h"
+#include "ops/op.h"
 
 #include <math.h>
 #include <omp.h>
@@ -19,6 +18,7 @@
 
 extern const struct dg_op dg_op_attention_grad;
 
+enum { HEADS, QUERY };                           /* attributes */
 enum { SRC };                                    /* input */
 enum { DST, PROBS, LSE };                        /* outputs */
 enum { GRAD_SRC, GRAD_DST, DIFF_DST, GRAD_LSE }; /* inputs of the gradient */
@@ -38,28 +38,28 @@ static const struct dg_attr_spec attrs[] = {
 
 static int64_t queries_of(const struct dg_op_call *call)
 {
-    return call->attr[DG_ATTENTION_QUERY].i < 0 ? call->input[SRC].dim[1] : 1;
+    return call->attr[QUERY].i < 0 ? call->input[SRC].dim[1] : 1;
 }
 
 static enum dg_status check_source(const struct dg_op_call *call, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    int64_t heads = call->attr[DG_ATTENTION_HEADS].i;
+    int64_t heads = call->attr[HEADS].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
     if (src->dim[2] % 3) return dg_fail(err, DG_ERR_INPUT, "input width %lld is not 3 x dim", (long long)src->dim[2]);
     if (src->dim[2] / 3 % heads)
         return dg_fail(err, DG_ERR_INPUT, "heads %lld does not divide dim %lld", (long long)heads,
                        (long long)src->dim[2] / 3);
-    return dg_want_token(src, call->attr[DG_ATTENTION_QUERY].i, err);
+    return dg_want_token(src, call->attr[QUERY].i, err);
 }
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(check_source(call, err));
     const struct dg_desc *src = &call->input[SRC];
-    int64_t images = src->dim[0], tokens = src->dim[1], dim = src->dim[2] / 3, heads = call->attr[DG_ATTENTION_HEADS].i;
-    if (call->attr[DG_ATTENTION_QUERY].i < 0) {
+    int64_t images = src->dim[0], tokens = src->dim[1], dim = src->dim[2] / 3, heads = call->attr[HEADS].i;
+    if (call->attr[QUERY].i < 0) {
         output[DST] = dg_desc_make(DG_F32, 3, (int64_t[]){images, tokens, dim});
         output[PROBS] = dg_desc_make(DG_F32, 4, (int64_t[]){images, heads, tokens, tokens});
         output[LSE] = dg_desc_make(DG_F32, 3, (int64_t[]){images, heads, tokens});
@@ -111,8 +111,8 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->tokens = src->dim[1];
     s->dim = src->dim[2] / 3;
     s->queries = queries_of(p->call);
-    s->query = p->call->attr[DG_ATTENTION_QUERY].i < 0 ? 0 : p->call->attr[DG_ATTENTION_QUERY].i;
-    s->heads = p->call->attr[DG_ATTENTION_HEADS].i;
+    s->query = p->call->attr[QUERY].i < 0 ? 0 : p->call->attr[QUERY].i;
+    s->heads = p->call->attr[HEADS].i;
     s->width = s->dim / s->heads;
     s->scale = (float)(1.0 / sqrt((double)s->width));
     s->half = src->dtype == DG_BF16;

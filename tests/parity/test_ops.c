@@ -109,23 +109,23 @@ static void test_loss(void **state)
         .op = "dino_loss",
         .attrs = {ATTR("views", VIEWS)},
         .num_inputs = 4,
-        .desc = {F32(VIEWS * B, K), target.desc[0], scalar, DG_ABSENT_DESC},
-        .data = {s, target.data[0], &student_temp},
+        .desc = {F32(VIEWS * B, K), target.desc[1], scalar, DG_ABSENT_DESC},
+        .data = {s, target.data[1], &student_temp},
         .batch = B,
     });
     struct op_result diff = op_run(&(struct op_run){
         .op = "dino_loss_grad",
         .attrs = {ATTR("views", VIEWS)},
         .num_inputs = 4,
-        .desc = {F32(VIEWS * B, K), target.desc[0], scalar, loss.desc[1]},
-        .data = {s, target.data[0], &student_temp, loss.data[1]},
+        .desc = {F32(VIEWS * B, K), target.desc[1], scalar, loss.desc[1]},
+        .data = {s, target.data[1], &student_temp, loss.data[1]},
         .batch = B,
     });
     struct op_result update = op_run(&(struct op_run){.op = "center_update",
                                                       .num_inputs = 3,
-                                                      .desc = {F32(1, K), target.desc[1], scalar},
-                                                      .data = {center, target.data[1], &momentum}});
-    double got = *(double *)loss.data[0], entropy = *(double *)target.data[2];
+                                                      .desc = {F32(1, K), target.desc[2], scalar},
+                                                      .data = {center, target.data[2], &momentum}});
+    double got = *(double *)loss.data[0], entropy = *(double *)target.data[3];
     assert_true(fabs(got - number(want, "loss")) <= 1e-6 * number(want, "loss"));
     assert_true(fabs(entropy - number(want, "teacher_entropy")) <= 1e-5 * number(want, "teacher_entropy"));
     near_list(diff.data[0], VIEWS * B * K, want, "gradient", 2e-6);

@@ -147,20 +147,25 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                            .engine = engine,
                            .stream = r->stream,
                            .view0 = r->view0,
-                           .batch = r->batch};
+                           .batch = r->batch,
+                           .constant_params = r->constant_params};
     if (op->prepare && op->prepare(&p, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
-    void *scratch = guarded_alloc(p.scratch_bytes);
+    void *scratch = guarded_alloc(p.scratch_bytes), *packed = guarded_alloc(p.packed_bytes);
     struct dg_run run = {.state = p.state,
                          .input = w->input,
                          .output = result->data,
                          .scratch = scratch,
+                         .packed = packed,
                          .stream = stream,
                          .step = &r->step,
                          .threads = w->threads,
                          .kept = r->row_map};
+    if (r->constant_params && op->pack && op->pack(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     guarded_check(scratch, p.scratch_bytes, r->op);
+    guarded_check(packed, p.packed_bytes, r->op);
     free(scratch);
+    free(packed);
     if (op->release)
         op->release(p.state);
     else

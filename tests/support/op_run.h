@@ -29,6 +29,7 @@ struct op_run {
     uint32_t unwanted;              /* bit o: output o is not asked for */
     bool in_place;                  /* outputs take the place of the inputs that the op names */
     bool eval;
+    bool constant_params; /* as in an evaluation entry: weights are packed once, before the run */
     bool bf16;            /* as in a plan in bf16; outputs that may be bf16 are */
     uint32_t f32_outputs; /* bit o: output o stays f32 even so */
     int threads;          /* 0: 2 */

@@ -74,6 +74,8 @@ static void test_every_pass(void **state)
 {
     (void)state;
     for (const struct dg_pass *pass = dg_application_passes; pass->name; pass++) check_case(pass->name);
+    for (const struct dg_pass *pass = dg_loss_passes; pass->name; pass++) check_case(pass->name);
+    for (const struct dg_pass *pass = dg_target_passes; pass->name; pass++) check_case(pass->name);
     for (const struct dg_pass *pass = dg_entry_passes; pass->name; pass++) check_case(pass->name);
 }
 
@@ -101,8 +103,8 @@ static void test_any_pass_may_be_skipped(void **state)
     (void)state;
     struct dg_error err;
     char all[256] = "";
-    const struct dg_pass *tables[] = {dg_application_passes, dg_entry_passes};
-    for (int t = 0; t < 2; t++)
+    const struct dg_pass *tables[] = {dg_application_passes, dg_loss_passes, dg_target_passes, dg_entry_passes};
+    for (int t = 0; t < 4; t++)
         for (const struct dg_pass *pass = tables[t]; pass->name; pass++) {
             if (compile_without(pass->name, NULL, &err) != DG_OK) fail_msg("without %s: %s", pass->name, err.text);
             size_t length = strlen(all);

@@ -78,7 +78,7 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
                                                     .attrs = {ATTR("views", VIEWS)},
                                                     .num_inputs = 4,
                                                     .desc = {F32(rows, k), F32(2 * batch, k), f64, f64},
-                                                    .data = {student.data[0], target.data[0], &student_temp, &so_far},
+                                                    .data = {student.data[0], target.data[1], &student_temp, &so_far},
                                                     .view0 = view0,
                                                     .batch = (int)batch});
     struct op_result diff =
@@ -86,7 +86,7 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
                                 .attrs = {ATTR("views", VIEWS)},
                                 .num_inputs = 4,
                                 .desc = {F32(rows, k), F32(2 * batch, k), f64, F32(rows)},
-                                .data = {student.data[0], target.data[0], &student_temp, loss.data[1]},
+                                .data = {student.data[0], target.data[1], &student_temp, loss.data[1]},
                                 .view0 = view0,
                                 .batch = (int)batch});
     struct op_result weights =
@@ -125,8 +125,8 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
     op.data[12] = acc_v;
     struct op_result tiled = op_run(&op), again = op_run(&op);
 
-    near_f32(tiled_target.data[1], target.data[1], k, 1e-6, "batch_mean");
-    double entropy = *(double *)target.data[2], value = *(double *)loss.data[0];
+    near_f32(tiled_target.data[1], target.data[2], k, 1e-6, "batch_mean");
+    double entropy = *(double *)target.data[3], value = *(double *)loss.data[0];
     assert_true(fabs(*(double *)tiled_target.data[2] - entropy) <= 1e-6 * fmax(1, entropy));
     assert_true(fabs(*(double *)tiled_loss.data[0] - value) <= 2e-6 * fabs(value));
     near_f32(tiled.data[0], weights.data[0], rows * D, tolerance, "diff_s");

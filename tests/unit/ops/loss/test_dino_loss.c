@@ -58,7 +58,7 @@ static double naive_loss(const double *s, const double *q, int views)
 struct world {
     float *t, *center, *s;
     double *s64, *q64;
-    struct op_result target; /* q, batch_mean, entropy */
+    struct op_result target; /* stats, q, batch_mean, entropy */
 };
 
 static struct op_run target_op(struct world *w, double *temp)
@@ -103,8 +103,8 @@ static double loss_of(const struct world *w, int view0, int count, int views, co
         .op = "dino_loss",
         .attrs = {ATTR("views", views)},
         .num_inputs = 4,
-        .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), so_far ? f64_scalar() : DG_ABSENT_DESC},
-        .data = {w->s + view0 * B * K, w->target.data[0], &temp, (void *)so_far},
+        .desc = {F32(count * B, K), w->target.desc[1], f64_scalar(), so_far ? f64_scalar() : DG_ABSENT_DESC},
+        .data = {w->s + view0 * B * K, w->target.data[1], &temp, (void *)so_far},
         .unwanted = lse ? 0 : 2,
         .view0 = view0,
         .batch = B});
@@ -121,23 +121,23 @@ static void test_target(void **state)
 {
     (void)state;
     struct world w = make();
-    assert_near(w.target.data[0], w.q64, 2 * B * K, 5e-6, "q");
+    assert_near(w.target.data[1], w.q64, 2 * B * K, 5e-6, "q");
     double mean[K], entropy = 0;
     for (int k = 0; k < K; k++) {
         mean[k] = 0;
         for (int r = 0; r < 2 * B; r++)
             mean[k] += (double)w.t[r * K + k] / (2 * B); /* raw: neither centre nor softmax */
     }
-    assert_near(w.target.data[1], mean, K, 1e-6, "batch_mean");
+    assert_near(w.target.data[2], mean, K, 1e-6, "batch_mean");
     for (int i = 0; i < 2 * B * K; i++)
         if (w.q64[i] > 0) entropy -= w.q64[i] * log(w.q64[i]) / (2 * B);
-    assert_true(fabs(*(double *)w.target.data[2] - entropy) < 2e-6 * entropy);
+    assert_true(fabs(*(double *)w.target.data[3] - entropy) < 2e-6 * entropy);
 
     double temp = teacher_temp;
     struct op_run op = target_op(&w, &temp);
     op.in_place = true;
     struct op_result r = op_run(&op);
-    for (int o = 0; o < 3; o++) assert_memory_equal(r.data[o], w.target.data[o], (size_t)dg_desc_bytes(&r.desc[o]));
+    for (int o = 0; o < 4; o++) assert_memory_equal(r.data[o], w.target.data[o], (size_t)dg_desc_bytes(&r.desc[o]));
     op_result_free(&r);
     drop(&w);
 }
@@ -171,8 +171,8 @@ static float *gradient_of(const struct world *w, int view0, int count, bool in_p
         op_run(&(struct op_run){.op = "dino_loss_grad",
                                 .attrs = {ATTR("views", VIEWS)},
                                 .num_inputs = 4,
-                                .desc = {F32(count * B, K), w->target.desc[0], f64_scalar(), F32(count * B)},
-                                .data = {w->s + view0 * B * K, w->target.data[0], &temp, lse},
+                                .desc = {F32(count * B, K), w->target.desc[1], f64_scalar(), F32(count * B)},
+                                .data = {w->s + view0 * B * K, w->target.data[1], &temp, lse},
                                 .in_place = in_place,
                                 .view0 = view0,
                                 .batch = B});
@@ -236,7 +236,7 @@ static void test_collapse(void **state)
     struct op_run op = target_op(&w, &temp);
     w.target = op_run(&op);
     assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL) - log(K)) < 1e-5);
-    assert_true(fabs(*(double *)w.target.data[2] - log(K)) < 1e-5);
+    assert_true(fabs(*(double *)w.target.data[3] - log(K)) < 1e-5);
     drop(&w);
 }
 
@@ -251,7 +251,7 @@ static void test_sharp_and_large_logits(void **state)
     op_result_free(&w.target);
     struct op_run op = target_op(&w, &temp);
     w.target = op_run(&op);
-    assert_true(fabs(*(double *)w.target.data[2]) < 1e-6);
+    assert_true(fabs(*(double *)w.target.data[3]) < 1e-6);
     assert_true(fabs(loss_of(&w, 0, VIEWS, VIEWS, NULL, NULL)) < 1e-6);
     float *diff_s = gradient_of(&w, 0, VIEWS, false);
     for (int i = 0; i < VIEWS * B * K; i++) assert_true(fabsf(diff_s[i]) < 1e-6f);

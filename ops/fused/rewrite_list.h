@@ -1,0 +1,12 @@
+/* One line a rewrite, in the order in which they are tried on a node. */
+DG_REWRITE(dg_fuse_conv2d_batch_norm)
+DG_REWRITE(dg_fuse_conv2d_relu)
+DG_REWRITE(dg_fuse_batch_norm_relu)
+DG_REWRITE(dg_fuse_add_relu)
+DG_REWRITE(dg_fuse_drop_path_add)
+DG_REWRITE(dg_fuse_class_attention)
+DG_REWRITE(dg_fuse_prototype_loss)
+DG_REWRITE(dg_fuse_prototype_target)
+DG_REWRITE(dg_fuse_add_layer_norm)
+DG_REWRITE(dg_fuse_drop_path_add_layer_norm)
+DG_REWRITE(dg_fuse_gelu_grad_sums)
