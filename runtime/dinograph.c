@@ -22,9 +22,9 @@ struct dinograph_session {
     const struct dg_plan_tensor *images; /* NULL: the entry takes something else */
     struct dg_eval_crop crop;
     struct dg_normalizer normalizer;
-    void **own; /* per input: its place in the session's memory */
+    void **own; /* of each input: its place in the session's memory */
     bool loaded, ran;
-    struct dg_image_decoder decoder; /* for pictures, kept from one to the next */
+    struct dg_image_decoder decoder; /* reused from image to image */
     struct dg_image image;
     struct dg_scratch view, work;
 };
@@ -58,7 +58,7 @@ static dinograph_status told(enum dg_status status, const struct dg_error *err)
     return (dinograph_status)status;
 }
 
-/* OpenMP as a session wants it, and as the caller had it. */
+/* The caller's OpenMP settings, while a session has its own. */
 struct openmp {
     int threads, dynamic;
 };
@@ -256,7 +256,7 @@ dinograph_status dinograph_output(const dinograph_session *session, int index, d
     return describe(session, "output", entry->first_output, entry->num_outputs, index, tensor);
 }
 
-/* The input's number, once name and size are found to be right. */
+/* Checks name and size of an input, and sets its number. */
 static enum dg_status check_input(const struct dinograph_session *session, const char *name, size_t bytes,
                                   uint32_t *index, struct dg_error *err)
 {
@@ -303,7 +303,7 @@ dinograph_status dinograph_bind_input(dinograph_session *session, const char *na
     return DINOGRAPH_OK;
 }
 
-/* Where row `row` of "images" begins. */
+/* Sets *out to row `row` of "images". */
 static enum dg_status image_row(const struct dinograph_session *session, int64_t row, float **out, struct dg_error *err)
 {
     const struct dg_plan *plan = &session->plan->plan;

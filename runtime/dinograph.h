@@ -1,5 +1,5 @@
-/* Dinograph in other programs: open a plan that dinoc made, load weights, give it images, run it, read what comes out. For C
- * and C++, from libdinograph (pkg-config dinograph). Training is dinorun's.
+/* Dinograph in other programs: open a plan that dinoc made, load weights, give it images, run it, read what comes out.
+ * For C and C++, from libdinograph (pkg-config dinograph). Training is dinorun's.
  *
  *     dinograph_plan *plan;
  *     dinograph_session *session;
@@ -9,12 +9,13 @@
  *         dinograph_set_image_file(session, 0, "cat.jpg") != DINOGRAPH_OK || dinograph_run(session) != DINOGRAPH_OK)
  *         fprintf(stderr, "%s\n", dinograph_error());
  *
- * Errors: a function that can fail returns a status, and dinograph_error() has the text. A call that fails has no effect,
- * except where it says so. Nothing here prints or ends the process.
+ * Errors: a function that can fail returns a status, and dinograph_error() has the text. A call that fails has no
+ * effect, except where it says so. Nothing here ends the process, or prints, except for traces: see DINOGRAPH_TRACE in
+ * runtime/README.md.
  *
- * Threads: one call at a time on a session. Several sessions of one plan may be used by several threads. A session computes
- * with threads of its own (OpenMP): dinograph_run inside of a parallel region is DINOGRAPH_ERR_USAGE, unless the session was
- * opened in one. The calling thread's OpenMP settings are as before when a call returns.
+ * Threads: one call at a time on a session. Several sessions of one plan may be used by several threads. A session
+ * computes with threads of its own (OpenMP): dinograph_run inside of a parallel region is DINOGRAPH_ERR_USAGE, unless
+ * the session was opened in one. The calling thread's OpenMP settings are as before when a call returns.
  *
  * Memory: opening a session takes all that its runs need; dinograph_run allocates nothing of Dinograph's own. */
 #ifndef DINOGRAPH_H
@@ -45,8 +46,8 @@ typedef enum dinograph_status {
     DINOGRAPH_ERR_INTERNAL = 7     /* a bug of Dinograph's */
 } dinograph_status;
 
-/* The text of the calling thread's last call that failed: what, where, and what to do. "" before the first. Valid until the
- * thread's next call that fails. */
+/* The text of the calling thread's last call that failed: what, where, and what to do. "" before the first. Valid until
+ * the thread's next call that fails. */
 DINOGRAPH_API const char *dinograph_error(void);
 
 /* "0.1.0" */
@@ -56,16 +57,16 @@ DINOGRAPH_API const char *dinograph_version(void);
 
 typedef struct dinograph_plan dinograph_plan;
 
-/* Opens and verifies the plan file at `path`; *plan is then the caller's, to be closed with dinograph_plan_close. The file stays
- * mapped until then and must not be changed in place. On failure *plan is NULL. DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (no plan,
- * damaged, or of another version). */
+/* Opens and verifies the plan file at `path`; *plan is then the caller's, to be closed with dinograph_plan_close. The
+ * file stays mapped until then and must not be changed in place. On failure *plan is NULL. DINOGRAPH_ERR_IO,
+ * DINOGRAPH_ERR_INPUT (no plan, damaged, or of another version). */
 DINOGRAPH_API dinograph_status dinograph_plan_open(const char *path, dinograph_plan **plan);
 
 /* After the plan's sessions are closed. NULL is fine. */
 DINOGRAPH_API void dinograph_plan_close(dinograph_plan *plan);
 
-/* How many entry points the plan has, and the name of one (0 .. count - 1; NULL beyond); valid until the plan is closed. The
- * plan of a ViT recipe has "train", "features", "attention" and "tokens". */
+/* How many entry points the plan has, and the name of one (0 .. count - 1; NULL beyond); valid until the plan is
+ * closed. The plan of a ViT recipe has "train", "features", "attention" and "tokens". */
 DINOGRAPH_API int dinograph_plan_entries(const dinograph_plan *plan);
 DINOGRAPH_API const char *dinograph_plan_entry(const dinograph_plan *plan, int index);
 
@@ -80,20 +81,21 @@ typedef struct dinograph_options {
     int reserved[6];   /* 0 */
 } dinograph_options;
 
-/* Opens the entry point of that name, "features" as a rule: prepares its operations and takes its memory. `plan` must stay open
- * as long as the session; *session is the caller's, to be closed with dinograph_session_close. On failure *session is NULL.
- * DINOGRAPH_ERR_USAGE (no such entry; or one that changes weights, which is "train"), DINOGRAPH_ERR_MEMORY (the machine has
- * less than the entry needs; the text has the numbers). */
+/* Opens the entry point of that name, "features" as a rule: prepares its operations and takes its memory. `plan` must
+ * stay open as long as the session; *session is the caller's, to be closed with dinograph_session_close. On failure
+ * *session is NULL. DINOGRAPH_ERR_USAGE (no such entry; or one that changes weights, which is "train"),
+ * DINOGRAPH_ERR_MEMORY (the machine has less than the entry needs; the text has the numbers). */
 DINOGRAPH_API dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *entry,
                                                       const dinograph_options *options, dinograph_session **session);
 
 /* Frees all that is the session's, with the memory that dinograph_output_data returned. NULL is fine. */
 DINOGRAPH_API void dinograph_session_close(dinograph_session *session);
 
-/* Loads the entry's parameters from a safetensors file: a checkpoint of dinorun (`from` says whose backbone: "teacher", which NULL
- * stands for, or "student"), or a backbone under the official names (cls_token, blocks.0...). Needed once before the first run, and
- * may be called again. After a failure there are no weights, and dinograph_run says so, until a call succeeds.
- * DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another shape). */
+/* Loads the entry's parameters from a safetensors file: a checkpoint of dinorun (`from` says whose backbone: "teacher",
+ * which NULL stands for, or "student"), or a backbone under the official names (cls_token, blocks.0...). Needed once
+ * before the first run, and may be called again. After a failure there are no weights, and dinograph_run says so, until
+ * a call succeeds. DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another
+ * shape). */
 DINOGRAPH_API dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from);
 
 /* ---- inputs and outputs ---- */
@@ -114,45 +116,47 @@ typedef struct dinograph_tensor {
     size_t bytes;
 } dinograph_tensor;
 
-/* How many inputs the session's entry has, and their descriptions (0 .. count - 1). Most entries have one: "images", f32
- * [batch, height, width, 3], RGB, (value / 255 - mean) / std by the recipe's mean and deviation. DINOGRAPH_ERR_USAGE: no such
- * index. */
+/* How many inputs the session's entry has, and their descriptions (0 .. count - 1). Most entries have one: "images",
+ * f32 [batch, height, width, 3], RGB, (value / 255 - mean) / std by the recipe's mean and deviation.
+ * DINOGRAPH_ERR_USAGE: no such index. */
 DINOGRAPH_API int dinograph_inputs(const dinograph_session *session);
 DINOGRAPH_API dinograph_status dinograph_input(const dinograph_session *session, int index, dinograph_tensor *tensor);
 
-/* Likewise the outputs. Entries "features", "attention" and "tokens" have one of their own name: f32 [batch, dim], the last block's
- * attention [batch, heads, 1 + patches, 1 + patches], and the last block's normalised tokens [batch, 1 + patches, dim]. */
+/* Likewise the outputs. Entries "features", "attention" and "tokens" have one of their own name: f32 [batch, dim], the
+ * last block's attention [batch, heads, 1 + patches, 1 + patches], and the last block's normalised tokens [batch, 1 +
+ * patches, dim]. */
 DINOGRAPH_API int dinograph_outputs(const dinograph_session *session);
 DINOGRAPH_API dinograph_status dinograph_output(const dinograph_session *session, int index, dinograph_tensor *tensor);
 
-/* Copies `bytes` bytes, which must be the whole input's, from `data`. An input begins as zeros and keeps its content from run to
- * run. DINOGRAPH_ERR_USAGE: no such input, or another size. */
+/* Copies `bytes` bytes from `data`; they must be all of the input's. An input begins as zeros and keeps its content
+ * from run to run. DINOGRAPH_ERR_USAGE: no such input, or another size. */
 DINOGRAPH_API dinograph_status dinograph_set_input(dinograph_session *session, const char *name, const void *data,
                                                    size_t bytes);
 
-/* Lets the input be read where it is, at `data`, which is 64-byte aligned and of the whole input's size, and must stay there for
- * every run until the input is bound or set again. It is never written. DINOGRAPH_ERR_USAGE. */
+/* Binds the input to the caller's memory at `data`, which is 64-byte aligned, of the input's size, and valid for every
+ * run until the input is bound or set again. It is never written. DINOGRAPH_ERR_USAGE. */
 DINOGRAPH_API dinograph_status dinograph_bind_input(dinograph_session *session, const char *name, const void *data,
                                                     size_t bytes);
 
-/* Puts a picture into row `row` of the input "images", as `dinorun features` does: short side to 256/224 of the input's (or as the
- * recipe says), bicubic, centre crop, normalised. Other rows stay, and do not influence this row's results: a batch need not
- * be full. From memory: `pixels` is RGB, 8 bits, [height, width, 3]. From a file: JPEG or PNG. DINOGRAPH_ERR_USAGE (the entry has
- * no such input or row, or the input is bound to memory of the caller's), DINOGRAPH_ERR_INPUT (no image, damaged, empty, too
- * large), DINOGRAPH_ERR_IO. */
+/* Puts an image into row `row` of the input "images", prepared as `dinorun features` does: short side resized to
+ * 256/224 of the input's (or as the recipe says), bicubic, centre crop, normalised. Other rows stay and do not
+ * influence this row's results: a batch need not be full. From memory: `pixels` is RGB, 8 bits, [height, width, 3].
+ * From a file: JPEG or PNG. DINOGRAPH_ERR_USAGE (the entry has no such input or row, or the input is bound to memory of
+ * the caller's), DINOGRAPH_ERR_INPUT (no image, damaged, empty, too large), DINOGRAPH_ERR_IO. */
 DINOGRAPH_API dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, const uint8_t *pixels,
                                                    int width, int height);
 DINOGRAPH_API dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t row, const char *path);
 
-/* The input of that name as it is now, what dinograph_set_image made of a picture for one; NULL if there is no such input. The
- * memory is the session's (or the caller's, where it is bound), to be read. */
+/* The current content of the input of that name, for example what dinograph_set_image made of an image; NULL if there
+ * is no such input. The memory is the session's (or the caller's, if the input is bound) and must only be read. */
 DINOGRAPH_API const void *dinograph_input_data(const dinograph_session *session, const char *name);
 
-/* Computes the outputs from the inputs. DINOGRAPH_ERR_USAGE: no weights were loaded. After a failure there are no outputs. */
+/* Computes the outputs from the inputs. DINOGRAPH_ERR_USAGE: no weights were loaded. After a failure there are no
+ * outputs. */
 DINOGRAPH_API dinograph_status dinograph_run(dinograph_session *session);
 
-/* The output of that name, of the last run; NULL if there is no such output or was no run. The memory is the session's, and its
- * content lasts until the next run. */
+/* The output of that name, of the last run; NULL if there is no such output or no run yet. The memory is the session's,
+ * and its content is valid until the next run. */
 DINOGRAPH_API const void *dinograph_output_data(const dinograph_session *session, const char *name);
 
 #ifdef __cplusplus

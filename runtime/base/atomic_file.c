@@ -20,7 +20,7 @@ enum dg_status dg_atomic_open(const char *path, struct dg_atomic_file *file, str
         dg_atomic_abandon(file);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    bool folder = !stat(file->path, &info) && S_ISDIR(info.st_mode); /* found out here, not after the work */
+    bool folder = !stat(file->path, &info) && S_ISDIR(info.st_mode); /* an error now, not after the work */
     file->stream = folder ? NULL : fopen(in_place ? file->path : file->temporary, "wbe");
     if (file->stream) return DG_OK;
     int reason = folder ? EISDIR : errno;

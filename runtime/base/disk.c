@@ -17,9 +17,10 @@ static int64_t last_multiple(int64_t first, int64_t end, int64_t every)
 int64_t dg_disk_need(const struct dg_disk_run *run)
 {
     if (run->end <= run->first) return 0;
-    /* It is worst when the last checkpoint is written: there are all copies, the newest and the `last` before it (as far as they
-     * are no copies, with which they share a file), and the temporary file. Of those there at first as many are gone as were
-     * written. With fewer than before to stay it may be worst when the first one is written. */
+    /* The folder is largest while the last checkpoint is written: it holds all retained checkpoints, the newest, the
+     * `last` before it (unless retained: then they share a file), and the temporary file. Each checkpoint written has
+     * removed one of those present at first. With a smaller `last` than before, the folder may be largest while the
+     * first checkpoint is written. */
     int64_t copies = multiples(run->first, run->end, run->keep), stay = 0, written = 0;
     for (int64_t at = run->end; written <= run->last; written++) {
         at = dg_max_i64(last_multiple(run->first, at, run->every), last_multiple(run->first, at, run->keep));

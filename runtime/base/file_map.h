@@ -10,8 +10,8 @@ struct dg_file_map {
     size_t size;
 };
 
-/* `kind` is what is expected, for messages: "a plan", "a safetensors file". DG_ERR_IO: the file cannot be opened or mapped;
- * DG_ERR_INPUT: it is empty, or no regular file. */
+/* `kind` is what is expected, for messages: "a plan", "a safetensors file". DG_ERR_IO: the file cannot be opened or
+ * mapped; DG_ERR_INPUT: it is empty, or no regular file. */
 enum dg_status dg_file_map_open(const char *path, const char *kind, struct dg_file_map *map, struct dg_error *err);
 void dg_file_map_close(struct dg_file_map *map); /* a closed one is fine */
 

@@ -1,7 +1,7 @@
 /* The one way in which the runtime says something besides an error: a callback that the program gives.
  *
- * Functions take the log in their options. It must outlive what was opened with it. The callback is called on the thread that
- * called the runtime, never on one of the runtime's own threads. */
+ * Functions take the log in their options. It must outlive what was opened with it. The callback is called on the
+ * thread that called the runtime, never on one of the runtime's own threads. */
 #ifndef DG_RUNTIME_BASE_LOG_H
 #define DG_RUNTIME_BASE_LOG_H
 
@@ -41,8 +41,8 @@ bool dg_log_traces(const struct dg_log *log, enum dg_log_topic topic);
 
 const char *dg_log_topic_name(enum dg_log_topic topic); /* "op", "load", ... */
 
-/* The topics that the environment variable DINOGRAPH_TRACE lists ("op,load"), as bits for struct dg_log's `trace`; 0 if it is
- * not set. DG_ERR_USAGE: an unknown topic; the text lists the topics. */
+/* The topics that the environment variable DINOGRAPH_TRACE lists ("op,load"), as bits for struct dg_log's `trace`; 0 if
+ * it is not set. DG_ERR_USAGE: an unknown topic; the text lists the topics. */
 enum dg_status dg_log_read_environment(uint32_t *trace, struct dg_error *err);
 
 /* A callback that writes trace records, and nothing else, to standard error, one line a record: "TOPIC TEXT". */

@@ -1,4 +1,4 @@
-/* The longest path that is put together in a fixed array. */
+/* Size of fixed arrays for paths. */
 #ifndef DG_RUNTIME_BASE_PATH_H
 #define DG_RUNTIME_BASE_PATH_H
 

@@ -29,7 +29,7 @@ enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs 
     DG_TRY(dg_views_init(plan, knobs, view, views, err));
     int64_t batch = entry->batch;
     struct dg_loader_config config = {.batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
-    /* As many batches are made ahead at the end as were at the beginning: those that are timed cost what they cost. */
+    /* At the end as many batches are ready ahead as at the beginning, so the time is that of the batches counted. */
     struct dg_train_reading reading = {
         .dataset = dataset, .views = view, .view_count = *views, .steps_per_epoch = dg_dataset_count(dataset) / batch};
     int64_t batches = (images + batch - 1) / batch;

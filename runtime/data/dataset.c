@@ -58,7 +58,7 @@ static enum kind kind_of_mode(mode_t mode)
     return S_ISDIR(mode) ? KIND_FOLDER : S_ISREG(mode) ? KIND_FILE : KIND_SPECIAL;
 }
 
-/* The type the folder itself tells saves a stat for each of a million files. */
+/* readdir's type saves a stat for each of a million files. */
 static enum kind kind_of(DIR *folder, const struct dirent *item)
 {
     struct stat about;
@@ -87,8 +87,8 @@ static enum dg_status add_name(struct names *names, const char *text, enum kind 
     return DG_OK;
 }
 
-/* The names in a folder that do not begin with a dot, sorted. The folder is closed before its folders are opened, so depth
- * costs no descriptors. */
+/* Lists the names in a folder that do not begin with a dot, sorted. The folder is closed before its subfolders are
+ * opened, so that depth costs no descriptors. */
 static enum dg_status list_folder(const char *path, struct names *names, struct dg_error *err)
 {
     DIR *folder = opendir(path);
@@ -109,7 +109,7 @@ static enum dg_status list_folder(const char *path, struct names *names, struct 
 
 /* ---- the list ---- */
 
-static bool is_picture_name(const char *name)
+static bool is_image_name(const char *name)
 {
     const char *dot = strrchr(name, '.');
     return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
@@ -122,8 +122,8 @@ static enum dg_status join(const char *folder, const char *name, char **path, st
     return out_of_memory(err);
 }
 
-static enum dg_status add_picture(struct dg_dataset *dataset, const char *folder, const char *name, int label,
-                                  struct dg_error *err)
+static enum dg_status add_image(struct dg_dataset *dataset, const char *folder, const char *name, int label,
+                                struct dg_error *err)
 {
     if (dataset->count == DG_DATASET_MAX_IMAGES)
         return dg_fail(err, DG_ERR_INPUT, "more than %lld pictures", (long long)DG_DATASET_MAX_IMAGES);
@@ -140,7 +140,7 @@ static enum dg_status add_picture(struct dg_dataset *dataset, const char *folder
     return DG_OK;
 }
 
-/* The folders on the way down, to notice a link back to one of them. */
+/* The folders on the way down, to detect a link back to one of them. */
 struct above {
     const struct above *up;
     dev_t device;
@@ -163,16 +163,16 @@ static enum dg_status scan_names(struct dg_dataset *dataset, const char *folder,
             enum dg_status status = scan(dataset, path, label, up, err);
             free(path);
             if (status != DG_OK) return status;
-        } else if (!is_picture_name(name->text)) {
+        } else if (!is_image_name(name->text)) {
             dataset->skipped.other++;
         } else {
-            DG_TRY(add_picture(dataset, folder, name->text, label, err));
+            DG_TRY(add_image(dataset, folder, name->text, label, err));
         }
     }
     return DG_OK;
 }
 
-/* Adds all pictures below `folder`. */
+/* Adds all images below `folder`. */
 static enum dg_status scan(struct dg_dataset *dataset, const char *folder, int label, const struct above *up,
                            struct dg_error *err)
 {
@@ -192,7 +192,7 @@ static enum dg_status scan(struct dg_dataset *dataset, const char *folder, int l
     return status;
 }
 
-/* The folders of the top level are the classes. */
+/* Adds the images of all folders of the top level, each of which is a class. */
 static enum dg_status scan_classes(struct dg_dataset *dataset, const char *root, const struct names *names,
                                    const struct above *here, struct dg_error *err)
 {
@@ -218,7 +218,7 @@ static void forget_classes(struct dg_dataset *dataset)
     dataset->classes = 0;
 }
 
-/* Files of the top level: the pictures of a flat directory, strays of a class tree. */
+/* Handles files of the top level: the images of a flat directory, strays of a class tree. */
 static enum dg_status scan_top_files(struct dg_dataset *dataset, const char *root, const struct names *names,
                                      struct dg_error *err)
 {
@@ -226,7 +226,7 @@ static enum dg_status scan_top_files(struct dg_dataset *dataset, const char *roo
     if (!tree) forget_classes(dataset);
     for (size_t i = 0; i < names->count; i++) {
         if (names->name[i].kind == KIND_FOLDER) continue;
-        if (tree && names->name[i].kind == KIND_FILE && is_picture_name(names->name[i].text)) {
+        if (tree && names->name[i].kind == KIND_FILE && is_image_name(names->name[i].text)) {
             dataset->skipped.stray++;
             continue;
         }

@@ -26,14 +26,14 @@ int dg_eval_resize(int width);
 /* Sizes that can be made: DG_ERR_USAGE names the one that cannot. */
 enum dg_status dg_eval_crop_check(const struct dg_eval_crop *crop, struct dg_error *err);
 
-/* Bytes that opening takes, known before it: batches, a thread's room to decode and one crop. Nothing is checked. DG_ERR_MEMORY: too
- * many to be a number. */
+/* Bytes that opening takes, known before it: batches, a thread's room to decode and one crop. Nothing is checked.
+ * DG_ERR_MEMORY: too many to be a number. */
 enum dg_status dg_loader_eval_bytes(const struct dg_loader_config *config, const struct dg_eval_crop *crop,
                                     int64_t *bytes, struct dg_error *err);
 
-/* A loader of evaluation batches: one part, [batch, height, width, 3], normalised. Epoch is 0 and step the batch's number; the last
- * batch may have fewer rows. A row's item is the index in the data set. DG_ERR_USAGE (a value out of range), DG_ERR_MEMORY. An
- * unreadable image is an error of dg_loader_next, at its batch, with its path. */
+/* A loader of evaluation batches: one part, [batch, height, width, 3], normalised. Epoch is 0 and step the batch's
+ * number; the last batch may have fewer rows. A row's item is the index in the data set. DG_ERR_USAGE (a value out of
+ * range), DG_ERR_MEMORY. An unreadable image is an error of dg_loader_next, at its batch, with its path. */
 enum dg_status dg_loader_open_eval(const struct dg_loader_config *config, const struct dg_eval_reading *reading,
                                    struct dg_loader **loader, struct dg_error *err);
 

@@ -4,8 +4,9 @@
 
 #include "runtime/image/decode.h"
 
-/* Room that each thread has for a decoded image from the start; as much is counted for the file and for resampling. What a larger
- * image takes (3 bytes a pixel, and what libjpeg needs: for a progressive file up to 8 more) is given back after it. */
+/* Room that each thread has for a decoded image from the start; as much is counted for the file and for resampling.
+ * What a larger image takes (3 bytes a pixel, and what libjpeg needs: for a progressive file up to 8 more) is given
+ * back after it. */
 #define DG_IMAGE_READER_BYTES (INT64_C(4) << 20)
 
 struct dg_image_reader {

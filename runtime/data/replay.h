@@ -7,13 +7,14 @@
 
 struct dg_replay;
 
-/* Checks that every step has every view of the train entry, in its shape. DG_ERR_INPUT names the tensor. */
+/* Opens the file and checks that every step has every view of the train entry, in its shape. DG_ERR_INPUT names the
+ * tensor that is missing or different. */
 enum dg_status dg_replay_open(const char *path, const struct dg_plan *plan, const struct dg_plan_entry *entry,
                               struct dg_replay **replay, struct dg_error *err);
 void dg_replay_close(struct dg_replay *replay); /* NULL is fine */
 
 int64_t dg_replay_steps(const struct dg_replay *replay);
-/* Of names and shapes. */
+/* Hash of names and shapes. */
 uint64_t dg_replay_hash(const struct dg_replay *replay);
 /* Copies the crops of `step` into the session's inputs, channels last. */
 void dg_replay_read(const struct dg_replay *replay, int64_t step, struct dg_session *session);

@@ -18,20 +18,22 @@ struct dg_train_reading {
     int64_t max_bad;         /* unreadable images (distinct ones) that are replaced before giving up */
 };
 
-/* Bytes that opening takes, known before it: batches, a thread's room to decode and one view, the order of an epoch. The same checks
- * and errors as opening. */
+/* Bytes that opening takes, known before it: batches, a thread's room to decode and one view, the order of an epoch.
+ * The same checks and errors as opening. */
 enum dg_status dg_loader_train_bytes(const struct dg_loader_config *config, const struct dg_train_reading *reading,
                                      int64_t *bytes, struct dg_error *err);
 
-/* A loader of training batches. Part v is view v, [batch, height, width, 3], normalised; consecutive views of equal size are one
- * tensor [views * batch, height, width, 3], crop-major. A row's item is the index in the data set of the image that is in it.
+/* A loader of training batches. Part v is view v, [batch, height, width, 3], normalised; consecutive views of equal
+ * size are one tensor [views * batch, height, width, 3], crop-major. A row's item is the index in the data set of the
+ * image that is in it.
  *
- * Epoch e's order is the Fisher-Yates permutation from purpose DG_RNG_ORDER, stream e; step s holds positions s * batch and on. The
- * draws of a row are those of its position's image (dg_view_sample). An unreadable image's place goes to the first readable one
- * after it in the order, wrapping around, with the draws of the place; the log receives a warning for each ("path: reason"), once.
+ * Epoch e's order is the Fisher-Yates permutation from purpose DG_RNG_ORDER, stream e; step s holds positions s * batch
+ * and on. The draws of a row are those of its position's image (dg_view_sample). An unreadable image's place goes to
+ * the first readable one after it in the order, wrapping around, with the draws of the place; the log receives a
+ * warning for each ("path: reason"), once.
  *
- * DG_ERR_USAGE (a value out of range), DG_ERR_INPUT (fewer images than a batch), DG_ERR_MEMORY. Of dg_loader_next DG_ERR_INPUT: more
- * than max_bad unreadable images, the last of them named. */
+ * DG_ERR_USAGE (a value out of range), DG_ERR_INPUT (fewer images than a batch), DG_ERR_MEMORY. Of dg_loader_next
+ * DG_ERR_INPUT: more than max_bad unreadable images, the last of them named. */
 enum dg_status dg_loader_open_train(const struct dg_loader_config *config, const struct dg_train_reading *reading,
                                     struct dg_loader **loader, struct dg_error *err);
 

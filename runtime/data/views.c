@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The knob of one view, else that of its group; a view that says nothing has the group's value. */
+/* The knob of one view, or that of its group if the view has none. */
 static const struct dg_plan_knob *view_knob(const struct dg_knobs *knobs, const char *group, int view,
                                             const char *field)
 {

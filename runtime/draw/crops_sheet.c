@@ -92,7 +92,7 @@ static enum dg_status draw_rows(struct sheet *sheet, const struct dg_dataset *da
             reason = (struct dg_error){0};
             status = dg_image_decode_file(&sheet->decoder, dg_dataset_path(dataset, image), &sheet->image, &reason);
         }
-        if (status != DG_OK && row > 0) return DG_OK; /* the readable ones are all there */
+        if (status != DG_OK && row > 0) return DG_OK; /* all readable images are drawn */
         if (status != DG_OK) return dg_fail(err, status, "no picture can be read; the last one: %s", reason.text);
         int top = MARGIN + row * (sheet->row_height + MARGIN);
         DG_TRY(draw_thumbnail(sheet, top, err));

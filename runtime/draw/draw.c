@@ -30,17 +30,17 @@ static const uint32_t viridis[256] = {
     0xf8e621, 0xfae622, 0xfde724,
 };
 
-/* Of regions, told apart by eye; they come round after twelve. */
+/* Colours of regions, easy to tell apart; they repeat after twelve. */
 static const uint8_t region_colour[][3] = {{230, 25, 75},  {60, 180, 75},   {0, 130, 200},  {255, 225, 25},
                                            {145, 30, 180}, {245, 130, 48},  {70, 240, 240}, {240, 50, 230},
                                            {210, 245, 60}, {250, 190, 212}, {0, 128, 128},  {170, 110, 40}};
 enum { COLOURS = sizeof region_colour / sizeof *region_colour };
 
-void dg_draw_seen(const uint8_t *picture, const struct dg_patches *patches, uint8_t *pixels)
+void dg_draw_seen(const uint8_t *image, const struct dg_patches *patches, uint8_t *pixels)
 {
     size_t row = 3 * (size_t)dg_patches_width(patches);
     for (int y = 0; y < dg_patches_height(patches); y++)
-        memcpy(pixels + (size_t)y * row, picture + 3 * (size_t)y * (size_t)patches->width, row);
+        memcpy(pixels + (size_t)y * row, image + 3 * (size_t)y * (size_t)patches->width, row);
 }
 
 void dg_draw_colours(const uint8_t *colour, const struct dg_patches *patches, uint8_t *pixels)
@@ -70,7 +70,7 @@ void dg_draw_heat(const float *map, const struct dg_patches *patches, uint8_t *p
         }
 }
 
-/* Whether the pixel lies in the outline of its patch's region: near a side beyond which another one begins. */
+/* True if the pixel lies in the outline of its patch's region: near a side beyond which another region begins. */
 static bool in_outline(const int *owner, const struct dg_patches *p, int y, int x)
 {
     int row = y / p->size, col = x / p->size, in_y = y % p->size, in_x = x % p->size;

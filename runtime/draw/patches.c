@@ -27,7 +27,7 @@ enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role ro
                         dg_plan_string(plan, plan->header->recipe), name);
         return DG_ERR_USAGE;
     }
-    /* The grid is where it becomes a row of tokens; what a patch shows is the stride of all there was before. */
+    /* The grid is the input of to_tokens; the size of a patch is the product of all strides before. */
     int64_t stride = 1;
     *patches = (struct dg_patches){0};
     for (uint32_t n = 0; n < entry->num_ops && !patches->rows; n++) {

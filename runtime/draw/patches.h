@@ -1,29 +1,30 @@
-/* Where the patches of a Vision Transformer lie in its pictures. */
+/* Where the patches of a Vision Transformer lie in its images. */
 #ifndef DG_RUNTIME_DRAW_PATCHES_H
 #define DG_RUNTIME_DRAW_PATCHES_H
 
 #include "runtime/plan/open.h"
 
-/* Patch (r, c) shows the pixels [r * size, (r + 1) * size) x [c * size, (c + 1) * size). Where the size does not divide the
- * picture, what is left at its right and bottom is not seen, as in the published code. Tokens are the class token, then the
- * patches row by row. */
+/* Patch (r, c) covers the pixels [r * size, (r + 1) * size) x [c * size, (c + 1) * size). If the size does not divide
+ * the image, the rest at its right and bottom is covered by no patch, as in the published code. Tokens are the class
+ * token, then the patches row by row. */
 struct dg_patches {
-    int height, width; /* of the input's pictures */
+    int height, width; /* of the input's images */
     int rows, cols;    /* of patches */
     int size;          /* of a patch's side, in pixels */
 };
 
-/* Pixels that are seen. */
+/* Pixels that the patches cover. */
 static inline int dg_patches_height(const struct dg_patches *p) { return p->rows * p->size; }
 static inline int dg_patches_width(const struct dg_patches *p) { return p->cols * p->size; }
 static inline int64_t dg_patches_count(const struct dg_patches *p) { return (int64_t)p->rows * p->cols; }
 
-/* Those of the entry of role DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS. DG_ERR_USAGE: the plan has no such entry, since its backbone is
- * no Vision Transformer. DG_ERR_UNSUPPORTED: it is none of the published kind (one class token, then a grid of square patches). */
+/* Finds the patches of the entry of role DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS. DG_ERR_USAGE: the plan has no such
+ * entry, since its backbone is no Vision Transformer. DG_ERR_UNSUPPORTED: the network is not of the published kind (one
+ * class token, then a grid of square patches). */
 enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role role, struct dg_patches *patches,
                                struct dg_error *err);
 
-/* For a user who wants another size: an error that has the command to compile the plan again. */
+/* DG_OK if the plan's images have this size; otherwise DG_ERR_USAGE with the command that compiles a plan for it. */
 enum dg_status dg_patches_want_size(const struct dg_plan *plan, const struct dg_patches *patches, int64_t height,
                                     int64_t width, struct dg_error *err);
 

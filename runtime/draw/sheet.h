@@ -6,15 +6,15 @@
 
 /* White paper of width x height pixels; free with dg_image_free. DG_ERR_INPUT (too large), DG_ERR_MEMORY. */
 enum dg_status dg_paper_open(struct dg_image *paper, int64_t width, int64_t height, struct dg_error *err);
-/* Puts pixels [height, width, 3] on the paper with their upper left corner at (left, top), each pixel `factor` x `factor` large. They fit
- * on it. */
+/* Copies pixels [height, width, 3] to the paper, with the upper left corner at (left, top) and each pixel `factor` x
+ * `factor` large. They must fit. */
 void dg_paper_put(struct dg_image *paper, const uint8_t *pixels, int width, int height, int factor, int left, int top);
 
 /* Zero-initialise; free with dg_sheet_free. */
 struct dg_sheet {
     int rows, cols;
     int width, height;           /* of the images */
-    int cell_width, cell_height; /* as they are drawn: small ones enlarged (whole factor), large ones reduced */
+    int cell_width, cell_height; /* as drawn: small images are enlarged by an integer factor, large ones reduced */
     struct dg_image canvas, reduced;
     struct dg_scratch work;
 };

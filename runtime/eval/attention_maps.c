@@ -58,7 +58,7 @@ enum dg_status dg_attention_mask(const float *map, int64_t count, double keep, u
     return DG_OK;
 }
 
-int64_t dg_truth_read(const struct dg_image *image, uint8_t *truth)
+int64_t dg_mask_read(const struct dg_image *image, uint8_t *mask)
 {
     int64_t count = (int64_t)image->width * image->height, object = 0;
     bool gray = true;
@@ -69,31 +69,32 @@ int64_t dg_truth_read(const struct dg_image *image, uint8_t *truth)
     for (int64_t i = 0; i < count; i++) {
         const uint8_t *p = image->pixels + 3 * i;
         if (gray)
-            truth[i] = p[0] >= 128 ? DG_TRUTH_OBJECT : DG_TRUTH_GROUND;
+            mask[i] = p[0] >= 128 ? DG_MASK_OBJECT : DG_MASK_GROUND;
         else if (p[0] == 224 && p[1] == 224 && p[2] == 192)
-            truth[i] = DG_TRUTH_VOID;
+            mask[i] = DG_MASK_VOID;
         else
-            truth[i] = p[0] || p[1] || p[2] ? DG_TRUTH_OBJECT : DG_TRUTH_GROUND;
-        object += truth[i] == DG_TRUTH_OBJECT;
+            mask[i] = p[0] || p[1] || p[2] ? DG_MASK_OBJECT : DG_MASK_GROUND;
+        object += mask[i] == DG_MASK_OBJECT;
     }
     return object;
 }
 
-/* The input's pixel that shows the middle of pixel `at` of a picture `size` long, resized to `to`. */
+/* The input's pixel that shows the middle of pixel `at` of an image `size` long, resized to `to`. */
 static int nearest(int at, int size, int to) { return (int)(((2 * (int64_t)at + 1) * to) / (2 * (int64_t)size)); }
 
-double dg_jaccard(const uint8_t *truth, int height, int width, const uint8_t *mask, const struct dg_patches *patches)
+double dg_jaccard(const uint8_t *mask, int height, int width, const uint8_t *patch_mask,
+                  const struct dg_patches *patches)
 {
     int64_t both = 0, either = 0;
     for (int y = 0; y < height; y++) {
         int row = nearest(y, height, patches->height) / patches->size;
         for (int x = 0; x < width; x++) {
-            uint8_t t = truth[(int64_t)y * width + x];
-            if (t == DG_TRUTH_VOID) continue;
+            uint8_t label = mask[(int64_t)y * width + x];
+            if (label == DG_MASK_VOID) continue;
             int col = nearest(x, width, patches->width) / patches->size;
-            bool in = row < patches->rows && col < patches->cols && mask[(int64_t)row * patches->cols + col];
-            both += in && t == DG_TRUTH_OBJECT;
-            either += in || t == DG_TRUTH_OBJECT;
+            bool in = row < patches->rows && col < patches->cols && patch_mask[(int64_t)row * patches->cols + col];
+            both += in && label == DG_MASK_OBJECT;
+            either += in || label == DG_MASK_OBJECT;
         }
     }
     return either ? (double)both / (double)either : 0;

@@ -14,19 +14,20 @@ struct dg_evaluator {
     const struct dg_knobs *knobs;
     struct dg_session *session;
     const struct dg_plan_tensor *images, *output;
-    float *input; /* the session's own; a loader's batches take its place */
+    float *input; /* in the session's input region; unused while a loader's batch is bound */
     const float *result;
     int64_t dim;
 };
 
-/* What the loader of dg_evaluate will take, known before the session is opened. */
+/* Bytes that the loader of dg_evaluate will allocate, known before the session is opened. */
 static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_knobs *knobs,
                                    const struct dg_plan_entry *entry, const struct dg_evaluator_options *options,
                                    int64_t *bytes, struct dg_error *err)
 {
     const struct dg_plan_tensor *images = &plan->tensor[plan->operand[entry->first_input]];
     *bytes = 0;
-    if (!entry->num_inputs || images->ndim != 4) return DG_OK; /* not an entry to evaluate, which is said below */
+    if (!entry->num_inputs || images->ndim != 4)
+        return DG_OK; /* not an entry to evaluate: an error of dg_evaluator_open */
     int threads = options->threads ? options->threads : dg_usable_cpus();
     struct dg_loader_config config = {
         .batch = (int)images->dim[0], .threads = (int)dg_min_i64(threads, DG_LOADER_MAX_THREADS), .prefetch = PREFETCH};
@@ -142,7 +143,7 @@ enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *p
     return status;
 }
 
-/* One picture into a row of the input. */
+/* Reads one image into a row of the input. */
 static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_normalizer *normalizer, const char *path,
                                int64_t row, struct dg_error *err)
 {

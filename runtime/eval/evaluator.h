@@ -1,4 +1,4 @@
-/* Outputs of images: an evaluation entry of a plan, with weights, over a data set. */
+/* Runs an evaluation entry of a plan, with weights, over images. */
 #ifndef DG_RUNTIME_EVAL_EVALUATOR_H
 #define DG_RUNTIME_EVAL_EVALUATOR_H
 
@@ -7,8 +7,8 @@
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 
-/* How images become the input `images` [batch, height, width, 3]: resized and cut as DINO evaluates (short side to 256/224 of
- * the input size unless entries.features.resize says otherwise, bicubic, centre crop). */
+/* How an image becomes a row of the input `images` [batch, height, width, 3]: short side resized to 256/224 of the
+ * input's (or as the knob entries.features.resize says), bicubic, centre crop, as DINO evaluates. */
 struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct dg_plan_tensor *images);
 
 struct dg_evaluator;
@@ -18,12 +18,13 @@ struct dg_evaluator_options {
     const char *weights;     /* a checkpoint, or a file of a bare backbone */
     const char *from;        /* "teacher" or "student" */
     int threads;             /* 0: all; also of the loader */
-    bool partial;            /* go on with weights that fit only in part (see dg_weights_load) */
+    bool partial;            /* accept weights that fit only in part (dg_weights_load) */
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
 
-/* Opens the entry, loads its weights and packs them. */
+/* Opens the entry, loads its weights and packs them. Errors are those of dg_session_open and dg_weights_load. On
+ * failure *evaluator is NULL. */
 enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
                                  const struct dg_evaluator_options *options, struct dg_evaluator **evaluator,
                                  struct dg_error *err);
@@ -33,25 +34,26 @@ const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluat
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator);                         /* numbers an image */
 const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator); /* the input's record */
 
-/* Receives `rows` images' outputs [rows, dim], in order; may fail. `done` of `all` images are through. */
+/* Receives the outputs [rows, dim] of `rows` images, in order, and may fail. `done` of `all` images are finished. */
 typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                                     struct dg_error *err);
 
-/* All images of the data set in order, by dg_evaluate_crop. An image that cannot be read is DG_ERR_INPUT, named. */
+/* Runs all images of the data set in order, prepared by dg_evaluate_crop. DG_ERR_INPUT: an image cannot be read; the
+ * text names it. */
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
 
-/* One batch of input that the caller made, [batch, height, width, 3], 64-byte aligned; *output [batch, dim] is the
- * evaluator's, until the next call. */
+/* Runs one batch [batch, height, width, 3] in the caller's memory, 64-byte aligned. *output [batch, dim] is the
+ * evaluator's and valid until the next call. */
 enum dg_status dg_evaluate_batch(struct dg_evaluator *evaluator, const float *images, const float **output,
                                  struct dg_error *err);
 
-/* The pictures at `path`, resized as a whole to exactly the input's size, bilinear, as the published attention maps are made
- * (visualize_attention.py of the official code); `sink` as above. One that cannot be read is DG_ERR_INPUT or DG_ERR_IO,
- * named. */
+/* Runs the images at path[count], each resized to the input's size without a crop, bilinear, as the published attention
+ * maps are made (visualize_attention.py of the official code). DG_ERR_INPUT, DG_ERR_IO: an image cannot be read; the
+ * text names it. */
 enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
                                  dg_evaluated *sink, void *context, struct dg_error *err);
-/* What the network is shown of such a picture: pixels [height, width, 3]. */
+/* Reads an image in that way, without normalisation: pixels [height, width, 3]. */
 enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err);
 
 #endif

@@ -1,9 +1,9 @@
-/* Threads take blocks of test rows; each multiplies its block with one block of train rows after the other and keeps the
- * best so far of every test row in a heap.
+/* Each thread takes blocks of test rows, multiplies a block with all blocks of train rows in order, and has the best k
+ * of every test row so far in a heap.
  *
- * Equal train rows must get equal similarities, or their order would be that of rounding. Every product therefore has the
- * same shape, the last blocks being padded with zeros, and is made by one thread: then all its elements are sums in the same
- * order. The sizes are multiples of the tiles of oneDNN's gemm, which has other kernels for what is left over. */
+ * Equal train rows must have equal similarities, or rounding would decide their order. Therefore every product has the
+ * same shape (the last blocks are padded with zeros) and is computed by one thread: all elements are sums in the same
+ * order. The sizes are multiples of the tiles of oneDNN's gemm, whose kernels for remainders sum in another order. */
 #include "runtime/eval/knn.h"
 
 #include "ops/dnnl/dnnl.h"
@@ -75,8 +75,8 @@ static void replace_worst(struct neighbor *heap, int size, struct neighbor entry
     heap[at] = entry;
 }
 
-/* Train rows come in order, so one that is only as good as the worst comes behind it. Few are better than the worst of a
- * full heap: a glance at many at once, which the compiler vectorises, passes over the others. */
+/* Train rows come in order, so one that only equals the worst of a full heap ranks behind it. Few rows are better: one
+ * vectorised comparison of many skips the others. */
 static void keep_best(struct neighbor *heap, int size, const float *similarity, int64_t first, int64_t count)
 {
     for (int64_t c = 0; c < count; c += GLANCE) {
@@ -152,7 +152,7 @@ static enum dg_status run(const struct task *t, int threads, int64_t *hits, stru
     int memory = 0, internal = 0;
 #pragma omp parallel num_threads(threads) reduction(| : memory, internal)
     {
-        omp_set_num_threads(1); /* of this thread's gemm, even when it is the only one; ends with the region */
+        omp_set_num_threads(1); /* for this thread's gemm, even if it is the only thread; ends with the region */
         struct scratch s = {0};
         memory = !scratch_open(t, &s);
 #pragma omp for schedule(dynamic)

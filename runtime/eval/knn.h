@@ -1,11 +1,11 @@
-/* DINO's weighted k-NN classifier (knn_classifier of the official eval_knn.py): of a test feature's k most similar train
- * features each votes for its class with the weight exp(similarity / temperature), and classes are ranked by their
- * votes. Similarity is the dot product of L2-normalised features.
+/* DINO's weighted k-NN classifier (knn_classifier of the official eval_knn.py): of a test feature's k most similar
+ * train features each votes for its class with the weight exp(similarity / temperature), and classes are ranked by
+ * their votes. Similarity is the dot product of L2-normalised features.
  *
  * Where the published code leaves the order to topk and sort, here the lower index comes first, among train features of
- * equal similarity as among classes of equal votes (those without a vote, too). The result does not depend on the number of
- * threads. Votes are summed in f64, and the largest similarity is subtracted before exp: that scales all votes of a test
- * feature alike, so the ranks stay, and no temperature overflows.
+ * equal similarity as among classes of equal votes (those without a vote, too). The result does not depend on the
+ * number of threads. Votes are summed in f64, and the largest similarity is subtracted before exp: that scales all
+ * votes of a test feature alike, so the ranks stay, and no temperature overflows.
  *
  * Memory: 12.5 KiB times dim; and per thread about 1 MiB, and 512 bytes times the largest k. */
 #ifndef DG_RUNTIME_EVAL_KNN_H
@@ -20,8 +20,8 @@ struct dg_knn_result {
 /* Divides each row of features[n, dim] by max(its L2 norm, 1e-12). */
 void dg_knn_normalize(float *features, int64_t n, int64_t dim, int threads);
 
-/* result[i] is for k[i]; k may be in any order. Labels are in [0, classes). `classes` counts those that are absent, too.
- * predicted[num_test, num_k], unless NULL, receives the classes that came first.
+/* result[i] is for k[i]; k may be in any order. Labels are in [0, classes). `classes` counts those that are absent,
+ * too. predicted[num_test, num_k], unless NULL, receives the classes that came first.
  *
  * DG_ERR_USAGE: empty sets, a label out of range, a k below 1 or above num_train (as in the published code: an accuracy
  * called 200-NN is never one of fewer). DG_ERR_NUMERIC: features that are not finite or not normalised (a component

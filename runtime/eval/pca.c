@@ -19,8 +19,8 @@ static void add_scaled(double *x, double factor, const double *y, int64_t n)
     for (int64_t i = 0; i < n; i++) x[i] += factor * y[i];
 }
 
-/* a = q' t q with t tridiagonal: diagonal [n], beside [n] (beside[i] couples i and i + 1). The reflections are left in the rows
- * of `a`: row i, first i numbers, a vector v with I - scale[i] v v'; scale 0: none. */
+/* a = q' t q with t tridiagonal: diagonal [n], beside [n] (beside[i] couples i and i + 1). The reflections are left in
+ * the rows of `a`: row i, first i numbers, a vector v with I - scale[i] v v'; scale 0: none. */
 static void reduce(double *a, int64_t n, double *diagonal, double *beside, double *scale, double *work)
 {
     beside[n - 1] = 0;
@@ -38,7 +38,7 @@ static void reduce(double *a, int64_t n, double *diagonal, double *beside, doubl
         beside[i - 1] = corner * largest;
         v[i - 1] -= corner;
         scale[i] = 2 / dot(v, v, i);
-        /* The leading i x i part, from both sides: b - v w' - w v'. */
+        /* Updates the leading i x i part from both sides: minus v w' + w v'. */
         memset(work, 0, (size_t)i * sizeof *work);
         for (int64_t j = 0; j < i; j++) {
             const double *row = a + j * n;
@@ -56,10 +56,10 @@ static void reduce(double *a, int64_t n, double *diagonal, double *beside, doubl
     diagonal[0] = a[0];
 }
 
-/* The rows of `a` become those of q, whose rows are the basis in which the matrix is tridiagonal. */
+/* Replaces the rows of `a` by those of q, the basis in which the matrix is tridiagonal. */
 static void form_basis(double *a, int64_t n, const double *scale)
 {
-    for (int64_t i = 0; i < n; i++) { /* q of the leading i x i part is there; bring in row i */
+    for (int64_t i = 0; i < n; i++) { /* q of the leading i x i part is complete; adds row i */
         double *v = a + i * n;
         if (scale[i] != 0)
             for (int64_t j = 0; j < i; j++) add_scaled(a + j * n, -scale[i] * dot(a + j * n, v, i), v, i);
@@ -68,17 +68,17 @@ static void form_basis(double *a, int64_t n, const double *scale)
     }
 }
 
-/* Diagonalises the tridiagonal matrix by rotations, and turns the rows of q with it. */
+/* Diagonalises the tridiagonal matrix by rotations, and applies them to the rows of q. */
 static bool diagonalise(double *diagonal, double *beside, double *q, int64_t n)
 {
-    enum { MOST = 60 }; /* iterations a value; three are usual */
+    enum { MAX_ITERATIONS = 60 }; /* iterations a value; three are usual */
     for (int64_t low = 0; low < n; low++) {
         for (int turn = 0;; turn++) {
             int64_t high = low;
             while (high + 1 < n && fabs(beside[high]) > DBL_EPSILON * (fabs(diagonal[high]) + fabs(diagonal[high + 1])))
                 high++;
             if (high == low) break;
-            if (turn == MOST) return false;
+            if (turn == MAX_ITERATIONS) return false;
             /* Wilkinson's shift, then the bulge is chased up from `high`. */
             double g = (diagonal[low + 1] - diagonal[low]) / (2 * beside[low]);
             g = diagonal[high] - diagonal[low] + beside[low] / (g + copysign(hypot(g, 1), g));
@@ -87,7 +87,7 @@ static bool diagonalise(double *diagonal, double *beside, double *q, int64_t n)
             for (; i >= low; i--) {
                 double f = sine * beside[i], b = cosine * beside[i], r = hypot(f, g);
                 beside[i + 1] = r;
-                if (r == 0) { /* the matrix falls apart here: begin again with the parts */
+                if (r == 0) { /* the matrix splits here: iterate on the parts */
                     diagonal[i + 1] -= lost;
                     beside[high] = 0;
                     break;
@@ -115,7 +115,7 @@ static bool diagonalise(double *diagonal, double *beside, double *q, int64_t n)
     return true;
 }
 
-/* Largest first; few swaps of rows. */
+/* Sorts by descending value, with few swaps of rows. */
 static void sort_values(double *value, double *rows, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -166,7 +166,8 @@ enum dg_status dg_eigen_symmetric(double *a, int64_t n, double *value, struct dg
 
 enum { BLOCK = 64 }; /* rows whose differences from the mean are kept in the cache */
 
-/* The lower triangle of the sums of squares, [dim, dim]. Each row of it is one thread's, in the order of the data. */
+/* Computes the lower triangle of the sums of products, [dim, dim]. Each row is computed by one thread in the order of
+ * the data. */
 static void add_squares(const float *rows, int64_t count, int64_t dim, const double *mean, int threads, double *block,
                         double *square)
 {
@@ -207,7 +208,7 @@ enum dg_status dg_pca_fit(const float *rows, int64_t count, int64_t dim, int com
         if (status != DG_OK) dg_error_prefix(err, "principal components");
     }
     for (int c = 0; c < components && status == DG_OK; c++) {
-        pca->variance[c] = fmax(value[c], 0); /* rounding may leave less than nothing */
+        pca->variance[c] = fmax(value[c], 0); /* rounding may make it negative */
         memcpy(pca->direction + c * dim, square + c * dim, (size_t)dim * sizeof *square);
     }
     free(square);

@@ -4,10 +4,10 @@
 
 #include "ops/base/base.h"
 
-/* All eigenvalues and eigenvectors of the symmetric matrix `a` [n, n], of which the lower triangle is read: Householder's
- * tridiagonal form, then the implicit QL iteration (Golub and Van Loan, Matrix Computations, 8.3). value [n] descends; row i of
- * `a` becomes the unit eigenvector of value[i], its component of largest size positive (of equal ones the first).
- * DG_ERR_NUMERIC when a number is not finite, or the iteration does not end. */
+/* All eigenvalues and eigenvectors of the symmetric matrix `a` [n, n], of which the lower triangle is read:
+ * Householder's tridiagonal form, then the implicit QL iteration (Golub and Van Loan, Matrix Computations, 8.3). value
+ * [n] descends; row i of `a` becomes the unit eigenvector of value[i], its component of largest size positive (of equal
+ * ones the first). DG_ERR_NUMERIC when a number is not finite, or the iteration does not end. */
 enum dg_status dg_eigen_symmetric(double *a, int64_t n, double *value, struct dg_error *err);
 
 /* Zero-initialise; free with dg_pca_free. */
@@ -21,7 +21,8 @@ struct dg_pca {
 };
 
 /* Fits `components` <= dim to rows [rows, dim]. Beyond the rank of the data variances are 0 and directions any that are
- * orthogonal to the others. DG_ERR_USAGE, DG_ERR_NUMERIC (not finite), DG_ERR_MEMORY (8 dim^2 bytes and little more). */
+ * orthogonal to the others. DG_ERR_USAGE, DG_ERR_NUMERIC (not finite), DG_ERR_MEMORY (8 dim^2 bytes and little
+ * more). */
 enum dg_status dg_pca_fit(const float *rows, int64_t count, int64_t dim, int components, int threads,
                           struct dg_pca *pca, struct dg_error *err);
 void dg_pca_free(struct dg_pca *pca);

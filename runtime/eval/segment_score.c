@@ -11,19 +11,20 @@ struct scoring {
     const struct dg_patches *patches;
     double keep;
     int heads, threads;
-    const char **path; /* [count] pictures that have masks */
+    const char **path; /* [count] images that have masks */
     char **mask;       /* [count] paths */
     int64_t count;
-    double *score; /* [count, heads + 2]: heads, their mean, everything; the first below 0: no object */
+    double *score; /* [count, heads + 2]: each head, their mean, everything; the first < 0: no object */
     void (*progress)(int64_t done, int64_t all);
 };
 
-/* What one picture's scoring needs. */
+/* Buffers for scoring one image. */
 struct room {
     struct dg_image_decoder decoder;
     struct dg_image image;
-    uint8_t *truth, *mask;
-    float *map; /* [heads + 1, patches] */
+    uint8_t *object;  /* [height, width] of the image: its mask, enum dg_mask */
+    uint8_t *patches; /* [patches]: the mask of one head */
+    float *map;       /* [heads + 1, patches] */
 };
 
 static enum dg_status score_in(const struct scoring *s, struct room *room, const char *path, const float *probs,
@@ -31,21 +32,21 @@ static enum dg_status score_in(const struct scoring *s, struct room *room, const
 {
     int64_t count = dg_patches_count(s->patches);
     DG_TRY(dg_image_decode_file(&room->decoder, path, &room->image, err));
-    room->truth = malloc((size_t)room->image.width * (size_t)room->image.height);
-    room->mask = malloc((size_t)count);
+    room->object = malloc((size_t)room->image.width * (size_t)room->image.height);
+    room->patches = malloc((size_t)count);
     room->map = malloc((size_t)(count * (s->heads + 1)) * sizeof *room->map);
-    if (!room->truth || !room->mask || !room->map)
+    if (!room->object || !room->patches || !room->map)
         return dg_fail(err, DG_ERR_MEMORY, "no memory for the mask %s", path);
     score[0] = -1;
-    if (!dg_truth_read(&room->image, room->truth)) return DG_OK;
+    if (!dg_mask_read(&room->image, room->object)) return DG_OK;
     DG_TRY(dg_attention_maps(probs, s->heads, count + 1, room->map, err));
     dg_attention_mean(room->map, s->heads, count, room->map + s->heads * count);
     for (int h = 0; h < s->heads + 2; h++) {
         if (h <= s->heads)
-            DG_TRY(dg_attention_mask(room->map + h * count, count, s->keep, room->mask, err));
+            DG_TRY(dg_attention_mask(room->map + h * count, count, s->keep, room->patches, err));
         else
-            memset(room->mask, 1, (size_t)count);
-        score[h] = dg_jaccard(room->truth, room->image.height, room->image.width, room->mask, s->patches);
+            memset(room->patches, 1, (size_t)count);
+        score[h] = dg_jaccard(room->object, room->image.height, room->image.width, room->patches, s->patches);
     }
     return DG_OK;
 }
@@ -56,8 +57,8 @@ static enum dg_status score_one(const struct scoring *s, int64_t i, const float 
     enum dg_status status = score_in(s, &room, s->mask[i], probs, s->score + i * (s->heads + 2), err);
     dg_image_decoder_free(&room.decoder);
     dg_image_free(&room.image);
-    free(room.truth);
-    free(room.mask);
+    free(room.object);
+    free(room.patches);
     free(room.map);
     return status;
 }
@@ -76,11 +77,11 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     return DG_OK;
 }
 
-/* masks/a/b.png for the picture a/b.jpg; NULL: out of memory. */
+/* masks/a/b.png for the image a/b.jpg; NULL: out of memory. */
 static char *mask_path(const char *masks, const char *relative)
 {
     char *path;
-    int stem = (int)(strrchr(relative, '.') - relative); /* a picture's name has an extension */
+    int stem = (int)(strrchr(relative, '.') - relative); /* the name of an image has an extension (dg_dataset_open) */
     return asprintf(&path, "%s/%.*s.png", masks, stem, relative) < 0 ? NULL : path;
 }
 
@@ -110,7 +111,7 @@ static enum dg_status find_masks(struct scoring *s, const struct dg_dataset *dat
     return status;
 }
 
-/* In the order of the images, whatever the threads did. */
+/* Adds up in the order of the images: the result does not depend on threads. */
 static enum dg_status add_up(const struct scoring *s, const char *masks, struct dg_segment_score *score,
                              struct dg_error *err)
 {

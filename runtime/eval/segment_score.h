@@ -1,4 +1,5 @@
-/* How well attention finds objects: the Jaccard index of its masks and the true ones (the paper, section 4.2.2). */
+/* How well attention finds objects: the Jaccard index of its masks and ground-truth masks (the paper, section
+ * 4.2.2). */
 #ifndef DG_RUNTIME_EVAL_SEGMENT_SCORE_H
 #define DG_RUNTIME_EVAL_SEGMENT_SCORE_H
 
@@ -6,21 +7,22 @@
 #include "runtime/eval/attention_maps.h"
 #include "runtime/eval/evaluator.h"
 
-/* Zero-initialise; free with dg_segment_free. Scores are 0..1, means over the images counted. */
+/* Zero-initialise; free with dg_segment_free. Scores are from 0 to 1, means over the images counted. */
 struct dg_segment_score {
     int64_t images;   /* counted */
-    int64_t unmasked; /* left out: there is no mask for them */
+    int64_t unmasked; /* left out: they have no mask */
     int64_t empty;    /* left out: their mask shows no object */
     int heads;
-    double best;  /* of the head that fits best, image by image: the published figure */
+    double best;  /* of each image's best head: the published figure */
     double *head; /* [heads], each for all images */
     double mean;  /* of the mask of the heads' mean attention */
-    double all;   /* of a mask that is everything: the objects' share of the picture */
+    double all;   /* of a mask that covers everything: the objects' share of the image */
 };
 
-/* The picture DATA/a/b.jpg has the mask `masks`/a/b.png, read by dg_truth_read, of the picture's shape in any size. The evaluator
- * is that of the entry "attention", `patches` are its patches; `keep` is dg_attention_mask's. `progress` (may be NULL) is
- * called now and then. DG_ERR_INPUT when no picture has a mask with an object; else as dg_evaluate_whole. */
+/* Scores the images that have a mask. The mask of DATA/a/b.jpg is `masks`/a/b.png, read by dg_mask_read, in any size of
+ * the image's shape. `evaluator` and `patches` are those of the entry "attention"; `keep` is dg_attention_mask's.
+ * `progress` (may be NULL) is called after each batch. DG_ERR_INPUT: no image has a mask with an object; else as
+ * dg_evaluate_whole. */
 enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_patches *patches,
                                 const struct dg_dataset *dataset, const char *masks, double keep,
                                 void (*progress)(int64_t done, int64_t all), struct dg_segment_score *score,

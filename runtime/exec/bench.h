@@ -1,4 +1,4 @@
-/* How fast an entry runs on this machine, and how much of the machine that is. */
+/* How fast an entry runs on this machine, beside the machine's peak. */
 #ifndef DG_RUNTIME_EXEC_BENCH_H
 #define DG_RUNTIME_EXEC_BENCH_H
 
@@ -17,7 +17,7 @@ struct dg_bench_op {
 struct dg_bench_result {
     int steps;
     double seconds, best; /* a step: median and least */
-    double flops, useful; /* a step; useful: linear, convolution, attention, recomputation not */
+    double flops, useful; /* a step; useful: linear, convolution and attention, without recomputation */
     double peak;          /* FLOP/s of the better of two plain matmuls, run between the steps (runtime/exec/peak.h) */
     double peak_of[2];    /* each of them: the median */
     int64_t batch;
@@ -32,11 +32,11 @@ struct dg_bench_result {
 struct dg_bench_options {
     const char *entry;
     int steps, threads;       /* threads 0: all */
-    const struct dg_log *log; /* NULL: none; traces. Those of ops count with the time */
+    const struct dg_log *log; /* NULL: none; traces of ops cost time that is measured, too */
 };
 
-/* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by both
- * matmuls. */
+/* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by
+ * both matmuls. */
 enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs,
                         const struct dg_bench_options *options, struct dg_bench_result *result, struct dg_error *err);
 void dg_bench_free(struct dg_bench_result *result);

@@ -24,7 +24,8 @@ static double element(const struct dg_plan_tensor *tensor, const void *data, int
     return tensor->dtype == DG_F64 ? ((const double *)data)[i] : (double)dg_get(data, tensor->dtype == DG_BF16, i);
 }
 
-/* Of how many images an output has how many: where an op leaves some out, behind the others lies what was there before. */
+/* Of how many images an output has how many: where an op leaves some out, behind the others lies what was there
+ * before. */
 struct share {
     int64_t images, kept;
 };
@@ -68,7 +69,7 @@ static void describe(const struct search *search, const struct statistics *s, co
              what, s->nan, s->infinite, s->count, rest);
 }
 
-/* After every operation; the first bad result is the one to tell. */
+/* Looks at the outputs of an operation after it ran, and describes the first bad one. */
 static void on_op(void *context, uint32_t n, double seconds)
 {
     struct search *search = context;
@@ -91,7 +92,7 @@ static void on_op(void *context, uint32_t n, double seconds)
     }
 }
 
-/* What the step reads and does not make: inputs, weights, optimiser state. */
+/* Looks at what the step reads and does not compute: inputs, weights, optimiser state. */
 static void look_at_given(struct search *search)
 {
     const struct dg_plan *plan = search->plan;

@@ -1,13 +1,13 @@
-/* Finds where a step went bad: the first operation whose result is not finite. */
+/* Finds the first operation of a step whose result is not finite. */
 #ifndef DG_RUNTIME_EXEC_FAULT_H
 #define DG_RUNTIME_EXEC_FAULT_H
 
 #include "runtime/exec/session.h"
 
-/* Computes the step once more (its inputs are still bound, and nothing of it was committed, so it is the same step) and looks
- * at every result. Says in `text` which operation, of which node and YAML line, gave the first NaN or infinity, and what
- * the rest of that tensor is like; or that the second time all was finite, which points to the machine; or that an input was
- * bad already. */
+/* Computes the step again: its inputs are still bound and nothing was committed, so it is the same step. `text`
+ * receives the operation, node and YAML line whose result has the first NaN or infinity, with the range of the tensor's
+ * other values; or an input that was bad before the step; or that all results are finite now, which points to the
+ * machine. */
 enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *plan, const struct dg_step_info *step,
                              char *text, size_t size, struct dg_error *err);
 

@@ -67,7 +67,7 @@ static const char *skip_space(const char *text)
     return text;
 }
 
-/* A finite number at *text, which moves behind it. */
+/* Reads a finite number at *text and moves *text behind it. */
 static bool read_number(const char **text, double *value)
 {
     char *end;
@@ -90,18 +90,19 @@ static const char *knob_name(const void *context, int index)
     return dg_plan_string(knobs->plan, knobs->knob[index].key);
 }
 
-/* `key=[a, b]` sets the knobs key.0 and key.1, as the recipe writes them (optim.betas): all of them, or none. */
+/* `key=[a, b]` sets the knobs key.0 and key.1, as the recipe writes them (optim.betas). Either all of them are set or
+ * none. */
 static enum dg_status set_list(struct dg_knobs *knobs, const char *key, size_t length, const char *text, bool *is_list,
                                struct dg_error *err)
 {
-    enum { MOST = 16 };
-    struct dg_plan_knob *knob[MOST];
-    double value[MOST];
+    enum { MAX_ELEMENTS = 16 };
+    struct dg_plan_knob *knob[MAX_ELEMENTS];
+    double value[MAX_ELEMENTS];
     char element[160];
     int count = 0, given = 0;
     *is_list = false;
     if (*text != '[' || length > sizeof element - 16) return DG_OK;
-    for (; count < MOST; count++) {
+    for (; count < MAX_ELEMENTS; count++) {
         snprintf(element, sizeof element, "%.*s.%d", (int)length, key, count);
         knob[count] = find(knobs, element, strlen(element));
         if (!knob[count]) break;
@@ -124,7 +125,7 @@ static enum dg_status set_list(struct dg_knobs *knobs, const char *key, size_t l
     return DG_OK;
 }
 
-/* The unit at *text, which moves behind it; "1 epoch" is one, too. */
+/* Moves *text behind a unit, if there is one; "1 epoch" is accepted, too. */
 static void skip_unit(const char **text, uint32_t unit)
 {
     static const char *const name[] = {"", "step", "epoch"};
@@ -200,7 +201,7 @@ static double number_of(const struct dg_knobs *knobs, const char *key, const cha
     return knob ? knob->value[0] : otherwise;
 }
 
-/* A length as a number of `per_epoch ? epochs : steps`; `otherwise` if the field is absent. */
+/* A length in epochs if `per_epoch`, else in steps; `otherwise` if the field is absent. */
 static int64_t length_of(const struct dg_knobs *knobs, const char *key, const char *field, bool per_epoch,
                          struct dg_run_length run, int64_t otherwise)
 {

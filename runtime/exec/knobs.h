@@ -1,5 +1,5 @@
-/* The knobs and schedules of one run: the plan's values, changed by --set, and the formulas over them: those of the
- * official code (utils.cosine_scheduler; the teacher temperature of DINOLoss). */
+/* The knobs and schedules of one run: the plan's values, changed by --set, and the formulas of the schedules, which are
+ * those of the official code (utils.cosine_scheduler; the teacher temperature of DINOLoss). */
 #ifndef DG_RUNTIME_EXEC_KNOBS_H
 #define DG_RUNTIME_EXEC_KNOBS_H
 
@@ -14,13 +14,13 @@ struct dg_knobs {
 enum dg_status dg_knobs_open(const struct dg_plan *plan, struct dg_knobs *knobs, struct dg_error *err);
 void dg_knobs_close(struct dg_knobs *knobs);
 
-/* One --set key=value. A value is a number ("0.3"), a number with its unit ("5 epochs"; the knob's own unit may be left
- * out), a pair ("[0.4, 1]"), or the list of knobs key.0, key.1, ... A key that shapes the graph is refused with the dinoc
- * command to use instead. What is refused changes nothing. */
+/* Applies one --set key=value. A value is a number ("0.3"), a number with its unit ("5 epochs"; the knob's own unit may
+ * be left out), a pair ("[0.4, 1]"), or a list for the knobs key.0, key.1, ... DG_ERR_USAGE changes nothing; for a key
+ * that shapes the graph its text has the dinoc command to use instead. */
 enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err);
 
-/* The knob's value as --set takes it: "0.3", "[0.4, 1]", with the unit of a length ("10 epochs") if `with_unit`. `digits`: 17 lose
- * nothing. Returns `text`. */
+/* Formats the knob's value as --set takes it: "0.3", "[0.4, 1]"; `with_unit` adds the unit of a length ("10 epochs").
+ * With 17 digits no bit is lost. Returns `text`. */
 const char *dg_knob_text(char *text, size_t size, const struct dg_plan_knob *knob, int digits, bool with_unit);
 
 /* Writes a trace record (topic plan) for each knob. */
@@ -31,17 +31,18 @@ const struct dg_plan_knob *dg_knobs_find(const struct dg_knobs *knobs, const cha
 /* Its value (the first of a pair), or `otherwise` if there is no such knob. */
 double dg_knobs_value(const struct dg_knobs *knobs, const char *key, double otherwise);
 
-/* The length of a run, which only the run knows. */
+/* The length of a run; a plan does not know it. */
 struct dg_run_length {
     int64_t steps_per_epoch;
     int64_t epochs;
 };
 
-/* The value of control `key` (a schedule or a plain knob) at `step`, counted from 0; the epoch is step / steps_per_epoch.
- * The key must exist: dg_knobs_check has looked. */
+/* The value of control `key` (a schedule or a plain knob) at `step`, counted from 0; the epoch is step /
+ * steps_per_epoch. The key must exist (dg_knobs_check). */
 double dg_control_value(const struct dg_knobs *knobs, const char *key, int64_t step, struct dg_run_length length);
 
-/* Before the first step: every warm-up and span fits the run, every control of `entry` has a value. */
+/* To be called before the first step: every warm-up and span fits the run (DG_ERR_USAGE), every control of `entry` has
+ * a value (DG_ERR_INPUT). */
 enum dg_status dg_knobs_check(const struct dg_knobs *knobs, const struct dg_plan_entry *entry,
                               struct dg_run_length length, struct dg_error *err);
 

@@ -8,7 +8,8 @@ enum { DG_PEAK_MATMULS = 2 }; /* of f32 or bf16, row-major: 2048 x 2048 x 2048 a
 
 struct dg_peak;
 
-/* Prepares the matmuls and their operands, random numbers. DG_ERR_UNSUPPORTED, DG_ERR_MEMORY. On failure *peak is NULL. */
+/* Prepares the matmuls and their operands, random numbers. DG_ERR_UNSUPPORTED, DG_ERR_MEMORY. On failure *peak is
+ * NULL. */
 enum dg_status dg_peak_open(bool bf16, struct dg_peak **peak, struct dg_error *err);
 void dg_peak_close(struct dg_peak *peak); /* NULL is fine */
 

@@ -37,15 +37,16 @@ struct dg_session {
     void *observer_context;
 };
 
-/* Outside the plan: the program and its libraries, oneDNN's kernels and argument maps, and the packing buffers its gemm
- * takes for itself on every call (they grow with the threads). Measured: 45 to 80 MB, most where drop path has products made for
- * many numbers of images, and about 12 MB a thread. */
+/* Memory outside of the plan: the program and its libraries, oneDNN's kernels and argument maps, and the packing
+ * buffers that its gemm allocates on every call (they grow with the threads). Measured: 45 to 80 MB, most with drop
+ * path, where products are prepared for many numbers of images; and about 12 MB a thread. */
 static int64_t outside_bytes(int threads) { return (INT64_C(68) << 20) + (INT64_C(12) << 20) * threads; }
 
-/* Not the affinity of this thread: under OMP_PROC_BIND OpenMP has bound it to one of them. */
+/* Not this thread's affinity: under OMP_PROC_BIND OpenMP has bound the thread to one CPU. */
 int dg_usable_cpus(void) { return omp_get_num_procs(); }
 
-/* The threads that a parallel region gets: fewer than asked for under OMP_THREAD_LIMIT, and one inside of another region. */
+/* The number of threads that a parallel region gets: fewer than asked for under OMP_THREAD_LIMIT, and one inside of
+ * another region. */
 static int team_size(int asked)
 {
     int size = 1;
@@ -107,7 +108,8 @@ static struct dg_desc desc_of(const struct dg_plan_tensor *tensor)
     return dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
 }
 
-/* Prepares op `index` and collects what it needs; its scratch and packed places are bound once all sizes are known. */
+/* Prepares op `index` and adds up what it needs. Its pointers to scratch and packed weights are set once all sizes are
+ * known. */
 static enum dg_status prepare_op(struct dg_session *session, uint32_t index, struct dg_error *err)
 {
     const struct dg_plan *plan = session->plan;
@@ -138,7 +140,7 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                               .train = record->flags & DG_PLAN_OP_TRAIN,
                               .slices = dg_plan_slices(session->entry, index),
                               .bf16 = session->entry->dtype == DG_BF16};
-    /* Shapes of outputs nobody wants are not in the plan, but ops may size their work by them. */
+    /* The plan has no shapes of outputs that nothing reads, but ops may size their work by them. */
     struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
     enum dg_status status = dg_op_infer(&call, inferred, err);
     for (uint32_t o = 0; o < record->num_outputs; o++)
@@ -338,7 +340,7 @@ enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, 
 {
     const struct dg_plan *plan = session->plan;
     uint32_t first = session->entry->first_tensor;
-    for (int copies = 0; copies < 2; copies++) /* what is copied must be there first */
+    for (int copies = 0; copies < 2; copies++) /* sources before their copies */
         for (uint32_t t = 0; t < session->entry->num_tensors; t++) {
             const struct dg_plan_tensor *tensor = &plan->tensor[first + t];
             if (tensor->region != DG_REGION_PARAM && tensor->region != DG_REGION_STATE) continue;
@@ -397,7 +399,7 @@ static void trace_op(const struct dg_session *session, uint32_t n, double second
            dg_format_bytes(bytes, sizeof bytes, op->bytes / (double)dg_plan_slices(session->entry, n)));
 }
 
-/* No checks here: everything was verified when plan and session were opened. */
+/* Nothing is checked here: plan and session were verified when they were opened. */
 static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32_t end, struct dg_error *err)
 {
     bool traced = dg_log_traces(session->log, DG_LOG_OP), timed = traced || session->observer;
@@ -422,7 +424,7 @@ static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32
 
 enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err)
 {
-    /* Ops and oneDNN's primitives divide their work, and scratch, among as many threads as they were prepared for. */
+    /* Ops and oneDNN's primitives divide work and scratch among the number of threads that they were prepared for. */
     int threads = team_size(session->threads);
     if (threads != session->threads)
         return dg_fail(

@@ -1,5 +1,6 @@
-/* A session: one entry of a plan, open on this machine. Opening prepares every op, sizes the regions, refuses when the
- * machine has less, and allocates them; after that nothing of ours is allocated until close. */
+/* A session: one entry of a plan, open on this machine. Opening prepares every op, computes the sizes of all regions,
+ * fails if the machine has less memory, and allocates the regions. After that the runtime allocates nothing until the
+ * session is closed. */
 #ifndef DG_RUNTIME_EXEC_SESSION_H
 #define DG_RUNTIME_EXEC_SESSION_H
 
@@ -13,9 +14,9 @@ struct dg_session;
 int dg_usable_cpus(void);
 
 struct dg_session_options {
-    int threads;              /* 0: as many as this process may use */
-    int64_t other_bytes;      /* what the caller will take besides (loader, ...), counted when memory is checked */
-    bool ignore_memory;       /* start even if the machine seems to have too little */
+    int threads;         /* 0: as many as this process may use */
+    int64_t other_bytes; /* the caller will allocate so much besides (loader, ...); counted when memory is checked */
+    bool ignore_memory;  /* start even if the machine seems to have too little */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
 };
 
@@ -23,7 +24,8 @@ struct dg_session_options {
 struct dg_session_memory {
     int64_t region[DG_REGIONS]; /* planned */
     int64_t scratch, packed;    /* sized at open */
-    int64_t allowance; /* outside: code, oneDNN's own objects and packing buffers (an estimate, see session.c) */
+    int64_t
+        allowance; /* outside of the plan: code, oneDNN's objects and packing buffers (an estimate, see session.c) */
     int64_t total, available;
 };
 
@@ -48,27 +50,30 @@ const void *dg_session_output(const struct dg_session *session, const char *name
 /* Lets an input live in the caller's memory (64-byte aligned, of the tensor's size) instead of the input region. */
 void dg_session_bind(struct dg_session *session, const struct dg_plan_tensor *tensor, void *data);
 
-/* Initial values of all parameters and states, by `seed` and name; the teacher copies the student. */
+/* Sets all parameters and states to their initial values, a function of `seed` and name; the teacher copies the
+ * student. */
 enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, struct dg_error *err);
-/* The teacher's copies again, after the student's tensors were loaded from a file. */
+/* Sets a tensor that begins as a copy (the teacher's) from its source again. To be called after the source was loaded
+ * from a file. Other tensors stay. */
 void dg_session_copy_initial(struct dg_session *session, uint32_t tensor);
 
-/* To be called after parameters of an evaluation entry were set: packs constant weights once. */
+/* Packs constant weights. To be called once after the parameters of an evaluation entry were set. */
 enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err);
 
-/* Sets the control scalars for `step`. */
+/* Sets the control scalars (lr, teacher momentum, ...) to their values at `step`. */
 void dg_session_set_controls(struct dg_session *session, const struct dg_knobs *knobs, int64_t step,
                              struct dg_run_length length);
 
-/* Called after each run of op `op` (its number within the entry) with its wall time; an op of the loop runs once for each slice.
- * The op's inputs and outputs are there to be looked at: dg_session_data. */
+/* Called after each run of op `op` (its number within the entry) with its wall time; an op of the loop runs once for
+ * each slice. The op's inputs and outputs can be read with dg_session_data. */
 typedef void dg_op_observer(void *context, uint32_t op, double seconds);
 /* Observes the ops of all later steps; NULL ends it. */
 void dg_session_observe_ops(struct dg_session *session, dg_op_observer *observer, void *context);
 
-/* Runs all ops before the commit; nothing that outlives the step changes. */
+/* Runs all ops before the commit; nothing that outlives the step changes. DG_ERR_USAGE: OpenMP gives another number of
+ * threads than the session was opened for; else the ops' errors. */
 enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err);
-/* Runs the commit. */
+/* Runs the commit: optimiser, teacher, centre. */
 enum dg_status dg_session_commit(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err);
 
 #endif

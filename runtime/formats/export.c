@@ -12,7 +12,7 @@ static const char *after(const char *name, const char *prefix)
     return strncmp(name, prefix, length) ? NULL : name + length;
 }
 
-/* The name a tensor gets, or NULL when it stays behind. */
+/* The name of a tensor in the export; NULL if it is left out. */
 static const char *exported(const char *name, const char *prefix)
 {
     if (prefix) return after(name, prefix);
@@ -59,7 +59,7 @@ enum dg_status dg_export(const char *in, const char *out, const char *backbone, 
         count++;
     }
     if (status == DG_OK && !count) status = nothing(file, in, backbone, err);
-    /* What other loaders look for in files that PyTorch is to read. */
+    /* Other loaders look for this in files for PyTorch. */
     const struct dg_safetensors_meta meta = {"format", "pt"};
     if (status == DG_OK) status = dg_safetensors_write(out, item, count, &meta, 1, err);
     if (status == DG_OK)

@@ -1,4 +1,4 @@
-/* What `dinorun features` wrote, read again: FILE.npy, and FILE.npy.tsv beside it with a path and a label a row. */
+/* Reads what `dinorun features` writes: FILE.npy, and FILE.npy.tsv with a path and a label for each row. */
 #ifndef DG_RUNTIME_FORMATS_FEATURE_FILE_H
 #define DG_RUNTIME_FORMATS_FEATURE_FILE_H
 
@@ -13,10 +13,12 @@ struct dg_feature_file {
     int classes;
 };
 
-/* Reads both. DG_ERR_IO (cannot be read), DG_ERR_INPUT (not an array of two dimensions of little-endian f32 in C order, cut
- * off, as many lines as rows in the list, a row without a label), DG_ERR_MEMORY. The file's size bounds what is allocated. */
+/* Reads both. DG_ERR_IO (cannot be read), DG_ERR_INPUT (not an array of two dimensions of little-endian f32 in C order,
+ * cut off, as many lines as rows in the list, a row without a label), DG_ERR_MEMORY. The file's size bounds what is
+ * allocated. */
 enum dg_status dg_feature_file_read(const char *path, struct dg_feature_file *file, struct dg_error *err);
-/* Numbers the labels as `train` does. DG_ERR_INPUT: a class that `train` has not, or features of another length. */
+/* Renumbers the labels by the classes of `train`. DG_ERR_INPUT: `train` lacks a class, or has features of another
+ * length. */
 enum dg_status dg_feature_file_match(struct dg_feature_file *file, const struct dg_feature_file *train,
                                      struct dg_error *err);
 void dg_feature_file_free(struct dg_feature_file *file); /* a zeroed one is fine */

@@ -6,8 +6,8 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "floats are written as they lie in memory");
 
-/* Magic, version and the length of the dictionary take 10 bytes. The whole is padded with blanks to a multiple of 64, so
- * that the data can be mapped; two 19-digit sizes fit into 128. */
+/* Magic, version and the length of the dictionary take 10 bytes. The whole is padded with blanks to a multiple of 64,
+ * so that the data can be mapped; two 19-digit sizes fit into 128. */
 enum { HEADER = 128, PREFIX = 10 };
 
 static enum dg_status write_bytes(struct dg_npy *npy, const void *bytes, size_t size, struct dg_error *err)

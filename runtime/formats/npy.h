@@ -1,5 +1,5 @@
-/* Writing NumPy arrays: .npy version 1.0, little-endian f32, C order, in pieces along the first dimension. numpy.load reads
- * them. Like every file of ours one is either complete or not there (runtime/base/atomic_file.h). */
+/* Writes NumPy arrays: .npy version 1.0, little-endian f32, C order, in pieces along the first dimension. The file is
+ * complete or absent (runtime/base/atomic_file.h). */
 #ifndef DG_RUNTIME_FORMATS_NPY_H
 #define DG_RUNTIME_FORMATS_NPY_H
 
@@ -15,11 +15,13 @@ enum dg_status dg_npy_open(const char *path, int64_t rows, int64_t columns, stru
 /* An array of 1 to 3 dimensions; the rows are those of the first. */
 enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim, struct dg_npy *npy,
                                  struct dg_error *err);
-/* More rows than promised are DG_ERR_USAGE, and none of them is written. After a failure there is only abandoning. */
+/* Appends rows. DG_ERR_USAGE: more rows than the shape has; none of them is written. After a failure only
+ * dg_npy_abandon is allowed. */
 enum dg_status dg_npy_append(struct dg_npy *npy, const float *data, int64_t rows, struct dg_error *err);
-/* Fewer rows than promised are DG_ERR_USAGE, and the file does not appear. Either way `npy` is done. */
+/* Completes the file. DG_ERR_USAGE: fewer rows than the shape has; the file does not appear. `npy` is closed in any
+ * case. */
 enum dg_status dg_npy_commit(struct dg_npy *npy, struct dg_error *err);
-/* Gives up: removes what was written. Fine on one that is done, or that failed to open. */
+/* Removes what was written. Does nothing on a closed one, or one that failed to open. */
 void dg_npy_abandon(struct dg_npy *npy);
 
 #endif

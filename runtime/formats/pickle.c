@@ -53,8 +53,8 @@ static const struct dg_pickle_callable callables[] = {
     {"torch._utils", "_rebuild_parameter", call_rebuild_parameter, 0}, /* parameters saved without state_dict() */
     {"torch", "Size", call_size, 0},
     {"argparse", "Namespace", call_namespace, 0}, /* "args" of full checkpoints */
-    /* NumPy scalars: learning rate and weight decay in the optimiser's groups come from NumPy schedules. Their bytes are
-     * written as an encoded text by protocol 2. */
+    /* NumPy scalars: learning rate and weight decay in the optimiser's groups come from NumPy schedules. Their bytes
+     * are written as an encoded text by protocol 2. */
     {"numpy", "dtype", call_other, 0},
     {"numpy.core.multiarray", "scalar", call_other, 0},
     {"numpy._core.multiarray", "scalar", call_other, 0}, /* since NumPy 2 */
@@ -111,7 +111,7 @@ static void *take(struct machine *m, size_t size)
     return place;
 }
 
-/* Makes room for one more in an array outside the arena. */
+/* Makes room for one more element in an array outside the arena. */
 static bool grow(void *array, int64_t count, int64_t *room, size_t element)
 {
     if (count < *room) return true;
@@ -141,7 +141,7 @@ static enum dg_status push_new(struct machine *m, struct dg_pickle_value value)
     return push(m, place);
 }
 
-/* Values above the topmost mark, all of the stack without one. */
+/* The number of values above the topmost mark; of all on the stack if there is no mark. */
 static int64_t available(const struct machine *m) { return m->depth - (m->marks ? m->mark[m->marks - 1] : 0); }
 
 static enum dg_status pop(struct machine *m, const struct dg_pickle_value **value)
@@ -151,7 +151,7 @@ static enum dg_status pop(struct machine *m, const struct dg_pickle_value **valu
     return DG_OK;
 }
 
-/* The list or dict on top. The machine made it, so it may be changed. */
+/* The list or dict on top of the stack. The machine made it, so it may be changed. */
 static enum dg_status top(const struct machine *m, int64_t below, struct dg_pickle_value **value)
 {
     if (available(m) < below + 1) return bad(m, "it takes from an empty stack");
@@ -244,7 +244,7 @@ static bool is_text(const char *text, int64_t size, const char *what)
     return size == (int64_t)strlen(what) && !memcmp(text, what, (size_t)size);
 }
 
-/* A name from the file, fit for a message: cut, and without control characters. */
+/* Formats a name from the file for a message: cut, and without control characters. */
 static const char *printable(char *out, size_t room, const char *text, int64_t size)
 {
     size_t n = 0;
@@ -402,7 +402,8 @@ static enum dg_status reduce(struct machine *m)
     return push_new(m, result);
 }
 
-/* object.__setstate__(state): the attributes of a Namespace; those of a dict (_metadata) and of NumPy's dtype are dropped. */
+/* object.__setstate__(state): the attributes of a Namespace; those of a dict (_metadata) and of NumPy's dtype are
+ * dropped. */
 static enum dg_status build(struct machine *m)
 {
     const struct dg_pickle_value *state;
@@ -476,7 +477,7 @@ static enum dg_status persistent(struct machine *m)
 
 /* ---- collections ---- */
 
-/* The values above the topmost mark as a new TUPLE, LIST or DICT. */
+/* Replaces the values above the topmost mark by a new TUPLE, LIST or DICT of them. */
 static enum dg_status collect(struct machine *m, enum dg_pickle_kind kind, int64_t count)
 {
     if (available(m) < count) return bad(m, "it takes from an empty stack");
@@ -564,7 +565,33 @@ static enum dg_status memo_op(struct machine *m, size_t width, bool store)
     return store ? put(m, index) : get(m, index);
 }
 
-/* One opcode; `*done` at STOP. */
+/* Pushes the constant that the opcode stands for; the last opcodes there are. */
+static enum dg_status read_constant(struct machine *m, unsigned char opcode)
+{
+    switch (opcode) {
+    case 'N': return push(m, &none);
+    case 0x88: return push(m, &yes);
+    case 0x89: return push(m, &no);
+    case 'K': return read_integer(m, 1);
+    case 'M': return read_integer(m, 2);
+    case 'J': return read_integer(m, 4);
+    case 0x8a: return read_long(m, 1);
+    case 0x8b: return read_long(m, 4);
+    case 'G': return read_float(m);
+    case 'X': return read_text(m, 4, DG_PICKLE_TEXT);
+    case 0x8c: return read_text(m, 1, DG_PICKLE_TEXT);
+    case 0x8d: return read_text(m, 8, DG_PICKLE_TEXT);
+    case 'U': return read_text(m, 1, DG_PICKLE_TEXT); /* Python 2's str: names are ASCII */
+    case 'T': return read_text(m, 4, DG_PICKLE_TEXT);
+    case 'C': return read_text(m, 1, DG_PICKLE_BYTES);
+    case 'B': return read_text(m, 4, DG_PICKLE_BYTES);
+    case 0x8e: return read_text(m, 8, DG_PICKLE_BYTES);
+    default:
+        return bad(m, "opcode 0x%02x is not one that weights need; is this a file of torch.save?", (unsigned)opcode);
+    }
+}
+
+/* Executes one opcode; STOP sets *done. */
 static enum dg_status step(struct machine *m, bool *done)
 {
     const struct dg_pickle_value *value;
@@ -591,23 +618,6 @@ static enum dg_status step(struct machine *m, bool *done)
     case '2':
         if (available(m) < 1) return bad(m, "it doubles the top of an empty stack");
         return push(m, m->stack[m->depth - 1]);
-    case 'N': return push(m, &none);
-    case 0x88: return push(m, &yes);
-    case 0x89: return push(m, &no);
-    case 'K': return read_integer(m, 1);
-    case 'M': return read_integer(m, 2);
-    case 'J': return read_integer(m, 4);
-    case 0x8a: return read_long(m, 1);
-    case 0x8b: return read_long(m, 4);
-    case 'G': return read_float(m);
-    case 'X': return read_text(m, 4, DG_PICKLE_TEXT);
-    case 0x8c: return read_text(m, 1, DG_PICKLE_TEXT);
-    case 0x8d: return read_text(m, 8, DG_PICKLE_TEXT);
-    case 'U': return read_text(m, 1, DG_PICKLE_TEXT); /* Python 2's str: names are ASCII */
-    case 'T': return read_text(m, 4, DG_PICKLE_TEXT);
-    case 'C': return read_text(m, 1, DG_PICKLE_BYTES);
-    case 'B': return read_text(m, 4, DG_PICKLE_BYTES);
-    case 0x8e: return read_text(m, 8, DG_PICKLE_BYTES);
     case ')': return collect(m, DG_PICKLE_TUPLE, 0);
     case 0x85: return collect(m, DG_PICKLE_TUPLE, 1);
     case 0x86: return collect(m, DG_PICKLE_TUPLE, 2);
@@ -630,8 +640,7 @@ static enum dg_status step(struct machine *m, bool *done)
     case 0x81: /* NEWOBJ: cls.__new__(cls, *args) */ return reduce(m);
     case 'b': return build(m);
     case 'Q': return persistent(m);
-    default:
-        return bad(m, "opcode 0x%02x is not one that weights need; is this a file of torch.save?", (unsigned)opcode);
+    default: return read_constant(m, opcode);
     }
 }
 

@@ -1,8 +1,9 @@
-/* Python pickles as PyTorch writes state dicts, read by a machine that builds plain values and runs nothing.
+/* Reads Python pickles as PyTorch writes state dicts, with a machine that builds plain values and runs nothing.
  *
- * A pickle is a program for a stack machine; Python's own would import and call whatever it names. This one knows the opcodes
- * of protocols 2 to 5 and the few callables that checkpoints need (pickle.c lists each with its reason), makes data of them,
- * and refuses every other by name. Time and memory are bounded by the pickle's length and by the limits below. */
+ * A pickle is a program for a stack machine; Python's own imports and calls whatever it names. This one knows the
+ * opcodes of protocols 2 to 5 and the few callables that checkpoints need (pickle.c lists each with its reason), makes
+ * data of them, and refuses every other by name. Time and memory are bounded by the pickle's length and by the limits
+ * below. */
 #ifndef DG_RUNTIME_FORMATS_PICKLE_H
 #define DG_RUNTIME_FORMATS_PICKLE_H
 
@@ -49,7 +50,7 @@ struct dg_pickle_tensor {
 
 struct dg_pickle_callable;
 
-/* Values form a graph, which may have cycles: whoever walks it bounds his depth. */
+/* Values form a graph, which may have cycles: code that walks it must bound its depth. */
 struct dg_pickle_value {
     enum dg_pickle_kind kind;
     union {

@@ -39,7 +39,8 @@ static const struct {
 const char *dg_safetensors_dtype_name(enum dg_safetensors_dtype dtype) { return dtypes[dtype].name; }
 int dg_safetensors_dtype_size(enum dg_safetensors_dtype dtype) { return dtypes[dtype].size; }
 
-/* Fails about one tensor. A name may be as long as the header: only its beginning is shown, so that the reason fits. */
+/* Fails with a tensor's name. A name may be as long as the header: only its beginning is shown, so that the reason
+ * fits. */
 static enum dg_status bad_tensor(struct dg_error *err, enum dg_status status, const char *name, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 static enum dg_status bad_tensor(struct dg_error *err, enum dg_status status, const char *name, const char *format, ...)
@@ -146,7 +147,7 @@ static int compare_with_name(const void *name, const void *b)
     return strcmp(name, (*tensor)->name);
 }
 
-/* Sorted tensors must fill the data from end to end, each byte once. */
+/* Checks that the sorted tensors fill the data from end to end, each byte once. */
 static enum dg_status check_places(const struct dg_safetensors *file, const unsigned char *data, uint64_t data_bytes,
                                    struct dg_error *err)
 {
@@ -337,7 +338,7 @@ enum dg_status dg_safetensors_read_f32(const struct dg_safetensors_tensor *tenso
 
 /* ---- writing ---- */
 
-/* jansson fails alike for text that is not UTF-8 and for want of memory. */
+/* jansson does not tell text that is not UTF-8 from a lack of memory. */
 #define NOT_TEXT "is not UTF-8 (or memory has run out)"
 
 static enum dg_status add_metadata(json_t *header, const struct dg_safetensors_meta *meta, int count,
@@ -355,7 +356,7 @@ static enum dg_status add_metadata(json_t *header, const struct dg_safetensors_m
     return DG_OK;
 }
 
-/* Adds the tensor whose data begin at *offset and moves *offset behind them. */
+/* Adds the tensor whose data begin at *offset, and moves *offset behind them. */
 static enum dg_status add_item(json_t *header, const struct dg_safetensors_item *item, int64_t *offset,
                                struct dg_error *err)
 {

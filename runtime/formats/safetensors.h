@@ -37,8 +37,9 @@ struct dg_safetensors_tensor {
 
 struct dg_safetensors;
 
-/* Maps the file and checks all of its header, so that whatever the accessors return is sound. Names, strings and data
- * live until dg_safetensors_close. Meanwhile the file may be replaced (dg_safetensors_write does that), not cut. */
+/* Maps the file and checks all of its header, so that the accessors return only what is sound. Names, strings and data
+ * are valid until dg_safetensors_close. The file may be replaced meanwhile (dg_safetensors_write does that), not
+ * cut. */
 enum dg_status dg_safetensors_open(const char *path, struct dg_safetensors **file, struct dg_error *err);
 void dg_safetensors_close(struct dg_safetensors *file); /* NULL is fine */
 
@@ -68,15 +69,15 @@ struct dg_safetensors_meta {
     const char *key, *value;
 };
 
-/* Writes the tensors in the order given; the data begin at a multiple of 64. The same arguments make the same bytes.
- * The file is complete or not there: on failure an older file of that name stands. */
+/* Writes the tensors in the order given; the data begin at a multiple of 64. The same arguments give the same bytes.
+ * The file is complete or absent: on failure an older file of that name stays. */
 enum dg_status dg_safetensors_write(const char *path, const struct dg_safetensors_item *items, int count,
                                     const struct dg_safetensors_meta *meta, int meta_count, struct dg_error *err);
 
-/* Gives the bytes of item `index`, which stay until the next call; called once an item, in order. */
+/* Sets *data to the bytes of item `index`, valid until the next call. Called once for each item, in order. */
 typedef enum dg_status dg_safetensors_source(void *context, int index, const void **data, struct dg_error *err);
 
-/* The same with data that need not be in memory all at once: `source` is asked in place of the items' `data`. */
+/* The same with `source` in place of the items' `data`, so that not all data need be in memory at once. */
 enum dg_status dg_safetensors_write_from(const char *path, const struct dg_safetensors_item *items, int count,
                                          const struct dg_safetensors_meta *meta, int meta_count,
                                          dg_safetensors_source *source, void *context, struct dg_error *err);

@@ -34,8 +34,8 @@ static int64_t storage_bytes(const struct dg_pickle_storage *storage)
     return dg_mul_i64(storage->elements, dg_safetensors_dtype_size(storage->dtype), &bytes) ? bytes : INT64_MAX;
 }
 
-/* Room for the storages' places, once all pickles are read. They may not be larger than the file that is to hold them: the
- * zip form could otherwise name the same bytes again and again. */
+/* Allocates the storages' places, after all pickles are read. All storages together may not be larger than the file:
+ * the zip form could otherwise name the same bytes many times. */
 static enum dg_status list_storages(struct dg_torch_file *f, struct dg_error *err)
 {
     int count = dg_pickle_storages(f->pickle);
@@ -84,7 +84,7 @@ static enum dg_status read_entry(struct dg_torch_file *f, zip_int64_t index, uns
     return status;
 }
 
-/* NAME of NAME/data.pkl: PyTorch takes the file's name, and whoever renamed the file did not rename that. */
+/* NAME of NAME/data.pkl: PyTorch uses the name that the file had when it was saved. */
 static enum dg_status find_folder(struct dg_torch_file *f, struct dg_error *err)
 {
     zip_int64_t count = zip_get_num_entries(f->zip, 0);

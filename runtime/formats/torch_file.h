@@ -1,8 +1,8 @@
 /* Files of torch.save, without PyTorch: the zip form (since 1.6) and the stream form before it.
  *
  *   zip     NAME/data.pkl, the object's pickle; NAME/data/KEY, a storage's bytes, stored and not compressed
- *   stream  five pickles (magic number, version, system, object, list of keys), then for each key its storage: the number of
- *           elements in eight bytes, and the elements
+ *   stream  five pickles (magic number, version, system, object, list of keys), then for each key its storage: the
+ *           number of elements in eight bytes, and the elements
  */
 #ifndef DG_RUNTIME_FORMATS_TORCH_FILE_H
 #define DG_RUNTIME_FORMATS_TORCH_FILE_H
@@ -11,7 +11,7 @@
 
 struct dg_torch_file;
 
-/* Maps the file and reads its object, not its storages. DG_ERR_INPUT says what is wrong with it. */
+/* Maps the file and reads its object, but not its storages. DG_ERR_INPUT says what is wrong with the file. */
 enum dg_status dg_torch_open(const char *path, struct dg_torch_file **file, struct dg_error *err);
 /* The same with a file in the caller's memory, which must outlive it. */
 enum dg_status dg_torch_open_bytes(const void *bytes, size_t size, struct dg_torch_file **file, struct dg_error *err);

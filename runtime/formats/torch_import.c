@@ -74,7 +74,7 @@ static int64_t tensor_bytes(const struct import *im, const struct dg_pickle_tens
     return bytes;
 }
 
-/* A place at the end of the list, named; NULL: reported. */
+/* Adds an entry with a name to the list; NULL: an error was set. */
 static struct entry *new_entry(struct import *im, const char *prefix, const char *name)
 {
     if (im->count == DG_IMPORT_MAX_TENSORS) {
@@ -107,7 +107,7 @@ static enum dg_status add(struct import *im, const char *prefix, const char *nam
     struct entry *entry = new_entry(im, prefix, name);
     if (!entry) return DG_ERR_INPUT;
     entry->tensor = tensor;
-    /* A tensor may repeat its elements (expand). Memory and disk stay in proportion to the file all the same. */
+    /* A tensor may repeat its elements (expand). Memory and disk space are bounded by the file's size even so. */
     int64_t limit = (int64_t)dg_torch_size(im->file) * MAX_REPEAT;
     if (!dg_add_i64(im->bytes, tensor_bytes(im, tensor), &im->bytes) || im->bytes > limit)
         return dg_fail(im->err, DG_ERR_INPUT, "%s: the tensors up to here take more than %d times the file's length",
@@ -143,7 +143,7 @@ static const char *strip(const char *name, const char *prefix)
     return name;
 }
 
-/* Weight normalisation as PyTorch 2's parametrisations spell it, under the published names. */
+/* Translates the names of PyTorch 2's parametrisation of weight normalisation to the published ones. */
 static const char *official(const char *name, char *room)
 {
     static const char *const spelled[][2] = {{"last_layer.parametrizations.weight.original0", "last_layer.weight_g"},
@@ -167,8 +167,8 @@ static const char *key_at(const struct dg_pickle_value *dict, int64_t index)
     return text ? text : "?";
 }
 
-/* student or teacher of a full checkpoint. What is neither below backbone. nor below head. is from the first revision, where
- * the backbone owned the head. */
+/* Reads student or teacher of a full checkpoint. Names that are neither below backbone. nor below head. are of the
+ * first revision, where the backbone owned the head. */
 static enum dg_status add_network(struct import *im, const struct dg_pickle_value *dict, const char *network)
 {
     struct names skipped = {{0}, 0};
@@ -198,7 +198,7 @@ static enum dg_status add_network(struct import *im, const struct dg_pickle_valu
     return DG_OK;
 }
 
-/* A network's own state dict. */
+/* Reads a network's own state dict. */
 static enum dg_status add_flat(struct import *im, const struct dg_pickle_value *dict)
 {
     bool resnet = false, vit = false;
@@ -244,8 +244,9 @@ struct parameters {
     int decayed_count, others_count;
 };
 
-/* The student's parameters as the published code groups them: weight decay for what has two dimensions and no name in .bias,
- * each group in the order of the modules. Buffers are no parameters; a frozen weight_g is not the optimiser's. */
+/* The student's parameters as the published code groups them: weight decay for what has two dimensions and no name in
+ * .bias, each group in the order of the modules. Buffers are no parameters; a frozen weight_g is not the
+ * optimiser's. */
 static void group(const struct import *im, struct parameters *p, bool frozen_g)
 {
     p->decayed_count = p->others_count = 0;
@@ -307,7 +308,7 @@ static enum dg_status whole_number(struct import *im, const struct dg_pickle_ten
     return DG_OK;
 }
 
-/* What an optimiser keeps of one parameter. When it does not fit, `*why` says so. */
+/* Reads an optimiser's state of one parameter. If it does not fit, `*why` says so. */
 static enum dg_status add_state(struct import *im, const struct dg_pickle_value *state, const char *name,
                                 const struct dg_pickle_tensor *parameter, const char **why)
 {
@@ -318,7 +319,7 @@ static enum dg_status add_state(struct import *im, const struct dg_pickle_value 
                  {"momentum_buffer", "momentum"}, /* SGD */
                  {"mu", "momentum"}};             /* the published LARS */
     char prefix[32];
-    if (state->list.count > 2 * MAX_STATE) { /* it is searched again and again */
+    if (state->list.count > 2 * MAX_STATE) { /* it is searched many times */
         *why = "it keeps too much of a parameter";
         return DG_OK;
     }
@@ -356,8 +357,8 @@ static enum dg_status add_group(struct import *im, const struct dg_pickle_value 
     return DG_OK;
 }
 
-/* The optimiser numbers its parameters; which is which follows from the order of the groups. When that does not add up, its
- * state is left out: the networks stand without it. */
+/* Reads the optimiser's state. The optimiser numbers its parameters; the order of the groups says which number is
+ * which. If that does not fit, its state is left out: the networks do not need it. */
 static enum dg_status add_optimizer(struct import *im, const struct dg_pickle_value *optimizer)
 {
     const struct dg_pickle_value *state = dg_pickle_get(optimizer, "state"),
@@ -421,7 +422,7 @@ static enum dg_status add_full(struct import *im, const struct dg_pickle_value *
     return DG_OK;
 }
 
-/* Entries beside those that were read. */
+/* Notes the entries that were not read. */
 static void say_rest(const struct import *im, const struct dg_pickle_value *object, const char *const *known)
 {
     struct names names = {{0}, 0};

@@ -47,7 +47,7 @@ enum dg_status dg_view_spec_check(const struct dg_view_spec *spec, const char *n
 
 /* ---- the random decisions ---- */
 
-/* torchvision's RandomResizedCrop. Reads a varying number of words, so it comes last. */
+/* torchvision's RandomResizedCrop. Reads a varying number of words, so it is the last to draw. */
 static struct dg_box sample_crop(const struct dg_view_spec *spec, int width, int height, struct dg_rng *rng)
 {
     enum { ATTEMPTS = 10 };
@@ -61,7 +61,7 @@ static struct dg_box sample_crop(const struct dg_view_spec *spec, int width, int
         int64_t top = dg_rng_int(rng, 0, height - (int64_t)h + 1), left = dg_rng_int(rng, 0, width - (int64_t)w + 1);
         return (struct dg_box){(int)left, (int)top, (int)w, (int)h};
     }
-    /* The whole picture, cut in its middle to the nearest allowed shape. */
+    /* The fallback: the centre of the image, cut to the nearest allowed shape. */
     struct dg_box box = {0, 0, width, height};
     double ratio = (double)width / height;
     if (ratio < spec->ratio[0]) box.height = (int)rint(width / spec->ratio[0]);
@@ -84,7 +84,7 @@ struct dg_view_draw dg_view_sample(const struct dg_view_spec *spec, int width, i
     struct dg_rng rng = dg_rng_make(seed, DG_RNG_CROPS, (uint64_t)epoch << 40 | (uint64_t)image, (uint32_t)view);
     struct dg_view_draw draw = {0};
 
-    /* Every word is drawn whether it is used or not: one decision never moves another. */
+    /* Every word is drawn even if it is not used, so that no decision depends on another. */
     draw.flip = dg_rng_float(&rng) < (float)spec->flip;
     bool jitter = dg_rng_float(&rng) < (float)spec->jitter;
     enum dg_jitter order[DG_JITTER_COUNT] = {DG_JITTER_BRIGHTNESS, DG_JITTER_CONTRAST, DG_JITTER_SATURATION,

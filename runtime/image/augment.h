@@ -1,8 +1,8 @@
-/* DINO's augmentation: what one view is, the random decisions behind one, and making it (DataAugmentationDINO of the
- * official main_dino.py).
+/* DINO's augmentation (DataAugmentationDINO of the official main_dino.py): the specification of a view, its random
+ * decisions, and their application.
  *
- * All colour work is on 8-bit RGB, [height, width, 3], in place, with the bytes Pillow and torchvision give. Sampling is apart
- * from applying, so that a view is a pure function of the picture and a `struct dg_view_draw`. */
+ * All colour operations work on 8-bit RGB, [height, width, 3], in place, and give the bytes of Pillow and torchvision.
+ * Sampling is separate from applying, so that a view is a pure function of the image and a `struct dg_view_draw`. */
 #ifndef DG_RUNTIME_IMAGE_AUGMENT_H
 #define DG_RUNTIME_IMAGE_AUGMENT_H
 
@@ -14,7 +14,7 @@ enum { DG_MAX_VIEWS = 64 }; /* of an image */
 struct dg_view_spec {
     int height, width;
     enum dg_filter filter;
-    double scale[2];   /* the crop's area, as a part of the picture's: low, high */
+    double scale[2];   /* the crop's area, as a part of the image's: low, high */
     double ratio[2];   /* its width / height: low, high */
     double flip;       /* probability of a horizontal flip */
     double jitter;     /* probability of the colour jitter */
@@ -47,12 +47,13 @@ struct dg_view_draw {
     bool solarize;
 };
 
-/* The decisions for one view of a picture of width x height pixels: a pure function of the arguments. Random words come
- * from purpose DG_RNG_CROPS, stream epoch << 40 | image, sub view. `image` is below 2^40, `view` counts globals, then locals. */
+/* Draws the decisions for one view of an image of width x height pixels, as a pure function of the arguments. Random
+ * words come from purpose DG_RNG_CROPS, stream epoch << 40 | image, sub view. `image` is below 2^40; `view` counts
+ * globals, then locals. */
 struct dg_view_draw dg_view_sample(const struct dg_view_spec *spec, int width, int height, uint64_t seed, int64_t epoch,
                                    int64_t image, int view);
 
-/* The view, 8 bits: crop, resize, flip, jitter, gray, blur, solarise. `out` is [height, width, 3]. */
+/* Makes the view, 8 bits: crop, resize, flip, jitter, gray, blur, solarise. out: [height, width, 3]. */
 enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_view_draw *draw,
                              const struct dg_image *image, uint8_t *out, struct dg_scratch *work, struct dg_error *err);
 

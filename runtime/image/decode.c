@@ -13,7 +13,7 @@
 #include <jerror.h>
 #include <png.h>
 
-/* Honest progressive files have about ten scans; each one costs a pass over the whole picture. */
+/* Honest progressive files have about ten scans; each one costs a pass over the whole image. */
 enum { MAX_SCANS = 500 };
 
 void dg_image_decoder_free(struct dg_image_decoder *decoder)
@@ -55,7 +55,7 @@ static void jpeg_failed(j_common_ptr info)
     longjmp(job->failed, 1);
 }
 
-/* Warnings (stray bytes, a damaged segment) do not stop Pillow, so they do not stop us. */
+/* Warnings (stray bytes, a damaged segment) do not stop Pillow, so they do not stop this decoder. */
 static void jpeg_silent_message(j_common_ptr info, int level)
 {
     (void)info;
@@ -72,7 +72,7 @@ static void jpeg_count_scans(j_common_ptr info)
     longjmp(job->failed, 1);
 }
 
-/* The whole file is there from the start, so asking for more means that it is cut short: libjpeg then suspends. */
+/* The whole file is in memory, so libjpeg asks for more only if the file is cut short: it then suspends. */
 static void jpeg_source_nothing(j_decompress_ptr info) { (void)info; }
 static boolean jpeg_source_empty(j_decompress_ptr info)
 {
@@ -93,7 +93,7 @@ static uint8_t divide_255(unsigned a, unsigned b) /* a * b / 255, rounded */
     return (uint8_t)(((t >> 8) + t) >> 8);
 }
 
-/* Adobe writes inverted CMYK and everybody follows; Pillow takes every four-channel JPEG so. */
+/* Adobe writes inverted CMYK; Pillow reads every four-channel JPEG so. */
 static void rgb_from_inverted_cmyk(const uint8_t *cmyk, uint8_t *rgb, int width)
 {
     for (int x = 0; x < width; x++) {
@@ -108,7 +108,7 @@ static void rgb_from_gray(const uint8_t *gray, uint8_t *rgb, int width)
     for (int x = 0; x < width; x++) rgb[3 * x] = rgb[3 * x + 1] = rgb[3 * x + 2] = gray[x];
 }
 
-/* Everything that libjpeg may leave by longjmp. */
+/* The part that libjpeg may leave by longjmp. */
 static enum dg_status read_jpeg(struct dg_image_decoder *decoder, struct jpeg_job *job, const char *name,
                                 struct dg_image *image, struct dg_error *err)
 {
@@ -204,7 +204,7 @@ static void png_source_read(png_structp png, png_bytep out, size_t count)
     job->left -= count;
 }
 
-/* The RGB of each value of a one-channel picture. */
+/* The RGB of each value of a one-channel image. */
 static void png_colour_table(const struct png_job *job, int colour_type, int depth, uint8_t table[256][3])
 {
     int step = depth == 1 ? 255 : depth == 2 ? 85 : depth == 4 ? 17 : 1;
@@ -221,11 +221,12 @@ static void png_colour_table(const struct png_job *job, int colour_type, int dep
     }
 }
 
-/* Everything that libpng may leave by longjmp. */
+/* The part that libpng may leave by longjmp. */
 static enum dg_status read_png(struct png_job *job, const char *name, struct dg_image *image, struct dg_error *err)
 {
     png_structp png = job->png;
-    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* ours is the limit that counts, with our message */
+    png_set_user_limits(png, PNG_UINT_31_MAX,
+                        PNG_UINT_31_MAX); /* DG_IMAGE_MAX_PIXELS is the limit, with its own message */
     png_set_read_fn(png, job, png_source_read);
     png_read_info(png, job->info);
     DG_TRY(reserve_pixels(image, png_get_image_width(png, job->info), png_get_image_height(png, job->info), name, err));
@@ -239,7 +240,7 @@ static enum dg_status read_png(struct png_job *job, const char *name, struct dg_
     int passes = png_set_interlace_handling(png);
     png_read_update_info(png, job->info);
 
-    /* Rows narrower than RGB are read to the end of their place and expanded forwards, in place. */
+    /* Rows of fewer than 3 bytes a pixel are read to the end of their place and expanded forwards, in place. */
     size_t width = (size_t)image->width, row_bytes = width * (colour ? 3 : wide_gray ? 2 : 1);
     if (png_get_rowbytes(png, job->info) != row_bytes)
         return dg_fail(err, DG_ERR_INTERNAL, "%s: libpng announces rows of another size; please report", name);
@@ -308,7 +309,7 @@ static enum dg_status read_descriptor(int fd, const char *path, struct dg_scratc
         ssize_t got = read(fd, (char *)file->bytes + have, expected - have);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", path, strerror(errno));
-        if (got == 0) break; /* it shrank; the decoder finds out */
+        if (got == 0) break; /* the file shrank; the decoder will report it */
         have += (size_t)got;
     }
     *size = have;

@@ -1,9 +1,10 @@
-/* JPEG and PNG files to RGB, by content, with the bytes Pillow's Image.open(path).convert("RGB") gives.
+/* Decodes JPEG and PNG files, recognised by content, to RGB, with the bytes of Pillow's
+ * Image.open(path).convert("RGB").
  *
- * JPEG: baseline and progressive, gray, YCbCr, RGB, CMYK and YCCK; slow-integer IDCT, fancy upsampling.
- * PNG: every colour type and depth, interlaced or not. Alpha and transparency are dropped; 16-bit colour keeps its high
- * byte; 16-bit gray is clipped to 0..255 (as Pillow does, which does not scale it).
- * EXIF orientation, colour profiles and gamma are ignored. */
+ * JPEG: baseline and progressive, gray, YCbCr, RGB, CMYK and YCCK; slow-integer IDCT, fancy upsampling. PNG: every
+ * colour type and depth, interlaced or not. Alpha and transparency are dropped; of 16-bit colour the high byte is
+ * taken; 16-bit gray is clipped to 0..255 (as Pillow does, which does not scale it). EXIF orientation, colour profiles
+ * and gamma are ignored. */
 #ifndef DG_RUNTIME_IMAGE_DECODE_H
 #define DG_RUNTIME_IMAGE_DECODE_H
 

@@ -1,10 +1,10 @@
-/* A picture in memory and the reusable buffers of a thread that handles many pictures. */
+/* An image in memory and the reusable buffers of a thread that handles many images. */
 #ifndef DG_RUNTIME_IMAGE_IMAGE_H
 #define DG_RUNTIME_IMAGE_IMAGE_H
 
 #include "ops/base/base.h"
 
-/* Pictures of more pixels are refused before anything is allocated: Pillow's own limit against decompression bombs. */
+/* Images of more pixels are refused before anything is allocated: Pillow's own limit against decompression bombs. */
 #define DG_IMAGE_MAX_PIXELS INT64_C(178956970)
 
 /* sRGB, 8 bits a channel, rows without gaps. Zero-initialise; free with dg_image_free. */

@@ -9,7 +9,7 @@ enum { WEIGHT_BITS = 22 };
 
 /* ---- weights ---- */
 
-/* How each output position of one axis is made: the sum of weight[x][j] * in[first[x] + j]. */
+/* The weights of one axis: output x is the sum of weight[x][j] * in[first[x] + j]. */
 struct axis {
     int from, to;    /* the input positions that any output uses */
     int taps;        /* row length of `weight`; unused weights are 0 */
@@ -47,7 +47,8 @@ static size_t axis_bytes(int taps, int outputs)
     return (size_t)outputs * (2 * sizeof(int) + (size_t)taps * sizeof(int32_t)) + (size_t)taps * sizeof(double) + 64;
 }
 
-/* Outputs offset .. offset + outputs - 1 of an axis resized from `in` to `out`. `place` has axis_bytes. */
+/* Computes the weights of outputs offset .. offset + outputs - 1 of an axis resized from `in` to `out`. `place` has
+ * axis_bytes bytes. */
 static struct axis axis_build(enum dg_filter filter, int in, int out, int offset, int outputs, char *place)
 {
     struct axis axis = {.from = in, .taps = axis_taps(filter, in, out)};
@@ -89,7 +90,8 @@ static inline uint8_t from_fixed(int32_t sum)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One row of `pixels` pixels, which are widened into `wide` first: each is used by four outputs and more. */
+/* Resizes one row of `pixels` pixels, which are first converted to 32 bits in `wide`, since four outputs or more read
+ * each. */
 DG_IMAGE_BODY resize_row_body(const uint8_t *in, int pixels, i32x4 *wide, const struct axis *axis, int outputs,
                               uint8_t *out)
 {
@@ -108,7 +110,7 @@ DG_IMAGE_LEVELS(resize_row,
                 (const uint8_t *in, int pixels, i32x4 *wide, const struct axis *axis, int outputs, uint8_t *out),
                 (in, pixels, wide, axis, outputs, out))
 
-/* One output row from `count` input rows, `stride` bytes apart. */
+/* Computes one output row from `count` input rows, `stride` bytes apart. */
 DG_IMAGE_BODY resize_column_body(const uint8_t *in, size_t stride, const int32_t *weight, int count, int bytes,
                                  uint8_t *out)
 {
@@ -136,7 +138,7 @@ DG_IMAGE_LEVELS(resize_column,
 
 /* ---- resizing ---- */
 
-/* Output columns and rows of a box resized to `width` x `height`, of which the window is wanted. */
+/* The part of a box resized to `width` x `height` that is computed. */
 static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
                                     int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
                                     struct dg_error *err)

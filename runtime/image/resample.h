@@ -1,5 +1,5 @@
-/* Resizing as Pillow does it, byte for byte: antialiased, horizontally then vertically, each pass rounded to 8 bits,
- * weights in fixed point of 22 bits; a pass whose size does not change is skipped (its Resample.c). */
+/* Resizing with the bytes of Pillow (its Resample.c): antialiased, horizontally then vertically, each pass rounded to 8
+ * bits, weights in fixed point of 22 bits; a pass whose size does not change is skipped. */
 #ifndef DG_RUNTIME_IMAGE_RESAMPLE_H
 #define DG_RUNTIME_IMAGE_RESAMPLE_H
 
@@ -16,16 +16,17 @@ struct dg_box {
 };
 
 /* Cuts `box` out of `image`, then resizes it to width x height: the filter never sees a pixel outside the box. `out` is
- * [height, width, 3] without gaps. `work` grows as needed. DG_ERR_USAGE when the box is empty or not inside the image. */
+ * [height, width, 3] without gaps. `work` grows as needed. DG_ERR_USAGE when the box is empty or not inside the
+ * image. */
 enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
                                int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err);
 
-/* The evaluation transform (that of the official eval_knn.py): resize the picture, keeping its shape, then cut width x
+/* The evaluation transform (that of the official eval_knn.py): resize the image, keeping its shape, then cut width x
  * height out of its middle.
  *
  * For a square crop this is Resize(short side = `resize`) and CenterCrop, as torchvision has them: the long side is
- * truncated, the offset rounded half to even. For other shapes `resize` is what the crop's width would be resized to, and
- * the picture gets the least size, in its own shape, that covers resize x round(resize * height / width); so the crop
+ * truncated, the offset rounded half to even. For other shapes `resize` is what the crop's width would be resized to,
+ * and the image gets the least size, in its own shape, that covers resize x round(resize * height / width); so the crop
  * keeps the same margin on its tight side. Only what the crop shows is computed. resize >= width. */
 enum dg_status dg_image_resize_center_crop(const struct dg_image *image, enum dg_filter filter, int resize, int width,
                                            int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err);

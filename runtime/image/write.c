@@ -20,7 +20,7 @@ static void png_silent(png_structp png, png_const_charp message)
     (void)message;
 }
 
-/* The stream keeps its own error; dg_atomic_commit reports it with the system's reason. */
+/* The stream has its own error flag; dg_atomic_commit reports it with the system's reason. */
 static void png_sink_write(png_structp png, png_bytep bytes, size_t count)
 {
     fwrite(bytes, 1, count, png_get_io_ptr(png));
@@ -28,7 +28,7 @@ static void png_sink_write(png_structp png, png_bytep bytes, size_t count)
 
 static void png_sink_flush(png_structp png) { (void)png; }
 
-/* Everything that libpng may leave by longjmp. */
+/* The part that libpng may leave by longjmp. */
 static void write_rows(png_structp png, png_infop info, FILE *stream, const uint8_t *pixels, int width, int height,
                        int channels)
 {

@@ -12,7 +12,7 @@
 
 enum { VALUE = 64, FIXED = 10, DIGITS = 17 };
 
-/* Metadata strings of the file: the position, then a knob each. */
+/* The metadata of the file: the position, one entry a knob, one checksum a tensor. */
 struct metadata {
     struct dg_safetensors_meta *meta;
     char (*value)[VALUE];
@@ -52,7 +52,7 @@ static void put_all(struct metadata *m, const struct dg_knobs *knobs, const stru
     }
 }
 
-/* CRC-32 of a tensor's bytes, under "crc32.<name>": a flipped bit on the disk is told from a weight. */
+/* CRC-32 of a tensor's bytes, in the metadata under "crc32.<name>": detects damage on the disk. */
 static uint32_t checksum(const void *data, uint64_t bytes) { return (uint32_t)crc32_z(0, data, bytes); }
 
 static void put_checksums(struct metadata *m, const struct dg_safetensors_item *item, const uint64_t *bytes, int count)
@@ -149,7 +149,7 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
     return DG_OK;
 }
 
-/* What may differ, and what it was. */
+/* Logs what may differ between the run so far and this one. */
 static void log_differences(const struct dg_safetensors *file, const struct dg_knobs *knobs,
                             const struct dg_run_position *p, const struct dg_log *log)
 {

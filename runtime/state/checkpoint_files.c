@@ -22,7 +22,7 @@ void dg_retained_path(const char *folder, int64_t step, char path[DG_MAX_PATH])
     path_of(folder, RETAINED, step, path);
 }
 
-/* The step of a file's name, or -1: another file. */
+/* The step in a file's name; -1 if it is not the name of a checkpoint of this kind. */
 static int64_t step_of(const char *file, const char *kind)
 {
     int64_t step;
@@ -59,7 +59,7 @@ enum dg_status dg_previous_add(const char *folder, const char *path, int64_t ste
     char name[DG_MAX_PATH];
     path_of(folder, PREVIOUS, step, name);
     if (access(path, F_OK)) return DG_OK;
-    unlink(name); /* damaged, and passed over when the run went on */
+    unlink(name); /* a damaged one that a resume has passed over */
     if (!link(path, name) || !rename(path, name)) return DG_OK;
     return dg_fail(err, DG_ERR_IO, "cannot name %s %s: %s", path, name, strerror(errno));
 }

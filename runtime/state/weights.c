@@ -58,7 +58,7 @@ enum dg_status dg_weights_copy(struct dg_session *session, const struct dg_plan 
 
 /* --- both sides compared --- */
 
-/* The first few lines on one matter, and how many there were. */
+/* The first few lines of one kind of difference, and how many there were. */
 struct lines {
     char line[SHOWN][LINE];
     int64_t count;
@@ -80,7 +80,7 @@ struct taken {
     int64_t from, to; /* grids of a position table to resize; 0: taken as it is */
 };
 
-/* What a file and an entry have in common, and what not. */
+/* Which tensors of a file an entry takes, and how the two differ. */
 struct fit {
     const struct dg_plan *plan;
     const struct dg_plan_entry *entry;
@@ -116,7 +116,8 @@ static bool is_used(const struct fit *fit, const struct dg_safetensors_tensor *t
     return fit->used[tensor - dg_safetensors_at(fit->file, 0)];
 }
 
-/* Names without the network's prefix, for "nearest"; NULL for those that have found their like, or are of other networks. */
+/* Names without the network's prefix, for "nearest". NULL for names that have a counterpart, or are of another
+ * network. */
 struct names {
     const struct fit *fit;
     const char *ours, *theirs;
@@ -144,7 +145,7 @@ static const char *plan_name(const void *context, int index)
     return rest && !find(names->fit, names->theirs, rest) ? rest : NULL;
 }
 
-/* A position table of another grid, which can be resized. */
+/* True if both are position tables, of different square grids; sets the grids. */
 static bool other_grid(const struct dg_plan_tensor *tensor, const struct dg_safetensors_tensor *source,
                        struct taken *taken)
 {
@@ -156,7 +157,8 @@ static bool other_grid(const struct dg_plan_tensor *tensor, const struct dg_safe
     return taken->from && taken->to;
 }
 
-/* The parameters under `ours` (a prefix of the plan's names) against the file's tensors under `theirs`. */
+/* Compares the parameters under `ours` (a prefix of the plan's names) with the file's tensors under `theirs`. Returns
+ * how many are taken. */
 static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs)
 {
     int64_t before = fit->count;
@@ -166,7 +168,7 @@ static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs
         fit->wanted++;
         const struct dg_plan_tensor *tensor = &fit->plan->tensor[t];
         struct taken taken = {.tensor = t, .source = find(fit, theirs, rest)};
-        if (!taken.source) continue; /* named below, once all that is used is known */
+        if (!taken.source) continue; /* named below, when all used tensors are known */
         fit->used[taken.source - dg_safetensors_at(fit->file, 0)] = true;
         char text[LINE];
         if (same_shape(tensor, taken.source)) {
@@ -193,7 +195,7 @@ static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs
     return fit->count - before;
 }
 
-/* Some entry of the plan has the parameter: an entry for attention alone does without the last block's rest. */
+/* True if some entry of the plan has the parameter. The entry for attention lacks some of the last block's. */
 static bool known(const struct fit *fit, const char *rest)
 {
     char in_backbone[MAX_NAME];
@@ -205,7 +207,7 @@ static bool known(const struct fit *fit, const char *rest)
     return false;
 }
 
-/* Beside a bare backbone: heads, classifiers, and whatever a full file has. */
+/* True for tensors that may be beside a bare backbone: heads, classifiers, and whatever else a full file has. */
 static bool beside_backbone(const char *name)
 {
     static const char *const other[] = {"head.", "fc.", "linear.", "student.", "teacher.", "optim."};
@@ -214,7 +216,7 @@ static bool beside_backbone(const char *name)
     return !strcmp(name, "center");
 }
 
-/* Tensors under `theirs` that the plan has no place for. */
+/* Notes tensors under `theirs` that the plan has no place for. */
 static void find_extra(struct fit *fit, const char *ours, const char *theirs)
 {
     for (int i = 0; i < dg_safetensors_count(fit->file); i++) {
@@ -310,7 +312,7 @@ static enum dg_status copy(struct dg_session *session, const struct fit *fit, co
     return DG_OK;
 }
 
-/* What was not taken as it is in the file, a line each; "" if everything was. Returns `text`. */
+/* Lists what was not taken as it is in the file, a line each; "" if all was. Returns `text`. */
 static const char *taken_differently(const struct fit *fit, char *text, size_t size)
 {
     *text = 0;
@@ -323,7 +325,7 @@ static const char *taken_differently(const struct fit *fit, char *text, size_t s
     return text;
 }
 
-/* The prefix under which the file has most of the backbone; NULL: it has nothing of it. */
+/* The prefix under which the file has most of the backbone's parameters; NULL if it has none. */
 static const char *backbone_prefix(const struct fit *fit, const char *ours, const char *network, char *room,
                                    size_t size)
 {
@@ -404,7 +406,7 @@ enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan 
 
 /* --- training --- */
 
-/* A network that the file may do without; how many of its tensors were taken. */
+/* Compares a network that the file may lack. Returns how many of its tensors are taken. */
 static int64_t fit_optional(struct fit *fit, const char *ours, const char *theirs)
 {
     if (!has_any(fit, theirs)) return 0;
@@ -422,7 +424,8 @@ static enum dg_status init(struct dg_session *session, struct fit *fit, bool par
                        "%s holds no backbone: neither student.backbone.* nor bare names such as cls_token", fit->path);
     fit_network(fit, "student.backbone.", prefix);
     find_extra(fit, "student.backbone.", prefix);
-    /* head.weight and head.bias beside a bare backbone are a classifier; this one has a last layer. */
+    /* True if head.* beside a bare backbone is a DINO head, which has a last layer. Otherwise head.weight and head.bias
+     * are a classifier. */
     bool beside = !has_any(fit, "student.head.") && dg_safetensors_find(fit->file, "head.last_layer.weight_v");
     int64_t head = fit_optional(fit, "student.head.", beside ? "head." : "student.head.");
     int64_t teacher_backbone = fit_optional(fit, "teacher.backbone.", "teacher.backbone.");

@@ -1,4 +1,5 @@
-/* The classifier of a linear probe: the plan's entry train, which takes features and labels and gives logits and loss. */
+/* The classifier of a linear probe: the plan's entry train, which takes features and labels and gives logits and
+ * loss. */
 #ifndef DG_RUNTIME_TRAIN_LINEAR_HEAD_H
 #define DG_RUNTIME_TRAIN_LINEAR_HEAD_H
 
@@ -25,8 +26,8 @@ enum dg_status dg_linear_head_read_plan(struct dg_linear_head *head, const struc
 /* Sets what lies in the session, which is that entry's and stays the caller's. */
 void dg_linear_head_bind(struct dg_linear_head *head, struct dg_session *session);
 
-/* Copies features [rows, dim] into the first rows of the input. The other rows become 0 and do not count; labels of the first rows are
- * the caller's to set. */
+/* Copies features [rows, dim] into the first rows of the input. The other rows become 0 and do not count; labels of the
+ * first rows are the caller's to set. */
 void dg_linear_head_put(struct dg_linear_head *head, const float *features, int64_t rows);
 
 /* Scores features [count, dim] with labels [count]. */

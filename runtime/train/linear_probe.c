@@ -37,7 +37,7 @@ static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all
 
 /* --- opening --- */
 
-/* The folder must have as many classes as the head. */
+/* Opens a data set, which must have as many classes as the head. */
 static enum dg_status open_images(struct probe *p, const char *path, struct dg_dataset **dataset, struct dg_error *err)
 {
     DG_TRY(dg_dataset_open(path, dataset, err));
@@ -49,7 +49,7 @@ static enum dg_status open_images(struct probe *p, const char *path, struct dg_d
                    path, classes, p->head.classes, dg_plan_string(p->plan, p->plan->header->source), classes);
 }
 
-/* Numbers the images of val as the head does: its classes are those of train, by name. */
+/* Sets the labels of val as the head numbers them, which is by train's classes. */
 static enum dg_status number_labels(struct probe *p, struct dg_error *err)
 {
     int64_t count = dg_dataset_count(p->val);
@@ -65,7 +65,7 @@ static enum dg_status number_labels(struct probe *p, struct dg_error *err)
     return status;
 }
 
-/* Beside train, val may lack some of its classes. */
+/* Opens val. If there is train, val may lack some of its classes. */
 static enum dg_status open_val(struct probe *p, struct dg_error *err)
 {
     const char *path = p->options->val;
@@ -189,7 +189,7 @@ static enum dg_status score(struct probe *p, struct dg_linear_score *result, str
 
 /* --- training --- */
 
-/* What the head's numbers depend on besides knobs: the images and the backbone's weights. */
+/* Hashes what the head's numbers depend on besides knobs: the images and the backbone's weights. */
 static uint64_t hash_data(const struct probe *p)
 {
     const struct dg_session *session = dg_evaluator_session(p->backbone);
@@ -207,11 +207,11 @@ static enum dg_status restore_best(struct probe *p, struct dg_error *err)
     char path[DG_MAX_PATH];
     struct dg_run_position position = p->run.position;
     struct dg_error lost = {0};
-    const struct dg_resume_rules rules = {.new_data = true}; /* that was judged when the run was resumed */
+    const struct dg_resume_rules rules = {.new_data = true}; /* dg_run_resume has checked the data */
     snprintf(path, sizeof path, "%s/" BEST ".safetensors", p->options->out);
     if (dg_checkpoint_load(p->run.session, p->knobs, &position, rules, path, NULL, &lost) != DG_OK) {
         dg_log(p->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", lost.text);
-        return DG_OK; /* the best of what is to come, then */
+        return DG_OK; /* the best of the epochs to come */
     }
     struct dg_linear_score best;
     DG_TRY(score(p, &best, err));
@@ -239,7 +239,7 @@ static enum dg_status set_state(struct probe *p, struct dg_error *err)
     return DG_OK;
 }
 
-/* The best head's score, then the state of the run again. To be called once the validation features are there. */
+/* Restores the best head's score, then the run's state. To be called when the validation features are computed. */
 static enum dg_status resume_best(struct probe *p, struct dg_error *err)
 {
     if (!p->run.position.step) return DG_OK;
@@ -297,7 +297,8 @@ static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *repo
     return DG_OK;
 }
 
-/* The best head first: whoever is stopped between the two files does the epoch again, and finds it there. */
+/* Saves the best head first: a run that is stopped between the two files repeats the epoch and finds the best head
+ * there. */
 static enum dg_status save(struct probe *p, bool best, struct dg_error *err)
 {
     if (best) DG_TRY(dg_run_save_as(&p->run, BEST, err));

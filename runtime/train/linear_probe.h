@@ -1,15 +1,15 @@
-/* The linear probe: a linear layer trained on features of a frozen backbone, and its accuracy (eval_linear.py of the official
- * code). The plan is one of graphs/linear.yaml: entries `features` and `train`.
+/* The linear probe: trains a linear layer on features of a frozen backbone and measures its accuracy (eval_linear.py of
+ * the official code). The plan is one of graphs/linear.yaml, with entries `features` and `train`.
  *
- * Validation features are computed once; training features are computed anew each epoch, from fresh crops. All
- * images count in every epoch: its last batch may be smaller. */
+ * Validation features are computed once; training features anew each epoch, from fresh crops. All images count in every
+ * epoch: its last batch may be smaller. */
 #ifndef DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 #define DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 
 #include "runtime/exec/knobs.h"
 #include "runtime/train/linear_head.h"
 
-/* What is about to happen, once everything is open. */
+/* What is about to happen, known when everything is open. */
 struct dg_linear_start {
     struct dg_session_memory features, head; /* of the two sessions; totals do not include the two below */
     int64_t loader_bytes, features_bytes;    /* images in flight; validation features */
@@ -28,7 +28,7 @@ struct dg_linear_report {
     double images_per_s;
 };
 
-/* Told to the caller as things go on; any may be NULL. */
+/* Calls to the program as things go on; any may be NULL. */
 struct dg_linear_events {
     void *context;
     void (*start)(void *context, const struct dg_linear_start *start);
@@ -47,23 +47,26 @@ struct dg_linear_options {
     uint64_t seed;           /* of initial values, order and crops */
     bool seed_given;         /* otherwise a resumed run keeps its own */
     int threads;             /* 0: all; also of the loader */
-    int64_t max_bad;         /* unreadable training pictures to replace before giving up; of validation none may be */
+    int64_t
+        max_bad; /* unreadable training images to replace before giving up; validation images must all be readable */
     bool ignore_memory;
-    const struct dg_log *log; /* NULL: none; weights taken, unreadable pictures, what a resume changes */
+    const struct dg_log *log; /* NULL: none; weights taken, unreadable images, what a resume changes */
     struct dg_linear_events events;
 };
 
 /* Trains for as many epochs as the knob `epochs` says. After each: a line in OUT/log.jsonl; OUT/linear.safetensors
- * (linear.weight [classes, F], linear.bias [classes], momentum and position, complete or not there), and OUT/best.safetensors,
- * the same after the epoch of the highest top-1. A resumed run ends as the uninterrupted one does, bit for bit.
+ * (linear.weight [classes, F], linear.bias [classes], momentum and position, complete or not there), and
+ * OUT/best.safetensors, the same after the epoch of the highest top-1. A resumed run ends as the uninterrupted one
+ * does, bit for bit.
  *
- * DG_ERR_INPUT: another number of classes than the plan's (the message has the right command), classes of val that train has
- * not. DG_ERR_USAGE: a plan without a probe, a folder that holds a run. DG_ERR_NUMERIC: a step that is not finite. */
+ * DG_ERR_INPUT: another number of classes than the plan's (the message has the right command), classes of val that
+ * train has not. DG_ERR_USAGE: a plan without a probe, a folder that holds a run. DG_ERR_NUMERIC: a step that is not
+ * finite. */
 enum dg_status dg_linear_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
                                const struct dg_linear_options *options, struct dg_error *err);
 
-/* The score of a head from the safetensors file `head` (linear.weight, linear.bias) on val, whose classes, sorted by name, are
- * the head's. */
+/* The score of a head from the safetensors file `head` (linear.weight, linear.bias) on val, whose classes, sorted by
+ * name, are the head's. */
 enum dg_status dg_linear_evaluate(const struct dg_plan *plan, const struct dg_knobs *knobs,
                                   const struct dg_linear_options *options, const char *head,
                                   struct dg_linear_score *score, struct dg_error *err);

@@ -58,7 +58,8 @@ enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, str
 
 /* ---- resuming ---- */
 
-/* The next older checkpoint, to be called with an empty path first: the newest one, then the older ones. False: there is none. */
+/* The next older checkpoint, to be called with an empty path first: the newest one, then the older ones. False: there
+ * is none. */
 static bool next_checkpoint(const struct dg_training_run *run, char path[DG_MAX_PATH], int64_t *below)
 {
     if (!*path && !access(run->newest, F_OK)) {

@@ -1,5 +1,6 @@
-/* What every run has that trains a session step by step: its folder, locked; log.jsonl and settings.txt; the newest checkpoint and
- * those before it; the position that a resume restores; the loader. dg_train and dg_linear_train are built on it. */
+/* What every run has that trains a session step by step: its folder, locked; log.jsonl and settings.txt; the newest
+ * checkpoint and those before it; the position that a resume restores; the loader. dg_train and dg_linear_train are
+ * built on it. */
 #ifndef DG_RUNTIME_TRAIN_RUN_H
 #define DG_RUNTIME_TRAIN_RUN_H
 
@@ -41,23 +42,23 @@ struct dg_training_run {
     int64_t loader_bytes;
 };
 
-/* Fills *run. DG_ERR_USAGE: the folder's path is too long, or there is a checkpoint and the setup does not say resume. The caller then
- * sets length and position.data_hash. dg_run_close is fine after a failure. */
+/* Fills *run. DG_ERR_USAGE: the folder's path is too long, or there is a checkpoint and the setup does not say resume.
+ * The caller then sets length and position.data_hash. dg_run_close is fine after a failure. */
 enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, const struct dg_knobs *knobs,
                            struct dg_error *err);
 
-/* Sets what the loader will read, `reading` but for seed and position, with `threads` threads. Sets loader_bytes. Errors are
- * dg_loader_train_bytes'. */
+/* Sets what the loader will read, `reading` but for seed and position, with `threads` threads. Sets loader_bytes.
+ * Errors are dg_loader_train_bytes'. */
 enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,
                                   int threads, struct dg_error *err);
 
-/* Makes and locks the folder, and opens the session; `other_bytes` are counted with its memory. To be called once all inputs are
- * open, so that a call that fails for one of them leaves no folder. */
+/* Makes and locks the folder, and opens the session; `other_bytes` are counted with its memory. To be called once all
+ * inputs are open, so that a call that fails for one of them leaves no folder. */
 enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, struct dg_error *err);
 
-/* Restores session and position from the newest checkpoint that is whole; a damaged one is named in the log and passed over. *found is
- * false, and nothing changed, where there is none. DG_ERR_USAGE: the checkpoint is of another run (see dg_checkpoint_load);
- * DG_ERR_INPUT: there are only damaged ones. */
+/* Restores session and position from the newest checkpoint that is whole; a damaged one is named in the log and passed
+ * over. *found is false, and nothing changed, where there is none. DG_ERR_USAGE: the checkpoint is of another run (see
+ * dg_checkpoint_load); DG_ERR_INPUT: there are only damaged ones. */
 enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg_error *err);
 
 /* Writes FOLDER/settings.txt: the knobs' values in force, one --set a line. */
@@ -70,7 +71,8 @@ enum dg_status dg_run_open_loader(struct dg_training_run *run, int64_t end, stru
 /* The next batch; to be released by dg_loader_release. */
 enum dg_status dg_run_next_batch(struct dg_training_run *run, const struct dg_batch **batch, struct dg_error *err);
 
-/* Makes the session's state the newest checkpoint; where the setup says so the one before gets its name among the older ones. */
+/* Makes the session's state the newest checkpoint; where the setup says so the one before gets its name among the older
+ * ones. */
 enum dg_status dg_run_save(struct dg_training_run *run, struct dg_error *err);
 /* Writes the session's state to FOLDER/NAME.safetensors. */
 enum dg_status dg_run_save_as(const struct dg_training_run *run, const char *name, struct dg_error *err);

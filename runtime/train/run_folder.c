@@ -9,7 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* Removes what writers that were killed have left in a folder. */
+/* Removes temporary files of writers that were killed (runtime/base/atomic_file.h). */
 static void sweep(const char *path)
 {
     DIR *folder = opendir(path);

@@ -11,7 +11,7 @@ struct dg_run_log {
     char *path;
 };
 
-/* Where the first line of `step` or later begins, or a line that is cut short. */
+/* Where the first line of `step` or later, or a cut line, begins. */
 static long end_of_kept(FILE *file, int64_t step)
 {
     char line[1024];

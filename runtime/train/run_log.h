@@ -4,7 +4,7 @@
 
 #include "ops/base/base.h"
 
-/* One step, as it is logged. Losses in nats, means over the terms of DINO's loss. */
+/* One step, as it is logged. Losses are in nats, means over the terms of DINO's loss. */
 struct dg_step_report {
     int64_t step, epoch; /* from 0 */
     double loss, teacher_entropy, kl;
@@ -15,17 +15,17 @@ struct dg_step_report {
 
 struct dg_run_log;
 
-enum { DG_RUN_LOG_LINE = 400 }; /* at most the bytes of a step's line */
+enum { DG_RUN_LOG_LINE = 400 }; /* upper bound of a step's line, in bytes */
 
-/* Opens the log for a run that goes on at `step`: lines of that step and later, left by a run that ended without saving
- * them, are cut off; step 0 begins anew. DG_ERR_IO. */
+/* Opens the log for a run that continues at `step`. Lines of that step and later, left by a run that ended without a
+ * checkpoint, are cut off; step 0 empties the log. DG_ERR_IO. */
 enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log **log, struct dg_error *err);
-/* The line is in the file when this returns. DG_ERR_IO (a full disk). */
+/* Writes a line, which is in the file when this returns. DG_ERR_IO (a full disk). */
 enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_report *report, struct dg_error *err);
-/* Any line that begins with {"step": N, without its end of line; likewise. */
+/* The same for any line that begins with {"step": N, without its line end. */
 enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* All lines so far last, also when the power is cut. DG_ERR_IO. */
+/* Syncs the log: all lines so far survive a power cut. DG_ERR_IO. */
 enum dg_status dg_run_log_sync(struct dg_run_log *log, struct dg_error *err);
 void dg_run_log_close(struct dg_run_log *log); /* NULL is fine */
 

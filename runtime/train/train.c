@@ -64,7 +64,7 @@ static enum dg_status open_data(struct training *t, struct dg_error *err)
     return dg_knobs_check(t->knobs, t->entry, t->run.length, err);
 }
 
-/* What the loader will need, which is known before it is opened. */
+/* Sets what the loader will read, and the bytes that it will take. */
 static enum dg_status plan_loader(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
@@ -106,7 +106,7 @@ static int64_t end_of(const struct training *t)
     return steps >= 0 && steps < end ? steps : end;
 }
 
-/* A run that will fill the disk is found out before its first step. */
+/* DG_ERR_IO if the run will fill the disk; to be called before the first step. */
 static enum dg_status check_disk(const struct training *t, struct dg_error *err)
 {
     const struct dg_training_run *run = &t->run;
@@ -140,7 +140,8 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
         .name = "checkpoint",
         .what = "run",
         .has_older = true,
-        .last = (int64_t)dg_knobs_value(t->knobs, "checkpoint.last", 1), /* plans of before the key have one, too */
+        .last =
+            (int64_t)dg_knobs_value(t->knobs, "checkpoint.last", 1), /* 1 for plans compiled before the knob existed */
         .resume = o->resume,
         .new_data = o->new_data,
         .seed = o->seed,
@@ -197,7 +198,7 @@ static void name_images(const struct training *t, const struct dg_batch *batch, 
     if (batch && batch->rows > NAMED && at < size) snprintf(text + at, size - at, " and %d more", batch->rows - NAMED);
 }
 
-/* A step that is not finite: says what went wrong first. */
+/* Fails with the first operation of the step whose result is not finite. */
 static enum dg_status bad_step(struct training *t, const struct dg_step_info *info, const struct dg_step_report *report,
                                const struct dg_batch *batch, struct dg_error *err)
 {
@@ -233,8 +234,8 @@ static enum dg_status run_step(struct training *t, const struct dg_batch *batch,
     return dg_session_commit(t->run.session, &info, err);
 }
 
-/* Handles a step that is not finite. Returns true if the knob skip_bad_steps allows one more: the step is counted, *err logged and
- * cleared. Otherwise false, and *err also says what to do. */
+/* Handles a step that is not finite. Returns true if the knob skip_bad_steps allows one more: the step is counted, *err
+ * logged and cleared. Otherwise false, and *err also says what to do. */
 static bool leave_out(struct training *t, struct dg_error *err)
 {
     int64_t most = (int64_t)dg_knobs_value(t->knobs, "skip_bad_steps", 0);
@@ -314,7 +315,7 @@ static void tell_start(const struct training *t)
     if (events->start) events->start(events->context, &start);
 }
 
-/* Runs to the end, and saves: whatever ended the loop, the session holds the state after the last whole step. */
+/* Runs to the end and saves. If the loop fails, the session still holds the state after the last step committed. */
 static enum dg_status run_training(struct training *t, struct dg_error *err)
 {
     struct dg_training_run *run = &t->run;

@@ -1,4 +1,4 @@
-/* A training run: batches in, steps computed and committed, log and checkpoints out (paper, algorithm 1). */
+/* A training run: reads batches, computes and commits steps, writes log and checkpoints (paper, algorithm 1). */
 #ifndef DG_RUNTIME_TRAIN_TRAIN_H
 #define DG_RUNTIME_TRAIN_TRAIN_H
 
@@ -6,7 +6,7 @@
 #include "runtime/exec/session.h"
 #include "runtime/train/run_log.h"
 
-/* What a run is about to do, once everything is open. */
+/* What a run is about to do, known when everything is open. */
 struct dg_train_start {
     struct dg_session_memory memory; /* total includes loader_bytes */
     int64_t loader_bytes;
@@ -15,7 +15,7 @@ struct dg_train_start {
     int threads, loader_threads;
 };
 
-/* Told to the caller as the run goes on; any may be NULL. */
+/* Calls to the program as the run goes on; any may be NULL. */
 struct dg_train_events {
     void *context;
     void (*start)(void *context, const struct dg_train_start *start);
@@ -37,15 +37,15 @@ struct dg_train_options {
     bool seed_given;    /* otherwise a resumed run keeps its own */
     int threads;        /* 0: all */
     int loader_threads; /* 0: as many as threads */
-    int64_t max_bad;    /* unreadable pictures to replace before giving up */
+    int64_t max_bad;    /* unreadable images to replace before giving up */
     bool ignore_memory, ignore_disk;
-    const struct dg_log *log; /* NULL: none; unreadable pictures, collapse, what a resume changes, ... */
+    const struct dg_log *log; /* NULL: none; unreadable images, collapse, what a resume changes, ... */
     struct dg_train_events events;
 };
 
-/* Runs until the end, --steps, or events.stop; then the newest state is in OUT/checkpoint.safetensors. `knobs` has the run's
- * values (its length is the knob `epochs`). An error in the middle of a run saves the state of the last whole step first: a
- * step that fails leaves no trace. */
+/* Trains until the end of the schedules, `steps`, or events.stop; then the newest state is in
+ * OUT/checkpoint.safetensors. `knobs` has the run's values (the knob `epochs` is its length). An error in the middle of
+ * a run first saves the state after the last step that was committed: a step that fails changes nothing. */
 enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
                         const struct dg_train_options *options, struct dg_error *err);
 

@@ -1,4 +1,4 @@
-/* Attention maps and tokens against PyTorch; masks, truths and Jaccard on cases made by hand; the commands. */
+/* Attention maps and tokens against PyTorch; masks and Jaccard on cases made by hand; the commands. */
 #include "runtime/eval/attention_maps.h"
 #include "runtime/image/decode.h"
 #include "tests/support/net.h"
@@ -171,23 +171,23 @@ static void test_maps(void **state)
     assert_non_null(strstr(err.text, "head 1"));
 }
 
-/* ---- truths and Jaccard ---- */
+/* ---- masks and Jaccard ---- */
 
-static void test_truths(void **state)
+static void test_object_masks(void **state)
 {
     (void)state;
-    uint8_t truth[4];
+    uint8_t mask[4];
     uint8_t gray[] = {0, 0, 0, 127, 127, 127, 128, 128, 128, 255, 255, 255};
     struct dg_image image = {.width = 2, .height = 2, .pixels = gray};
-    assert_int_equal(dg_truth_read(&image, truth), 2);
-    assert_memory_equal(truth, ((uint8_t[]){0, 0, 1, 1}), 4);
+    assert_int_equal(dg_mask_read(&image, mask), 2);
+    assert_memory_equal(mask, ((uint8_t[]){0, 0, 1, 1}), 4);
     uint8_t voc[] = {0, 0, 0, 64, 0, 0, 224, 224, 192, 0, 0, 128};
     image.pixels = voc;
-    assert_int_equal(dg_truth_read(&image, truth), 2);
-    assert_memory_equal(truth, ((uint8_t[]){0, 1, 2, 1}), 4);
+    assert_int_equal(dg_mask_read(&image, mask), 2);
+    assert_memory_equal(mask, ((uint8_t[]){0, 1, 2, 1}), 4);
     uint8_t nothing[12] = {0};
     image.pixels = nothing;
-    assert_int_equal(dg_truth_read(&image, truth), 0);
+    assert_int_equal(dg_mask_read(&image, mask), 0);
 }
 
 static void test_jaccard(void **state)
@@ -207,9 +207,9 @@ static void test_jaccard(void **state)
     assert_true(dg_jaccard((uint8_t[]){1, 2, 0, 1, 2, 0}, 2, 3, all, &two) == 0.5); /* the void does not count */
     /* The last pixel of an input of 5 is not seen: ground. */
     const struct dg_patches five = {.height = 5, .width = 5, .rows = 2, .cols = 2, .size = 2};
-    uint8_t truth[25];
-    memset(truth, 1, sizeof truth);
-    assert_true(dg_jaccard(truth, 5, 5, all, &five) == 16.0 / 25);
+    uint8_t mask[25];
+    memset(mask, 1, sizeof mask);
+    assert_true(dg_jaccard(mask, 5, 5, all, &five) == 16.0 / 25);
 }
 
 /* ---- the command ---- */
@@ -380,7 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pytorch),     cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_maps),        cmocka_unit_test(test_truths),
+        cmocka_unit_test(test_maps),        cmocka_unit_test(test_object_masks),
         cmocka_unit_test(test_jaccard),     cmocka_unit_test(test_command),
         cmocka_unit_test(test_pca_command), cmocka_unit_test(test_segment_score),
         cmocka_unit_test(test_wrong_use),   cmocka_unit_test(test_convolutions_only),
