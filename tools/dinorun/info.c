@@ -62,14 +62,8 @@ static void print_knobs(const struct dg_plan *plan)
     for (uint32_t k = 0; k < plan->num_knobs; k++) {
         const struct dg_plan_knob *knob = &plan->knob[k];
         char value[64];
-        if (knob->type == DG_KNOB_PAIR)
-            snprintf(value, sizeof value, "[%.10g, %.10g]", knob->value[0], knob->value[1]);
-        else
-            snprintf(value, sizeof value, "%.10g%s", knob->value[0],
-                     knob->unit == DG_UNIT_EPOCHS  ? " epochs"
-                     : knob->unit == DG_UNIT_STEPS ? " steps"
-                                                   : "");
-        printf("  %-36s %-24s %g .. %g\n", dg_plan_string(plan, knob->key), value, knob->min, knob->max);
+        printf("  %-36s %-24s %g .. %g\n", dg_plan_string(plan, knob->key),
+               dg_knob_text(value, sizeof value, knob, 10, true), knob->min, knob->max);
     }
 }
 
