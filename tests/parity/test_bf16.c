@@ -37,7 +37,7 @@ static bool skipped(void)
 static int setup(void **state)
 {
     (void)state;
-    if (dg_parity_setup()) return 1;
+    if (make_test_folder(state)) return 1;
     dg_parity_write_crops("crops", BATCH, 0, STEPS);
     return 0;
 }
@@ -186,5 +186,5 @@ int main(void)
         cmocka_unit_test(test_repeats_and_resumes),
         cmocka_unit_test(test_goes_on_from_f32),
     };
-    return cmocka_run_group_tests(tests, setup, dg_parity_teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -1,6 +1,7 @@
 /* Features of ViT-S/16, ViT-S/8, ViT-B/16 and ResNet-50 with made-up weights, at several image sizes, against PyTorch in
  * f64. The ResNet's plan has its batch norms folded into the convolutions. */
 #include "tests/support/net.h"
+#include "tests/support/values.h"
 
 #include <jansson.h>
 #include <math.h>

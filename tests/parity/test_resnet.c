@@ -36,7 +36,7 @@ enum { RUNS = sizeof runs / sizeof *runs };
 static int setup(void **state)
 {
     (void)state;
-    if (dg_parity_setup()) return 1;
+    if (make_test_folder(state)) return 1;
     for (int r = 0; r < RUNS; r++)
         dg_parity_compile(runs[r].plan, "dino_resnet50_800ep.yaml", BATCH, all, ALL, runs[r].set, 3);
     dg_parity_write_crops("crops", BATCH, 0, DG_PARITY_STEPS);
@@ -198,5 +198,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_first_step), cmocka_unit_test(test_adamw),
                                        cmocka_unit_test(test_sgd), cmocka_unit_test(test_lars)};
-    return cmocka_run_group_tests(tests, setup, dg_parity_teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

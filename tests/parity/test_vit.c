@@ -14,7 +14,7 @@ static void compile(const char *plan, const char *const *more, int num_more)
 static int setup(void **state)
 {
     (void)state;
-    if (dg_parity_setup()) return 1;
+    if (make_test_folder(state)) return 1;
     static const char *const constants[] = {"lr=5e-4",      "weight_decay=0.04",         "teacher.momentum=0.99",
                                             "optim.clip=0", "optim.freeze.for=0 epochs", "epochs=1"};
     static const char *const schedules[] = {
@@ -149,5 +149,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_constants), cmocka_unit_test(test_first_gradients),
                                        cmocka_unit_test(test_schedules)};
-    return cmocka_run_group_tests(tests, setup, dg_parity_teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -1,74 +1,24 @@
 /* The smallest run there is: graphs/demo.yaml made tiny, pictures for it, recorded crops, and files to compare. */
-#ifndef DG_TESTS_RUNTIME_TINY_H
-#define DG_TESTS_RUNTIME_TINY_H
+#ifndef DG_TESTS_TINY_H
+#define DG_TESTS_TINY_H
 
-#include "compiler/compile.h"
 #include "runtime/formats/safetensors.h"
-#include "runtime/image/write.h"
-#include "tests/support/images.h"
+#include "tests/support/check.h"
+#include "tests/support/files.h"
 
 enum { TINY_BATCH = 4, TINY_VIEWS = 4, TINY_GLOBAL = 32, TINY_LOCAL = 16 };
 
-/* Two blocks of width 32, two global and two local crops, drop path on, features of 7 images at a time. */
-static const char *const dg_tiny_sets[] = {"student.with.dim=32",
-                                           "student.with.depth=2",
-                                           "student.with.heads=2",
-                                           "student.with.image=32",
-                                           "student.with.drop_path=0.2",
-                                           "head.with.out_dim=64",
-                                           "head.with.hidden=48",
-                                           "head.with.bottleneck=16",
-                                           "crops.global.size=32",
-                                           "crops.local.size=16",
-                                           "crops.local.count=2",
-                                           "entries.features.batch=7",
-                                           "epochs=3"};
-enum { TINY_SETS = sizeof dg_tiny_sets / sizeof *dg_tiny_sets };
+/* Settings that make it tiny: two blocks of width 32, two global and two local crops, drop path on, features of 7 images at a time. */
+enum { TINY_SETS = 13 };
+extern const char *const dg_tiny_sets[TINY_SETS];
 
 /* Writes the plan, of a step that fits into `memory` bytes (0: any); `more` (may be NULL) goes on top. */
-static inline void dg_tiny_compile_within(const char *path, const char *more, int64_t memory)
-{
-    const char *set[TINY_SETS + 1];
-    memcpy(set, dg_tiny_sets, sizeof dg_tiny_sets);
-    set[TINY_SETS] = more;
-    struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/demo.yaml",
-                                         .output = path,
-                                         .set = set,
-                                         .num_sets = TINY_SETS + (more != NULL),
-                                         .batch = TINY_BATCH,
-                                         .memory = memory};
-    struct dg_compile_result result = {0};
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK)
-        fail_msg("%s%s", result.diagnostics ? result.diagnostics : "", err.text);
-    dg_compile_result_free(&result);
-}
+void dg_tiny_compile_within(const char *path, const char *more, int64_t memory);
 
-static inline void dg_tiny_compile(const char *path, const char *more) { dg_tiny_compile_within(path, more, 0); }
+void dg_tiny_compile(const char *path, const char *more);
 
 /* Pictures 00 to `count` - 1 in a new folder, PNG and JPEG, of many sizes. */
-static inline void dg_tiny_pictures(const char *folder, int count)
-{
-    static const char *const jpeg[] = {FIXTURE("420.jpg"), FIXTURE("444.jpg"), FIXTURE("rgb.jpg"),
-                                       FIXTURE("progressive.jpg")};
-    assert_int_equal(mkdir(folder, 0777), 0);
-    for (int i = 0; i < count; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "%02d.%s", i, i % 4 == 3 ? "jpg" : "png");
-        const char *path = dg_test_path(folder, name);
-        if (i % 4 == 3) {
-            size_t size;
-            uint8_t *bytes = dg_test_read(jpeg[i / 4 % 4], &size);
-            dg_test_write(path, bytes, size);
-            free(bytes);
-            continue;
-        }
-        snprintf(name, sizeof name, "tiny %d", i);
-        struct dg_image image = dg_test_noise(name, 30 + 3 * i, 71 - 2 * i);
-        assert_ok(dg_image_write_png(path, image.pixels, image.width, image.height, 3, try_err));
-        dg_image_free(&image);
-    }
-}
+void dg_tiny_pictures(const char *folder, int count);
 
 /* Recorded crops: step{S}.crop{V}. */
 struct dg_tiny_crops {
@@ -77,42 +27,8 @@ struct dg_tiny_crops {
     int count;
 };
 
-static inline struct dg_tiny_crops dg_tiny_crops(int steps)
-{
-    struct dg_tiny_crops crops = {.item = calloc((size_t)steps * TINY_VIEWS, sizeof *crops.item),
-                                  .name = calloc((size_t)steps * TINY_VIEWS, sizeof *crops.name)};
-    assert_true(crops.item && crops.name);
-    struct dg_rng rng = dg_rng_make(3, DG_RNG_TEST, 0, 0);
-    for (int s = 0; s < steps; s++)
-        for (int v = 0; v < TINY_VIEWS; v++, crops.count++) {
-            int64_t size = v < 2 ? TINY_GLOBAL : TINY_LOCAL, floats = TINY_BATCH * 3 * size * size;
-            float *data = malloc((size_t)floats * sizeof *data);
-            assert_non_null(data);
-            for (int64_t i = 0; i < floats; i++) data[i] = dg_rng_uniform(&rng, -2, 2);
-            snprintf(crops.name[crops.count], sizeof *crops.name, "step%d.crop%d", s, v);
-            crops.item[crops.count] = (struct dg_safetensors_item){.name = crops.name[crops.count],
-                                                                   .dtype = DG_SAFETENSORS_F32,
-                                                                   .ndim = 4,
-                                                                   .dim = {TINY_BATCH, 3, size, size},
-                                                                   .data = data};
-        }
-    return crops;
-}
+struct dg_tiny_crops dg_tiny_crops(int steps);
 
-static inline void dg_tiny_crops_free(struct dg_tiny_crops *crops)
-{
-    for (int i = 0; i < crops->count; i++) free((void *)(uintptr_t)crops->item[i].data);
-    free(crops->item);
-    free(crops->name);
-}
-
-static inline void dg_tiny_assert_same_file(const char *a, const char *b)
-{
-    size_t size_a, size_b;
-    uint8_t *bytes_a = dg_test_read(a, &size_a), *bytes_b = dg_test_read(b, &size_b);
-    if (size_a != size_b || memcmp(bytes_a, bytes_b, size_a)) fail_msg("%s and %s differ", a, b);
-    free(bytes_a);
-    free(bytes_b);
-}
+void dg_tiny_crops_free(struct dg_tiny_crops *crops);
 
 #endif

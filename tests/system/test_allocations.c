@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static atomic_int allocations;
 static int failing;  /* the number of the allocation that fails; 0: none */
@@ -67,24 +68,16 @@ enum dg_status __wrap_dg_session_open(const struct dg_plan *plan, const char *en
     return status;
 }
 
-static char folder[64], path[128];
+static char path[128];
 
 static int setup(void **state)
 {
-    (void)state;
-    dg_test_folder(folder);
-    snprintf(path, sizeof path, "%s/plan", folder);
+    make_test_folder(state);
+    snprintf(path, sizeof path, "%s/plan", test_folder);
     dg_tiny_compile(path, "student.with.depth=1");
     char pictures[128];
-    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", test_folder);
     dg_tiny_pictures(pictures, 8);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -167,8 +160,8 @@ static enum dg_status train(struct dg_error *err)
     struct dg_plan plan;
     struct dg_knobs knobs = {0};
     char pictures[128], out[128];
-    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
-    snprintf(out, sizeof out, "%s/run", folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", test_folder);
+    snprintf(out, sizeof out, "%s/run", test_folder);
     enum dg_status status = dg_plan_open(path, &plan, err);
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, err);
     if (status == DG_OK) status = dg_knobs_set(&knobs, "checkpoint.keep=0.5", err);
@@ -179,7 +172,7 @@ static enum dg_status train(struct dg_error *err)
     dg_plan_close(&plan);
     int kept = passing;
     passing = true;
-    if (!access(out, F_OK)) dg_test_remove(out);
+    if (!access(out, F_OK)) remove_folder(out);
     passing = kept;
     return status;
 }
@@ -198,5 +191,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_steps_allocate_nothing), cmocka_unit_test(test_opening),
                                        cmocka_unit_test(test_run)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <omp.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define DINOC DG_BUILD_DIR "/dinoc"
@@ -15,18 +16,16 @@ static const char *const commands[] = {"train",     "crops", "features",      "k
                                        "attention", "pca",   "segment-score", "info", "bench"}; /* which take a PLAN */
 enum { COMMANDS = sizeof commands / sizeof *commands, REPLAY_STEPS = 5, STEP_SECONDS = 60 };
 
-static char folder[64], plan[96], pictures[96], crops[96];
-
-static const char *in(const char *name) { return dg_test_path(folder, name); }
+static char plan[96], pictures[96], crops[96];
 
 static int setup(void **state)
 {
     (void)state;
     setenv("OMP_WAIT_POLICY", "passive", 1); /* threads that spin are slow where others compute */
-    dg_test_folder(folder);
-    snprintf(plan, sizeof plan, "%s/tiny.plan", folder);
-    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
-    snprintf(crops, sizeof crops, "%s/crops", folder);
+    make_test_folder(state);
+    snprintf(plan, sizeof plan, "%s/tiny.plan", test_folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", test_folder);
+    snprintf(crops, sizeof crops, "%s/crops", test_folder);
     dg_tiny_compile(plan, NULL);
     dg_tiny_pictures(pictures, 8);
     struct dg_tiny_crops recorded = dg_tiny_crops(REPLAY_STEPS);
@@ -36,13 +35,6 @@ static int setup(void **state)
     assert_int_equal(symlink("/dev/full", in("full")), 0);
     process_assert_status(
         RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("run"), "--steps", "0", "--ignore-memory"), 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -57,7 +49,7 @@ static void refuses(const struct process *process, int status, const char *text)
 /* Nothing of that name, and nothing half-written beside it. */
 static void leaves_nothing(const char *name)
 {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(test_folder);
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));)
         if (!strncmp(entry->d_name, name, strlen(name)) || strstr(entry->d_name, ".part"))
@@ -127,7 +119,7 @@ struct path {
 static struct path keep(const char *name)
 {
     struct path path;
-    snprintf(path.text, sizeof path.text, "%s/%s", folder, name);
+    snprintf(path.text, sizeof path.text, "%s/%s", test_folder, name);
     return path;
 }
 
@@ -436,9 +428,9 @@ static void test_full_checkpoint(void **state)
 {
     (void)state;
     char line[1024], run[96], before[128], checkpoint[128];
-    snprintf(run, sizeof run, "%s/limited", folder);
+    snprintf(run, sizeof run, "%s/limited", test_folder);
     snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
-    snprintf(before, sizeof before, "%s/before", folder);
+    snprintf(before, sizeof before, "%s/before", test_folder);
 #define LIMITED(steps)                                                                                                 \
     DINORUN, "train", plan, "--replay", crops, "--out", run, "--ignore-memory", "--resume", "--steps", steps
     process_assert_status(RUN(LIMITED("1")), 0);
@@ -449,7 +441,7 @@ static void test_full_checkpoint(void **state)
     const struct process *p = RUN("/bin/sh", "-c", line);
     process_assert_status(p, 1);
     process_assert_says(p, p->err, "checkpoint.safetensors: File too large");
-    dg_tiny_assert_same_file(before, checkpoint);
+    assert_same_file(before, checkpoint);
     DIR *dir = opendir(run);
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));)
@@ -464,7 +456,7 @@ static void test_full_checkpoint(void **state)
 static void test_links(void **state)
 {
     (void)state;
-    dg_test_write(in("target.plan"), "old", 3);
+    write_file(in("target.plan"), "old", 3);
     assert_int_equal(symlink("target.plan", in("link.plan")), 0);
     process_assert_status(RUN(DINOC, DEMO, "-o", in("link.plan")), 0);
     struct stat info;
@@ -512,8 +504,8 @@ static void check_interrupt(int signal, const char *source, const char *path, co
 {
     struct process p;
     char log[128], checkpoint[128], whole[128], out[96], other[96], steps[16];
-    snprintf(out, sizeof out, "%s/%s", folder, name);
-    snprintf(other, sizeof other, "%s/%s-whole", folder, name);
+    snprintf(out, sizeof out, "%s/%s", test_folder, name);
+    snprintf(other, sizeof other, "%s/%s-whole", test_folder, name);
     snprintf(log, sizeof log, "%s/log.jsonl", out);
     snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", out);
     snprintf(whole, sizeof whole, "%s/checkpoint.safetensors", other);
@@ -535,7 +527,7 @@ static void check_interrupt(int signal, const char *source, const char *path, co
     process_assert_status(RUN(RUN_OF(out), "--resume", "--steps", steps), 0);
     assert_int_equal(lines(log), done + 2);
     process_assert_status(RUN(RUN_OF(other), "--steps", steps), 0);
-    dg_tiny_assert_same_file(checkpoint, whole);
+    assert_same_file(checkpoint, whole);
 }
 
 static void test_interrupt(void **state)
@@ -560,7 +552,7 @@ static void test_second_signal(void **state)
     for (int copy = 0; copy < 100; copy++) {
         char name[32];
         snprintf(name, sizeof name, "copy%d.png", copy);
-        assert_int_equal(link(dg_test_path(many.text, "00.png"), dg_test_path(many.text, name)), 0);
+        assert_int_equal(link(path_in(many.text, "00.png"), path_in(many.text, name)), 0);
     }
     struct process p;
     process_start(&p,
@@ -623,5 +615,5 @@ int main(void)
                                        cmocka_unit_test(test_second_signal),
                                        cmocka_unit_test(test_time_limit),
                                        cmocka_unit_test(test_resume)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -1,6 +1,7 @@
 /* Ten thousand steps of a run, with pictures, checkpoints and log: memory and descriptors stay as they were after the first
  * thousand. (Under a sanitizer, whose own memory grows, a thousand steps, and descriptors alone.) */
 #include "runtime/train/train.h"
+#include "tests/support/compile.h"
 #include "tests/support/tiny.h"
 
 #include <dirent.h>
@@ -55,16 +56,13 @@ static void test_flat(void **state)
                                       "head.with.bottleneck=8", "crops.global.size=16",       "crops.local.size=8",
                                       "crops.local.count=1",    "checkpoint.every=25 epochs", "lr.warmup=0 epochs"};
     char folder[64], plan_path[128], pictures[128], out[128];
-    dg_test_folder(folder);
+    make_folder(folder);
     snprintf(plan_path, sizeof plan_path, "%s/plan", folder);
     snprintf(pictures, sizeof pictures, "%s/pictures", folder);
     snprintf(out, sizeof out, "%s/out", folder);
     struct dg_compile_options options = {
         .file = DG_SOURCE_DIR "/graphs/demo.yaml", .output = plan_path, .set = set, .num_sets = 12, .batch = 2};
-    struct dg_compile_result result = {0};
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
-    dg_compile_result_free(&result);
+    compile_plan(&options);
     dg_tiny_pictures(pictures, 8);
     struct dg_plan plan;
     struct dg_knobs knobs;
@@ -87,7 +85,7 @@ static void test_flat(void **state)
      * would be more. */
     assert_true(abs(last.descriptors - warm.descriptors) <= LOADER_THREADS);
     if (!SANITIZED) assert_true(last.pages - warm.pages < 64); /* a quarter of a MiB: 28 bytes a step would show */
-    dg_test_remove(folder);
+    remove_folder(folder);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
-static char folder[64], prefix[128];
+static char prefix[128];
 
 static const char program[] =
     "#include <dinograph.h>\n"
@@ -27,14 +27,12 @@ static const char program[] =
     "    dinograph_plan_close(plan);\n"
     "}\n";
 
-static const char *in(const char *name) { return dg_test_path(folder, name); }
-
 /* Runs a line of shell with PREFIX (the installed tree) and D (the folder) set; it succeeds. */
 static const struct process *shell(const char *line)
 {
     char all[2048];
-    snprintf(all, sizeof all, "set -eu; PREFIX=%s; D=%s; PATH=$PREFIX/bin:$PATH; CC='%s %s'\n%s", prefix, folder, DG_CC,
-             DG_CC_FLAGS, line);
+    snprintf(all, sizeof all, "set -eu; PREFIX=%s; D=%s; PATH=$PREFIX/bin:$PATH; CC='%s %s'\n%s", prefix, test_folder,
+             DG_CC, DG_CC_FLAGS, line);
     const struct process *process = RUN("/bin/sh", "-c", all);
     process_assert_status(process, 0);
     return process;
@@ -43,21 +41,13 @@ static const struct process *shell(const char *line)
 static int setup(void **state)
 {
     char pictures[80];
-    (void)state;
-    dg_test_folder(folder);
-    snprintf(prefix, sizeof prefix, "%s/moved", folder);
-    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    make_test_folder(state);
+    snprintf(prefix, sizeof prefix, "%s/moved", test_folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", test_folder);
     dg_tiny_pictures(pictures, 4);
-    dg_test_write(in("program.c"), program, sizeof program - 1);
+    write_file(in("program.c"), program, sizeof program - 1);
     process_assert_status(RUN(DG_CMAKE, "--install", DG_BUILD_DIR, "--prefix", in("first")), 0);
     assert_int_equal(rename(in("first"), prefix), 0); /* nothing in the tree knows where it was put */
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -130,5 +120,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs), cmocka_unit_test(test_library),
                                        cmocka_unit_test(test_symbols),  cmocka_unit_test(test_cplusplus),
                                        cmocka_unit_test(test_strict_c), cmocka_unit_test(test_readme)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

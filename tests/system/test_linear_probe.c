@@ -5,28 +5,21 @@
 #include "runtime/state/checkpoint.h"
 #include "runtime/train/linear_probe.h"
 #include "runtime/train/train.h"
+#include "tests/support/compile.h"
 #include "tests/support/log.h"
 #include "tests/support/tiny.h"
 #include "tests/support/values.h"
 
 #include <jansson.h>
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { EPOCHS = 4, MAX_SETS = 12 };
 
-static char folder[64];
 static struct dg_linear_report report[16];
 static int reports, copy_after; /* copy_after: epochs, after which the run's files are copied; 0: never */
 static int64_t best_epoch;
-
-static const char *in(const char *name)
-{
-    static char path[16][256];
-    static int next;
-    char *p = path[next++ % 16];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static const char *part(const char *name, int number)
 {
@@ -47,10 +40,7 @@ static void compile_file(const char *file, const char *name, const char *path, c
     snprintf(description, sizeof description, "%s/graphs/%s", DG_SOURCE_DIR, file);
     struct dg_compile_options options = {
         .file = description, .name = name, .output = path, .set = set, .num_sets = num_sets};
-    struct dg_compile_result result;
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
-    dg_compile_result_free(&result);
+    compile_plan(&options);
 }
 
 /* The probe of the tiny backbone; up to three more settings. */
@@ -67,8 +57,7 @@ static void compile_probe(const char *path, const char *a, const char *b, const 
 
 static int setup(void **state)
 {
-    (void)state;
-    dg_test_folder(folder);
+    make_test_folder(state);
     dg_tiny_pictures(in("pictures"), 8);
     dg_tiny_compile(in("tiny.plan"), NULL);
     /* An untrained checkpoint is a backbone like any other. */
@@ -90,13 +79,6 @@ static int setup(void **state)
         if (val[c]) dg_tiny_pictures(part("val/class", c), val[c]);
     }
     compile_probe(in("probe.plan"), "classes=3", "blocks=2", "epochs=4");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -366,8 +348,8 @@ static void test_pytorch(void **state)
 static void copy(const char *from, const char *to)
 {
     size_t size;
-    uint8_t *bytes = dg_test_read(from, &size);
-    dg_test_write(to, bytes, size);
+    uint8_t *bytes = read_file(from, &size);
+    write_file(to, bytes, size);
     free(bytes);
 }
 
@@ -446,7 +428,7 @@ static void same(const char *folder_a, const char *folder_b)
         char a[64], b[64];
         snprintf(a, sizeof a, "%s/%s", folder_a, files[f]);
         snprintf(b, sizeof b, "%s/%s", folder_b, files[f]);
-        dg_tiny_assert_same_file(in(a), in(b));
+        assert_same_file(in(a), in(b));
     }
 }
 
@@ -675,12 +657,12 @@ static void test_damaged(void **state)
 {
     (void)state;
     const char *bad = "\x89PNG\r\n\x1a\n";
-    dg_test_write(in("train/class0/zz.png"), bad, 8);
+    write_file(in("train/class0/zz.png"), bad, 8);
     refuses((struct asked){.out = "bad"}, DG_ERR_INPUT, "zz.png");
     runs((struct asked){.out = "mended", .max_bad = 1});
     assert_non_null(strstr(dg_test_said, "zz.png"));
     assert_int_equal(remove(in("train/class0/zz.png")), 0);
-    dg_test_write(in("val/class0/zz.png"), bad, 8);
+    write_file(in("val/class0/zz.png"), bad, 8);
     refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "zz.png");
     assert_int_equal(remove(in("val/class0/zz.png")), 0);
 }
@@ -710,5 +692,5 @@ int main(void)
         cmocka_unit_test(test_evaluate),       cmocka_unit_test(test_damaged),     cmocka_unit_test(test_resnet),
         cmocka_unit_test(test_published_head),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { STEPS = 5, EVERY = 2, MAX_FILES = 64, MAX_NAMES = 64, MAX_STATES = 512 };
 
@@ -249,7 +251,6 @@ int __wrap_unlink(const char *path)
 
 /* ---- runs ---- */
 
-static char folder[64];
 static int64_t first_step;
 
 static void on_start(void *context, const struct dg_train_start *start)
@@ -273,11 +274,11 @@ static enum dg_status run(const char *out, struct dg_error *err)
 {
     struct dg_plan plan;
     struct dg_knobs knobs;
-    assert_ok(dg_plan_open(dg_test_path(folder, "tiny.plan"), &plan, try_err));
+    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     assert_ok(dg_knobs_set(&knobs, "checkpoint.every=0.4", try_err)); /* epochs of five steps: EVERY */
     assert_ok(dg_knobs_set(&knobs, "checkpoint.keep=0.8", try_err));
-    struct dg_train_options o = {.replay = dg_test_path(folder, "crops"),
+    struct dg_train_options o = {.replay = in("crops"),
                                  .out = out,
                                  .resume = true,
                                  .steps = STEPS,
@@ -300,7 +301,7 @@ static void lay_out(const struct state *s, const char *out, bool damage)
         bool flip = damage && s->name[n].file == s->name[newest(s)].file;
         uint8_t *byte = s->content[n].data + s->content[n].size - 100;
         if (flip) *byte ^= 4;
-        dg_test_write(dg_test_path(out, s->name[n].text), s->content[n].data, s->content[n].size);
+        write_file(path_in(out, s->name[n].text), s->content[n].data, s->content[n].size);
         if (flip) *byte ^= 4;
     }
 }
@@ -309,7 +310,7 @@ static int lines(const char *path)
 {
     size_t size;
     int count = 0;
-    uint8_t *bytes = dg_test_read(path, &size);
+    uint8_t *bytes = read_file(path, &size);
     for (size_t i = 0; i < size; i++) count += bytes[i] == '\n';
     free(bytes);
     return count;
@@ -318,11 +319,11 @@ static int lines(const char *path)
 static void every_cut(void)
 {
     char whole[128], out[128], plan[128], crops_path[128];
-    dg_test_folder(folder);
-    snprintf(plan, sizeof plan, "%s/tiny.plan", folder);
-    snprintf(crops_path, sizeof crops_path, "%s/crops", folder);
-    snprintf(whole, sizeof whole, "%s/whole", folder);
-    snprintf(out, sizeof out, "%s/cut", folder);
+    make_folder(test_folder);
+    snprintf(plan, sizeof plan, "%s/tiny.plan", test_folder);
+    snprintf(crops_path, sizeof crops_path, "%s/crops", test_folder);
+    snprintf(whole, sizeof whole, "%s/whole", test_folder);
+    snprintf(out, sizeof out, "%s/cut", test_folder);
     dg_tiny_compile(plan, NULL);
     struct dg_tiny_crops crops = dg_tiny_crops(STEPS);
     assert_ok(dg_safetensors_write(crops_path, crops.item, crops.count, NULL, 0, try_err));
@@ -354,12 +355,12 @@ static void every_cut(void)
         char a[160], b[160];
         snprintf(a, sizeof a, "%s/checkpoint.safetensors", whole);
         snprintf(b, sizeof b, "%s/checkpoint.safetensors", out);
-        dg_tiny_assert_same_file(a, b);
+        assert_same_file(a, b);
         snprintf(b, sizeof b, "%s/log.jsonl", out);
         if (lines(b) != STEPS) fail_msg("cut %d: %d lines in the log", s, lines(b));
         damaged += first_step == 0;
         furthest = dg_max_i64(furthest, first_step);
-        dg_test_remove(out);
+        remove_folder(out);
     }
     print_message("%d disks, %d of them without a whole checkpoint; %d again with the newest damaged\n", states,
                   damaged, flipped);
@@ -371,7 +372,7 @@ static void every_cut(void)
     }
     files = safe_names = changes = states = 0;
     promised = 0;
-    dg_test_remove(folder);
+    remove_folder(test_folder);
 }
 
 static void test_every_cut(void **unused)

@@ -11,31 +11,13 @@
 
 enum { PATHS = 16, STEPS = 6, LINES = 64 };
 
-static char folder[64];
-
-static const char *in(const char *name)
-{
-    static char path[PATHS][256];
-    static int next;
-    char *p = path[next++ % PATHS];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
-
 static int setup(void **state)
 {
     (void)state;
     setenv("OMP_WAIT_POLICY", "passive", 1); /* threads that spin are slow where others compute */
-    dg_test_folder(folder);
+    make_test_folder(state);
     dg_tiny_compile(in("tiny.plan"), NULL);
     dg_tiny_pictures(in("pictures"), 12);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -56,7 +38,7 @@ static void test_plans(void **state)
         setenv("DINOGRAPH_CPU", "v1", 1);
         compile(description[d], "two.plan");
         unsetenv("DINOGRAPH_CPU");
-        dg_tiny_assert_same_file(in("one.plan"), in("two.plan"));
+        assert_same_file(in("one.plan"), in("two.plan"));
     }
 }
 
@@ -96,7 +78,7 @@ static void test_runs(void **state)
     static struct log a, b;
     train("a", "1");
     train("b", "3");
-    dg_tiny_assert_same_file(in("a/checkpoint.safetensors"), in("b/checkpoint.safetensors"));
+    assert_same_file(in("a/checkpoint.safetensors"), in("b/checkpoint.safetensors"));
     read_log("a", &a);
     read_log("b", &b);
     for (int l = 0; l < STEPS; l++) assert_string_equal(a.line[l], b.line[l]);
@@ -105,8 +87,8 @@ static void test_runs(void **state)
         process_assert_status(RUN(DINORUN, "features", in("tiny.plan"), "--weights", in("a/checkpoint.safetensors"),
                                   "--data", in("pictures"), "--out", in(out[o])),
                               0);
-    dg_tiny_assert_same_file(in("a.npy"), in("b.npy"));
-    dg_tiny_assert_same_file(in("a.npy.tsv"), in("b.npy.tsv"));
+    assert_same_file(in("a.npy"), in("b.npy"));
+    assert_same_file(in("a.npy.tsv"), in("b.npy.tsv"));
 }
 
 /* A plan made on one machine, on another CPU generation. (A level that this machine lacks falls back to what it has.) */
@@ -131,5 +113,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_plans), cmocka_unit_test(test_runs),
                                        cmocka_unit_test(test_levels)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -3,7 +3,8 @@
 #include "runtime/exec/session.h"
 #include "tests/support/values.h"
 
-#include "compiler/compile.h"
+#include "tests/support/check.h"
+#include "tests/support/compile.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,11 +21,6 @@ struct opened {
     struct dg_session *session;
     struct dg_knobs knobs;
 };
-
-static void must(enum dg_status status, const struct dg_error *err)
-{
-    if (status != DG_OK) fail_msg("%s", err->text);
-}
 
 static void open_plan(struct opened *o, const char *file, const char *name, const char *const *set, int num_sets,
                       bool plain, const char *entry)
@@ -44,13 +40,10 @@ static void open_plan(struct opened *o, const char *file, const char *name, cons
                                          .height = name ? 33 : 0,
                                          .width = name ? 47 : 0,
                                          .plain = plain};
-    struct dg_compile_result result;
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
-    dg_compile_result_free(&result);
-    must(dg_plan_open(path, &o->plan, &err), &err);
+    compile_plan(&options);
+    assert_ok(dg_plan_open(path, &o->plan, try_err));
     unlink(path);
-    must(dg_session_open(&o->plan, entry, &(struct dg_session_options){.threads = 2}, &o->session, &err), &err);
+    assert_ok(dg_session_open(&o->plan, entry, &(struct dg_session_options){.threads = 2}, &o->session, try_err));
 }
 
 static void close_plan(struct opened *o)
@@ -125,10 +118,10 @@ static void test_folded(void **state)
         struct dg_error err = {0};
         for (int i = 0; i < 2; i++) {
             fill_params(both[i]);
-            must(dg_session_pack(both[i]->session, &err), &err);
+            assert_ok(dg_session_pack(both[i]->session, try_err));
             float *images = dg_session_input(both[i]->session, "images", &tensor);
             dg_named_uniform("images", (int64_t)tensor->bytes / 4, -2, 2, images);
-            must(dg_session_compute(both[i]->session, &(struct dg_step_info){0}, &err), &err);
+            assert_ok(dg_session_compute(both[i]->session, &(struct dg_step_info){0}, try_err));
             features[i] = dg_session_output(both[i]->session, "features", &tensor);
         }
         double far = difference(features[0], features[1], (int64_t)tensor->bytes / 4);
@@ -157,8 +150,8 @@ static void open_step(struct opened *o, const char *more, bool plain)
     memcpy(set, small_step, sizeof small_step);
     set[SMALL_SETS] = more;
     open_plan(o, "cifar10_resnet.yaml", NULL, set, SMALL_SETS + (more != NULL), plain, "train");
-    must(dg_session_initialize(o->session, 5, &err), &err);
-    must(dg_knobs_open(&o->plan, &o->knobs, &err), &err);
+    assert_ok(dg_session_initialize(o->session, 5, try_err));
+    assert_ok(dg_knobs_open(&o->plan, &o->knobs, try_err));
     static const char *const inputs[] = {"crops.global", "crops.local"};
     for (int i = 0; i < 2; i++) {
         const struct dg_plan_tensor *tensor;
@@ -172,9 +165,9 @@ static double step(struct opened *o, int64_t s)
     struct dg_error err = {0};
     struct dg_step_info info = {.seed = 5, .step = s};
     dg_session_set_controls(o->session, &o->knobs, s, (struct dg_run_length){10, 1});
-    must(dg_session_compute(o->session, &info, &err), &err);
+    assert_ok(dg_session_compute(o->session, &info, try_err));
     double loss = *(const double *)dg_session_output(o->session, "loss", NULL);
-    must(dg_session_commit(o->session, &info, &err), &err);
+    assert_ok(dg_session_commit(o->session, &info, try_err));
     return loss;
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/state/checkpoint.h"
 #include "runtime/train/collapse.h"
 #include "runtime/train/train.h"
+#include "tests/support/compile.h"
 #include "tests/support/log.h"
 #include "tests/support/tiny.h"
 
@@ -12,20 +13,12 @@
 #include <math.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-static char folder[64];
 static int64_t stop_after; /* steps; 0: never */
 static int64_t steps_seen;
 static const char *ballast; /* a file to fill its disk with after two steps; NULL: none */
-
-static const char *in(const char *name)
-{
-    static char path[8][256];
-    static int next;
-    char *p = path[next++ % 8];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static void fill_disk(const char *path)
 {
@@ -184,19 +177,11 @@ static void same_losses(const char *a, const char *b, int steps, double toleranc
 
 static int setup(void **state)
 {
-    (void)state;
-    dg_test_folder(folder);
+    make_test_folder(state);
     dg_tiny_compile(in("tiny.plan"), NULL);
     dg_tiny_compile(in("other.plan"), "head.with.out_dim=80");
     dg_tiny_pictures(in("pictures"), 20);
     runs((struct asked){.out = "whole", .steps = 12});
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -257,9 +242,9 @@ static void test_damaged_checkpoint(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *bytes = dg_test_read(in("whole/checkpoint.safetensors"), &size);
+    uint8_t *bytes = read_file(in("whole/checkpoint.safetensors"), &size);
     assert_int_equal(mkdir(in("damaged"), 0777), 0);
-    dg_test_write(in("damaged/checkpoint.safetensors"), bytes, size - 100);
+    write_file(in("damaged/checkpoint.safetensors"), bytes, size - 100);
     fails((struct asked){.out = "damaged", .steps = 13, .resume = true}, DG_ERR_INPUT,
           "no other checkpoint is there: put a copy of it back, or begin anew with another --out");
     free(bytes);
@@ -427,7 +412,7 @@ static void test_bad_data(void **state)
 {
     (void)state;
     dg_tiny_pictures(in("some"), 9);
-    dg_test_write(in("some/03b.jpg"), (const uint8_t *)"no picture", 10);
+    write_file(in("some/03b.jpg"), (const uint8_t *)"no picture", 10);
     runs((struct asked){.data = "some", .out = "bad1", .steps = 4, .max_bad = 1});
     says("03b.jpg");
     fails((struct asked){.data = "some", .out = "bad2", .steps = 4}, DG_ERR_INPUT, "03b.jpg");
@@ -455,12 +440,12 @@ static void test_other_data(void **state)
 }
 
 /* The run's folder: of one run at a time, and without what a killed one left. */
-static void test_folder(void **state)
+static void test_run_folder(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(in("mine"), 0777), 0);
-    dg_test_write(in("mine/checkpoint.safetensors.part-123"), "half", 4);
-    dg_test_write(in("mine/notes.part-one"), "of the user", 11);
+    write_file(in("mine/checkpoint.safetensors.part-123"), "half", 4);
+    write_file(in("mine/notes.part-one"), "of the user", 11);
     int lock = open(in("mine"), O_RDONLY | O_DIRECTORY);
     assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
     fails((struct asked){.out = "mine", .steps = 1}, DG_ERR_USAGE, "another run is writing there");
@@ -555,9 +540,7 @@ static void test_too_little_memory(void **state)
     (void)state;
     struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/dino_vitb8_300ep.yaml",
                                          .output = in("huge.plan")};
-    struct dg_compile_result result;
-    assert_ok(dg_compile(&options, &result, try_err));
-    dg_compile_result_free(&result);
+    compile_plan(&options);
     struct dg_plan plan;
     struct dg_session *session;
     struct dg_error err = {0};
@@ -653,7 +636,7 @@ int main(void)
         cmocka_unit_test(test_last_checkpoints),
         cmocka_unit_test(test_bad_data),
         cmocka_unit_test(test_other_data),
-        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_run_folder),
         cmocka_unit_test(test_disk_need),
         cmocka_unit_test(test_too_little_disk),
         cmocka_unit_test(test_full_disk),
@@ -661,5 +644,5 @@ int main(void)
         cmocka_unit_test(test_features),
         cmocka_unit_test(test_collapse),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -2,63 +2,19 @@
  * broken, brings the compiler down. */
 #include "compiler/compile.h"
 #include "runtime/plan/open.h"
+#include "tests/support/check.h"
+#include "tests/support/files.h"
 
 #include <glob.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-static char folder[] = "/tmp/dinograph-test-XXXXXX";
-static char plan_a[64], plan_b[64], text_path[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    if (!mkdtemp(folder)) return 1;
-    snprintf(plan_a, sizeof plan_a, "%s/a.plan", folder);
-    snprintf(plan_b, sizeof plan_b, "%s/b.plan", folder);
-    snprintf(text_path, sizeof text_path, "%s/text.yaml", folder);
-    return 0;
-}
 
 static int teardown(void **state)
 {
     (void)state;
-    unlink(plan_a);
-    unlink(plan_b);
-    unlink(text_path);
-    return rmdir(folder);
-}
-
-static char *read_file(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rbe");
-    assert_non_null(file);
-    char *bytes = NULL;
-    *size = 0;
-    for (size_t got = 1; got;) {
-        bytes = realloc(bytes, *size + (1 << 20) + 1);
-        assert_non_null(bytes);
-        got = fread(bytes + *size, 1, 1 << 20, file);
-        *size += got;
-    }
-    fclose(file);
-    bytes[*size] = 0;
-    return bytes;
-}
-
-static void write_file(const char *path, const char *text, size_t size)
-{
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
+    unlink(in("a.plan"));
+    unlink(in("b.plan"));
+    unlink(in("text.yaml"));
+    return rmdir(test_folder); /* nothing else was left */
 }
 
 /* The text of a compile that must succeed; the caller frees it. */
@@ -110,16 +66,16 @@ static int entries_of(const char *path) { return strstr(path, "resnet") ? 2 : 4;
 static void check_twice_the_same(const char *path)
 {
     size_t size_a, size_b;
-    free(compile(&(struct dg_compile_options){.file = path, .output = plan_a, .batch = 2}));
-    free(compile(&(struct dg_compile_options){.file = path, .output = plan_b, .batch = 2}));
-    char *a = read_file(plan_a, &size_a), *b = read_file(plan_b, &size_b);
+    free(compile(&(struct dg_compile_options){.file = path, .output = in("a.plan"), .batch = 2}));
+    free(compile(&(struct dg_compile_options){.file = path, .output = in("b.plan"), .batch = 2}));
+    char *a = read_file(in("a.plan"), &size_a), *b = read_file(in("b.plan"), &size_b);
     assert_int_equal(size_a, size_b);
     assert_memory_equal(a, b, size_a);
     free(a);
     free(b);
 
     struct dg_plan plan;
-    open_plan(plan_a, &plan);
+    open_plan(in("a.plan"), &plan);
     const struct dg_plan_entry *entry;
     struct dg_error err = {0};
     static const char *const names[] = {"train", "features", "attention", "tokens"};
@@ -146,12 +102,12 @@ static void check_print(const char *path)
 {
     struct dg_plan a, b;
     char *printed = compile(&(struct dg_compile_options){.file = path, .print = true, .batch = 2});
-    write_file(text_path, printed, strlen(printed));
-    free(compile(&(struct dg_compile_options){.file = path, .output = plan_a, .batch = 2}));
-    free(compile(&(struct dg_compile_options){.file = text_path, .output = plan_b}));
+    write_file(in("text.yaml"), printed, strlen(printed));
+    free(compile(&(struct dg_compile_options){.file = path, .output = in("a.plan"), .batch = 2}));
+    free(compile(&(struct dg_compile_options){.file = in("text.yaml"), .output = in("b.plan")}));
     free(printed);
-    open_plan(plan_a, &a);
-    open_plan(plan_b, &b);
+    open_plan(in("a.plan"), &a);
+    open_plan(in("b.plan"), &b);
     assert_true(a.header->model_hash == b.header->model_hash);
     assert_string_equal(dg_plan_string(&a, a.header->recipe), dg_plan_string(&b, b.header->recipe));
     assert_int_equal(a.num_entries, b.num_entries);
@@ -227,10 +183,10 @@ static void test_nodes_that_are_left_out(void **state)
                                "  c: {op: conv2d, out: 8, kernel: 1}\n"
                                "  d: {op: relu, from: b, when: false}\n"
                                "  e: {op: add, from: [a, d]}\n";
-    write_file(text_path, text, sizeof text - 1);
+    write_file(in("text.yaml"), text, sizeof text - 1);
     struct dg_plan plan;
-    free(compile(&(struct dg_compile_options){.file = text_path, .output = plan_a}));
-    open_plan(plan_a, &plan);
+    free(compile(&(struct dg_compile_options){.file = in("text.yaml"), .output = in("a.plan")}));
+    open_plan(in("a.plan"), &plan);
     assert_int_equal(plan.num_entries, 1);
     assert_true(plan.num_ops >= 1);
     dg_plan_close(&plan);
@@ -241,10 +197,10 @@ static void test_a_module_alone(void **state)
     (void)state;
     struct dg_plan plan;
     char *text = compile(&(struct dg_compile_options){
-        .file = DG_SOURCE_DIR "/graphs/vit.yaml", .name = "vit_tiny", .output = plan_a, .batch = 3});
+        .file = DG_SOURCE_DIR "/graphs/vit.yaml", .name = "vit_tiny", .output = in("a.plan"), .batch = 3});
     assert_non_null(strstr(text, "module vit_tiny -> "));
     free(text);
-    open_plan(plan_a, &plan);
+    open_plan(in("a.plan"), &plan);
     static const char *const names[] = {"features", "attention", "tokens"};
     assert_int_equal(plan.num_entries, 3);
     for (uint32_t e = 0; e < 3; e++) {
@@ -261,12 +217,12 @@ static void test_a_module_alone(void **state)
     const char *const set[] = {"patch=8", "depth=2"}; /* its arguments */
     free(compile(&(struct dg_compile_options){.file = DG_SOURCE_DIR "/graphs/vit.yaml",
                                               .name = "vit_tiny",
-                                              .output = plan_a,
+                                              .output = in("a.plan"),
                                               .set = set,
                                               .num_sets = 2,
                                               .height = 64,
                                               .width = 96}));
-    open_plan(plan_a, &plan);
+    open_plan(in("a.plan"), &plan);
     const struct dg_plan_entry *tokens = &plan.entry[2];
     assert_int_equal(plan.tensor[plan.operand[tokens->first_output]].dim[1], 1 + 8 * 12);
     dg_plan_close(&plan);
@@ -275,7 +231,7 @@ static void test_a_module_alone(void **state)
 /* The report shows the sum of the bytes and the bound as numbers a reader can compare. */
 static void check_report(const char *path)
 {
-    char *text = compile(&(struct dg_compile_options){.file = path, .output = plan_a, .batch = 2});
+    char *text = compile(&(struct dg_compile_options){.file = path, .output = in("a.plan"), .batch = 2});
     int entries = 0;
     for (const char *at = text; (at = strstr(at, "if each had its own place; ")); entries++) {
         double over;
@@ -306,17 +262,17 @@ static uint32_t draw(uint32_t below)
 static void survive(const char *text, size_t size, bool print)
 {
     struct dg_compile_options options = {
-        .file = text_path, .output = print ? NULL : plan_a, .batch = 2, .print = print};
+        .file = in("text.yaml"), .output = print ? NULL : in("a.plan"), .batch = 2, .print = print};
     struct dg_compile_result result;
     struct dg_error err = {0};
-    write_file(text_path, text, size);
+    write_file(in("text.yaml"), text, size);
     enum dg_status status = dg_compile(&options, &result, &err);
     if (status != DG_OK) {
         if (!*err.text || (status == DG_ERR_INPUT && !*result.diagnostics))
             fail_msg("nothing says why this fails:\n%.*s", (int)size, text);
     } else if (!print) {
         struct dg_plan plan;
-        open_plan(plan_a, &plan);
+        open_plan(in("a.plan"), &plan);
         dg_plan_close(&plan);
     }
     dg_compile_result_free(&result);
@@ -392,5 +348,5 @@ int main(void)
         cmocka_unit_test(test_truncated_text),
         cmocka_unit_test(test_mutated_text),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_test_folder, teardown);
 }

@@ -1,4 +1,5 @@
 /* The embedding API, from libdinograph.so as another program sees it, against dinorun and against a session. */
+#include "ops/base/rng.h"
 #include "runtime/dinograph.h"
 #include "runtime/image/decode.h"
 #include "runtime/state/weights.h"
@@ -10,11 +11,8 @@
 
 enum { PICTURES = 9, ROWS = 7, DIM = 32, SIDE = 32 };
 
-static char folder[64];
 static char plan_path[128], weights[128];
 static float expected[PICTURES][DIM]; /* dinorun's */
-
-static const char *in(const char *name) { return dg_test_path(folder, name); }
 
 static const char *picture(int index)
 {
@@ -27,7 +25,7 @@ static const char *picture(int index)
 static void read_npy(const char *path, void *values, size_t bytes)
 {
     size_t size;
-    uint8_t *file = dg_test_read(path, &size);
+    uint8_t *file = read_file(path, &size);
     size_t start = 10 + (size_t)file[8] + 256 * (size_t)file[9];
     assert_int_equal(size, start + bytes);
     memcpy(values, file + start, bytes);
@@ -37,12 +35,11 @@ static void read_npy(const char *path, void *values, size_t bytes)
 static int setup(void **state)
 {
     char pictures[80];
-    (void)state;
-    dg_test_folder(folder);
-    snprintf(plan_path, sizeof plan_path, "%s/tiny.plan", folder);
-    snprintf(weights, sizeof weights, "%s/run/checkpoint.safetensors", folder);
+    make_test_folder(state);
+    snprintf(plan_path, sizeof plan_path, "%s/tiny.plan", test_folder);
+    snprintf(weights, sizeof weights, "%s/run/checkpoint.safetensors", test_folder);
     dg_tiny_compile(plan_path, "entries.features.resize=40");
-    snprintf(pictures, sizeof pictures, "%s/pictures", folder);
+    snprintf(pictures, sizeof pictures, "%s/pictures", test_folder);
     dg_tiny_pictures(pictures, PICTURES);
     const char *dinorun = DG_BUILD_DIR "/dinorun";
     /* Two steps (the first has rate 0), so that student and teacher differ. */
@@ -53,13 +50,6 @@ static int setup(void **state)
                               in("f.npy"), "--threads", "2"),
                           0);
     read_npy(in("f.npy"), expected, sizeof expected);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
     return 0;
 }
 
@@ -241,21 +231,21 @@ static void test_thread_limit(void **state)
 static void test_errors(void **state)
 {
     (void)state;
-    dinograph_plan *plan = (void *)folder;
+    dinograph_plan *plan = (void *)test_folder;
     fails(dinograph_plan_open(in("no.plan"), &plan), DINOGRAPH_ERR_IO, "no.plan");
     assert_null(plan);
     fails(dinograph_plan_open(weights, &plan), DINOGRAPH_ERR_INPUT, "checkpoint.safetensors");
     size_t size;
-    uint8_t *bytes = dg_test_read(plan_path, &size);
+    uint8_t *bytes = read_file(plan_path, &size);
     bytes[size / 2] ^= 1;
-    dg_test_write(in("damaged.plan"), bytes, size);
+    write_file(in("damaged.plan"), bytes, size);
     free(bytes);
     fails(dinograph_plan_open(in("damaged.plan"), &plan), DINOGRAPH_ERR_INPUT, "damaged.plan");
     dinograph_plan_close(NULL);
     dinograph_session_close(NULL);
 
     ok(dinograph_plan_open(plan_path, &plan));
-    dinograph_session *session = (void *)folder;
+    dinograph_session *session = (void *)test_folder;
     fails(dinograph_session_open(plan, "feature", NULL, &session), DINOGRAPH_ERR_USAGE,
           "it has: train, features, attention, tokens");
     assert_null(session);
@@ -316,5 +306,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_describes), cmocka_unit_test(test_equals_dinorun),
                                        cmocka_unit_test(test_equals_session), cmocka_unit_test(test_thread_limit),
                                        cmocka_unit_test(test_errors)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -23,7 +23,7 @@ static uint64_t hash_set(const char *folder, const char *name, int expected_coun
     struct dg_dataset *dataset;
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
-    assert_ok(dg_dataset_open(dg_test_path(folder, name), &dataset, try_err));
+    assert_ok(dg_dataset_open(path_in(folder, name), &dataset, try_err));
     assert_int_equal(dg_dataset_count(dataset), expected_count);
     uint64_t hash = dg_dataset_hash(dataset);
     for (int i = 0; i < expected_count; i++) {
@@ -40,7 +40,7 @@ static void test_the_same_whatever_the_threads(void **state)
 {
     (void)state;
     char folder[64];
-    dg_test_folder(folder);
+    make_folder(folder);
     assert_int_equal(draw(folder, "a", "1", "--images 60 --seed 4"), 0);
     assert_int_equal(draw(folder, "b", "2", "--images 60 --seed 4"), 0);
     assert_int_equal(draw(folder, "c", "2", "--images 60 --seed 5"), 0);
@@ -48,18 +48,18 @@ static void test_the_same_whatever_the_threads(void **state)
     assert_true(hash_set(folder, "a/val", 12) == hash_set(folder, "b/val", 12));
     assert_true(hash_set(folder, "a/masks/train", 60) == hash_set(folder, "b/masks/train", 60));
     assert_true(hash_set(folder, "a/train", 60) != hash_set(folder, "c/train", 60));
-    dg_test_remove(folder);
+    remove_folder(folder);
 }
 
 static void test_every_picture_has_its_mask(void **state)
 {
     (void)state;
     char folder[64];
-    dg_test_folder(folder);
+    make_folder(folder);
     assert_int_equal(draw(folder, "set", "2", "--images 50 --classes 12 --size 40"), 0);
     struct dg_dataset *pictures, *masks;
-    assert_ok(dg_dataset_open(dg_test_path(folder, "set/train"), &pictures, try_err));
-    assert_ok(dg_dataset_open(dg_test_path(folder, "set/masks/train"), &masks, try_err));
+    assert_ok(dg_dataset_open(path_in(folder, "set/train"), &pictures, try_err));
+    assert_ok(dg_dataset_open(path_in(folder, "set/masks/train"), &masks, try_err));
     assert_int_equal(dg_dataset_classes(pictures), 12);
     assert_true(dg_dataset_hash(pictures) == dg_dataset_hash(masks));
     struct dg_image_decoder decoder = {0};
@@ -79,21 +79,21 @@ static void test_every_picture_has_its_mask(void **state)
     dg_image_decoder_free(&decoder);
     dg_dataset_close(pictures);
     dg_dataset_close(masks);
-    dg_test_remove(folder);
+    remove_folder(folder);
 }
 
 static void test_wrong_use(void **state)
 {
     (void)state;
     char folder[64];
-    dg_test_folder(folder);
+    make_folder(folder);
     assert_int_equal(draw(folder, "x", "1", "--images 5 --size 8"), 0);
     assert_int_equal(draw(folder, "x", "1", "--images 5 --size 8"), 2); /* not empty */
     assert_int_equal(draw(folder, "y", "1", "--classes 13"), 2);
     assert_int_equal(draw(folder, "y", "1", "--images"), 2);
     assert_int_equal(draw(folder, "y", "1", "--colour red"), 2);
     assert_int_equal(draw(folder, "no/such/place", "1", ""), 1);
-    dg_test_remove(folder);
+    remove_folder(folder);
 }
 
 int main(void)

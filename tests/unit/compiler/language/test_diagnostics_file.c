@@ -357,5 +357,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_missing_file),
                                        cmocka_unit_test(test_missing_name)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, enter_diagnostics, leave_diagnostics);
 }

@@ -423,5 +423,5 @@ static void test_modules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_modules)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, enter_diagnostics, leave_diagnostics);
 }

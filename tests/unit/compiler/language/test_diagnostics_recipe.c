@@ -373,5 +373,5 @@ static void test_recipes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_recipes)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, enter_diagnostics, leave_diagnostics);
 }

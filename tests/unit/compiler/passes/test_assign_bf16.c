@@ -1,30 +1,8 @@
 /* A plan in bf16: what an image or a token costs is bf16, and what has to be exact is not. */
-#include "compiler/compile.h"
 #include "runtime/plan/open.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char plan_path[] = "/tmp/dinograph-narrow-XXXXXX";
-
-static int setup(void **state)
-{
-    (void)state;
-    int fd = mkstemp(plan_path);
-    return fd < 0 || close(fd);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return unlink(plan_path);
-}
+#include "tests/support/check.h"
+#include "tests/support/compile.h"
+#include "tests/support/files.h"
 
 /* One of an op's results. */
 struct made {
@@ -38,15 +16,12 @@ static void each_made(const char *recipe, const char *dtype, void check(const st
 {
     char path[256];
     snprintf(path, sizeof path, "%s/graphs/%s", DG_SOURCE_DIR, recipe);
-    struct dg_compile_options options = {.file = path, .output = plan_path, .batch = 2, .dtype = dtype};
-    struct dg_compile_result result;
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
-    dg_compile_result_free(&result);
+    struct dg_compile_options options = {.file = path, .output = in("plan"), .batch = 2, .dtype = dtype};
+    compile_plan(&options);
     struct dg_plan plan;
     const struct dg_plan_entry *entry;
-    if (dg_plan_open(plan_path, &plan, &err) != DG_OK) fail_msg("%s", err.text);
-    if (dg_plan_find_entry(&plan, "train", &entry, &err) != DG_OK) fail_msg("%s", err.text);
+    assert_ok(dg_plan_open(in("plan"), &plan, try_err));
+    assert_ok(dg_plan_find_entry(&plan, "train", &entry, try_err));
     for (uint32_t n = 0; n < entry->first_commit; n++) {
         const struct dg_plan_op *op = &plan.op[entry->first_op + n];
         const char *name = dg_plan_string(&plan, op->op);
@@ -112,5 +87,5 @@ static void test_vit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_resnet), cmocka_unit_test(test_vit)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

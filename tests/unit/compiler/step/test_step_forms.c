@@ -9,6 +9,7 @@
 #include "ops/base/rng.h"
 #include "ops/dnnl/cpu.h"
 #include "runtime/exec/session.h"
+#include "tests/support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -28,11 +29,6 @@ enum { TERMS = BATCH * (2 * 17 + 3 * 5) };
 static jmp_buf out_of_memory;
 static struct dg_arena *arena;
 static struct dg_diagnostics *diag;
-
-static void must(enum dg_status status, const struct dg_error *err)
-{
-    if (status != DG_OK) fail_msg("%s", err->text);
-}
 
 static int setup(void **state)
 {
@@ -251,7 +247,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     struct dg_layout layout;
     struct dg_error err = {0};
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
-    must(dg_lay_out(&entry, &layout, &err), &err);
+    assert_ok(dg_lay_out(&entry, &layout, try_err));
     const struct dg_graph *graph = entry.graph;
     assert_int_equal(count_ops(graph, "kept_images") > 0, finish->skips);
     assert_int_equal(count_ops(graph, "add_layer_norm") > 0, finish->joins);
@@ -267,13 +263,13 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     assert_true(fd >= 0);
     close(fd);
     uint64_t size;
-    must(dg_plan_emit(arena, &in, path, &size, &err), &err);
+    assert_ok(dg_plan_emit(arena, &in, path, &size, try_err));
     struct dg_plan plan;
-    must(dg_plan_open(path, &plan, &err), &err);
+    assert_ok(dg_plan_open(path, &plan, try_err));
     unlink(path);
     struct dg_session *session;
-    must(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, &err), &err);
-    must(dg_session_initialize(session, 1, &err), &err);
+    assert_ok(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, try_err));
+    assert_ok(dg_session_initialize(session, 1, try_err));
     for (int g = 0; g < 2; g++) {
         const struct dg_plan_tensor *tensor;
         const char *tensor_name = g ? "crops.local" : "crops.global";
@@ -297,15 +293,15 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
         struct dg_step_info info = {.seed = 7, .step = s};
         struct copy copy = {out, finish->guide, s, finish->perturbed};
         each_parameter(session, &plan, begin_step, &copy);
-        must(dg_session_compute(session, &info, &err), &err);
+        assert_ok(dg_session_compute(session, &info, try_err));
         const double *summary = dg_session_output(session, "grad_summary", NULL);
         out->loss[s] = *(const double *)dg_session_output(session, "loss", NULL);
         out->entropy[s] = *(const double *)dg_session_output(session, "teacher_entropy", NULL);
         out->norm[s] = summary[0];
         assert_true(summary[1] == 1 && isfinite(out->loss[s]));
-        must(dg_session_compute(session, &info, &err), &err); /* nothing was committed: the same again */
+        assert_ok(dg_session_compute(session, &info, try_err)); /* nothing was committed: the same again */
         assert_true(*(const double *)dg_session_output(session, "loss", NULL) == out->loss[s]);
-        must(dg_session_commit(session, &info, &err), &err);
+        assert_ok(dg_session_commit(session, &info, try_err));
         each_parameter(session, &plan, end_step, &copy);
     }
     dg_session_close(session);

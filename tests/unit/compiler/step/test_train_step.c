@@ -5,6 +5,7 @@
 #include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
 #include "runtime/exec/session.h"
+#include "tests/support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -109,11 +110,6 @@ static void test_shape_error_says_why(void **state)
         strstr(dg_diag_text(mine), "recipe.yaml:31:18: note: for student.backbone(local): crops.local is 100x100"));
 }
 
-static void must(enum dg_status status, const struct dg_error *err)
-{
-    if (status != DG_OK) fail_msg("%s", err->text);
-}
-
 static void set(struct dg_session *session, const struct dg_plan *plan, const char *key, double value)
 {
     const struct dg_plan_entry *entry = dg_session_entry(session);
@@ -154,7 +150,7 @@ static void test_a_step_runs_and_learns(void **state)
     struct dg_layout layout;
     struct dg_error err = {0};
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
-    must(dg_lay_out(&entry, &layout, &err), &err);
+    assert_ok(dg_lay_out(&entry, &layout, try_err));
     struct dg_emit_input in = {.kind = DG_PLAN_RECIPE,
                                .entry = &entry,
                                .layout = &layout,
@@ -166,16 +162,16 @@ static void test_a_step_runs_and_learns(void **state)
     assert_true(fd >= 0);
     close(fd);
     uint64_t size;
-    must(dg_plan_emit(arena, &in, plan_path, &size, &err), &err);
+    assert_ok(dg_plan_emit(arena, &in, plan_path, &size, try_err));
     if (layout.step.peak > layout.step.bound + layout.step.bound / 50) /* a graph this small is coarse */
         fail_msg("peak %llu, bound %llu", (unsigned long long)layout.step.peak, (unsigned long long)layout.step.bound);
 
     struct dg_plan plan;
-    must(dg_plan_open(plan_path, &plan, &err), &err);
+    assert_ok(dg_plan_open(plan_path, &plan, try_err));
     unlink(plan_path);
     struct dg_session *session;
-    must(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, &err), &err);
-    must(dg_session_initialize(session, 1, &err), &err);
+    assert_ok(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, try_err));
+    assert_ok(dg_session_initialize(session, 1, try_err));
     for (int g = 0; g < 2; g++) {
         const struct dg_plan_tensor *tensor;
         float *crops = dg_session_input(session, g ? "crops.local" : "crops.global", &tensor);
@@ -201,13 +197,13 @@ static void test_a_step_runs_and_learns(void **state)
     double first = 0, last = 0;
     for (int s = 0; s < 40; s++) {
         struct dg_step_info info = {.seed = 1, .step = s};
-        must(dg_session_compute(session, &info, &err), &err);
+        assert_ok(dg_session_compute(session, &info, try_err));
         last = *(const double *)dg_session_output(session, "loss", NULL);
         if (!s) first = last;
         assert_true(((const double *)dg_session_output(session, "grad_summary", NULL))[1] == 1);
-        must(dg_session_compute(session, &info, &err), &err); /* nothing was committed: the same again */
+        assert_ok(dg_session_compute(session, &info, try_err)); /* nothing was committed: the same again */
         assert_true(*(const double *)dg_session_output(session, "loss", NULL) == last);
-        must(dg_session_commit(session, &info, &err), &err);
+        assert_ok(dg_session_commit(session, &info, try_err));
     }
     assert_true(isfinite(first));
     if (!(last < first - 0.3)) fail_msg("the loss went from %g to %g on the same crops", first, last);

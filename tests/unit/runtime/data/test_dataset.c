@@ -3,25 +3,9 @@
 
 #include "runtime/data/dataset.h"
 
-static char folder[64];
+static void make_dir(const char *name) { assert_int_equal(mkdir(in(name), 0700), 0); }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    dg_test_folder(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
-    return 0;
-}
-
-static void make_dir(const char *name) { assert_int_equal(mkdir(dg_test_path(folder, name), 0700), 0); }
-
-static void touch(const char *name) { dg_test_write(dg_test_path(folder, name), "x", 1); }
+static void touch(const char *name) { write_file(in(name), "x", 1); }
 
 static void test_flat(void **state)
 {
@@ -34,17 +18,17 @@ static void test_flat(void **state)
     touch("notes.txt");
     touch("jpg");
     make_dir("empty");
-    assert_int_equal(mkfifo(dg_test_path(folder, "pipe.jpg"), 0600), 0);
-    assert_int_equal(symlink("nowhere", dg_test_path(folder, "dangling.jpg")), 0);
-    assert_int_equal(symlink("b.jpg", dg_test_path(folder, "link.jpg")), 0);
+    assert_int_equal(mkfifo(in("pipe.jpg"), 0600), 0);
+    assert_int_equal(symlink("nowhere", in("dangling.jpg")), 0);
+    assert_int_equal(symlink("b.jpg", in("link.jpg")), 0);
     struct dg_dataset *dataset;
-    assert_ok(dg_dataset_open(folder, &dataset, try_err));
+    assert_ok(dg_dataset_open(test_folder, &dataset, try_err));
     const char *const expected[] = {"B.jpg", "a.PNG", "b.jpg", "c.Jpeg", "link.jpg"};
     assert_int_equal(dg_dataset_count(dataset), 5);
     uint64_t hash = DG_FNV_BASIS;
     for (int i = 0; i < 5; i++) {
         assert_string_equal(dg_dataset_relative(dataset, i), expected[i]);
-        assert_string_equal(dg_dataset_path(dataset, i), dg_test_path(folder, expected[i]));
+        assert_string_equal(dg_dataset_path(dataset, i), in(expected[i]));
         assert_int_equal(dg_dataset_label(dataset, i), -1);
         hash = dg_fnv1a(hash, expected[i], strlen(expected[i]) + 1);
     }
@@ -75,9 +59,9 @@ static void test_class_tree(void **state)
     touch("n01/deep/y.png");
     touch("n01/deep-er/y.png");
     touch("n01/readme");
-    assert_int_equal(symlink("..", dg_test_path(folder, "n01/up")), 0);
+    assert_int_equal(symlink("..", in("n01/up")), 0);
     char with_slash[80];
-    snprintf(with_slash, sizeof with_slash, "%s//", folder);
+    snprintf(with_slash, sizeof with_slash, "%s//", test_folder);
     struct dg_dataset *dataset;
     assert_ok(dg_dataset_open(with_slash, &dataset, try_err));
     const char *const expected[] = {"n01/x.jpg", "n01/deep/y.png", "n01/deep-er/y.png", "n02/a.jpg", "n02/z.jpg"};
@@ -109,24 +93,24 @@ static void expect_failure(const char *path, enum dg_status expected, const char
 static void test_failures(void **state)
 {
     (void)state;
-    expect_failure(dg_test_path(folder, "missing"), DG_ERR_IO, "No such file");
+    expect_failure(in("missing"), DG_ERR_IO, "No such file");
     touch("notes.txt");
-    expect_failure(dg_test_path(folder, "notes.txt"), DG_ERR_USAGE, "not a directory");
-    expect_failure(folder, DG_ERR_INPUT, "*.jpg, *.jpeg and *.png");
-    expect_failure(folder, DG_ERR_INPUT, "1 other file");
+    expect_failure(in("notes.txt"), DG_ERR_USAGE, "not a directory");
+    expect_failure(test_folder, DG_ERR_INPUT, "*.jpg, *.jpeg and *.png");
+    expect_failure(test_folder, DG_ERR_INPUT, "1 other file");
     touch("a.png");
     make_dir("closed");
-    assert_int_equal(chmod(dg_test_path(folder, "closed"), 0), 0);
-    if (geteuid() != 0) expect_failure(folder, DG_ERR_IO, "closed"); /* root may read everything */
-    assert_int_equal(chmod(dg_test_path(folder, "closed"), 0700), 0);
+    assert_int_equal(chmod(in("closed"), 0), 0);
+    if (geteuid() != 0) expect_failure(test_folder, DG_ERR_IO, "closed"); /* root may read everything */
+    assert_int_equal(chmod(in("closed"), 0700), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_flat, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_class_tree, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_failures, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_flat, make_test_folder, remove_test_folder),
+        cmocka_unit_test_setup_teardown(test_class_tree, make_test_folder, remove_test_folder),
+        cmocka_unit_test_setup_teardown(test_failures, make_test_folder, remove_test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,18 +10,19 @@
 #include "runtime/image/write.h"
 
 #include <math.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { IMAGES = 23, BATCH = 4, STEPS = IMAGES / BATCH };
 
-static char folder[64];
 static struct dg_dataset *dataset;
 
 static const char *image_path(int i)
 {
     char name[32];
     snprintf(name, sizeof name, "%02d.png", i);
-    return dg_test_path(folder, name);
+    return in(name);
 }
 
 static void make_picture(int i)
@@ -34,10 +35,9 @@ static void make_picture(int i)
 /* Pictures of many sizes, none square. */
 static int make_dataset(void **state)
 {
-    (void)state;
-    dg_test_folder(folder);
+    make_test_folder(state);
     for (int i = 0; i < IMAGES; i++) make_picture(i);
-    assert_ok(dg_dataset_open(folder, &dataset, try_err));
+    assert_ok(dg_dataset_open(test_folder, &dataset, try_err));
     return 0;
 }
 
@@ -45,11 +45,11 @@ static int remove_dataset(void **state)
 {
     (void)state;
     dg_dataset_close(dataset);
-    dg_test_remove(folder);
+    remove_folder(test_folder);
     return 0;
 }
 
-static void damage(int i) { dg_test_write(image_path(i), "\x89PNG\r\n\x1a\n", 8); }
+static void damage(int i) { write_file(image_path(i), "\x89PNG\r\n\x1a\n", 8); }
 
 static struct dg_view_spec views[4];
 enum { FLOATS = BATCH * 3 * (2 * 24 * 24 + 2 * 12 * 16) };
@@ -225,7 +225,7 @@ static void test_damaged_pictures_are_replaced(void **state)
         const char *line = dg_test_said;
         for (int i = 0; i < 2;
              i++, line = strchr(line, '\n') + 1) { /* once each, although they come again every epoch */
-            assert_int_equal(strncmp(line, folder, strlen(folder)), 0);
+            assert_int_equal(strncmp(line, test_folder, strlen(test_folder)), 0);
             assert_true(strstr(line, "cut short") < strchr(line, '\n'));
         }
         assert_string_equal(line, "");
@@ -268,7 +268,7 @@ static void test_too_many_damaged_pictures(void **state)
     }
     assert_int_equal(status, DG_ERR_INPUT);
     assert_non_null(strstr(err.text, "3 unreadable pictures, more than the 2 tolerated"));
-    assert_non_null(strstr(err.text, folder));
+    assert_non_null(strstr(err.text, test_folder));
     assert_int_equal(dg_loader_next(loader, &batch, NULL), DG_ERR_INPUT); /* and it stays so */
     assert_null(batch);
     dg_loader_close(loader);
@@ -602,7 +602,7 @@ static void test_contact_sheet(void **state)
     int32_t order[IMAGES];
     dg_epoch_order(train.seed, 0, IMAGES, order);
     damage(order[1]);
-    const char *path = dg_test_path(folder, "sheet.png");
+    const char *path = in("sheet.png");
     assert_ok(dg_crops_sheet(dataset, train.views, 4, 3, train.seed, path, try_err));
     struct dg_image_decoder decoder = {0};
     struct dg_image sheet = {0}, image = {0};

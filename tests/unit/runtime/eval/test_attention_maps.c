@@ -1,12 +1,17 @@
 /* Attention maps and tokens against PyTorch; masks and Jaccard on cases made by hand; the commands. */
 #include "runtime/eval/attention_maps.h"
 #include "runtime/image/decode.h"
+#include "runtime/image/write.h"
+#include "tests/support/compile.h"
 #include "tests/support/net.h"
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
+#include "tests/support/values.h"
 
 #include <jansson.h>
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- against PyTorch ---- */
 
@@ -214,26 +219,23 @@ static void test_jaccard(void **state)
 
 /* ---- the command ---- */
 
-static char folder[64], before[512];
+static char before[512];
 
 /* Works in a folder of its own: the commands are then the ones a user would type. */
-static int make_folder(void **state)
+static int setup(void **state)
 {
-    (void)state;
     assert_non_null(getcwd(before, sizeof before));
-    dg_test_folder(folder);
-    assert_int_equal(chdir(folder), 0);
+    make_test_folder(state);
+    assert_int_equal(chdir(test_folder), 0);
     dg_tiny_compile("tiny.plan", NULL);
     dg_tiny_pictures("pictures", 4);
     return 0;
 }
 
-static int remove_folder(void **state)
+static int teardown(void **state)
 {
-    (void)state;
     assert_int_equal(chdir(before), 0);
-    dg_test_remove(folder);
-    return 0;
+    return remove_test_folder(state);
 }
 
 /* dinorun with these arguments, parted by blanks, ends with `code` and says `text`: on success on its standard output. */
@@ -264,14 +266,14 @@ static void test_command(void **state)
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
-        assert_ok(dg_image_decode_file(&decoder, dg_test_path("maps", files[f]), &image, try_err));
+        assert_ok(dg_image_decode_file(&decoder, path_in("maps", files[f]), &image, try_err));
         if (strcmp(files[f], "sheet.png")) assert_true(image.width == 32 && image.height == 32);
     }
     assert_int_equal(image.width, 32);
     dg_image_free(&image);
     dg_image_decoder_free(&decoder);
     size_t size;
-    uint8_t *bytes = dg_test_read("maps/attention.npy", &size);
+    uint8_t *bytes = read_file("maps/attention.npy", &size);
     assert_int_equal(size, 128 + 2 * 16 * sizeof(float));
     assert_memory_equal(bytes + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4, 4), }", 62);
     free(bytes);
@@ -330,7 +332,7 @@ static void test_segment_score(void **state)
     says(line, 0, "2 images; 1 without a mask left out; 1 whose mask shows no object left out\n");
     says(line, 0, "  head 1             37.50 %\n  mean of heads      37.50 %\n  everything         37.50 %\n");
     says(line, 0, "best head of each image: Jaccard 37.50 %\n");
-    dg_test_write("masks/02.png", "no picture", 10);
+    write_file("masks/02.png", "no picture", 10);
     says(line, 1, "masks/02.png: neither a JPEG nor a PNG");
     says("segment-score tiny.plan --data a", 2, "--weights FILE and --masks DIR are needed");
     says("segment-score tiny.plan --weights a --data b --masks c --threshold nan", 2, "above 0 and up to 1");
@@ -362,13 +364,10 @@ static void test_convolutions_only(void **state)
                                "  conv: {op: conv2d, out: 8, kernel: 4, stride: 4}\n"
                                "  out:  to_tokens\n"
                                "outputs: {features: out}\n";
-    dg_test_write("convolutions.yaml", text, sizeof text - 1);
+    write_file("convolutions.yaml", text, sizeof text - 1);
     struct dg_compile_options options = {
         .file = "convolutions.yaml", .output = "convolutions.plan", .batch = 1, .height = 32, .width = 32};
-    struct dg_compile_result result = {0};
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
-    dg_compile_result_free(&result);
+    compile_plan(&options);
     says("attention convolutions.plan " WEIGHTS "--image pictures/01.png --out b", 2,
          "convolutions has no attention (only Vision Transformers");
     says("segment-score convolutions.plan --weights a --data b --masks c", 2, "convolutions has no attention");
@@ -385,5 +384,5 @@ int main(void)
         cmocka_unit_test(test_pca_command), cmocka_unit_test(test_segment_score),
         cmocka_unit_test(test_wrong_use),   cmocka_unit_test(test_convolutions_only),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

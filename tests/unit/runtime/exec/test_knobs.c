@@ -1,11 +1,10 @@
 /* What --set takes and refuses, and the schedules' values, computed here once more from their formulas: those of the official
  * code's cosine_scheduler and DINOLoss.teacher_temp_schedule. */
 #include "runtime/exec/knobs.h"
+#include "tests/support/compile.h"
 #include "tests/support/tiny.h"
 
 #include <math.h>
-
-static char folder[64];
 
 /* A plan of the demo's recipe with these keys (ends with NULL), open with its knobs. */
 struct opened {
@@ -16,18 +15,14 @@ struct opened {
 static struct opened *open_plan(const char *const *set)
 {
     char path[96];
-    snprintf(path, sizeof path, "%s/knobs.plan", folder);
+    snprintf(path, sizeof path, "%s/knobs.plan", test_folder);
     const char *all[TINY_SETS + 16];
     int count = TINY_SETS;
     memcpy(all, dg_tiny_sets, sizeof dg_tiny_sets);
     while (*set) all[count++] = *set++;
     struct dg_compile_options options = {
         .file = DG_SOURCE_DIR "/graphs/demo.yaml", .output = path, .set = all, .num_sets = count, .batch = TINY_BATCH};
-    struct dg_compile_result result = {0};
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK)
-        fail_msg("%s%s", result.diagnostics ? result.diagnostics : "", err.text);
-    dg_compile_result_free(&result);
+    compile_plan(&options);
     struct opened *o = malloc(sizeof *o);
     assert_non_null(o);
     assert_ok(dg_plan_open(path, &o->plan, try_err));
@@ -350,20 +345,6 @@ static void test_check(void **state)
     close_plan(o);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    dg_test_folder(folder);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_takes),
@@ -372,5 +353,5 @@ int main(void)
                                        cmocka_unit_test(test_schedules_by_epoch),
                                        cmocka_unit_test(test_published_run),
                                        cmocka_unit_test(test_check)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

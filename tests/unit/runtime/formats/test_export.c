@@ -4,25 +4,17 @@
 #include "tests/support/images.h"
 #include "tests/support/log.h"
 
-static char folder[64], full[96], out[96];
+static char full[96], out[96];
 
-static int make_folder(void **state)
+static int setup(void **state)
 {
-    (void)state;
-    dg_test_folder(folder);
-    snprintf(full, sizeof full, "%s/full.safetensors", folder);
-    snprintf(out, sizeof out, "%s/out.safetensors", folder);
+    make_test_folder(state);
+    snprintf(full, sizeof full, "%s/full.safetensors", test_folder);
+    snprintf(out, sizeof out, "%s/out.safetensors", test_folder);
     struct dg_error err = {0};
     if (dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/full_zip.pth", full, NULL, &err) == DG_OK) return 0;
     print_message("%s\n", err.text);
     return -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
-    return 0;
 }
 
 /* Every tensor of `out` is the one of `full` under prefix and name; returns how many. */
@@ -71,7 +63,7 @@ static void test_the_other_network(void **state)
     (void)state;
     char in[96];
     struct dg_error err = {0};
-    snprintf(in, sizeof in, "%s/teacher.safetensors", folder);
+    snprintf(in, sizeof in, "%s/teacher.safetensors", test_folder);
     static const float value = 5;
     const struct dg_safetensors_item item = {"teacher.backbone.x", DG_SAFETENSORS_F32, 1, {1}, &value};
     assert_ok(dg_safetensors_write(in, &item, 1, NULL, 0, try_err));
@@ -97,5 +89,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_backbone), cmocka_unit_test(test_full),
                                        cmocka_unit_test(test_the_other_network),
                                        cmocka_unit_test(test_nothing_to_export)};
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -5,25 +5,9 @@
 
 #include <dirent.h>
 
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    dg_test_folder(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
-    return 0;
-}
-
 static int entries(void)
 {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(test_folder);
     assert_non_null(dir);
     int count = 0;
     for (struct dirent *e; (e = readdir(dir));) count += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
@@ -55,7 +39,7 @@ static size_t check_header(const uint8_t *bytes, size_t size, long long rows, lo
 
 static void check_file(int64_t rows, int64_t columns, int64_t piece)
 {
-    const char *path = dg_test_path(folder, "features.npy");
+    const char *path = in("features.npy");
     size_t count = (size_t)(rows * columns);
     float *data = malloc((count + 1) * sizeof *data);
     assert_non_null(data);
@@ -69,7 +53,7 @@ static void check_file(int64_t rows, int64_t columns, int64_t piece)
     assert_int_equal(entries(), 1);
 
     size_t size;
-    uint8_t *bytes = dg_test_read(path, &size);
+    uint8_t *bytes = read_file(path, &size);
     size_t start = check_header(bytes, size, rows, columns);
     assert_int_equal(size, start + count * sizeof *data);
     assert_memory_equal(bytes + start, data, count * sizeof *data);
@@ -90,7 +74,7 @@ static void test_files(void **state)
 static void test_longest_header(void **state)
 {
     (void)state;
-    const char *path = dg_test_path(folder, "long.npy");
+    const char *path = in("long.npy");
     for (int which = 0; which < 2; which++) {
         int64_t rows = which ? INT64_MAX : 0, columns = which ? 0 : INT64_MAX;
         struct dg_npy npy;
@@ -98,7 +82,7 @@ static void test_longest_header(void **state)
         if (which) assert_ok(dg_npy_append(&npy, (const float[]){0}, rows, try_err));
         assert_ok(dg_npy_commit(&npy, try_err));
         size_t size;
-        uint8_t *bytes = dg_test_read(path, &size);
+        uint8_t *bytes = read_file(path, &size);
         assert_int_equal(check_header(bytes, size, rows, columns), size);
         free(bytes);
     }
@@ -112,7 +96,7 @@ static void test_shapes(void **state)
         int64_t dim[3];
         const char *shape;
     } cases[] = {{1, {3}, "(3,)"}, {2, {3, 2}, "(3, 2)"}, {3, {3, 2, 1}, "(3, 2, 1)"}};
-    const char *path = dg_test_path(folder, "shape.npy");
+    const char *path = in("shape.npy");
     for (size_t i = 0; i < 3; i++) {
         struct dg_npy npy;
         assert_ok(dg_npy_open_shape(path, cases[i].ndim, cases[i].dim, &npy, try_err));
@@ -120,7 +104,7 @@ static void test_shapes(void **state)
         assert_ok(dg_npy_commit(&npy, try_err));
         size_t size;
         char want[128];
-        uint8_t *bytes = dg_test_read(path, &size);
+        uint8_t *bytes = read_file(path, &size);
         int length =
             snprintf(want, sizeof want, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }  ", cases[i].shape);
         assert_memory_equal(bytes + 10, want, (size_t)length);
@@ -137,7 +121,7 @@ static void test_shapes(void **state)
 static void test_broken_promises(void **state)
 {
     (void)state;
-    const char *path = dg_test_path(folder, "features.npy");
+    const char *path = in("features.npy");
     const float data[12] = {0};
     struct dg_npy npy;
     struct dg_error err = {0};
@@ -152,13 +136,13 @@ static void test_broken_promises(void **state)
     assert_int_equal(entries(), 0);
 
     /* an older file stands */
-    dg_test_write(path, "old", 3);
+    write_file(path, "old", 3);
     assert_ok(dg_npy_open(path, 3, 4, &npy, try_err));
     assert_ok(dg_npy_append(&npy, data, 3, try_err));
     dg_npy_abandon(&npy);
     dg_npy_abandon(&npy);
     size_t size;
-    uint8_t *bytes = dg_test_read(path, &size);
+    uint8_t *bytes = read_file(path, &size);
     assert_int_equal(size, 3);
     assert_memory_equal(bytes, "old", 3);
     free(bytes);
@@ -181,22 +165,22 @@ static void check_unwritable(const char *path)
 static void test_unwritable(void **state)
 {
     (void)state;
-    check_unwritable(dg_test_path(folder, "missing/features.npy"));
-    dg_test_write(dg_test_path(folder, "file"), "x", 1);
-    check_unwritable(dg_test_path(folder, "file/features.npy"));
+    check_unwritable(in("missing/features.npy"));
+    write_file(in("file"), "x", 1);
+    check_unwritable(in("file/features.npy"));
     if (!geteuid()) return; /* root may write anywhere */
-    assert_int_equal(mkdir(dg_test_path(folder, "closed"), 0500), 0);
-    check_unwritable(dg_test_path(folder, "closed/features.npy"));
+    assert_int_equal(mkdir(in("closed"), 0500), 0);
+    check_unwritable(in("closed/features.npy"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_files, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_longest_header, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_shapes, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_broken_promises, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_unwritable, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_files, make_test_folder, remove_test_folder),
+        cmocka_unit_test_setup_teardown(test_longest_header, make_test_folder, remove_test_folder),
+        cmocka_unit_test_setup_teardown(test_shapes, make_test_folder, remove_test_folder),
+        cmocka_unit_test_setup_teardown(test_broken_promises, make_test_folder, remove_test_folder),
+        cmocka_unit_test_setup_teardown(test_unwritable, make_test_folder, remove_test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

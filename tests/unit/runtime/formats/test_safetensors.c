@@ -1,67 +1,36 @@
 /* safetensors: what is written is read, and nothing malformed is believed. */
 #include "ops/base/rng.h"
 #include "runtime/formats/safetensors.h"
+#include "tests/support/check.h"
+#include "tests/support/files.h"
 
 #include <dirent.h>
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+static char path[128];
 
-static char folder[64], path[128];
-
-static int make_folder(void **state)
+static int setup(void **state)
 {
-    (void)state;
-    snprintf(folder, sizeof folder, "%s/dg-safetensors-XXXXXX", access("/tmp", W_OK) ? "." : "/tmp");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    make_test_folder(state);
+    snprintf(path, sizeof path, "%s/model.safetensors", test_folder);
     return 0;
 }
 
-static int remove_folder(void **state)
+static int teardown(void **state)
 {
     (void)state;
     unlink(path);
-    return rmdir(folder); /* fails when a temporary file was left behind */
+    return rmdir(test_folder); /* fails when a temporary file was left behind */
 }
 
-#define assert_ok(call)                                                                                                \
-    do {                                                                                                               \
-        struct dg_error try_error = {0}, *try_err = &try_error;                                                        \
-        if ((call) != DG_OK) fail_msg("%s: %s", #call, try_err->text);                                                 \
-    } while (0)
-
-static void put(const void *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
+static void put(const void *bytes, size_t size) { write_file(path, bytes, size); }
 
 /* The whole file; the caller frees it. */
-static uint8_t *get(size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *bytes = malloc(*size + 1);
-    assert_non_null(bytes);
-    assert_int_equal(fread(bytes, 1, *size, file), *size);
-    fclose(file);
-    return bytes;
-}
+static uint8_t *get(size_t *size) { return read_file(path, size); }
 
 /* A file of this header and so many bytes of data. */
 static void put_header(const char *header, size_t data_bytes)
@@ -328,7 +297,7 @@ static void test_malformed_length(void **state)
     assert_refused("only 7 bytes");
     put("", 0);
     assert_refused("empty");
-    assert_refused_at(folder, DG_ERR_INPUT, "folder");
+    assert_refused_at(test_folder, DG_ERR_INPUT, "folder");
     assert_refused_at("/dev/null", DG_ERR_INPUT, "special file");
     unlink(path);
     assert_refused_at(path, DG_ERR_IO, "No such file");
@@ -514,7 +483,7 @@ static void test_what_cannot_be_written(void **state)
 
 static int files_in_folder(void)
 {
-    DIR *list = opendir(folder);
+    DIR *list = opendir(test_folder);
     assert_non_null(list);
     int count = 0;
     for (struct dirent *item; (item = readdir(list));) count += item->d_name[0] != '.';
@@ -561,16 +530,16 @@ static void test_folders_that_cannot_be_written(void **state)
     write_example();
     char elsewhere[160];
     struct dg_error err = {0};
-    snprintf(elsewhere, sizeof elsewhere, "%s/none/x.safetensors", folder);
+    snprintf(elsewhere, sizeof elsewhere, "%s/none/x.safetensors", test_folder);
     assert_int_equal(dg_safetensors_write(elsewhere, items, ITEMS, NULL, 0, &err), DG_ERR_IO);
     assert_non_null(strstr(err.text, elsewhere));
     snprintf(elsewhere, sizeof elsewhere, "%s/x.safetensors", path); /* below a file */
     assert_int_equal(dg_safetensors_write(elsewhere, items, ITEMS, NULL, 0, NULL), DG_ERR_IO);
-    assert_int_equal(dg_safetensors_write(folder, items, ITEMS, NULL, 0, NULL), DG_ERR_IO); /* rename fails */
+    assert_int_equal(dg_safetensors_write(test_folder, items, ITEMS, NULL, 0, NULL), DG_ERR_IO); /* rename fails */
 
     size_t size, size_after;
     uint8_t *before = get(&size);
-    assert_int_equal(chmod(folder, 0555), 0);
+    assert_int_equal(chmod(test_folder, 0555), 0);
     bool root = geteuid() == 0;
     if (!root || seteuid(65534) == 0) { /* permissions do not hold root */
         err = (struct dg_error){0};
@@ -579,7 +548,7 @@ static void test_folders_that_cannot_be_written(void **state)
         assert_int_equal(status, DG_ERR_IO);
         if (!strstr(err.text, path) || !strstr(err.text, "Permission denied")) fail_msg("%s", err.text);
     }
-    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(chmod(test_folder, 0755), 0);
     uint8_t *after = get(&size_after);
     assert_int_equal(size, size_after);
     assert_memory_equal(before, after, size);
@@ -608,5 +577,5 @@ int main(void)
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_folders_that_cannot_be_written),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

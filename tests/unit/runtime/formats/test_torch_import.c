@@ -5,6 +5,7 @@
 #include "tests/support/images.h"
 #include "tests/support/log.h"
 
+#include <unistd.h>
 #include <zip.h>
 
 #define TORCH(name) DG_SOURCE_DIR "/tests/fixtures/torch/" name
@@ -13,32 +14,15 @@ static const char *const files[] = {"full_zip",  "full_stream",     "first_zip",
                                     "types_zip", "types_zip4",      "types_stream", "types_stream4", "backbone_zip",
                                     "timm_zip",  "torchvision_zip", "linear_zip",   "modern_zip"};
 
-static char folder[64];
-
-static int make_folder(void **state)
+static int teardown(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/dg-import-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    unlink(in("out.safetensors"));
+    unlink(in("in.pth"));
+    return rmdir(test_folder); /* fails when a temporary file was left behind */
 }
 
-static int remove_folder(void **state)
-{
-    (void)state;
-    char path[96];
-    snprintf(path, sizeof path, "%s/out.safetensors", folder);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/in.pth", folder);
-    unlink(path);
-    return rmdir(folder); /* fails when a temporary file was left behind */
-}
-
-static const char *out_path(void)
-{
-    static char path[96];
-    snprintf(path, sizeof path, "%s/out.safetensors", folder);
-    return path;
-}
+static const char *out_path(void) { return in("out.safetensors"); }
 
 static void check_same_tensors(const char *path, const char *expected_path)
 {
@@ -358,7 +342,7 @@ static void test_not_torch(void **state)
     }
     struct dg_error err = {0};
     assert_int_equal(dg_torch_import("/nowhere/x.pth", out_path(), NULL, &err), DG_ERR_IO);
-    assert_int_equal(dg_torch_import(folder, out_path(), NULL, NULL), DG_ERR_INPUT);
+    assert_int_equal(dg_torch_import(test_folder, out_path(), NULL, NULL), DG_ERR_INPUT);
     assert_int_equal(dg_torch_import("/dev/null", out_path(), NULL, NULL), DG_ERR_INPUT);
 }
 
@@ -383,7 +367,7 @@ static void import_archive(const struct member *member, int count, const char *w
     char path[96];
     int reason;
     struct dg_error err = {0};
-    snprintf(path, sizeof path, "%s/in.pth", folder);
+    snprintf(path, sizeof path, "%s/in.pth", test_folder);
     zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &reason);
     assert_non_null(zip);
     for (int m = 0; m < count; m++) {
@@ -440,7 +424,7 @@ static void test_archives_that_lie(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *bytes = dg_test_read(TORCH("linear_zip.pth"), &size), *bad = malloc(size);
+    uint8_t *bytes = read_file(TORCH("linear_zip.pth"), &size), *bad = malloc(size);
     assert_non_null(bad);
     for (size_t at = size - 700; at + 8 <= size; at++)
         for (size_t width = 2; width <= 8; width *= 2) {
@@ -459,7 +443,7 @@ static void mangle(const char *name, const char *form, int step)
     char path[512];
     snprintf(path, sizeof path, TORCH("%s_%s.pth"), name, form);
     size_t size;
-    uint8_t *bytes = dg_test_read(path, &size), *bad = malloc(size);
+    uint8_t *bytes = read_file(path, &size), *bad = malloc(size);
     assert_non_null(bad);
     for (size_t cut = 0; cut < size; cut += (size_t)step) {
         memcpy(bad, bytes, cut);
@@ -499,5 +483,5 @@ int main(void)
         cmocka_unit_test(test_not_torch),         cmocka_unit_test(test_mangled), cmocka_unit_test(test_archives),
         cmocka_unit_test(test_archives_that_lie),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_test_folder, teardown);
 }

@@ -1,4 +1,5 @@
 /* Decoding: equal to Pillow on every kind of file; damaged and hostile files are errors, never crashes. */
+#include "ops/base/rng.h"
 #include "tests/support/images.h"
 
 #include "runtime/image/decode.h"
@@ -6,6 +7,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 static void test_equal_to_pillow(void **state)
 {
@@ -17,7 +19,7 @@ static void test_equal_to_pillow(void **state)
     int width, height, count = 0;
     unsigned long long hash;
     while (fscanf(table, "%63s %d %d %llx", name, &width, &height, &hash) == 4) {
-        assert_ok(dg_image_decode_file(&decoder, dg_test_path(FIXTURE(""), name), &image, try_err));
+        assert_ok(dg_image_decode_file(&decoder, path_in(FIXTURE(""), name), &image, try_err));
         assert_int_equal(image.width, width);
         assert_int_equal(image.height, height);
         if (dg_test_hash(image.pixels, (size_t)width * (size_t)height * 3) != hash) fail_msg("%s differs", name);
@@ -56,7 +58,7 @@ static void test_every_prefix(void **state)
     struct dg_image image = {0};
     for (int v = 0; v < VICTIMS; v++) {
         size_t size;
-        uint8_t *bytes = dg_test_read(dg_test_path(FIXTURE(""), victims[v]), &size);
+        uint8_t *bytes = read_file(path_in(FIXTURE(""), victims[v]), &size);
         for (size_t part = 0; part < size; part++) {
             uint8_t *copy = malloc(part + 1); /* exact, so that a sanitizer sees a read past the end */
             memcpy(copy, bytes, part);
@@ -84,7 +86,7 @@ static void test_damaged_bytes(void **state)
     struct dg_rng rng = dg_rng_make(0, DG_RNG_TEST, 1, 0);
     for (int v = 0; v < VICTIMS; v++) {
         size_t size;
-        uint8_t *bytes = dg_test_read(dg_test_path(FIXTURE(""), victims[v]), &size);
+        uint8_t *bytes = read_file(path_in(FIXTURE(""), victims[v]), &size);
         for (int round = 0; round < 150; round++) {
             size_t at = dg_rng_u32(&rng) % size;
             uint8_t kept = bytes[at];
@@ -108,7 +110,7 @@ static void test_absurd_sizes(void **state)
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     size_t size;
-    uint8_t *bytes = dg_test_read(FIXTURE("420.jpg"), &size);
+    uint8_t *bytes = read_file(FIXTURE("420.jpg"), &size);
     size_t frame = 0; /* where the frame header is */
     while (frame + 9 < size && !(bytes[frame] == 0xff && bytes[frame + 1] == 0xc0)) frame++;
     assert_true(frame + 9 < size);
@@ -122,7 +124,7 @@ static void test_absurd_sizes(void **state)
     assert_non_null(strstr(err.text, "178956970"));
     free(bytes);
 
-    bytes = dg_test_read(FIXTURE("rgb8.png"), &size);
+    bytes = read_file(FIXTURE("rgb8.png"), &size);
     memcpy(bytes + 16, (uint8_t[]){0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff}, 8);
     err = (struct dg_error){0};
     assert_int_equal(dg_image_decode_memory(&decoder, "a.png", bytes, size, &image, &err), DG_ERR_INPUT);
@@ -146,32 +148,32 @@ static void test_things_that_are_no_pictures(void **state)
 {
     (void)state;
     char folder[64];
-    dg_test_folder(folder);
-    expect_failure(dg_test_path(folder, "missing.png"), DG_ERR_IO, "No such file");
+    make_folder(folder);
+    expect_failure(path_in(folder, "missing.png"), DG_ERR_IO, "No such file");
     expect_failure(folder, DG_ERR_INPUT, "not a regular file");
-    const char *path = dg_test_path(folder, "pipe.jpg");
+    const char *path = path_in(folder, "pipe.jpg");
     assert_int_equal(mkfifo(path, 0600), 0);
     expect_failure(path, DG_ERR_INPUT, "not a regular file");
-    path = dg_test_path(folder, "empty.jpg");
-    dg_test_write(path, "", 0);
+    path = path_in(folder, "empty.jpg");
+    write_file(path, "", 0);
     expect_failure(path, DG_ERR_INPUT, "empty");
-    path = dg_test_path(folder, "text.jpg");
-    dg_test_write(path, "a text", 6);
+    path = path_in(folder, "text.jpg");
+    write_file(path, "a text", 6);
     expect_failure(path, DG_ERR_INPUT, "neither a JPEG nor a PNG");
-    path = dg_test_path(folder, "short.jpg");
-    dg_test_write(path, "\xff\xd8\xff", 3);
+    path = path_in(folder, "short.jpg");
+    write_file(path, "\xff\xd8\xff", 3);
     expect_failure(path, DG_ERR_INPUT, "cut short");
-    dg_test_remove(folder);
+    remove_folder(folder);
 }
 
 static void test_written_png_reads_back(void **state)
 {
     (void)state;
     char folder[64];
-    dg_test_folder(folder);
+    make_folder(folder);
     struct dg_image image = dg_test_noise("png", 33, 21), back = {0};
     struct dg_image_decoder decoder = {0};
-    const char *path = dg_test_path(folder, "x.png");
+    const char *path = path_in(folder, "x.png");
     assert_ok(dg_image_write_png(path, image.pixels, 33, 21, 3, try_err));
     assert_ok(dg_image_decode_file(&decoder, path, &back, try_err));
     assert_int_equal(back.width, 33);
@@ -183,7 +185,7 @@ static void test_written_png_reads_back(void **state)
     dg_image_free(&image);
     dg_image_free(&back);
     dg_image_decoder_free(&decoder);
-    dg_test_remove(folder);
+    remove_folder(folder);
 }
 
 /* When the disk is full the old file stands and nothing is left beside it. */
@@ -191,16 +193,16 @@ static void test_failed_write_leaves_nothing(void **state)
 {
     (void)state;
     char folder[64];
-    dg_test_folder(folder);
+    make_folder(folder);
     struct dg_image image = dg_test_noise("full", 200, 200);
     struct dg_error err = {0};
-    const char *missing = dg_test_path(folder, "no/such/folder.png");
+    const char *missing = path_in(folder, "no/such/folder.png");
     assert_int_equal(dg_image_write_png(missing, image.pixels, 200, 200, 3, &err), DG_ERR_IO);
     assert_non_null(strstr(err.text, missing));
 
     char path[128];
     snprintf(path, sizeof path, "%s/x.png", folder);
-    dg_test_write(path, "old", 3);
+    write_file(path, "old", 3);
     struct rlimit before, tiny;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     tiny = before;
@@ -213,7 +215,7 @@ static void test_failed_write_leaves_nothing(void **state)
     assert_int_equal(status, DG_ERR_IO);
     assert_non_null(strstr(err.text, path));
     size_t size;
-    uint8_t *bytes = dg_test_read(path, &size);
+    uint8_t *bytes = read_file(path, &size);
     assert_int_equal(size, 3);
     free(bytes);
     assert_int_equal(unlink(path), 0);

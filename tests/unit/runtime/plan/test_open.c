@@ -1,6 +1,8 @@
 /* Opening a hostile plan is safe: cut short, with flipped bits, with flipped bits and a checksum made to fit. What still
  * opens must also open as a session or be refused. */
+#include "ops/base/rng.h"
 #include "runtime/exec/session.h"
+#include "tests/support/compile.h"
 #include "tests/support/tiny.h"
 
 #include <stddef.h>
@@ -12,11 +14,11 @@ static int setup(void **state)
 {
     (void)state;
     char folder[64], path[128];
-    dg_test_folder(folder);
+    make_folder(folder);
     snprintf(path, sizeof path, "%s/plan", folder);
     dg_tiny_compile(path, NULL);
-    plan_bytes = dg_test_read(path, &plan_size);
-    dg_test_remove(folder);
+    plan_bytes = read_file(path, &plan_size);
+    remove_folder(folder);
     return 0;
 }
 
@@ -132,7 +134,7 @@ static void test_every_bit_with_a_checksum(void **state)
     struct dg_compile_result result = {0};
     struct dg_error err = {0};
     size_t size;
-    dg_test_folder(folder);
+    make_folder(folder);
     snprintf(path, sizeof path, "%s/plan", folder);
     struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/vit.yaml",
                                          .name = "vit",
@@ -142,8 +144,8 @@ static void test_every_bit_with_a_checksum(void **state)
                                          .batch = 2};
     if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s", err.text);
     dg_compile_result_free(&result);
-    uint8_t *small = dg_test_read(path, &size);
-    dg_test_remove(folder);
+    uint8_t *small = read_file(path, &size);
+    remove_folder(folder);
     assert_int_equal(flip(small, size, 1), 8 * size);
     free(small);
     flip(plan_bytes, plan_size, 401);
@@ -161,11 +163,11 @@ static void open_sliced(struct dg_plan *plan)
     assert_ok(dg_plan_open_bytes(plan_bytes, plan_size, &whole, try_err));
     for (int r = 0; r < DG_REGIONS; r++) planned += (int64_t)whole.entry[0].region_bytes[r];
     dg_plan_close(&whole);
-    dg_test_folder(folder);
+    make_folder(folder);
     snprintf(path, sizeof path, "%s/plan", folder);
     dg_tiny_compile_within(path, NULL, planned - planned / 16);
-    sliced = dg_test_read(path, &sliced_size);
-    dg_test_remove(folder);
+    sliced = read_file(path, &sliced_size);
+    remove_folder(folder);
     assert_ok(dg_plan_open_bytes(sliced, sliced_size, plan, try_err));
     assert_true(plan->entry[0].slices > 1);
 }
@@ -405,7 +407,7 @@ static void test_types(void **state)
             struct dg_compile_result result = {0};
             struct dg_error err = {0};
             struct dg_plan plan;
-            dg_test_folder(folder);
+            make_folder(folder);
             snprintf(path, sizeof path, "%s/plan", folder);
             snprintf(file, sizeof file, "%s/graphs/%s", DG_SOURCE_DIR, cases[c].file);
             struct dg_compile_options options = {.file = file,
@@ -421,7 +423,7 @@ static void test_types(void **state)
             for (uint32_t e = 0; e < plan.num_entries; e++)
                 for (uint32_t n = 0; n < plan.entry[e].num_ops; n++) refuses_types(&plan, &plan.entry[e], n);
             dg_plan_close(&plan);
-            dg_test_remove(folder);
+            remove_folder(folder);
         }
 }
 

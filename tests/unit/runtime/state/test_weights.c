@@ -1,5 +1,6 @@
 /* Weights against plans: what fits is taken, what does not is named on both sides, and nothing is changed by a load that fails. */
 #include "runtime/state/weights.h"
+#include "tests/support/compile.h"
 #include "tests/support/log.h"
 #include "tests/support/tiny.h"
 
@@ -7,7 +8,7 @@
 
 enum { MOST = 256 };
 
-static char folder[64], eval_plan[96], train_plan[96], path[96];
+static char eval_plan[96], train_plan[96], path[96];
 
 /* A file to be: the parameters of a network under a prefix, each filled with its number, and then changed by the tests. */
 struct build {
@@ -18,11 +19,10 @@ struct build {
 
 static int setup(void **state)
 {
-    (void)state;
-    dg_test_folder(folder);
-    snprintf(eval_plan, sizeof eval_plan, "%s/eval.plan", folder);
-    snprintf(train_plan, sizeof train_plan, "%s/train.plan", folder);
-    snprintf(path, sizeof path, "%s/w.safetensors", folder);
+    make_test_folder(state);
+    snprintf(eval_plan, sizeof eval_plan, "%s/eval.plan", test_folder);
+    snprintf(train_plan, sizeof train_plan, "%s/train.plan", test_folder);
+    snprintf(path, sizeof path, "%s/w.safetensors", test_folder);
     dg_tiny_compile(train_plan, NULL);
     struct dg_compile_options options = {
         .file = DG_SOURCE_DIR "/graphs/vit.yaml",
@@ -31,18 +31,7 @@ static int setup(void **state)
         .set = (const char *const[]){"dim=32", "depth=2", "heads=2", "image=32", "patch=8"},
         .num_sets = 5,
         .batch = 2};
-    struct dg_compile_result result = {0};
-    struct dg_error err = {0};
-    if (dg_compile(&options, &result, &err) != DG_OK)
-        fail_msg("%s%s", result.diagnostics ? result.diagnostics : "", err.text);
-    dg_compile_result_free(&result);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dg_test_remove(folder);
+    compile_plan(&options);
     return 0;
 }
 
@@ -105,7 +94,7 @@ static void rename_item(struct build *b, const char *name, const char *to)
     snprintf(b->name[item(b, name) - b->item], sizeof b->name[0], "%s", to);
 }
 
-static void write_file(const struct build *b)
+static void write_weights(const struct build *b)
 {
     assert_ok(dg_safetensors_write(path, b->item, b->count, NULL, 0, try_err));
 }
@@ -172,7 +161,7 @@ static void test_bare(void **state)
         assert_non_null(b);
         add_params(b, eval_plan, "", prefixes[p]);
         if (!p) add(b, "head.weight", 2, (int64_t[]){3, 32}); /* a classifier is no difference */
-        write_file(b);
+        write_weights(b);
         struct opened o;
         open_plan(&o, eval_plan, "features");
         dg_test_hush();
@@ -191,19 +180,19 @@ static void test_both_sides_are_named(void **state)
     (void)state;
     struct build *b = bare();
     rename_item(b, "blocks.1.attn.qkv.weight", "blocks.1.attn.qvk.weight");
-    write_file(b);
+    write_weights(b);
     REFUSES("w.safetensors fits only in part: 29 of 30 tensors", "--partial",
             "missing from the file: blocks.1.attn.qkv.weight (nearest there: blocks.1.attn.qvk.weight)",
             "not in the plan: blocks.1.attn.qvk.weight (nearest there: blocks.1.attn.qkv.weight)");
     b->item[item(b, "norm.bias") - b->item].dim[0] = 31;
-    write_file(b);
+    write_weights(b);
     REFUSES("28 of 30", "another shape: norm.bias is [31], the plan has [32]");
     for (int i = 0; i < 5; i++) {
         char name[32];
         snprintf(name, sizeof name, "blocks.2.more%d", i);
         add(b, name, 1, (int64_t[]){2});
     }
-    write_file(b);
+    write_weights(b);
     REFUSES("and 3 more that the plan does not have");
     free_build(b);
 }
@@ -214,7 +203,7 @@ static void test_partial(void **state)
     struct build *b = bare();
     rename_item(b, "norm.weight", "norm.wait");
     b->item[item(b, "norm.bias") - b->item].dim[0] = 31;
-    write_file(b);
+    write_weights(b);
     struct opened o;
     open_plan(&o, eval_plan, "features");
     dg_test_hush();
@@ -235,7 +224,7 @@ static void test_whose_backbone(void **state)
     struct build *b = calloc(1, sizeof *b);
     assert_non_null(b);
     add_params(b, eval_plan, "", "student.backbone.");
-    write_file(b);
+    write_weights(b);
     REFUSES("holds the student's backbone, not the teacher's: --weights-from student");
     struct opened o;
     open_plan(&o, eval_plan, "features");
@@ -244,10 +233,10 @@ static void test_whose_backbone(void **state)
     close_plan(&o);
     b->count = 1;
     rename_item(b, b->name[0], "bert.embeddings");
-    write_file(b);
+    write_weights(b);
     REFUSES("holds none of the plan's parameters", "its first tensor is bert.embeddings");
     b->count = 0;
-    write_file(b);
+    write_weights(b);
     REFUSES("holds no tensors");
     free_build(b);
 }
@@ -259,7 +248,7 @@ static void test_entries_that_need_less(void **state)
     struct build *b = calloc(1, sizeof *b);
     assert_non_null(b);
     add_params(b, train_plan, "teacher.", "teacher.");
-    write_file(b);
+    write_weights(b);
     struct dg_plan plan;
     assert_ok(dg_plan_open(train_plan, &plan, try_err));
     for (uint32_t e = 0; e < plan.num_entries; e++) {
@@ -292,7 +281,7 @@ static void test_positions_of_another_grid(void **state)
     void *data = (void *)(uintptr_t)positions->data;
     positions->data = table;
     positions->dim[1] = 10;
-    write_file(b);
+    write_weights(b);
     struct opened o;
     open_plan(&o, eval_plan, "features");
     dg_test_hush();
@@ -303,7 +292,7 @@ static void test_positions_of_another_grid(void **state)
         for (int c = 0; c < 32; c++) assert_true(fabs(have[t * 32 + c] - want[t]) < 2e-5);
     close_plan(&o);
     positions->dim[1] = 9; /* no class token and square */
-    write_file(b);
+    write_weights(b);
     REFUSES("another shape: pos_embed is [1, 9, 32], the plan has [1, 17, 32]");
     positions->data = data;
     free_build(b);
@@ -327,7 +316,7 @@ static void test_init_bare(void **state)
     assert_non_null(b);
     add_params(b, train_plan, "teacher.backbone.", "");
     add_params(b, train_plan, "teacher.head.", "head.");
-    write_file(b);
+    write_weights(b);
     assert_ok(start(&o, false, try_err));
     contains(dg_test_said, "student's backbone, student's head; the rest is new");
     assert_memory_equal(values(&o, "student.backbone.cls_token"), item(b, "cls_token")->data, 32 * sizeof(float));
@@ -348,7 +337,7 @@ static void test_init_full(void **state)
     add_params(b, train_plan, "teacher.", "teacher.");
     add(b, "center", 2, (int64_t[]){1, 64});
     add(b, "optim.step.student.head.mlp.0.bias", 1, (int64_t[]){1}); /* not looked at */
-    write_file(b);
+    write_weights(b);
     assert_ok(start(&o, false, try_err));
     contains(dg_test_said,
              "student's backbone, student's head, teacher's backbone, teacher's head, centre; the rest is new");
@@ -361,7 +350,7 @@ static void test_init_full(void **state)
     item(b, "center")->dim[1] = 63;
     item(b, "student.head.last_layer.weight_v")->dim[0] = 63;
     rename_item(b, "teacher.head.mlp.4.bias", "teacher.head.mlp.6.bias");
-    write_file(b);
+    write_weights(b);
     struct dg_error err = {0};
     assert_int_equal(start(&o, false, &err), DG_ERR_INPUT);
     contains(err.text, "another shape: student.head.last_layer.weight_v is [63, 16], the plan has [64, 16]");
@@ -389,5 +378,5 @@ int main(void)
         cmocka_unit_test(test_init_bare),
         cmocka_unit_test(test_init_full),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
