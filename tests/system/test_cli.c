@@ -109,7 +109,24 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module, recipe or probe nothing");
     refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
     refuses(RUN(DINOC, DEMO, "--explain", "nothing"), 2, "has no such node");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--skip", "fuze"), 2, "--skip: there is no pass fuze; did you mean fuse?");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--dump", "xyz:norm"), 2, "--dump: there is no pass xyz");
     leaves_nothing("new.plan");
+}
+
+/* Dumps go to stderr, beside the report. */
+static void test_dinoc_passes(void **state)
+{
+    (void)state;
+    const struct process *p = RUN(DINOC, "--passes");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "  slice_tokens  not --plain");
+    p = RUN(DINOC, DEMO, "-o", in("dumped.plan"), "--dump", "fuse:norm", "--skip", "slice_tokens");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "recipe demo");
+    process_assert_says(p, p->err, "after fuse: student.backbone(local)\n");
+    process_assert_says(p, p->err, " | norm\n");
+    assert_null(strstr(p->err, "take_token"));
 }
 
 /* A path that stays. */
@@ -596,7 +613,8 @@ static void test_resume(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_help),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dinoc_passes),
+                                       cmocka_unit_test(test_help),
                                        cmocka_unit_test(test_dinoc_refuses),
                                        cmocka_unit_test(test_linear),
                                        cmocka_unit_test(test_knn),
