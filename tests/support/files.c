@@ -43,16 +43,25 @@ int remove_test_folder(void **state)
     return 0;
 }
 
+static const char *join(char path[512], const char *folder, const char *name)
+{
+    snprintf(path, 512, "%s/%s", folder, name);
+    return path;
+}
+
 const char *path_in(const char *folder, const char *name)
+{
+    static char path[4][512];
+    static int next;
+    return join(path[next++ % 4], folder, name);
+}
+
+const char *in(const char *name)
 {
     static char path[16][512];
     static int next;
-    char *p = path[next++ % 16];
-    snprintf(p, sizeof *path, "%s/%s", folder, name);
-    return p;
+    return join(path[next++ % 16], test_folder, name);
 }
-
-const char *in(const char *name) { return path_in(test_folder, name); }
 
 void write_file(const char *path, const void *bytes, size_t size)
 {

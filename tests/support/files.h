@@ -14,7 +14,7 @@ extern char test_folder[64];
 int make_test_folder(void **state);
 int remove_test_folder(void **state);
 
-/* "folder/name"; each of the last 16 paths is valid. */
+/* "folder/name"; the last four are valid, and of in() the last sixteen. */
 const char *path_in(const char *folder, const char *name);
 const char *in(const char *name);
 

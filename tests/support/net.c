@@ -44,7 +44,6 @@ void dg_net_run(struct dg_net *net, const struct dg_net_spec *spec, const char *
     assert_true(fd >= 0);
     close(fd);
     dg_net_compile(path, spec);
-    struct dg_error err = {0};
     assert_ok(dg_plan_open(path, &net->plan, try_err));
     unlink(path);
     assert_ok(

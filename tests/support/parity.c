@@ -36,7 +36,6 @@ void dg_parity_write_crops(const char *file, int batch, int first, int count)
             item[items] =
                 (struct dg_safetensors_item){name[items], DG_SAFETENSORS_F32, 4, {batch, 3, size, size}, data};
         }
-    struct dg_error err = {0};
     assert_ok(dg_safetensors_write(in(file), item, items, NULL, 0, try_err));
     for (int i = 0; i < items; i++) free((void *)(uintptr_t)item[i].data);
 }
@@ -44,7 +43,6 @@ void dg_parity_write_crops(const char *file, int batch, int first, int count)
 void dg_parity_write_weights(const char *file, const char *plan_file)
 {
     struct dg_plan plan;
-    struct dg_error err = {0};
     assert_ok(dg_plan_open(in(plan_file), &plan, try_err));
     const struct dg_plan_entry *entry;
     assert_ok(dg_plan_find_entry(&plan, "train", &entry, try_err));
@@ -75,7 +73,6 @@ void dg_parity_train(const char *plan_file, const char *crops, const char *out, 
 {
     struct dg_plan plan;
     struct dg_knobs knobs;
-    struct dg_error err = {0};
     assert_ok(dg_plan_open(in(plan_file), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     struct dg_train_options options = {.replay = in(crops),
@@ -93,7 +90,6 @@ struct dg_safetensors *dg_parity_checkpoint(const char *run)
 {
     char path[256];
     struct dg_safetensors *file;
-    struct dg_error err = {0};
     snprintf(path, sizeof path, "%s/checkpoint.safetensors", run);
     assert_ok(dg_safetensors_open(in(path), &file, try_err));
     return file;
