@@ -54,6 +54,7 @@ static void weighted_sums(const struct dg_class_attention_shape *shape, const fl
 static void backward(const struct dg_class_attention_grad_args *a)
 {
     int64_t heads = a->shape.heads, tokens = a->shape.tokens, cols = a->shape.cols;
+    const float *diff_scores = a->diff_scores, *vectors = a->vectors, *weights = a->weights, *diff_sums = a->diff_sums;
     bool bf16 = a->diff_src_bf16;
     void *diff_src = a->diff_src;
 #pragma omp parallel for schedule(static) num_threads(a->threads)
@@ -62,8 +63,8 @@ static void backward(const struct dg_class_attention_grad_args *a)
         int64_t i = row / tokens, t = row % tokens;
         for (int64_t c = 0; c < cols; c++) sum[c] = t == a->query ? a->diff_query[i * cols + c] : 0;
         for (int64_t h = i * heads; h < (i + 1) * heads; h++) {
-            add_scaled(cols, a->diff_scores[h * tokens + t], 0, a->vectors + h * cols, sum);
-            add_scaled(cols, a->weights[h * tokens + t], 0, a->diff_sums + h * cols, sum);
+            add_scaled(cols, diff_scores[h * tokens + t], 0, vectors + h * cols, sum);
+            add_scaled(cols, weights[h * tokens + t], 0, diff_sums + h * cols, sum);
         }
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++) dg_put(diff_src, bf16, row * cols + c, sum[c]);

@@ -14,8 +14,8 @@ static double sum_squares(int64_t count, const float *x)
 
 static void adamw(const struct dg_adamw_args *args)
 {
-    const struct dg_adamw_args a = *args; /* locals, which no store can change */
-#pragma omp parallel for simd schedule(static)
+    const struct dg_adamw_args a = *args; /* a copy in each thread, so that no store can change it */
+#pragma omp parallel for simd schedule(static) firstprivate(a)
     for (int64_t i = 0; i < a.count; i++) {
         float g = a.grad[i] * a.grad_scale;
         float m = a.exp_avg[i] * a.beta1 + a.one_minus_beta1 * g;
@@ -31,7 +31,7 @@ static void adamw(const struct dg_adamw_args *args)
 static void sgd(const struct dg_sgd_args *args)
 {
     const struct dg_sgd_args a = *args;
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) firstprivate(a)
     for (int64_t i = 0; i < a.count; i++) {
         float d = (a.grad[i] * a.grad_scale + a.decay * a.param[i]) * a.scale;
         float m = a.buffer[i] * a.sgd_momentum + d;

@@ -115,6 +115,7 @@ static inline float dg_largest(int64_t count, const float *x)
     int64_t k = 0;
     for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
     for (; k + 16 <= count; k += 16)
+#pragma omp simd
         for (int j = 0; j < 16; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
     for (; k < count; k++) most = x[k] > most ? x[k] : most;
     for (int j = 0; j < 16; j++) most = lane[j] > most ? lane[j] : most;
