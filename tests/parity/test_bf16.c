@@ -3,6 +3,8 @@
 #include "ops/dnnl/cpu.h"
 #include "tests/support/parity.h"
 
+#include <math.h>
+
 enum { BATCH = 2, STEPS = 4, BATCHES = 4 };
 
 static const char *const common[] = {"student.with={}",

@@ -6,6 +6,8 @@
  * (tests/reference/make_parity_resnet.py). */
 #include "tests/support/parity.h"
 
+#include <math.h>
+
 enum { BATCH = 4 };
 
 static const char *const all[] = {"head.with.out_dim=1024", "head.with.bn=true",      "crops.local.count=4",

@@ -2,6 +2,8 @@
  * same crops. */
 #include "tests/support/parity.h"
 
+#include <math.h>
+
 enum { BATCH = 2, STEPS = DG_PARITY_STEPS, PER_EPOCH = 5 };
 
 static void compile(const char *plan, const char *const *more, int num_more)

@@ -115,7 +115,6 @@ static void test_folded(void **state)
         struct opened *both[] = {&folded, &plain};
         const float *features[2];
         const struct dg_plan_tensor *tensor;
-        struct dg_error err = {0};
         for (int i = 0; i < 2; i++) {
             fill_params(both[i]);
             assert_ok(dg_session_pack(both[i]->session, try_err));
@@ -146,7 +145,6 @@ enum { SMALL_SETS = sizeof small_step / sizeof *small_step };
 static void open_step(struct opened *o, const char *more, bool plain)
 {
     const char *set[SMALL_SETS + 1];
-    struct dg_error err = {0};
     memcpy(set, small_step, sizeof small_step);
     set[SMALL_SETS] = more;
     open_plan(o, "cifar10_resnet.yaml", NULL, set, SMALL_SETS + (more != NULL), plain, "train");
@@ -162,7 +160,6 @@ static void open_step(struct opened *o, const char *more, bool plain)
 
 static double step(struct opened *o, int64_t s)
 {
-    struct dg_error err = {0};
     struct dg_step_info info = {.seed = 5, .step = s};
     dg_session_set_controls(o->session, &o->knobs, s, (struct dg_run_length){10, 1});
     assert_ok(dg_session_compute(o->session, &info, try_err));
