@@ -245,7 +245,6 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     struct dg_entry entry;
     struct dg_train_step step;
     struct dg_layout layout;
-    struct dg_error err = {0};
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
     assert_ok(dg_lay_out(&entry, &layout, try_err));
     const struct dg_graph *graph = entry.graph;

@@ -148,7 +148,6 @@ static void test_a_step_runs_and_learns(void **state)
     struct dg_entry entry;
     struct dg_train_step step;
     struct dg_layout layout;
-    struct dg_error err = {0};
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
     assert_ok(dg_lay_out(&entry, &layout, try_err));
     struct dg_emit_input in = {.kind = DG_PLAN_RECIPE,

@@ -3,6 +3,9 @@
 
 #include "runtime/data/dataset.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 static void make_dir(const char *name) { assert_int_equal(mkdir(in(name), 0700), 0); }
 
 static void touch(const char *name) { write_file(in(name), "x", 1); }

@@ -4,6 +4,8 @@
 #include "runtime/formats/npy.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int entries(void)
 {
