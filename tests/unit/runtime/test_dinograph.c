@@ -117,7 +117,8 @@ static void test_describes(void **state)
     assert_int_equal(strncmp(dinograph_version(), "0.", 2), 0);
 }
 
-/* Files, in batches of which the second is not full: the bytes dinorun writes. */
+/* Files, in batches of which the second is not full: the bytes dinorun writes. Each picture stays in its row of the batch, as
+ * oneDNN may sum the last rows of a product in another order. */
 static void test_equals_dinorun(void **state)
 {
     (void)state;
@@ -134,13 +135,13 @@ static void test_equals_dinorun(void **state)
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     assert_ok(dg_image_decode_file(&decoder, picture(3), &image, try_err));
-    ok(dinograph_set_image(session, 5, image.pixels, image.width, image.height));
-    assert_memory_equal(features_of(session) + 5 * DIM, expected[3], sizeof *expected);
+    ok(dinograph_set_image(session, 3, image.pixels, image.width, image.height));
+    assert_memory_equal(features_of(session) + 3 * DIM, expected[3], sizeof *expected);
     dg_image_free(&image);
     dg_image_decoder_free(&decoder);
 
     ok(dinograph_load_weights(session, weights, "student"));
-    assert_memory_not_equal(features_of(session) + 5 * DIM, expected[3], sizeof *expected);
+    assert_memory_not_equal(features_of(session) + 3 * DIM, expected[3], sizeof *expected);
     close_session(session, plan);
 }
 
@@ -173,17 +174,17 @@ static void test_equals_session(void **state)
     ok(dinograph_load_weights(s, weights, "teacher"));
     ok(dinograph_set_input(s, "images", numbers, bytes));
     assert_memory_equal(features_of(s), want, sizeof want);
-    ok(dinograph_set_image_file(s, 2, picture(0)));
-    assert_memory_equal(features_of(s) + 2 * DIM, expected[0], sizeof *expected);
+    ok(dinograph_set_image_file(s, 2, picture(2)));
+    assert_memory_equal(features_of(s) + 2 * DIM, expected[2], sizeof *expected);
     assert_memory_equal(dinograph_input_data(s, "images"), numbers, 2 * bytes / ROWS);
     memcpy(unaligned, dinograph_input_data(s, "images"), bytes); /* the picture as the network sees it */
     ok(dinograph_set_input(s, "images", unaligned, bytes));
-    assert_memory_equal(features_of(s) + 2 * DIM, expected[0], sizeof *expected);
+    assert_memory_equal(features_of(s) + 2 * DIM, expected[2], sizeof *expected);
     assert_null(dinograph_input_data(s, "pictures"));
     ok(dinograph_bind_input(s, "images", numbers, bytes));
     assert_ptr_equal(dinograph_input_data(s, "images"), numbers);
     assert_memory_equal(features_of(s), want, sizeof want);
-    fails(dinograph_set_image_file(s, 2, picture(0)), DINOGRAPH_ERR_USAGE, "bound to memory of the caller's");
+    fails(dinograph_set_image_file(s, 2, picture(2)), DINOGRAPH_ERR_USAGE, "bound to memory of the caller's");
     uintptr_t odd = ((uintptr_t)unaligned + 63) / 64 * 64 + 4;
     fails(dinograph_bind_input(s, "images", (void *)odd, bytes), DINOGRAPH_ERR_USAGE, "aligned to 64 bytes");
     assert_memory_equal(features_of(s), want, sizeof want); /* what failed had no effect */
