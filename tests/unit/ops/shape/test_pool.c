@@ -203,7 +203,7 @@ static void test_max_pool_bf16(void **state)
     (void)state;
     if (dg_bf16_support() == DG_BF16_NONE) {
         print_message("skipped: this CPU has no bf16\n");
-        return;
+        skip();
     }
     for (int s = 0; s < 3; s++) {
         struct op_run op = {
