@@ -462,7 +462,7 @@ static void check_rows(const struct world *w, const struct op_result *some, cons
         if (place < 0) continue;
         double got = op_element(desc, some->data[o], packed ? place * image + k % image : k);
         double want = op_element(desc, all->data[o], k), ulp = dg_is_bf16(desc) ? 2 * bf16_half_ulp(want) : 0;
-        if (!(fabs(got - want) <= 2e-6 * most + ulp))
+        if (!(fabs(got - want) <= 2 * w->c->f32 * most + ulp))
             fail_msg("%s: output %s, element %lld: %.9g of some images, %.9g of all (largest %.3g)", w->c->op,
                      w->op->outputs[o].name, (long long)k, got, want, most);
     }

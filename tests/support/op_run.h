@@ -86,8 +86,20 @@ void assert_near(const float *got, const double *want, int64_t count, double tol
 /* Element i of a tensor of any type. */
 double op_element(const struct dg_desc *desc, const void *data, int64_t i);
 
+/* What rounding may do on any CPU, whatever the order of its sums and with fused multiply-adds or without: tolerances rest on
+ * these, and not on what one CPU makes.
+ *
+ * An f32 has 24 significant bits: rounding moves a number by at most F32_ROUNDING of itself. */
+#define F32_ROUNDING 0x1p-24
 /* A bf16 has 8 significant bits: rounding moves a number by at most 2^-8 of itself. This allows for one rounding. */
 #define BF16_ROUNDING (1.01 / 256)
+/* How far sums of n products in f32 may be off, in parts of the largest of these sums. n roundings of partial sums that are as
+ * large as that are n * F32_ROUNDING at worst; but roundings go either way and their squares add up, so that they are a few
+ * times the root of n with any probability that matters. Eight are allowed: for the few, and for the few more roundings that
+ * an op does before and after the sum. A constant expression, where the root is the next power of two. */
+#define F32_SUM(n) (8 * F32_ROUNDING * ROOT_ABOVE(n))
+#define ROOT_ABOVE(n) ((n) <= 4 ? 2 : (n) <= 16 ? 4 : (n) <= 64 ? 8 : (n) <= 256 ? 16 : (n) <= 1024 ? 32 : 64)
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
 /* Half of the distance between numbers of bf16 at x. */
 double bf16_half_ulp(double x);
 

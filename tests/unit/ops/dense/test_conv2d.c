@@ -102,7 +102,8 @@ static void ref_grad_weights(const struct dg_op_call *call, double *const *in, d
     {                                                                                                                  \
         .op = "conv2d", .modes = OP_VALUE | OP_GRADIENT | OP_BF16,                                                     \
         .attrs = {GEOMETRY(n, k, s, p, g, d), ATTR("bias", with_bias)}, .input = {IN("src", a, h, w, c)},              \
-        .reference = ref_conv2d, .grad = {true}, .f32 = 2e-6, .f32_grad = 1e-5, .bf16_grad = 1                         \
+        .reference = ref_conv2d, .grad = {true}, .f32 = F32_SUM((k) * (k) * (c) / (g)),                                \
+        .f32_grad = F32_SUM(LARGER((a) * (h) * (w) / ((s) * (s)), (k) * (k) * (n) / (g))), .bf16_grad = 1              \
     }
 #define CONV(...) CONV_BIAS(__VA_ARGS__, 0), CONV_BIAS(__VA_ARGS__, 1)
 
@@ -129,21 +130,21 @@ static const struct op_case cases[] = {
      .attrs = {BACKWARD, ATTR("height", 4), ATTR("width", 5)},
      .input = {IN("diff_dst", 2, 2, 3, 8), IN("weight", 8, 3, 3, 3)},
      .reference = ref_grad_src,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(3 * 3 * 8 / 2)},
     {.op = "conv2d_grad_weights",
      .modes = OP_VALUE | OP_BF16,
      .attrs = {BACKWARD},
      .input = {IN("src", 2, 4, 5, 6), IN("diff_dst", 2, 2, 3, 8), IN("acc_weight", 8, 3, 3, 3), IN("acc_bias", 8)},
      .reference = ref_grad_weights,
      .outputs = 2,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(2 * 2 * 3)},
     {.op = "conv2d_grad_weights",
      .modes = OP_VALUE | OP_BF16,
      .attrs = {BACKWARD},
      .input = {IN("src", 2, 4, 5, 6), IN("diff_dst", 2, 2, 3, 8)},
      .reference = ref_grad_weights,
      .outputs = 2,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(2 * 2 * 3)},
 };
 
 static void test_refuses(void **state)

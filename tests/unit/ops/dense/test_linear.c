@@ -37,13 +37,13 @@ static void ref_grad_weights(const struct dg_op_call *call, double *const *in, d
     }
 }
 
-enum { IMAGES = 70, TOKENS = 3, DIM = 16 }; /* of runs with a row map */
+enum { IMAGES = 70, TOKENS = 3, ROWS = IMAGES * TOKENS, DIM = 16 }; /* of runs with a row map */
 
 #define LINEAR(a, b, in, n, with_bias)                                                                                 \
     {                                                                                                                  \
         .op = "linear", .modes = OP_VALUE | OP_GRADIENT | OP_BF16, .attrs = {ATTR("out", n), ATTR("bias", with_bias)}, \
-        .input = {IN("src", a, b, in)}, .reference = ref_linear, .grad = {true}, .f32 = 2e-6, .f32_grad = 1e-5,        \
-        .bf16_grad = 1                                                                                                 \
+        .input = {IN("src", a, b, in)}, .reference = ref_linear, .grad = {true}, .f32 = F32_SUM(in),                   \
+        .f32_grad = F32_SUM(LARGER((a) * (b), n)), .bf16_grad = 1                                                      \
     }
 
 static const struct op_case cases[] = {
@@ -60,36 +60,36 @@ static const struct op_case cases[] = {
      .attrs = {ATTR("out", 3 * DIM)},
      .input = {IN("src", IMAGES, TOKENS, DIM)},
      .reference = ref_linear,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(DIM)},
     {.op = "linear",
      .modes = OP_VALUE | OP_ROWS,
      .attrs = {ATTR("out", 3 * DIM), ATTR("bias", false)},
      .input = {IN("src", IMAGES, DIM)},
      .reference = ref_linear,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(DIM)},
     {.op = "linear_grad_src",
      .modes = OP_VALUE | OP_BF16,
      .input = {IN("diff_dst", 3, 5, 11), IN("weight", 11, 17)},
      .reference = ref_grad_src,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(11)},
     {.op = "linear_grad_src",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .input = {IN("diff_dst", IMAGES, TOKENS, 3 * DIM), IN("weight", 3 * DIM, DIM)},
      .reference = ref_grad_src,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(3 * DIM)},
     {.op = "linear_grad_weights",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .input = {IN("src", IMAGES, TOKENS, DIM), IN("diff_dst", IMAGES, TOKENS, 3 * DIM), IN("acc_weight", 3 * DIM, DIM),
                IN("acc_bias", 3 * DIM)},
      .reference = ref_grad_weights,
      .outputs = 2,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(ROWS)},
     {.op = "linear_grad_weights",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .input = {IN("src", IMAGES, TOKENS, DIM), IN("diff_dst", IMAGES, TOKENS, 3 * DIM)},
      .reference = ref_grad_weights,
      .outputs = 2,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(ROWS)},
 };
 
 int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), NO_TESTS); }

@@ -48,12 +48,12 @@ static void ref_grad(const struct dg_op_call *call, double *const *in, double *c
 #define NORM(with_relu, more, grad_tolerance, ...)                                                                     \
     {                                                                                                                  \
         .op = "batch_norm", .modes = OP_VALUE | OP_GRADIENT | (more), .attrs = {ATTR("relu", with_relu)},              \
-        .input = {IN("src", __VA_ARGS__)}, .reference = ref_batch_norm, .grad = {true}, .f32 = 3e-6,                   \
+        .input = {IN("src", __VA_ARGS__)}, .reference = ref_batch_norm, .grad = {true}, .f32 = F32_SUM(101),           \
         .f32_grad = grad_tolerance, .bf16_grad = 1                                                                     \
     }
-#define NORMS(...) NORM(0, OP_BF16, 3e-5, __VA_ARGS__), NORM(1, OP_BF16, 3e-5, __VA_ARGS__)
-/* Of two rows the gradient is a small difference of large numbers. */
-#define NORMS_OF_TWO(...) NORM(0, 0, 3e-3, __VA_ARGS__), NORM(1, 0, 3e-3, __VA_ARGS__)
+#define NORMS(...) NORM(0, OP_BF16, 4 * F32_SUM(101), __VA_ARGS__), NORM(1, OP_BF16, 4 * F32_SUM(101), __VA_ARGS__)
+/* Of two rows the gradient is the difference of rounded numbers that are up to 1 / eps times as large. */
+#define NORMS_OF_TWO(...) NORM(0, 0, F32_ROUNDING / 1e-5, __VA_ARGS__), NORM(1, 0, F32_ROUNDING / 1e-5, __VA_ARGS__)
 
 #define GRAD(with_relu, ...)                                                                                           \
     {                                                                                                                  \
@@ -64,7 +64,7 @@ static void ref_grad(const struct dg_op_call *call, double *const *in, double *c
                   {F32(19), "mean", .scale = 0.1},                                                                     \
                   {F32(19), "var", .scale = 0.4, .offset = 1},                                                         \
                   __VA_ARGS__},                                                                                        \
-        .reference = ref_grad, .outputs = 3, .f32 = 3e-6                                                               \
+        .reference = ref_grad, .outputs = 3, .f32 = F32_SUM(9 * 7)                                                     \
     }
 
 static const struct op_case cases[] = {

@@ -54,15 +54,15 @@ static const struct op_case cases[] = {
      .reference = ref_layer_norm,
      .outputs = 3,
      .grad = {true},
-     .f32 = 2e-6,
-     .f32_grad = 2e-5}, /* in bf16 nothing on the way back is rounded */
+     .f32 = F32_SUM(19),
+     .f32_grad = 2 * F32_SUM(19)}, /* in bf16 nothing on the way back is rounded */
     {.op = "layer_norm",
      .modes = OP_VALUE | OP_ROWS,
      .attrs = {ATTR("eps", 1e-5)},
      .input = {IN("src", IMAGES, TOKENS, DIM)},
      .reference = ref_layer_norm,
      .outputs = 3,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(DIM)},
     {.op = "layer_norm_grad",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .input = {IN("src", IMAGES, TOKENS, DIM),
@@ -75,7 +75,7 @@ static const struct op_case cases[] = {
                IN("acc_bias", DIM)},
      .reference = ref_grad,
      .outputs = 3,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(ROWS)},
     {.op = "layer_norm_grad",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .input = {IN("src", IMAGES, TOKENS, DIM),
@@ -85,7 +85,7 @@ static const struct op_case cases[] = {
                {F32(ROWS), "rstd", .scale = 0.1, .offset = 1}},
      .reference = ref_grad,
      .outputs = 3,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(ROWS)},
 };
 
 int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), NO_TESTS); }

@@ -25,17 +25,18 @@ static void ref_grad(const struct dg_op_call *call, double *const *in, double *c
 enum { ALL = -1 }; /* query: every token asks */
 enum { IMAGES = 70, TOKENS = 3, DIM = 16, HEADS = 2 };
 
-/* In bf16, which needs heads of even width, probabilities and their gradients are rounded before products. */
-#define ATTENTION(more, images, tokens, heads, width, query, range, grad_tolerance)                                    \
+/* The gradient is a product of sums. In bf16, which needs heads of even width, probabilities and their gradients are rounded before products. */
+#define ATTENTION(more, images, tokens, heads, width, query, range)                                                    \
     {                                                                                                                  \
         .op = "attention", .modes = OP_VALUE | OP_GRADIENT | (more),                                                   \
         .attrs = {ATTR("heads", heads), ATTR("query", query)},                                                         \
         .input = {{F32(images, tokens, 3 * (heads) * (width)), "src", .scale = range}}, .reference = ref_attention,    \
-        .outputs = 3, .grad = {true}, .f32 = 2e-6, .f32_grad = grad_tolerance, .bf16 = 1, .bf16_grad = 4               \
+        .outputs = 3, .grad = {true}, .f32 = F32_SUM(LARGER(tokens, width)),                                           \
+        .f32_grad = 2 * F32_SUM(LARGER(tokens, width)), .bf16 = 1, .bf16_grad = 4                                      \
     }
-#define OF_TWO(more, tokens, width, query) ATTENTION(more, 2, tokens, 3, width, query, 2, 1e-5)
-#define OF_ONE(more, tokens, width, query) ATTENTION(more, 1, tokens, 1, width, query, 1, 2e-5)
-#define WIDE(query) ATTENTION(OP_BF16, 2, 37, 2, 40, query, 1, 2e-5)
+#define OF_TWO(more, tokens, width, query) ATTENTION(more, 2, tokens, 3, width, query, 2)
+#define OF_ONE(more, tokens, width, query) ATTENTION(more, 1, tokens, 1, width, query, 1)
+#define WIDE(query) ATTENTION(OP_BF16, 2, 37, 2, 40, query, 1)
 
 static const struct op_case cases[] = {
     OF_TWO(0, 13, 5, ALL),
@@ -60,7 +61,7 @@ static const struct op_case cases[] = {
      .input = {IN("src", IMAGES, TOKENS, 3 * DIM)},
      .reference = ref_attention,
      .outputs = 3,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(DIM)},
     {.op = "attention_grad",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .attrs = {ATTR("heads", HEADS), ATTR("query", ALL)},
@@ -69,7 +70,7 @@ static const struct op_case cases[] = {
                IN("diff_dst", IMAGES, TOKENS, DIM),
                {F32(IMAGES, HEADS, TOKENS), "lse", .scale = 0.5, .offset = 1}},
      .reference = ref_grad,
-     .f32 = 4e-6,
+     .f32 = 2 * F32_SUM(DIM),
      .bf16 = 3},
     {.op = "attention",
      .modes = OP_VALUE | OP_ROWS,
@@ -77,7 +78,7 @@ static const struct op_case cases[] = {
      .input = {IN("src", IMAGES, TOKENS, 3 * DIM)},
      .reference = ref_attention,
      .outputs = 3,
-     .f32 = 2e-6},
+     .f32 = F32_SUM(DIM)},
     {.op = "attention_grad",
      .modes = OP_VALUE | OP_BF16 | OP_ROWS,
      .attrs = {ATTR("heads", HEADS), ATTR("query", 1)},
@@ -86,7 +87,7 @@ static const struct op_case cases[] = {
                IN("diff_dst", IMAGES, DIM),
                {F32(IMAGES, HEADS), "lse", .scale = 0.5, .offset = 1}},
      .reference = ref_grad,
-     .f32 = 4e-6,
+     .f32 = 2 * F32_SUM(DIM),
      .bf16 = 3},
 };
 
