@@ -105,13 +105,14 @@ static int least_inputs(const struct dg_op *op)
 
 bool dg_op_takes(const struct dg_op *op, int num_inputs)
 {
-    return num_inputs >= least_inputs(op) && (num_inputs <= dg_op_num_inputs(op) || variadic(op) >= 0);
+    int count = dg_op_num_inputs(op);
+    return variadic(op) < 0 ? num_inputs == count : num_inputs >= count;
 }
 
 int dg_op_data_inputs(const struct dg_op *op, bool *more)
 {
     int count = 0;
-    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--) count += !(op->inputs[i].flags & DG_PARAM);
+    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--) count += !(op->inputs[i].flags & (DG_PARAM | DG_ROW_MAP));
     *more = variadic(op) >= 0;
     return count;
 }
@@ -139,18 +140,35 @@ double dg_product_flops(const struct dg_desc *rows, const struct dg_desc *weight
     return 2.0 * (double)dg_desc_rows(rows) * (double)dg_desc_count(weight);
 }
 
+int dg_operand_row_map(const struct dg_op *op, const struct dg_operand *operand)
+{
+    if (!(operand->flags & DG_COMPACT)) return -1;
+    return operand->rows ? operand->rows : dg_op_row_map(op);
+}
+
 /* ---- checks ---- */
 
 static enum dg_status check_count(const struct dg_op_call *call, struct dg_error *err)
 {
     const struct dg_op *op = call->op;
     int least = least_inputs(op), most = dg_op_num_inputs(op);
-    if (dg_op_takes(op, call->num_inputs)) return DG_OK;
+    if (call->num_inputs >= least && (call->num_inputs <= most || variadic(op) >= 0)) return DG_OK;
     if (variadic(op) >= 0)
         return dg_fail(err, DG_ERR_INPUT, "it takes %d or more inputs, not %d", least, call->num_inputs);
     if (least < most)
         return dg_fail(err, DG_ERR_INPUT, "it takes %d to %d inputs, not %d", least, most, call->num_inputs);
     return dg_fail(err, DG_ERR_INPUT, "it takes %d inputs, not %d", most, call->num_inputs);
+}
+
+/* A row map is of the images of input 0. */
+static enum dg_status check_row_map(const struct dg_op_call *call, const char *name, const struct dg_desc *desc,
+                                    struct dg_error *err)
+{
+    const struct dg_desc *first = &call->input[0];
+    bool fits =
+        first->ndim > 0 && desc->dtype == DG_I64 && desc->ndim == 1 && desc->dim[0] == dg_row_map_size(first->dim[0]);
+    if (fits) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "input %s is no row map of the images of %s", name, call->op->inputs->name);
 }
 
 /* One input against its operand. `like`: the first input that may be bf16, where all must be alike; it may be NULL. */
@@ -163,6 +181,7 @@ static enum dg_status check_input(const struct dg_op_call *call, int i, const st
         if (operand->flags & DG_OPTIONAL) return DG_OK;
         return dg_fail(err, DG_ERR_INPUT, "input %s is missing", operand->name);
     }
+    if (operand->flags & DG_ROW_MAP) return check_row_map(call, operand->name, desc, err);
     if (desc->dtype == DG_BF16 && !(operand->flags & DG_BF16_OK && call->bf16))
         return dg_fail(err, DG_ERR_INPUT, "input %s must not be bf16", operand->name);
     if (operand->flags & DG_BF16_OK && like && desc->dtype != like->dtype)
@@ -211,9 +230,9 @@ bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *in
     return !may || !like || like->dtype == stored->dtype;
 }
 
-bool dg_op_moves(const struct dg_op *op, bool kept, int i, int o)
+bool dg_op_moves(const struct dg_op *op, bool has_rows, int i, int o)
 {
-    return kept && i >= 0 && (op->inputs[i].flags ^ op->outputs[o].flags) & DG_COMPACT;
+    return has_rows && i >= 0 && (op->inputs[i].flags ^ op->outputs[o].flags) & DG_COMPACT;
 }
 
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err)

@@ -54,6 +54,7 @@ struct dg_operand {
     const char *name; /* NULL ends the table */
     uint32_t flags;   /* enum dg_operand_flags */
     int8_t reuse;     /* output: DG_REUSE(input) or DG_VIEW(input); 0: its bytes are its own */
+    int8_t rows;      /* with DG_COMPACT: the input with its row map; 0: the last input of DG_ROW_MAP */
 };
 /* The output may share its bytes with that input if the input dies here: kernels must be correct both ways. */
 #define DG_REUSE(input) ((input) + 1)
@@ -136,8 +137,8 @@ struct dg_op {
      * attributes probability and number of images. NULL: it leaves out none. */
     const struct dg_op *draws_rows;
 
-    /* Shapes. dg_op_infer has checked the inputs against the table before it asks `infer`, and absent inputs at the end are
-     * there as absent. Fills all outputs, or says what is wrong ("kernel 16 does not divide width 100"); the compiler adds
+    /* Shapes. dg_op_infer has checked the inputs against the table before it asks `infer`, and has all operands
+     * of the table in the call, absent ones as absent. Fills all outputs, or says what is wrong ("kernel 16 does not divide width 100"); the compiler adds
      * where. */
     enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
     struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
@@ -184,21 +185,24 @@ const struct dg_operand *dg_op_input(const struct dg_op *op, int num_inputs, int
 bool dg_op_input_has(const struct dg_op *op, int num_inputs, int i, enum dg_operand_flags flag);
 /* Is any operand, input or output, marked with that flag? */
 bool dg_op_any_has(const struct dg_op *op, enum dg_operand_flags flag);
-/* Can a node have that many inputs? Optional inputs at the end may be left away. */
+/* Is that the number of inputs of a node? All operands of the table count, also absent ones. */
 bool dg_op_takes(const struct dg_op *op, int num_inputs);
 /* The least number of tensors that `from` must name, and whether it may name more. */
 int dg_op_data_inputs(const struct dg_op *op, bool *more);
-/* The input with the row map that operands with DG_COMPACT go by; -1: it is none of the inputs in the table. */
+/* The last input of DG_ROW_MAP, which the op's operands with DG_COMPACT go by if they do not say otherwise; -1: there is none. */
 int dg_op_row_map(const struct dg_op *op);
+/* The input with the row map of that operand; -1: it always holds all images. */
+int dg_operand_row_map(const struct dg_op *op, const struct dg_operand *operand);
 
 /* Does the op draw a row map, as its output 0? */
 static inline bool dg_op_draws_rows(const struct dg_op *op) { return op->outputs && op->outputs->flags & DG_ROW_MAP; }
 
-/* Checks the inputs against the op's table (number, absence, bf16), then asks its `infer`. Messages name the operand. */
+/* Checks the inputs against the op's table (number, absence, bf16, row maps), then asks its `infer`. Messages name the operand.
+ * Optional inputs at the end of the table may be left away here. */
 enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
 /* May output o, `inferred` by dg_op_infer, be stored as `stored`? Inputs are those of the call. */
 bool dg_op_stores(const struct dg_op_call *call, int o, const struct dg_desc *inferred, const struct dg_desc *stored);
 /* With a row map, does output o have images in other places than input i? Then it cannot share its bytes. */
-bool dg_op_moves(const struct dg_op *op, bool kept, int i, int o);
+bool dg_op_moves(const struct dg_op *op, bool has_rows, int i, int o);
 
 #endif

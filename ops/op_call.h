@@ -20,7 +20,7 @@ union dg_attr {
 struct dg_op_call {
     const struct dg_op *op;
     const union dg_attr *attr;    /* in the order of the op's attributes */
-    int num_inputs;               /* those of the op's table; optional ones at its end may be left away */
+    int num_inputs;               /* those of the op's table */
     const struct dg_desc *input;  /* an optional input that is absent has ndim -1 */
     int num_outputs;              /* those of the op's table */
     const struct dg_desc *output; /* valid after infer */
@@ -29,7 +29,6 @@ struct dg_op_call {
     int64_t slices;            /* how often a step runs the op, each time on the next slice of the batch; 0 or 1: once,
                                      on all of the batch */
     bool bf16;                 /* the plan is in bf16: matmuls may round their operands, also those stored as f32 */
-    bool kept;                 /* it is run with dg_run.kept */
 };
 static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
 

@@ -44,5 +44,4 @@ void dg_copy_match(struct dg_new_node *made, const struct dg_match_node *node)
     memcpy(made->attr, node->attr, (size_t)dg_op_num_attrs(node->op) * sizeof *made->attr);
     memcpy(made->input, node->input, (size_t)node->num_inputs * sizeof *made->input);
     memcpy(made->output, node->output, (size_t)dg_op_num_outputs(node->op) * sizeof *made->output);
-    made->rows = node->rows;
 }

@@ -24,11 +24,10 @@ struct dg_match_node {
     const struct dg_op *op;
     const union dg_attr *attr; /* in the order of the op's attributes */
     const dg_value *input;     /* in the order of the op's operands; DG_NO_VALUE for absent ones */
-    int num_inputs;            /* without a row map that the op does not name */
+    int num_inputs;
     const dg_value *output;
     const bool *wanted; /* per output: does anything read it */
     bool train;
-    dg_value rows; /* the row map that the node is run with; DG_NO_VALUE: none */
 };
 
 struct dg_match {
@@ -44,7 +43,6 @@ struct dg_new_node {
     union dg_attr attr[DG_MAX_ATTRS];
     dg_value input[DG_MAX_FUSED_INPUTS];
     dg_value output[DG_MAX_FUSED_OUTPUTS]; /* outputs of the pair that the fused node now makes */
-    dg_value rows;                         /* as in struct dg_match_node */
 };
 
 struct dg_rewrite {

@@ -25,15 +25,17 @@ struct dg_prepare {
     void *state;           /* out: freed by `release` */
 };
 
-/* Which images of an application drop path keeps, as the op kept_images draws it: their number, then for each image its place
- * among them or -1, then the kept ones in order. An op that is given it leaves the others out: what it reads and makes of them
- * (operands with DG_COMPACT) is the rows of kept images one behind the other, and behind those anything. */
-static inline int64_t dg_kept_size(int64_t images) { return 1 + 2 * images; }
-static inline int64_t dg_kept_images(int64_t size) { return (size - 1) / 2; } /* of them in all */
-static inline const int64_t *dg_kept_place(const int64_t *kept) { return kept ? kept + 1 : NULL; }
-static inline const int64_t *dg_kept_image(const int64_t *kept, int64_t images)
+/* A row map says which images of an application survive drop path: their number n, then for each image its place among the
+ * survivors or -1, then the survivors' images in order (-1 behind the n-th). An op whose input it is runs on the survivors only:
+ * its operands with DG_COMPACT hold their rows one behind the other, and behind those anything. */
+static inline int64_t dg_row_map_size(int64_t images) { return 1 + 2 * images; }
+static inline int64_t dg_row_map_images(int64_t size) { return (size - 1) / 2; }
+/* These take a map or NULL, which means that all images are there. */
+static inline int64_t dg_survivors(const int64_t *rows, int64_t images) { return rows ? rows[0] : images; }
+static inline const int64_t *dg_row_places(const int64_t *rows) { return rows ? rows + 1 : NULL; }
+static inline const int64_t *dg_row_images(const int64_t *rows, int64_t images)
 {
-    return kept ? kept + 1 + images : NULL;
+    return rows ? rows + 1 + images : NULL;
 }
 
 struct dg_run {
@@ -44,9 +46,7 @@ struct dg_run {
     void *stream; /* dnnl_stream_t */
     const struct dg_step_info *step;
     int threads;
-    const int64_t *kept; /* of the images along dimension 0 of input 0; NULL: all are there */
 };
-static inline int64_t dg_images(const struct dg_run *run, int64_t images) { return run->kept ? run->kept[0] : images; }
 
 /* A zeroed state for `prepare`, set as p->state; NULL with err when memory is out. */
 void *dg_op_state(struct dg_prepare *p, size_t size, struct dg_error *err);

@@ -33,7 +33,9 @@ static void add_outputs(struct dg_text *text, const struct dg_graph *graph, cons
 static void add_inputs(struct dg_text *text, const struct dg_graph *graph, const struct dg_graph_node *node)
 {
     dg_text_add(text, "%s(", node->op->name);
-    for (int i = 0; i < node->num_inputs; i++) {
+    int count = node->num_inputs;
+    while (count && node->input[count - 1] == DG_NO_VALUE) count--;
+    for (int i = 0; i < count; i++) {
         dg_value v = node->input[i];
         dg_text_add(text, "%s", i ? ", " : "");
         if (v == DG_NO_VALUE)

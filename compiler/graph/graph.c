@@ -110,8 +110,9 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
         if (!dg_desc_valid(&made[o]))
             return dg_fail(err, DG_ERR_INPUT, "output %s would be too large or empty", op->outputs[o].name);
 
-    node.input = dg_arena_alloc(graph->arena, ((size_t)num_inputs + 1) * sizeof *node.input);
-    if (num_inputs) memcpy(node.input, input, (size_t)num_inputs * sizeof *node.input);
+    if (node.num_inputs < dg_op_num_inputs(op)) node.num_inputs = dg_op_num_inputs(op);
+    node.input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *node.input);
+    for (int i = 0; i < node.num_inputs; i++) node.input[i] = i < num_inputs ? input[i] : DG_NO_VALUE;
     for (int o = 0; o < node.num_outputs; o++) {
         const char *path = options->origin.path ? options->origin.path : op->name;
         const char *name = o ? dg_arena_printf(graph->arena, "%s.%s", path, op->outputs[o].name) : path;
@@ -129,6 +130,12 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
     if (!options->forward_of) graph->num_forward++;
     dg_graph_append(graph, &node);
     return DG_OK;
+}
+
+dg_value dg_node_row_map(const struct dg_graph_node *node)
+{
+    int i = dg_op_row_map(node->op);
+    return i < 0 ? DG_NO_VALUE : node->input[i];
 }
 
 void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node)
@@ -152,8 +159,7 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
     }
     return (struct dg_op_call){.op = node->op,
                                .attr = node->attr,
-                               .num_inputs = node->num_inputs - node->kept,
-                               .kept = node->kept,
+                               .num_inputs = node->num_inputs,
                                .input = input,
                                .num_outputs = node->num_outputs,
                                .output = output,

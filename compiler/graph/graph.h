@@ -56,12 +56,11 @@ enum dg_phase { DG_PHASE_BEFORE, DG_PHASE_LOOP, DG_PHASE_AFTER };
 struct dg_graph_node {
     const struct dg_op *op;
     union dg_attr attr[DG_MAX_ATTRS];
-    dg_value *input;
+    dg_value *input; /* all operands of the op's table; DG_NO_VALUE for absent ones */
     int num_inputs;
     dg_value output[DG_MAX_OUTPUTS];
     int num_outputs;
     bool train;
-    bool kept; /* its last input says which images drop path keeps, for the op to leave the others out (dg_run.kept) */
     enum dg_phase phase;
     uint64_t stream;
     struct dg_row_range rows;
@@ -113,7 +112,7 @@ struct dg_node_options {
 };
 
 /* Appends a node: infers its outputs (all of them, wanted or not: dg_pass_prune drops what nobody reads) and creates their
- * values. `input` must have data inputs, then attribute parameters, then own parameters, DG_NO_VALUE for absent ones. `attr`
+ * values. `input` must have the operands of the op's table, DG_NO_VALUE for absent ones; those at the end may be left away. `attr`
  * NULL: defaults. Fills `output[0..n)`. On failure nothing is added and err says what is wrong, without the place. */
 enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
                              const dg_value *input, int num_inputs, const struct dg_node_options *options,
@@ -131,6 +130,9 @@ const char *dg_node_label(const struct dg_graph *graph, const struct dg_graph_no
 /* Names for people: the node's path and the value's name, of the backward with "d:" before it, of recomputation with "again:". */
 const char *dg_node_title(const struct dg_graph *graph, const struct dg_graph_node *node);
 const char *dg_value_title(const struct dg_graph *graph, dg_value value);
+
+/* The row map by whose images the node's compact operands go; DG_NO_VALUE: all images are there. */
+dg_value dg_node_row_map(const struct dg_graph_node *node);
 
 /* A forward node's backward is backward, and so is what is recomputed for it. */
 static inline bool dg_is_backward(const struct dg_graph_node *node)

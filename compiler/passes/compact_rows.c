@@ -111,7 +111,8 @@ static bool fits(const struct compaction *p, const struct dg_graph_node *node)
 {
     const struct dg_graph *graph = p->graph;
     const struct dg_graph_node *sum = &graph->node[p->sum];
-    if (node->kept || node->role == DG_ROLE_COMMIT || !dg_op_any_has(node->op, DG_COMPACT)) return false;
+    if (node->role == DG_ROLE_COMMIT || dg_op_row_map(node->op) < 0 || dg_node_row_map(node) != DG_NO_VALUE)
+        return false;
     if (node->input[0] == DG_NO_VALUE) return false;
     return graph->value[node->input[0]].desc.dim[0] == graph->value[sum->output[0]].desc.dim[0] &&
            node->application == sum->application && node->phase == sum->phase;
@@ -147,13 +148,12 @@ static bool is_closed(struct compaction *p)
     return true;
 }
 
-static void give_rows(struct dg_graph *graph, struct dg_graph_node *node, dg_value rows)
+static void set_row_map(struct dg_graph *graph, struct dg_graph_node *node, dg_value rows)
 {
     dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
     memcpy(input, node->input, (size_t)node->num_inputs * sizeof *input);
-    input[node->num_inputs++] = rows;
+    input[dg_op_row_map(node->op)] = rows;
     node->input = input;
-    node->kept = true;
 }
 
 /* Adds the node that draws which images survive, which all of the branch reads. It will stand where the application begins: the
@@ -169,14 +169,14 @@ static void compact(struct compaction *p)
                                       .application = sum.application,
                                       .block = sum.block,
                                       .origin = sum.origin};
-    options.origin.path = dg_arena_printf(graph->arena, "%s.kept", sum.origin.path);
+    options.origin.path = dg_arena_printf(graph->arena, "%s.rows", sum.origin.path);
     dg_value rows[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */
     if (dg_graph_node(graph, sum.op->draws_rows, attr, NULL, 0, &options, rows, &err) != DG_OK) return;
     uint32_t added = graph->num_nodes - 1;
     graph->node[added].phase = sum.phase;
     p->before[added - p->num_nodes] = p->begin[place(&sum)];
-    for (uint32_t m = 0; m < p->count; m++) give_rows(graph, &graph->node[p->list[m]], rows[0]);
+    for (uint32_t m = 0; m < p->count; m++) set_row_map(graph, &graph->node[p->list[m]], rows[0]);
 }
 
 /* Puts the added nodes, which are at the end, where they belong. */
@@ -201,7 +201,9 @@ bool dg_compact_rows(struct dg_pass_context *c)
     struct compaction p = begin(c);
     for (uint32_t n = 0; n < p.num_nodes; n++) {
         const struct dg_graph_node *node = &p.graph->node[n];
-        if (!node->op->draws_rows || node->kept || node->role != DG_ROLE_FORWARD || !(node->attr[0].f > 0)) continue;
+        if (!node->op->draws_rows || dg_node_row_map(node) != DG_NO_VALUE || node->role != DG_ROLE_FORWARD ||
+            !(node->attr[0].f > 0))
+            continue;
         p.branch++;
         p.sum = n;
         p.count = 0;

@@ -32,11 +32,10 @@ static struct dg_match_node view_of(const struct fusing *f, uint32_t n)
     return (struct dg_match_node){.op = node->op,
                                   .attr = node->attr,
                                   .input = node->input,
-                                  .num_inputs = node->num_inputs - node->kept,
+                                  .num_inputs = node->num_inputs,
                                   .output = node->output,
                                   .wanted = wanted,
-                                  .train = node->train,
-                                  .rows = node->kept ? node->input[node->num_inputs - 1] : DG_NO_VALUE};
+                                  .train = node->train};
 }
 
 static bool find_maker(const struct dg_match *match, dg_value value, struct dg_match_node *maker)
@@ -74,7 +73,7 @@ static bool inputs_there(const struct dg_graph *graph, const struct dg_new_node 
 {
     for (int i = 0; i < dg_op_num_inputs(made->op); i++)
         if (!dg_graph_there(graph, made->input[i], n)) return false;
-    return dg_graph_there(graph, made->rows, n);
+    return true;
 }
 
 /* --- the fused node --- */
@@ -114,10 +113,8 @@ static void put(struct dg_graph *graph, uint32_t n, const struct dg_new_node *ma
     node->op = made->op;
     memcpy(node->attr, made->attr, sizeof node->attr);
     node->num_inputs = dg_op_num_inputs(made->op);
-    node->input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 2) * sizeof *node->input);
+    node->input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *node->input);
     memcpy(node->input, made->input, (size_t)node->num_inputs * sizeof *node->input);
-    node->kept = made->rows != DG_NO_VALUE;
-    if (node->kept) node->input[node->num_inputs++] = made->rows;
     node->num_outputs = dg_op_num_outputs(made->op);
     for (int o = 0; o < node->num_outputs; o++) {
         node->output[o] = made->output[o];
@@ -133,7 +130,7 @@ static bool apply(struct fusing *f, const struct dg_rewrite *rewrite, uint32_t n
     uint32_t r = find_consumer(f, rewrite, n), at = rewrite->at_consumer ? r : n;
     if (r == DG_PLAN_NONE) return false;
     struct dg_match match = {view_of(f, n), view_of(f, r), find_maker, f};
-    struct dg_new_node made = {.rows = DG_NO_VALUE};
+    struct dg_new_node made = {0};
     for (int i = 0; i < DG_MAX_FUSED_INPUTS; i++) made.input[i] = DG_NO_VALUE;
     for (int o = 0; o < DG_MAX_FUSED_OUTPUTS; o++) made.output[o] = DG_NO_VALUE;
     if (!rewrite->build(&match, &made) || !inputs_there(graph, &made, at)) return false;

@@ -157,7 +157,7 @@ static uint32_t facts_of(const struct dg_pass_context *c)
         const struct dg_graph_node *node = &c->graph->node[n];
         if (node->role != DG_ROLE_FORWARD) facts &= ~(uint32_t)FORWARD;
         if (node->role == DG_ROLE_RECOMPUTED) facts &= ~(uint32_t)NO_RECOMPUTED;
-        if (node->kept) facts &= ~(uint32_t)ALL_IMAGES;
+        if (dg_node_row_map(node) != DG_NO_VALUE) facts &= ~(uint32_t)ALL_IMAGES;
         for (int o = 0; o < node->num_outputs; o++)
             if (c->graph->value[node->output[o]].desc.dtype == DG_BF16) facts &= ~(uint32_t)F32;
     }

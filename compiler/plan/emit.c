@@ -121,7 +121,7 @@ static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_
                                 .num_outputs = (uint32_t)node->num_outputs,
                                 .first_attr = (uint32_t)e->section[DG_SECTION_ATTRS].count,
                                 .num_attrs = (uint32_t)dg_op_num_attrs(node->op),
-                                .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) | (node->kept ? DG_PLAN_OP_KEPT : 0) |
+                                .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) |
                                          (w->entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
                                 .stream = node->stream,
                                 .view0 = node->rows.view0,

@@ -53,7 +53,7 @@ static void find_aliases(struct dg_graph *graph, struct dg_life *life)
                 node->input[source] == DG_NO_VALUE)
                 continue;
             uint32_t root = life[node->input[source]].root;
-            bool free_here = !dg_op_moves(node->op, node->kept, source, o) &&
+            bool free_here = !dg_op_moves(node->op, dg_node_row_map(node) != DG_NO_VALUE, source, o) &&
                              graph->value[root].region == DG_REGION_STEP && life[root].last == n &&
                              life[v].bytes == life[root].bytes &&
                              graph->value[v].desc.dtype == graph->value[node->input[source]].desc.dtype;

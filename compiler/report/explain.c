@@ -50,7 +50,7 @@ bool dg_explain(struct dg_text *text, const struct dg_entry *entry, int num_entr
             double flops = dg_graph_cost(graph, g).flops;
             dg_text_add(text, "    %-7s %.3f GFLOP%s%s\n", "work", flops / 1e9,
                         call.slices > 1 ? dg_arena_printf(text->arena, " in %lld slices", (long long)call.slices) : "",
-                        g->kept ? " on average, of the images that are kept" : "");
+                        dg_node_row_map(g) != DG_NO_VALUE ? " on average, of the images that survive drop path" : "");
             all_flops += flops;
         }
         if (count > 1) dg_text_add(text, "  %d nodes, %.3f GFLOP\n", count, all_flops / 1e9);

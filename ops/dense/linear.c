@@ -7,8 +7,8 @@
  * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call and is the fastest way from
  * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there.
  *
- * Where images are left out that drop path drops (struct dg_run, kept), products are of fewer rows: oneDNN's are made for a
- * number of rows, so there are some for numbers that occur.
+ * With a row map products are of the survivors' rows: oneDNN's are made for a number of rows, so there are some for numbers
+ * that occur.
  *
  * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
  * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
@@ -24,12 +24,12 @@
 
 extern const struct dg_op dg_op_linear_grad_src, dg_op_linear_grad_weights;
 
-enum { SRC, WEIGHT, BIAS };                               /* inputs */
-enum { DST };                                             /* output */
-enum { GRAD_DIFF_DST, GRAD_WEIGHT };                      /* inputs of linear_grad_src */
-enum { DIFF_SRC };                                        /* output of linear_grad_src */
-enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs of linear_grad_weights */
-enum { DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of linear_grad_weights */
+enum { SRC, WEIGHT, BIAS, ROWS };                                     /* inputs */
+enum { DST };                                                         /* output */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT, GRAD_ROWS };                       /* inputs of linear_grad_src */
+enum { DIFF_SRC };                                                    /* output of linear_grad_src */
+enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS, OUTER_ROWS }; /* inputs of linear_grad_weights */
+enum { DIFF_WEIGHT, DIFF_BIAS };                                      /* outputs of linear_grad_weights */
 
 enum { OUT, WITH_BIAS }; /* attributes */
 enum { PACK_FROM_ROWS = 96 };
@@ -109,8 +109,8 @@ static struct dg_cost cost(const struct dg_op_call *call)
 /* A matmul whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
 struct matmul {
     struct dg_gemm gemm;
-    int64_t images;        /* these three where images are left out */
-    int64_t step;          /* kept ones are counted so many at a time, that few sizes occur */
+    int64_t images;        /* these three with a row map */
+    int64_t step;          /* survivors are counted so many at a time, so that few sizes occur */
     struct dg_gemm *fewer; /* by steps, of those that occurred; else NULL */
     bool packs, packed_once;
     struct dg_half src;
@@ -119,8 +119,8 @@ struct matmul {
 
 enum { MOST_SIZES = 64 };
 
-/* Of the call's input 0 to its output 0; sizes and strides are in the spec. */
-static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, struct dg_error *err)
+/* Of the call's input 0 to its output 0; sizes and strides are in the spec, and input `rows` is the row map. */
+static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, int rows, struct dg_error *err)
 {
     struct matmul *state = dg_op_state(p, sizeof *state, err);
     if (!state) return DG_ERR_MEMORY;
@@ -134,7 +134,7 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
         p->packed_bytes = state->gemm.packed_bytes;
     else if (state->packs)
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
-    if (p->call->kept) {
+    if (!dg_absent(&p->call->input[rows])) {
         state->images = p->call->input[SRC].dim[0];
         state->step = (state->images + MOST_SIZES - 1) / MOST_SIZES;
         state->fewer = calloc(MOST_SIZES + 1, sizeof *state->fewer);
@@ -145,10 +145,10 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
     return DG_OK;
 }
 
-/* The product of at least the rows of kept images; what is behind them nobody reads. NULL: of no row. */
-static struct dg_gemm *of_kept(struct matmul *state, const struct dg_run *r)
+/* The product of at least the survivors' rows; what is behind them nobody reads. NULL: of no row. */
+static struct dg_gemm *of_survivors(struct matmul *state, const int64_t *row_map)
 {
-    int64_t steps = state->fewer ? (dg_images(r, state->images) + state->step - 1) / state->step : -1;
+    int64_t steps = state->fewer ? (dg_survivors(row_map, state->images) + state->step - 1) / state->step : -1;
     if (!steps) return NULL;
     if (steps < 0 || steps * state->step >= state->images) return &state->gemm;
     struct dg_gemm *fewer = &state->fewer[steps];
@@ -160,11 +160,12 @@ static struct dg_gemm *of_kept(struct matmul *state, const struct dg_run *r)
     return state->step < state->images ? fewer : &state->gemm;
 }
 
-static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, struct dg_error *err)
+static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, const int64_t *row_map,
+                                 struct dg_error *err)
 {
     struct matmul *state = r->state;
     char *scratch = r->scratch;
-    struct dg_gemm *gemm = of_kept(state, r);
+    struct dg_gemm *gemm = of_survivors(state, row_map);
     if (!gemm) return DG_OK;
     const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[SRC]);
     if (state->packed_once) {
@@ -198,7 +199,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
                                 .weights_col = in,
                                 .bias = p->call->attr[WITH_BIAS].i,
                                 .packs = rows >= PACK_FROM_ROWS || p->constant_params};
-    return open_matmul(p, &spec, err);
+    return open_matmul(p, &spec, ROWS, err);
 }
 
 static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
@@ -210,13 +211,15 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[WEIGHT], ((struct matmul *)r->state)->gemm.bias ? r->input[BIAS] : NULL, err);
+    return run_matmul(r, r->input[WEIGHT], ((struct matmul *)r->state)->gemm.bias ? r->input[BIAS] : NULL,
+                      r->input[ROWS], err);
 }
 
 static const struct dg_operand linear_inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
     [WEIGHT] = {"weight", DG_PARAM},
     [BIAS] = {"bias", DG_PARAM | DG_OPTIONAL},
+    [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand linear_outputs[] = {
@@ -273,17 +276,18 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
                                 .weights_row = weight->dim[1],
                                 .weights_col = 1,
                                 .packs = rows >= PACK_FROM_ROWS};
-    return open_matmul(p, &spec, err);
+    return open_matmul(p, &spec, GRAD_ROWS, err);
 }
 
 static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[GRAD_WEIGHT], NULL, err);
+    return run_matmul(r, r->input[GRAD_WEIGHT], NULL, r->input[GRAD_ROWS], err);
 }
 
 static const struct dg_operand linear_grad_src_inputs[] = {
     [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
     [GRAD_WEIGHT] = {"weight"},
+    [GRAD_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand linear_grad_src_outputs[] = {
@@ -350,7 +354,7 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
 {
     const struct weights_state *s = r->state;
-    int64_t rows = dg_images(r, s->images) * s->each;
+    int64_t rows = dg_survivors(r->input[OUTER_ROWS], s->images) * s->each;
     if (!rows) { /* of no image */
         dg_begin_sum(r->output[DIFF_WEIGHT], r->input[ACC_WEIGHT], s->out * s->in);
         if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], s->out);
@@ -390,11 +394,9 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
 }
 
 static const struct dg_operand linear_grad_weights_inputs[] = {
-    [OUTER_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
-    [OUTER_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
-    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
-    [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
-    {0},
+    [OUTER_SRC] = {"src", DG_BF16_OK | DG_COMPACT},    [OUTER_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
+    [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},        [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    [OUTER_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP}, {0},
 };
 static const struct dg_operand linear_grad_weights_outputs[] = {
     [DIFF_WEIGHT] = {"diff_weight", 0, DG_REUSE(ACC_WEIGHT)},

@@ -14,8 +14,8 @@
 
 extern const struct dg_op dg_op_drop_path_grad;
 
-enum { SRC }; /* input; of drop_path_grad it is diff_dst */
-enum { DST }; /* output; of drop_path_grad it is diff_src */
+enum { SRC, ROWS }; /* inputs; of drop_path_grad the first is diff_dst, and it alone has the second */
+enum { DST };       /* output; of drop_path_grad it is diff_src */
 
 const struct dg_attr_spec dg_drop_path_attrs[] = {
     {.name = "rate",
@@ -80,20 +80,15 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->image_size = dg_desc_count(src) / src->dim[0];
     s->src_bf16 = dg_is_bf16(src);
     s->dst_bf16 = dg_is_bf16(&p->call->output[DST]);
-    if (!p->call->kept) dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
+    dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
     return DG_OK;
 }
 
-static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+/* Image i of the `images` images of dst is made of image from[i] of src, or zero where that is -1. */
+static void apply(const struct dg_run *r, int64_t images, const int64_t *from)
 {
-    (void)err;
     const struct state *s = r->state;
-    const int64_t *from = r->scratch; /* dst image i is made of src image from[i] */
-    if (r->kept)
-        from = dg_kept_image(r->kept, s->drop.images);
-    else
-        dg_drop_path_draw(&s->drop, r->step, r->scratch);
-    dg_drop_path_kernels()->drop_path(&(struct dg_drop_path_args){.images = dg_images(r, s->drop.images),
+    dg_drop_path_kernels()->drop_path(&(struct dg_drop_path_args){.images = images,
                                                                   .size = s->image_size,
                                                                   .from = from,
                                                                   .keep = s->drop.keep,
@@ -101,6 +96,23 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                                                   .src = r->input[SRC],
                                                                   .dst_bf16 = s->dst_bf16,
                                                                   .dst = r->output[DST]});
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    dg_drop_path_draw(&s->drop, r->step, r->scratch);
+    apply(r, s->drop.images, r->scratch);
+    return DG_OK;
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    const int64_t *rows = r->input[ROWS];
+    if (!rows) return run(r, err);
+    apply(r, dg_survivors(rows, s->drop.images), dg_row_images(rows, s->drop.images));
     return DG_OK;
 }
 
@@ -122,7 +134,8 @@ const struct dg_op dg_op_drop_path = {
     .run = run,
 };
 
-static const struct dg_operand grad_inputs[] = {[SRC] = {"diff_dst", DG_BF16_OK}, {0}};
+static const struct dg_operand grad_inputs[] = {
+    [SRC] = {"diff_dst", DG_BF16_OK}, [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP}, {0}};
 static const struct dg_operand grad_outputs[] = {[DST] = {"diff_src", DG_BF16_OK | DG_COMPACT, DG_REUSE(SRC)}, {0}};
 
 const struct dg_op dg_op_drop_path_grad = {
@@ -133,5 +146,5 @@ const struct dg_op dg_op_drop_path_grad = {
     .infer = infer,
     .grad = dg_no_gradient,
     .prepare = prepare,
-    .run = run,
+    .run = run_grad,
 };

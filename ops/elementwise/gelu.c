@@ -5,8 +5,9 @@
 
 extern const struct dg_op dg_op_gelu_grad;
 
-enum { SRC }; /* input */
-enum { DST }; /* output */
+enum { SRC, ROWS };                             /* inputs */
+enum { GRAD_ROWS = DG_GELU_GRAD_DIFF_DST + 1 }; /* the last input of gelu_grad */
+enum { DST };                                   /* output */
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -21,22 +22,23 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->add_gradient(b, SRC, made[DG_GELU_GRAD_DIFF_SRC]);
 }
 
-static int64_t count_now(const struct dg_run *r)
+/* Numbers of the survivors. */
+static int64_t count_of(const struct dg_op_count *s, const int64_t *row_map)
 {
-    const struct dg_op_count *s = r->state;
-    return s->count / s->images * dg_images(r, s->images);
+    return s->count / s->images * dg_survivors(row_map, s->images);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_gelu_kernels()->forward(count_now(r), s->bf16, r->input[SRC], r->output[DST]);
+    dg_gelu_kernels()->forward(count_of(s, r->input[ROWS]), s->bf16, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
 
 static const struct dg_operand gelu_inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand gelu_outputs[] = {
@@ -70,12 +72,13 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_op_count *s = r->state;
-    dg_gelu_kernels()->backward(count_now(r), s->bf16, r->input[DG_GELU_GRAD_SRC], r->input[DG_GELU_GRAD_DIFF_DST],
-                                r->output[DG_GELU_GRAD_DIFF_SRC]);
+    dg_gelu_kernels()->backward(count_of(s, r->input[GRAD_ROWS]), s->bf16, r->input[DG_GELU_GRAD_SRC],
+                                r->input[DG_GELU_GRAD_DIFF_DST], r->output[DG_GELU_GRAD_DIFF_SRC]);
     return DG_OK;
 }
 
-static const struct dg_operand gelu_grad_inputs[] = {DG_GELU_GRAD_INPUTS, {0}};
+static const struct dg_operand gelu_grad_inputs[] = {
+    DG_GELU_GRAD_INPUTS, [GRAD_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP}, {0}};
 static const struct dg_operand gelu_grad_outputs[] = {DG_GELU_GRAD_OUTPUT, {0}};
 
 const struct dg_op dg_op_gelu_grad = {

@@ -1,19 +1,18 @@
-/* add_layer_norm: a residual sum and the layer norm on it, in one sweep. The compiler makes it of `add` or `drop_path_add` and
- * the layer_norm that reads the sum first; others go on reading the sum. It has no gradient: it is made when there is nothing
- * left to differentiate.
+/* add_layer_norm: a residual sum and the layer norm on it, in one sweep, of `add` or `drop_path_add` and the layer_norm that reads
+ * the sum first; others go on reading the sum. It has no gradient: it is made when there is nothing left to differentiate.
  *
- *   add_layer_norm (src, residual, weight, bias, [src_kept], [dst_kept])
+ *   add_layer_norm (src, residual, weight, bias, [src_rows], [rows])
  *                  -> sum = residual + drop_path(src), dst = layer_norm(sum), [mean], [rstd]
  *
- * src may have the images only that its branch keeps, and dst, mean and rstd those of the branch that begins here; which ones
- * (struct dg_run, kept) are inputs here, as there are two of them. */
+ * With src_rows, src holds the survivors of the branch that ends here; with rows, dst, mean and rstd hold those of the branch
+ * that begins here. */
 #include "ops/elementwise/drop_path.h"
 #include "ops/kernels/layer_norm.h"
 #include "ops/op_rewrite.h"
 
-enum { RATE, EPS };                                               /* attributes */
-enum { SRC, RESIDUAL, WEIGHT, BIAS, SRC_ROWS, DST_ROWS, INPUTS }; /* inputs */
-enum { SUM, DST, MEAN, RSTD };                                    /* outputs */
+enum { RATE, EPS };                                           /* attributes */
+enum { SRC, RESIDUAL, WEIGHT, BIAS, SRC_ROWS, ROWS, INPUTS }; /* inputs */
+enum { SUM, DST, MEAN, RSTD };                                /* outputs */
 
 extern const struct dg_op dg_op_add, dg_op_drop_path_add, dg_op_layer_norm, dg_op_add_layer_norm;
 
@@ -32,10 +31,6 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     if (!dg_desc_equal(src, &call->input[RESIDUAL]) || !dg_desc_equal(&vector, &call->input[WEIGHT]) ||
         !dg_desc_equal(&vector, &call->input[BIAS]))
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
-    struct dg_desc kept = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(src->dim[0])});
-    for (int i = SRC_ROWS; i <= DST_ROWS; i++)
-        if (!dg_absent(&call->input[i]) && !dg_desc_equal(&call->input[i], &kept))
-            return dg_fail(err, DG_ERR_INPUT, "what is kept does not fit");
     output[SUM] = output[DST] = *src;
     output[MEAN] = output[RSTD] = dg_desc_make(DG_F32, 1, (int64_t[]){dg_desc_rows(src)});
     return DG_OK;
@@ -70,40 +65,39 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     int64_t *drawn = r->scratch, images = s->drop.images;
-    const int64_t *from = dg_kept_place(r->input[SRC_ROWS]);
+    const int64_t *from = dg_row_places(r->input[SRC_ROWS]);
     if (!from && s->drop.keep < 1) {
         dg_drop_path_draw(&s->drop, r->step, drawn);
         from = drawn;
     }
-    dg_layer_norm_kernels()->add_forward(
-        &(struct dg_add_layer_norm_args){.rows = images * s->each,
-                                         .cols = s->cols,
-                                         .image_rows = s->each,
-                                         .src_image = from,
-                                         .keep = s->drop.keep,
-                                         .src_bf16 = s->src_half,
-                                         .src = r->input[SRC],
-                                         .residual_bf16 = s->residual_half,
-                                         .residual = r->input[RESIDUAL],
-                                         .weight = r->input[WEIGHT],
-                                         .bias = r->input[BIAS],
-                                         .eps = s->eps,
-                                         .sum = r->output[SUM],
-                                         .dst_image = dg_kept_place(r->input[DST_ROWS]),
-                                         .dst_bf16 = s->dst_half,
-                                         .dst = r->output[DST],
-                                         .mean = r->output[MEAN],
-                                         .rstd = r->output[RSTD]});
+    dg_layer_norm_kernels()->add_forward(&(struct dg_add_layer_norm_args){.rows = images * s->each,
+                                                                          .cols = s->cols,
+                                                                          .image_rows = s->each,
+                                                                          .src_image = from,
+                                                                          .keep = s->drop.keep,
+                                                                          .src_bf16 = s->src_half,
+                                                                          .src = r->input[SRC],
+                                                                          .residual_bf16 = s->residual_half,
+                                                                          .residual = r->input[RESIDUAL],
+                                                                          .weight = r->input[WEIGHT],
+                                                                          .bias = r->input[BIAS],
+                                                                          .eps = s->eps,
+                                                                          .sum = r->output[SUM],
+                                                                          .dst_image = dg_row_places(r->input[ROWS]),
+                                                                          .dst_bf16 = s->dst_half,
+                                                                          .dst = r->output[DST],
+                                                                          .mean = r->output[MEAN],
+                                                                          .rstd = r->output[RSTD]});
     return DG_OK;
 }
 
 static const struct dg_operand add_layer_norm_inputs[] = {
-    [SRC] = {"src", DG_BF16_OK},
+    [SRC] = {"src", DG_BF16_OK | DG_COMPACT, .rows = SRC_ROWS},
     [RESIDUAL] = {"residual", DG_BF16_OK},
     [WEIGHT] = {"weight"},
     [BIAS] = {"bias"},
     [SRC_ROWS] = {"src_rows", DG_OPTIONAL | DG_ROW_MAP},
-    [DST_ROWS] = {"dst_rows", DG_OPTIONAL | DG_ROW_MAP},
+    [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand add_layer_norm_outputs[] = {
@@ -134,8 +128,8 @@ static void build(const struct dg_match *m, dg_value src, dg_value residual, dou
     made->input[RESIDUAL] = residual;
     made->input[WEIGHT] = dg_input_of(&m->consumer, "weight");
     made->input[BIAS] = dg_input_of(&m->consumer, "bias");
-    made->input[SRC_ROWS] = m->producer.rows;
-    made->input[DST_ROWS] = m->consumer.rows;
+    made->input[SRC_ROWS] = dg_input_of(&m->producer, "rows");
+    made->input[ROWS] = dg_input_of(&m->consumer, "rows");
     made->output[SUM] = dg_output_of(&m->producer, "dst");
     made->output[DST] = dg_output_of(&m->consumer, "dst");
     made->output[MEAN] = dg_output_of(&m->consumer, "mean");

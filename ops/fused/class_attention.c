@@ -25,9 +25,10 @@ extern const struct dg_op dg_op_linear, dg_op_attention, dg_op_class_attention, 
 
 enum { GROUP = 64 }; /* images at a time */
 
-enum { HEADS, QUERY };                                      /* attributes */
-enum { SRC, WEIGHT, BIAS, DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs */
-enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                  /* outputs of the gradient */
+enum { HEADS, QUERY };                                     /* attributes */
+enum { SRC, WEIGHT, BIAS, ROWS };                          /* inputs */
+enum { DIFF_DST = ROWS, ACC_WEIGHT, ACC_BIAS, GRAD_ROWS }; /* further inputs of the gradient */
+enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS };                 /* outputs of the gradient */
 enum { DST };
 
 static const struct dg_attr_spec attrs[] = {
@@ -194,7 +195,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     const float *bias = r->input[BIAS];
     float *dst = at(r, s->dst);
-    int64_t images = dg_images(r, s->images);
+    int64_t images = dg_survivors(r->input[ROWS], s->images);
     for (int64_t first = 0; first < images; first += GROUP) {
         int64_t n = images - first < GROUP ? images - first : GROUP;
         DG_TRY(look(s, r, n, dg_at(r->input[SRC], s->src_half, first * s->tokens * s->in), err));
@@ -227,6 +228,7 @@ static const struct dg_operand class_attention_inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
     [WEIGHT] = {"weight"},
     [BIAS] = {"bias", DG_OPTIONAL},
+    [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand class_attention_outputs[] = {
@@ -314,7 +316,7 @@ static void add_bias(const struct state *s, const struct dg_run *r, int64_t n)
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     const struct state *s = r->state;
-    int64_t images = dg_images(r, s->images);
+    int64_t images = dg_survivors(r->input[GRAD_ROWS], s->images);
     if (r->output[DIFF_WEIGHT]) dg_begin_sum(r->output[DIFF_WEIGHT], r->input[ACC_WEIGHT], 3 * s->dim * s->in);
     if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], 3 * s->dim);
     for (int64_t first = 0; first < images; first += GROUP) {
@@ -372,6 +374,7 @@ static const struct dg_operand class_attention_grad_inputs[] = {
     [DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
     [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
     [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    [GRAD_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand class_attention_grad_outputs[] = {

@@ -4,10 +4,10 @@
 #include "ops/kernels/drop_path.h"
 #include "ops/op_rewrite.h"
 
-extern const struct dg_op dg_op_drop_path, dg_op_add, dg_op_drop_path_grad, dg_op_kept_images, dg_op_drop_path_add;
+extern const struct dg_op dg_op_drop_path, dg_op_add, dg_op_drop_path_grad, dg_op_draw_rows, dg_op_drop_path_add;
 
-enum { SRC, RESIDUAL }; /* inputs */
-enum { DST };           /* output */
+enum { SRC, RESIDUAL, ROWS }; /* inputs */
+enum { DST };                 /* output */
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -43,7 +43,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->image_size = dg_desc_count(src) / src->dim[0];
     s->src_bf16 = dg_is_bf16(src);
     s->dst_bf16 = dg_is_bf16(&p->call->output[DST]);
-    if (!p->call->kept) dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
+    if (dg_absent(&p->call->input[ROWS])) dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
     return DG_OK;
 }
 
@@ -52,8 +52,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     const int64_t *from = r->scratch; /* dst image i is made of src image from[i] */
-    if (r->kept)
-        from = dg_kept_place(r->kept);
+    if (r->input[ROWS])
+        from = dg_row_places(r->input[ROWS]);
     else
         dg_drop_path_draw(&s->drop, r->step, r->scratch);
     dg_drop_path_kernels()->drop_path(&(struct dg_drop_path_args){.images = s->drop.images,
@@ -68,7 +68,10 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
-static const struct dg_operand inputs[] = {[SRC] = {"src", DG_BF16_OK | DG_COMPACT}, [RESIDUAL] = {"residual"}, {0}};
+static const struct dg_operand inputs[] = {[SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+                                           [RESIDUAL] = {"residual"},
+                                           [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
+                                           {0}};
 static const struct dg_operand outputs[] = {[DST] = {"dst", 0, DG_REUSE(RESIDUAL)}, {0}};
 
 const struct dg_op dg_op_drop_path_add = {
@@ -77,7 +80,7 @@ const struct dg_op dg_op_drop_path_add = {
     .inputs = inputs,
     .outputs = outputs,
     .reach = DG_REACH_ROW,
-    .draws_rows = &dg_op_kept_images,
+    .draws_rows = &dg_op_draw_rows,
     .infer = infer,
     .grad = grad,
     .prepare = prepare,

@@ -6,8 +6,8 @@
 
 extern const struct dg_op dg_op_gelu_grad, dg_op_linear_grad_weights, dg_op_gelu_grad_sums;
 
-enum { ACC_BIAS = DG_GELU_GRAD_DIFF_DST + 1 };  /* the last input */
-enum { DIFF_BIAS = DG_GELU_GRAD_DIFF_SRC + 1 }; /* the last output */
+enum { ACC_BIAS = DG_GELU_GRAD_DIFF_DST + 1, ROWS }; /* further inputs */
+enum { DIFF_BIAS = DG_GELU_GRAD_DIFF_SRC + 1 };      /* further output */
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -38,20 +38,22 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_gelu_kernels()->backward_sums(&(struct dg_gelu_sums_args){.rows = dg_images(r, s->images) * s->each,
-                                                                 .cols = s->cols,
-                                                                 .bf16 = s->bf16,
-                                                                 .src = r->input[DG_GELU_GRAD_SRC],
-                                                                 .diff_dst = r->input[DG_GELU_GRAD_DIFF_DST],
-                                                                 .diff_src = r->output[DG_GELU_GRAD_DIFF_SRC],
-                                                                 .acc = r->input[ACC_BIAS],
-                                                                 .sums = r->output[DIFF_BIAS],
-                                                                 .partial = r->scratch,
-                                                                 .threads = r->threads});
+    dg_gelu_kernels()->backward_sums(
+        &(struct dg_gelu_sums_args){.rows = dg_survivors(r->input[ROWS], s->images) * s->each,
+                                    .cols = s->cols,
+                                    .bf16 = s->bf16,
+                                    .src = r->input[DG_GELU_GRAD_SRC],
+                                    .diff_dst = r->input[DG_GELU_GRAD_DIFF_DST],
+                                    .diff_src = r->output[DG_GELU_GRAD_DIFF_SRC],
+                                    .acc = r->input[ACC_BIAS],
+                                    .sums = r->output[DIFF_BIAS],
+                                    .partial = r->scratch,
+                                    .threads = r->threads});
     return DG_OK;
 }
 
-static const struct dg_operand inputs[] = {DG_GELU_GRAD_INPUTS, [ACC_BIAS] = {"acc_bias", DG_OPTIONAL}, {0}};
+static const struct dg_operand inputs[] = {
+    DG_GELU_GRAD_INPUTS, [ACC_BIAS] = {"acc_bias", DG_OPTIONAL}, [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP}, {0}};
 static const struct dg_operand outputs[] = {
     DG_GELU_GRAD_OUTPUT, [DIFF_BIAS] = {"diff_bias", 0, DG_REUSE(ACC_BIAS)}, {0}};
 
@@ -70,8 +72,11 @@ static bool build(const struct dg_match *m, struct dg_new_node *made)
 {
     dg_value sums_of = dg_input_of(&m->consumer, "diff_dst"), diff_src = dg_output_of(&m->producer, "diff_src");
     if (sums_of != diff_src || !dg_is_wanted(&m->consumer, "diff_bias")) return false;
-    dg_copy_match(made, &m->producer);
     made->op = &dg_op_gelu_grad_sums;
+    made->input[DG_GELU_GRAD_SRC] = dg_input_of(&m->producer, "src");
+    made->input[DG_GELU_GRAD_DIFF_DST] = dg_input_of(&m->producer, "diff_dst");
+    made->input[ROWS] = dg_input_of(&m->producer, "rows");
+    made->output[DG_GELU_GRAD_DIFF_SRC] = diff_src;
     made->input[ACC_BIAS] = dg_input_of(&m->consumer, "acc_bias");
     made->output[DIFF_BIAS] = dg_output_of(&m->consumer, "diff_bias");
     return true;

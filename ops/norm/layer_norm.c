@@ -8,9 +8,9 @@
 
 extern const struct dg_op dg_op_layer_norm_grad;
 
-enum { EPS };               /* attribute */
-enum { SRC, WEIGHT, BIAS }; /* inputs */
-enum { DST, MEAN, RSTD };   /* outputs */
+enum { EPS };                     /* attribute */
+enum { SRC, WEIGHT, BIAS, ROWS }; /* inputs */
+enum { DST, MEAN, RSTD };         /* outputs */
 enum {
     GRAD_SRC,
     DIFF_DST,
@@ -19,7 +19,8 @@ enum {
     GRAD_RSTD,
     ACC_SRC,
     ACC_WEIGHT,
-    ACC_BIAS
+    ACC_BIAS,
+    GRAD_ROWS
 };                                         /* inputs of the gradient */
 enum { DIFF_SRC, DIFF_WEIGHT, DIFF_BIAS }; /* outputs of the gradient */
 
@@ -100,18 +101,19 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    dg_layer_norm_kernels()->forward(&(struct dg_layer_norm_args){.rows = dg_images(r, s->images) * s->each,
-                                                                  .cols = s->cols,
-                                                                  .image_rows = s->each,
-                                                                  .src_image = dg_kept_image(r->kept, s->images),
-                                                                  .src = r->input[SRC],
-                                                                  .weight = r->input[WEIGHT],
-                                                                  .bias = r->input[BIAS],
-                                                                  .eps = s->eps,
-                                                                  .dst_bf16 = s->half,
-                                                                  .dst = r->output[DST],
-                                                                  .mean = r->output[MEAN],
-                                                                  .rstd = r->output[RSTD]});
+    dg_layer_norm_kernels()->forward(
+        &(struct dg_layer_norm_args){.rows = dg_survivors(r->input[ROWS], s->images) * s->each,
+                                     .cols = s->cols,
+                                     .image_rows = s->each,
+                                     .src_image = dg_row_images(r->input[ROWS], s->images),
+                                     .src = r->input[SRC],
+                                     .weight = r->input[WEIGHT],
+                                     .bias = r->input[BIAS],
+                                     .eps = s->eps,
+                                     .dst_bf16 = s->half,
+                                     .dst = r->output[DST],
+                                     .mean = r->output[MEAN],
+                                     .rstd = r->output[RSTD]});
     return DG_OK;
 }
 
@@ -119,6 +121,7 @@ static const struct dg_operand layer_norm_inputs[] = {
     [SRC] = {"src"},
     [WEIGHT] = {"weight", DG_PARAM},
     [BIAS] = {"bias", DG_PARAM},
+    [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand layer_norm_outputs[] = {
@@ -178,7 +181,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
                                                                         .cols = s->cols,
                                                                         .image_rows = s->each,
                                                                         .src = r->input[GRAD_SRC],
-                                                                        .dst_image = dg_kept_place(r->kept),
+                                                                        .dst_image = dg_row_places(r->input[GRAD_ROWS]),
                                                                         .diff_dst_bf16 = s->half,
                                                                         .diff_dst = r->input[DIFF_DST],
                                                                         .weight = r->input[GRAD_WEIGHT],
@@ -204,6 +207,7 @@ static const struct dg_operand layer_norm_grad_inputs[] = {
     [ACC_SRC] = {"acc_src", DG_OPTIONAL},
     [ACC_WEIGHT] = {"acc_weight", DG_OPTIONAL},
     [ACC_BIAS] = {"acc_bias", DG_OPTIONAL},
+    [GRAD_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand layer_norm_grad_outputs[] = {

@@ -18,11 +18,11 @@
 
 extern const struct dg_op dg_op_attention_grad;
 
-enum { HEADS, QUERY };                           /* attributes */
-enum { SRC };                                    /* input */
-enum { DST, PROBS, LSE };                        /* outputs */
-enum { GRAD_SRC, GRAD_DST, DIFF_DST, GRAD_LSE }; /* inputs of the gradient */
-enum { DIFF_SRC };                               /* output of the gradient */
+enum { HEADS, QUERY };                                      /* attributes */
+enum { SRC, ROWS };                                         /* inputs */
+enum { DST, PROBS, LSE };                                   /* outputs */
+enum { GRAD_SRC, GRAD_DST, DIFF_DST, GRAD_LSE, GRAD_ROWS }; /* inputs of the gradient */
+enum { DIFF_SRC };                                          /* output of the gradient */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
@@ -159,7 +159,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     float *probs = r->output[PROBS], *lse = r->output[LSE];
-    int64_t tasks = dg_images(r, s->images) * s->heads;
+    int64_t tasks = dg_survivors(r->input[ROWS], s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim;
@@ -175,6 +175,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 
 static const struct dg_operand attention_inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT},
+    [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
     {0},
 };
 static const struct dg_operand attention_outputs[] = {
@@ -226,7 +227,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     (void)err;
     const struct state *s = r->state;
     const float *lse = r->input[GRAD_LSE];
-    int64_t tasks = dg_images(r, s->images) * s->heads;
+    int64_t tasks = dg_survivors(r->input[GRAD_ROWS], s->images) * s->heads;
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t image = task / s->heads, head = task % s->heads, ld = 3 * s->dim, dim = bytes(s, s->dim);
@@ -250,11 +251,9 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand attention_grad_inputs[] = {
-    [GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},
-    [GRAD_DST] = {"dst", DG_BF16_OK | DG_COMPACT},
-    [DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
-    [GRAD_LSE] = {"lse", DG_COMPACT},
-    {0},
+    [GRAD_SRC] = {"src", DG_BF16_OK | DG_COMPACT},      [GRAD_DST] = {"dst", DG_BF16_OK | DG_COMPACT},
+    [DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT}, [GRAD_LSE] = {"lse", DG_COMPACT},
+    [GRAD_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},   {0},
 };
 static const struct dg_operand attention_grad_outputs[] = {
     [DIFF_SRC] = {"diff_src", DG_BF16_OK | DG_COMPACT},

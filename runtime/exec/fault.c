@@ -24,28 +24,25 @@ static double element(const struct dg_plan_tensor *tensor, const void *data, int
     return tensor->dtype == DG_F64 ? ((const double *)data)[i] : (double)dg_get(data, tensor->dtype == DG_BF16, i);
 }
 
-/* Of how many images an output has how many: where an op leaves some out, behind the others lies what was there
- * before. */
-struct share {
-    int64_t images, kept;
-};
-
-static struct share share_of(const struct search *search, const struct dg_plan_op *record, uint32_t o)
+/* Numbers of output o that the op made: with a row map, what lies behind the survivors is what was there before. */
+static int64_t count_of(const struct search *search, const struct dg_plan_op *record, uint32_t o)
 {
     const struct dg_plan *plan = search->plan;
     const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
-    int input = record->flags & DG_PLAN_OP_KEPT ? (int)record->num_inputs - 1 : dg_op_row_map(op);
+    const struct dg_plan_tensor *output = &plan->tensor[plan->operand[record->first_operand + record->num_inputs + o]];
+    int64_t count = (int64_t)output->bytes / dg_dtype_size((enum dg_dtype)output->dtype);
+    int input = dg_op_row_map(op);
     uint32_t t = input < 0 ? DG_PLAN_NONE : plan->operand[record->first_operand + (uint32_t)input];
-    if (t == DG_PLAN_NONE || !(op->outputs[o].flags & DG_COMPACT)) return (struct share){1, 1};
-    const int64_t *kept = dg_session_data(search->session, t);
-    return (struct share){dg_kept_images(plan->tensor[t].dim[0]), kept[0]};
+    if (t == DG_PLAN_NONE || !(op->outputs[o].flags & DG_COMPACT)) return count;
+    int64_t images = dg_row_map_images(plan->tensor[t].dim[0]);
+    return count / images * dg_survivors(dg_session_data(search->session, t), images);
 }
 
-static struct statistics look(const struct dg_plan_tensor *tensor, const void *data, struct share share)
+static struct statistics look(const struct dg_plan_tensor *tensor, const void *data, int64_t count)
 {
     struct statistics s = {.least = INFINITY, .most = -INFINITY};
     if (!data || (tensor->dtype != DG_F32 && tensor->dtype != DG_F64 && tensor->dtype != DG_BF16)) return s;
-    s.count = (int64_t)tensor->bytes / dg_dtype_size((enum dg_dtype)tensor->dtype) / share.images * share.kept;
+    s.count = count;
     for (int64_t i = 0; i < s.count; i++) {
         double x = element(tensor, data, i);
         if (isnan(x)) {
@@ -80,7 +77,7 @@ static void on_op(void *context, uint32_t n, double seconds)
     for (uint32_t o = 0; o < op->num_outputs; o++) {
         uint32_t t = plan->operand[op->first_operand + op->num_inputs + o];
         if (t == DG_PLAN_NONE) continue;
-        struct statistics s = look(&plan->tensor[t], dg_session_data(search->session, t), share_of(search, op, o));
+        struct statistics s = look(&plan->tensor[t], dg_session_data(search->session, t), count_of(search, op, o));
         if (!s.nan && !s.infinite) continue;
         char what[512];
         search->found = true;
@@ -100,7 +97,8 @@ static void look_at_given(struct search *search)
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && !search->found; t++) {
         const struct dg_plan_tensor *tensor = &plan->tensor[t];
         if (tensor->region == DG_REGION_STEP) continue;
-        struct statistics s = look(tensor, dg_session_data(search->session, t), (struct share){1, 1});
+        int64_t count = (int64_t)tensor->bytes / dg_dtype_size((enum dg_dtype)tensor->dtype);
+        struct statistics s = look(tensor, dg_session_data(search->session, t), count);
         if (!s.nan && !s.infinite) continue;
         char what[512];
         search->found = true;

@@ -131,8 +131,7 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
     bound->op = dg_op_find(dg_plan_string(plan, record->op));
     struct dg_op_call call = {.op = bound->op,
                               .attr = plan->attr + record->first_attr,
-                              .num_inputs = (int)dg_plan_own_inputs(record),
-                              .kept = record->flags & DG_PLAN_OP_KEPT,
+                              .num_inputs = (int)record->num_inputs,
                               .input = desc,
                               .num_outputs = (int)record->num_outputs,
                               .output = desc + record->num_inputs,
@@ -232,7 +231,6 @@ static void bind(struct dg_session *session)
         }
         bound->run.input = bound->pointer;
         bound->run.output = bound->pointer + record->num_inputs;
-        if (record->flags & DG_PLAN_OP_KEPT) bound->run.kept = bound->pointer[dg_plan_own_inputs(record)];
         bound->run.scratch = session->scratch;
         bound->run.packed = (void *)((uintptr_t)session->packed + (uintptr_t)bound->run.packed); /* maybe nothing is */
         bound->run.stream = session->stream;

@@ -118,8 +118,7 @@ struct dg_plan_tensor {
 enum {
     DG_PLAN_OP_TRAIN = 1,
     DG_PLAN_OP_CONSTANT_PARAMS = 2,
-    DG_PLAN_OP_KEPT = 4, /* its last input says which images are kept (struct dg_run) */
-    DG_PLAN_OP_ALL = 7,
+    DG_PLAN_OP_ALL = 3,
 };
 
 struct dg_plan_op {
@@ -135,11 +134,6 @@ struct dg_plan_op {
     int32_t view0, batch;
     double flops, useful, bytes; /* of a whole step: of all slices */
 };
-/* Its inputs but for that of DG_PLAN_OP_KEPT. */
-static inline uint32_t dg_plan_own_inputs(const struct dg_plan_op *op)
-{
-    return op->num_inputs - !!(op->flags & DG_PLAN_OP_KEPT);
-}
 
 struct dg_plan_entry {
     uint32_t name; /* string: dg_entry_name() of its role */

@@ -122,9 +122,7 @@ static enum dg_status check_counts(const struct op_view *v, struct dg_error *err
     const struct dg_plan_op *record = v->record;
     uint64_t operands = (uint64_t)record->num_inputs + record->num_outputs;
     if (!range_ok(record->first_operand, operands, v->plan->num_operands) || record->num_inputs > 1u << 20 ||
-        record->num_inputs < !!(record->flags & DG_PLAN_OP_KEPT) ||
-        !dg_op_takes(v->op, (int)dg_plan_own_inputs(record)) ||
-        record->num_outputs != (uint32_t)dg_op_num_outputs(v->op))
+        !dg_op_takes(v->op, (int)record->num_inputs) || record->num_outputs != (uint32_t)dg_op_num_outputs(v->op))
         return bad_op(v, err, "wrong number of operands");
     if (!range_ok(record->first_attr, record->num_attrs, v->plan->num_attrs) ||
         record->num_attrs != (uint32_t)dg_op_num_attrs(v->op))
@@ -179,16 +177,6 @@ static enum dg_status check_operands(const struct op_view *v, struct dg_error *e
     return DG_OK;
 }
 
-/* A row map fits the images of input 0. */
-static enum dg_status check_rows(const struct op_view *v, struct dg_error *err)
-{
-    if (!v->call.kept) return DG_OK;
-    const struct dg_desc *rows = &v->input[v->call.num_inputs], *first = &v->input[0];
-    bool fits = v->call.num_inputs && first->ndim > 0 && rows->ndim == 1 && rows->dim[0] == dg_kept_size(first->dim[0]);
-    if (fits && dg_op_any_has(v->op, DG_COMPACT) && dg_op_row_map(v->op) < 0) return DG_OK;
-    return bad_op(v, err, "what is kept does not fit");
-}
-
 /* The op infers its outputs from its inputs again; the plan must say the same. */
 static enum dg_status check_shapes(const struct op_view *v, struct dg_error *err)
 {
@@ -206,6 +194,12 @@ static enum dg_status check_shapes(const struct op_view *v, struct dg_error *err
     return DG_OK;
 }
 
+static bool has_row_map(const struct op_view *v)
+{
+    int i = dg_op_row_map(v->op);
+    return i >= 0 && !dg_absent(&v->input[i]);
+}
+
 /* A view does no work, so its bytes must be its source's. Any other output shares bytes only with the input that its op can
  * overwrite. */
 static enum dg_status check_sharing(const struct op_view *v, struct dg_error *err)
@@ -217,7 +211,7 @@ static enum dg_status check_sharing(const struct op_view *v, struct dg_error *er
         const struct dg_plan_tensor *tensor = &v->plan->tensor[t];
         int source = dg_reused_input(output);
         if (source >= 0 && source < v->call.num_inputs) from = operand_of(v, (uint32_t)source);
-        bool shares = from != DG_PLAN_NONE && !dg_op_moves(v->op, v->call.kept, source, (int)o) &&
+        bool shares = from != DG_PLAN_NONE && !dg_op_moves(v->op, has_row_map(v), source, (int)o) &&
                       v->plan->tensor[from].root == tensor->root && v->plan->tensor[from].dtype == tensor->dtype;
         if ((dg_is_view(output) || tensor->root != t) && !shares)
             return bad_op(v, err, "output %s lies in the wrong place", output->name);
@@ -229,7 +223,6 @@ static enum dg_status check_one(struct op_view *v, struct dg_error *err)
 {
     DG_TRY(check_attributes(v, err));
     DG_TRY(check_operands(v, err));
-    DG_TRY(check_rows(v, err));
     DG_TRY(check_shapes(v, err));
     return check_sharing(v, err);
 }
@@ -247,8 +240,7 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
     for (uint32_t i = 0; i < record->num_inputs; i++) v.input[i] = DG_ABSENT_DESC;
     v.call = (struct dg_op_call){.op = v.op,
                                  .attr = plan->attr + record->first_attr,
-                                 .num_inputs = (int)dg_plan_own_inputs(record),
-                                 .kept = record->flags & DG_PLAN_OP_KEPT,
+                                 .num_inputs = (int)record->num_inputs,
                                  .input = v.input,
                                  .train = record->flags & DG_PLAN_OP_TRAIN,
                                  .slices = dg_plan_slices(entry, n),
@@ -260,40 +252,95 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
 
 /* --- one entry --- */
 
-/* A step tensor is made once, before it is read. What says which images are kept is made by an op that draws it and by nobody
- * else: ops go by the places that it gives. */
-static enum dg_status check_makers(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+/* What the ops of an entry have made so far, by a tensor's place in the entry. */
+struct makers {
+    const struct dg_plan *plan;
+    const struct dg_plan_entry *entry;
+    const struct dg_op **of; /* the op; NULL: none yet */
+    uint32_t *rows;          /* the row map by whose images the tensor is packed; DG_PLAN_NONE: it has all */
+};
+
+/* The row map by which an operand of the op is packed; DG_PLAN_NONE: it has all images. */
+static uint32_t row_map_of(const struct dg_plan *plan, const struct dg_plan_op *record, const struct dg_op *op,
+                           const struct dg_operand *operand)
 {
-    const struct dg_op **maker = calloc(entry->num_tensors + 1, sizeof *maker);
-    if (!maker) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    enum dg_status status = DG_OK;
-    for (uint32_t n = 0; n < entry->num_ops && status == DG_OK; n++) {
-        const struct dg_plan_op *record = &plan->op[entry->first_op + n];
-        const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
-        for (uint32_t i = 0; i < record->num_inputs + record->num_outputs && status == DG_OK; i++) {
-            uint32_t t = plan->operand[record->first_operand + i];
-            if (t == DG_PLAN_NONE) continue;
-            const char *name = dg_plan_string(plan, plan->tensor[t].name);
-            const struct dg_op **made_by = &maker[t - entry->first_tensor];
-            bool kept =
-                i < record->num_inputs && (i >= dg_plan_own_inputs(record) ||
-                                           dg_op_input_has(op, (int)dg_plan_own_inputs(record), (int)i, DG_ROW_MAP));
-            if (i >= record->num_inputs && *made_by)
-                status = bad(err, "op %u (%s) makes %s, which is made already", n, op->name, name);
-            else if (i >= record->num_inputs)
-                *made_by = op;
-            else if (plan->tensor[t].region == DG_REGION_STEP && !*made_by)
-                status = bad(err, "op %u (%s) reads %s before it is made", n, op->name, name);
-            else if (kept && !(*made_by && dg_op_draws_rows(*made_by)))
-                status = bad(err, "op %u (%s): %s does not say which images are kept", n, op->name, name);
-        }
+    int i = dg_operand_row_map(op, operand);
+    return i < 0 ? DG_PLAN_NONE : plan->operand[record->first_operand + (uint32_t)i];
+}
+
+/* An op reads what is there, packed as it was made. A row map indexes memory, so only an op that draws one may have made it. */
+static enum dg_status check_reads(const struct makers *made, uint32_t n, struct dg_error *err)
+{
+    const struct dg_plan *plan = made->plan;
+    const struct dg_plan_op *record = &plan->op[made->entry->first_op + n];
+    const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+    for (uint32_t i = 0; i < record->num_inputs; i++) {
+        uint32_t t = plan->operand[record->first_operand + i];
+        if (t == DG_PLAN_NONE) continue;
+        const struct dg_op *maker = made->of[t - made->entry->first_tensor];
+        const char *name = dg_plan_string(plan, plan->tensor[t].name);
+        if (plan->tensor[t].region == DG_REGION_STEP && !maker)
+            return bad(err, "op %u (%s) reads %s before it is made", n, op->name, name);
+        if (dg_op_input_has(op, (int)record->num_inputs, (int)i, DG_ROW_MAP) && !(maker && dg_op_draws_rows(maker)))
+            return bad(err, "op %u (%s): %s is no row map", n, op->name, name);
+        const struct dg_operand *operand = dg_op_input(op, (int)record->num_inputs, (int)i);
+        if (made->rows[t - made->entry->first_tensor] != row_map_of(plan, record, op, operand))
+            return bad(err, "op %u (%s) reads images of %s that are not there", n, op->name, name);
     }
-    for (uint32_t i = 0; i < entry->num_outputs && status == DG_OK; i++) {
-        uint32_t t = plan->operand[entry->first_output + i];
-        if (plan->tensor[t].region == DG_REGION_STEP && !maker[t - entry->first_tensor])
-            status = bad(err, "nothing makes the output %s", dg_plan_string(plan, plan->tensor[t].name));
+    return DG_OK;
+}
+
+/* A tensor is made once. */
+static enum dg_status note_outputs(struct makers *made, uint32_t n, struct dg_error *err)
+{
+    const struct dg_plan *plan = made->plan;
+    const struct dg_plan_op *record = &plan->op[made->entry->first_op + n];
+    const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
+    for (uint32_t o = 0; o < record->num_outputs; o++) {
+        uint32_t t = plan->operand[record->first_operand + record->num_inputs + o];
+        if (t == DG_PLAN_NONE) continue;
+        const struct dg_op **maker = &made->of[t - made->entry->first_tensor];
+        if (*maker)
+            return bad(err, "op %u (%s) makes %s, which is made already", n, op->name,
+                       dg_plan_string(plan, plan->tensor[t].name));
+        *maker = op;
+        made->rows[t - made->entry->first_tensor] = row_map_of(plan, record, op, &op->outputs[o]);
     }
-    free(maker);
+    return DG_OK;
+}
+
+static enum dg_status check_outputs_made(const struct makers *made, struct dg_error *err)
+{
+    const struct dg_plan *plan = made->plan;
+    for (uint32_t i = 0; i < made->entry->num_outputs; i++) {
+        uint32_t t = plan->operand[made->entry->first_output + i];
+        const char *name = dg_plan_string(plan, plan->tensor[t].name);
+        if (plan->tensor[t].region == DG_REGION_STEP && !made->of[t - made->entry->first_tensor])
+            return bad(err, "nothing makes the output %s", name);
+        if (made->rows[t - made->entry->first_tensor] != DG_PLAN_NONE)
+            return bad(err, "the output %s lacks images", name);
+    }
+    return DG_OK;
+}
+
+static enum dg_status check_makers(struct makers *made, struct dg_error *err)
+{
+    for (uint32_t t = 0; t < made->entry->num_tensors; t++) made->rows[t] = DG_PLAN_NONE;
+    for (uint32_t n = 0; n < made->entry->num_ops; n++) {
+        DG_TRY(check_reads(made, n, err));
+        DG_TRY(note_outputs(made, n, err));
+    }
+    return check_outputs_made(made, err);
+}
+
+static enum dg_status check_order(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
+{
+    struct makers made = {plan, entry, calloc(entry->num_tensors + 1, sizeof *made.of),
+                          calloc(entry->num_tensors + 1, sizeof *made.rows)};
+    enum dg_status status =
+        made.of && made.rows ? check_makers(&made, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    free(made.of);
+    free(made.rows);
     return status;
 }
 
@@ -458,7 +505,7 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
     DG_TRY(check_named(plan, entry, entry->first_output, entry->num_outputs, err));
     DG_TRY(check_slots(plan, index, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY(check_op(plan, entry, n, err));
-    DG_TRY(check_makers(plan, entry, err));
+    DG_TRY(check_order(plan, entry, err));
     DG_TRY(check_loop(plan, entry, err));
     return check_memory(plan, entry, err);
 }

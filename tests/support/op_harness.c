@@ -443,7 +443,7 @@ void op_unpack_rows(const struct dg_desc *desc, const int64_t *row_map, const vo
 {
     size_t bytes = (size_t)(dg_desc_bytes(desc) / desc->dim[0]);
     for (int64_t i = 0; i < desc->dim[0]; i++) {
-        int64_t place = dg_kept_place(row_map)[i];
+        int64_t place = dg_row_places(row_map)[i];
         if (place >= 0) memcpy((char *)full + (size_t)i * bytes, (const char *)packed + (size_t)place * bytes, bytes);
     }
 }
@@ -458,7 +458,7 @@ static void check_rows(const struct world *w, const struct op_result *some, cons
     double most = 0;
     for (int64_t k = 0; k < count; k++) most = fmax(most, fabs(op_element(desc, all->data[o], k)));
     for (int64_t k = 0; k < count; k++) {
-        int64_t place = packed ? dg_kept_place(w->run.row_map)[k / image] : 0;
+        int64_t place = packed ? dg_row_places(w->run.row_map)[k / image] : 0;
         if (place < 0) continue;
         double got = op_element(desc, some->data[o], packed ? place * image + k % image : k);
         double want = op_element(desc, all->data[o], k), ulp = dg_is_bf16(desc) ? 2 * bf16_half_ulp(want) : 0;

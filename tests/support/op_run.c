@@ -87,6 +87,9 @@ void op_set_attr(struct op_run *run, const char *name, double value)
 struct world {
     union dg_attr attr[DG_MAX_ATTRS];
     bool wanted[DG_MAX_OUTPUTS];
+    int num_inputs; /* all operands of the op's table, also those that the run leaves away */
+    struct dg_desc desc[OP_INPUTS];
+    void *data[OP_INPUTS]; /* the caller's */
     void *input[OP_INPUTS];
     bool taken[OP_INPUTS]; /* by an output in place */
     struct dg_op_call call;
@@ -99,32 +102,43 @@ static void open_world(const struct op_run *r, struct dg_desc *output, struct wo
     *w = (struct world){.threads = r->threads ? r->threads : 2};
     if (!r->attr) op_resolve_attrs(op, r->attrs, w->attr);
     for (int o = 0; o < DG_MAX_OUTPUTS; o++) w->wanted[o] = !(r->unwanted >> o & 1);
+    w->num_inputs = r->num_inputs < dg_op_num_inputs(op) ? dg_op_num_inputs(op) : r->num_inputs;
+    assert_true(w->num_inputs <= OP_INPUTS);
+    for (int i = 0; i < w->num_inputs; i++) {
+        w->desc[i] = i < r->num_inputs ? r->desc[i] : DG_ABSENT_DESC;
+        w->data[i] = i < r->num_inputs ? r->data[i] : NULL;
+    }
+    int rows = dg_op_row_map(op);
+    if (r->row_map) {
+        assert_true(rows >= 0);
+        w->desc[rows] = I64(dg_row_map_size(r->desc[0].dim[0]));
+        w->data[rows] = (void *)(uintptr_t)r->row_map;
+    }
     w->call = (struct dg_op_call){.op = op,
                                   .attr = r->attr ? r->attr : w->attr,
-                                  .num_inputs = r->num_inputs,
-                                  .input = r->desc,
+                                  .num_inputs = w->num_inputs,
+                                  .input = w->desc,
                                   .num_outputs = dg_op_num_outputs(op),
                                   .output = output,
                                   .output_wanted = w->wanted,
                                   .train = !r->eval,
                                   .slices = r->slices,
-                                  .bf16 = r->bf16,
-                                  .kept = r->row_map};
+                                  .bf16 = r->bf16};
 }
 
 /* Inputs are copies, so that writing one by mistake is seen; outputs are new or in the place of an input. */
 static void make_room(const struct op_run *r, struct world *w, struct op_result *result)
 {
     const struct dg_op *op = w->call.op;
-    for (int i = 0; i < r->num_inputs; i++) {
-        if (dg_absent(&r->desc[i])) continue;
-        w->input[i] = guarded_alloc(dg_desc_bytes(&r->desc[i]));
-        memcpy(w->input[i], r->data[i], (size_t)dg_desc_bytes(&r->desc[i]));
+    for (int i = 0; i < w->num_inputs; i++) {
+        if (dg_absent(&w->desc[i])) continue;
+        w->input[i] = guarded_alloc(dg_desc_bytes(&w->desc[i]));
+        memcpy(w->input[i], w->data[i], (size_t)dg_desc_bytes(&w->desc[i]));
     }
     for (int o = 0; o < w->call.num_outputs; o++) {
         int source = op_output_reuses(op, o, r->row_map);
         if (!w->wanted[o]) continue;
-        bool fits = source >= 0 && w->input[source] && result->desc[o].dtype == r->desc[source].dtype;
+        bool fits = source >= 0 && w->input[source] && result->desc[o].dtype == w->desc[source].dtype;
         if ((dg_is_view(&op->outputs[o]) || r->in_place) && fits) {
             result->data[o] = w->input[source];
             w->taken[source] = true;
@@ -158,8 +172,7 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                          .packed = packed,
                          .stream = stream,
                          .step = &r->step,
-                         .threads = w->threads,
-                         .kept = r->row_map};
+                         .threads = w->threads};
     if (r->constant_params && op->pack && op->pack(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     guarded_check(scratch, p.scratch_bytes, r->op);
@@ -179,13 +192,13 @@ static void check_writes(const struct op_run *r, struct world *w, const struct o
 {
     for (int o = 0; o < w->call.num_outputs; o++)
         if (w->wanted[o]) guarded_check(result->data[o], dg_desc_bytes(&result->desc[o]), r->op);
-    for (int i = 0; i < r->num_inputs; i++) {
+    for (int i = 0; i < w->num_inputs; i++) {
         if (!w->input[i] || w->taken[i]) continue;
-        size_t bytes = (size_t)dg_desc_bytes(&r->desc[i]);
+        size_t bytes = (size_t)dg_desc_bytes(&w->desc[i]);
         guarded_check(w->input[i], (int64_t)bytes, r->op);
-        if (dg_op_input_has(w->call.op, r->num_inputs, i, DG_UPDATED))
-            memcpy(r->data[i], w->input[i], bytes);
-        else if (memcmp(r->data[i], w->input[i], bytes))
+        if (dg_op_input_has(w->call.op, w->num_inputs, i, DG_UPDATED))
+            memcpy(w->data[i], w->input[i], bytes);
+        else if (memcmp(w->data[i], w->input[i], bytes))
             fail_msg("%s wrote input %d, which it does not declare", r->op, i);
         free(w->input[i]);
     }

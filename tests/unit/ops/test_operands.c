@@ -34,6 +34,14 @@ static void test_names(void **state)
     }
 }
 
+/* A compact operand has a row map to go by. */
+static bool rows_fit(const struct dg_op *op, const struct dg_operand *operand)
+{
+    int i = dg_operand_row_map(op, operand);
+    if (!(operand->flags & DG_COMPACT)) return i < 0 && !operand->rows;
+    return i >= 0 && i < dg_op_num_inputs(op) && op->inputs[i].flags & DG_ROW_MAP;
+}
+
 /* Flags stand where they mean something. */
 static void test_flags(void **state)
 {
@@ -50,8 +58,12 @@ static void test_flags(void **state)
             seen |= operand->flags;
             many += !!(operand->flags & DG_VARIADIC);
             optional += !!(operand->flags & DG_OPTIONAL);
-            bool wrong = operand->flags & ~of_inputs || operand->reuse || (operand->flags & DG_PARAM) < (uint32_t)kind;
-            kind = operand->flags & DG_PARAM; /* parameters come after data */
+            bool wrong = operand->flags & ~of_inputs || operand->reuse || !rows_fit(op, operand);
+            if (operand->flags & DG_ROW_MAP)
+                wrong |= !(operand->flags & DG_OPTIONAL);
+            else
+                wrong |= (operand->flags & DG_PARAM) < (uint32_t)kind; /* parameters come after data */
+            kind = operand->flags & DG_PARAM;
             if (wrong) fail_msg("%s: input %s", op->name, operand->name);
         }
         if (many > 1 || (many && optional)) fail_msg("%s: a variadic input beside others", op->name);
@@ -61,7 +73,7 @@ static void test_flags(void **state)
             seen |= operand->flags;
             reuses |= source >= 0;
             views |= dg_is_view(operand);
-            bool wrong = operand->flags & ~of_outputs || source >= dg_op_num_inputs(op) ||
+            bool wrong = !rows_fit(op, operand) || operand->flags & ~of_outputs || source >= dg_op_num_inputs(op) ||
                          (dg_is_view(operand) && (o || op->run)) || (source >= 0 && operand->flags & DG_SAVED);
             if (wrong) fail_msg("%s: output %s", op->name, operand->name);
         }
@@ -96,7 +108,7 @@ static bool refuses(const struct dg_op *op, int num_inputs, int absent, int bf16
     struct dg_error err = {0};
     for (int i = 0; i < num_inputs; i++) {
         input[i] = dg_desc_make(i == bf16 ? DG_BF16 : DG_F32, 1, (int64_t[]){4});
-        if (i == absent) input[i] = DG_ABSENT_DESC;
+        if (i == absent || (i != bf16 && dg_op_input_has(op, num_inputs, i, DG_ROW_MAP))) input[i] = DG_ABSENT_DESC;
     }
     struct dg_op_call call = {
         .op = op, .attr = attr, .num_inputs = num_inputs, .input = input, .num_outputs = dg_op_num_outputs(op)};
@@ -119,7 +131,9 @@ static void test_checks(void **state)
             snprintf(message, sizeof message, "input %s is missing", op->inputs[i].name);
             if (!(op->inputs[i].flags & DG_OPTIONAL) && !refuses(op, count, i, -1, message))
                 fail_msg("%s works without input %s", op->name, op->inputs[i].name);
-            snprintf(message, sizeof message, "input %s must not be bf16", op->inputs[i].name);
+            bool rows = op->inputs[i].flags & DG_ROW_MAP;
+            snprintf(message, sizeof message, rows ? "input %s is no row map" : "input %s must not be bf16",
+                     op->inputs[i].name);
             if (!refuses(op, count, -1, i, message)) /* in no plan that is not in bf16 */
                 fail_msg("%s takes bf16 as input %s", op->name, op->inputs[i].name);
         }
@@ -139,6 +153,8 @@ static void test_variadic(void **state)
     assert_null(dg_op_input(op, 5, 5));
     assert_null(dg_op_input(op, 5, -1));
     assert_true(dg_op_takes(op, 2) && dg_op_takes(op, 200));
+    assert_false(dg_op_takes(dg_op_find("linear"), 3)); /* an absent operand is one all the same */
+    assert_true(dg_op_takes(dg_op_find("linear"), 4));
     assert_false(dg_op_takes(op, 1));
     bool more;
     assert_int_equal(dg_op_data_inputs(dg_op_find("concat_columns"), &more), 1);

@@ -248,7 +248,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
     assert_ok(dg_lay_out(&entry, &layout, try_err));
     const struct dg_graph *graph = entry.graph;
-    assert_int_equal(count_ops(graph, "kept_images") > 0, finish->skips);
+    assert_int_equal(count_ops(graph, "draw_rows") > 0, finish->skips);
     assert_int_equal(count_ops(graph, "add_layer_norm") > 0, finish->joins);
     assert_int_equal(count_ops(graph, "gelu_grad_sums") > 0, finish->joins);
     struct dg_emit_input in = {.kind = DG_PLAN_RECIPE,
@@ -282,7 +282,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     assert_non_null(out);
     out->peak = layout.step.peak;
     out->joined = count_ops(graph, "add_layer_norm");
-    out->skipped = count_ops(graph, "kept_images");
+    out->skipped = count_ops(graph, "draw_rows");
     out->one_query = count_ops(graph, "class_attention");
     for (uint32_t n = 0; n < plan.num_ops; n++) {
         out->bytes += plan.op[n].bytes;

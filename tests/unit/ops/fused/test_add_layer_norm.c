@@ -143,7 +143,7 @@ static void test_between_two_branches(void **state)
         for (int o = 1; o < 4; o++) {
             int64_t size = dg_desc_count(&want.desc[o]) / DRAWN;
             for (int64_t i = 0; i < DRAWN; i++) {
-                int64_t place = dg_kept_place(to.data[0])[i];
+                int64_t place = dg_row_places(to.data[0])[i];
                 if (place >= 0)
                     assert_memory_equal((float *)got.data[o] + place * size, (float *)want.data[o] + i * size,
                                         (size_t)size * sizeof(float));

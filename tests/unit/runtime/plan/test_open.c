@@ -230,46 +230,44 @@ static void test_hostile_loops(void **state)
     free(sliced);
 }
 
-/* Ops go by what kept_images says without looking: nothing else may stand in its place. */
-static void test_hostile_lists_of_kept_images(void **state)
+/* Ops go by what a row map says without looking: nothing else may stand in its place, and what it packs is read through it. */
+static void test_hostile_row_maps(void **state)
 {
     (void)state;
     struct dg_plan plan;
     open_sliced(&plan);
     const struct dg_plan_entry *entry = &plan.entry[0];
-    uint32_t *operand = (void *)(uintptr_t)plan.operand, zeros = 0, lists = 0, told = 0, joined = 0;
+    uint32_t *operand = (void *)(uintptr_t)plan.operand, zeros = 0, maps = 0, readers = 0, joined = 0;
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         struct dg_plan_op *op = (void *)(uintptr_t)&plan.op[entry->first_op + n];
         const char *name = dg_plan_string(&plan, op->op);
+        const struct dg_op *of = dg_op_find(name);
+        int rows = dg_op_row_map(of);
         if (!strcmp(name, "zeros_like")) zeros = op->op;
-        if (!strcmp(name, "add_layer_norm") && operand[op->first_operand + 5] != DG_PLAN_NONE) {
-            joined++;
-            refused(&operand[op->first_operand + 5], operand[op->first_operand], "what is kept does not fit");
+        if (rows >= 0 && operand[op->first_operand + (uint32_t)rows] != DG_PLAN_NONE) {
+            uint32_t *map = &operand[op->first_operand + (uint32_t)rows];
+            readers++;
+            joined += !strcmp(name, "add_layer_norm");
+            refused(map, DG_PLAN_NONE, "");
+            refused(map, operand[op->first_operand], "");
+            refused(&op->num_inputs, op->num_inputs - 1, "wrong number of operands");
         }
-        if (op->flags & DG_PLAN_OP_KEPT) {
-            told++;
-            refused(&operand[op->first_operand + op->num_inputs - 1], DG_PLAN_NONE, "what is kept does not fit");
-            refused(&operand[op->first_operand + op->num_inputs - 1], operand[op->first_operand], "");
-            refused(&op->flags, op->flags & ~(uint32_t)DG_PLAN_OP_KEPT, "");
-            refused(&op->num_inputs, op->num_inputs - 1, "");
-        } else if (op->num_inputs) {
-            refused(&op->flags, op->flags | DG_PLAN_OP_KEPT, "");
-        }
-        if (strcmp(name, "kept_images") || strcmp(dg_plan_string(&plan, (op - 1)->op), "kept_images")) continue;
-        lists++;
+        refused(&op->flags, op->flags | 4, "bad position");
+        if (strcmp(name, "draw_rows") || strcmp(dg_plan_string(&plan, (op - 1)->op), "draw_rows")) continue;
+        maps++;
         uint32_t own = operand[op->first_operand], before = operand[op->first_operand - 1];
         refused(&operand[op->first_operand], before, "which is made already");
         refused(&operand[op->first_operand - 1], own, "");
-        struct dg_plan_tensor *list = (void *)(uintptr_t)&plan.tensor[own];
-        refused((uint32_t *)(void *)list->dim, (uint32_t)list->dim[0] - 2, "wrong shape");
+        struct dg_plan_tensor *map = (void *)(uintptr_t)&plan.tensor[own];
+        refused((uint32_t *)(void *)map->dim, (uint32_t)map->dim[0] - 2, "wrong shape");
         struct dg_plan_op was = *op; /* zeros, of the right shape and type, in its place */
         op->num_attrs = 0;
         op->num_inputs = 1;
         op->first_operand--;
-        refused(&op->op, zeros, "(add_layer_norm): blocks.1.path2.kept does not say which images are kept");
+        refused(&op->op, zeros, "(add_layer_norm): blocks.1.path2.rows is no row map");
         *op = was;
     }
-    assert_true(zeros && lists && told && joined);
+    assert_true(zeros && maps && readers && joined);
     dg_plan_close(&plan);
     free(sliced);
 }
@@ -280,7 +278,7 @@ static void refuses_types(const struct dg_plan *plan, const struct dg_plan_entry
 {
     const struct dg_plan_op *record = &plan->op[entry->first_op + n];
     const struct dg_op *op = dg_op_find(dg_plan_string(plan, record->op));
-    int count = (int)dg_plan_own_inputs(record);
+    int count = (int)record->num_inputs;
     if ((op->outputs && dg_is_view(op->outputs)) || !strcmp(op->name, "zeros_like") || !strcmp(op->name, "take_images"))
         return;
     struct dg_desc *was = calloc((size_t)count + 1, sizeof *was), *desc = calloc((size_t)count + 1, sizeof *desc);
@@ -434,7 +432,7 @@ int main(void)
                                        cmocka_unit_test(test_flipped_bits_with_a_checksum),
                                        cmocka_unit_test(test_every_bit_with_a_checksum),
                                        cmocka_unit_test(test_hostile_loops),
-                                       cmocka_unit_test(test_hostile_lists_of_kept_images),
+                                       cmocka_unit_test(test_hostile_row_maps),
                                        cmocka_unit_test(test_hostile_slots),
                                        cmocka_unit_test(test_older_versions),
                                        cmocka_unit_test(test_types)};

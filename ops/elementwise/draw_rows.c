@@ -1,4 +1,4 @@
-/* kept_images () -> kept: which images drop path keeps, for all ops of a branch that leave the others out
+/* draw_rows () -> rows: the row map of the images that survive drop path, for all ops of a branch that leave the others out
  * (compiler/passes/compact_rows.c). */
 #include "ops/elementwise/drop_path.h"
 
@@ -13,7 +13,7 @@ static const struct dg_attr_spec attrs[] = {
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)err;
-    output[0] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_kept_size(call->attr[IMAGES].i)});
+    output[0] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_row_map_size(call->attr[IMAGES].i)});
     return DG_OK;
 }
 
@@ -29,24 +29,24 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_drop_path *d = r->state;
-    int64_t *kept = r->output[0], count = 0;
+    int64_t *rows = r->output[0], count = 0;
     for (int64_t i = 0; i < d->images; i++) {
         bool keep = dg_drop_path_keeps(d, r->step, i);
-        kept[1 + i] = keep ? count : -1;
-        if (keep) kept[1 + d->images + count++] = i;
+        rows[1 + i] = keep ? count : -1;
+        if (keep) rows[1 + d->images + count++] = i;
     }
-    kept[0] = count;
-    for (int64_t i = count; i < d->images; i++) kept[1 + d->images + i] = -1;
+    rows[0] = count;
+    for (int64_t i = count; i < d->images; i++) rows[1 + d->images + i] = -1;
     return DG_OK;
 }
 
 static const struct dg_operand outputs[] = {
-    {"kept", DG_ROW_MAP},
+    {"rows", DG_ROW_MAP},
     {0},
 };
 
-const struct dg_op dg_op_kept_images = {
-    .name = "kept_images",
+const struct dg_op dg_op_draw_rows = {
+    .name = "draw_rows",
     .attrs = attrs,
     .outputs = outputs,
     .infer = infer,
