@@ -19,24 +19,24 @@ static enum dg_status read_batches(struct dg_loader *loader, int64_t batches, do
     return DG_OK;
 }
 
-enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs,
-                              const struct dg_dataset *dataset, int64_t images, int threads, double *seconds,
-                              int64_t *read, int *views, struct dg_error *err)
+enum dg_status dg_bench_crops(const struct dg_knobs *knobs, const struct dg_dataset *dataset, int64_t images,
+                              int threads, struct dg_bench_crops_result *result, struct dg_error *err)
 {
     struct dg_view_spec view[DG_MAX_VIEWS];
     const struct dg_plan_entry *entry;
-    DG_TRY(dg_plan_find_role(plan, DG_ENTRY_TRAIN, &entry, err));
-    DG_TRY(dg_views_init(plan, knobs, view, views, err));
-    int64_t batch = entry->batch;
+    DG_TRY(dg_plan_find_role(knobs->plan, DG_ENTRY_TRAIN, &entry, err));
+    DG_TRY(dg_views_init(knobs->plan, knobs, view, &result->views, err));
+    int64_t batch = entry->batch, batches = (images + batch - 1) / batch;
     struct dg_loader_config config = {.batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
     /* At the end as many batches are ready ahead as at the beginning, so the time is that of the batches counted. */
-    struct dg_train_reading reading = {
-        .dataset = dataset, .views = view, .view_count = *views, .steps_per_epoch = dg_dataset_count(dataset) / batch};
-    int64_t batches = (images + batch - 1) / batch;
+    struct dg_train_reading reading = {.dataset = dataset,
+                                       .views = view,
+                                       .view_count = result->views,
+                                       .steps_per_epoch = dg_dataset_count(dataset) / batch};
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_train(&config, &reading, &loader, err));
-    enum dg_status status = read_batches(loader, batches, seconds, err);
+    enum dg_status status = read_batches(loader, batches, &result->seconds, err);
     dg_loader_close(loader);
-    *read = batches * batch;
+    result->images = batches * batch;
     return status;
 }

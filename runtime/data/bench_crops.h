@@ -5,10 +5,15 @@
 #include "runtime/data/dataset.h"
 #include "runtime/exec/knobs.h"
 
-/* Makes the views of at least `images` images of the data set with `threads` threads, as training would. Sets the
- * *seconds that it took for *read images with *views views each. Errors are the loader's. */
-enum dg_status dg_bench_crops(const struct dg_plan *plan, const struct dg_knobs *knobs,
-                              const struct dg_dataset *dataset, int64_t images, int threads, double *seconds,
-                              int64_t *read, int *views, struct dg_error *err);
+struct dg_bench_crops_result {
+    double seconds;
+    int64_t images;
+    int views; /* of each image */
+};
+
+/* Makes the views of at least `images` images of the data set with `threads` threads, as training would. Errors are the
+ * loader's. */
+enum dg_status dg_bench_crops(const struct dg_knobs *knobs, const struct dg_dataset *dataset, int64_t images,
+                              int threads, struct dg_bench_crops_result *result, struct dg_error *err);
 
 #endif

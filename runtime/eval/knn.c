@@ -22,13 +22,9 @@ struct neighbor {
 };
 
 struct task {
-    const float *train, *test;
-    const int *train_label, *test_label;
-    int64_t num_train, num_test, dim;
+    struct dg_knn_question of;
     const float *last_train, *last_test; /* the padded last blocks */
-    int classes, num_k, max_k;
-    const int *k;
-    double temperature;
+    int max_k;
     int *predicted; /* [num_test, num_k], or NULL */
 };
 
@@ -92,34 +88,34 @@ static void keep_best(struct neighbor *heap, int size, const float *similarity, 
 
 static void vote(const struct task *t, struct scratch *s, struct neighbor *best, int64_t test)
 {
-    int label = t->test_label[test];
+    int label = t->of.test.label[test];
     qsort(best, (size_t)t->max_k, sizeof *best, compare_neighbors);
     for (int i = 0; i < t->max_k; i++)
-        s->weight[i] = exp(((double)best[i].similarity - (double)best[0].similarity) / t->temperature);
-    for (int which = 0; which < t->num_k; which++) {
-        int k = t->k[which], before = 0, first = 0;
-        memset(s->vote, 0, (size_t)t->classes * sizeof *s->vote);
-        for (int i = 0; i < k; i++) s->vote[t->train_label[best[i].index]] += s->weight[i];
-        for (int c = 0; c < t->classes; c++) {
+        s->weight[i] = exp(((double)best[i].similarity - (double)best[0].similarity) / t->of.temperature);
+    for (int which = 0; which < t->of.num_k; which++) {
+        int k = t->of.k[which], before = 0, first = 0;
+        memset(s->vote, 0, (size_t)t->of.classes * sizeof *s->vote);
+        for (int i = 0; i < k; i++) s->vote[t->of.train.label[best[i].index]] += s->weight[i];
+        for (int c = 0; c < t->of.classes; c++) {
             before += s->vote[c] > s->vote[label] || (s->vote[c] == s->vote[label] && c < label);
             if (s->vote[c] > s->vote[first]) first = c;
         }
         s->hits[2 * which] += before == 0;
         s->hits[2 * which + 1] += before < (k < 5 ? k : 5);
-        if (t->predicted) t->predicted[test * t->num_k + which] = first;
+        if (t->predicted) t->predicted[test * t->of.num_k + which] = first;
     }
 }
 
 static enum dg_status do_block(const struct task *t, struct scratch *s, int64_t first_test)
 {
-    int64_t tests = dg_min_i64(TEST_BLOCK, t->num_test - first_test);
-    const float *test = tests == TEST_BLOCK ? t->test + first_test * t->dim : t->last_test;
+    int64_t tests = dg_min_i64(TEST_BLOCK, t->of.test.count - first_test);
+    const float *test = tests == TEST_BLOCK ? t->of.test.features + first_test * t->of.dim : t->last_test;
     for (int64_t i = 0; i < TEST_BLOCK * t->max_k; i++) s->best[i] = (struct neighbor){-INFINITY, INT32_MAX};
-    for (int64_t first = 0; first < t->num_train; first += TRAIN_BLOCK) {
-        int64_t count = dg_min_i64(TRAIN_BLOCK, t->num_train - first);
-        const float *train = count == TRAIN_BLOCK ? t->train + first * t->dim : t->last_train;
-        DG_TRY(dg_sgemm(false, true, TEST_BLOCK, TRAIN_BLOCK, t->dim, test, t->dim, train, t->dim, 0, s->similarity,
-                        TRAIN_BLOCK, NULL));
+    for (int64_t first = 0; first < t->of.train.count; first += TRAIN_BLOCK) {
+        int64_t count = dg_min_i64(TRAIN_BLOCK, t->of.train.count - first);
+        const float *train = count == TRAIN_BLOCK ? t->of.train.features + first * t->of.dim : t->last_train;
+        DG_TRY(dg_sgemm(false, true, TEST_BLOCK, TRAIN_BLOCK, t->of.dim, test, t->of.dim, train, t->of.dim, 0,
+                        s->similarity, TRAIN_BLOCK, NULL));
         for (int64_t row = 0; row < tests; row++)
             keep_best(s->best + row * t->max_k, t->max_k, s->similarity + row * TRAIN_BLOCK, first, count);
     }
@@ -132,8 +128,8 @@ static bool scratch_open(const struct task *t, struct scratch *s)
     s->similarity = aligned_alloc(64, sizeof *s->similarity * TEST_BLOCK * TRAIN_BLOCK);
     s->best = malloc(sizeof *s->best * TEST_BLOCK * (size_t)t->max_k);
     s->weight = malloc(sizeof *s->weight * (size_t)t->max_k);
-    s->vote = malloc(sizeof *s->vote * (size_t)t->classes);
-    s->hits = calloc((size_t)t->num_k * 2, sizeof *s->hits);
+    s->vote = malloc(sizeof *s->vote * (size_t)t->of.classes);
+    s->hits = calloc((size_t)t->of.num_k * 2, sizeof *s->hits);
     return s->similarity && s->best && s->weight && s->vote && s->hits;
 }
 
@@ -147,18 +143,18 @@ static void scratch_close(struct scratch *s)
 }
 
 /* Adds to hits[num_k, 2]. */
-static enum dg_status run(const struct task *t, int threads, int64_t *hits, struct dg_error *err)
+static enum dg_status run(const struct task *t, int64_t *hits, struct dg_error *err)
 {
     int memory = 0, internal = 0;
-#pragma omp parallel num_threads(threads) reduction(| : memory, internal)
+#pragma omp parallel num_threads(t->of.threads) reduction(| : memory, internal)
     {
         omp_set_num_threads(1); /* for this thread's gemm, even if it is the only thread; ends with the region */
         struct scratch s = {0};
         memory = !scratch_open(t, &s);
 #pragma omp for schedule(dynamic)
-        for (int64_t first = 0; first < t->num_test; first += TEST_BLOCK)
+        for (int64_t first = 0; first < t->of.test.count; first += TEST_BLOCK)
             if (!memory) internal |= do_block(t, &s, first) != DG_OK;
-        for (int i = 0; s.hits && i < 2 * t->num_k; i++)
+        for (int i = 0; s.hits && i < 2 * t->of.num_k; i++)
 #pragma omp atomic
             hits[i] += s.hits[i];
         scratch_close(&s);
@@ -168,15 +164,15 @@ static enum dg_status run(const struct task *t, int threads, int64_t *hits, stru
     return DG_OK;
 }
 
-static enum dg_status check_set(const char *name, const float *features, const int *label, int64_t n, int64_t dim,
-                                int classes, struct dg_error *err)
+static enum dg_status check_set(const char *name, const struct dg_knn_set *set, int64_t dim, int classes,
+                                struct dg_error *err)
 {
-    for (int64_t i = 0; i < n; i++) {
-        if (label[i] < 0 || label[i] >= classes)
-            return dg_fail(err, DG_ERR_USAGE, "k-NN: %s label %" PRId64 " is %d, with %d classes", name, i, label[i],
-                           classes);
+    for (int64_t i = 0; i < set->count; i++) {
+        if (set->label[i] < 0 || set->label[i] >= classes)
+            return dg_fail(err, DG_ERR_USAGE, "k-NN: %s label %" PRId64 " is %d, with %d classes", name, i,
+                           set->label[i], classes);
         int bad = 0; /* NaN is not <= either */
-        for (int64_t c = 0; c < dim; c++) bad |= !(fabsf(features[i * dim + c]) <= 1.001f);
+        for (int64_t c = 0; c < dim; c++) bad |= !(fabsf(set->features[i * dim + c]) <= 1.001f);
         if (bad)
             return dg_fail(err, DG_ERR_NUMERIC, "k-NN: %s feature %" PRId64 " is not finite or not normalised", name,
                            i);
@@ -184,66 +180,61 @@ static enum dg_status check_set(const char *name, const float *features, const i
     return DG_OK;
 }
 
-static enum dg_status check(const struct task *t, int threads, struct dg_error *err)
+static enum dg_status check(const struct dg_knn_question *q, struct dg_error *err)
 {
-    if (t->num_train < 1 || t->num_test < 1 || t->dim < 1)
+    if (q->train.count < 1 || q->test.count < 1 || q->dim < 1)
         return dg_fail(err, DG_ERR_USAGE,
                        "k-NN needs features: there are %" PRId64 " to train and %" PRId64 " to test, of %" PRId64
                        " components",
-                       t->num_train, t->num_test, t->dim);
-    if (t->num_train >= INT32_MAX)
-        return dg_fail(err, DG_ERR_USAGE, "k-NN: %" PRId64 " train features are too many", t->num_train);
-    if (t->classes < 1 || t->num_k < 1 || threads < 1)
-        return dg_fail(err, DG_ERR_USAGE, "k-NN with %d classes, %d values of k and %d threads", t->classes, t->num_k,
-                       threads);
-    if (!(t->temperature > 0) || !isfinite(t->temperature))
-        return dg_fail(err, DG_ERR_USAGE, "k-NN: the temperature %g is not positive", t->temperature);
-    for (int i = 0; i < t->num_k; i++)
-        if (t->k[i] < 1 || t->k[i] > t->num_train)
+                       q->train.count, q->test.count, q->dim);
+    if (q->train.count >= INT32_MAX)
+        return dg_fail(err, DG_ERR_USAGE, "k-NN: %" PRId64 " train features are too many", q->train.count);
+    if (q->classes < 1 || q->num_k < 1 || q->threads < 1)
+        return dg_fail(err, DG_ERR_USAGE, "k-NN with %d classes, %d values of k and %d threads", q->classes, q->num_k,
+                       q->threads);
+    if (!(q->temperature > 0) || !isfinite(q->temperature))
+        return dg_fail(err, DG_ERR_USAGE, "k-NN: the temperature %g is not positive", q->temperature);
+    for (int i = 0; i < q->num_k; i++)
+        if (q->k[i] < 1 || q->k[i] > q->train.count)
             return dg_fail(err, DG_ERR_USAGE, "k-NN: k = %d is not between 1 and the number of train images, %" PRId64,
-                           t->k[i], t->num_train);
-    DG_TRY(check_set("train", t->train, t->train_label, t->num_train, t->dim, t->classes, err));
-    return check_set("test", t->test, t->test_label, t->num_test, t->dim, t->classes, err);
+                           q->k[i], q->train.count);
+    DG_TRY(check_set("train", &q->train, q->dim, q->classes, err));
+    return check_set("test", &q->test, q->dim, q->classes, err);
 }
 
-enum dg_status dg_knn(const float *train, const int *train_label, int64_t num_train, const float *test,
-                      const int *test_label, int64_t num_test, int64_t dim, int classes, const int *k, int num_k,
-                      double temperature, int threads, struct dg_knn_result *result, int *predicted,
+/* Copies the rows behind the last whole block of `size` rows to `padded` [size, dim], which is zero. */
+static void pad(const struct dg_knn_set *set, int64_t dim, int64_t size, float *padded)
+{
+    int64_t left = set->count % size;
+    memcpy(padded, set->features + (set->count - left) * dim, (size_t)(left * dim) * sizeof *padded);
+}
+
+enum dg_status dg_knn(const struct dg_knn_question *question, struct dg_knn_result *result, int *predicted,
                       struct dg_error *err)
 {
-    struct task t = {.train = train,
-                     .train_label = train_label,
-                     .num_train = num_train,
-                     .test = test,
-                     .test_label = test_label,
-                     .num_test = num_test,
-                     .dim = dim,
-                     .classes = classes,
-                     .k = k,
-                     .num_k = num_k,
-                     .temperature = temperature,
-                     .predicted = predicted};
-    DG_TRY(check(&t, threads, err));
+    struct task t = {.of = *question, .predicted = predicted};
+    int num_k = question->num_k;
+    DG_TRY(check(question, err));
     for (int i = 0; i < num_k; i++)
-        if (k[i] > t.max_k) t.max_k = k[i];
+        if (question->k[i] > t.max_k) t.max_k = question->k[i];
 
-    float *padded = calloc((size_t)dim * (TRAIN_BLOCK + TEST_BLOCK), sizeof *padded);
+    float *padded = calloc((size_t)question->dim * (TRAIN_BLOCK + TEST_BLOCK), sizeof *padded);
     int64_t *hits = calloc((size_t)num_k * 2, sizeof *hits);
     enum dg_status status = DG_ERR_MEMORY;
     if (padded && hits) {
-        int64_t train_left = num_train % TRAIN_BLOCK, test_left = num_test % TEST_BLOCK;
-        float *padded_test = padded + dim * TRAIN_BLOCK;
-        memcpy(padded, train + (num_train - train_left) * dim, (size_t)(train_left * dim) * sizeof *padded);
-        memcpy(padded_test, test + (num_test - test_left) * dim, (size_t)(test_left * dim) * sizeof *padded);
+        float *padded_test = padded + question->dim * TRAIN_BLOCK;
+        pad(&question->train, question->dim, TRAIN_BLOCK, padded);
+        pad(&question->test, question->dim, TEST_BLOCK, padded_test);
         t.last_train = padded;
         t.last_test = padded_test;
-        status = run(&t, threads, hits, err);
+        status = run(&t, hits, err);
     } else {
         dg_fail(err, status, "out of memory for the k-NN search");
     }
+    double count = (double)question->test.count;
     for (int i = 0; status == DG_OK && i < num_k; i++)
-        result[i] = (struct dg_knn_result){100.0 * (double)hits[2 * i] / (double)num_test,
-                                           100.0 * (double)hits[2 * i + 1] / (double)num_test};
+        result[i] =
+            (struct dg_knn_result){100.0 * (double)hits[2 * i] / count, 100.0 * (double)hits[2 * i + 1] / count};
     free(padded);
     free(hits);
     return status;

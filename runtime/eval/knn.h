@@ -20,15 +20,28 @@ struct dg_knn_result {
 /* Divides each row of features[n, dim] by max(its L2 norm, 1e-12). */
 void dg_knn_normalize(float *features, int64_t n, int64_t dim, int threads);
 
-/* result[i] is for k[i]; k may be in any order. Labels are in [0, classes). `classes` counts those that are absent,
- * too. predicted[num_test, num_k], unless NULL, receives the classes that came first.
+struct dg_knn_set {
+    const float *features; /* [count, dim], normalised */
+    const int *label;      /* [count], each in [0, classes) */
+    int64_t count;
+};
+
+struct dg_knn_question {
+    struct dg_knn_set train, test;
+    int64_t dim;
+    int classes;  /* also those that no feature has */
+    const int *k; /* [num_k], in any order */
+    int num_k;
+    double temperature;
+    int threads;
+};
+
+/* Sets result[i] for k[i], and predicted[test.count, num_k], unless NULL, to the classes that came first.
  *
- * DG_ERR_USAGE: empty sets, a label out of range, a k below 1 or above num_train (as in the published code: an accuracy
- * called 200-NN is never one of fewer). DG_ERR_NUMERIC: features that are not finite or not normalised (a component
- * beyond +-1). DG_ERR_MEMORY. */
-enum dg_status dg_knn(const float *train, const int *train_label, int64_t num_train, const float *test,
-                      const int *test_label, int64_t num_test, int64_t dim, int classes, const int *k, int num_k,
-                      double temperature, int threads, struct dg_knn_result *result, int *predicted,
+ * DG_ERR_USAGE: empty sets, a label out of range, a k below 1 or above train.count (as in the published code: an
+ * accuracy called 200-NN is never one of fewer). DG_ERR_NUMERIC: features that are not finite or not normalised (a
+ * component beyond +-1). DG_ERR_MEMORY. */
+enum dg_status dg_knn(const struct dg_knn_question *question, struct dg_knn_result *result, int *predicted,
                       struct dg_error *err);
 
 #endif

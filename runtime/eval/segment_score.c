@@ -146,25 +146,24 @@ static enum dg_status add_up(const struct scoring *s, const char *masks, struct 
     return DG_OK;
 }
 
-enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_patches *patches,
-                                const struct dg_dataset *dataset, const char *masks, double keep,
-                                void (*progress)(int64_t done, int64_t all), struct dg_segment_score *score,
+enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_dataset *dataset,
+                                const struct dg_segment_options *options, struct dg_segment_score *score,
                                 struct dg_error *err)
 {
-    int64_t tokens = dg_patches_count(patches) + 1;
-    struct scoring s = {.patches = patches,
-                        .keep = keep,
+    int64_t tokens = dg_patches_count(options->patches) + 1;
+    struct scoring s = {.patches = options->patches,
+                        .keep = options->keep,
                         .heads = (int)(dg_evaluator_dim(evaluator) / (tokens * tokens)),
                         .threads = dg_session_threads(dg_evaluator_session(evaluator)),
-                        .progress = progress};
+                        .progress = options->progress};
     *score = (struct dg_segment_score){0};
-    enum dg_status status = find_masks(&s, dataset, masks, score, err);
+    enum dg_status status = find_masks(&s, dataset, options->masks, score, err);
     if (status == DG_OK) {
         s.score = malloc((size_t)s.count * (size_t)(s.heads + 2) * sizeof *s.score);
         if (!s.score) status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     if (status == DG_OK) status = dg_evaluate_whole(evaluator, s.path, s.count, on_rows, &s, err);
-    if (status == DG_OK) status = add_up(&s, masks, score, err);
+    if (status == DG_OK) status = add_up(&s, options->masks, score, err);
     for (int64_t i = 0; i < s.count; i++) free(s.mask[i]);
     free(s.path);
     free(s.mask);

@@ -19,13 +19,18 @@ struct dg_segment_score {
     double all;   /* of a mask that covers everything: the objects' share of the image */
 };
 
-/* Scores the images that have a mask. The mask of DATA/a/b.jpg is `masks`/a/b.png, read by dg_mask_read, in any size of
- * the image's shape. `evaluator` and `patches` are those of the entry "attention"; `keep` is dg_attention_mask's.
- * `progress` (may be NULL) is called after each batch. DG_ERR_INPUT: no image has a mask with an object; else as
- * dg_evaluate_whole. */
-enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_patches *patches,
-                                const struct dg_dataset *dataset, const char *masks, double keep,
-                                void (*progress)(int64_t done, int64_t all), struct dg_segment_score *score,
+struct dg_segment_options {
+    const struct dg_patches *patches;            /* of the entry "attention" */
+    const char *masks;                           /* folder */
+    double keep;                                 /* dg_attention_mask's */
+    void (*progress)(int64_t done, int64_t all); /* after each batch; may be NULL */
+};
+
+/* Scores the images that have a mask. The mask of DATA/a/b.jpg is MASKS/a/b.png, read by dg_mask_read, in any size of
+ * the image's shape. `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object;
+ * else as dg_evaluate_whole. */
+enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_dataset *dataset,
+                                const struct dg_segment_options *options, struct dg_segment_score *score,
                                 struct dg_error *err);
 void dg_segment_free(struct dg_segment_score *score);
 

@@ -48,19 +48,17 @@ static void print_nodes(const struct dg_plan *plan, const char *entry_name, cons
 static enum dg_status bench_crops(struct dg_error *err)
 {
     const struct dg_plan *plan = &given.of.plan;
-    int threads = given.threads ? given.threads : dg_usable_cpus(), views = 0;
+    int threads = given.threads ? given.threads : dg_usable_cpus();
     struct dg_dataset *dataset;
-    double seconds = 0;
-    int64_t read = 0;
+    struct dg_bench_crops_result r = {0};
     DG_TRY(dg_dataset_open(given.data, &dataset, err));
-    enum dg_status status =
-        dg_bench_crops(plan, &given.of.knobs, dataset, given.images, threads, &seconds, &read, &views, err);
+    enum dg_status status = dg_bench_crops(&given.of.knobs, dataset, given.images, threads, &r, err);
     dg_dataset_close(dataset);
     if (status != DG_OK) return status;
+    double rate = (double)r.images / r.seconds;
     printf("crops of %s: %" PRId64 " images from their files, %d views each, %d threads\n"
            "%.2f images/s, %.2f for each thread\n",
-           dg_plan_string(plan, plan->header->recipe), read, views, threads, (double)read / seconds,
-           (double)read / seconds / threads);
+           dg_plan_string(plan, plan->header->recipe), r.images, r.views, threads, rate, rate / threads);
     return DG_OK;
 }
 

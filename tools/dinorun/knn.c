@@ -186,9 +186,15 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
 {
     dg_knn_normalize(train->features, train->count, train->dim, threads);
     dg_knn_normalize(val->features, val->count, val->dim, threads);
-    DG_TRY(dg_knn(train->features, train->label, train->count, val->features, val->label, val->count, train->dim,
-                  train->classes, given.k.value, given.k.count, given.temperature, threads, vote->result,
-                  vote->predicted, err));
+    const struct dg_knn_question question = {.train = {train->features, train->label, train->count},
+                                             .test = {val->features, val->label, val->count},
+                                             .dim = train->dim,
+                                             .classes = train->classes,
+                                             .k = given.k.value,
+                                             .num_k = given.k.count,
+                                             .temperature = given.temperature,
+                                             .threads = threads};
+    DG_TRY(dg_knn(&question, vote->result, vote->predicted, err));
     if (given.predictions) {
         write_predictions(vote, train, val);
         DG_TRY(dg_atomic_commit(&vote->file, err));

@@ -30,7 +30,9 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
     DG_TRY(open_patches(e, (struct dg_flag_size){0}, &patches, err));
     DG_TRY(dg_dataset_open(given.data, dataset, err));
     DG_TRY(open_evaluator(e, err));
-    DG_TRY(dg_segment_score(e->evaluator, &patches, *dataset, given.masks, given.threshold, show_images, score, err));
+    const struct dg_segment_options options = {
+        .patches = &patches, .masks = given.masks, .keep = given.threshold, .progress = show_images};
+    DG_TRY(dg_segment_score(e->evaluator, *dataset, &options, score, err));
     clear_images();
     print_score(score);
     return DG_OK;

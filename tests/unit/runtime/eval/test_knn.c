@@ -95,9 +95,15 @@ static void knn(struct set train, struct set test, int classes, const int *k, in
                 int threads, struct dg_knn_result *result, int *predicted)
 {
     struct dg_error err = {0};
-    if (dg_knn(train.features, train.label, train.n, test.features, test.label, test.n, train.dim, classes, k, num_k,
-               temperature, threads, result, predicted, &err) != DG_OK)
-        fail_msg("%s", err.text);
+    const struct dg_knn_question question = {{train.features, train.label, train.n},
+                                             {test.features, test.label, test.n},
+                                             train.dim,
+                                             classes,
+                                             k,
+                                             num_k,
+                                             temperature,
+                                             threads};
+    if (dg_knn(&question, result, predicted, &err) != DG_OK) fail_msg("%s", err.text);
 }
 
 static void check(struct set train, struct set test, int classes, const int *k, int num_k, double temperature)
@@ -227,8 +233,15 @@ static void test_refusals(void **state)
     struct dg_knn_result result;
     struct dg_error err = {0};
 #define KNN(num_train, num_test, classes, k, temperature, threads)                                                     \
-    (err = (struct dg_error){0}, dg_knn(train.features, train.label, num_train, test.features, test.label, num_test,   \
-                                        6, classes, (const int[]){k}, 1, temperature, threads, &result, NULL, &err))
+    (err = (struct dg_error){0}, dg_knn(&(struct dg_knn_question){{train.features, train.label, num_train},            \
+                                                                  {test.features, test.label, num_test},               \
+                                                                  6,                                                   \
+                                                                  classes,                                             \
+                                                                  (const int[]){k},                                    \
+                                                                  1,                                                   \
+                                                                  temperature,                                         \
+                                                                  threads},                                            \
+                                        &result, NULL, &err))
     assert_int_equal(KNN(30, 8, 4, 30, 0.07, 1), DG_OK);
     assert_int_equal(KNN(30, 8, 4, 31, 0.07, 1), DG_ERR_USAGE);
     assert_non_null(strstr(err.text, "k = 31"));
