@@ -73,7 +73,7 @@ const char *dg_nearest_name(const char *word, const char *(*candidate)(const voi
                             const void *context, int count)
 {
     const char *best = NULL;
-    int best_distance = (int)strlen(word) / 3 + 1; /* one slip in three letters is a slip, more is another word */
+    int best_distance = (int)strlen(word) / 3 + 1; /* one mistake in three letters is a typo, more is another word */
     for (int i = 0; i < count; i++) {
         const char *name = candidate(context, i);
         if (!name) continue;

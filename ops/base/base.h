@@ -1,4 +1,4 @@
-/* Statuses, errors and the few helpers every layer shares. This is the bottom of the house: it includes nothing of ours. */
+/* Statuses, errors and the few helpers that every layer shares. Includes no other header of the project. */
 #ifndef DG_OPS_BASE_BASE_H
 #define DG_OPS_BASE_BASE_H
 
@@ -19,7 +19,7 @@ enum dg_status {
     DG_ERR_INTERNAL,    /* our own bug */
 };
 
-/* An error is a value: library code fills one and returns its status; only tools/ print. The first failure is kept. */
+/* An error is a value: library code fills one and returns its status; only tools/ print. A later failure does not replace the first. */
 struct dg_error {
     enum dg_status status;
     char text[1536];

@@ -26,7 +26,7 @@ const char *dg_desc_text(char *text, size_t size, const struct dg_desc *desc); /
 struct dg_desc dg_desc_make(enum dg_dtype dtype, int ndim, const int64_t *dim);
 struct dg_desc dg_desc_scalar(enum dg_dtype dtype);
 
-/* A tensor as `infer` sees it: f32 where it lies in memory as bf16. */
+/* The desc that `infer` sees: f32 for a tensor that is stored as bf16. */
 static inline struct dg_desc dg_desc_wide(const struct dg_desc *desc)
 {
     struct dg_desc wide = *desc;

@@ -1,15 +1,16 @@
-/* What ops of a plan in bf16 share: operands that lie there as f32. */
+/* Operands of matmuls in a plan in bf16. */
 #ifndef DG_OPS_DENSE_BF16_OPERAND_H
 #define DG_OPS_DENSE_BF16_OPERAND_H
 
 #include "ops/op.h"
 
-/* An operand of a matmul: as it lies there if that is bf16, else rounded into scratch on every run. */
-struct dg_half {
-    int64_t count, at; /* numbers to round, 0: none; where in scratch */
+/* A matmul operand in bf16: the tensor itself if it is stored as bf16, otherwise a copy that each run rounds into scratch. */
+struct dg_bf16_operand {
+    int64_t count, at; /* how many numbers to round, 0: none; the copy's offset in scratch */
 };
-/* Of a plan in f32: nothing will be rounded. */
-struct dg_half dg_half_open(struct dg_prepare *p, const struct dg_desc *desc);
-const void *dg_half_run(const struct dg_half *half, const struct dg_run *run, const void *operand);
+/* For the tensor `desc`; in a plan in f32 nothing is rounded. */
+struct dg_bf16_operand dg_bf16_operand_make(struct dg_prepare *p, const struct dg_desc *desc);
+/* The operand for this run: `tensor` or its rounded copy. */
+const void *dg_bf16_operand_of(const struct dg_bf16_operand *operand, const struct dg_run *run, const void *tensor);
 
 #endif

@@ -4,10 +4,10 @@
  *   conv2d_grad_src     (diff_dst, weight) -> diff_src
  *   conv2d_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias]
  *
- * Three ways to run one. 1x1 windows at stride 1 are a matmul on the pixels. Windows that do not overlap (patch embedding,
- * 1x1 at stride 2) are copied out, in the order c, ky, kx of the weight, and are then a matmul too: up to twice as fast as
- * oneDNN's convolution. All others are oneDNN's, with weights packed for the call (or once, in evaluation), but for some
- * gradients of weights (see by_windows).
+ * There are three algorithms. AS_IS: a window of 1x1 at stride 1 is a matmul on the pixels. IM2COL: windows that do not overlap
+ * (patch embedding, 1x1 at stride 2) are copied out in the order c, ky, kx of the weight and multiplied, which is up to twice as
+ * fast as oneDNN's convolution. DIRECT: oneDNN's convolution, with weights packed for each run, in evaluation once; some
+ * gradients of weights are a kernel of our own (see is_outer_faster).
  *
  * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (ops/fused/conv_bn.c). */
 #include "ops/dense/bf16_operand.h"
@@ -78,11 +78,11 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
     return 2;
 }
 
-/* Everything about one convolution, from the image and the attributes. */
+/* The sizes of one convolution and its algorithm, from the image and the attributes. */
 struct shape {
     int64_t images, height, width, channels, out_height, out_width, out, groups, rows, columns;
     struct dg_window window;
-    enum { PIXELS, PATCHES, WINDOWS } way;
+    enum { AS_IS, IM2COL, DIRECT } algo;
 };
 
 static enum dg_status shape_of(const struct dg_desc *src, const union dg_attr *attr, struct shape *s,
@@ -100,7 +100,7 @@ static enum dg_status shape_of(const struct dg_desc *src, const union dg_attr *a
     for (int d = 0; d < 2; d++) {
         const char *name = d ? "width" : "height";
         int64_t reach = s->window.dilation * (k - 1) + 1, room = size[d] + 2 * s->window.pad - reach;
-        if (touching && size[d] % k) /* PyTorch would drop the rest of the image without a word */
+        if (touching && size[d] % k) /* PyTorch would ignore the rest of the image silently */
             return dg_fail(err, DG_ERR_INPUT, "kernel %lld does not divide %s %lld", (long long)k, name,
                            (long long)size[d]);
         if (room < 0)
@@ -111,9 +111,9 @@ static enum dg_status shape_of(const struct dg_desc *src, const union dg_attr *a
     if (s->window.pad > s->window.dilation * (k - 1))
         return dg_fail(err, DG_ERR_INPUT, "pad %lld: some windows of %lld pixels would see nothing but zeros",
                        (long long)s->window.pad, (long long)(s->window.dilation * (k - 1) + 1));
-    s->way = WINDOWS;
+    s->algo = DIRECT;
     if (s->groups == 1 && !s->window.pad && s->window.dilation * (k - 1) < k && k <= s->window.stride)
-        s->way = s->window.stride == 1 ? PIXELS : PATCHES;
+        s->algo = s->window.stride == 1 ? AS_IS : IM2COL;
     s->rows = s->images * s->out_height * s->out_width;
     s->columns = s->channels / s->groups * k * k;
     return DG_OK;
@@ -187,18 +187,18 @@ static struct dg_cost cost(const struct dg_op_call *call) { return cost_of(&call
 
 struct state {
     struct shape shape;
-    struct dg_gemm gemm; /* PIXELS and PATCHES */
-    struct dg_conv conv; /* WINDOWS */
+    struct dg_gemm gemm; /* AS_IS and IM2COL */
+    struct dg_conv conv; /* DIRECT */
     bool bias, fold, packed_once, bf16;
-    bool outer; /* grad_weights by a kernel of our own, of windows where they are WINDOWS */
+    bool outer; /* grad_weights runs our own kernel; with DIRECT it reads windows in place */
     struct dg_windows windows;
-    bool src_half;           /* as it lies there */
-    bool diff_half;          /* of grad_weights */
-    struct dg_half operand;  /* src, in grad_src diff_dst */
-    struct dg_half diff_dst; /* of grad_weights */
+    bool src_bf16;                   /* src is stored as bf16 */
+    bool diff_bf16;                  /* grad_weights: diff_dst is stored as bf16 */
+    struct dg_bf16_operand operand;  /* src; in grad_src diff_dst */
+    struct dg_bf16_operand diff_dst; /* of grad_weights */
     float eps;
-    int64_t packed_bytes;                                         /* of the weights; a folded bias lies behind them */
-    int64_t patches_at, packed_at, plain_at, partial_at, dnnl_at; /* offsets in scratch */
+    int64_t packed_bytes; /* size of the packed weights; a folded bias follows them */
+    int64_t im2col_at, packed_at, plain_at, partial_at, dnnl_at; /* offsets in scratch */
 };
 
 static void release(void *state)
@@ -210,9 +210,9 @@ static void release(void *state)
     free(state);
 }
 
-static struct dg_conv_spec conv_spec(const struct shape *s, enum dg_pass pass)
+static struct dg_conv_spec conv_spec(const struct shape *s, enum dg_prop_kind prop_kind)
 {
-    return (struct dg_conv_spec){.pass = pass,
+    return (struct dg_conv_spec){.prop_kind = prop_kind,
                                  .images = s->images,
                                  .height = s->height,
                                  .width = s->width,
@@ -226,33 +226,33 @@ static struct dg_conv_spec conv_spec(const struct shape *s, enum dg_pass pass)
 
 static float *at(const struct dg_run *r, int64_t offset) { return (float *)((char *)r->scratch + offset); }
 
-/* Where the src of a run goes on its way to oneDNN: copied out as patches, or rounded. */
+/* Reserves scratch for what becomes of src: the matrix of im2col, or a copy in bf16. */
 static void open_src(struct dg_prepare *p, struct state *s)
 {
     s->bf16 = p->call->bf16;
-    s->src_half = dg_is_bf16(&p->call->input[SRC]);
-    if (s->shape.way == PATCHES)
-        s->patches_at = dg_op_scratch(p, s->shape.rows * s->shape.columns * dg_dtype_size(s->bf16 ? DG_BF16 : DG_F32));
+    s->src_bf16 = dg_is_bf16(&p->call->input[SRC]);
+    if (s->shape.algo == IM2COL)
+        s->im2col_at = dg_op_scratch(p, s->shape.rows * s->shape.columns * dg_dtype_size(s->bf16 ? DG_BF16 : DG_F32));
     else
-        s->operand = dg_half_open(p, &p->call->input[SRC]);
+        s->operand = dg_bf16_operand_make(p, &p->call->input[SRC]);
 }
 
-/* The windows as rows of a matrix, or the image as it is for WINDOWS. */
+/* What the product or the convolution reads: the windows as rows of a matrix with IM2COL, otherwise the image. */
 static const void *operand_of(const struct dg_run *r, const struct state *s)
 {
     const struct shape *h = &s->shape;
-    if (h->way != PATCHES) return dg_half_run(&s->operand, r, r->input[SRC]);
+    if (h->algo != IM2COL) return dg_bf16_operand_of(&s->operand, r, r->input[SRC]);
     dg_im2col_kernels()->im2col(&(struct dg_im2col_args){.images = h->images,
                                                          .height = h->height,
                                                          .width = h->width,
                                                          .channels = h->channels,
                                                          .kernel = h->window.kernel,
                                                          .stride = h->window.stride,
-                                                         .src_bf16 = s->src_half,
+                                                         .src_bf16 = s->src_bf16,
                                                          .src = r->input[SRC],
                                                          .dst_bf16 = s->bf16,
-                                                         .dst = at(r, s->patches_at)});
-    return at(r, s->patches_at);
+                                                         .dst = at(r, s->im2col_at)});
+    return at(r, s->im2col_at);
 }
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -268,14 +268,14 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     if (s->fold && !s->packed_once)
         return dg_fail(err, DG_ERR_INTERNAL, "a folded convolution outside an evaluation entry");
     bool bias = s->bias || s->fold, relu = attr[RELU].i;
-    bool dst_half = dg_is_bf16(&p->call->output[DST]);
+    bool dst_bf16 = dg_is_bf16(&p->call->output[DST]);
     open_src(p, s);
-    if (s->shape.way == WINDOWS) {
+    if (s->shape.algo == DIRECT) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_FORWARD);
         spec.bias = bias;
         spec.relu = relu;
         spec.bf16 = s->bf16;
-        spec.bf16_result = dst_half;
+        spec.bf16_result = dst_bf16;
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_bytes = s->conv.packed_bytes;
     } else {
@@ -287,7 +287,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
                                     .bias = bias,
                                     .relu = relu,
                                     .bf16 = s->bf16,
-                                    .bf16_dst = dst_half,
+                                    .bf16_dst = dst_bf16,
                                     .packs = true};
         DG_TRY(dg_gemm_open(p->engine, &spec, &s->gemm, err));
         s->packed_bytes = s->gemm.packed_bytes;
@@ -305,11 +305,12 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 static enum dg_status pack_weights(const struct dg_run *r, struct state *s, const float *weight, void *packed,
                                    struct dg_error *err)
 {
-    if (s->shape.way != WINDOWS) return dg_gemm_pack(&s->gemm, r->stream, weight, packed, at(r, s->dnnl_at), err);
+    if (s->shape.algo != DIRECT) return dg_gemm_pack(&s->gemm, r->stream, weight, packed, at(r, s->dnnl_at), err);
     return dg_conv_reorder(&s->conv, r->stream, (void *)(uintptr_t)weight, packed, at(r, s->dnnl_at), err);
 }
 
-/* Batch norm on running statistics is y = (x - mean) g / sqrt(var + eps) + b, so it scales the weights that made x. */
+/* Batch norm on running statistics is y = (x - mean) g / sqrt(var + eps) + b, a scale and a shift of each output channel, which
+ * the weights and a bias can have instead. */
 static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
@@ -339,7 +340,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                   : NULL;
     if (!s->packed_once) DG_TRY(pack_weights(r, s, r->input[WEIGHT], weights, err));
     const void *src = operand_of(r, s);
-    if (s->shape.way == WINDOWS)
+    if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
     return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
 }
@@ -399,7 +400,7 @@ static enum dg_status shape_of_grad_src(const struct dg_op_call *call, struct sh
                                                   weight->dim[1] * call->attr[GROUPS].i});
     DG_TRY(shape_of(&src, call->attr, s, err));
     struct dg_desc dst = dst_desc(s), want = weight_desc(s);
-    if (s->way == PATCHES) s->way = WINDOWS; /* of an image nobody asks it; at 1x1, stride 2 oneDNN is as fast */
+    if (s->algo == IM2COL) s->algo = DIRECT; /* the input image needs no gradient; at 1x1, stride 2 oneDNN is as fast */
     if (dg_desc_equal(diff_dst, &dst) && dg_desc_equal(weight, &want)) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "diff_dst or weight has the wrong shape");
 }
@@ -422,12 +423,12 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of_grad_src(p->call, &s->shape, err));
-    s->operand = dg_half_open(p, &p->call->input[GRAD_DIFF_DST]);
-    bool result_half = dg_is_bf16(&p->call->output[DIFF_SRC]);
-    if (s->shape.way == WINDOWS) {
+    s->operand = dg_bf16_operand_make(p, &p->call->input[GRAD_DIFF_DST]);
+    bool result_bf16 = dg_is_bf16(&p->call->output[DIFF_SRC]);
+    if (s->shape.algo == DIRECT) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_DATA);
         spec.bf16 = p->call->bf16;
-        spec.bf16_result = result_half;
+        spec.bf16_result = result_bf16;
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_bytes = s->conv.packed_bytes;
     } else {
@@ -437,7 +438,7 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
                                     .weights_row = s->shape.columns,
                                     .weights_col = 1,
                                     .bf16 = p->call->bf16,
-                                    .bf16_dst = result_half,
+                                    .bf16_dst = result_bf16,
                                     .packs = true};
         DG_TRY(dg_gemm_open(p->engine, &spec, &s->gemm, err));
         s->packed_bytes = s->gemm.packed_bytes;
@@ -452,8 +453,8 @@ static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
     struct state *s = r->state;
     float *packed = at(r, s->packed_at), *scratch = at(r, s->dnnl_at);
     DG_TRY(pack_weights(r, s, r->input[GRAD_WEIGHT], packed, err));
-    const void *diff_dst = dg_half_run(&s->operand, r, r->input[GRAD_DIFF_DST]);
-    if (s->shape.way == WINDOWS)
+    const void *diff_dst = dg_bf16_operand_of(&s->operand, r, r->input[GRAD_DIFF_DST]);
+    if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, r->output[DIFF_SRC], packed, NULL, diff_dst, scratch, err);
     return dg_gemm_run(&s->gemm, r->stream, diff_dst, packed, NULL, r->output[DIFF_SRC], scratch, err);
 }
@@ -506,18 +507,18 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
     return cost_of(&call->input[OUTER_DIFF_DST], &call->output[DIFF_WEIGHT]);
 }
 
-/* Where oneDNN's gradient of weights is a sixth slower than ours of windows read in place, at times half as fast: at a
- * stride, and in bf16 on images of a few pixels. */
-static bool by_windows(const struct state *s)
+/* True where oneDNN's gradient of weights is slower than our own kernel that reads windows in place, by a sixth and up to twice:
+ * with a stride, and in bf16 on images of a few pixels. */
+static bool is_outer_faster(const struct state *s)
 {
     const struct shape *h = &s->shape;
-    bool possible = h->way == WINDOWS && h->groups == 1 && h->channels >= 32 && h->window.kernel <= 3;
+    bool possible = h->algo == DIRECT && h->groups == 1 && h->channels >= 32 && h->window.kernel <= 3;
     return possible && (h->window.stride > 1 || (s->bf16 && h->out_width < 5));
 }
 
 static const struct dg_windows *windows_of(const struct state *s)
 {
-    return s->shape.way == WINDOWS ? &s->windows : NULL;
+    return s->shape.algo == DIRECT ? &s->windows : NULL;
 }
 
 static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
@@ -526,10 +527,10 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of(&p->call->input[OUTER_SRC], p->call->attr, &s->shape, err));
     open_src(p, s);
-    s->outer = s->shape.way == WINDOWS ? by_windows(s) : s->bf16;
+    s->outer = s->shape.algo == DIRECT ? is_outer_faster(s) : s->bf16;
     if (s->outer) {
         const struct shape *h = &s->shape;
-        s->diff_half = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
+        s->diff_bf16 = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
         s->windows = (struct dg_windows){.height = h->height,
                                          .width = h->width,
                                          .channels = h->channels,
@@ -543,10 +544,10 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
         s->partial_at = dg_op_scratch(p, bytes);
         return DG_OK;
     }
-    if (s->shape.way == WINDOWS) {
+    if (s->shape.algo == DIRECT) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_WEIGHTS);
         spec.bf16 = s->bf16;
-        s->diff_dst = dg_half_open(p, &p->call->input[OUTER_DIFF_DST]);
+        s->diff_dst = dg_bf16_operand_make(p, &p->call->input[OUTER_DIFF_DST]);
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_at = dg_op_scratch(p, s->conv.packed_bytes);
         s->plain_at = dg_op_scratch(p, s->shape.out * s->shape.columns * (int64_t)sizeof(float));
@@ -571,7 +572,7 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
                                                                                .windows = windows_of(s),
                                                                                .src_bf16 = s->bf16,
                                                                                .src = src,
-                                                                               .diff_dst_bf16 = s->diff_half,
+                                                                               .diff_dst_bf16 = s->diff_bf16,
                                                                                .diff_dst = r->input[OUTER_DIFF_DST],
                                                                                .acc_weight = acc,
                                                                                .acc_bias = r->input[ACC_BIAS],
@@ -581,8 +582,8 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
                                                                                .threads = r->threads});
         return DG_OK;
     }
-    const void *diff_dst = dg_half_run(&s->diff_dst, r, r->input[OUTER_DIFF_DST]);
-    if (s->shape.way == WINDOWS) {
+    const void *diff_dst = dg_bf16_operand_of(&s->diff_dst, r, r->input[OUTER_DIFF_DST]);
+    if (s->shape.algo == DIRECT) {
         float *packed = at(r, s->packed_at), *plain = acc ? at(r, s->plain_at) : diff_weight;
         float *scratch = at(r, s->dnnl_at);
         DG_TRY(dg_conv_run(&s->conv, r->stream, src, packed, NULL, diff_dst, scratch, err));

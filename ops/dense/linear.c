@@ -5,14 +5,14 @@
  *   linear_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias], each added to its accumulator
  *
  * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call and is the fastest way from
- * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to what is there.
+ * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to its accumulator.
  *
- * With a row map products are of the survivors' rows: oneDNN's are made for a number of rows, so there are some for numbers
- * that occur.
+ * With a row map only the survivors' rows are multiplied. A oneDNN matmul is made for a number of rows, so one is made for each
+ * of at most MAX_SIZES numbers as they occur.
  *
- * In a plan in bf16 the operands of all three are bf16, sums are f32: packing rounds the weights, and activations that lie
- * there as f32 are rounded in scratch. The gradient of the weights is a kernel of our own then (ops/kernels/outer.c):
- * oneDNN's inner product is as fast on one thread, but shares its work less evenly and cannot add to what is there. */
+ * In a plan in bf16 the operands of all three are bf16 and sums are f32: packing rounds the weights, and activations that are
+ * stored as f32 are rounded in scratch. The gradient of the weights is then a kernel of our own (ops/kernels/grad_weights.c):
+ * oneDNN's inner product is as fast on one thread, but it shares its work less evenly and cannot add to an accumulator. */
 #include "ops/dense/bf16_operand.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/column_sum.h"
@@ -109,17 +109,17 @@ static struct dg_cost cost(const struct dg_op_call *call)
 /* A matmul whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
 struct matmul {
     struct dg_gemm gemm;
-    int64_t images;        /* these three with a row map */
-    int64_t step;          /* survivors are counted so many at a time, so that few sizes occur */
-    struct dg_gemm *fewer; /* by steps, of those that occurred; else NULL */
+    int64_t images;        /* this and the next two are set if there is a row map */
+    int64_t step;          /* the number of survivors is rounded up to a multiple of this, so that few sizes occur */
+    struct dg_gemm *fewer; /* by the number of steps; a matmul is made when its size occurs first. NULL: no row map */
     bool packs, packed_once;
-    struct dg_half src;
+    struct dg_bf16_operand src;
     int64_t scratch, packed_at; /* offsets in scratch */
 };
 
-enum { MOST_SIZES = 64 };
+enum { MAX_SIZES = 64 };
 
-/* Of the call's input 0 to its output 0; sizes and strides are in the spec, and input `rows` is the row map. */
+/* Prepares the product of input 0 with the weights, into output 0; `rows` is the input with the row map. */
 static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, int rows, struct dg_error *err)
 {
     struct matmul *state = dg_op_state(p, sizeof *state, err);
@@ -136,16 +136,16 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
     if (!dg_absent(&p->call->input[rows])) {
         state->images = p->call->input[SRC].dim[0];
-        state->step = (state->images + MOST_SIZES - 1) / MOST_SIZES;
-        state->fewer = calloc(MOST_SIZES + 1, sizeof *state->fewer);
+        state->step = (state->images + MAX_SIZES - 1) / MAX_SIZES;
+        state->fewer = calloc(MAX_SIZES + 1, sizeof *state->fewer);
         if (!state->fewer) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    state->src = dg_half_open(p, &p->call->input[SRC]);
+    state->src = dg_bf16_operand_make(p, &p->call->input[SRC]);
     state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
     return DG_OK;
 }
 
-/* The product of at least the survivors' rows; what is behind them nobody reads. NULL: of no row. */
+/* The matmul for the survivors' rows or a few more, which nothing reads. NULL: there are no survivors. */
 static struct dg_gemm *of_survivors(struct matmul *state, const int64_t *row_map)
 {
     int64_t steps = state->fewer ? (dg_survivors(row_map, state->images) + state->step - 1) / state->step : -1;
@@ -156,7 +156,7 @@ static struct dg_gemm *of_survivors(struct matmul *state, const int64_t *row_map
     struct dg_error err;
     if (!fewer->matmul && (dg_gemm_open_rows(&state->gemm, rows, fewer, &err) != DG_OK ||
                            fewer->scratch_bytes > state->gemm.scratch_bytes))
-        state->step = state->images; /* then the product of all rows has to do, from now on */
+        state->step = state->images; /* from now on the matmul of all rows is used */
     return state->step < state->images ? fewer : &state->gemm;
 }
 
@@ -167,7 +167,7 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *weight, co
     char *scratch = r->scratch;
     struct dg_gemm *gemm = of_survivors(state, row_map);
     if (!gemm) return DG_OK;
-    const void *weights = weight, *src = dg_half_run(&state->src, r, r->input[SRC]);
+    const void *weights = weight, *src = dg_bf16_operand_of(&state->src, r, r->input[SRC]);
     if (state->packed_once) {
         weights = r->packed;
     } else if (state->packs) {
@@ -182,7 +182,7 @@ static void release(void *opaque)
 {
     struct matmul *state = opaque;
     if (!state) return;
-    for (int s = 0; state->fewer && s <= MOST_SIZES; s++) dg_gemm_close(&state->fewer[s]);
+    for (int s = 0; state->fewer && s <= MAX_SIZES; s++) dg_gemm_close(&state->fewer[s]);
     free(state->fewer);
     dg_gemm_close(&state->gemm);
     free(state);
@@ -330,8 +330,8 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 }
 
 struct weights_state {
-    int64_t images, each, in, out;  /* `each`: rows of an image */
-    bool bf16, src_half, diff_half; /* of a plan in bf16; of its operands, as they lie there */
+    int64_t images, each, in, out;  /* each: rows per image */
+    bool bf16, src_bf16, diff_bf16; /* the plan is in bf16; src and diff_dst are stored as bf16 */
 };
 
 static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
@@ -343,8 +343,8 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     s->in = p->call->output[DIFF_WEIGHT].dim[1];
     s->out = p->call->output[DIFF_WEIGHT].dim[0];
     s->bf16 = p->call->bf16;
-    s->src_half = dg_is_bf16(&p->call->input[OUTER_SRC]);
-    s->diff_half = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
+    s->src_bf16 = dg_is_bf16(&p->call->input[OUTER_SRC]);
+    s->diff_bf16 = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
     int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
     if (s->bf16) bytes = dg_grad_weights_kernels()->scratch(s->in, s->out, NULL, p->threads);
     dg_op_scratch(p, bytes);
@@ -355,7 +355,7 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
 {
     const struct weights_state *s = r->state;
     int64_t rows = dg_survivors(r->input[OUTER_ROWS], s->images) * s->each;
-    if (!rows) { /* of no image */
+    if (!rows) { /* no image survives */
         dg_begin_sum(r->output[DIFF_WEIGHT], r->input[ACC_WEIGHT], s->out * s->in);
         if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], s->out);
         return DG_OK;
@@ -365,9 +365,9 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
                                                                                .rows = rows,
                                                                                .in = s->in,
                                                                                .out = s->out,
-                                                                               .src_bf16 = s->src_half,
+                                                                               .src_bf16 = s->src_bf16,
                                                                                .src = r->input[OUTER_SRC],
-                                                                               .diff_dst_bf16 = s->diff_half,
+                                                                               .diff_dst_bf16 = s->diff_bf16,
                                                                                .diff_dst = r->input[OUTER_DIFF_DST],
                                                                                .acc_weight = r->input[ACC_WEIGHT],
                                                                                .acc_bias = r->input[ACC_BIAS],

@@ -1,6 +1,6 @@
 #include "ops/dnnl/internal.h"
 
-/* Weights as PyTorch lays them out, or (`any`) as oneDNN likes them. */
+/* Weights in the layout of PyTorch, or with `any` in the one that oneDNN chooses. */
 static dg_md weights_md(const struct dg_conv_spec *spec, enum dg_dtype dtype, bool any)
 {
     int64_t g = spec->groups, o = spec->out / g, i = spec->channels / g, k = spec->window.kernel;
@@ -12,8 +12,8 @@ static dg_md weights_md(const struct dg_conv_spec *spec, enum dg_dtype dtype, bo
 enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spec, struct dg_conv *conv,
                             struct dg_error *err)
 {
-    *conv = (struct dg_conv){.pass = spec->pass};
-    bool data = spec->pass == DG_BACKWARD_DATA, weights = spec->pass == DG_BACKWARD_WEIGHTS;
+    *conv = (struct dg_conv){.prop_kind = spec->prop_kind};
+    bool data = spec->prop_kind == DG_BACKWARD_DATA, weights = spec->prop_kind == DG_BACKWARD_WEIGHTS;
     enum dg_dtype operand = spec->bf16 ? DG_BF16 : DG_F32, result = spec->bf16_result ? DG_BF16 : DG_F32;
     dg_md same[] = {dg_md_image(operand, spec->images, spec->height, spec->width, spec->channels),
                     dg_md_image(operand, spec->images, spec->out_height, spec->out_width, spec->out),
@@ -31,7 +31,8 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
     if (status != DG_OK) goto done;
     struct dg_mds mds = {src, any, bias, dst}, alike = {same[0], same[2], bias, same[1]};
     if (src && dst && any && plain && same[0] && same[1] && same[2] && (bias || !spec->bias))
-        pd = dg_pd_convolution(engine, spec->pass, &spec->window, spec->pass == DG_FORWARD ? &mds : &alike, &mds, attr);
+        pd = dg_pd_convolution(engine, spec->prop_kind, &spec->window, spec->prop_kind == DG_FORWARD ? &mds : &alike,
+                               &mds, attr);
     if (!pd) {
         status = dg_dnnl_no(err, "has no such convolution");
         goto done;
@@ -82,7 +83,7 @@ void dg_conv_close(struct dg_conv *conv)
 enum dg_status dg_conv_reorder(struct dg_conv *conv, dnnl_stream_t stream, void *plain, void *packed, void *scratch,
                                struct dg_error *err)
 {
-    bool unpack = conv->pass == DG_BACKWARD_WEIGHTS;
+    bool unpack = conv->prop_kind == DG_BACKWARD_WEIGHTS;
     dnnl_exec_arg_t arg[] = {{unpack ? DNNL_ARG_DST : DNNL_ARG_SRC, conv->plain},
                              {unpack ? DNNL_ARG_SRC : DNNL_ARG_DST, conv->weights},
                              {DNNL_ARG_SCRATCHPAD, conv->reorder_scratchpad}};
@@ -93,10 +94,10 @@ enum dg_status dg_conv_reorder(struct dg_conv *conv, dnnl_stream_t stream, void 
 enum dg_status dg_conv_run(struct dg_conv *conv, dnnl_stream_t stream, const void *src, void *packed, const float *bias,
                            const void *dst, void *scratch, struct dg_error *err)
 {
-    bool forward = conv->pass == DG_FORWARD;
+    bool forward = conv->prop_kind == DG_FORWARD;
     dnnl_exec_arg_t arg[] = {
-        {conv->pass == DG_BACKWARD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, conv->src},
-        {conv->pass == DG_BACKWARD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, conv->weights},
+        {conv->prop_kind == DG_BACKWARD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, conv->src},
+        {conv->prop_kind == DG_BACKWARD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, conv->weights},
         {DNNL_ARG_BIAS, conv->bias},
         {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, conv->dst},
         {DNNL_ARG_SCRATCHPAD, conv->scratchpad}};

@@ -1,12 +1,12 @@
-/* What this machine's CPU can do, as far as that is for others to know. */
+/* What the CPU can do, for other rooms. */
 #ifndef DG_OPS_DNNL_CPU_H
 #define DG_OPS_DNNL_CPU_H
 
-/* bf16 in oneDNN, as far as DNNL_MAX_CPU_ISA lets it. */
+/* bf16 in oneDNN, as far as DNNL_MAX_CPU_ISA allows. */
 enum dg_bf16_support {
     DG_BF16_NONE, /* not at all, or by reference code */
     DG_BF16_SLOW, /* AVX-512: it converts and computes in f32 */
-    DG_BF16_FAST, /* the instructions for it */
+    DG_BF16_FAST, /* the CPU has bf16 instructions */
 };
 enum dg_bf16_support dg_bf16_support(void);
 

@@ -12,7 +12,8 @@ enum dg_bf16_support dg_bf16_support(void)
 {
     int isa = (int)dnnl_get_effective_cpu_isa();
 #if defined(__x86_64__)
-    const int fast = (int)dnnl_cpu_isa_avx512_core_bf16, slow = (int)dnnl_cpu_isa_avx512_core; /* sets of bits */
+    const int fast = (int)dnnl_cpu_isa_avx512_core_bf16,
+              slow = (int)dnnl_cpu_isa_avx512_core; /* bit sets of instructions */
     return (isa & fast) == fast ? DG_BF16_FAST : (isa & slow) == slow ? DG_BF16_SLOW : DG_BF16_NONE;
 #else
     (void)isa;
@@ -25,7 +26,7 @@ enum dg_status dg_dnnl_no(struct dg_error *err, const char *what)
     return dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN %d.%d: %s", DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, what);
 }
 
-/* Reference implementations are refused (see seam.h). */
+/* Refuses reference implementations (dnnl.h). */
 enum dg_status dg_dnnl_audit(const_dnnl_primitive_desc_t pd, struct dg_error *err)
 {
     const char *name = "?";
@@ -83,7 +84,7 @@ enum dg_status dg_dnnl_reorder(dnnl_engine_t engine, dg_md plain, dg_md packed, 
     return status;
 }
 
-/* `like`: whose packed weights it takes; NULL: it packs its own. */
+/* `like`: a gemm whose packed weights this one shares; NULL: it packs its own. */
 static enum dg_status open_gemm(dnnl_engine_t engine, const struct dg_gemm_spec *spec, const struct dg_gemm *like,
                                 struct dg_gemm *gemm, struct dg_error *err)
 {

@@ -1,4 +1,4 @@
-/* What the files of the seam share: seam.c has it, seam_conv.c and seam_pool.c use it; nobody else does. */
+/* What the files of this room share. No other room includes it. */
 #ifndef DG_OPS_DNNL_INTERNAL_H
 #define DG_OPS_DNNL_INTERNAL_H
 
@@ -7,18 +7,18 @@
 /* Images [n, h, w, c], dense; oneDNN counts their dimensions n, c, h, w. */
 dg_md dg_md_image(enum dg_dtype dtype, int64_t n, int64_t h, int64_t w, int64_t c);
 
-/* Says no, with oneDNN's version. */
+/* Fills err with "oneDNN x.y cannot WHAT"; returns DG_ERR_UNSUPPORTED. */
 enum dg_status dg_dnnl_no(struct dg_error *err, const char *what);
 
-/* Reference implementations are refused (seam.h). */
+/* Reference implementations are refused (dnnl.h). */
 enum dg_status dg_dnnl_audit(const_dnnl_primitive_desc_t pd, struct dg_error *err);
 
-/* Attributes of every primitive here: the scratchpad is the caller's; maybe a ReLU on the result. Destroyed by the caller,
- * also on failure when not NULL. */
+/* The attributes of every primitive of this room: the caller owns the scratchpad; with `relu` the result goes through a ReLU. The
+ * caller destroys them, also on failure if they are not NULL. */
 enum dg_status dg_dnnl_attr(bool relu, dnnl_primitive_attr_t *attr, struct dg_error *err);
 
-/* A memory object of the descriptor that `pd` wants for `what`, NULL where it wants none; its bytes are the caller's and come
- * with every run. */
+/* A memory object of the descriptor that `pd` wants for `what`, NULL if it wants none. The caller owns its bytes and passes them with
+ * each run. */
 enum dg_status dg_dnnl_memory_for(const_dnnl_primitive_desc_t pd, dnnl_query_t what, dnnl_engine_t engine,
                                   dnnl_memory_t *memory, int64_t *bytes, struct dg_error *err);
 

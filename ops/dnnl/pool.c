@@ -3,8 +3,8 @@
 enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *spec, struct dg_pooling *pooling,
                                struct dg_error *err)
 {
-    *pooling = (struct dg_pooling){.pass = spec->pass};
-    bool backward = spec->pass != DG_FORWARD;
+    *pooling = (struct dg_pooling){.prop_kind = spec->prop_kind};
+    bool backward = spec->prop_kind != DG_FORWARD;
     enum dg_dtype dtype = spec->bf16 ? DG_BF16 : DG_F32;
     dg_md src = dg_md_image(dtype, spec->images, spec->height, spec->width, spec->channels);
     dg_md dst = dg_md_image(dtype, spec->images, spec->out_height, spec->out_width, spec->channels);
@@ -13,7 +13,7 @@ enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *
     int64_t bytes, winners = 0;
     enum dg_status status = dg_dnnl_attr(false, &attr, err);
     if (status != DG_OK) goto done;
-    if (src && dst) pd = dg_pd_pooling(engine, spec->pass, spec->pool, &spec->window, src, dst, attr);
+    if (src && dst) pd = dg_pd_pooling(engine, spec->prop_kind, spec->pool, &spec->window, src, dst, attr);
     if (!pd) {
         status = dg_dnnl_no(err, "has no such pooling");
         goto done;
@@ -57,7 +57,7 @@ void dg_pooling_close(struct dg_pooling *pooling)
 enum dg_status dg_pooling_run(struct dg_pooling *pooling, dnnl_stream_t stream, void *src, void *dst, void *winners,
                               void *scratch, struct dg_error *err)
 {
-    bool backward = pooling->pass != DG_FORWARD;
+    bool backward = pooling->prop_kind != DG_FORWARD;
     dnnl_exec_arg_t arg[] = {{backward ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, pooling->src},
                              {backward ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, pooling->dst},
                              {DNNL_ARG_WORKSPACE, pooling->winners},

@@ -1,6 +1,7 @@
 /* add: dst = a + b, equal shapes. The residual connection. Gradient: diff_dst to both.
  *
- * In bf16 all of these may be bf16. The residual stream of a transformer stays f32 because the norms on it read that. */
+ * In a plan in bf16 each of the three may be stored as bf16. The residual stream of a transformer stays f32, because layer_norm
+ * reads f32. */
 #include "ops/elementwise/add.h"
 
 #include "ops/kernels/add.h"

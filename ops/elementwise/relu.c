@@ -1,5 +1,5 @@
-/* relu: dst = max(0, src). relu_grad (diff_dst, dst) -> diff_src: nothing where dst is 0, as in PyTorch.
- * The compiler fuses it into a batch norm, a sum or a folded convolution before it where it can (compiler/passes/fuse.c). */
+/* relu: dst = max(0, src). relu_grad (diff_dst, dst) -> diff_src: zero where dst is 0, as in PyTorch.
+ * Rewrites fuse it with a batch norm, a sum or a folded convolution before it (ops/fused/). */
 #include "ops/kernels/relu.h"
 #include "ops/op.h"
 

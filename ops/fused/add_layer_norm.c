@@ -40,7 +40,7 @@ struct state {
     struct dg_drop_path drop;
     int64_t each, cols; /* `each`: rows of an image */
     float eps;
-    bool src_half, residual_half, dst_half;
+    bool src_bf16, residual_bf16, dst_bf16;
 };
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -52,9 +52,9 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->each = dg_desc_rows(src) / src->dim[0];
     s->cols = src->dim[src->ndim - 1];
     s->eps = (float)p->call->attr[EPS].f;
-    s->src_half = dg_is_bf16(src);
-    s->residual_half = dg_is_bf16(&p->call->input[RESIDUAL]);
-    s->dst_half = dg_is_bf16(&p->call->output[DST]);
+    s->src_bf16 = dg_is_bf16(src);
+    s->residual_bf16 = dg_is_bf16(&p->call->input[RESIDUAL]);
+    s->dst_bf16 = dg_is_bf16(&p->call->output[DST]);
     if (s->drop.keep < 1 && dg_absent(&p->call->input[SRC_ROWS]))
         dg_op_scratch(p, src->dim[0] * (int64_t)sizeof(int64_t));
     return DG_OK;
@@ -75,16 +75,16 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                                                           .image_rows = s->each,
                                                                           .src_image = from,
                                                                           .keep = s->drop.keep,
-                                                                          .src_bf16 = s->src_half,
+                                                                          .src_bf16 = s->src_bf16,
                                                                           .src = r->input[SRC],
-                                                                          .residual_bf16 = s->residual_half,
+                                                                          .residual_bf16 = s->residual_bf16,
                                                                           .residual = r->input[RESIDUAL],
                                                                           .weight = r->input[WEIGHT],
                                                                           .bias = r->input[BIAS],
                                                                           .eps = s->eps,
                                                                           .sum = r->output[SUM],
                                                                           .dst_image = dg_row_places(r->input[ROWS]),
-                                                                          .dst_bf16 = s->dst_half,
+                                                                          .dst_bf16 = s->dst_bf16,
                                                                           .dst = r->output[DST],
                                                                           .mean = r->output[MEAN],
                                                                           .rstd = r->output[RSTD]});

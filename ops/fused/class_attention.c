@@ -1,18 +1,21 @@
-/* Attention of one token over all, from what the projection in front of it reads: the compiler puts it in the place of a linear
- * layer and of an attention whose other tokens nobody reads, as in the last block of a network that ends in its class token.
+/* class_attention: the attention of one query token over all tokens of an image, from the input of the projection in front of it.
+ * It replaces a linear layer and an attention of which one token's result is read, as in the last block of a network that ends in
+ * its class token.
  *
- *   class_attention      (src [B, T, in], weight [3D, in], [bias [3D]]) -> dst [B, D]
- *   class_attention_grad (src, weight, [bias], diff_dst, [acc_weight], [acc_bias]) -> diff_src, diff_weight, diff_bias
+ *   class_attention      (src [B, T, in], weight [3D, in], [bias [3D]], [rows]) -> dst [B, D]
+ *   class_attention_grad (src, weight, [bias], diff_dst, [acc_weight], [acc_bias], [rows])
+ *                        -> [diff_src], [diff_weight], [diff_bias]
  *
- * Of one query q a head, keys and values need not be made: with k = Wk x + bk and v = Wv x + bv,
+ * With one query q per head, keys and values are never computed: with k = Wk x + bk and v = Wv x + bv,
  *
  *   <q, k> = <Wk' q, x> + <q, bk>,     sum of p v = Wv (sum of p x) + bv,
  *
- * where softmax drops <q, bk>, the same for all tokens. So a vector as wide as src stands for all keys, and one for all values,
- * and the work on a token is two products of such vectors in place of a row of the projection. The gradient of bk is zero.
+ * and softmax cancels <q, bk>, which is the same for all tokens. So one vector as wide as src stands for all keys and one for all
+ * values, and a token costs two products with such vectors instead of a row of the projection. The gradient of bk is zero.
  *
- * All of it is f32, also in a plan in bf16, but what lies there as bf16. The backward makes what it needs of the forward again,
- * which is next to nothing. Images are taken in groups, so that scratch does not grow with the batch. */
+ * All arithmetic is f32, also in a plan in bf16; src, dst and their gradients may be stored as bf16. The backward computes the
+ * forward's intermediate results again, which costs next to nothing. Images are processed in groups, so that scratch does not grow
+ * with the batch. */
 #include "ops/kernels/class_attention.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/bf16.h"
@@ -33,7 +36,7 @@ enum { DST };
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "heads", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .doc = "number of heads"},
-    {.name = "query", .type = DG_ATTR_INT, .required = true, .max = 1 << 24, .doc = "the token that asks"},
+    {.name = "query", .type = DG_ATTR_INT, .required = true, .max = 1 << 24, .doc = "the query token"},
     {0},
 };
 
@@ -66,7 +69,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     return DG_OK;
 }
 
-/* Of the products with the three parts of the weight, and of those with the tokens. */
+/* FLOPs of the products with the three parts of the weight, and of those with the tokens. */
 static double weight_flops(const struct dg_op_call *call)
 {
     return (double)call->input[SRC].dim[0] * 2 * (double)dg_desc_count(&call->input[WEIGHT]);
@@ -86,11 +89,11 @@ struct state {
     int64_t images, tokens, in, dim, heads, width; /* width of a head */
     int64_t query;
     float scale;
-    int src_half, dst_half, diff_half; /* what is bf16: src, dst or diff_dst, diff_src */
+    int src_bf16, dst_bf16, diff_bf16; /* stored as bf16: src; dst or diff_dst; diff_src */
     /* Where in scratch what a group's images have is: [in], [dim], [heads, in], [heads, tokens], [heads, in], [dim] each; dst is
      * diff_dst in the backward. */
-    int64_t asks, queries, keys, probs, sums, dst;
-    int64_t diff_asks, diff_queries, diff_keys, diff_probs, diff_sums;
+    int64_t query_tokens, queries, keys, probs, sums, dst;
+    int64_t diff_query_tokens, diff_queries, diff_keys, diff_probs, diff_sums;
     int64_t row; /* [in] of each thread */
 };
 
@@ -112,11 +115,11 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->width = s->dim / s->heads;
     s->query = call->attr[QUERY].i;
     s->scale = (float)(1.0 / sqrt((double)s->width));
-    s->src_half = dg_is_bf16(&call->input[SRC]);
-    s->dst_half = dg_is_bf16(backward ? &call->input[DIFF_DST] : &call->output[DST]);
-    s->diff_half = backward && dg_is_bf16(&call->output[DIFF_SRC]);
+    s->src_bf16 = dg_is_bf16(&call->input[SRC]);
+    s->dst_bf16 = dg_is_bf16(backward ? &call->input[DIFF_DST] : &call->output[DST]);
+    s->diff_bf16 = backward && dg_is_bf16(&call->output[DIFF_SRC]);
     int64_t group = s->images < GROUP ? s->images : GROUP;
-    s->asks = room(p, group, s->in);
+    s->query_tokens = room(p, group, s->in);
     s->queries = room(p, group, s->dim);
     s->keys = room(p, group, s->heads * s->in);
     s->probs = room(p, group, s->heads * s->tokens);
@@ -127,7 +130,7 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->diff_probs = room(p, group, s->heads * s->tokens);
     s->diff_keys = room(p, group, s->heads * s->in);
     s->diff_queries = room(p, group, s->dim);
-    s->diff_asks = room(p, group, s->in);
+    s->diff_query_tokens = room(p, group, s->in);
     s->row = room(p, p->threads, s->in);
     return DG_OK;
 }
@@ -167,24 +170,24 @@ static struct dg_class_attention_shape shape_of(const struct state *s, int64_t n
     return (struct dg_class_attention_shape){.images = n, .heads = s->heads, .tokens = s->tokens, .cols = s->in};
 }
 
-/* What n images' tokens that ask see: their queries, scaled; the vectors for their keys; probabilities; sums of tokens. */
-static enum dg_status look(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
-                           struct dg_error *err)
+/* The forward for n images: scaled queries, key vectors, probabilities, and weighted sums of tokens. */
+static enum dg_status attend(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
+                             struct dg_error *err)
 {
     const float *weight = r->input[WEIGHT], *bias = r->input[BIAS];
-    float *asks = at(r, s->asks), *queries = at(r, s->queries), *probs = at(r, s->probs);
+    float *query_tokens = at(r, s->query_tokens), *queries = at(r, s->queries), *probs = at(r, s->probs);
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < s->in; c++)
-            asks[i * s->in + c] = dg_get(src, s->src_half, (i * s->tokens + s->query) * s->in + c);
-    DG_TRY(dg_sgemm(false, true, n, s->dim, s->in, asks, s->in, weight, s->in, 0, queries, s->dim, err));
+            query_tokens[i * s->in + c] = dg_get(src, s->src_bf16, (i * s->tokens + s->query) * s->in + c);
+    DG_TRY(dg_sgemm(false, true, n, s->dim, s->in, query_tokens, s->in, weight, s->in, 0, queries, s->dim, err));
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < s->dim; c++)
             queries[i * s->dim + c] = s->scale * (queries[i * s->dim + c] + (bias ? bias[c] : 0));
     DG_TRY(to_wide(s, n, queries, weight, KEYS, at(r, s->keys), err));
     struct dg_class_attention_shape shape = shape_of(s, n);
-    dg_class_attention_kernels()->scores(&shape, at(r, s->keys), s->src_half, src, probs);
+    dg_class_attention_kernels()->scores(&shape, at(r, s->keys), s->src_bf16, src, probs);
     dg_softmax_kernels()->forward(n * s->heads, s->tokens, probs, probs);
-    dg_class_attention_kernels()->sums(&shape, probs, s->src_half, src, at(r, s->sums));
+    dg_class_attention_kernels()->sums(&shape, probs, s->src_bf16, src, at(r, s->sums));
     return DG_OK;
 }
 
@@ -198,11 +201,11 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     int64_t images = dg_survivors(r->input[ROWS], s->images);
     for (int64_t first = 0; first < images; first += GROUP) {
         int64_t n = images - first < GROUP ? images - first : GROUP;
-        DG_TRY(look(s, r, n, dg_at(r->input[SRC], s->src_half, first * s->tokens * s->in), err));
+        DG_TRY(attend(s, r, n, dg_at(r->input[SRC], s->src_bf16, first * s->tokens * s->in), err));
         DG_TRY(to_narrow(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
         for (int64_t i = 0; i < n; i++)
             for (int64_t c = 0; c < s->dim; c++)
-                dg_put(r->output[DST], s->dst_half, (first + i) * s->dim + c,
+                dg_put(r->output[DST], s->dst_bf16, (first + i) * s->dim + c,
                        dst[i * s->dim + c] + (bias ? bias[VALUES * s->dim + c] : 0));
     }
     return DG_OK;
@@ -261,7 +264,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     return dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err);
 }
 
-/* Twice the products of the forward, which are made again. */
+/* The forward's products are computed again, and the gradients take twice as many. */
 static struct dg_cost cost_grad(const struct dg_op_call *call)
 {
     double forward = cost(call).flops;
@@ -270,27 +273,27 @@ static struct dg_cost cost_grad(const struct dg_op_call *call)
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err) { return open_state(p, true, err); }
 
-/* Of n images' tokens that ask: what comes back to the sums, the probabilities, the vectors for keys, the queries. */
-static enum dg_status look_back(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
-                                struct dg_error *err)
+/* The backward for n images: gradients of the sums of tokens, the probabilities, the key vectors, the queries and their tokens. */
+static enum dg_status attend_backward(const struct state *s, const struct dg_run *r, int64_t n, const void *src,
+                                      struct dg_error *err)
 {
     const float *weight = r->input[WEIGHT];
     float *diff_sums = at(r, s->diff_sums), *diff_probs = at(r, s->diff_probs), *diff_queries = at(r, s->diff_queries);
     DG_TRY(to_wide(s, n, at(r, s->dst), weight, VALUES, diff_sums, err));
     struct dg_class_attention_shape shape = shape_of(s, n);
-    dg_class_attention_kernels()->scores(&shape, diff_sums, s->src_half, src, diff_probs);
+    dg_class_attention_kernels()->scores(&shape, diff_sums, s->src_bf16, src, diff_probs);
     dg_softmax_kernels()->backward(n * s->heads, s->tokens, at(r, s->probs), diff_probs, diff_probs);
-    dg_class_attention_kernels()->sums(&shape, diff_probs, s->src_half, src, at(r, s->diff_keys));
+    dg_class_attention_kernels()->sums(&shape, diff_probs, s->src_bf16, src, at(r, s->diff_keys));
     DG_TRY(to_narrow(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
     for (int64_t c = 0; c < n * s->dim; c++) diff_queries[c] *= s->scale;
-    return dg_sgemm(false, false, n, s->in, s->dim, diff_queries, s->dim, weight, s->in, 0, at(r, s->diff_asks), s->in,
-                    err);
+    return dg_sgemm(false, false, n, s->in, s->dim, diff_queries, s->dim, weight, s->in, 0, at(r, s->diff_query_tokens),
+                    s->in, err);
 }
 
 static enum dg_status add_weight(const struct state *s, const struct dg_run *r, int64_t n, struct dg_error *err)
 {
     float *diff_weight = r->output[DIFF_WEIGHT];
-    DG_TRY(dg_sgemm(true, false, s->dim, s->in, n, at(r, s->diff_queries), s->dim, at(r, s->asks), s->in, 1,
+    DG_TRY(dg_sgemm(true, false, s->dim, s->in, n, at(r, s->diff_queries), s->dim, at(r, s->query_tokens), s->in, 1,
                     diff_weight, s->in, err));
     for (int64_t h = 0; h < s->heads; h++) {
         DG_TRY(dg_sgemm(true, false, s->width, s->in, n, at(r, s->queries) + h * s->width, s->dim,
@@ -321,11 +324,11 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], 3 * s->dim);
     for (int64_t first = 0; first < images; first += GROUP) {
         int64_t n = images - first < GROUP ? images - first : GROUP, from = first * s->tokens * s->in;
-        const void *src = dg_at(r->input[SRC], s->src_half, from);
-        DG_TRY(look(s, r, n, src, err));
+        const void *src = dg_at(r->input[SRC], s->src_bf16, from);
+        DG_TRY(attend(s, r, n, src, err));
         for (int64_t c = 0; c < n * s->dim; c++)
-            at(r, s->dst)[c] = dg_get(r->input[DIFF_DST], s->dst_half, first * s->dim + c);
-        DG_TRY(look_back(s, r, n, src, err));
+            at(r, s->dst)[c] = dg_get(r->input[DIFF_DST], s->dst_bf16, first * s->dim + c);
+        DG_TRY(attend_backward(s, r, n, src, err));
         if (r->output[DIFF_WEIGHT]) DG_TRY(add_weight(s, r, n, err));
         if (r->output[DIFF_BIAS]) add_bias(s, r, n);
         if (r->output[DIFF_SRC])
@@ -336,11 +339,11 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
                                                        .weights = at(r, s->probs),
                                                        .diff_sums = at(r, s->diff_sums),
                                                        .query = s->query,
-                                                       .diff_query = at(r, s->diff_asks),
+                                                       .diff_query = at(r, s->diff_query_tokens),
                                                        .scratch = at(r, s->row),
                                                        .threads = r->threads,
-                                                       .diff_src_bf16 = s->diff_half,
-                                                       .diff_src = dg_at_out(r->output[DIFF_SRC], s->diff_half, from)});
+                                                       .diff_src_bf16 = s->diff_bf16,
+                                                       .diff_src = dg_at_out(r->output[DIFF_SRC], s->diff_bf16, from)});
     }
     return DG_OK;
 }

@@ -1,15 +1,15 @@
-/* The prototype layer and the DINO loss in one, a tile of prototypes at a time: what weight_norm_linear, dino_target and
- * dino_loss say together (ops/dense/weight_norm_linear.c, ops/loss/dino_loss.c), for the training step, where logits [rows, K] are read
- * by the loss alone. K is 65,536: logits and targets of a batch would be the largest activations there are, so they never
- * exist at once. A tile's are made where they are used, three times over, from features of a few hundred numbers.
+/* The prototype layer fused with the DINO loss: weight_norm_linear with dino_target and with dino_loss, a tile of prototypes at a
+ * time, for a training step in which only the loss reads the logits [rows, K]. K is 65,536, so logits and targets of a batch would be
+ * the largest activations of all; they never exist as a whole. A tile of them is computed from features of a few hundred numbers
+ * wherever it is needed, three times per step.
  *
  *   prototype_target    (t [2B,D], t_g, t_v, center [1,K], teacher_temp) -> stats [2B,2], batch_mean [1,K], entropy
  *   prototype_loss      (s [M,D], g, v, t, t_g, t_v, center, stats, teacher_temp, student_temp, [loss so far]) -> loss, [lse]
  *   prototype_loss_grad (the first ten of these, lse, [acc_g], [acc_v]) -> [diff_s], [diff_g], diff_v
  *
- * stats are a teacher row's maximum of (logit - center) / temp and one over its sum of exponentials. All is f32, scalars f64,
- * and sums over tiles are added in the order of threads. In a plan in bf16 the operands of the products are rounded on their
- * way into them (ops/kernels/prototype_products.c); logits, softmax and sums stay f32. */
+ * stats [2B,2]: for each teacher row the maximum of (logit - center) / temp, and one over the sum of exponentials. Tensors are f32,
+ * scalars f64. Sums over tiles are added in the order of threads. In a plan in bf16 the operands of products are rounded to bf16 in
+ * the kernels; logits, softmax and sums stay f32. */
 #include "ops/kernels/prototypes.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/dino_tile.h"
@@ -40,11 +40,11 @@ static bool layer_fits(const struct dg_desc *in)
            in[S].dim[1] == in[V].dim[1] && dg_desc_equal(&in[G], &g);
 }
 
-/* One network's, its features [rows, in]. */
+/* The layer of one network, with its features [rows, in]. */
 struct layer {
-    int64_t rows, in;     /* in: D, which teacher and student need not share */
-    int64_t weight_bytes; /* of a tile's weights [TILE, D], in bf16 with room for what else the products need */
-    int64_t features;     /* in bf16: where in scratch the packed features are */
+    int64_t rows, in;     /* in: D, which may differ between teacher and student */
+    int64_t weight_bytes; /* size of a tile's weights [TILE, D]; in bf16 with what else the products need */
+    int64_t features;     /* in bf16: offset of the packed features in scratch */
 };
 
 struct state {
@@ -112,13 +112,13 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *stu
 
 static void *at(const struct dg_run *r, int64_t offset) { return (char *)r->scratch + offset; }
 
-/* Before the first tile: features are packed once. */
+/* Packs the features, once, before the first tile. */
 static void pack_features(const struct state *s, const struct dg_run *r, const struct layer *l, const float *features)
 {
     if (s->bf16) dg_prototypes_kernels()->pack_features(l->rows, l->in, features, at(r, l->features));
 }
 
-/* The kernels' view of a tile of `count` prototypes, whose weights are in `w`. */
+/* The kernel arguments for a tile of `count` prototypes, whose weights are in `w`. */
 static struct dg_prototype_tile product_tile(const struct dg_run *r, const struct layer *l, int64_t count, float *w)
 {
     return (struct dg_prototype_tile){
@@ -286,7 +286,7 @@ static enum dg_status grad_loss(struct dg_grad_builder *b)
     return DG_OK;
 }
 
-/* The teacher's logits are made again. */
+/* The teacher's logits are computed again, which is not useful work. */
 static struct dg_cost cost_loss(const struct dg_op_call *call)
 {
     double student = dg_product_flops(&call->input[S], &call->input[V]),
@@ -318,7 +318,7 @@ static bool tile_pair(const struct state *s, const struct dg_run *r, int64_t fir
            done;
 }
 
-/* The kernels' view of a tile's logits beside its targets; temp is the student's. */
+/* The kernel arguments for a tile's logits and targets; temp is the student's. */
 static struct dg_dino_tile loss_tile(const struct state *s, int64_t count, const struct tile *t, float temp)
 {
     return (struct dg_dino_tile){.rows = s->student.rows,
@@ -462,7 +462,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
                                                .diff_g = diff_g ? diff_g + first : NULL,
                                                .diff_v = diff_v + first * in});
     }
-    for (int64_t i = 0; diff_src && i < size; i++) { /* in the order of threads, so that a run repeats bit for bit */
+    for (int64_t i = 0; diff_src && i < size; i++) { /* in the order of threads, so that a run repeats to the bit */
         float sum = 0;
         for (int t = 0; t < s->threads; t++) sum += partial[t * size + i];
         diff_src[i] = sum;

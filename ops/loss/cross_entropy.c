@@ -56,7 +56,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     DG_TRY(open_state(p, err));
-    dg_op_scratch(p, p->call->input[LOGITS].dim[0] * (int64_t)sizeof(double)); /* lse, where nobody wants it */
+    dg_op_scratch(p,
+                  p->call->input[LOGITS].dim[0] * (int64_t)sizeof(double)); /* for lse, if that output is not wanted */
     return DG_OK;
 }
 
@@ -86,7 +87,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
         for (int64_t c = 0; c < s->cols; c++) total += exp((double)x[c] - (double)most);
         lse[row] = (double)most + log(total);
     }
-    for (int64_t row = 0; row < s->rows; row++) /* one after another: the sum does not depend on threads */
+    for (int64_t row = 0; row < s->rows; row++) /* in order, so that the sum does not depend on threads */
         if (labels[row] >= 0) sum += lse[row] - (double)logits[row * s->cols + labels[row]];
     int64_t count = counting(s, labels);
     *(double *)r->output[LOSS] = count ? sum / (double)count : 0;
@@ -124,7 +125,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     return DG_OK;
 }
 
-/* The labels are those that the forward looked at. */
+/* The forward has checked the labels. */
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;

@@ -30,7 +30,7 @@ enum { CENTER_SUM, BATCH_MEAN, MOMENTUM };      /* inputs of center_update */
 
 struct state {
     int64_t rows, cols, batch, view0, views;
-    double pair_weight; /* a pair's part of the mean over the images of the whole batch */
+    double pair_weight; /* the weight of a pair of views in the mean over the whole batch */
 };
 
 static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
@@ -111,7 +111,7 @@ const struct dg_op dg_op_dino_target = {
 
 /* --- dino_loss --- */
 
-/* Of ops/fused/prototypes.c, too. */
+/* Also the attributes of prototype_loss (ops/fused/prototypes.c). */
 const struct dg_attr_spec dg_dino_loss_attrs[] = {
     {.name = "views",
      .type = DG_ATTR_INT,
@@ -152,7 +152,7 @@ static enum dg_status grad_loss(struct dg_grad_builder *b)
     dg_value input[] = {b->input[STUDENT], b->input[Q], b->input[STUDENT_TEMP], b->output[SAVED_LSE]};
     DG_TRY(b->emit(b, &dg_op_dino_loss_grad, b->call->attr, input, 4, made));
     if (b->wants[SO_FAR])
-        DG_TRY(b->add_gradient(b, SO_FAR, b->diff_output[LOSS])); /* what was summed so far weighs one, too */
+        DG_TRY(b->add_gradient(b, SO_FAR, b->diff_output[LOSS])); /* the loss so far has the weight one */
     return b->wants[STUDENT] ? b->add_gradient(b, STUDENT, made[DIFF_STUDENT]) : DG_OK;
 }
 

@@ -4,13 +4,13 @@
  *   batch_norm        (src, weight, bias, running_mean, running_var, num_batches_tracked) -> dst, [mean], [var]
  *   batch_norm_grad   (diff_dst, src, weight, mean, var, [dst], [acc_weight], [acc_bias])
  *                     -> [diff_src], diff_weight, diff_bias
- *   batch_norm_update (running_mean, running_var, num_batches_tracked, mean, var): what a step leaves, in the commit
+ *   batch_norm_update (running_mean, running_var, num_batches_tracked, mean, var), in the commit
  *
- * In train mode the batch's own moments normalise (biased variance) and are kept for the commit, which moves the running
- * ones (unbiased variance) towards them; in eval mode the running ones normalise. With `relu`, which the compiler sets, the
- * ReLU behind it is part of the op, and its gradient looks at dst.
+ * In train mode the moments of the batch normalise (biased variance), and the commit moves the running moments (unbiased variance)
+ * towards them. In eval mode the running moments normalise. With `relu`, which the compiler sets, the op applies the ReLU behind
+ * it, and its gradient reads dst.
  *
- * In bf16, src, dst and their gradients may be bf16, all or none; moments, weights and sums never are. */
+ * In a plan in bf16 src, dst and their gradients may be stored as bf16, all of them or none; moments, weights and sums are f32. */
 #include "ops/kernels/batch_norm.h"
 #include "ops/op.h"
 
@@ -104,7 +104,7 @@ static enum dg_status commit(struct dg_grad_builder *b)
     return b->emit(b, &dg_op_batch_norm_update, attr, input, 5, NULL);
 }
 
-/* By the moments of the batch, as an evaluation by the running ones. */
+/* The moments are saved, so dst is what eval mode computes with them as running moments. */
 static void recompute(struct dg_recompute *a)
 {
     if (!a->train) return;
@@ -116,7 +116,7 @@ static void recompute(struct dg_recompute *a)
 struct state {
     int64_t rows, cols;
     double eps;
-    bool train, relu, half;
+    bool train, relu, bf16;
     int64_t mean_at, var_at, scale_at, partial_at; /* offsets in scratch */
 };
 
@@ -129,7 +129,7 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     s->eps = p->call->attr[EPS].f;
     s->relu = p->call->attr[USE_RELU].i;
     s->train = p->call->train;
-    s->half = dg_is_bf16(src);
+    s->bf16 = dg_is_bf16(src);
     s->partial_at = dg_op_scratch(p, s->cols * p->threads * 2 * (int64_t)(sizeof(double) + sizeof(float)) +
                                          3 * s->cols * (int64_t)sizeof(float));
     return s;
@@ -143,7 +143,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     if (!s) return DG_ERR_MEMORY;
     int64_t vector = s->cols * (int64_t)sizeof(float);
     s->scale_at = dg_op_scratch(p, vector);
-    s->mean_at = dg_op_scratch(p, vector); /* where nobody keeps the moments */
+    s->mean_at = dg_op_scratch(p, vector); /* used if the outputs mean and var are not wanted */
     s->var_at = dg_op_scratch(p, vector);
     return DG_OK;
 }
@@ -158,7 +158,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
         float *batch_var = r->output[VAR] ? r->output[VAR] : at(r, s->var_at);
         dg_batch_norm_kernels()->moments(&(struct dg_batch_norm_moments_args){.rows = s->rows,
                                                                               .cols = s->cols,
-                                                                              .bf16 = s->half,
+                                                                              .bf16 = s->bf16,
                                                                               .src = r->input[SRC],
                                                                               .mean = batch_mean,
                                                                               .var = batch_var,
@@ -169,7 +169,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     }
     dg_batch_norm_kernels()->apply(&(struct dg_batch_norm_apply_args){.rows = s->rows,
                                                                       .cols = s->cols,
-                                                                      .bf16 = s->half,
+                                                                      .bf16 = s->bf16,
                                                                       .src = r->input[SRC],
                                                                       .mean = mean,
                                                                       .var = var,
@@ -244,7 +244,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     const struct state *s = r->state;
     dg_batch_norm_kernels()->backward(&(struct dg_batch_norm_grad_args){.rows = s->rows,
                                                                         .cols = s->cols,
-                                                                        .bf16 = s->half,
+                                                                        .bf16 = s->bf16,
                                                                         .src = r->input[GRAD_SRC],
                                                                         .mean = r->input[GRAD_MEAN],
                                                                         .var = r->input[GRAD_VAR],
@@ -292,7 +292,7 @@ const struct dg_op dg_op_batch_norm_grad = {
     .run = run_grad,
 };
 
-/* --- what the step leaves --- */
+/* --- batch_norm_update --- */
 
 static const struct dg_attr_spec update_attrs[] = {
     {.name = "momentum", .type = DG_ATTR_FLOAT, .required = true, .max = 1, .internal = true},

@@ -81,7 +81,7 @@ static enum dg_status grad(struct dg_grad_builder *b)
 struct state {
     int64_t images, each, cols; /* `each`: rows of an image */
     float eps;
-    bool half; /* dst, in the backward diff_dst, is bf16 */
+    bool bf16; /* dst, in the backward diff_dst, is stored as bf16 */
 };
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -93,7 +93,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->each = dg_desc_rows(src) / s->images;
     s->cols = src->dim[src->ndim - 1];
     s->eps = (float)p->call->attr[EPS].f;
-    s->half = dg_is_bf16(&p->call->output[DST]);
+    s->bf16 = dg_is_bf16(&p->call->output[DST]);
     return DG_OK;
 }
 
@@ -110,7 +110,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                      .weight = r->input[WEIGHT],
                                      .bias = r->input[BIAS],
                                      .eps = s->eps,
-                                     .dst_bf16 = s->half,
+                                     .dst_bf16 = s->bf16,
                                      .dst = r->output[DST],
                                      .mean = r->output[MEAN],
                                      .rstd = r->output[RSTD]});
@@ -168,7 +168,7 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
     s->images = p->call->input[GRAD_SRC].dim[0];
     s->each = dg_desc_rows(&p->call->input[GRAD_SRC]) / s->images;
     s->cols = p->call->output[DIFF_WEIGHT].dim[0];
-    s->half = dg_is_bf16(&p->call->input[DIFF_DST]);
+    s->bf16 = dg_is_bf16(&p->call->input[DIFF_DST]);
     dg_op_scratch(p, 2 * s->cols * p->threads * (int64_t)sizeof(float));
     return DG_OK;
 }
@@ -182,7 +182,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
                                                                         .image_rows = s->each,
                                                                         .src = r->input[GRAD_SRC],
                                                                         .dst_image = dg_row_places(r->input[GRAD_ROWS]),
-                                                                        .diff_dst_bf16 = s->half,
+                                                                        .diff_dst_bf16 = s->bf16,
                                                                         .diff_dst = r->input[DIFF_DST],
                                                                         .weight = r->input[GRAD_WEIGHT],
                                                                         .mean = r->input[GRAD_MEAN],

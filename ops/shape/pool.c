@@ -83,7 +83,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     return DG_OK;
 }
 
-/* src of a backward: what diff_dst came from. */
+/* The geometry of the forward whose diff_dst this is. */
 static enum dg_status grad_spec_of(const struct dg_op_call *call, struct dg_pool_spec *spec, struct dg_error *err)
 {
     struct dg_desc wide = dg_desc_wide(&call->input[DIFF_DST]), *diff_dst = &wide;
@@ -91,7 +91,7 @@ static enum dg_status grad_spec_of(const struct dg_op_call *call, struct dg_pool
     struct dg_desc src = dg_desc_make(
         DG_F32, 4, (int64_t[]){diff_dst->dim[0], call->attr[HEIGHT].i, call->attr[WIDTH].i, diff_dst->dim[3]});
     DG_TRY(spec_of(&src, call->attr, spec, err));
-    spec->pass = DG_BACKWARD_DATA;
+    spec->prop_kind = DG_BACKWARD_DATA;
     struct dg_desc dst = out_desc(spec, DG_F32), winners = out_desc(spec, DG_U8);
     if (dg_desc_equal(diff_dst, &dst) && (call->num_inputs < 2 || dg_desc_equal(&call->input[GRAD_WINNERS], &winners)))
         return DG_OK;
@@ -152,7 +152,7 @@ static enum dg_status prepare_max(struct dg_prepare *p, struct dg_error *err)
     struct dg_desc wide = dg_desc_wide(&p->call->input[SRC]);
     DG_TRY(spec_of(&wide, p->call->attr, &spec, err));
     DG_TRY(open_pooling(p, &spec, DG_POOL_MAX, err));
-    struct dg_desc winners = out_desc(&spec, DG_U8); /* oneDNN writes them even when nobody asks */
+    struct dg_desc winners = out_desc(&spec, DG_U8); /* oneDNN writes them even if they are not wanted */
     ((struct state *)p->state)->winners_at = dg_op_scratch(p, dg_desc_bytes(&winners));
     return DG_OK;
 }
@@ -311,7 +311,7 @@ static enum dg_status grad_global(struct dg_grad_builder *b)
 
 struct global_state {
     int64_t images, pixels, channels;
-    bool half; /* of the image */
+    bool bf16; /* of the image */
 };
 
 static enum dg_status prepare_global(struct dg_prepare *p, struct dg_error *err)
@@ -327,7 +327,7 @@ static enum dg_status run_global(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_pool_kernels()->global_mean(s->images, s->pixels, s->channels, s->half, r->input[SRC], r->output[DST]);
+    dg_pool_kernels()->global_mean(s->images, s->pixels, s->channels, s->bf16, r->input[SRC], r->output[DST]);
     return DG_OK;
 }
 
@@ -368,7 +368,7 @@ static enum dg_status run_global_grad(const struct dg_run *r, struct dg_error *e
 {
     (void)err;
     const struct global_state *s = r->state;
-    dg_pool_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[DIFF_DST], s->half,
+    dg_pool_kernels()->global_mean_backward(s->images, s->pixels, s->channels, r->input[DIFF_DST], s->bf16,
                                             r->output[DIFF_SRC]);
     return DG_OK;
 }

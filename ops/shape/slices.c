@@ -1,4 +1,4 @@
-/* What a step needs whose batch is cut into slices of images, which run one after another and add up.
+/* Ops for a step whose batch is cut into slices of images, which run one after another and add up.
  *
  *   take_images (src [V*B,...]) -> dst [V*b,...]: the slice's b images of each of V views
  *   zeros_like  (like) -> dst, zeros of the same shape and type: where a sum over slices begins

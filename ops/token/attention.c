@@ -3,12 +3,12 @@
  *   attention      (src) -> dst [B, T, D], [probs [B, heads, T, T]], [lse [B, heads, T], for the backward]
  *   attention_grad (src, dst, diff_dst, lse) -> diff_src [B, T, 3D]
  *
- * With `query`, which the compiler sets where nothing else is read, one token alone looks at all: dst is [B, D], probs
+ * With `query`, which the compiler sets where one token's result is read, only that token is a query: dst is [B, D], probs
  * [B, heads, T] and lse [B, heads].
  *
- * One task is one image and head: blocks of the score matrix live in a thread's scratch and never leave the cache, and the
- * backward makes them again from the saved log-sum-exp, so nothing of size T x T is kept. q, k and v are read where they
- * stand, through the strides of the projection (ops/kernels/attention.c). */
+ * A task is one head of one image. Blocks of the score matrix live in a thread's scratch and never leave the cache; the backward
+ * computes them again from the saved log-sum-exp, so nothing of size T x T is saved. q, k and v are read in place, through the
+ * strides of the projection (ops/kernels/attention.c). */
 #include "ops/kernels/attention.h"
 #include "ops/op.h"
 
@@ -32,7 +32,7 @@ static const struct dg_attr_spec attrs[] = {
      .min = -1,
      .max = 1 << 24,
      .internal = true,
-     .doc = "the only token that asks; -1: all do"},
+     .doc = "the only query token; -1: every token is one"},
     {0},
 };
 
@@ -81,7 +81,7 @@ static enum dg_status grad(struct dg_grad_builder *b)
     return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
 
-/* Two matrix products forward, four backward; making the scores again is not counted as useful. */
+/* Two matrix products forward, four backward; a fifth computes the scores again, which is not useful work. */
 static double product_flops(const struct dg_op_call *call)
 {
     const struct dg_desc *src = &call->input[SRC];
@@ -96,9 +96,9 @@ static struct dg_cost cost(const struct dg_op_call *call)
 
 struct state {
     int64_t images, tokens, dim, heads, width; /* width of a head */
-    int64_t queries, query;                    /* how many, and the first */
+    int64_t queries, query;                    /* how many query tokens, and the first one */
     float scale;
-    int half;           /* all activations are bf16 */
+    int bf16;           /* all activations are bf16 */
     int64_t per_thread; /* bytes of scratch */
 };
 
@@ -115,8 +115,8 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     s->heads = p->call->attr[HEADS].i;
     s->width = s->dim / s->heads;
     s->scale = (float)(1.0 / sqrt((double)s->width));
-    s->half = src->dtype == DG_BF16;
-    if (s->half && s->width % 2)
+    s->bf16 = src->dtype == DG_BF16;
+    if (s->bf16 && s->width % 2)
         return dg_fail(err, DG_ERR_UNSUPPORTED, "in bf16 the width of a head must be even, not %lld: compile it in f32",
                        (long long)s->width);
     struct dg_attention_scratch scratch = dg_attention_kernels()->scratch(s->tokens, s->width);
@@ -125,7 +125,7 @@ static enum dg_status open_state(struct dg_prepare *p, bool backward, struct dg_
     return DG_OK;
 }
 
-static int64_t bytes(const struct state *s, int64_t numbers) { return numbers * (s->half ? 2 : 4); }
+static int64_t bytes(const struct state *s, int64_t numbers) { return numbers * (s->bf16 ? 2 : 4); }
 
 /* From a task's head to the next one's in rows of `ld`, `rows` an image; 0 for the last. */
 static int64_t to_next(const struct state *s, int64_t task, int64_t tasks, int64_t rows, int64_t ld)
@@ -134,11 +134,11 @@ static int64_t to_next(const struct state *s, int64_t task, int64_t tasks, int64
     return (task + 1) % s->heads ? s->width : rows * ld - (s->heads - 1) * s->width;
 }
 
-/* The kernels' view of a task, an image and head, of `tasks`; src [tokens, 3, heads, width] is the image's from the head on. */
+/* The kernel arguments for a task, an image and head, of `tasks`; src [tokens, 3, heads, width] is the image's from the head on. */
 static struct dg_attention_head head_of(const struct state *s, int64_t task, int64_t tasks, const char *src)
 {
     int64_t ld = 3 * s->dim, dim = bytes(s, s->dim);
-    return (struct dg_attention_head){.bf16 = s->half,
+    return (struct dg_attention_head){.bf16 = s->bf16,
                                       .queries = s->queries,
                                       .tokens = s->tokens,
                                       .width = s->width,
@@ -236,7 +236,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         const char *src = (const char *)r->input[GRAD_SRC] + packed;
         char *diff_src = (char *)r->output[DIFF_SRC] + packed;
         for (int64_t t = 0; s->queries < s->tokens && t < s->tokens; t++)
-            memset(diff_src + bytes(s, t * ld), 0, (size_t)bytes(s, s->width)); /* of queries that nobody asked */
+            memset(diff_src + bytes(s, t * ld), 0,
+                   (size_t)bytes(s, s->width)); /* tokens that are no query get no gradient through q */
         dg_attention_kernels()->backward(
             &(struct dg_attention_grad_args){.head = head_of(s, task, tasks, src),
                                              .dst = (const char *)r->input[GRAD_DST] + plain,

@@ -63,7 +63,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     const float *src = r->input[SRC];
     float *dst = r->output[DST];
 #pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < s->images; n++) /* the kernel's own loop over images is for whole ones */
+    for (int64_t n = 0; n < s->images; n++) /* the kernel's own loop over images takes all tokens of each */
         dg_pool_kernels()->global_mean(1, s->tokens - s->first, s->dim, false,
                                        src + (n * s->tokens + s->first) * s->dim, dst + n * s->dim);
     return DG_OK;

@@ -1,12 +1,12 @@
-/* add_position: dst = src + position table, resized to the grid it meets (interpolate_pos_encoding of the official
+/* add_position: dst = src + position table, which is resized to the grid of src (interpolate_pos_encoding of the official
  * vision_transformer.py).
  *
  *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D]) -> dst
  *   add_position_grad (diff_dst, [acc_table]) -> diff_table, added to its accumulator
  *
  * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale:
- * a constant sparse matrix of 16 entries a row, made when the op is prepared. The backward applies its transpose to the
- * sum over images, so the table itself stays what is trained. */
+ * a constant sparse matrix of 16 entries per row, built when the op is prepared. The backward applies its transpose to the
+ * sum over images, so the gradient is that of the table. */
 #include "ops/token/position.h"
 
 #include "ops/op.h"
@@ -36,7 +36,7 @@ static int64_t square_root(int64_t n)
     return root * root == n ? root : -1;
 }
 
-/* Rows and columns of tokens: as the compiler tracked them, or a square. */
+/* Rows and columns of tokens: the grid that the compiler tracked, or a square. */
 static enum dg_status grid_of(const struct dg_op_call *call, int64_t tokens, int64_t grid[2], struct dg_error *err)
 {
     grid[0] = call->attr[GRID_H].i;
@@ -294,7 +294,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
             for (int64_t c = 0; c < s->dim; c++) to[c] += diff_dst[n * size + t * s->dim + c];
     }
     dg_begin_sum(diff_table, acc, s->table_rows * s->dim);
-    for (int64_t t = 0; t < s->tokens; t++) /* several tokens meet in one row of the table: in order, by one thread */
+    for (int64_t t = 0; t < s->tokens;
+         t++) /* several tokens read one row of the table: one thread adds them, in order */
         for (int k = 0; k < (t ? s->taps : 1); k++) {
             float *to = diff_table + s->from[t * s->taps + k] * s->dim, weight = s->weight[t * s->taps + k];
             for (int64_t c = 0; c < s->dim; c++) to[c] += weight * sum[t * s->dim + c];

@@ -33,21 +33,21 @@ static dnnl_primitive_desc_t create(const_dnnl_op_desc_t desc, dnnl_engine_t eng
     return dnnl_primitive_desc_create(&pd, desc, attr, engine, hint) == dnnl_success ? pd : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
-                                        const struct dg_mds *forward, const struct dg_mds *mds,
-                                        const_dnnl_primitive_attr_t attr)
+dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_prop_kind prop_kind,
+                                        const struct dg_window *window, const struct dg_mds *forward,
+                                        const struct dg_mds *mds, const_dnnl_primitive_attr_t attr)
 {
     dnnl_dims_t stride = {window->stride, window->stride}, pad = {window->pad, window->pad};
     dnnl_dims_t dilation = {window->dilation - 1, window->dilation - 1};
     dnnl_convolution_desc_t desc;
     if (dnnl_dilated_convolution_forward_desc_init(
-            &desc, pass ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct, forward->src,
+            &desc, prop_kind ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct, forward->src,
             forward->weights, forward->bias, forward->dst, stride, dilation, pad, pad) != dnnl_success)
         return NULL;
-    dnnl_primitive_desc_t hint = create(&desc, engine, pass ? NULL : attr, NULL), backward = NULL;
-    if (pass == DG_FORWARD || !hint) return hint;
+    dnnl_primitive_desc_t hint = create(&desc, engine, prop_kind ? NULL : attr, NULL), backward = NULL;
+    if (prop_kind == DG_FORWARD || !hint) return hint;
     dnnl_status_t status =
-        pass == DG_BACKWARD_DATA
+        prop_kind == DG_BACKWARD_DATA
             ? dnnl_dilated_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, mds->src, mds->weights,
                                                                mds->dst, stride, dilation, pad, pad)
             : dnnl_dilated_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, mds->src,
@@ -58,7 +58,7 @@ dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass,
     return backward;
 }
 
-dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enum dg_pool pool,
+dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_prop_kind prop_kind, enum dg_pool pool,
                                     const struct dg_window *window, dg_md src, dg_md dst,
                                     const_dnnl_primitive_attr_t attr)
 {
@@ -71,7 +71,7 @@ dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enu
                                        pad) != dnnl_success)
         return NULL;
     dnnl_primitive_desc_t forward = create(&desc, engine, attr, NULL), backward = NULL;
-    if (pass == DG_FORWARD || !forward) return forward;
+    if (prop_kind == DG_FORWARD || !forward) return forward;
     if (dnnl_pooling_backward_desc_init(&desc, algorithm[pool], src, dst, stride, kernel, pad, pad) == dnnl_success)
         backward = create(&desc, engine, attr, forward);
     dnnl_primitive_desc_destroy(forward);

@@ -22,21 +22,21 @@ dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weight
     return dnnl_matmul_primitive_desc_create(&pd, engine, src, weights, bias, dst, attr) == dnnl_success ? pd : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass, const struct dg_window *window,
-                                        const struct dg_mds *forward, const struct dg_mds *mds,
-                                        const_dnnl_primitive_attr_t attr)
+dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_prop_kind prop_kind,
+                                        const struct dg_window *window, const struct dg_mds *forward,
+                                        const struct dg_mds *mds, const_dnnl_primitive_attr_t attr)
 {
     dnnl_dims_t stride = {window->stride, window->stride}, pad = {window->pad, window->pad};
     dnnl_dims_t dilation = {window->dilation - 1, window->dilation - 1};
     dnnl_primitive_desc_t hint = NULL, backward = NULL;
     if (dnnl_convolution_forward_primitive_desc_create(
-            &hint, engine, pass ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct, forward->src,
-            forward->weights, forward->bias, forward->dst, stride, dilation, pad, pad,
-            pass ? NULL : attr) != dnnl_success)
+            &hint, engine, prop_kind ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct,
+            forward->src, forward->weights, forward->bias, forward->dst, stride, dilation, pad, pad,
+            prop_kind ? NULL : attr) != dnnl_success)
         return NULL;
-    if (pass == DG_FORWARD) return hint;
+    if (prop_kind == DG_FORWARD) return hint;
     dnnl_status_t status =
-        pass == DG_BACKWARD_DATA
+        prop_kind == DG_BACKWARD_DATA
             ? dnnl_convolution_backward_data_primitive_desc_create(&backward, engine, dnnl_convolution_direct, mds->src,
                                                                    mds->weights, mds->dst, stride, dilation, pad, pad,
                                                                    hint, attr)
@@ -47,7 +47,7 @@ dnnl_primitive_desc_t dg_pd_convolution(dnnl_engine_t engine, enum dg_pass pass,
     return status == dnnl_success ? backward : NULL;
 }
 
-dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enum dg_pool pool,
+dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_prop_kind prop_kind, enum dg_pool pool,
                                     const struct dg_window *window, dg_md src, dg_md dst,
                                     const_dnnl_primitive_attr_t attr)
 {
@@ -59,7 +59,7 @@ dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_pass pass, enu
     if (dnnl_pooling_forward_primitive_desc_create(&forward, engine, dnnl_forward_training, algorithm[pool], src, dst,
                                                    stride, kernel, dilation, pad, pad, attr) != dnnl_success)
         return NULL;
-    if (pass == DG_FORWARD) return forward;
+    if (prop_kind == DG_FORWARD) return forward;
     dnnl_status_t status = dnnl_pooling_backward_primitive_desc_create(
         &backward, engine, algorithm[pool], src, dst, stride, kernel, dilation, pad, pad, forward, attr);
     dnnl_primitive_desc_destroy(forward);
