@@ -70,18 +70,15 @@ static void test_positions(void **state)
         float *table = values(2, rows * 3, "ops.positions.table%d", (int)g);
         float *cotangent = values(2, tokens * 3, "ops.positions.cotangent%d.%dx%d", (int)g, (int)h, (int)w);
         float *zero = calloc((size_t)(tokens * 3), sizeof *zero);
-        struct op_result r = op_run(&(struct op_run){.op = "add_position",
-                                                     .attrs = {ATTR("grid_h", h), ATTR("grid_w", w)},
-                                                     .num_inputs = 2,
-                                                     .desc = {F32(1, tokens, 3), F32(1, rows, 3)},
-                                                     .data = {zero, table}});
+        struct op_result r =
+            op_run(&(struct op_run){.op = "add_position",
+                                    .attrs = {ATTR("grid_h", h), ATTR("grid_w", w)},
+                                    .input = {{"src", F32(1, tokens, 3), zero}, {"table", F32(1, rows, 3), table}}});
         near_list(r.data[0], tokens * 3, c, "forward", tolerance);
         op_result_free(&r);
         r = op_run(&(struct op_run){.op = "add_position_grad",
                                     .attrs = {ATTR("grid_h", h), ATTR("grid_w", w), ATTR("table_rows", rows)},
-                                    .num_inputs = 2,
-                                    .desc = {F32(1, tokens, 3), DG_ABSENT_DESC},
-                                    .data = {cotangent}});
+                                    .input = {{"diff_dst", F32(1, tokens, 3), cotangent}}});
         near_list(r.data[0], rows * 3, c, "gradient", tolerance);
         op_result_free(&r);
         free(table);
@@ -101,30 +98,31 @@ static void test_loss(void **state)
     double student_temp = 0.1, teacher_temp = 0.04, momentum = 0.9;
     struct dg_desc scalar = dg_desc_scalar(DG_F64);
     struct op_result target = op_run(&(struct op_run){.op = "dino_target",
-                                                      .num_inputs = 3,
-                                                      .desc = {F32(2 * B, K), F32(1, K), scalar},
-                                                      .data = {t, center, &teacher_temp},
+                                                      .input = {{"teacher_logits", F32(2 * B, K), t},
+                                                                {"center", F32(1, K), center},
+                                                                {"teacher_temp", scalar, &teacher_temp}},
                                                       .batch = B});
     struct op_result loss = op_run(&(struct op_run){
         .op = "dino_loss",
         .attrs = {ATTR("views", VIEWS)},
-        .num_inputs = 4,
-        .desc = {F32(VIEWS * B, K), target.desc[1], scalar, DG_ABSENT_DESC},
-        .data = {s, target.data[1], &student_temp},
+        .input = {{"student_logits", F32(VIEWS * B, K), s},
+                  {"q", target.desc[1], target.data[1]},
+                  {"student_temp", scalar, &student_temp}},
         .batch = B,
     });
     struct op_result diff = op_run(&(struct op_run){
         .op = "dino_loss_grad",
         .attrs = {ATTR("views", VIEWS)},
-        .num_inputs = 4,
-        .desc = {F32(VIEWS * B, K), target.desc[1], scalar, loss.desc[1]},
-        .data = {s, target.data[1], &student_temp, loss.data[1]},
+        .input = {{"student_logits", F32(VIEWS * B, K), s},
+                  {"q", target.desc[1], target.data[1]},
+                  {"student_temp", scalar, &student_temp},
+                  {"lse", loss.desc[1], loss.data[1]}},
         .batch = B,
     });
     struct op_result update = op_run(&(struct op_run){.op = "center_update",
-                                                      .num_inputs = 3,
-                                                      .desc = {F32(1, K), target.desc[2], scalar},
-                                                      .data = {center, target.data[2], &momentum}});
+                                                      .input = {{"center", F32(1, K), center},
+                                                                {"batch_mean", target.desc[2], target.data[2]},
+                                                                {"momentum", scalar, &momentum}}});
     double got = *(double *)loss.data[0], entropy = *(double *)target.data[3];
     assert_true(fabs(got - number(want, "loss")) <= 1e-6 * number(want, "loss"));
     assert_true(fabs(entropy - number(want, "teacher_entropy")) <= 1e-5 * number(want, "teacher_entropy"));
@@ -159,28 +157,27 @@ static void optimize(const char *kind, const char *name, const json_t *steps, co
                frozen = json_is_true(json_object_get(step, "frozen"));
         for (int64_t k = 0; k < count; k++) norm += (double)grad[k] * (double)grad[k];
         norm = sqrt(norm);
-        /* The inputs that are scalars are those behind the teacher, but for AdamW's step count before it. */
-        struct op_run op = {.op = kind, .attrs = {ATTR("norm_index", 0), ATTR("decay", !bias)}};
-        if (adamw)
-            memcpy(op.data,
-                   (void *[]){param, grad, &norm, first, second, &done, teacher, &lr, &decay, &clip, &momentum, &beta2,
-                              &eps, &average, &frozen},
-                   sizeof(void *) * (size_t)(op.num_inputs = 15));
-        else
-            memcpy(
-                op.data,
-                (void *[]){param, grad, &norm, first, teacher, &lr, &decay, &clip, &momentum, &eta, &average, &frozen},
-                sizeof(void *) * (size_t)(op.num_inputs = 12));
-        for (int k = 0; k < op.num_inputs; k++) {
-            void *tensors[] = {param, grad, first, second, teacher};
-            op.desc[k] = dg_desc_scalar(DG_F64);
-            for (int t = 0; t < 5; t++)
-                if (op.data[k] == tensors[t]) op.desc[k] = desc;
-        }
-        op.desc[2] = dg_desc_make(DG_F64, 1, (int64_t[]){1});
-        if (adamw) op.desc[5] = dg_desc_scalar(DG_I64);
-        if (!strcmp(kind, "sgd")) op.desc[9] = DG_ABSENT_DESC;
-        if (!freezes) op.desc[op.num_inputs - 1] = DG_ABSENT_DESC;
+        const struct dg_desc scalar = F64_SCALAR, none = DG_ABSENT_DESC;
+        bool lars = !strcmp(kind, "lars");
+        struct op_run op = {.op = kind,
+                            .attrs = {ATTR("norm_index", 0), ATTR("decay", !bias)},
+                            .input = {{"param", desc, param},
+                                      {"grad", desc, grad},
+                                      {"norms", F64(1), &norm},
+                                      {"teacher", desc, teacher},
+                                      {"lr", scalar, &lr},
+                                      {"weight_decay", scalar, &decay},
+                                      {"clip", scalar, &clip},
+                                      {"frozen", freezes ? scalar : none, &frozen}}};
+        const struct op_tensor of_adamw[] = {{"exp_avg", desc, first},      {"exp_avg_sq", desc, second},
+                                             {"step", I64_SCALAR, &done},   {"beta1", scalar, &momentum},
+                                             {"beta2", scalar, &beta2},     {"eps", scalar, &eps},
+                                             {"momentum", scalar, &average}};
+        const struct op_tensor of_sgd[] = {{"buffer", desc, first},
+                                           {"momentum", scalar, &momentum},
+                                           {"eta", lars ? scalar : none, &eta},
+                                           {"teacher_momentum", scalar, &average}};
+        memcpy(&op.input[8], adamw ? of_adamw : of_sgd, adamw ? sizeof of_adamw : sizeof of_sgd);
         struct op_result r = op_run(&op);
         op_result_free(&r);
         const json_t *want = json_array_get(states, i);
@@ -255,14 +252,15 @@ static void test_conv2d(void **state)
         bool has_bias = json_is_true(json_object_get(c, "bias"));
         struct dg_desc src_desc = F32(integer(c, "images"), height, width, in),
                        weight_desc = F32(out, in / integer(c, "groups"), k, k), bias_desc = F32(out);
-        struct op_run forward = {
-            .op = "conv2d", .num_inputs = 2 + has_bias, .desc = {src_desc, weight_desc, bias_desc}};
-        for (int a = 0; a < 6; a++) op_set_attr(&forward, keys[a], number(c, keys[a]));
-        op_set_attr(&forward, "bias", has_bias);
         float *src = values(1, dg_desc_count(&src_desc), "ops.conv2d%d.src", (int)i);
         float *weight = values(1, dg_desc_count(&weight_desc), "ops.conv2d%d.weight", (int)i);
         float *bias = values(1, out, "ops.conv2d%d.bias", (int)i);
-        memcpy(forward.data, (void *[]){src, weight, bias}, 3 * sizeof(void *));
+        struct op_run forward = {.op = "conv2d",
+                                 .input = {{"src", src_desc, src},
+                                           {"weight", weight_desc, weight},
+                                           {"bias", has_bias ? bias_desc : DG_ABSENT_DESC, bias}}};
+        for (int a = 0; a < 6; a++) op_set_attr(&forward, keys[a], number(c, keys[a]));
+        op_set_attr(&forward, "bias", has_bias);
         struct op_result r = op_run(&forward);
         struct dg_desc dst_desc = r.desc[0];
         int64_t count = dg_desc_count(&dst_desc);
@@ -270,12 +268,10 @@ static void test_conv2d(void **state)
         op_result_free(&r);
 
         float *cotangent = values(1, count, "ops.conv2d%d.cotangent", (int)i);
-        struct op_run grad_src = {
-            .op = "conv2d_grad_src", .num_inputs = 2, .desc = {dst_desc, weight_desc}, .data = {cotangent, weight}};
+        struct op_run grad_src = {.op = "conv2d_grad_src",
+                                  .input = {{"diff_dst", dst_desc, cotangent}, {"weight", weight_desc, weight}}};
         struct op_run grad_weights = {.op = "conv2d_grad_weights",
-                                      .num_inputs = 4,
-                                      .desc = {src_desc, dst_desc, DG_ABSENT_DESC, DG_ABSENT_DESC},
-                                      .data = {src, cotangent},
+                                      .input = {{"src", src_desc, src}, {"diff_dst", dst_desc, cotangent}},
                                       .unwanted = has_bias ? 0 : 2};
         memcpy(grad_src.attrs, forward.attrs, sizeof forward.attrs);
         memcpy(grad_weights.attrs, forward.attrs, sizeof forward.attrs);
@@ -325,30 +321,36 @@ static void test_batch_norm(void **state)
         float *cotangent = between(-1, 1, count, "ops.batch_norm%d.cotangent", n);
         struct op_run op = {.op = "batch_norm",
                             .attrs = {ATTR("eps", eps), ATTR("momentum", momentum)},
-                            .num_inputs = 6,
-                            .desc = {desc, vector, vector, vector, vector, counter},
-                            .data = {src, weight, bias, running_mean, running_var, &tracked}};
+                            .input = {{"src", desc, src},
+                                      {"weight", vector, weight},
+                                      {"bias", vector, bias},
+                                      {"running_mean", vector, running_mean},
+                                      {"running_var", vector, running_var},
+                                      {"num_batches_tracked", counter, &tracked}}};
         struct op_run eval = op;
         eval.eval = true;
         eval.unwanted = 6;
         run_near(&eval, c, "eval");
         struct op_result r = op_run(&op);
         near_list(r.data[0], count, c, "forward", 2e-6);
-        struct op_result diff = op_run(&(struct op_run){
-            .op = "batch_norm_grad",
-            .attrs = {ATTR("eps", eps), ATTR("momentum", momentum)},
-            .num_inputs = 8,
-            .desc = {desc, desc, vector, vector, vector, DG_ABSENT_DESC, DG_ABSENT_DESC, DG_ABSENT_DESC},
-            .data = {cotangent, src, weight, r.data[1], r.data[2]}});
+        struct op_result diff = op_run(&(struct op_run){.op = "batch_norm_grad",
+                                                        .attrs = {ATTR("eps", eps), ATTR("momentum", momentum)},
+                                                        .input = {{"diff_dst", desc, cotangent},
+                                                                  {"src", desc, src},
+                                                                  {"weight", vector, weight},
+                                                                  {"mean", vector, r.data[1]},
+                                                                  {"var", vector, r.data[2]}}});
         near_list(diff.data[0], count, c, "diff_src", 5e-6);
         near_list(diff.data[1], cols, c, "diff_weight", 2e-6);
         near_list(diff.data[2], cols, c, "diff_bias", 2e-6);
         struct op_result none =
             op_run(&(struct op_run){.op = "batch_norm_update",
                                     .attrs = {ATTR("momentum", momentum), ATTR("count", count / cols)},
-                                    .num_inputs = 5,
-                                    .desc = {vector, vector, counter, vector, vector},
-                                    .data = {running_mean, running_var, &tracked, r.data[1], r.data[2]}});
+                                    .input = {{"running_mean", vector, running_mean},
+                                              {"running_var", vector, running_var},
+                                              {"num_batches_tracked", counter, &tracked},
+                                              {"mean", vector, r.data[1]},
+                                              {"var", vector, r.data[2]}}});
         near_list(running_mean, cols, c, "running_mean", 5e-7);
         near_list(running_var, cols, c, "running_var", 5e-7);
         assert_int_equal(tracked, integer(c, "num_batches_tracked"));
@@ -375,16 +377,16 @@ static void check_plain(const char *name, int i, const json_t *c, const struct o
     snprintf(grad_name, sizeof grad_name, "%s_grad", name);
     float *src = values(1, dg_desc_count(&desc), "ops.%s%d.src", name, i);
     for (int64_t k = 0; third_is_zero && k < dg_desc_count(&desc); k += 3) src[k] = 0;
-    struct op_run op = {.op = name, .num_inputs = 1, .desc = {desc}, .data = {src}};
+    struct op_run op = {.op = name, .input = {{NULL, desc, src}}};
     for (int a = 0; attrs[a].name; a++) op.attrs[a] = attrs[a];
     struct op_result r = op_run(&op);
     int64_t count = dg_desc_count(&r.desc[0]);
     near_list(r.data[0], count, c, "forward", 1e-6);
     float *cotangent = values(1, count, "ops.%s%d.cotangent", name, i);
-    struct op_run grad = {.op = grad_name, .num_inputs = 1 + (saved >= 0), .desc = {r.desc[0]}, .data = {cotangent}};
+    struct op_run grad = {.op = grad_name, .input = {{NULL, r.desc[0], cotangent}}};
     if (saved >= 0) {
-        grad.desc[1] = r.desc[saved];
-        grad.data[1] = r.data[saved];
+        grad.input[1].desc = r.desc[saved];
+        grad.input[1].data = r.data[saved];
     }
     memcpy(grad.attrs, op.attrs, sizeof op.attrs);
     if (strcmp(name, "relu")) {

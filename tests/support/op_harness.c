@@ -21,7 +21,9 @@ struct world {
     const struct dg_op *op;
     struct op_run run;
     union dg_attr attr[DG_MAX_ATTRS];
-    int given;                /* inputs; own parameters are behind them */
+    int given, num_inputs; /* own parameters are behind the inputs given */
+    struct dg_desc desc[OP_INPUTS];
+    void *data[OP_INPUTS];
     double *exact[OP_INPUTS]; /* inputs in f64 */
     bool wants[OP_INPUTS];    /* is its gradient checked? */
     struct dg_op_call call;   /* as a reference sees it */
@@ -69,14 +71,14 @@ static void *make_numbers(const struct op_input *in, const struct dg_desc *desc,
 static void set_input(struct world *w, int i, const struct op_input *in, struct dg_desc desc, bool as_bf16)
 {
     if (as_bf16) desc.dtype = DG_BF16;
-    w->run.desc[i] = desc;
+    w->desc[i] = desc;
     char name[64];
     snprintf(name, sizeof name, "%s.%d", w->op->name, i);
-    w->run.data[i] = make_numbers(in, &desc, name, w->run.bf16);
+    w->data[i] = make_numbers(in, &desc, name, w->run.bf16);
     int64_t count = dg_desc_count(&desc);
     w->exact[i] = malloc((size_t)count * sizeof(double));
     assert_non_null(w->exact[i]);
-    for (int64_t k = 0; k < count; k++) w->exact[i][k] = op_element(&desc, w->run.data[i], k);
+    for (int64_t k = 0; k < count; k++) w->exact[i][k] = op_element(&desc, w->data[i], k);
 }
 
 /* `bf16_inputs`: bit i: input i is stored as bf16. */
@@ -94,7 +96,7 @@ static void open_world(struct world *w, const struct op_case *c, bool bf16, uint
                              .slices = c->slices,
                              .step = c->step};
     w->run.step.seed = OP_SEED;
-    for (int i = 0; i < OP_INPUTS; i++) w->run.desc[i] = DG_ABSENT_DESC;
+    for (int i = 0; i < OP_INPUTS; i++) w->desc[i] = DG_ABSENT_DESC;
     if (!w->op->params && !dg_op_any_has(w->op, DG_VARIADIC)) w->given = dg_op_num_inputs(w->op);
     for (int n = 0; n < count_inputs(c); n++) {
         int i = place_of(c, n);
@@ -103,7 +105,7 @@ static void open_world(struct world *w, const struct op_case *c, bool bf16, uint
         if (i >= w->given) w->given = i + 1;
     }
     struct dg_desc f32[OP_INPUTS];
-    for (int i = 0; i < w->given; i++) f32[i] = dg_desc_wide(&w->run.desc[i]);
+    for (int i = 0; i < w->given; i++) f32[i] = dg_desc_wide(&w->desc[i]);
     w->call = (struct dg_op_call){
         .op = w->op, .attr = w->attr, .num_inputs = w->given, .input = f32, .train = true, .slices = c->slices};
     struct dg_param_need need[DG_MAX_PARAMS];
@@ -113,14 +115,15 @@ static void open_world(struct world *w, const struct op_case *c, bool bf16, uint
         w->wants[w->given + p] = need[p].trainable;
         set_input(w, w->given + p, NULL, need[p].desc, false);
     }
-    w->call.input = w->run.desc;
-    w->call.num_inputs = w->run.num_inputs = w->given + params;
+    w->call.input = w->desc;
+    w->call.num_inputs = w->num_inputs = w->given + params;
+    for (int i = 0; i < w->num_inputs; i++) w->run.input[i] = (struct op_tensor){NULL, w->desc[i], w->data[i]};
 }
 
 static void close_world(struct world *w)
 {
-    for (int i = 0; i < w->run.num_inputs; i++) {
-        free(w->run.data[i]);
+    for (int i = 0; i < w->num_inputs; i++) {
+        free(w->data[i]);
         free(w->exact[i]);
     }
     for (int o = 0; o < DG_MAX_OUTPUTS; o++) free(w->want[o]);
@@ -233,12 +236,12 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
     struct op_run run = t->w->run;
     run.op = op->name;
     run.attr = attr;
-    run.num_inputs = num_inputs;
     run.f32_outputs = 0;
+    memset(run.input, 0, sizeof run.input);
     for (int i = 0; i < num_inputs; i++) {
         bool absent = input[i] == DG_NO_VALUE;
-        run.desc[i] = absent ? DG_ABSENT_DESC : t->value[input[i]].desc;
-        run.data[i] = absent ? NULL : t->value[input[i]].data;
+        run.input[i].desc = absent ? DG_ABSENT_DESC : t->value[input[i]].desc;
+        run.input[i].data = absent ? NULL : t->value[input[i]].data;
     }
     struct op_result result = op_run(&run);
     for (int o = 0; o < dg_op_num_outputs(op); o++) output[o] = add_value(t, result.desc[o], result.data[o]);
@@ -288,8 +291,8 @@ static void check_gradient(struct world *w, const struct tape *t, int i, dg_valu
     if (gradient == DG_NO_VALUE) fail_msg("%s: no gradient for input %d", op, i);
     const struct value *got = &t->value[gradient];
     struct dg_desc shape = got->desc;
-    shape.dtype = w->run.desc[i].dtype; /* of a bf16 value it may be f32, and the other way round */
-    assert_desc(shape, w->run.desc[i]);
+    shape.dtype = w->desc[i].dtype; /* of a bf16 value it may be f32, and the other way round */
+    assert_desc(shape, w->desc[i]);
     int64_t count = dg_desc_count(&shape), stride = count / CHECKED + 1;
     double want[CHECKED + 1], tolerance = w->c->f32_grad;
     int checked = 0;
@@ -315,11 +318,11 @@ struct ends {
 static void open_ends(struct world *w, struct tape *t, const struct op_result *result, struct ends *e)
 {
     *e = (struct ends){0};
-    for (int i = 0; i < w->run.num_inputs; i++) {
-        e->input[i] = dg_absent(&w->run.desc[i]) ? DG_NO_VALUE : add_value(t, w->run.desc[i], w->run.data[i]);
+    for (int i = 0; i < w->num_inputs; i++) {
+        e->input[i] = dg_absent(&w->desc[i]) ? DG_NO_VALUE : add_value(t, w->desc[i], w->data[i]);
         if (!w->wants[i] || i < w->given) continue;
-        e->base[i] = make_numbers(NULL, &w->run.desc[i], "accumulator", w->run.bf16);
-        t->gradient[e->input[i]] = add_value(t, w->run.desc[i], (void *)(uintptr_t)e->base[i]);
+        e->base[i] = make_numbers(NULL, &w->desc[i], "accumulator", w->run.bf16);
+        t->gradient[e->input[i]] = add_value(t, w->desc[i], (void *)(uintptr_t)e->base[i]);
     }
     for (int o = 0; o < w->call.num_outputs; o++) {
         e->output[o] = add_value(t, result->desc[o], result->data[o]);
@@ -355,12 +358,12 @@ static void check_gradients(struct world *w, struct op_result *result)
                                 .add_gradient = add_gradient,
                                 .err = &err};
     if (w->op->grad(&b) != DG_OK) fail_msg("%s: %s", w->c->op, err.text);
-    for (int i = 0; i < w->run.num_inputs; i++)
+    for (int i = 0; i < w->num_inputs; i++)
         if (w->wants[i]) check_gradient(w, t, i, e.input[i], e.base[i], e.cotangent);
     free(e.cotangent);
     for (uint32_t v = 0; v < t->num_values; v++) {
         bool input = false;
-        for (int i = 0; i < w->run.num_inputs; i++) input = input || e.input[i] == v;
+        for (int i = 0; i < w->num_inputs; i++) input = input || e.input[i] == v;
         if (!input) free(t->value[v].data);
     }
     free(t);
@@ -450,7 +453,7 @@ void op_unpack_rows(const struct dg_desc *desc, const int64_t *row_map, const vo
 
 /* Both make the same sums, perhaps in another order; stored as bf16 they may fall on two sides of a rounding. */
 static void check_rows(const struct world *w, const struct op_result *some, const struct op_result *all, int o,
-                       int64_t images)
+                       const int64_t *row_map, int64_t images)
 {
     const struct dg_desc *desc = &all->desc[o];
     bool packed = w->op->outputs[o].flags & DG_COMPACT;
@@ -458,7 +461,7 @@ static void check_rows(const struct world *w, const struct op_result *some, cons
     double most = 0;
     for (int64_t k = 0; k < count; k++) most = fmax(most, fabs(op_element(desc, all->data[o], k)));
     for (int64_t k = 0; k < count; k++) {
-        int64_t place = packed ? dg_row_places(w->run.row_map)[k / image] : 0;
+        int64_t place = packed ? dg_row_places(row_map)[k / image] : 0;
         if (place < 0) continue;
         double got = op_element(desc, some->data[o], packed ? place * image + k % image : k);
         double want = op_element(desc, all->data[o], k), ulp = dg_is_bf16(desc) ? 2 * bf16_half_ulp(want) : 0;
@@ -473,7 +476,7 @@ struct op_result op_draw_rows(const struct op_run *like, double rate, int64_t im
     struct op_run draw = *like;
     draw.op = op_drawing_rows()->name;
     draw.attr = NULL;
-    draw.num_inputs = 0;
+    memset(draw.input, 0, sizeof draw.input);
     memset(draw.attrs, 0, sizeof draw.attrs);
     op_set_attr(&draw, "rate", rate);
     op_set_attr(&draw, "images", (double)images);
@@ -485,29 +488,30 @@ static void compare_rows(const struct op_case *c, double rate, bool bf16)
     const struct dg_op *op = op_by_name(c->op);
     struct world w;
     open_world(&w, c, bf16, bf16 ? may_be_bf16(c) : 0);
-    int64_t images = w.run.desc[0].dim[0];
+    int64_t images = w.desc[0].dim[0];
     w.run.view0 = 2;
     w.run.batch = images % 10 ? (int)images : 10;
     w.run.step.step = 4;
     for (int a = 0; a < dg_op_num_attrs(op); a++)
         if (!strcmp(op->attrs[a].name, "rate")) w.attr[a].f = rate; /* drop path's own: of the same draw */
     struct op_result drawn = op_draw_rows(&w.run, rate, images);
-    struct op_run all = w.run;
-    w.run.row_map = drawn.data[0];
-    for (int i = 0; i < all.num_inputs; i++) {
-        if (!dg_op_input_has(op, all.num_inputs, i, DG_COMPACT) || dg_absent(&all.desc[i])) continue;
-        all.data[i] = calloc(1, (size_t)dg_desc_bytes(&all.desc[i]));
-        assert_non_null(all.data[i]);
-        struct dg_desc by_image = all.desc[i];
+    struct op_run some = w.run, all = w.run;
+    const char *rows = op->inputs[dg_op_row_map(op)].name;
+    *op_input(&some, rows) = (struct op_tensor){rows, drawn.desc[0], drawn.data[0]};
+    for (int i = 0; i < w.num_inputs; i++) {
+        if (!dg_op_input_has(op, dg_op_num_inputs(op), i, DG_COMPACT) || dg_absent(&w.desc[i])) continue;
+        all.input[i].data = calloc(1, (size_t)dg_desc_bytes(&w.desc[i]));
+        assert_non_null(all.input[i].data);
+        struct dg_desc by_image = w.desc[i];
         by_image.dim[0] = images; /* of tensors whose first dimension is rows */
-        by_image.dim[1] = dg_desc_count(&all.desc[i]) / images;
+        by_image.dim[1] = dg_desc_count(&w.desc[i]) / images;
         by_image.ndim = 2;
-        op_unpack_rows(&by_image, w.run.row_map, w.run.data[i], all.data[i]);
+        op_unpack_rows(&by_image, drawn.data[0], w.data[i], all.input[i].data);
     }
-    struct op_result of_some = op_run(&w.run), of_all = op_run(&all);
-    for (int o = 0; o < dg_op_num_outputs(op); o++) check_rows(&w, &of_some, &of_all, o, images);
-    for (int i = 0; i < all.num_inputs; i++)
-        if (all.data[i] != w.run.data[i]) free(all.data[i]);
+    struct op_result of_some = op_run(&some), of_all = op_run(&all);
+    for (int o = 0; o < dg_op_num_outputs(op); o++) check_rows(&w, &of_some, &of_all, o, drawn.data[0], images);
+    for (int i = 0; i < w.num_inputs; i++)
+        if (all.input[i].data != w.data[i]) free(all.input[i].data);
     op_result_free(&of_some);
     op_result_free(&of_all);
     op_result_free(&drawn);

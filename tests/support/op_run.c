@@ -28,17 +28,6 @@ unsigned op_runs_of(const char *op)
 
 void op_forget_runs(void) { memset(runs, 0, sizeof runs); }
 
-static void note_run(const struct op_run *r)
-{
-    const struct dg_op *op = op_by_name(r->op);
-    bool rows = r->row_map;
-    for (int i = 0; i < r->num_inputs && i < 32; i++)
-        rows = rows || (dg_op_input_has(op, r->num_inputs, i, DG_ROW_MAP) && !dg_absent(&r->desc[i]));
-    assert_true(dg_op_count() <= (int)(sizeof runs / sizeof *runs));
-    for (int i = 0; i < dg_op_count(); i++)
-        if (dg_op_at(i) == op) runs[i] |= OP_VALUE | (rows ? OP_ROWS : 0) | (r->bf16 ? OP_BF16 : 0);
-}
-
 /* --- attributes --- */
 
 const struct dg_op *op_by_name(const char *name)
@@ -96,23 +85,46 @@ struct world {
     int threads;
 };
 
+static int count_inputs(const struct op_run *r)
+{
+    int n = 0;
+    while (n < OP_INPUTS && (r->input[n].name || r->input[n].desc.dtype || dg_absent(&r->input[n].desc))) n++;
+    return n;
+}
+
+/* Where input n of the run is among the op's. */
+static int place_of(const struct dg_op *op, const struct op_run *r, int n)
+{
+    const char *name = r->input[n].name;
+    int i = 0;
+    if (!name) return n;
+    while (i < dg_op_num_inputs(op) && strcmp(op->inputs[i].name, name)) i++;
+    if (i == dg_op_num_inputs(op)) fail_msg("%s has no input %s", r->op, name);
+    return i;
+}
+
+struct op_tensor *op_input(struct op_run *r, const char *name)
+{
+    int n = 0;
+    while (n < count_inputs(r) && (!r->input[n].name || strcmp(r->input[n].name, name))) n++;
+    assert_true(n < OP_INPUTS);
+    r->input[n].name = name;
+    return &r->input[n];
+}
+
 static void open_world(const struct op_run *r, struct dg_desc *output, struct world *w)
 {
     const struct dg_op *op = op_by_name(r->op);
     *w = (struct world){.threads = r->threads ? r->threads : 2};
     if (!r->attr) op_resolve_attrs(op, r->attrs, w->attr);
     for (int o = 0; o < DG_MAX_OUTPUTS; o++) w->wanted[o] = !(r->unwanted >> o & 1);
-    w->num_inputs = r->num_inputs < dg_op_num_inputs(op) ? dg_op_num_inputs(op) : r->num_inputs;
-    assert_true(w->num_inputs <= OP_INPUTS);
-    for (int i = 0; i < w->num_inputs; i++) {
-        w->desc[i] = i < r->num_inputs ? r->desc[i] : DG_ABSENT_DESC;
-        w->data[i] = i < r->num_inputs ? r->data[i] : NULL;
-    }
-    int rows = dg_op_row_map(op);
-    if (r->row_map) {
-        assert_true(rows >= 0);
-        w->desc[rows] = I64(dg_row_map_size(r->desc[0].dim[0]));
-        w->data[rows] = (void *)(uintptr_t)r->row_map;
+    w->num_inputs = dg_op_num_inputs(op);
+    for (int i = 0; i < OP_INPUTS; i++) w->desc[i] = DG_ABSENT_DESC;
+    for (int n = 0; n < count_inputs(r); n++) {
+        int i = place_of(op, r, n);
+        if (i >= w->num_inputs) w->num_inputs = i + 1;
+        w->desc[i] = r->input[n].desc;
+        w->data[i] = r->input[n].data;
     }
     w->call = (struct dg_op_call){.op = op,
                                   .attr = r->attr ? r->attr : w->attr,
@@ -126,6 +138,23 @@ static void open_world(const struct op_run *r, struct dg_desc *output, struct wo
                                   .bf16 = r->bf16};
 }
 
+static bool has_row_map(const struct world *w)
+{
+    for (int i = 0; i < w->num_inputs; i++)
+        if (dg_op_input_has(w->call.op, w->num_inputs, i, DG_ROW_MAP) && !dg_absent(&w->desc[i])) return true;
+    return false;
+}
+
+/* Notes that it ran, with a row map and in bf16 if it did. */
+static void note_run(const struct world *w)
+{
+    const struct dg_op *op = w->call.op;
+    bool rows = has_row_map(w);
+    assert_true(dg_op_count() <= (int)(sizeof runs / sizeof *runs));
+    for (int i = 0; i < dg_op_count(); i++)
+        if (dg_op_at(i) == op) runs[i] |= OP_VALUE | (rows ? OP_ROWS : 0) | (w->call.bf16 ? OP_BF16 : 0);
+}
+
 /* Inputs are copies, so that writing one by mistake is seen; outputs are new or in the place of an input. */
 static void make_room(const struct op_run *r, struct world *w, struct op_result *result)
 {
@@ -136,7 +165,7 @@ static void make_room(const struct op_run *r, struct world *w, struct op_result 
         memcpy(w->input[i], w->data[i], (size_t)dg_desc_bytes(&w->desc[i]));
     }
     for (int o = 0; o < w->call.num_outputs; o++) {
-        int source = op_output_reuses(op, o, r->row_map);
+        int source = op_output_reuses(op, o, has_row_map(w));
         if (!w->wanted[o]) continue;
         bool fits = source >= 0 && w->input[source] && result->desc[o].dtype == w->desc[source].dtype;
         if ((dg_is_view(&op->outputs[o]) || r->in_place) && fits) {
@@ -211,7 +240,7 @@ struct op_result op_run(const struct op_run *r)
     struct world w;
     open_world(r, result.desc, &w);
     omp_set_num_threads(w.threads);
-    note_run(r);
+    note_run(&w);
     if (dg_op_infer(&w.call, result.desc, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     for (int o = 0; o < w.call.num_outputs && r->bf16; o++) {
         struct dg_desc bf16 = result.desc[o];

@@ -19,15 +19,20 @@ struct op_attr {
         name, (double)(value)                                                                                          \
     }
 
+/* An input; 64-byte alignment of the data is not needed. */
+struct op_tensor {
+    const char *name; /* in the op's table; NULL: by its place, as for what is variadic */
+    struct dg_desc desc;
+    void *data;
+};
+
 struct op_run {
     const char *op;
     struct op_attr attrs[DG_MAX_ATTRS]; /* of those that are not here the op's defaults */
     const union dg_attr *attr;          /* all of them in the op's order, in place of `attrs`; NULL: none */
-    int num_inputs;
-    struct dg_desc desc[OP_INPUTS]; /* DG_ABSENT_DESC: absent */
-    void *data[OP_INPUTS];          /* 64-byte alignment is not needed */
-    uint32_t unwanted;              /* bit o: output o is not asked for */
-    bool in_place;                  /* outputs take the place of the inputs that the op names */
+    struct op_tensor input[OP_INPUTS];  /* others, and those of DG_ABSENT_DESC, are absent */
+    uint32_t unwanted;                  /* bit o: output o is not asked for */
+    bool in_place;                      /* outputs take the place of the inputs that the op names */
     bool eval;
     bool constant_params; /* as in an evaluation entry: weights are packed once, before the run */
     bool bf16;            /* as in a plan in bf16; outputs that may be bf16 are */
@@ -37,7 +42,6 @@ struct op_run {
     int view0, batch;
     int64_t slices;
     struct dg_step_info step;
-    const int64_t *row_map; /* NULL: all images are there */
 };
 
 struct op_result {
@@ -51,6 +55,8 @@ void op_result_free(struct op_result *result);
 /* Shapes and attributes alone: must be refused, with `message` in the error's text. */
 void op_refused(const struct op_run *run, const char *message);
 
+/* The input of that name, to be changed; a new one if it is not there. */
+struct op_tensor *op_input(struct op_run *run, const char *name);
 /* Sets an attribute, which may be there already. */
 void op_set_attr(struct op_run *run, const char *name, double value);
 

@@ -212,7 +212,6 @@ static void run(const struct dg_graph *graph, bool constant_params, void *data[M
         const struct dg_graph_node *node = &graph->node[n];
         struct op_run one = {.op = node->op->name,
                              .attr = node->attr,
-                             .num_inputs = node->num_inputs,
                              .eval = !node->train,
                              .constant_params = constant_params,
                              .stream = node->stream,
@@ -221,8 +220,8 @@ static void run(const struct dg_graph *graph, bool constant_params, void *data[M
                              .step = {.seed = 3}};
         for (int i = 0; i < node->num_inputs; i++) {
             bool absent = node->input[i] == DG_NO_VALUE;
-            one.desc[i] = absent ? DG_ABSENT_DESC : graph->value[node->input[i]].desc;
-            one.data[i] = absent ? NULL : data[node->input[i]];
+            one.input[i].desc = absent ? DG_ABSENT_DESC : graph->value[node->input[i]].desc;
+            one.input[i].data = absent ? NULL : data[node->input[i]];
         }
         struct op_result result = op_run(&one);
         for (int o = 0; o < node->num_outputs; o++) data[node->output[o]] = result.data[o];

@@ -152,14 +152,13 @@ static void test_refuses(void **state)
     (void)state;
     struct op_run op = {.op = "conv2d",
                         .attrs = {GEOMETRY(4, 5, 1, 0, 1, 1)},
-                        .num_inputs = 2,
-                        .desc = {F32(1, 4, 9, 3), F32(4, 3, 5, 5)}};
+                        .input = {{"src", F32(1, 4, 9, 3)}, {"weight", F32(4, 3, 5, 5)}}};
     op_refused(&op, "a window of 5 pixels does not fit into height 4 with pad 0");
     op_set_attr(&op, "pad", 5);
     op_refused(&op, "pad 5: some windows of 5 pixels would see nothing but zeros");
     op_set_attr(&op, "pad", 0);
     op_set_attr(&op, "stride", 5);
-    op.desc[0].dim[1] = 10;
+    op_input(&op, "src")->desc.dim[1] = 10;
     op_refused(&op, "kernel 5 does not divide width 9");
 }
 

@@ -55,10 +55,12 @@ static struct op_run backward(const struct tensors *t, bool with_acc)
 {
     return (struct op_run){
         .op = "weight_norm_linear_grad",
-        .num_inputs = 6,
-        .desc = {F32(M, D), F32(M, K), F32(K, 1), F32(K, D), with_acc ? F32(K, 1) : DG_ABSENT_DESC,
-                 with_acc ? F32(K, D) : DG_ABSENT_DESC},
-        .data = {t->src, t->diff_dst, t->g, t->v, t->acc_g, t->acc_v},
+        .input = {{"src", F32(M, D), t->src},
+                  {"diff_dst", F32(M, K), t->diff_dst},
+                  {"weight_g", F32(K, 1), t->g},
+                  {"weight_v", F32(K, D), t->v},
+                  {"acc_g", with_acc ? F32(K, 1) : DG_ABSENT_DESC, t->acc_g},
+                  {"acc_v", with_acc ? F32(K, D) : DG_ABSENT_DESC, t->acc_v}},
     };
 }
 
@@ -133,11 +135,10 @@ static void test_scale_of_v_does_not_matter(void **state)
 {
     (void)state;
     struct tensors t = make();
-    struct op_run op = {.op = "weight_norm_linear",
-                        .attrs = {ATTR("out", K), ATTR("train_g", 1)},
-                        .num_inputs = 3,
-                        .desc = {F32(M, D), F32(K, 1), F32(K, D)},
-                        .data = {t.src, t.g, t.v}};
+    struct op_run op = {
+        .op = "weight_norm_linear",
+        .attrs = {ATTR("out", K), ATTR("train_g", 1)},
+        .input = {{"src", F32(M, D), t.src}, {"weight_g", F32(K, 1), t.g}, {"weight_v", F32(K, D), t.v}}};
     struct op_result one = op_run(&op);
     for (int i = 0; i < K * D; i++) t.v[i] *= i / D % 2 ? 1024.0f : 0.25f;
     struct op_result other = op_run(&op);

@@ -78,9 +78,7 @@ static struct op_result drop(const char *op, const float *src, int64_t rows, dou
 {
     return op_run(&(struct op_run){.op = op,
                                    .attrs = {ATTR("rate", rate)},
-                                   .num_inputs = 1,
-                                   .desc = {F32(rows, ROW)},
-                                   .data = {(void *)src},
+                                   .input = {{NULL, F32(rows, ROW), (void *)src}},
                                    .stream = stream,
                                    .view0 = view0,
                                    .batch = batch,
@@ -165,9 +163,7 @@ static void test_gradient_has_the_same_mask(void **state)
     assert_memory_equal(forward.data[0], backward.data[0], N * ROW * sizeof *x);
     struct op_result in_place = op_run(&(struct op_run){.op = "drop_path_grad",
                                                         .attrs = {ATTR("rate", 0.3)},
-                                                        .num_inputs = 1,
-                                                        .desc = {F32(N, ROW)},
-                                                        .data = {x},
+                                                        .input = {{"diff_dst", F32(N, ROW), x}},
                                                         .in_place = true,
                                                         .stream = 99,
                                                         .view0 = 2,
@@ -198,17 +194,16 @@ static void test_with_residual(void **state)
         for (int in_place = 0; in_place < 2; in_place++) {
             struct dg_desc desc = F32(N, ROW), narrow = desc;
             narrow.dtype = DG_BF16;
-            struct op_result sum = op_run(&(struct op_run){.op = "drop_path_add",
-                                                           .attrs = {ATTR("rate", 0.3)},
-                                                           .num_inputs = 2,
-                                                           .desc = {bf16 ? narrow : desc, desc},
-                                                           .data = {bf16 ? (void *)half : src, residual},
-                                                           .bf16 = bf16,
-                                                           .in_place = in_place,
-                                                           .stream = 99,
-                                                           .view0 = 2,
-                                                           .batch = 16,
-                                                           .step = {.seed = 5, .step = 4}});
+            struct op_result sum = op_run(&(struct op_run){
+                .op = "drop_path_add",
+                .attrs = {ATTR("rate", 0.3)},
+                .input = {{"src", bf16 ? narrow : desc, bf16 ? (void *)half : src}, {"residual", desc, residual}},
+                .bf16 = bf16,
+                .in_place = in_place,
+                .stream = 99,
+                .view0 = 2,
+                .batch = 16,
+                .step = {.seed = 5, .step = 4}});
             for (int i = 0; i < COUNT; i++)
                 assert_true(((float *)sum.data[0])[i] == residual[i] + ((float *)dropped.data[0])[i]);
             op_result_free(&sum);
@@ -227,9 +222,7 @@ static void test_bf16(void **state)
     struct op_result wide = drop("drop_path_grad", src, N, 0.3, 2, 16, 4, 99);
     struct op_result narrow = op_run(&(struct op_run){.op = "drop_path_grad",
                                                       .attrs = {ATTR("rate", 0.3)},
-                                                      .num_inputs = 1,
-                                                      .desc = {F32(N, ROW)},
-                                                      .data = {src},
+                                                      .input = {{"diff_dst", F32(N, ROW), src}},
                                                       .bf16 = true,
                                                       .stream = 99,
                                                       .view0 = 2,
@@ -269,13 +262,8 @@ static void test_identity(void **state)
             assert_int_equal(op->is_identity(&call), eval || !rate);
             if (!eval && rate) continue;
             float *src = random_f32("src", 1, 4 * ROW);
-            struct op_result r = op_run(&(struct op_run){.op = "drop_path",
-                                                         .attr = attr,
-                                                         .num_inputs = 1,
-                                                         .desc = {desc},
-                                                         .data = {src},
-                                                         .batch = 4,
-                                                         .eval = eval});
+            struct op_result r = op_run(&(struct op_run){
+                .op = "drop_path", .attr = attr, .input = {{"src", desc, src}}, .batch = 4, .eval = eval});
             assert_memory_equal(r.data[0], src, 4 * ROW * sizeof *src);
             op_result_free(&r);
             free(src);

@@ -118,22 +118,19 @@ static void test_gelu_grad_sums(void **state)
     struct both src = rounded("src", 3), diff = rounded("diff", 1);
     float *acc = random_f32("acc", 1, WIDTH);
     struct dg_desc desc = F32(IMAGES, TOKENS, WIDTH);
-    struct op_run wide = {.op = "gelu_grad", .num_inputs = 2, .desc = {desc, desc}, .data = {src.wide, diff.wide}};
+    struct op_run wide = {.op = "gelu_grad", .input = {{"src", desc, src.wide}, {"diff_dst", desc, diff.wide}}};
     struct op_result exact = op_run(&wide);
     for (int form = 0; form < 16; form++) {
         bool half = form & 1, in_place = form & 2, adds = form & 4;
         int threads = form & 8 ? 3 : 1;
         struct op_run one = {.op = "gelu_grad",
-                             .num_inputs = 2,
-                             .desc = {typed(desc, half), typed(desc, half)},
-                             .data = {half ? (void *)src.half : src.wide, half ? (void *)diff.half : diff.wide},
+                             .input = {{"src", typed(desc, half), half ? (void *)src.half : src.wide},
+                                       {"diff_dst", typed(desc, half), half ? (void *)diff.half : diff.wide}},
                              .bf16 = half};
         struct op_result want = op_run(&one);
         struct op_run joined = one;
         joined.op = "gelu_grad_sums";
-        joined.num_inputs = 3;
-        joined.desc[2] = adds ? F32(WIDTH) : DG_ABSENT_DESC;
-        joined.data[2] = acc;
+        if (adds) *op_input(&joined, "acc_bias") = (struct op_tensor){"acc_bias", F32(WIDTH), acc};
         joined.in_place = in_place;
         joined.threads = threads;
         struct op_result got = op_run(&joined);
@@ -147,15 +144,14 @@ static void test_gelu_grad_sums(void **state)
         op_result_free(&want);
         op_result_free(&got);
     }
+    op_refused(
+        &(struct op_run){
+            .op = "gelu_grad_sums",
+            .input = {{"src", desc, src.wide}, {"diff_dst", desc, diff.wide}, {"acc_bias", F32(WIDTH + 1), acc}}},
+        "accumulator has another shape");
     op_refused(&(struct op_run){.op = "gelu_grad_sums",
-                                .num_inputs = 3,
-                                .desc = {desc, desc, F32(WIDTH + 1)},
-                                .data = {src.wide, diff.wide, acc}},
-               "accumulator has another shape");
-    op_refused(&(struct op_run){.op = "gelu_grad_sums",
-                                .num_inputs = 3,
-                                .desc = {dg_desc_scalar(DG_F32), dg_desc_scalar(DG_F32), DG_ABSENT_DESC},
-                                .data = {src.wide, diff.wide, NULL}},
+                                .input = {{"src", dg_desc_scalar(DG_F32), src.wide},
+                                          {"diff_dst", dg_desc_scalar(DG_F32), diff.wide}}},
                "src must have at least 2 dimensions");
     op_result_free(&exact);
     free_both(&src);

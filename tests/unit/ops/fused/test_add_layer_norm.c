@@ -59,9 +59,7 @@ static void test_add_layer_norm(void **state)
         bool src_half = bf16 && form & 16, residual_half = bf16 && form & 32;
         struct op_run add = {.op = drops ? "drop_path_add" : "add",
                              .attrs = {drops ? (struct op_attr)ATTR("rate", 0.4) : (struct op_attr){0}},
-                             .num_inputs = 2,
-                             .desc = {desc, desc},
-                             .data = {src.wide, residual.wide},
+                             .input = {{NULL, desc, src.wide}, {NULL, desc, residual.wide}},
                              .stream = 99,
                              .view0 = 2,
                              .batch = 8,
@@ -69,25 +67,19 @@ static void test_add_layer_norm(void **state)
         struct op_result sum = op_run(&add);
         struct op_run norm = {.op = "layer_norm",
                               .attrs = {ATTR("eps", 1e-5)},
-                              .num_inputs = 3,
-                              .desc = {desc, vector, vector},
-                              .data = {sum.data[0], weight, bias},
+                              .input = {{"src", desc, sum.data[0]}, {"weight", vector, weight}, {"bias", vector, bias}},
                               .bf16 = bf16};
         struct op_result want = op_run(&norm);
         struct op_run joined = add;
         joined.op = "add_layer_norm";
         op_set_attr(&joined, "rate", drops ? 0.4 : 0);
         op_set_attr(&joined, "eps", 1e-5);
-        joined.num_inputs = 6;
-        joined.desc[4] = joined.desc[5] = DG_ABSENT_DESC;
-        if (src_half) joined.data[0] = src.half;
-        if (residual_half) joined.data[1] = residual.half;
-        joined.desc[0] = typed(desc, src_half);
-        joined.desc[1] = typed(desc, residual_half);
-        for (int i = 0; i < 2; i++) {
-            joined.desc[2 + i] = vector;
-            joined.data[2 + i] = i ? bias : weight;
-        }
+        const struct op_tensor input[] = {
+            {"src", typed(desc, src_half), src_half ? (void *)src.half : src.wide},
+            {"residual", typed(desc, residual_half), residual_half ? (void *)residual.half : residual.wide},
+            {"weight", vector, weight},
+            {"bias", vector, bias}};
+        memcpy(joined.input, input, sizeof input);
         joined.bf16 = bf16;
         joined.in_place = in_place;
         joined.unwanted = statistics ? 0 : 12;
@@ -121,9 +113,10 @@ static void test_between_two_branches(void **state)
     struct dg_desc desc = F32(DRAWN, TOKENS, DIM), vector = F32(DIM);
     struct op_run one = {.op = "add_layer_norm",
                          .attrs = {ATTR("rate", 0.4), ATTR("eps", 1e-5)},
-                         .num_inputs = 6,
-                         .desc = {desc, desc, vector, vector, DG_ABSENT_DESC, DG_ABSENT_DESC},
-                         .data = {full, residual, weight, bias, NULL, NULL},
+                         .input = {{"src", desc, full},
+                                   {"residual", desc, residual},
+                                   {"weight", vector, weight},
+                                   {"bias", vector, bias}},
                          .stream = 99,
                          .view0 = 2,
                          .batch = 10,
@@ -131,11 +124,9 @@ static void test_between_two_branches(void **state)
     struct op_result from = op_draw_rows(&one, 0.4, DRAWN), to = op_draw_rows(&one, 0.7, DRAWN);
     op_unpack_rows(&desc, from.data[0], src, full);
     struct op_result want = op_run(&one);
-    one.data[0] = src;
-    one.desc[4] = from.desc[0];
-    one.data[4] = from.data[0];
-    one.desc[5] = to.desc[0];
-    one.data[5] = to.data[0];
+    op_input(&one, "src")->data = src;
+    *op_input(&one, "src_rows") = (struct op_tensor){"src_rows", from.desc[0], from.data[0]};
+    *op_input(&one, "rows") = (struct op_tensor){"rows", to.desc[0], to.data[0]};
     for (int in_place = 0; in_place < 2; in_place++) {
         one.in_place = in_place;
         struct op_result got = op_run(&one);

@@ -26,11 +26,10 @@ static void near_f32(const void *got, const void *want, int64_t count, double to
 
 static struct op_result logits_of(const float *src, int64_t rows, float *g, float *v, int64_t k)
 {
-    return op_run(&(struct op_run){.op = "weight_norm_linear",
-                                   .attrs = {ATTR("out", k), ATTR("train_g", 1)},
-                                   .num_inputs = 3,
-                                   .desc = {F32(rows, D), F32(k, 1), F32(k, D)},
-                                   .data = {(void *)src, g, v}});
+    return op_run(&(struct op_run){
+        .op = "weight_norm_linear",
+        .attrs = {ATTR("out", k), ATTR("train_g", 1)},
+        .input = {{"src", F32(rows, D), (void *)src}, {"weight_g", F32(k, 1), g}, {"weight_v", F32(k, D), v}}});
 }
 
 static void round_all(int64_t count, float *x)
@@ -69,59 +68,65 @@ static void compare_group(int64_t batch, int64_t k, int view0, int views, int th
 
     struct op_result teacher = logits_of(t, 2 * batch, t_g, t_v, k), student = logits_of(s, rows, g, v, k);
     struct op_result target = op_run(&(struct op_run){.op = "dino_target",
-                                                      .num_inputs = 3,
-                                                      .desc = {F32(2 * batch, k), F32(1, k), f64},
-                                                      .data = {teacher.data[0], center, &teacher_temp},
+                                                      .input = {{"teacher_logits", F32(2 * batch, k), teacher.data[0]},
+                                                                {"center", F32(1, k), center},
+                                                                {"teacher_temp", f64, &teacher_temp}},
                                                       .batch = (int)batch});
     struct op_result loss = op_run(&(struct op_run){.op = "dino_loss",
                                                     .attrs = {ATTR("views", VIEWS)},
-                                                    .num_inputs = 4,
-                                                    .desc = {F32(rows, k), F32(2 * batch, k), f64, f64},
-                                                    .data = {student.data[0], target.data[1], &student_temp, &so_far},
+                                                    .input = {{"student_logits", F32(rows, k), student.data[0]},
+                                                              {"q", F32(2 * batch, k), target.data[1]},
+                                                              {"student_temp", f64, &student_temp},
+                                                              {"loss_so_far", f64, &so_far}},
                                                     .view0 = view0,
                                                     .batch = (int)batch});
-    struct op_result diff =
-        op_run(&(struct op_run){.op = "dino_loss_grad",
-                                .attrs = {ATTR("views", VIEWS)},
-                                .num_inputs = 4,
-                                .desc = {F32(rows, k), F32(2 * batch, k), f64, F32(rows)},
-                                .data = {student.data[0], target.data[1], &student_temp, loss.data[1]},
-                                .view0 = view0,
-                                .batch = (int)batch});
-    struct op_result weights =
-        op_run(&(struct op_run){.op = "weight_norm_linear_grad",
-                                .num_inputs = 6,
-                                .desc = {F32(rows, D), F32(rows, k), F32(k, 1), F32(k, D), F32(k, 1), F32(k, D)},
-                                .data = {s, diff.data[0], g, v, acc_g, acc_v}});
+    struct op_result diff = op_run(&(struct op_run){.op = "dino_loss_grad",
+                                                    .attrs = {ATTR("views", VIEWS)},
+                                                    .input = {{"student_logits", F32(rows, k), student.data[0]},
+                                                              {"q", F32(2 * batch, k), target.data[1]},
+                                                              {"student_temp", f64, &student_temp},
+                                                              {"lse", F32(rows), loss.data[1]}},
+                                                    .view0 = view0,
+                                                    .batch = (int)batch});
+    struct op_result weights = op_run(&(struct op_run){.op = "weight_norm_linear_grad",
+                                                       .input = {{"src", F32(rows, D), s},
+                                                                 {"diff_dst", F32(rows, k), diff.data[0]},
+                                                                 {"weight_g", F32(k, 1), g},
+                                                                 {"weight_v", F32(k, D), v},
+                                                                 {"acc_g", F32(k, 1), acc_g},
+                                                                 {"acc_v", F32(k, D), acc_v}}});
 
-    struct op_result tiled_target =
-        op_run(&(struct op_run){.op = "prototype_target",
-                                .num_inputs = 5,
-                                .desc = {F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k), f64},
-                                .data = {t, t_g, t_v, center, &teacher_temp},
-                                .threads = threads,
-                                .batch = (int)batch,
-                                .bf16 = bf16});
-    struct op_run op = {
-        .op = "prototype_loss",
-        .attrs = {ATTR("views", VIEWS)},
-        .num_inputs = 11,
-        .desc = {F32(rows, D), F32(k, 1), F32(k, D), F32(2 * batch, D), F32(k, 1), F32(k, D), F32(1, k),
-                 F32(2 * batch, 2), f64, f64, f64},
-        .data = {s, g, v, t, t_g, t_v, center, tiled_target.data[0], &teacher_temp, &student_temp, &so_far},
-        .threads = threads,
-        .view0 = view0,
-        .batch = (int)batch,
-        .bf16 = bf16};
+    struct op_result tiled_target = op_run(&(struct op_run){.op = "prototype_target",
+                                                            .input = {{"src", F32(2 * batch, D), t},
+                                                                      {"weight_g", F32(k, 1), t_g},
+                                                                      {"weight_v", F32(k, D), t_v},
+                                                                      {"center", F32(1, k), center},
+                                                                      {"temp", f64, &teacher_temp}},
+                                                            .threads = threads,
+                                                            .batch = (int)batch,
+                                                            .bf16 = bf16});
+    struct op_run op = {.op = "prototype_loss",
+                        .attrs = {ATTR("views", VIEWS)},
+                        .input = {{"src", F32(rows, D), s},
+                                  {"weight_g", F32(k, 1), g},
+                                  {"weight_v", F32(k, D), v},
+                                  {"teacher_src", F32(2 * batch, D), t},
+                                  {"teacher_g", F32(k, 1), t_g},
+                                  {"teacher_v", F32(k, D), t_v},
+                                  {"center", F32(1, k), center},
+                                  {"stats", F32(2 * batch, 2), tiled_target.data[0]},
+                                  {"teacher_temp", f64, &teacher_temp},
+                                  {"student_temp", f64, &student_temp},
+                                  {"loss_so_far", f64, &so_far}},
+                        .threads = threads,
+                        .view0 = view0,
+                        .batch = (int)batch,
+                        .bf16 = bf16};
     struct op_result tiled_loss = op_run(&op);
     op.op = "prototype_loss_grad";
-    op.num_inputs = 13;
-    op.desc[10] = F32(rows);
-    op.desc[11] = F32(k, 1);
-    op.desc[12] = F32(k, D);
-    op.data[10] = tiled_loss.data[1];
-    op.data[11] = acc_g;
-    op.data[12] = acc_v;
+    *op_input(&op, "loss_so_far") = (struct op_tensor){"lse", F32(rows), tiled_loss.data[1]};
+    *op_input(&op, "acc_g") = (struct op_tensor){"acc_g", F32(k, 1), acc_g};
+    *op_input(&op, "acc_v") = (struct op_tensor){"acc_v", F32(k, D), acc_v};
     struct op_result tiled = op_run(&op), again = op_run(&op);
 
     /* A softmax is off by the rounding of what is under its exponential: a difference of logits and a quotient. In bf16 every
@@ -182,14 +187,24 @@ static void test_refusals(void **state)
     (void)state;
     struct dg_desc f64 = dg_desc_scalar(DG_F64);
     op_refused(&(struct op_run){.op = "prototype_target",
-                                .num_inputs = 5,
-                                .desc = {F32(3, D), F32(9, 1), F32(9, D), F32(1, 9), f64}},
+                                .input = {{"src", F32(3, D)},
+                                          {"weight_g", F32(9, 1)},
+                                          {"weight_v", F32(9, D)},
+                                          {"center", F32(1, 9)},
+                                          {"temp", f64}}},
                "do not fit");
     op_refused(&(struct op_run){.op = "prototype_loss",
                                 .attrs = {ATTR("views", VIEWS)},
-                                .num_inputs = 11,
-                                .desc = {F32(4, D), F32(9, 1), F32(9, D), F32(4, D), F32(8, 1), F32(8, D), F32(1, 9),
-                                         F32(4, 2), f64, f64, DG_ABSENT_DESC}},
+                                .input = {{"src", F32(4, D)},
+                                          {"weight_g", F32(9, 1)},
+                                          {"weight_v", F32(9, D)},
+                                          {"teacher_src", F32(4, D)},
+                                          {"teacher_g", F32(8, 1)},
+                                          {"teacher_v", F32(8, D)},
+                                          {"center", F32(1, 9)},
+                                          {"stats", F32(4, 2)},
+                                          {"teacher_temp", f64},
+                                          {"student_temp", f64}}},
                "do not fit");
 }
 

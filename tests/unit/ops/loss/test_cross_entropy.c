@@ -51,17 +51,17 @@ static struct dg_desc labels_desc(int64_t rows) { return dg_desc_make(DG_I64, 1,
 
 static struct op_result forward(float *logits, int64_t *labels)
 {
-    return op_run(&(struct op_run){
-        .op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), labels_desc(B)}, .data = {logits, labels}});
+    return op_run(&(struct op_run){.op = "cross_entropy",
+                                   .input = {{"logits", F32(B, C), logits}, {"labels", labels_desc(B), labels}}});
 }
 
 static struct op_result backward(float *logits, int64_t *labels, bool in_place)
 {
     struct op_result made = forward(logits, labels);
     struct op_result diff = op_run(&(struct op_run){.op = "cross_entropy_grad",
-                                                    .num_inputs = 3,
-                                                    .desc = {F32(B, C), labels_desc(B), made.desc[1]},
-                                                    .data = {logits, labels, made.data[1]},
+                                                    .input = {{"logits", F32(B, C), logits},
+                                                              {"labels", labels_desc(B), labels},
+                                                              {"lse", made.desc[1], made.data[1]}},
                                                     .in_place = in_place});
     op_result_free(&made);
     return diff;
@@ -123,11 +123,12 @@ static void test_no_row_counts(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    op_refused(&(struct op_run){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), labels_desc(B - 1)}},
+    op_refused(
+        &(struct op_run){.op = "cross_entropy", .input = {{"logits", F32(B, C)}, {"labels", labels_desc(B - 1)}}},
+        "labels must be an i64 a row");
+    op_refused(&(struct op_run){.op = "cross_entropy", .input = {{"logits", F32(B, C)}, {"labels", F32(B)}}},
                "labels must be an i64 a row");
-    op_refused(&(struct op_run){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C), F32(B)}},
-               "labels must be an i64 a row");
-    op_refused(&(struct op_run){.op = "cross_entropy", .num_inputs = 2, .desc = {F32(B, C, 2), labels_desc(B)}},
+    op_refused(&(struct op_run){.op = "cross_entropy", .input = {{"logits", F32(B, C, 2)}, {"labels", labels_desc(B)}}},
                "logits");
 }
 

@@ -68,9 +68,9 @@ struct world {
 static struct op_run target_op(struct world *w, double *temp)
 {
     return (struct op_run){.op = "dino_target",
-                           .num_inputs = 3,
-                           .desc = {F32(2 * B, K), F32(1, K), f64_scalar()},
-                           .data = {w->t, w->center, temp},
+                           .input = {{"teacher_logits", F32(2 * B, K), w->t},
+                                     {"center", F32(1, K), w->center},
+                                     {"teacher_temp", f64_scalar(), temp}},
                            .batch = B};
 }
 
@@ -103,15 +103,16 @@ static void drop(struct world *w)
 static double loss_of(const struct world *w, int view0, int count, int views, const double *so_far, float **lse)
 {
     double temp = student_temp;
-    struct op_result r = op_run(&(struct op_run){
-        .op = "dino_loss",
-        .attrs = {ATTR("views", views)},
-        .num_inputs = 4,
-        .desc = {F32(count * B, K), w->target.desc[1], f64_scalar(), so_far ? f64_scalar() : DG_ABSENT_DESC},
-        .data = {w->s + view0 * B * K, w->target.data[1], &temp, (void *)so_far},
-        .unwanted = lse ? 0 : 2,
-        .view0 = view0,
-        .batch = B});
+    struct op_result r =
+        op_run(&(struct op_run){.op = "dino_loss",
+                                .attrs = {ATTR("views", views)},
+                                .input = {{"student_logits", F32(count * B, K), w->s + view0 * B * K},
+                                          {"q", w->target.desc[1], w->target.data[1]},
+                                          {"student_temp", f64_scalar(), &temp},
+                                          {"loss_so_far", so_far ? f64_scalar() : DG_ABSENT_DESC, (void *)so_far}},
+                                .unwanted = lse ? 0 : 2,
+                                .view0 = view0,
+                                .batch = B});
     double loss = *(double *)r.data[0];
     if (lse) {
         *lse = r.data[1];
@@ -171,15 +172,15 @@ static float *gradient_of(const struct world *w, int view0, int count, bool in_p
     double temp = student_temp;
     float *lse;
     loss_of(w, view0, count, VIEWS, NULL, &lse);
-    struct op_result r =
-        op_run(&(struct op_run){.op = "dino_loss_grad",
-                                .attrs = {ATTR("views", VIEWS)},
-                                .num_inputs = 4,
-                                .desc = {F32(count * B, K), w->target.desc[1], f64_scalar(), F32(count * B)},
-                                .data = {w->s + view0 * B * K, w->target.data[1], &temp, lse},
-                                .in_place = in_place,
-                                .view0 = view0,
-                                .batch = B});
+    struct op_result r = op_run(&(struct op_run){.op = "dino_loss_grad",
+                                                 .attrs = {ATTR("views", VIEWS)},
+                                                 .input = {{"student_logits", F32(count * B, K), w->s + view0 * B * K},
+                                                           {"q", w->target.desc[1], w->target.data[1]},
+                                                           {"student_temp", f64_scalar(), &temp},
+                                                           {"lse", F32(count * B), lse}},
+                                                 .in_place = in_place,
+                                                 .view0 = view0,
+                                                 .batch = B});
     free(lse);
     return r.data[0];
 }
@@ -326,9 +327,9 @@ static void test_center_update(void **state)
     double want[K], momentum = 0.9;
     for (int k = 0; k < K; k++) want[k] = (double)center[k] * 0.9 + (double)mean[k] * (1 - 0.9);
     struct op_result r = op_run(&(struct op_run){.op = "center_update",
-                                                 .num_inputs = 3,
-                                                 .desc = {F32(1, K), F32(1, K), f64_scalar()},
-                                                 .data = {center, mean, &momentum}});
+                                                 .input = {{"center", F32(1, K), center},
+                                                           {"batch_mean", F32(1, K), mean},
+                                                           {"momentum", f64_scalar(), &momentum}}});
     assert_near(center, want, K, 2e-7, "center");
     op_result_free(&r);
     free(center);
@@ -338,17 +339,19 @@ static void test_center_update(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    op_refused(&(struct op_run){.op = "dino_target", .num_inputs = 3, .desc = {F32(6, 8), F32(1, 9), f64_scalar()}},
-               "center or temperature");
+    op_refused(
+        &(struct op_run){
+            .op = "dino_target",
+            .input = {{"teacher_logits", F32(6, 8)}, {"center", F32(1, 9)}, {"teacher_temp", f64_scalar()}}},
+        "center or temperature");
     struct op_run loss = {.op = "dino_loss",
                           .attrs = {ATTR("views", 5)},
-                          .num_inputs = 4,
-                          .desc = {F32(9, 8), F32(6, 8), f64_scalar(), DG_ABSENT_DESC}};
-    loss.desc[1] = F32(6, 9);
+                          .input = {{"student_logits", F32(9, 8)}, {"q", F32(6, 8)}, {"student_temp", f64_scalar()}}};
+    op_input(&loss, "q")->desc = F32(6, 9);
     op_refused(&loss, "do not fit");
-    loss.desc[1] = F32(5, 8);
+    op_input(&loss, "q")->desc = F32(5, 8);
     op_refused(&loss, "do not fit");
-    loss.desc[1] = F32(4, 8);
+    op_input(&loss, "q")->desc = F32(4, 8);
     op_refused(&loss, "do not fit"); /* nine rows are no whole views of a batch of two */
 }
 

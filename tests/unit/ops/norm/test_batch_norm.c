@@ -91,9 +91,12 @@ static void test_batch_norm_offset(void **state)
     int64_t tracked = 0;
     struct op_run op = {.op = "batch_norm",
                         .attrs = {ATTR("eps", 1e-5), ATTR("momentum", 0.1)},
-                        .num_inputs = 6,
-                        .desc = {F32(ROWS, COLS), F32(COLS), F32(COLS), F32(COLS), F32(COLS), dg_desc_scalar(DG_I64)},
-                        .data = {src, ones, zeros, zeros, ones, &tracked}};
+                        .input = {{"src", F32(ROWS, COLS), src},
+                                  {"weight", F32(COLS), ones},
+                                  {"bias", F32(COLS), zeros},
+                                  {"running_mean", F32(COLS), zeros},
+                                  {"running_var", F32(COLS), ones},
+                                  {"num_batches_tracked", dg_desc_scalar(DG_I64), &tracked}}};
     struct op_result r = op_run(&op);
     assert_near(r.data[1], mean, COLS, 1e-7, "mean");
     assert_near(r.data[2], var, COLS, 1e-5, "var");
@@ -109,9 +112,11 @@ static void test_batch_norm_running(void **state)
     int64_t tracked = 41;
     struct op_run update = {.op = "batch_norm_update",
                             .attrs = {ATTR("momentum", 0.1), ATTR("count", 5)},
-                            .num_inputs = 5,
-                            .desc = {F32(2), F32(2), dg_desc_scalar(DG_I64), F32(2), F32(2)},
-                            .data = {running_mean, running_var, &tracked, mean, var}};
+                            .input = {{"running_mean", F32(2), running_mean},
+                                      {"running_var", F32(2), running_var},
+                                      {"num_batches_tracked", dg_desc_scalar(DG_I64), &tracked},
+                                      {"mean", F32(2), mean},
+                                      {"var", F32(2), var}}};
     struct op_result none = op_run(&update);
     op_result_free(&none);
     assert_near(running_mean, (double[]){1.2, -1.8}, 2, 1e-7, "running_mean");
@@ -123,9 +128,12 @@ static void test_batch_norm_running(void **state)
     float m[] = {1, 0}, v[] = {4, 0.25f};
     struct op_run eval = {.op = "batch_norm",
                           .attrs = {ATTR("eps", 0), ATTR("momentum", 0.1)},
-                          .num_inputs = 6,
-                          .desc = {F32(2, 2), F32(2), F32(2), F32(2), F32(2), dg_desc_scalar(DG_I64)},
-                          .data = {src, weight, bias, m, v, &tracked},
+                          .input = {{"src", F32(2, 2), src},
+                                    {"weight", F32(2), weight},
+                                    {"bias", F32(2), bias},
+                                    {"running_mean", F32(2), m},
+                                    {"running_var", F32(2), v},
+                                    {"num_batches_tracked", dg_desc_scalar(DG_I64), &tracked}},
                           .unwanted = 6,
                           .eval = true};
     struct op_result r = op_run(&eval);
@@ -133,7 +141,7 @@ static void test_batch_norm_running(void **state)
     op_result_free(&r);
     struct op_run single = eval;
     single.eval = false;
-    single.desc[0] = F32(1, 2);
+    op_input(&single, "src")->desc = F32(1, 2);
     op_refused(&single, "training needs more than one row");
 }
 

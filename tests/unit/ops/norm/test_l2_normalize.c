@@ -59,8 +59,8 @@ static void test_short_rows(void **state)
         src[COLS + c] = 0;
         src[2 * COLS + c] *= 1e-5f;
     }
-    struct op_result r = op_run(&(struct op_run){
-        .op = "l2_normalize", .attrs = {ATTR("eps", eps)}, .num_inputs = 1, .desc = {F32(ROWS, COLS)}, .data = {src}});
+    struct op_result r = op_run(
+        &(struct op_run){.op = "l2_normalize", .attrs = {ATTR("eps", eps)}, .input = {{"src", F32(ROWS, COLS), src}}});
     const float *dst = r.data[0], *norm = r.data[1];
     double square = 0;
     for (int c = 0; c < COLS; c++) square += (double)dst[c] * dst[c];
@@ -71,12 +71,11 @@ static void test_short_rows(void **state)
         assert_true(dst[2 * COLS + c] == src[2 * COLS + c] / eps);
     }
     for (int in_place = 0; in_place < 2; in_place++) {
-        struct op_result d = op_run(&(struct op_run){.op = "l2_normalize_grad",
-                                                     .attrs = {ATTR("eps", eps)},
-                                                     .num_inputs = 3,
-                                                     .desc = {r.desc[0], r.desc[0], r.desc[1]},
-                                                     .data = {r.data[0], diff_dst, r.data[1]},
-                                                     .in_place = in_place});
+        struct op_result d = op_run(&(struct op_run){
+            .op = "l2_normalize_grad",
+            .attrs = {ATTR("eps", eps)},
+            .input = {{"dst", r.desc[0], r.data[0]}, {"diff_dst", r.desc[0], diff_dst}, {"norm", r.desc[1], r.data[1]}},
+            .in_place = in_place});
         const float *diff_src = d.data[0];
         double along = 0;
         for (int c = 0; c < COLS; c++) along += (double)diff_src[c] * dst[c];
@@ -93,8 +92,7 @@ static void test_norm_is_left_out_where_nothing_reads_it(void **state)
 {
     (void)state;
     float *src = random_f32("src", 1, ROWS * COLS);
-    struct op_run op = {
-        .op = "l2_normalize", .attrs = {ATTR("eps", 1e-12)}, .num_inputs = 1, .desc = {F32(ROWS, COLS)}, .data = {src}};
+    struct op_run op = {.op = "l2_normalize", .attrs = {ATTR("eps", 1e-12)}, .input = {{"src", F32(ROWS, COLS), src}}};
     struct op_result both = op_run(&op);
     op.unwanted = 2;
     struct op_result one = op_run(&op);

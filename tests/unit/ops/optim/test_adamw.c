@@ -19,14 +19,12 @@ static double norm(const float *x, int64_t count)
 
 enum { COUNT = 1003 };
 
-/* In the op's order: the first seven are tensors. */
-enum { PARAM, GRAD, NORMS, EXP_AVG, EXP_AVG_SQ, STEP, TEACHER, LR, DECAY, CLIP, BETA1, BETA2, EPS, MOMENTUM, FROZEN };
-
 struct trial {
     struct op_run op;
     float *param, *grad, *exp_avg, *exp_avg_sq, *teacher;
     int64_t step;
-    double norms[3], scalar[FROZEN + 1];
+    double norms[3], lr, weight_decay, clip, beta1, beta2, eps, momentum, frozen;
+    bool has_teacher;
     /* The same in f64. */
     double p[COUNT], m[COUNT], v[COUNT], t[COUNT];
     int count;
@@ -43,23 +41,28 @@ static struct trial *open_trial(bool decay, bool teacher)
         x->p[i] = (double)x->param[i];
         x->t[i] = (double)x->teacher[i];
     }
-    x->op = (struct op_run){
-        .op = "adamw",
-        .attrs = {ATTR("norm_index", 1), ATTR("decay", decay)},
-        .num_inputs = FROZEN + 1,
-        .data = {x->param, NULL, x->norms, x->exp_avg, x->exp_avg_sq, &x->step, x->teacher},
-    };
-    for (int i = 0; i <= FROZEN; i++) x->op.desc[i] = F32(17, 59);
-    x->op.desc[NORMS] = dg_desc_make(DG_F64, 1, (int64_t[]){3});
-    x->op.desc[STEP] = dg_desc_scalar(DG_I64);
-    for (int i = LR; i <= FROZEN; i++) {
-        x->op.desc[i] = dg_desc_scalar(DG_F64);
-        x->op.data[i] = &x->scalar[i];
-    }
-    if (!teacher) x->op.desc[TEACHER] = x->op.desc[MOMENTUM] = DG_ABSENT_DESC;
-    x->scalar[BETA1] = 0.9;
-    x->scalar[BETA2] = 0.999;
-    x->scalar[EPS] = 1e-8;
+    x->has_teacher = teacher;
+    x->beta1 = 0.9;
+    x->beta2 = 0.999;
+    x->eps = 1e-8;
+    const struct dg_desc desc = F32(17, 59), scalar = F64_SCALAR, none = DG_ABSENT_DESC;
+    x->op = (struct op_run){.op = "adamw",
+                            .attrs = {ATTR("norm_index", 1), ATTR("decay", decay)},
+                            .input = {{"param", desc, x->param},
+                                      {"grad", desc},
+                                      {"norms", F64(3), x->norms},
+                                      {"exp_avg", desc, x->exp_avg},
+                                      {"exp_avg_sq", desc, x->exp_avg_sq},
+                                      {"step", I64_SCALAR, &x->step},
+                                      {"teacher", teacher ? desc : none, x->teacher},
+                                      {"lr", scalar, &x->lr},
+                                      {"weight_decay", scalar, &x->weight_decay},
+                                      {"clip", scalar, &x->clip},
+                                      {"beta1", scalar, &x->beta1},
+                                      {"beta2", scalar, &x->beta2},
+                                      {"eps", scalar, &x->eps},
+                                      {"momentum", teacher ? scalar : none, &x->momentum},
+                                      {"frozen", scalar, &x->frozen}}};
     return x;
 }
 
@@ -77,14 +80,14 @@ static void step_trial(struct trial *x, const char *grad_name, double scale, dou
                        double clip, double momentum, bool frozen)
 {
     x->grad = random_f32(grad_name, scale, COUNT);
-    x->op.data[GRAD] = x->grad;
+    op_input(&x->op, "grad")->data = x->grad;
     x->norms[0] = x->norms[2] = 1e9; /* of other parameters: must not matter */
     x->norms[1] = norm(x->grad, COUNT);
-    x->scalar[LR] = lr;
-    x->scalar[DECAY] = weight_decay;
-    x->scalar[CLIP] = clip;
-    x->scalar[MOMENTUM] = momentum;
-    x->scalar[FROZEN] = frozen;
+    x->lr = lr;
+    x->weight_decay = weight_decay;
+    x->clip = clip;
+    x->momentum = momentum;
+    x->frozen = frozen;
     struct op_result r = op_run(&x->op);
     op_result_free(&r);
 
@@ -99,7 +102,7 @@ static void step_trial(struct trial *x, const char *grad_name, double scale, dou
             double denominator = sqrt(x->v[i] / (1 - pow(0.999, x->count))) + 1e-8;
             x->p[i] -= lr * x->m[i] / (1 - pow(0.9, x->count)) / denominator;
         }
-        if (!dg_absent(&x->op.desc[TEACHER])) x->t[i] = momentum * x->t[i] + (1 - momentum) * x->p[i];
+        if (x->has_teacher) x->t[i] = momentum * x->t[i] + (1 - momentum) * x->p[i];
     }
     free(x->grad);
     assert_int_equal(x->step, x->count);
@@ -153,7 +156,7 @@ static void test_absent_freeze_and_zero_gradient(void **state)
 {
     (void)state;
     struct trial *x = open_trial(true, true);
-    x->op.desc[FROZEN] = DG_ABSENT_DESC;
+    op_input(&x->op, "frozen")->desc = DG_ABSENT_DESC;
     step_trial(x, "g0", 0, 0.1, 0.4, 0.3, 0.9, false);
     step_trial(x, "g1", 1, 0.1, 0.4, 0.3, 0.9, false);
     close_trial(x);
@@ -166,10 +169,10 @@ static void test_refusals(void **state)
     op_set_attr(&x->op, "norm_index", 3); /* there are three norms */
     op_refused(&x->op, "do not fit");
     op_set_attr(&x->op, "norm_index", 2);
-    x->op.desc[MOMENTUM] = DG_ABSENT_DESC; /* a teacher needs one */
+    op_input(&x->op, "momentum")->desc = DG_ABSENT_DESC; /* a teacher needs one */
     op_refused(&x->op, "do not fit");
-    x->op.desc[MOMENTUM] = dg_desc_scalar(DG_F64);
-    x->op.desc[EXP_AVG] = F32(17, 60);
+    op_input(&x->op, "momentum")->desc = dg_desc_scalar(DG_F64);
+    op_input(&x->op, "exp_avg")->desc = F32(17, 60);
     op_refused(&x->op, "do not fit");
     close_trial(x);
 }

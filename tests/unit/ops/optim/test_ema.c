@@ -18,13 +18,13 @@ static void test_ema(void **state)
     double want[COUNT], momentum = 0.996;
     for (int i = 0; i < COUNT; i++) want[i] = 0.996 * (double)teacher[i] + (1 - 0.996) * (double)param[i];
     struct op_run ema = {.op = "ema",
-                         .num_inputs = 3,
-                         .desc = {F32(COUNT), F32(COUNT), dg_desc_scalar(DG_F64)},
-                         .data = {param, teacher, &momentum}};
+                         .input = {{"param", F32(COUNT), param},
+                                   {"teacher", F32(COUNT), teacher},
+                                   {"momentum", dg_desc_scalar(DG_F64), &momentum}}};
     struct op_result r = op_run(&ema);
     op_result_free(&r);
     assert_near(teacher, want, COUNT, 2e-7, "teacher");
-    ema.desc[1] = F32(COUNT + 1);
+    op_input(&ema, "teacher")->desc = F32(COUNT + 1);
     op_refused(&ema, "do not fit");
     free(param);
     free(teacher);

@@ -19,9 +19,10 @@ struct norms {
 static struct norms norms_of(float *a, float *b, float *c, double loss, int threads)
 {
     struct op_result r = op_run(&(struct op_run){.op = "grad_norms",
-                                                 .num_inputs = 4,
-                                                 .desc = {F32(SMALL), F32(64, 64), F32(LARGE), dg_desc_scalar(DG_F64)},
-                                                 .data = {a, b, c, &loss},
+                                                 .input = {{NULL, F32(SMALL), a},
+                                                           {NULL, F32(64, 64), b},
+                                                           {NULL, F32(LARGE), c},
+                                                           {NULL, dg_desc_scalar(DG_F64), &loss}},
                                                  .threads = threads});
     struct norms n = {.all = ((double *)r.data[1])[0], .finite = ((double *)r.data[1])[1] == 1};
     assert_true(n.finite || ((double *)r.data[1])[1] == 0);

@@ -33,13 +33,20 @@ static void check_sgd(bool lars, bool vector, bool frozen_first)
         float *grad = random_f32(name, 0.05 * (s + 1), ELEMENTS);
         double norms[2] = {7, norm(grad, ELEMENTS)}, frozen = frozen_first && !s;
         struct dg_desc desc = vector ? F32(ELEMENTS) : F32(50, 100), scalar = dg_desc_scalar(DG_F64);
-        struct op_run op = {
-            .op = lars ? "lars" : "sgd",
-            .attrs = {ATTR("norm_index", 1), ATTR("decay", !vector)},
-            .num_inputs = 12,
-            .desc = {desc, desc, dg_desc_make(DG_F64, 1, (int64_t[]){2}), desc, desc, scalar, scalar, scalar, scalar,
-                     lars ? scalar : DG_ABSENT_DESC, scalar, scalar},
-            .data = {param, grad, norms, buffer, teacher, &lr, &decay, &clip, &momentum, &eta, &average, &frozen}};
+        struct op_run op = {.op = lars ? "lars" : "sgd",
+                            .attrs = {ATTR("norm_index", 1), ATTR("decay", !vector)},
+                            .input = {{"param", desc, param},
+                                      {"grad", desc, grad},
+                                      {"norms", dg_desc_make(DG_F64, 1, (int64_t[]){2}), norms},
+                                      {"buffer", desc, buffer},
+                                      {"teacher", desc, teacher},
+                                      {"lr", scalar, &lr},
+                                      {"weight_decay", scalar, &decay},
+                                      {"clip", scalar, &clip},
+                                      {"momentum", scalar, &momentum},
+                                      {"eta", lars ? scalar : DG_ABSENT_DESC, &eta},
+                                      {"teacher_momentum", scalar, &average},
+                                      {"frozen", scalar, &frozen}}};
         struct op_result none = op_run(&op);
         op_result_free(&none);
         double factor = fmin(1, clip / (norms[1] + 1e-6)), p2 = 0, d2 = 0, scale = 1, wd = vector ? 0 : decay;
@@ -81,10 +88,15 @@ static void test_lars_of_nothing(void **state)
     struct dg_desc desc = F32(2, 2), scalar = dg_desc_scalar(DG_F64);
     struct op_run op = {.op = "lars",
                         .attrs = {ATTR("norm_index", 0), ATTR("decay", 1)},
-                        .num_inputs = 12,
-                        .desc = {desc, desc, dg_desc_make(DG_F64, 1, (int64_t[]){1}), desc, DG_ABSENT_DESC, scalar,
-                                 scalar, scalar, scalar, scalar, DG_ABSENT_DESC, DG_ABSENT_DESC},
-                        .data = {param, grad, norms, buffer, NULL, &lr, &zero, &zero, &momentum, &eta, NULL, NULL}};
+                        .input = {{"param", desc, param},
+                                  {"grad", desc, grad},
+                                  {"norms", dg_desc_make(DG_F64, 1, (int64_t[]){1}), norms},
+                                  {"buffer", desc, buffer},
+                                  {"lr", scalar, &lr},
+                                  {"weight_decay", scalar, &zero},
+                                  {"clip", scalar, &zero},
+                                  {"momentum", scalar, &momentum},
+                                  {"eta", scalar, &eta}}};
     struct op_result none = op_run(&op);
     op_result_free(&none);
     assert_near(param, (double[]){-0.1, -0.2, -0.3, -0.4}, 4, 1e-6, "param");

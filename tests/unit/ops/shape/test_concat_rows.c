@@ -38,10 +38,10 @@ static const struct op_case cases[] = {
 static void test_refused(void **state)
 {
     (void)state;
-    op_refused(
-        &(struct op_run){
-            .op = "slice_rows", .attrs = {ATTR("first", 5), ATTR("count", 3)}, .num_inputs = 1, .desc = {F32(7, 5)}},
-        "there are fewer rows");
+    op_refused(&(struct op_run){.op = "slice_rows",
+                                .attrs = {ATTR("first", 5), ATTR("count", 3)},
+                                .input = {{"src", F32(7, 5)}}},
+               "there are fewer rows");
 }
 
 static const struct op_test tests[] = {OP_TEST("slice_rows", 0, test_refused)};

@@ -140,8 +140,7 @@ static void test_max_pool_grad(void **state)
         struct dg_desc desc = dg_desc_make(DG_F32, 4, p);
         int64_t count = dg_desc_count(&desc);
         float *src = random_f32("src", 1, count);
-        struct op_run op = {
-            .op = "max_pool", .attrs = {WINDOW(k, p[5], p[6])}, .num_inputs = 1, .desc = {desc}, .data = {src}};
+        struct op_run op = {.op = "max_pool", .attrs = {WINDOW(k, p[5], p[6])}, .input = {{"src", desc, src}}};
         struct op_result r = op_run(&op);
         int64_t outputs = dg_desc_count(&r.desc[0]);
         float *diff = random_f32("diff", 1, outputs);
@@ -160,9 +159,7 @@ static void test_max_pool_grad(void **state)
         }
         struct op_run grad = {.op = "max_pool_grad",
                               .attrs = {WINDOW(k, p[5], p[6]), ATTR("height", h), ATTR("width", w)},
-                              .num_inputs = 2,
-                              .desc = {r.desc[0], r.desc[1]},
-                              .data = {diff, r.data[1]}};
+                              .input = {{"diff_dst", r.desc[0], diff}, {"winners", r.desc[1], r.data[1]}}};
         struct op_result d = op_run(&grad);
         assert_near(d.data[0], want, count, 1e-6, "diff_src");
         op_result_free(&d);
@@ -181,16 +178,16 @@ static float *widened(const struct op_result *r)
     return wide;
 }
 
-/* The op on bf16 numbers, told so (bf16), or given them as f32: as f32, malloced. `winners`: read, or if NULL kept in *r. */
+/* The op on bf16 numbers, told so (bf16), or given them as f32: as f32, malloced. `winners` of a gradient are its second input. */
 static float *max_pool(struct op_run op, bool bf16, const dg_bf16 *data, void *winners, struct op_result *r)
 {
-    int64_t count = dg_desc_count(&op.desc[0]);
+    int64_t count = dg_desc_count(&op.input[0].desc);
     float *wide = malloc((size_t)count * sizeof *wide);
     for (int64_t i = 0; i < count; i++) wide[i] = dg_from_bf16(data[i]);
-    if (bf16) op.desc[0].dtype = DG_BF16;
+    if (bf16) op.input[0].desc.dtype = DG_BF16;
     op.bf16 = bf16;
-    op.data[0] = bf16 ? (void *)(uintptr_t)data : wide;
-    op.data[1] = winners;
+    op.input[0].data = bf16 ? (void *)(uintptr_t)data : wide;
+    if (winners) op_input(&op, "winners")->data = winners;
     *r = op_run(&op);
     free(wide);
     assert_int_equal(r->desc[0].dtype, bf16 ? DG_BF16 : DG_F32);
@@ -209,22 +206,20 @@ static void test_max_pool_bf16(void **state)
         struct op_run op = {
             .op = "max_pool",
             .attrs = {ATTR("kernel", pools[s][4]), ATTR("stride", pools[s][5]), ATTR("pad", pools[s][6])},
-            .num_inputs = 1,
-            .desc = {dg_desc_make(DG_F32, 4, pools[s])}};
+            .input = {{"src", dg_desc_make(DG_F32, 4, pools[s])}}};
         dg_bf16 data[2000];
         struct op_result r[4];
         float *random = random_f32("pool", 1, 2000), *out[4];
         for (int i = 0; i < 2000; i++) data[i] = dg_to_bf16(random[i]);
-        assert_true(dg_desc_count(&op.desc[0]) <= 2000);
+        assert_true(dg_desc_count(&op.input[0].desc) <= 2000);
         for (int bf16 = 0; bf16 < 2; bf16++) out[bf16] = max_pool(op, bf16, data, NULL, &r[bf16]);
-        int64_t outputs = dg_desc_count(&r[0].desc[0]), inputs = dg_desc_count(&op.desc[0]);
+        int64_t outputs = dg_desc_count(&r[0].desc[0]), inputs = dg_desc_count(&op.input[0].desc);
         assert_memory_equal(out[0], out[1], (size_t)outputs * sizeof(float));
 
         struct op_run grad = {
             .op = "max_pool_grad",
             .attrs = {op.attrs[0], op.attrs[1], op.attrs[2], ATTR("height", pools[s][1]), ATTR("width", pools[s][2])},
-            .num_inputs = 2,
-            .desc = {r[0].desc[0], r[0].desc[1]}};
+            .input = {{"diff_dst", r[0].desc[0]}, {"winners", r[0].desc[1]}}};
         for (int bf16 = 0; bf16 < 2; bf16++) out[2 + bf16] = max_pool(grad, bf16, data, r[1].data[1], &r[2 + bf16]);
         double want[2000];
         for (int64_t i = 0; i < inputs; i++) want[i] = (double)out[2][i];

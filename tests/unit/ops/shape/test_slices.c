@@ -60,9 +60,9 @@ static const struct op_case cases[] = {
 static void test_refused(void **state)
 {
     (void)state;
-    op_refused(&(struct op_run){.op = "take_images", .num_inputs = 1, .desc = {F32(5, 3)}, .slices = 2},
+    op_refused(&(struct op_run){.op = "take_images", .input = {{"src", F32(5, 3)}}, .slices = 2},
                "the rows cannot be cut into 2 slices");
-    op_refused(&(struct op_run){.op = "add_mean", .num_inputs = 2, .desc = {F32(5), F32(4)}}, "of one shape");
+    op_refused(&(struct op_run){.op = "add_mean", .input = {{"sum", F32(5)}, {"part", F32(4)}}}, "of one shape");
 }
 
 static const struct op_test tests[] = {OP_TEST("take_images add_mean", 0, test_refused)};

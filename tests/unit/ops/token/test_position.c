@@ -95,9 +95,7 @@ static float *position(const float *table, int64_t g, int64_t h, int64_t w, int6
     struct op_result r = op_run(&(struct op_run){
         .op = "add_position",
         .attrs = {ATTR("grid_h", say_grid ? h : 0), ATTR("grid_w", say_grid ? w : 0)},
-        .num_inputs = 2,
-        .desc = {F32(2, tokens, dim), F32(1, 1 + g * g, dim)},
-        .data = {zero, (void *)table},
+        .input = {{"src", F32(2, tokens, dim), zero}, {"table", F32(1, 1 + g * g, dim), (void *)table}},
     });
     float *dst = r.data[0];
     assert_memory_equal(dst, dst + tokens * dim, (size_t)(tokens * dim) * sizeof *dst); /* every image alike */
@@ -206,9 +204,8 @@ static void test_backward_is_the_transpose(void **state)
             struct op_result r = op_run(&(struct op_run){
                 .op = "add_position_grad",
                 .attrs = {ATTR("grid_h", H), ATTR("grid_w", W), ATTR("table_rows", ROWS)},
-                .num_inputs = 2,
-                .desc = {F32(N, TOKENS, D), with_acc ? F32(1, ROWS, D) : DG_ABSENT_DESC},
-                .data = {diff_dst, acc},
+                .input = {{"diff_dst", F32(N, TOKENS, D), diff_dst},
+                          {"acc_table", with_acc ? F32(1, ROWS, D) : DG_ABSENT_DESC, acc}},
                 .in_place = in_place,
             });
             const float *diff_table = r.data[0];
@@ -228,15 +225,15 @@ static void test_backward_is_the_transpose(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    struct op_run op = {.op = "add_position", .num_inputs = 2, .desc = {F32(2, 7, 4), F32(1, 10, 4)}};
+    struct op_run op = {.op = "add_position", .input = {{"src", F32(2, 7, 4)}, {"table", F32(1, 10, 4)}}};
     op_refused(&op, "7 tokens are not one class token and a square grid");
     op_set_attr(&op, "grid_h", 2);
     op_set_attr(&op, "grid_w", 4);
     op_refused(&op, "a grid of 2x4");
     op_set_attr(&op, "grid_w", 3);
-    op.desc[1] = F32(1, 11, 4);
+    op_input(&op, "table")->desc = F32(1, 11, 4);
     op_refused(&op, "table must be [1, 1 + grid * grid, 4], got f32 [1, 11, 4]");
-    op.desc[1] = F32(1, 10, 5);
+    op_input(&op, "table")->desc = F32(1, 10, 5);
     op_refused(&op, "table must be");
 }
 

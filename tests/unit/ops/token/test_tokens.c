@@ -71,16 +71,12 @@ static void test_views_keep_the_bytes(void **state)
 {
     (void)state;
     float *src = random_f32("src", 1, 2 * 3 * 5 * 7);
-    struct op_result r =
-        op_run(&(struct op_run){.op = "to_tokens", .num_inputs = 1, .desc = {F32(2, 3, 5, 7)}, .data = {src}});
+    struct op_result r = op_run(&(struct op_run){.op = "to_tokens", .input = {{"src", F32(2, 3, 5, 7), src}}});
     assert_desc(r.desc[0], F32(2, 15, 7));
     assert_memory_equal(r.data[0], src, 2 * 3 * 5 * 7 * sizeof *src);
     op_result_free(&r);
-    r = op_run(&(struct op_run){.op = "from_tokens",
-                                .attrs = {ATTR("height", 3), ATTR("width", 5)},
-                                .num_inputs = 1,
-                                .desc = {F32(2, 15, 7)},
-                                .data = {src}});
+    r = op_run(&(struct op_run){
+        .op = "from_tokens", .attrs = {ATTR("height", 3), ATTR("width", 5)}, .input = {{"src", F32(2, 15, 7), src}}});
     assert_desc(r.desc[0], F32(2, 3, 5, 7));
     op_result_free(&r);
     free(src);
@@ -96,9 +92,8 @@ static void test_prepend_token_grad(void **state)
             for (uint32_t unwanted = 0; unwanted < 3; unwanted++) {
                 struct op_result r = op_run(&(struct op_run){
                     .op = "prepend_token_grad",
-                    .num_inputs = 2,
-                    .desc = {F32(N, T, D), with_acc ? F32(1, 1, D) : DG_ABSENT_DESC},
-                    .data = {diff_dst, acc},
+                    .input = {{"diff_dst", F32(N, T, D), diff_dst},
+                              {"acc_token", with_acc ? F32(1, 1, D) : DG_ABSENT_DESC, acc}},
                     .unwanted = unwanted,
                     .in_place = in_place,
                 });
@@ -125,9 +120,7 @@ static void test_take_token_grad_is_zero_elsewhere(void **state)
     static const float want[] = {0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4};
     struct op_result r = op_run(&(struct op_run){.op = "take_token_grad",
                                                  .attrs = {ATTR("index", 2), ATTR("tokens", 3)},
-                                                 .num_inputs = 1,
-                                                 .desc = {F32(2, 2)},
-                                                 .data = {diff_dst}});
+                                                 .input = {{"diff_dst", F32(2, 2), diff_dst}}});
     assert_desc(r.desc[0], F32(2, 3, 2));
     assert_memory_equal(r.data[0], want, sizeof want);
     op_result_free(&r);
@@ -136,14 +129,13 @@ static void test_take_token_grad_is_zero_elsewhere(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    op_refused(&(struct op_run){.op = "to_tokens", .num_inputs = 1, .desc = {F32(2, 3, 5)}}, "must have 4 dim");
-    op_refused(&(struct op_run){.op = "prepend_token", .num_inputs = 2, .desc = {F32(2, 3, 5), F32(1, 1, 6)}},
+    op_refused(&(struct op_run){.op = "to_tokens", .input = {{"src", F32(2, 3, 5)}}}, "must have 4 dim");
+    op_refused(&(struct op_run){.op = "prepend_token", .input = {{"src", F32(2, 3, 5)}, {"token", F32(1, 1, 6)}}},
                "token must be f32 [1, 1, 5]");
-    op_refused(&(struct op_run){.op = "prepend_token", .num_inputs = 2, .desc = {F32(2, 3), F32(1, 1, 3)}},
+    op_refused(&(struct op_run){.op = "prepend_token", .input = {{"src", F32(2, 3)}, {"token", F32(1, 1, 3)}}},
                "must have 3 dim");
-    op_refused(
-        &(struct op_run){.op = "take_token", .attrs = {ATTR("index", 3)}, .num_inputs = 1, .desc = {F32(2, 3, 5)}},
-        "there is no token 3: the input has 3");
+    op_refused(&(struct op_run){.op = "take_token", .attrs = {ATTR("index", 3)}, .input = {{"src", F32(2, 3, 5)}}},
+               "there is no token 3: the input has 3");
 }
 
 static const struct op_test tests[] = {
