@@ -6,6 +6,7 @@
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 
@@ -302,10 +303,50 @@ static void test_errors(void **state)
     close_session(session, plan);
 }
 
+/* Runs an image with traces on, and standard error in a file. */
+static void test_trace(void **state)
+{
+    (void)state;
+    dinograph_plan *plan;
+    dinograph_session *session;
+    setenv("DINOGRAPH_TRACE", "load,memory", 1);
+    assert_int_equal(dinograph_plan_open(plan_path, &plan), DINOGRAPH_ERR_USAGE);
+    assert_null(plan);
+    assert_string_equal(dinograph_error(),
+                        "DINOGRAPH_TRACE: there is no topic memory; there are op, load, mem, plan, run");
+    setenv("DINOGRAPH_TRACE", "load,plan", 1);
+    fflush(stderr);
+    int terminal = dup(STDERR_FILENO), file = open(in("trace"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(terminal >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    dinograph_status status = dinograph_plan_open(plan_path, &plan);
+    if (status == DINOGRAPH_OK) status = dinograph_session_open(plan, "features", NULL, &session);
+    if (status == DINOGRAPH_OK) status = dinograph_load_weights(session, weights, NULL);
+    if (status == DINOGRAPH_OK) status = dinograph_set_image_file(session, 0, picture(0));
+    if (status == DINOGRAPH_OK) status = dinograph_run(session);
+    fflush(stderr);
+    dup2(terminal, STDERR_FILENO);
+    close(terminal);
+    close(file);
+    unsetenv("DINOGRAPH_TRACE");
+    ok(status);
+    dinograph_session_close(session);
+    dinograph_plan_close(plan);
+    size_t size;
+    char *text = (char *)read_file(in("trace"), &size);
+    text[size - 1] = 0; /* the last line end */
+    static const char *const records[] = {"plan knob ", "\nplan entry features of ", "\nload weights ",
+                                          "\nload image "};
+    for (size_t r = 0; r < sizeof records / sizeof *records; r++)
+        if (!strstr(text, records[r])) fail_msg("no \"%s\" in: %s", records[r], text);
+    assert_null(strstr(text, "\nop ")); /* nor what was not asked for */
+    assert_null(strstr(text, "\nmem "));
+    free(text);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_describes), cmocka_unit_test(test_equals_dinorun),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_describes),      cmocka_unit_test(test_equals_dinorun),
                                        cmocka_unit_test(test_equals_session), cmocka_unit_test(test_thread_limit),
-                                       cmocka_unit_test(test_errors)};
+                                       cmocka_unit_test(test_errors),         cmocka_unit_test(test_trace)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
