@@ -38,6 +38,12 @@ void dg_set_input(struct dg_new_node *made, const char *name, dg_value value)
     if (i >= 0) made->input[i] = value;
 }
 
+void dg_set_output(struct dg_new_node *made, const char *name, dg_value value)
+{
+    int o = dg_op_output_index(made->op, name);
+    if (o >= 0) made->output[o] = value;
+}
+
 void dg_copy_match(struct dg_new_node *made, const struct dg_match_node *node)
 {
     made->op = node->op;

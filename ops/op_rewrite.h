@@ -69,6 +69,7 @@ dg_value dg_output_of(const struct dg_match_node *node, const char *name);
 bool dg_is_wanted(const struct dg_match_node *node, const char *output);
 void dg_set_attr(struct dg_new_node *made, const char *name, union dg_attr value);
 void dg_set_input(struct dg_new_node *made, const char *name, dg_value value);
+void dg_set_output(struct dg_new_node *made, const char *name, dg_value value);
 /* The fused node is the node with other attributes or inputs: copies its op, attributes, inputs and outputs. */
 void dg_copy_match(struct dg_new_node *made, const struct dg_match_node *node);
 

@@ -9,7 +9,7 @@ static bool build(const struct dg_match *m, struct dg_new_node *made)
     if (dg_attr_of(&m->producer, "relu").i) return false;
     dg_copy_match(made, &m->producer);
     dg_set_attr(made, "relu", (union dg_attr){.i = true});
-    made->output[0] = dg_output_of(&m->consumer, "dst");
+    dg_set_output(made, "dst", dg_output_of(&m->consumer, "dst"));
     return true;
 }
 

@@ -16,7 +16,7 @@ static bool fold_norm(const struct dg_match *m, struct dg_new_node *made)
     dg_set_input(made, "norm_mean", dg_input_of(&m->consumer, "running_mean"));
     dg_set_input(made, "norm_var", dg_input_of(&m->consumer, "running_var"));
     dg_set_input(made, "norm_tracked", dg_input_of(&m->consumer, "num_batches_tracked"));
-    made->output[0] = dg_output_of(&m->consumer, "dst");
+    dg_set_output(made, "dst", dg_output_of(&m->consumer, "dst"));
     return true;
 }
 
@@ -25,7 +25,7 @@ static bool add_relu(const struct dg_match *m, struct dg_new_node *made)
     if (m->producer.train || !dg_attr_of(&m->producer, "fold").i || dg_attr_of(&m->producer, "relu").i) return false;
     dg_copy_match(made, &m->producer);
     dg_set_attr(made, "relu", (union dg_attr){.i = true});
-    made->output[0] = dg_output_of(&m->consumer, "dst");
+    dg_set_output(made, "dst", dg_output_of(&m->consumer, "dst"));
     return true;
 }
 
