@@ -133,8 +133,8 @@ struct dg_op {
     /* The attribute that names a token of [images, tokens, width]: with DG_REACH_ROW the one whose row the op takes, as
      * [images, width]; with DG_REACH_IMAGE the only one whose result it computes, -1: of every one. NULL: there is none. */
     const char *token_attr;
-    /* An op that leaves out images of input 0, with the probability of its attribute 0: the op that draws which, of the
-     * attributes probability and number of images. NULL: it leaves out none. */
+    /* An op that leaves out images of input 0, with the probability of its attribute `rate`: the op that draws which, with the
+     * attributes `rate` and `images`. NULL: it leaves out none. */
     const struct dg_op *draws_rows;
 
     /* Shapes. dg_op_infer has checked the inputs against the table before it asks `infer`, and has all operands

@@ -259,9 +259,3 @@ uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_k
     return reads;
 }
 
-uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads)
-{
-    uint32_t wanted = 0;
-    for (int o = node->num_outputs; o-- > 0;) wanted = wanted << 1 | (reads[node->output[o]] > 0);
-    return wanted;
-}

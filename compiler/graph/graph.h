@@ -160,7 +160,5 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
 
 /* Number of reads of each value by nodes, and one of those in `keep`, which leave the graph (arena array of num_values). */
 uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_keep);
-/* Bit o: output o is read. */
-uint32_t dg_graph_wanted(const struct dg_graph_node *node, const uint32_t *reads);
 
 #endif

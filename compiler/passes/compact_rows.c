@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* The probability with which an op that leaves out images does so. */
+static double drop_rate(const struct dg_graph_node *node) { return node->attr[dg_op_attr(node->op, "rate")].f; }
+
 static bool compact_input(const struct dg_graph_node *node, int i)
 {
     return dg_op_input_has(node->op, node->num_inputs, i, DG_COMPACT);
@@ -162,7 +165,7 @@ static void compact(struct compaction *p)
 {
     struct dg_graph *graph = p->graph;
     struct dg_graph_node sum = graph->node[p->sum]; /* a copy: the array moves */
-    union dg_attr attr[] = {{.f = sum.attr[0].f}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
+    union dg_attr attr[] = {{.f = drop_rate(&sum)}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
     struct dg_node_options options = {.train = true,
                                       .stream = sum.stream,
                                       .rows = sum.rows,
@@ -202,7 +205,7 @@ bool dg_compact_rows(struct dg_pass_context *c)
     for (uint32_t n = 0; n < p.num_nodes; n++) {
         const struct dg_graph_node *node = &p.graph->node[n];
         if (!node->op->draws_rows || dg_node_row_map(node) != DG_NO_VALUE || node->role != DG_ROLE_FORWARD ||
-            !(node->attr[0].f > 0))
+            !(drop_rate(node) > 0))
             continue;
         p.branch++;
         p.sum = n;

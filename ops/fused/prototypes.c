@@ -28,6 +28,7 @@ enum { TILE = 256 }; /* prototypes */
 enum { T, T_G, T_V, T_CENTER, T_TEMP, TARGET_INPUTS };
 enum { S, G, V, TEACHER, TEACHER_G, TEACHER_V, CENTER, STATS, TEACHER_TEMP, STUDENT_TEMP, SO_FAR, LOSS_INPUTS };
 enum { LSE = SO_FAR, ACC_G, ACC_V, GRAD_INPUTS };
+enum { VIEWS };                             /* attribute of the loss and its gradient */
 enum { TARGET_STATS, BATCH_MEAN, ENTROPY }; /* outputs of prototype_target */
 enum { LOSS, SAVED_LSE };                   /* outputs of prototype_loss */
 enum { DIFF_SRC, DIFF_G, DIFF_V };          /* outputs of prototype_loss_grad */
@@ -97,7 +98,7 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *stu
     if (student) {
         s->student = (struct layer){.rows = student->dim[0], .in = student[V].dim[1]};
         s->pair_weight =
-            1.0 / ((double)(s->teacher.rows / 2 * dg_slices(p->call)) * (2.0 * (double)p->call->attr[0].i - 2));
+            1.0 / ((double)(s->teacher.rows / 2 * dg_slices(p->call)) * (2.0 * (double)p->call->attr[VIEWS].i - 2));
     }
     open_layer(p, &s->student);
     open_layer(p, &s->teacher);

@@ -22,6 +22,7 @@ extern const struct dg_attr_spec dg_dino_loss_attrs[];
 
 enum { TEACHER, CENTER, TEACHER_TEMP };         /* inputs of dino_target */
 enum { STATS, Q_OUT, BATCH_MEAN_OUT, ENTROPY }; /* outputs of dino_target */
+enum { VIEWS };                                 /* attribute of dino_loss and its gradient */
 enum { STUDENT, Q, STUDENT_TEMP, SO_FAR };      /* inputs of dino_loss */
 enum { LOSS, SAVED_LSE };                       /* outputs of dino_loss */
 enum { LSE = SO_FAR };                          /* the last input of dino_loss_grad */
@@ -161,7 +162,7 @@ static enum dg_status prepare_loss(struct dg_prepare *p, struct dg_error *err)
     DG_TRY(open_state(p, err));
     struct state *s = p->state;
     s->batch = p->call->input[Q].dim[0] / 2;
-    s->views = p->call->attr[0].i;
+    s->views = p->call->attr[VIEWS].i;
     s->pair_weight = 1.0 / ((double)(s->batch * dg_slices(p->call)) * (double)(2 * s->views - 2));
     return DG_OK;
 }

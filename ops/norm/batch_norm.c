@@ -294,6 +294,7 @@ const struct dg_op dg_op_batch_norm_grad = {
 
 /* --- batch_norm_update --- */
 
+enum { UPDATE_MOMENTUM, UPDATE_COUNT }; /* attributes */
 static const struct dg_attr_spec update_attrs[] = {
     {.name = "momentum", .type = DG_ATTR_FLOAT, .required = true, .max = 1, .internal = true},
     {.name = "count", .type = DG_ATTR_INT, .required = true, .min = 2, .max = 1e15, .internal = true},
@@ -319,8 +320,8 @@ static enum dg_status prepare_update(struct dg_prepare *p, struct dg_error *err)
 {
     struct update *u = dg_op_state(p, sizeof *u, err);
     if (!u) return DG_ERR_MEMORY;
-    double count = (double)p->call->attr[1].i;
-    *u = (struct update){p->call->input[OLD_MEAN].dim[0], p->call->attr[0].f, count / (count - 1)};
+    double count = (double)p->call->attr[UPDATE_COUNT].i;
+    *u = (struct update){p->call->input[OLD_MEAN].dim[0], p->call->attr[UPDATE_MOMENTUM].f, count / (count - 1)};
     return DG_OK;
 }
 

@@ -8,6 +8,7 @@
 
 extern const struct dg_op dg_op_l2_normalize_grad;
 
+enum { EPS };                                /* attribute */
 enum { SRC };                                /* input */
 enum { DST, NORM };                          /* outputs */
 enum { GRAD_DST, GRAD_DIFF_DST, GRAD_NORM }; /* inputs of the gradient */
@@ -44,7 +45,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){p->call->input[SRC].dim[0], p->call->input[SRC].dim[1], (float)p->call->attr[0].f};
+    *s = (struct state){p->call->input[SRC].dim[0], p->call->input[SRC].dim[1], (float)p->call->attr[EPS].f};
     return DG_OK;
 }
 

@@ -32,7 +32,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     bool ok = in[PARAM].dtype == DG_F32 && dg_desc_equal(&in[PARAM], &in[GRAD]) &&
               dg_desc_equal(&in[PARAM], &in[EXP_AVG]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) &&
               dg_desc_is_scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
-              call->attr[0].i < in[NORMS].dim[0] &&
+              call->attr[DG_STEP_NORM_INDEX].i < in[NORMS].dim[0] &&
               (dg_absent(&in[TEACHER]) || dg_desc_equal(&in[PARAM], &in[TEACHER]));
     for (int i = LR; i < NUM_INPUTS; i++) ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (dg_absent(&in[i])));
     ok = ok && (!dg_absent(&in[MOMENTUM]) || dg_absent(&in[TEACHER]));
@@ -48,7 +48,8 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){dg_desc_count(&p->call->input[PARAM]), p->call->attr[0].i, p->call->attr[1].i};
+    *s = (struct state){dg_desc_count(&p->call->input[PARAM]), p->call->attr[DG_STEP_NORM_INDEX].i,
+                        p->call->attr[DG_STEP_DECAY].i};
     return DG_OK;
 }
 

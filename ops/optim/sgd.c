@@ -11,7 +11,7 @@ enum dg_status dg_sgd_infer(const struct dg_op_call *call, struct dg_desc *outpu
     const struct dg_desc *in = call->input;
     bool ok = in[DG_SGD_PARAM].dtype == DG_F32 && dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_GRAD]) &&
               dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_BUFFER]) && in[DG_SGD_NORMS].dtype == DG_F64 &&
-              in[DG_SGD_NORMS].ndim == 1 && call->attr[0].i < in[DG_SGD_NORMS].dim[0] &&
+              in[DG_SGD_NORMS].ndim == 1 && call->attr[DG_STEP_NORM_INDEX].i < in[DG_SGD_NORMS].dim[0] &&
               (dg_absent(&in[DG_SGD_TEACHER]) || dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_TEACHER]));
     for (int i = DG_SGD_LR; i < DG_SGD_INPUTS; i++) ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || dg_absent(&in[i]));
     ok = ok && (!dg_absent(&in[DG_SGD_TEACHER_MOMENTUM]) || dg_absent(&in[DG_SGD_TEACHER]));
@@ -23,7 +23,8 @@ enum dg_status dg_sgd_prepare(struct dg_prepare *p, struct dg_error *err)
     struct dg_sgd_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *param = &p->call->input[DG_SGD_PARAM];
-    *s = (struct dg_sgd_state){dg_desc_count(param), p->call->attr[0].i, p->call->attr[1].i, param->ndim != 1};
+    *s = (struct dg_sgd_state){dg_desc_count(param), p->call->attr[DG_STEP_NORM_INDEX].i,
+                               p->call->attr[DG_STEP_DECAY].i, param->ndim != 1};
     dg_op_scratch(p, 2 * (s->count / 4096 + 1) * (int64_t)sizeof(double));
     return DG_OK;
 }

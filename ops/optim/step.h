@@ -7,6 +7,7 @@
 
 /* The attributes of every optimiser: norm_index (which entry of `norms` belongs to this parameter) and decay (does weight
  * decay apply to it). */
+enum { DG_STEP_NORM_INDEX, DG_STEP_DECAY };
 extern const struct dg_attr_spec dg_step_attrs[];
 
 /* The value of a scalar f64 input. */

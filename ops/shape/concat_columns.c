@@ -11,6 +11,7 @@ enum { PARTS }; /* inputs from here on */
 enum { SRC };   /* input of slice_columns */
 enum { DST };   /* output */
 
+enum { INTERLEAVE }; /* attribute of concat_columns */
 static const struct dg_attr_spec attrs[] = {
     {.name = "interleave",
      .type = DG_ATTR_BOOL,
@@ -28,7 +29,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
         DG_TRY(dg_want_ndim(part, 2, "input", err));
         DG_TRY(dg_want_f32(part, "input", err));
         if (part->dim[0] != first->dim[0]) return dg_fail(err, DG_ERR_INPUT, "inputs differ in rows");
-        if (call->attr[0].i && part->dim[1] != first->dim[1])
+        if (call->attr[INTERLEAVE].i && part->dim[1] != first->dim[1])
             return dg_fail(err, DG_ERR_INPUT, "interleaved inputs must have as many columns each");
         cols += part->dim[1];
     }
@@ -38,7 +39,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
-    bool interleave = b->call->attr[0].i;
+    bool interleave = b->call->attr[INTERLEAVE].i;
     int64_t first = 0;
     for (int i = 0; i < b->call->num_inputs; i++) {
         int64_t count = b->call->input[i].dim[1];
@@ -66,7 +67,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->rows = p->call->output[DST].dim[0];
     s->cols = p->call->output[DST].dim[1];
     s->parts = parts;
-    s->stride = p->call->attr[0].i ? parts : 1;
+    s->stride = p->call->attr[INTERLEAVE].i ? parts : 1;
     for (int i = 0; i < parts; i++) s->count[i] = p->call->input[i].dim[1];
     return DG_OK;
 }
@@ -112,6 +113,7 @@ const struct dg_op dg_op_concat_columns = {
     .run = run,
 };
 
+enum { FIRST, STRIDE, COUNT }; /* attributes of slice_columns */
 static const struct dg_attr_spec slice_attrs[] = {
     {.name = "first", .type = DG_ATTR_INT, .required = true, .max = 1 << 30, .internal = true},
     {.name = "stride", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 30, .internal = true},
@@ -124,9 +126,9 @@ static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc 
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "src", err));
     DG_TRY(dg_want_f32(src, "src", err));
-    if (call->attr[0].i + (call->attr[2].i - 1) * call->attr[1].i >= src->dim[1])
+    if (call->attr[FIRST].i + (call->attr[COUNT].i - 1) * call->attr[STRIDE].i >= src->dim[1])
         return dg_fail(err, DG_ERR_INPUT, "there are fewer columns");
-    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], call->attr[2].i});
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], call->attr[COUNT].i});
     return DG_OK;
 }
 
@@ -138,8 +140,8 @@ static enum dg_status prepare_slice(struct dg_prepare *p, struct dg_error *err)
 {
     struct slice_state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct slice_state){p->call->input[SRC].dim[0], p->call->input[SRC].dim[1], p->call->attr[0].i,
-                              p->call->attr[1].i, p->call->attr[2].i};
+    *s = (struct slice_state){p->call->input[SRC].dim[0], p->call->input[SRC].dim[1], p->call->attr[FIRST].i,
+                              p->call->attr[STRIDE].i, p->call->attr[COUNT].i};
     return DG_OK;
 }
 

@@ -83,6 +83,7 @@ const struct dg_op dg_op_concat_rows = {
     .run = run,
 };
 
+enum { FIRST, COUNT }; /* attributes of slice_rows */
 static const struct dg_attr_spec slice_attrs[] = {
     {.name = "first", .type = DG_ATTR_INT, .required = true, .max = 1 << 30, .internal = true},
     {.name = "count", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 30, .internal = true},
@@ -94,8 +95,9 @@ static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc 
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "src", err));
     DG_TRY(dg_want_f32(src, "src", err));
-    if (call->attr[0].i + call->attr[1].i > src->dim[0]) return dg_fail(err, DG_ERR_INPUT, "there are fewer rows");
-    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[1].i, src->dim[1]});
+    if (call->attr[FIRST].i + call->attr[COUNT].i > src->dim[0])
+        return dg_fail(err, DG_ERR_INPUT, "there are fewer rows");
+    output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[COUNT].i, src->dim[1]});
     return DG_OK;
 }
 
@@ -103,7 +105,7 @@ static enum dg_status prepare_slice(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    s->offset = p->call->attr[0].i * p->call->input[SRC].dim[1] * (int64_t)sizeof(float);
+    s->offset = p->call->attr[FIRST].i * p->call->input[SRC].dim[1] * (int64_t)sizeof(float);
     s->bytes[0] = dg_desc_bytes(&p->call->output[DST]);
     return DG_OK;
 }

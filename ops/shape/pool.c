@@ -353,14 +353,16 @@ const struct dg_op dg_op_global_avg_pool = {
     .run = run_global,
 };
 
+enum { IMAGE_HEIGHT, IMAGE_WIDTH }; /* attributes of global_avg_pool_grad */
 static const struct dg_attr_spec global_grad_attrs[] = {IMAGE_SIZE, {0}};
 
 static enum dg_status infer_global_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
-    output[DIFF_SRC] =
-        dg_desc_make(DG_F32, 4, (int64_t[]){diff_dst->dim[0], call->attr[0].i, call->attr[1].i, diff_dst->dim[1]});
+    output[DIFF_SRC] = dg_desc_make(
+        DG_F32, 4,
+        (int64_t[]){diff_dst->dim[0], call->attr[IMAGE_HEIGHT].i, call->attr[IMAGE_WIDTH].i, diff_dst->dim[1]});
     return dg_want_f32(diff_dst, "diff_dst", err);
 }
 

@@ -9,10 +9,11 @@
 
 extern const struct dg_op dg_op_mean_tokens_grad;
 
-enum { SRC };      /* input */
-enum { DST };      /* output */
-enum { DIFF_DST }; /* input of the gradient */
-enum { DIFF_SRC }; /* output of the gradient */
+enum { FIRST, TOKENS }; /* attributes; the second of the gradient only */
+enum { SRC };           /* input */
+enum { DST };           /* output */
+enum { DIFF_DST };      /* input of the gradient */
+enum { DIFF_SRC };      /* output of the gradient */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "first", .type = DG_ATTR_INT, .min = 0, .max = 1 << 24, .doc = "tokens before this one are left out"},
@@ -24,7 +25,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
-    DG_TRY(dg_want_token(src, call->attr[0].i, err));
+    DG_TRY(dg_want_token(src, call->attr[FIRST].i, err));
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
 }
@@ -38,7 +39,7 @@ static const struct dg_attr_spec grad_attrs[] = {
 static enum dg_status grad(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[SRC].dim[1]}};
+    union dg_attr attr[] = {b->call->attr[FIRST], {.i = b->call->input[SRC].dim[1]}};
     DG_TRY(b->emit(b, &dg_op_mean_tokens_grad, attr, &b->diff_output[DST], 1, made));
     return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
@@ -52,7 +53,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = p->call->input[SRC].ndim == 3 ? &p->call->input[SRC] : &p->call->output[DST];
-    *s = (struct state){src->dim[0], src->dim[1], src->dim[2], p->call->attr[0].i};
+    *s = (struct state){src->dim[0], src->dim[1], src->dim[2], p->call->attr[FIRST].i};
     return DG_OK;
 }
 
@@ -97,8 +98,8 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
-    if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "first is beyond the tokens");
-    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
+    if (call->attr[FIRST].i >= call->attr[TOKENS].i) return dg_fail(err, DG_ERR_INPUT, "first is beyond the tokens");
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[TOKENS].i, diff_dst->dim[1]});
     return DG_OK;
 }
 

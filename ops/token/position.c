@@ -246,6 +246,7 @@ const struct dg_op dg_op_add_position = {
     .release = release,
 };
 
+enum { GRAD_GRID_H, GRAD_GRID_W, TABLE_ROWS }; /* attributes */
 static const struct dg_attr_spec grad_attrs[] = {
     {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
     {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
@@ -255,7 +256,7 @@ static const struct dg_attr_spec grad_attrs[] = {
 
 static enum dg_status grad_grid(const struct dg_op_call *call, int64_t grid[2], struct dg_error *err)
 {
-    union dg_attr attr[] = {{0}, call->attr[0], call->attr[1]}; /* as the forward has them */
+    union dg_attr attr[] = {{0}, call->attr[GRAD_GRID_H], call->attr[GRAD_GRID_W]}; /* as the forward has them */
     struct dg_op_call forward = {.attr = attr};
     return grid_of(&forward, call->input[DIFF_DST].dim[1], grid, err);
 }
@@ -267,7 +268,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(grad_grid(call, grid, err));
-    output[DIFF_TABLE] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[2].i, diff_dst->dim[2]});
+    output[DIFF_TABLE] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[TABLE_ROWS].i, diff_dst->dim[2]});
     DG_TRY(check_table(&output[DIFF_TABLE], diff_dst->dim[2], err));
     return dg_want_accumulator(&call->input[ACC_TABLE], &output[DIFF_TABLE], err);
 }
@@ -276,7 +277,7 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
     int64_t grid[2];
     DG_TRY(grad_grid(p->call, grid, err));
-    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[2].i, grid[0], grid[1], err);
+    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[TABLE_ROWS].i, grid[0], grid[1], err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)

@@ -54,6 +54,7 @@ const struct dg_op dg_op_to_tokens = {
     .grad = grad_to_tokens,
 };
 
+enum { HEIGHT, WIDTH }; /* attributes */
 static const struct dg_attr_spec grid_attrs[] = {
     {.name = "height", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .internal = true},
     {.name = "width", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .internal = true},
@@ -63,7 +64,7 @@ static const struct dg_attr_spec grid_attrs[] = {
 static enum dg_status infer_from_tokens(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    int64_t h = call->attr[0].i, w = call->attr[1].i;
+    int64_t h = call->attr[HEIGHT].i, w = call->attr[WIDTH].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     if (src->dim[1] != h * w) return dg_fail(err, DG_ERR_INPUT, "tokens and grid differ");
     output[DST] = dg_desc_make(src->dtype, 4, (int64_t[]){src->dim[0], h, w, src->dim[2]});
@@ -234,6 +235,7 @@ const struct dg_op dg_op_prepend_token_grad = {
 
 /* --- take_token --- */
 
+enum { INDEX, TOKENS }; /* attributes; the second of the gradient only */
 static const struct dg_attr_spec take_attrs[] = {
     {.name = "index", .type = DG_ATTR_INT, .value.i = 0, .min = 0, .max = 1 << 24, .doc = "which token"},
     {0},
@@ -244,7 +246,7 @@ static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));
-    DG_TRY(dg_want_token(src, call->attr[0].i, err));
+    DG_TRY(dg_want_token(src, call->attr[INDEX].i, err));
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
 }
@@ -258,7 +260,7 @@ static const struct dg_attr_spec take_grad_attrs[] = {
 static enum dg_status grad_take(struct dg_grad_builder *b)
 {
     dg_value made[DG_MAX_OUTPUTS];
-    union dg_attr attr[] = {b->call->attr[0], {.i = b->call->input[SRC].dim[1]}};
+    union dg_attr attr[] = {b->call->attr[INDEX], {.i = b->call->input[SRC].dim[1]}};
     DG_TRY(b->emit(b, &dg_op_take_token_grad, attr, &b->diff_output[DST], 1, made));
     return b->add_gradient(b, SRC, made[DIFF_SRC]);
 }
@@ -266,7 +268,7 @@ static enum dg_status grad_take(struct dg_grad_builder *b)
 static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
 {
     DG_TRY(open_state(p, &p->call->input[SRC], err));
-    ((struct state *)p->state)->index = p->call->attr[0].i;
+    ((struct state *)p->state)->index = p->call->attr[INDEX].i;
     return DG_OK;
 }
 
@@ -310,15 +312,15 @@ static enum dg_status infer_take_grad(const struct dg_op_call *call, struct dg_d
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
     DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
-    if (call->attr[0].i >= call->attr[1].i) return dg_fail(err, DG_ERR_INPUT, "index beyond the tokens");
-    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[1].i, diff_dst->dim[1]});
+    if (call->attr[INDEX].i >= call->attr[TOKENS].i) return dg_fail(err, DG_ERR_INPUT, "index beyond the tokens");
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[TOKENS].i, diff_dst->dim[1]});
     return DG_OK;
 }
 
 static enum dg_status prepare_take_grad(struct dg_prepare *p, struct dg_error *err)
 {
     DG_TRY(open_state(p, &p->call->output[DIFF_SRC], err));
-    ((struct state *)p->state)->index = p->call->attr[0].i;
+    ((struct state *)p->state)->index = p->call->attr[INDEX].i;
     return DG_OK;
 }
 
