@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <omp.h>
+#include <unistd.h>
 
 enum { PICTURES = 9, ROWS = 7, DIM = 32, SIDE = 32 };
 
