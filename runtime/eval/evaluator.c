@@ -24,10 +24,7 @@ static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_k
                                    const struct dg_plan_entry *entry, const struct dg_evaluator_options *options,
                                    int64_t *bytes, struct dg_error *err)
 {
-    const struct dg_plan_tensor *images = &plan->tensor[plan->operand[entry->first_input]];
-    *bytes = 0;
-    if (!entry->num_inputs || images->ndim != 4)
-        return DG_OK; /* not an entry to evaluate: an error of dg_evaluator_open */
+    const struct dg_plan_tensor *images = dg_plan_slot(plan, entry, DG_SLOT_IMAGES);
     int threads = options->threads ? options->threads : dg_usable_cpus();
     struct dg_loader_config config = {
         .batch = (int)images->dim[0], .threads = (int)dg_min_i64(threads, DG_LOADER_MAX_THREADS), .prefetch = PREFETCH};

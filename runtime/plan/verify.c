@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static enum dg_status bad(struct dg_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static enum dg_status bad(struct dg_error *err, const char *format, ...)
@@ -344,18 +345,6 @@ static enum dg_status check_order(const struct dg_plan *plan, const struct dg_pl
     return status;
 }
 
-static enum dg_status check_named(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t first,
-                                  uint32_t count, struct dg_error *err)
-{
-    if (!range_ok(first, count, plan->num_operands)) return bad(err, "inputs or outputs lie outside the operands");
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t t = plan->operand[first + i];
-        if (t < entry->first_tensor || t - entry->first_tensor >= entry->num_tensors)
-            return bad(err, "an input or output belongs to another entry");
-    }
-    return DG_OK;
-}
-
 /* --- slots --- */
 
 static bool has_type(const struct dg_plan *plan, const struct dg_plan_entry *entry, enum dg_slot slot,
@@ -399,30 +388,67 @@ static bool has_probe_slots(const struct dg_plan *plan, const struct dg_plan_ent
            dg_plan_slot(plan, entry, DG_SLOT_LABELS)->dim[0] == entry->batch;
 }
 
+#define SLOT(name) (UINT32_C(1) << DG_SLOT_##name)
+enum {
+    EVALUATION_SLOTS = SLOT(IMAGES) | SLOT(OUTPUT),
+    STEP_SLOTS = SLOT(LOSS) | SLOT(GRAD_SUMMARY),
+    RECIPE_SLOTS = STEP_SLOTS | SLOT(CROPS_GLOBAL) | SLOT(CROPS_LOCAL) | SLOT(ENTROPY) | SLOT(CENTER),
+    PROBE_SLOTS = STEP_SLOTS | SLOT(FEATURES) | SLOT(LABELS) | SLOT(LOGITS) | SLOT(WEIGHT) | SLOT(BIAS),
+};
+#undef SLOT
+
+/* The output has a row or more for each image: as many are read. */
+static bool has_evaluation_slots(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    const struct dg_plan_tensor *images = dg_plan_slot(plan, entry, DG_SLOT_IMAGES),
+                                *output = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
+    return are_images(plan, entry, DG_SLOT_IMAGES) && output && output->dtype == DG_F32 && output->ndim &&
+           images->dim[0] == entry->batch && output->dim[0] >= entry->batch;
+}
+
+/* A slot's tensor is of the entry, lies where such a tensor must, and an output is there until the entry ends. */
+static enum dg_status check_slot(const struct dg_plan *plan, uint32_t index, int slot, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry = &plan->entry[index];
+    uint32_t t = entry->slot[slot];
+    if (t < entry->first_tensor || t - entry->first_tensor >= entry->num_tensors)
+        return bad(err, "slot %d of entry %u belongs to another entry", slot, index);
+    const struct dg_plan_tensor *tensor = &plan->tensor[t];
+    bool ends_early = tensor->region == DG_REGION_STEP && plan->tensor[tensor->root].last + 1 < entry->num_ops;
+    if (slot < DG_FIRST_OUTPUT  ? tensor->region == DG_REGION_INPUT
+        : slot < DG_FIRST_PARAM ? tensor->flags & DG_TENSOR_OUTPUT && !ends_early
+                                : tensor->region == DG_REGION_PARAM)
+        return DG_OK;
+    return bad(err, "slot %d of entry %u does not live where it must", slot, index);
+}
+
+/* The entry has the slots of its role, and no others. */
 static enum dg_status check_slots(const struct dg_plan *plan, uint32_t index, struct dg_error *err)
 {
     const struct dg_plan_entry *entry = &plan->entry[index];
+    bool trains = index == plan->header->entry[DG_ENTRY_TRAIN], probe = plan->header->kind == DG_PLAN_PROBE;
+    uint32_t may = !trains ? EVALUATION_SLOTS : probe ? PROBE_SLOTS : RECIPE_SLOTS;
     for (int s = 0; s < DG_SLOTS; s++) {
-        uint32_t t = entry->slot[s];
-        if (t == DG_PLAN_NONE) continue;
-        if (t < entry->first_tensor || t - entry->first_tensor >= entry->num_tensors)
-            return bad(err, "slot %d of entry %u belongs to another entry", s, index);
-        const struct dg_plan_tensor *tensor = &plan->tensor[t];
-        if (s < DG_FIRST_OUTPUT  ? tensor->region != DG_REGION_INPUT
-            : s < DG_FIRST_PARAM ? !(tensor->flags & DG_TENSOR_OUTPUT)
-                                 : tensor->region != DG_REGION_PARAM)
-            return bad(err, "slot %d of entry %u does not live where it must", s, index);
+        if (entry->slot[s] == DG_PLAN_NONE) continue;
+        if (!(may >> s & 1)) return bad(err, "entry %u has a slot %d, which is another kind's", index, s);
+        DG_TRY(check_slot(plan, index, s, err));
     }
-    const uint32_t *role = plan->header->entry;
-    if (index == role[DG_ENTRY_TRAIN] &&
-        !(plan->header->kind == DG_PLAN_PROBE ? has_probe_slots(plan, entry) : has_recipe_slots(plan, entry)))
-        return bad(err, "entry %u is no step of training", index);
-    for (int r = DG_ENTRY_FEATURES; r < DG_ENTRY_ROLES; r++)
-        if (index == role[r] &&
-            (!are_images(plan, entry, DG_SLOT_IMAGES) || entry->slot[DG_SLOT_OUTPUT] == DG_PLAN_NONE ||
-             dg_plan_slot(plan, entry, DG_SLOT_OUTPUT)->dtype != DG_F32))
-            return bad(err, "entry %u does not take images", index);
-    return DG_OK;
+    if (!trains) return has_evaluation_slots(plan, entry) ? DG_OK : bad(err, "entry %u does not take images", index);
+    return (probe ? has_probe_slots(plan, entry) : has_recipe_slots(plan, entry))
+               ? DG_OK
+               : bad(err, "entry %u is no step of training", index);
+}
+
+/* The entry's inputs, or outputs, are its slots from `slot` on, in order. */
+static enum dg_status check_listed(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t first,
+                                   uint32_t count, enum dg_slot slot, enum dg_slot end, struct dg_error *err)
+{
+    uint32_t i = 0;
+    if (!range_ok(first, count, plan->num_operands)) return bad(err, "inputs or outputs lie outside the operands");
+    for (int s = slot; s < (int)end; s++)
+        if (entry->slot[s] != DG_PLAN_NONE && (i == count || plan->operand[first + i++] != entry->slot[s]))
+            return bad(err, "inputs or outputs are not the slots of their entry");
+    return i == count ? DG_OK : bad(err, "inputs or outputs are not the slots of their entry");
 }
 
 static enum dg_status check_memory(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
@@ -501,9 +527,9 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
         if (entry->region_bytes[r] > UINT64_C(1) << 46)
             return bad(err, "entry %u: a region of more than 64 TiB", index);
     for (uint32_t t = 0; t < entry->num_tensors; t++) DG_TRY(check_tensor(plan, entry, entry->first_tensor + t, err));
-    DG_TRY(check_named(plan, entry, entry->first_input, entry->num_inputs, err));
-    DG_TRY(check_named(plan, entry, entry->first_output, entry->num_outputs, err));
     DG_TRY(check_slots(plan, index, err));
+    DG_TRY(check_listed(plan, entry, entry->first_input, entry->num_inputs, 0, DG_FIRST_OUTPUT, err));
+    DG_TRY(check_listed(plan, entry, entry->first_output, entry->num_outputs, DG_FIRST_OUTPUT, DG_FIRST_PARAM, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY(check_op(plan, entry, n, err));
     DG_TRY(check_order(plan, entry, err));
     DG_TRY(check_loop(plan, entry, err));
@@ -531,13 +557,22 @@ static enum dg_status check_knobs(const struct dg_plan *plan, struct dg_error *e
     return DG_OK;
 }
 
+/* Each entry has one role and is called by it: some callers find it by role, others by name. */
 static enum dg_status check_roles(const struct dg_plan *plan, struct dg_error *err)
 {
     const struct dg_plan_header *header = plan->header;
+    uint32_t count = 0;
     if (header->kind >= DG_PLAN_KINDS) return bad(err, "it is of no kind");
-    for (int r = 0; r < DG_ENTRY_ROLES; r++)
-        if (header->entry[r] != DG_PLAN_NONE && header->entry[r] >= plan->num_entries)
-            return bad(err, "it has no entry %s", dg_entry_name((enum dg_entry_role)r));
+    for (int r = 0; r < DG_ENTRY_ROLES; r++) {
+        uint32_t e = header->entry[r];
+        const char *name = dg_entry_name((enum dg_entry_role)r);
+        if (e == DG_PLAN_NONE) continue;
+        if (e >= plan->num_entries) return bad(err, "it has no entry %s", name);
+        if (!string_ok(plan, plan->entry[e].name) || strcmp(dg_plan_string(plan, plan->entry[e].name), name))
+            return bad(err, "entry %u is not called %s", e, name);
+        count++;
+    }
+    if (count != plan->num_entries) return bad(err, "it has an entry without a role");
     if ((header->kind == DG_PLAN_MODULE) != (header->entry[DG_ENTRY_TRAIN] == DG_PLAN_NONE))
         return bad(err, "its entry for training and its kind disagree");
     return DG_OK;
