@@ -66,16 +66,15 @@ static bool add_evaluation(struct compile *c, enum dg_entry_role role, struct dg
                                            .slots = slots});
 }
 
-static enum dg_status train_entry(struct compile *c, struct dg_error *err)
+/* False: errors are in diag, or err says that --memory cannot be met. */
+static bool train_entry(struct compile *c, struct dg_error *err)
 {
     struct dg_step_choice choice = dg_default_choice(&c->pipeline);
     if (c->options->memory) {
-        DG_TRY(dg_budget_search(&c->source, c->options->memory, &c->budget, err));
+        if (dg_budget_search(&c->source, c->options->memory, &c->budget, err) != DG_OK) return false;
         choice = c->budget.choice;
     }
-    if (!dg_compile_step(&c->source, &choice, &c->entry[c->num_entries++], &c->step))
-        return dg_fail(err, DG_ERR_INPUT, "the step could not be compiled");
-    return DG_OK;
+    return dg_compile_step(&c->source, &choice, &c->entry[c->num_entries++], &c->step);
 }
 
 /* One entry for each output of the module that evaluations know; of a module without any, its last node as features. */
@@ -135,7 +134,7 @@ static bool compile_recipe(struct compile *c, struct dg_error *err)
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
     c->pipeline.bf16 = c->model.dtype == DG_RECIPE_BF16;
-    if (train_entry(c, err) != DG_OK || dg_diag_errors(c->diag)) return false;
+    if (!train_entry(c, err) || dg_diag_errors(c->diag)) return false;
     evaluation_entries(c);
     return !dg_diag_errors(c->diag);
 }
@@ -313,9 +312,11 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
         status = finish(c, err);
     else if (!dg_diag_errors(c->diag))
         status = err->status; /* --memory cannot be met */
-    else
+    else {
+        *err = (struct dg_error){0}; /* what failed is in the diagnostics */
         dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", options->file, dg_diag_errors(c->diag),
                 dg_diag_errors(c->diag) == 1 ? "" : "s");
+    }
     result->text = strdup(c->text.text ? c->text.text : "");
     result->dumps = strdup(c->dumps.text ? c->dumps.text : "");
     result->diagnostics = strdup(dg_diag_text(c->diag) ? dg_diag_text(c->diag) : "");
