@@ -74,16 +74,19 @@ void dg_graph_dump(struct dg_text *text, struct dg_graph *graph, uint32_t first,
 {
     const uint32_t *reads = dg_graph_reads(graph, keep, num_keep);
     const char *last = "";
+    bool any = false;
     for (uint32_t n = first; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         if (path && !dg_node_is_below(graph, node, path)) continue;
         const char *now = section(graph, node);
         if (strcmp(now, last)) dg_text_add(text, "  %s\n", now);
         last = now;
+        any = true;
         dg_text_add(text, "    ");
         add_outputs(text, graph, node, reads);
         add_inputs(text, graph, node);
         add_attributes(text, node);
         dg_text_add(text, " | %s\n", dg_node_title(graph, node));
     }
+    if (path && !any) dg_text_add(text, "  (no node is at %s or below it)\n", path);
 }

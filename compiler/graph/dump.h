@@ -9,7 +9,8 @@
  * nodes that were fused one is left. */
 bool dg_node_is_below(const struct dg_graph *graph, const struct dg_graph_node *node, const char *path);
 
-/* Adds nodes [first, num_nodes) in order, one a line, under a line for each application; with `path`, only those below it.
+/* Adds nodes [first, num_nodes) in order, one a line, under a line for each application; with `path`, only those below it,
+ * or a line that there are none.
  *
  *   student.backbone(global)
  *     %41 f32[4, 17, 32] = layer_norm(%38, student.backbone.norm.weight, student.backbone.norm.bias) eps=1e-06 | norm

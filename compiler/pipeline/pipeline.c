@@ -56,7 +56,8 @@ const struct dg_pass dg_entry_passes[] = {
 
 /* clang-format on */
 
-static const struct dg_pass *const tables[] = {dg_application_passes, dg_loss_passes, dg_target_passes, dg_entry_passes};
+static const struct dg_pass *const tables[] = {dg_application_passes, dg_loss_passes, dg_target_passes,
+                                               dg_entry_passes};
 enum { NUM_TABLES = sizeof tables / sizeof *tables };
 
 static const struct dg_pass *pass_at(int index)
@@ -82,7 +83,7 @@ static const char *pass_name(const void *context, int index)
 
 /* --- what the user asked for --- */
 
-/* The next name of a list "a,b:c"; NULL at its end. *length receives its length, *list moves on. */
+/* The next name of a list "a,b"; a colon ends it, too. NULL at its end. *length receives its length, *list moves on. */
 static const char *next_name(const char **list, size_t *length)
 {
     if (!*list) return NULL;
@@ -100,19 +101,24 @@ static bool has_name(const char *list, const char *wanted)
     return false;
 }
 
+static enum dg_status check_name(const char *flag, const char *name, struct dg_error *err)
+{
+    const struct dg_pass *pass;
+    if (!*name) return dg_fail(err, DG_ERR_USAGE, "%s: the name of a pass is empty; dinoc --passes lists them", flag);
+    for (int i = 0; (pass = pass_at(i)); i++)
+        if (!strcmp(pass->name, name)) return DG_OK;
+    const char *near = dg_nearest_name(name, pass_name, NULL, count_passes());
+    return dg_fail(err, DG_ERR_USAGE, "%s: there is no pass %s%s%s%s; dinoc --passes lists them", flag, name,
+                   near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
 static enum dg_status check_names(const char *flag, const char *list, struct dg_error *err)
 {
     size_t length;
     for (const char *name; (name = next_name(&list, &length));) {
         char word[64];
-        const struct dg_pass *pass;
-        int i = 0;
         snprintf(word, sizeof word, "%.*s", (int)length, name);
-        while ((pass = pass_at(i)) && strcmp(pass->name, word)) i++;
-        const char *near = pass ? NULL : dg_nearest_name(word, pass_name, NULL, count_passes());
-        if (!pass)
-            return dg_fail(err, DG_ERR_USAGE, "%s: there is no pass %s%s%s%s; dinoc --passes lists them", flag, word,
-                           near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        DG_TRY(check_name(flag, word, err));
     }
     return DG_OK;
 }
@@ -120,6 +126,9 @@ static enum dg_status check_names(const char *flag, const char *list, struct dg_
 enum dg_status dg_pipeline_check(const struct dg_pipeline *pipeline, struct dg_error *err)
 {
     DG_TRY(check_names("--skip", pipeline->skip, err));
+    if (pipeline->skip && strchr(pipeline->skip, ':'))
+        return dg_fail(err, DG_ERR_USAGE, "--skip: a pass cannot be skipped for single nodes, as in %s",
+                       pipeline->skip);
     return check_names("--dump", pipeline->dump, err);
 }
 
@@ -130,9 +139,9 @@ static const char *when_text(enum dg_pass_when when)
 
 void dg_list_passes(struct dg_text *text)
 {
-    static const char *const head[] = {"each application of a network, before it is differentiated",
-                                       "the loss of a group of crops, likewise", "the teacher's targets, once all losses are there",
-                                       "the complete graph of each entry"};
+    static const char *const head[] = {
+        "each application of a network, before it is differentiated", "the loss of a group of crops, likewise",
+        "the teacher's targets, once all losses are there", "the complete graph of each entry"};
     for (int t = 0; t < NUM_TABLES; t++) {
         dg_text_add(text, "%s:\n", head[t]);
         for (const struct dg_pass *pass = tables[t]; pass->name; pass++)

@@ -111,6 +111,9 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "--explain", "nothing"), 2, "has no such node");
     refuses(RUN(DINOC, DEMO, "-o", out, "--skip", "fuze"), 2, "--skip: there is no pass fuze; did you mean fuse?");
     refuses(RUN(DINOC, DEMO, "-o", out, "--dump", "xyz:norm"), 2, "--dump: there is no pass xyz");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--dump", "fuse,:norm"), 2, "--dump: the name of a pass is empty");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--skip", ""), 2, "--skip: the name of a pass is empty");
+    refuses(RUN(DINOC, DEMO, "-o", out, "--skip", "fuse:norm"), 2, "--skip: a pass cannot be skipped for single nodes");
     leaves_nothing("new.plan");
 }
 
@@ -127,6 +130,8 @@ static void test_dinoc_passes(void **state)
     process_assert_says(p, p->err, "after fuse: student.backbone(local)\n");
     process_assert_says(p, p->err, " | norm\n");
     assert_null(strstr(p->err, "take_token"));
+    p = RUN(DINOC, DEMO, "-o", in("dumped.plan"), "--dump", "prune:nowhere");
+    process_assert_says(p, p->err, "entry train\n  (no node is at nowhere or below it)\n");
 }
 
 /* A path that stays. */
