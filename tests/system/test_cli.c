@@ -80,7 +80,10 @@ static void test_help(void **state)
     }
     p = RUN(DINORUN, "help", "train");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "usage: dinorun train PLAN --data DIR --out RUN");
+    process_assert_says(p, p->out, "usage: dinorun train PLAN (--data DIR | --replay FILE) --out RUN");
+    p = RUN(DINORUN, "help", "help");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "usage: dinorun COMMAND");
     refuses(RUN(DINORUN, "help", "tran"), 2, "there is no command tran (did you mean train?)");
     process_assert_status(RUN(DINOC, "--version"), 0);
     process_assert_status(RUN(DINORUN, "--version"), 0);
@@ -105,6 +108,9 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
     refuses(RUN(DINOC, DEMO), 2,
             "-o PLAN (or --print, --explain NODE, --passes, --ops, --keys or --schema) is needed: the file to write");
+    refuses(RUN(DINOC, "--schema", "--ops"), 2,
+            "--ops goes without -o, --print, --explain, --passes, --keys and --schema");
+    refuses(RUN(DINOC, "--keys", "-o", out), 2, "--keys goes without -o");
     refuses(RUN(DINOC, in("none.yaml"), "-o", out), 1, "none.yaml: No such file");
     refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/demo.yaml:nothing", "-o", out), 1, "no module, recipe or probe nothing");
     refuses(RUN(DINOC, DEMO, "-o", out, "--set", "batch"), 1, "expected key=value");
@@ -303,7 +309,8 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(TRAIN, "--new-data"), 2, "--new-data goes with --resume");
     refuses(RUN(TRAIN, "--partial"), 2, "--partial goes with --init FILE");
     refuses(RUN(DINORUN, "train", plan, "--out", out), 2, "--data DIR (or --replay FILE) is needed: images");
-    refuses(RUN(DINORUN, "train", plan, "--data", pictures), 2, "--out RUN is needed: folder for log.jsonl");
+    refuses(RUN(DINORUN, "train", plan, "--data", pictures), 2,
+            "--out RUN is needed: folder for log.jsonl, settings.txt and checkpoint.safetensors");
     refuses(RUN(DINORUN, "train", plan, "--data", in("none"), "--out", out), 1, "none: No such file");
     refuses(RUN(DINORUN, "train", plan, "--replay", in("none"), "--out", out), 1, "none");
     leaves_nothing("new");
@@ -311,7 +318,7 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures), 2, "--out FILE.png");
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures, "--out", out, "--images", "0"), 2, "--images 0: expected");
     refuses(RUN(DINORUN, "features", plan, "--data", pictures, "--out", out), 2,
-            "--weights FILE is needed: checkpoint of a run");
+            "--weights FILE is needed: checkpoint of a run, or a backbone's safetensors file");
 #define KNN DINORUN, "knn", plan, "--weights", "w", "--train", "t", "--val", "v"
     refuses(RUN(KNN, "-k", "5,,2"), 2, "-k 5,,2: expected numbers as in 10,20");
     refuses(RUN(KNN, "--k", "0"), 2, "-k 0: expected");

@@ -144,6 +144,8 @@ static int take_value(struct parse *p, const struct dg_flag *flag, const char *t
 
 static const char *name_at(const void *flags, int index) { return ((const struct dg_flag *)flags)[index].name; }
 
+static bool begins(const char *text, const char *name) { return !strncmp(text, name, strlen(text)); }
+
 /* The flag whose name is, or alone begins with, the `length` characters at `word`; NULL: refused with *status. */
 static const struct dg_flag *find_name(const struct dg_command *command, const char *word, size_t length, int *status)
 {
@@ -160,6 +162,10 @@ static const struct dg_flag *find_name(const struct dg_command *command, const c
     snprintf(text, sizeof text, "%.*s", (int)length, word);
     if (count) {
         *status = refuse(command, "--%s may be --%s or --%s", text, found[0]->name, found[1]->name);
+        return NULL;
+    }
+    if (begins(text, "help") || (command->version && begins(text, "version"))) { /* --help and --version were handled */
+        *status = refuse(command, "--%s takes no value", text);
         return NULL;
     }
     const char *near = dg_nearest_name(text, name_at, command->flags, (int)(flag - command->flags));
@@ -222,7 +228,7 @@ static int check_required(const struct parse *p)
         fputc(')', out);
     }
     fputs(count == 1 ? " is needed: " : " are needed", out);
-    if (count == 1) fprintf(out, "%.*s", (int)strcspn(missing[0]->help, ";:,"), missing[0]->help);
+    if (count == 1) fprintf(out, "%.*s", (int)strcspn(missing[0]->help, ";:"), missing[0]->help);
     fclose(out);
     int status = refuse(command, "%s", text);
     free(text);
@@ -284,22 +290,32 @@ static int parse(struct parse *p)
     return status ? status : -1;
 }
 
-/* Whether one of two words stands among the flags. Asked before parsing, which changes the defaults that --help prints. */
-static bool asks_for(const struct parse *p, const char *word, const char *letter)
+/* True if `word` is --NAME, or an abbreviation of it with which no flag begins. */
+static bool stands_for(const struct dg_command *command, const char *word, const char *name)
+{
+    if (strncmp(word, "--", 2) || !word[2] || !begins(word + 2, name)) return false;
+    const struct dg_flag *flag = command->flags;
+    while (flag->name && !begins(word + 2, flag->name)) flag++;
+    return !flag->name;
+}
+
+/* True if --NAME or `letter` stands among the flags. To be called before parsing, which changes the defaults that --help
+ * prints. */
+static bool asks_for(const struct parse *p, const char *name, const char *letter)
 {
     for (int a = 1; a < p->argc && strcmp(p->argv[a], "--"); a++)
-        if (!strcmp(p->argv[a], word) || !strcmp(p->argv[a], letter)) return true;
+        if (stands_for(p->command, p->argv[a], name) || (letter && !strcmp(p->argv[a], letter))) return true;
     return false;
 }
 
 int dg_command_run(const struct dg_command *command, int argc, char **argv)
 {
     struct parse p = {.command = command, .argc = argc, .argv = argv};
-    if (asks_for(&p, "--help", "-h")) {
+    if (asks_for(&p, "help", "-h")) {
         dg_command_help(command, stdout);
         return 0;
     }
-    if (command->version && asks_for(&p, "--version", "--version")) {
+    if (command->version && asks_for(&p, "version", NULL)) {
         printf("%s %s\n", command->program, command->version);
         return 0;
     }

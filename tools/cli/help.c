@@ -113,13 +113,33 @@ static void print_flag(FILE *out, const struct dg_command *command, const struct
     free(help);
 }
 
+/* True if the command's file is not there with this flag. */
+static bool replaces_file(const struct dg_command *command, const struct dg_flag *flag)
+{
+    const char *names = command->file.unless;
+    for (const struct dg_flag *other; (other = dg_flag_next(command, &names));)
+        if (other == flag) return true;
+    return false;
+}
+
+/* Prints " --out DIR", or " (--data DIR | --replay FILE)" where one other flag can take its place. */
+static void print_needed(FILE *out, const struct dg_command *command, const struct dg_flag *flag)
+{
+    char text[64];
+    const char *others = flag->unless;
+    const struct dg_flag *other = dg_flag_next(command, &others);
+    bool choice = other && !*others && !replaces_file(command, other);
+    fprintf(out, " %s%s", choice ? "(" : "", dg_flag_text(flag, true, text, sizeof text));
+    if (choice) fprintf(out, " | %s)", dg_flag_text(other, true, text, sizeof text));
+}
+
 void dg_command_help(const struct dg_command *command, FILE *out)
 {
     char text[64];
     fprintf(out, "usage: %s", dg_command_title(command, text, sizeof text));
     if (command->file.name) fprintf(out, " %s", command->file.name);
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
-        if (flag->required) fprintf(out, " %s", dg_flag_text(flag, true, text, sizeof text));
+        if (flag->required) print_needed(out, command, flag);
     fputs(" [flags]\n\n", out);
     char summary[512];
     snprintf(summary, sizeof summary, "%s.", command->summary);

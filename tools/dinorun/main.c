@@ -50,7 +50,7 @@ static int run(int argc, char **argv)
         puts("dinorun " DG_VERSION);
         return 0;
     }
-    if (is_help(argv[1]) && argc == 2) {
+    if (is_help(argv[1]) && (argc == 2 || is_help(argv[2]))) {
         print_overview(stdout);
         return 0;
     }

@@ -175,6 +175,8 @@ static void test_refused_lines(void **state)
     refuses("p --text", "-t wants a value");
     refuses("p -t", "-t wants a value");
     refuses("p --on=1", "--on takes no value");
+    refuses("p --help=1", "--help takes no value");
+    refuses("p --hlep", "there is no flag --hlep");
     refuses("--text a", "PLAN, the plan, is missing");
     refuses("p q --text a", "one PLAN at a time, and not also q");
     refuses("p", "-t FILE (or --on) is needed: a text");
@@ -209,8 +211,11 @@ static void test_help(void **state)
     assert_int_equal(run_words("plan --integer 7 --help", out, err), 0); /* prints defaults, not what was given */
     assert_string_equal(out, expected);
     assert_string_equal(err, "");
-    assert_int_equal(run_words("-h", out, err), 0);
-    assert_string_equal(out, expected);
+    static const char *const asked[] = {"-h", "--he", "plan --text a --hel"};
+    for (size_t a = 0; a < sizeof asked / sizeof *asked; a++) {
+        assert_int_equal(run_words(asked[a], out, err), 0);
+        assert_string_equal(out, expected);
+    }
 }
 
 /* ---- the programs ---- */
