@@ -4,6 +4,7 @@
 #include "runtime/state/checkpoint_files.h"
 #include "runtime/train/run_folder.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@ static void path_in(const struct dg_training_run *run, const char *name, const c
 enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, const struct dg_knobs *knobs,
                            struct dg_error *err)
 {
-    *run = (struct dg_training_run){.setup = *setup, .knobs = knobs, .saved_step = -1, .whole_step = -1, .lock = -1};
+    *run = (struct dg_training_run){.setup = *setup, .knobs = knobs, .saved_step = -1, .intact_step = -1, .lock = -1};
     run->position.seed = setup->seed;
     if (!setup->folder) return DG_OK;
     if (strlen(setup->folder) > DG_MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
@@ -71,8 +72,8 @@ static bool next_checkpoint(const struct dg_training_run *run, char path[DG_MAX_
     return *below >= 0;
 }
 
-/* No checkpoint is whole: *err is the newest one's fault. Says what to do where there is no other. */
-static enum dg_status none_is_whole(const struct dg_training_run *run, struct dg_error *err)
+/* No checkpoint is intact: *err is the newest one's fault. Says what to do where there is no other. */
+static enum dg_status none_is_intact(const struct dg_training_run *run, struct dg_error *err)
 {
     char path[DG_MAX_PATH];
     if (err->status == DG_ERR_INPUT && run->setup.has_older &&
@@ -96,12 +97,14 @@ enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg
         enum dg_status status =
             dg_checkpoint_load(run->session, run->knobs, &run->position, rules, path, run->setup.log, &why);
         *found = status == DG_OK;
-        if (err->status == DG_OK) *err = why; /* if none is whole, the newest one's fault is the one to tell */
+        /* If none is intact, the error is the newest one's; an intact one of another run ends the search. */
+        if (err->status == DG_OK || status == DG_ERR_USAGE) *err = why;
         if (status == DG_ERR_USAGE) return status;
     }
-    if (!*found) return none_is_whole(run, err);
+    if (!*found) return none_is_intact(run, err);
     *err = (struct dg_error){0};
-    run->whole_step = run->position.step;
+    run->intact_step = run->position.step;
+    dg_log(run->setup.log, DG_LOG_TRACE, DG_LOG_RUN, "resumed %s: step %" PRId64, path, run->position.step);
     if (!strcmp(path, run->newest))
         run->saved_step = run->position.step;
     else
@@ -149,8 +152,8 @@ enum dg_status dg_run_save(struct dg_training_run *run, struct dg_error *err)
     if (setup->has_older && setup->last && run->saved_step >= 0)
         DG_TRY(dg_previous_add(setup->folder, run->newest, run->saved_step, err));
     DG_TRY(save_to(run, run->newest, err));
-    if (setup->has_older) dg_previous_remove(setup->folder, run->whole_step, setup->last);
-    run->saved_step = run->whole_step = run->position.step;
+    if (setup->has_older) dg_previous_remove(setup->folder, run->intact_step, setup->last);
+    run->saved_step = run->intact_step = run->position.step;
     return DG_OK;
 }
 

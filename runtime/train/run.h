@@ -33,7 +33,7 @@ struct dg_training_run {
     struct dg_run_log *lines; /* log.jsonl */
     char newest[DG_MAX_PATH]; /* path of the newest checkpoint */
     int64_t saved_step;       /* of the newest checkpoint; -1: none, or a damaged one */
-    int64_t whole_step;       /* of the newest checkpoint that is whole, whatever its name; -1: none */
+    int64_t intact_step;      /* of the newest intact checkpoint, whatever its name; -1: none */
     int lock;                 /* of the folder; -1: none */
 
     struct dg_loader_config loading;
@@ -56,7 +56,7 @@ enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_t
  * inputs are open, so that a call that fails for one of them leaves no folder. */
 enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, struct dg_error *err);
 
-/* Restores session and position from the newest checkpoint that is whole; a damaged one is named in the log and passed
+/* Restores session and position from the newest intact checkpoint; a damaged one is named in the log and passed
  * over. *found is false, and nothing changed, where there is none. DG_ERR_USAGE: the checkpoint is of another run (see
  * dg_checkpoint_load); DG_ERR_INPUT: there are only damaged ones. */
 enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg_error *err);

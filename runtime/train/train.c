@@ -29,17 +29,6 @@ struct training {
     struct dg_collapse_watch watch;
 };
 
-static void warn(const struct training *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void warn(const struct training *t, const char *format, ...)
-{
-    char text[2048];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", text);
-}
-
 /* --- opening --- */
 
 static enum dg_status open_data(struct training *t, struct dg_error *err)
@@ -81,9 +70,12 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
     if (o->resume) {
         bool found;
         DG_TRY(dg_run_resume(&t->run, &found, err));
-        if (found && o->init) warn(t, "--init is not used: the run goes on from its own checkpoint");
+        if (found && o->init)
+            dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN,
+                   "--init is not used: the run goes on from its own checkpoint");
         if (found) return DG_OK;
-        warn(t, "--resume: there is no checkpoint yet, so the run begins at step 0");
+        dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN,
+               "--resume: there is no checkpoint yet, so the run begins at step 0");
     }
     DG_TRY(dg_session_initialize(t->run.session, t->run.position.seed, err));
     return o->init ? dg_weights_init(t->run.session, t->plan, o->init, o->partial, err) : DG_OK;
@@ -248,7 +240,9 @@ static bool leave_out(struct training *t, struct dg_error *err)
             t->run.position.skipped + 1, t->run.position.skipped);
         return false;
     }
-    warn(t, "left out (%" PRId64 " of at most %" PRId64 "): %s", ++t->run.position.skipped, most, err->text);
+    t->run.position.skipped++;
+    dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "left out (%" PRId64 " of at most %" PRId64 "): %s",
+           t->run.position.skipped, most, err->text);
     *err = (struct dg_error){0};
     return true;
 }
@@ -260,7 +254,7 @@ static enum dg_status tell(struct training *t, const struct dg_step_report *repo
     DG_TRY(dg_run_log_write(t->run.lines, report, err));
     if (events->step) events->step(events->context, report, seconds, waited);
     const char *warning = dg_collapse_step(&t->watch, report);
-    if (warning) warn(t, "%s", warning);
+    if (warning) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", warning);
     return DG_OK;
 }
 

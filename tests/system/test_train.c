@@ -96,6 +96,7 @@ static void fails(struct asked asked, enum dg_status status, const char *text)
 {
     struct dg_error err;
     assert_int_equal(run(asked, &err), status);
+    assert_int_equal(err.status, status);
     if (!strstr(err.text, text)) fail_msg("\"%s\" does not say \"%s\"", err.text, text);
 }
 
@@ -379,6 +380,16 @@ static void test_stop_and_checkpoints(void **state)
     runs((struct asked){.out = "kept", .steps = 12, .set = {"checkpoint.keep=1"}}); /* epochs, of five steps */
     assert_true(there("kept/checkpoint-00000005.safetensors") && there("kept/checkpoint-00000010.safetensors"));
     same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
+
+    /* The newest is cut, and the one before it is of another seed than was asked for: both are said. */
+    size_t size;
+    uint8_t *bytes = read_file(in("kept/checkpoint.safetensors"), &size);
+    write_file(in("kept/checkpoint.safetensors"), bytes, size - 100);
+    fails((struct asked){.out = "kept", .steps = 12, .resume = true, .seed = 7, .seed_given = true}, DG_ERR_USAGE,
+          "has seed 0");
+    says("is the file cut short?");
+    write_file(in("kept/checkpoint.safetensors"), bytes, size);
+    free(bytes);
 
     /* One bit of the newest flips: the run goes on from the one kept before it, and ends as it should. */
     flip_a_bit("kept/checkpoint.safetensors");
