@@ -25,7 +25,7 @@ static enum dg_status map_file(const char *path, const char *kind, int fd, struc
 enum dg_status dg_file_map_open(const char *path, const char *kind, struct dg_file_map *map, struct dg_error *err)
 {
     *map = (struct dg_file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not keep us waiting */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe without a writer must not block */
     if (fd < 0) return dg_fail(err, DG_ERR_IO, "cannot open %s: %s", path, strerror(errno));
     enum dg_status status = map_file(path, kind, fd, map, err);
     close(fd);

@@ -32,7 +32,7 @@ struct dg_log {
     uint32_t trace; /* bit 1 << topic: write the trace records of that topic */
 };
 
-/* Formats a message and calls the callback. `log` may be NULL: then nobody listens. */
+/* Formats a message and calls the callback. Does nothing if `log` is NULL. */
 void dg_log(const struct dg_log *log, enum dg_log_level level, enum dg_log_topic topic, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -25,7 +25,7 @@ struct dg_dataset {
 
 static enum dg_status out_of_memory(struct dg_error *err)
 {
-    return dg_fail(err, DG_ERR_MEMORY, "no memory for the list of pictures");
+    return dg_fail(err, DG_ERR_MEMORY, "no memory for the list of images");
 }
 
 /* ---- one folder ---- */
@@ -126,7 +126,7 @@ static enum dg_status add_image(struct dg_dataset *dataset, const char *folder, 
                                 struct dg_error *err)
 {
     if (dataset->count == DG_DATASET_MAX_IMAGES)
-        return dg_fail(err, DG_ERR_INPUT, "more than %lld pictures", (long long)DG_DATASET_MAX_IMAGES);
+        return dg_fail(err, DG_ERR_INPUT, "more than %lld images", (long long)DG_DATASET_MAX_IMAGES);
     if (dataset->count == dataset->capacity) {
         int64_t capacity = dataset->capacity ? 2 * dataset->capacity : 1024;
         struct entry *grown = realloc(dataset->entry, (size_t)capacity * sizeof *grown);
@@ -253,7 +253,7 @@ static enum dg_status scan_root(struct dg_dataset *dataset, const char *root, st
     if (stat(root, &about))
         return dg_fail(err, DG_ERR_IO, "cannot read the data directory %s: %s", root, strerror(errno));
     if (!S_ISDIR(about.st_mode))
-        return dg_fail(err, DG_ERR_USAGE, "%s is not a directory; expected a folder of pictures or of class folders",
+        return dg_fail(err, DG_ERR_USAGE, "%s is not a directory; expected a folder of images or of class folders",
                        root);
     struct above here = {NULL, about.st_dev, about.st_ino};
     DG_TRY(list_folder(root, names, err));
@@ -261,7 +261,7 @@ static enum dg_status scan_root(struct dg_dataset *dataset, const char *root, st
     DG_TRY(scan_top_files(dataset, root, names, err));
     if (dataset->count == 0)
         return dg_fail(err, DG_ERR_INPUT,
-                       "no pictures in %s: looked for *.jpg, *.jpeg and *.png in it and in the folders below it "
+                       "no images in %s: looked for *.jpg, *.jpeg and *.png in it and in the folders below it "
                        "(%lld other files there)",
                        root, (long long)(dataset->skipped.other + dataset->skipped.special));
     qsort(dataset->entry, (size_t)dataset->count, sizeof *dataset->entry, compare_entries);

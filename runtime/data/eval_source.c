@@ -34,9 +34,9 @@ static enum dg_status check(const struct dg_loader_config *config, const struct 
     DG_TRY(dg_eval_crop_check(&reading->crop, err));
     if (!reading->images) return DG_OK;
     int64_t images = dg_dataset_count(reading->dataset);
-    DG_TRY(dg_loader_check_range("the number of pictures", reading->image_count, 0, DG_DATASET_MAX_IMAGES, err));
+    DG_TRY(dg_loader_check_range("the number of images", reading->image_count, 0, DG_DATASET_MAX_IMAGES, err));
     for (int64_t i = 0; i < reading->image_count; i++)
-        DG_TRY(dg_loader_check_range("a picture's index", reading->images[i], 0, images - 1, err));
+        DG_TRY(dg_loader_check_range("an image's index", reading->images[i], 0, images - 1, err));
     return DG_OK;
 }
 

@@ -53,14 +53,14 @@ static enum dg_status check(const struct dg_loader_config *config, const struct 
     int64_t images = dg_dataset_count(reading->dataset);
     if (images < config->batch && !reading->rest)
         return dg_fail(err, DG_ERR_INPUT,
-                       "%lld pictures are fewer than one batch of %d; add pictures or use a smaller batch",
+                       "%lld images are fewer than one batch of %d; add images or use a smaller batch",
                        (long long)images, config->batch);
     int64_t most = (images + (reading->rest ? config->batch - 1 : 0)) / config->batch;
     DG_TRY(dg_loader_check_range("steps per epoch", reading->steps_per_epoch, 1, most, err));
     DG_TRY(dg_loader_check_range("the first epoch", reading->epoch, 0, (1 << 24) - 1, err));
     DG_TRY(dg_loader_check_range("the first step in its epoch", reading->step, 0, reading->steps_per_epoch - 1, err));
     DG_TRY(dg_loader_check_range("batches to read", reading->batches, 0, INT64_MAX / 2, err));
-    return dg_loader_check_range("tolerated unreadable pictures", reading->max_bad, 0, INT64_MAX, err);
+    return dg_loader_check_range("tolerated unreadable images", reading->max_bad, 0, INT64_MAX, err);
 }
 
 static int64_t view_pixels(const struct dg_view_spec *view) { return (int64_t)view->height * view->width; }
@@ -116,7 +116,7 @@ static enum dg_status add_bad(struct train_source *s, struct dg_loader *loader, 
     pthread_mutex_unlock(&s->lock);
     if (count <= s->reading.max_bad) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT,
-                   "%lld unreadable pictures, more than the %lld tolerated; mend or remove them. The last one: %s",
+                   "%lld unreadable images, more than the %lld tolerated; mend or remove them. The last one: %s",
                    (long long)count, (long long)s->reading.max_bad, reason->text);
 }
 
@@ -136,7 +136,7 @@ static enum dg_status decode_place(struct train_source *s, struct dg_image_reade
         if (status == DG_ERR_MEMORY) return dg_fail(err, status, "%s", reason.text);
         DG_TRY(add_bad(s, row->loader, row->item, &reason, err));
     }
-    return dg_fail(err, DG_ERR_INPUT, "none of the %lld pictures can be read", (long long)s->images);
+    return dg_fail(err, DG_ERR_INPUT, "none of the %lld images can be read", (long long)s->images);
 }
 
 static enum dg_status fill_views(struct train_source *s, struct dg_image_reader *reader, struct dg_row *row,

@@ -93,7 +93,7 @@ static enum dg_status draw_rows(struct sheet *sheet, const struct dg_dataset *da
             status = dg_image_decode_file(&sheet->decoder, dg_dataset_path(dataset, image), &sheet->image, &reason);
         }
         if (status != DG_OK && row > 0) return DG_OK; /* all readable images are drawn */
-        if (status != DG_OK) return dg_fail(err, status, "no picture can be read; the last one: %s", reason.text);
+        if (status != DG_OK) return dg_fail(err, status, "no image can be read; the last one: %s", reason.text);
         int top = MARGIN + row * (sheet->row_height + MARGIN);
         DG_TRY(draw_thumbnail(sheet, top, err));
         for (int v = 0; v < sheet->view_count; v++) DG_TRY(draw_view(sheet, v, seed, image, top, err));
@@ -105,7 +105,7 @@ enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_
                               int images, uint64_t seed, const char *path, struct dg_error *err)
 {
     if (view_count < 1 || view_count > DG_MAX_VIEWS || images < 1)
-        return dg_fail(err, DG_ERR_USAGE, "a sheet of %d pictures with %d views; at least 1, and 1 to %d views", images,
+        return dg_fail(err, DG_ERR_USAGE, "a sheet of %d images with %d views; at least 1, and 1 to %d views", images,
                        view_count, DG_MAX_VIEWS);
     struct sheet sheet = {.views = views, .view_count = view_count};
     for (int v = 0; v < view_count; v++) {
@@ -121,7 +121,7 @@ enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_
     enum dg_status status = dg_paper_open(&sheet.canvas, width, height, err);
     int32_t *order = malloc((size_t)count * sizeof *order);
     if (status == DG_OK && !order)
-        status = dg_fail(err, DG_ERR_MEMORY, "no memory for the order of %lld pictures", (long long)count);
+        status = dg_fail(err, DG_ERR_MEMORY, "no memory for the order of %lld images", (long long)count);
     if (status == DG_OK) {
         dg_epoch_order(seed, 0, count, order);
         status = draw_rows(&sheet, dataset, order, rows, seed, err);

@@ -147,7 +147,7 @@ static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_nor
     int height = (int)e->images->dim[1], width = (int)e->images->dim[2];
     int64_t count = (int64_t)height * width;
     uint8_t *pixels = malloc(3 * (size_t)count);
-    if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
+    if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d pixels", width, height);
     enum dg_status status = dg_read_whole(path, width, height, pixels, err);
     if (status == DG_OK) dg_normalize(normalizer, pixels, count, e->input + row * 3 * count);
     free(pixels);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEST_BLOCK = 64, TRAIN_BLOCK = 3072, GLANCE = 32 };
+enum { TEST_BLOCK = 64, TRAIN_BLOCK = 3072, CHUNK = 32 };
 
 struct neighbor {
     float similarity;
@@ -75,12 +75,12 @@ static void replace_worst(struct neighbor *heap, int size, struct neighbor entry
  * vectorised comparison of many skips the others. */
 static void keep_best(struct neighbor *heap, int size, const float *similarity, int64_t first, int64_t count)
 {
-    for (int64_t c = 0; c < count; c += GLANCE) {
+    for (int64_t c = 0; c < count; c += CHUNK) {
         float worst = heap[0].similarity;
         int any = 0;
-        for (int i = 0; i < GLANCE; i++) any |= similarity[c + i] > worst;
+        for (int i = 0; i < CHUNK; i++) any |= similarity[c + i] > worst;
         if (!any) continue;
-        for (int64_t i = c; i < dg_min_i64(c + GLANCE, count); i++)
+        for (int64_t i = c; i < dg_min_i64(c + CHUNK, count); i++)
             if (similarity[i] > heap[0].similarity)
                 replace_worst(heap, size, (struct neighbor){similarity[i], (int32_t)(first + i)});
     }

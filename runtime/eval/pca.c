@@ -123,13 +123,13 @@ static void sort_values(double *value, double *rows, int64_t n)
         for (int64_t j = i + 1; j < n; j++)
             if (value[j] > value[best]) best = j;
         if (best == i) continue;
-        double kept = value[i];
+        double swapped = value[i];
         value[i] = value[best];
-        value[best] = kept;
+        value[best] = swapped;
         for (int64_t k = 0; k < n; k++) {
-            kept = rows[i * n + k];
+            swapped = rows[i * n + k];
             rows[i * n + k] = rows[best * n + k];
-            rows[best * n + k] = kept;
+            rows[best * n + k] = swapped;
         }
     }
 }
@@ -164,7 +164,7 @@ enum dg_status dg_eigen_symmetric(double *a, int64_t n, double *value, struct dg
 
 /* ---- components ---- */
 
-enum { BLOCK = 64 }; /* rows whose differences from the mean are kept in the cache */
+enum { BLOCK = 64 }; /* rows whose differences from the mean stay in the cache */
 
 /* Computes the lower triangle of the sums of products, [dim, dim]. Each row is computed by one thread in the order of
  * the data. */

@@ -136,7 +136,7 @@ static enum dg_status add_up(const struct scoring *s, const char *masks, struct 
     }
     if (!score->images)
         return dg_fail(err, DG_ERR_INPUT,
-                       "no mask in %s shows an object: expected gray pictures, 128 or more on it, or coloured ones as "
+                       "no mask in %s shows an object: expected gray images, 128 or more on it, or coloured ones as "
                        "PASCAL VOC's",
                        masks);
     for (int h = 0; h < s->heads; h++) score->head[h] /= (double)score->images;

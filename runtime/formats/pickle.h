@@ -33,7 +33,7 @@ enum dg_pickle_kind {
     DG_PICKLE_OTHER, /* known, but of no use here: NumPy scalars */
 };
 
-/* A run of elements kept outside the pickle, under `key` in the archive. */
+/* A run of elements outside the pickle, under `key` in the archive. */
 struct dg_pickle_storage {
     const char *key;
     enum dg_safetensors_dtype dtype;

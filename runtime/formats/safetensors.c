@@ -292,11 +292,11 @@ static float from_bits(uint32_t bits)
     return value;
 }
 
-static float from_bf16(uint16_t half) { return from_bits((uint32_t)half << 16); }
+static float from_bf16(uint16_t bits) { return from_bits((uint32_t)bits << 16); }
 
-static float from_f16(uint16_t half)
+static float from_f16(uint16_t bits)
 {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 0x3ff;
+    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
     if (exponent == 31)
         return from_bits(sign | 0x7f800000 | mantissa << 13); /* infinities, and NaNs with their payload */
     if (exponent) return from_bits(sign | (exponent + 127 - 15) << 23 | mantissa << 13);
@@ -308,7 +308,7 @@ enum dg_status dg_safetensors_read_f32(const struct dg_safetensors_tensor *tenso
 {
     int64_t count = dg_safetensors_elements(tensor);
     const unsigned char *data = tensor->data;
-    uint16_t half;
+    uint16_t bits;
     double wide;
     switch (tensor->dtype) {
     case DG_SAFETENSORS_F32:
@@ -316,14 +316,14 @@ enum dg_status dg_safetensors_read_f32(const struct dg_safetensors_tensor *tenso
         return DG_OK;
     case DG_SAFETENSORS_F16:
         for (int64_t i = 0; i < count; i++) {
-            memcpy(&half, data + i * 2, sizeof half);
-            out[i] = from_f16(half);
+            memcpy(&bits, data + i * 2, sizeof bits);
+            out[i] = from_f16(bits);
         }
         return DG_OK;
     case DG_SAFETENSORS_BF16:
         for (int64_t i = 0; i < count; i++) {
-            memcpy(&half, data + i * 2, sizeof half);
-            out[i] = from_bf16(half);
+            memcpy(&bits, data + i * 2, sizeof bits);
+            out[i] = from_bf16(bits);
         }
         return DG_OK;
     case DG_SAFETENSORS_F64:

@@ -91,9 +91,9 @@ struct dg_view_draw dg_view_sample(const struct dg_view_spec *spec, int width, i
                                              DG_JITTER_HUE};
     for (int i = 0; i + 1 < DG_JITTER_COUNT; i++) {
         int64_t j = dg_rng_int(&rng, i, DG_JITTER_COUNT);
-        enum dg_jitter kept = order[i];
+        enum dg_jitter swapped = order[i];
         order[i] = order[j];
-        order[j] = kept;
+        order[j] = swapped;
     }
     draw.factor[DG_JITTER_BRIGHTNESS] = sample_factor(&rng, spec->brightness);
     draw.factor[DG_JITTER_CONTRAST] = sample_factor(&rng, spec->contrast);

@@ -13,7 +13,7 @@
 #include <jerror.h>
 #include <png.h>
 
-/* Honest progressive files have about ten scans; each one costs a pass over the whole image. */
+/* Usual progressive files have about ten scans; each one costs a pass over the whole image. */
 enum { MAX_SCANS = 500 };
 
 void dg_image_decoder_free(struct dg_image_decoder *decoder)

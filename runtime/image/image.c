@@ -7,13 +7,13 @@ enum dg_status dg_image_reserve(struct dg_image *image, int64_t width, int64_t h
     int64_t count;
     if (width < 1 || height < 1 || width > INT32_MAX || height > INT32_MAX || !dg_mul_i64(width, height, &count) ||
         count > DG_IMAGE_MAX_PIXELS) {
-        return dg_fail(err, DG_ERR_INPUT, "a picture of %lld x %lld pixels; the limit is %lld pixels", (long long)width,
+        return dg_fail(err, DG_ERR_INPUT, "an image of %lld x %lld pixels; the limit is %lld pixels", (long long)width,
                        (long long)height, (long long)DG_IMAGE_MAX_PIXELS);
     }
     size_t bytes = (size_t)count * 3;
     if (bytes > image->capacity) {
         uint8_t *pixels = malloc(bytes);
-        if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for a picture of %zu bytes", bytes);
+        if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %zu bytes", bytes);
         free(image->pixels);
         image->pixels = pixels;
         image->capacity = bytes;

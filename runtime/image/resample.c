@@ -145,9 +145,8 @@ static enum dg_status resize_window(const struct dg_image *image, struct dg_box 
 {
     if (box.width < 1 || box.height < 1 || box.left < 0 || box.top < 0 || box.left > image->width - box.width ||
         box.top > image->height - box.height || width < 1 || height < 1) {
-        return dg_fail(err, DG_ERR_USAGE,
-                       "cannot resize the box %d x %d at (%d, %d) of a picture of %d x %d to %d x %d", box.width,
-                       box.height, box.left, box.top, image->width, image->height, width, height);
+        return dg_fail(err, DG_ERR_USAGE, "cannot resize the box %d x %d at (%d, %d) of an image of %d x %d to %d x %d",
+                       box.width, box.height, box.left, box.top, image->width, image->height, width, height);
     }
     bool resize_x = width != box.width, resize_y = height != box.height;
     size_t x_bytes = axis_bytes(axis_taps(filter, box.width, width), window.width);
@@ -208,7 +207,7 @@ enum dg_status dg_image_resize_center_crop(const struct dg_image *image, enum dg
     }
     if (full_w < width || full_h < height || full_w * full_h > DG_IMAGE_MAX_PIXELS) {
         return dg_fail(err, DG_ERR_INPUT,
-                       "a picture of %lld x %lld pixels cannot be resized to %lld x %lld and cut to %d x %d",
+                       "an image of %lld x %lld pixels cannot be resized to %lld x %lld and cut to %d x %d",
                        (long long)in_w, (long long)in_h, (long long)full_w, (long long)full_h, width, height);
     }
     struct dg_box whole = {0, 0, image->width, image->height};
@@ -221,10 +220,10 @@ void dg_image_flip(uint8_t *pixels, int width, int height)
     for (int y = 0; y < height; y++) {
         uint8_t *left = pixels + (size_t)y * (size_t)width * 3, *right = left + ((size_t)width - 1) * 3;
         for (; left < right; left += 3, right -= 3) {
-            uint8_t kept[3];
-            memcpy(kept, left, 3);
+            uint8_t swapped[3];
+            memcpy(swapped, left, 3);
             memcpy(left, right, 3);
-            memcpy(right, kept, 3);
+            memcpy(right, swapped, 3);
         }
     }
 }

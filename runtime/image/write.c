@@ -46,7 +46,7 @@ enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int w
                                   struct dg_error *err)
 {
     if (width < 1 || height < 1 || (channels != 1 && channels != 3))
-        return dg_fail(err, DG_ERR_USAGE, "cannot write %s: a picture of %d x %d pixels and %d channels", path, width,
+        return dg_fail(err, DG_ERR_USAGE, "cannot write %s: an image of %d x %d pixels and %d channels", path, width,
                        height, channels);
     struct dg_atomic_file file;
     DG_TRY(dg_atomic_open(path, &file, err));

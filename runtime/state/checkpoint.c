@@ -69,7 +69,7 @@ static void put_checksums(struct metadata *m, const struct dg_safetensors_item *
     free(sum);
 }
 
-static bool kept(const struct dg_plan_tensor *tensor)
+static bool is_saved(const struct dg_plan_tensor *tensor)
 {
     return tensor->region == DG_REGION_PARAM || tensor->region == DG_REGION_STATE;
 }
@@ -82,7 +82,7 @@ int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_ent
     }; /* bytes of the header: name, shape, place, checksum; key and value */
     int64_t bytes = STRING * (FIXED + (int64_t)plan->num_knobs);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
-        if (kept(&plan->tensor[t])) bytes += (int64_t)plan->tensor[t].bytes + TENSOR;
+        if (is_saved(&plan->tensor[t])) bytes += (int64_t)plan->tensor[t].bytes + TENSOR;
     return bytes;
 }
 
@@ -102,7 +102,7 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
     if (item && bytes && m.meta && m.value && m.key) {
         for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
             const struct dg_plan_tensor *tensor = &plan->tensor[t];
-            if (!kept(tensor)) continue;
+            if (!is_saved(tensor)) continue;
             item[count] =
                 (struct dg_safetensors_item){.name = dg_plan_string(plan, tensor->name),
                                              .dtype = tensor->dtype == DG_I64 ? DG_SAFETENSORS_I64 : DG_SAFETENSORS_F32,
@@ -134,7 +134,7 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
 {
     const struct dg_plan_entry *entry = dg_session_entry(session);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
-        if (!kept(&plan->tensor[t])) continue;
+        if (!is_saved(&plan->tensor[t])) continue;
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
         const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
         if (!source) return dg_fail(err, DG_ERR_INPUT, "%s: the checkpoint has no %s", path, name);

@@ -11,17 +11,17 @@ struct dg_run_log {
     char *path;
 };
 
-/* Where the first line of `step` or later, or a cut line, begins. */
-static long end_of_kept(FILE *file, int64_t step)
+/* The end of the lines before `step`, up to the first line that is cut. */
+static long end_before(FILE *file, int64_t step)
 {
     char line[1024];
-    long kept = 0;
+    long end = 0;
     while (fgets(line, sizeof line, file)) {
         long long at;
         if (!strchr(line, '\n') || sscanf(line, "{\"step\": %lld", &at) != 1 || at >= step) break;
-        kept = ftell(file);
+        end = ftell(file);
     }
-    return kept;
+    return end;
 }
 
 enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log **result, struct dg_error *err)
@@ -37,7 +37,7 @@ enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log
     bool ok = log->file != NULL;
     if (ok) {
         rewind(log->file);
-        ok = !ftruncate(fileno(log->file), step ? end_of_kept(log->file, step) : 0);
+        ok = !ftruncate(fileno(log->file), step ? end_before(log->file, step) : 0);
     }
     if (!ok) {
         enum dg_status status = dg_fail(err, DG_ERR_IO, "%s: %s", path, strerror(errno));

@@ -13,7 +13,7 @@ static struct {
     const char *data, *out;
 } given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .from = "teacher"}};
 
-/* The files, both of which are written whole or not at all. */
+/* The files; each is complete or absent. */
 struct output {
     struct dg_npy array;
     struct dg_atomic_file list;

@@ -146,7 +146,7 @@ static bool read_list(const char *text, void *parsed)
 struct vote {
     struct dg_knn_result result[MAX_K]; /* of given.k */
     struct dg_atomic_file file;         /* of the predictions */
-    int *predicted;                     /* [val images, k]; NULL: nobody asks for them */
+    int *predicted;                     /* [val images, k]; NULL: not asked for */
 };
 
 /* What has to be right before the work begins. */

@@ -267,7 +267,7 @@ static void test_too_many_damaged_pictures(void **state)
         if (status == DG_OK) dg_loader_release(loader, batch);
     }
     assert_int_equal(status, DG_ERR_INPUT);
-    assert_non_null(strstr(err.text, "3 unreadable pictures, more than the 2 tolerated"));
+    assert_non_null(strstr(err.text, "3 unreadable images, more than the 2 tolerated"));
     assert_non_null(strstr(err.text, test_folder));
     assert_int_equal(dg_loader_next(loader, &batch, NULL), DG_ERR_INPUT); /* and it stays so */
     assert_null(batch);
@@ -278,7 +278,7 @@ static void test_too_many_damaged_pictures(void **state)
     loader = open_train(&train, 3, 2);
     err = (struct dg_error){0};
     assert_int_equal(dg_loader_next(loader, &batch, &err), DG_ERR_INPUT);
-    assert_non_null(strstr(err.text, "none of the 23 pictures"));
+    assert_non_null(strstr(err.text, "none of the 23 images"));
     dg_loader_close(loader);
 }
 
@@ -313,7 +313,7 @@ static void test_vanishing_pictures(void **state)
         assert_non_null(strstr(dg_test_said, "05.png: not a regular file"));
         assert_non_null(strstr(dg_test_said, "06.png: Too many levels of symbolic links"));
         assert_int_equal(status, tolerated == 4 ? DG_OK : DG_ERR_INPUT);
-        if (tolerated == 3) assert_non_null(strstr(err.text, "4 unreadable pictures, more than the 3 tolerated"));
+        if (tolerated == 3) assert_non_null(strstr(err.text, "4 unreadable images, more than the 3 tolerated"));
         dg_loader_close(loader);
         rmdir(image_path(4));
         for (int i = 3; i < 7; i++) {
@@ -420,7 +420,7 @@ static void test_values_are_checked(void **state)
     struct dg_loader_config config = {IMAGES + 1, 1, 1, NULL};
     struct dg_error err = {0};
     assert_int_equal(dg_loader_open_train(&config, &train, &loader, &err), DG_ERR_INPUT);
-    assert_non_null(strstr(err.text, "23 pictures are fewer than one batch of 24"));
+    assert_non_null(strstr(err.text, "23 images are fewer than one batch of 24"));
     assert_null(loader);
     config.batch = BATCH;
     config.threads = 0;
