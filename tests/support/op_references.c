@@ -1,5 +1,8 @@
 #include "tests/support/op_references.h"
 
+#include "ops/base/rng.h"
+#include "tests/support/op_harness.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -79,4 +82,11 @@ void ref_attention_backward(const struct ref_attention *a, const double *src, co
             }
         }
     }
+}
+
+bool ref_row_survives(double rate, int view0, int batch, int64_t row)
+{
+    uint32_t view = (uint32_t)(view0 + row / batch);
+    uint32_t word = dg_rng_at(OP_SEED, DG_RNG_DROP_PATH, OP_STREAM, view, (uint64_t)(row % batch));
+    return (float)(1 - rate) + dg_unit_float(word) >= 1;
 }

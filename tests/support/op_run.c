@@ -292,6 +292,35 @@ float *random_f32(const char *name, double scale, int64_t count)
     return values;
 }
 
+struct two_types random_two_types(const char *name, double scale, int64_t count)
+{
+    struct two_types x = {random_f32(name, scale, count), malloc((size_t)count * sizeof(dg_bf16))};
+    assert_non_null(x.bf16);
+    for (int64_t i = 0; i < count; i++) {
+        x.bf16[i] = dg_to_bf16(x.f32[i]);
+        x.f32[i] = dg_from_bf16(x.bf16[i]);
+    }
+    return x;
+}
+
+void free_two_types(struct two_types *numbers)
+{
+    free(numbers->f32);
+    free(numbers->bf16);
+}
+
+struct op_tensor tensor_of(const char *name, struct dg_desc desc, const struct two_types *numbers, bool bf16)
+{
+    if (bf16) desc.dtype = DG_BF16;
+    return (struct op_tensor){name, desc, bf16 ? (void *)numbers->bf16 : numbers->f32};
+}
+
+void assert_same_output(const struct op_result *got, int o, const struct op_result *want, int w)
+{
+    assert_desc(got->desc[o], want->desc[w]);
+    assert_memory_equal(got->data[o], want->data[w], (size_t)dg_desc_bytes(&want->desc[w]));
+}
+
 void assert_near(const float *got, const double *want, int64_t count, double tolerance, const char *what)
 {
     double most = 0;

@@ -86,6 +86,19 @@ void test_values(const char *name, double scale, int64_t count, float *values);
 /* The same, malloced. */
 float *random_f32(const char *name, double scale, int64_t count);
 
+/* The same numbers, which bf16 can represent, as f32 and as bf16. */
+struct two_types {
+    float *f32;
+    uint16_t *bf16;
+};
+struct two_types random_two_types(const char *name, double scale, int64_t count);
+void free_two_types(struct two_types *numbers);
+/* The numbers as an input of that name, of f32 or of bf16. */
+struct op_tensor tensor_of(const char *name, struct dg_desc desc, const struct two_types *numbers, bool bf16);
+
+/* Output o of `got` and output w of `want` are the same, bit for bit. */
+void assert_same_output(const struct op_result *got, int o, const struct op_result *want, int w);
+
 /* |got - want| <= tolerance * largest |want|, for all; a NaN fails. */
 void assert_near(const float *got, const double *want, int64_t count, double tolerance, const char *what);
 

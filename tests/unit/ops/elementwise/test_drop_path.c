@@ -1,7 +1,8 @@
-/* Drop path: how many rows go, which rows go, and that the gradient loses the same ones; the row maps that say so. */
+/* Drop path: how many rows go, which rows go, and that the gradient loses the same ones. */
 #include "ops/base/rng.h"
 #include "ops/kernels/bf16.h"
 #include "tests/support/op_harness.h"
+#include "tests/support/op_references.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,21 +14,12 @@
 
 enum { ROW = 3, VIEW0 = 2, IN_BATCH = 4 };
 
-/* As ops/base/rng.h words it: is row r kept? For cases, which are run at step 0. */
-static bool keeps(double rate, int64_t r)
-{
-    uint32_t view = (uint32_t)(VIEW0 + r / IN_BATCH);
-    uint32_t word = dg_rng_at(OP_SEED, DG_RNG_DROP_PATH, OP_STREAM, view, (uint64_t)(r % IN_BATCH));
-    return (float)(1 - rate) + dg_unit_float(word) >= 1;
-}
-
-/* src, and what it is added to. */
 static void ref_drop_path(const struct dg_op_call *call, double *const *in, double *const *out)
 {
     double rate = attr_of(call, "rate");
     int64_t count = dg_desc_count(&call->input[0]), row = count / call->input[0].dim[0];
     for (int64_t i = 0; i < count; i++)
-        out[0][i] = (keeps(rate, i / row) ? in[0][i] / (1 - rate) : 0) + (in[1] ? in[1][i] : 0);
+        out[0][i] = ref_row_survives(rate, VIEW0, IN_BATCH, i / row) ? in[0][i] / (1 - rate) : 0;
 }
 
 enum { ROWS_IMAGES = 70, TOKENS = 3, DIM = 16 };
@@ -44,17 +36,6 @@ static const struct op_case cases[] = {
      .bf16_grad = 1,
      .view0 = VIEW0,
      .batch = IN_BATCH},
-    {.op = "drop_path_add",
-     .modes = OP_VALUE | OP_GRADIENT | OP_BF16,
-     .attrs = {ATTR("rate", 0.4)},
-     .input = {IN("src", 12, 5, 7), IN("residual", 12, 5, 7)},
-     .reference = ref_drop_path,
-     .grad = {true, true},
-     .f32 = 2e-7,
-     .f32_grad = 1e-6,
-     .bf16_grad = 1,
-     .view0 = VIEW0,
-     .batch = IN_BATCH},
     {.op = "drop_path_grad",
      .modes = OP_VALUE | OP_BF16,
      .attrs = {ATTR("rate", 0.4)},
@@ -63,10 +44,6 @@ static const struct op_case cases[] = {
      .f32 = 2e-7,
      .view0 = VIEW0,
      .batch = IN_BATCH},
-    {.op = "drop_path_add",
-     .modes = OP_ROWS,
-     .attrs = {ATTR("rate", 0)},
-     .input = {IN("src", ROWS_IMAGES, TOKENS, DIM), IN("residual", ROWS_IMAGES, TOKENS, DIM)}},
     {.op = "drop_path_grad",
      .modes = OP_ROWS,
      .attrs = {ATTR("rate", 0)},
@@ -85,16 +62,16 @@ static struct op_result drop(const char *op, const float *src, int64_t rows, dou
                                    .step = {.seed = 5, .step = step}});
 }
 
-/* Rows that are kept, from `rows` ones; checks that a row goes or stays as a whole. */
-static void mask_of(int64_t rows, double rate, int view0, int batch, int64_t step, uint64_t stream, bool *kept)
+/* Rows that survive, from `rows` ones; checks that a row goes or stays as a whole. */
+static void mask_of(int64_t rows, double rate, int view0, int batch, int64_t step, uint64_t stream, bool *survives)
 {
     float *ones = malloc((size_t)(rows * ROW) * sizeof *ones), value = 1.0f / (float)(1.0 - rate);
     for (int64_t i = 0; i < rows * ROW; i++) ones[i] = 1;
     struct op_result r = drop("drop_path", ones, rows, rate, view0, batch, step, stream);
     const float *dst = r.data[0];
     for (int64_t i = 0; i < rows; i++) {
-        kept[i] = dst[i * ROW] != 0;
-        for (int c = 0; c < ROW; c++) assert_true(dst[i * ROW + c] == (kept[i] ? value : 0));
+        survives[i] = dst[i * ROW] != 0;
+        for (int c = 0; c < ROW; c++) assert_true(dst[i * ROW + c] == (survives[i] ? value : 0));
     }
     op_result_free(&r);
     free(ones);
@@ -104,15 +81,15 @@ static void test_keeps_the_right_share(void **state)
 {
     (void)state;
     enum { N = 20000 };
-    bool *kept = malloc(N);
+    bool *survives = malloc(N);
     static const double rates[] = {0.00909090880304575, 0.1, 0.5, 0.9};
     for (int k = 0; k < 4; k++) {
         int count = 0;
-        mask_of(N, rates[k], 0, N, 0, 17, kept);
-        for (int i = 0; i < N; i++) count += kept[i];
+        mask_of(N, rates[k], 0, N, 0, 17, survives);
+        for (int i = 0; i < N; i++) count += survives[i];
         assert_true(fabs(count - N * (1 - rates[k])) < 5 * sqrt(N * rates[k] * (1 - rates[k])));
     }
-    free(kept);
+    free(survives);
 }
 
 /* Every pair of view, step and node has a mask of its own: about half of it agrees with any other. */
@@ -120,18 +97,18 @@ static void test_masks_are_independent(void **state)
 {
     (void)state;
     enum { N = 2000, MASKS = 4 };
-    bool *kept = malloc(MASKS * N);
-    mask_of(N, 0.5, 0, N, 0, 17, kept);
-    mask_of(N, 0.5, 1, N, 0, 17, kept + N);
-    mask_of(N, 0.5, 0, N, 1, 17, kept + 2 * N);
-    mask_of(N, 0.5, 0, N, 0, 18, kept + 3 * N);
+    bool *survives = malloc(MASKS * N);
+    mask_of(N, 0.5, 0, N, 0, 17, survives);
+    mask_of(N, 0.5, 1, N, 0, 17, survives + N);
+    mask_of(N, 0.5, 0, N, 1, 17, survives + 2 * N);
+    mask_of(N, 0.5, 0, N, 0, 18, survives + 3 * N);
     for (int a = 0; a < MASKS; a++)
         for (int b = 0; b < a; b++) {
             int agree = 0;
-            for (int i = 0; i < N; i++) agree += kept[a * N + i] == kept[b * N + i];
+            for (int i = 0; i < N; i++) agree += survives[a * N + i] == survives[b * N + i];
             assert_true(abs(agree - N / 2) < 5 * sqrt(N / 4.0));
         }
-    free(kept);
+    free(survives);
 }
 
 /* Eight views of a batch of 6 in one application, view by view, or in two groups: each row meets the same fate. */
@@ -177,42 +154,6 @@ static void test_gradient_has_the_same_mask(void **state)
     free(x);
 }
 
-/* The sum that the compiler makes of drop path and the add behind it: bit for bit what the two make, and in bf16 what they
- * make of the same rows rounded. */
-static void test_with_residual(void **state)
-{
-    (void)state;
-    enum { N = 32, COUNT = N * ROW };
-    float *src = random_f32("src", 1, COUNT), *residual = random_f32("residual", 1, COUNT);
-    dg_bf16 half[COUNT];
-    for (int i = 0; i < COUNT; i++) {
-        half[i] = dg_to_bf16(src[i]);
-        src[i] = dg_from_bf16(half[i]);
-    }
-    struct op_result dropped = drop("drop_path", src, N, 0.3, 2, 16, 4, 99);
-    for (int bf16 = 0; bf16 < 2; bf16++)
-        for (int in_place = 0; in_place < 2; in_place++) {
-            struct dg_desc desc = F32(N, ROW), narrow = desc;
-            narrow.dtype = DG_BF16;
-            struct op_result sum = op_run(&(struct op_run){
-                .op = "drop_path_add",
-                .attrs = {ATTR("rate", 0.3)},
-                .input = {{"src", bf16 ? narrow : desc, bf16 ? (void *)half : src}, {"residual", desc, residual}},
-                .bf16 = bf16,
-                .in_place = in_place,
-                .stream = 99,
-                .view0 = 2,
-                .batch = 16,
-                .step = {.seed = 5, .step = 4}});
-            for (int i = 0; i < COUNT; i++)
-                assert_true(((float *)sum.data[0])[i] == residual[i] + ((float *)dropped.data[0])[i]);
-            op_result_free(&sum);
-        }
-    op_result_free(&dropped);
-    free(src);
-    free(residual);
-}
-
 /* The gradient is where a plan in bf16 leaves the f32 of the residual stream. */
 static void test_bf16(void **state)
 {
@@ -242,11 +183,11 @@ static void test_dropped_rows_are_zero_whatever_was_in_them(void **state)
     (void)state;
     enum { N = 32 };
     float src[N * ROW];
-    bool kept[N];
-    mask_of(N, 0.5, 0, N, 0, 17, kept);
-    for (int i = 0; i < N * ROW; i++) src[i] = kept[i / ROW] ? 1 : NAN;
+    bool survives[N];
+    mask_of(N, 0.5, 0, N, 0, 17, survives);
+    for (int i = 0; i < N * ROW; i++) src[i] = survives[i / ROW] ? 1 : NAN;
     struct op_result r = drop("drop_path", src, N, 0.5, 0, N, 0, 17);
-    for (int i = 0; i < N * ROW; i++) assert_true(((float *)r.data[0])[i] == (kept[i / ROW] ? 2 : 0));
+    for (int i = 0; i < N * ROW; i++) assert_true(((float *)r.data[0])[i] == (survives[i / ROW] ? 2 : 0));
     op_result_free(&r);
 }
 
@@ -270,30 +211,6 @@ static void test_identity(void **state)
         }
 }
 
-/* The map is consistent, and leaves out as many images as its rate says. */
-static void test_row_maps(void **state)
-{
-    (void)state;
-    enum { IMAGES = 70 };
-    const struct op_run like = {.stream = 99, .view0 = 2, .batch = 10, .step = {.seed = 5, .step = 4}};
-    static const double rates[] = {0, 0.1, 0.5, 0.998};
-    for (int r = 0; r < 4; r++) {
-        struct op_result drawn = op_draw_rows(&like, rates[r], IMAGES);
-        const int64_t *map = drawn.data[0], *place = dg_row_places(map), *image = dg_row_images(map, IMAGES);
-        assert_desc(drawn.desc[0], dg_desc_make(DG_I64, 1, (int64_t[]){1 + 2 * IMAGES}));
-        int64_t count = 0;
-        for (int64_t i = 0; i < IMAGES; i++)
-            if (place[i] >= 0) {
-                assert_int_equal(place[i], count);
-                assert_int_equal(image[count++], i);
-            }
-        assert_int_equal(map[0], count);
-        double off = (double)count - IMAGES * (1 - rates[r]); /* within four deviations */
-        assert_true(fabs(off) <= 4 * sqrt(IMAGES * rates[r] * (1 - rates[r])));
-        op_result_free(&drawn);
-    }
-}
-
 static const struct op_test tests[] = {
     OP_TEST("drop_path", OP_VALUE, test_keeps_the_right_share),
     OP_TEST("drop_path", OP_VALUE, test_masks_are_independent),
@@ -301,9 +218,7 @@ static const struct op_test tests[] = {
     OP_TEST("drop_path drop_path_grad", OP_VALUE, test_gradient_has_the_same_mask),
     OP_TEST("drop_path", OP_VALUE, test_dropped_rows_are_zero_whatever_was_in_them),
     OP_TEST("drop_path", OP_VALUE, test_identity),
-    OP_TEST("drop_path_add", OP_VALUE | OP_BF16, test_with_residual),
     OP_TEST("drop_path_grad", OP_VALUE | OP_BF16, test_bf16),
-    OP_TEST("draw_rows", OP_VALUE, test_row_maps),
 };
 
 int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }

@@ -1,5 +1,4 @@
 /* add_layer_norm, which the compiler makes of a sum and the norm on it: it makes what the two make, one after the other. */
-#include "ops/kernels/bf16.h"
 #include "tests/support/op_harness.h"
 
 #include <setjmp.h>
@@ -11,55 +10,20 @@
 
 enum { IMAGES = 24, TOKENS = 3, WIDTH = 37, ROWS = IMAGES * TOKENS, COUNT = ROWS * WIDTH };
 
-/* Numbers that bf16 has, in both types. */
-struct both {
-    float *wide;
-    dg_bf16 *half;
-};
-
-static struct both rounded(const char *name, double scale)
-{
-    struct both x = {random_f32(name, scale, COUNT), malloc(COUNT * sizeof(dg_bf16))};
-    assert_non_null(x.half);
-    for (int i = 0; i < COUNT; i++) {
-        x.half[i] = dg_to_bf16(x.wide[i]);
-        x.wide[i] = dg_from_bf16(x.half[i]);
-    }
-    return x;
-}
-
-static void free_both(struct both *x)
-{
-    free(x->wide);
-    free(x->half);
-}
-
-static struct dg_desc typed(struct dg_desc desc, bool half)
-{
-    if (half) desc.dtype = DG_BF16;
-    return desc;
-}
-
-static void same(const struct op_result *got, int o, const struct op_result *want, int w)
-{
-    assert_true(dg_desc_equal(&got->desc[o], &want->desc[w]));
-    assert_memory_equal(got->data[o], want->data[w], (size_t)dg_desc_bytes(&want->desc[w]));
-}
-
 /* To the bit: with drop path and without, types mixed, results in new places and in those of the inputs, with the norm's
  * statistics and without. */
 static void test_add_layer_norm(void **state)
 {
     (void)state;
-    struct both src = rounded("src", 1), residual = rounded("residual", 2);
+    struct two_types src = random_two_types("src", 1, COUNT), residual = random_two_types("residual", 2, COUNT);
     float *weight = random_f32("weight", 1, WIDTH), *bias = random_f32("bias", 1, WIDTH);
     struct dg_desc desc = F32(IMAGES, TOKENS, WIDTH), vector = F32(WIDTH);
     for (int form = 0; form < 64; form++) {
         bool bf16 = form & 1, drops = form & 2, in_place = form & 4, statistics = form & 8;
-        bool src_half = bf16 && form & 16, residual_half = bf16 && form & 32;
+        bool src_bf16 = bf16 && form & 16, residual_bf16 = bf16 && form & 32;
         struct op_run add = {.op = drops ? "drop_path_add" : "add",
                              .attrs = {drops ? (struct op_attr)ATTR("rate", 0.4) : (struct op_attr){0}},
-                             .input = {{NULL, desc, src.wide}, {NULL, desc, residual.wide}},
+                             .input = {{NULL, desc, src.f32}, {NULL, desc, residual.f32}},
                              .stream = 99,
                              .view0 = 2,
                              .batch = 8,
@@ -70,29 +34,28 @@ static void test_add_layer_norm(void **state)
                               .input = {{"src", desc, sum.data[0]}, {"weight", vector, weight}, {"bias", vector, bias}},
                               .bf16 = bf16};
         struct op_result want = op_run(&norm);
-        struct op_run joined = add;
-        joined.op = "add_layer_norm";
-        op_set_attr(&joined, "rate", drops ? 0.4 : 0);
-        op_set_attr(&joined, "eps", 1e-5);
-        const struct op_tensor input[] = {
-            {"src", typed(desc, src_half), src_half ? (void *)src.half : src.wide},
-            {"residual", typed(desc, residual_half), residual_half ? (void *)residual.half : residual.wide},
-            {"weight", vector, weight},
-            {"bias", vector, bias}};
-        memcpy(joined.input, input, sizeof input);
-        joined.bf16 = bf16;
-        joined.in_place = in_place;
-        joined.unwanted = statistics ? 0 : 12;
-        struct op_result got = op_run(&joined);
-        same(&got, 0, &sum, 0);
-        same(&got, 1, &want, 0);
-        for (int o = 1; o < 3 && statistics; o++) same(&got, 1 + o, &want, o);
+        struct op_run fused = add;
+        fused.op = "add_layer_norm";
+        op_set_attr(&fused, "rate", drops ? 0.4 : 0);
+        op_set_attr(&fused, "eps", 1e-5);
+        const struct op_tensor input[] = {tensor_of("src", desc, &src, src_bf16),
+                                          tensor_of("residual", desc, &residual, residual_bf16),
+                                          {"weight", vector, weight},
+                                          {"bias", vector, bias}};
+        memcpy(fused.input, input, sizeof input);
+        fused.bf16 = bf16;
+        fused.in_place = in_place;
+        fused.unwanted = statistics ? 0 : 12;
+        struct op_result got = op_run(&fused);
+        assert_same_output(&got, 0, &sum, 0);
+        assert_same_output(&got, 1, &want, 0);
+        for (int o = 1; o < 3 && statistics; o++) assert_same_output(&got, 1 + o, &want, o);
         op_result_free(&sum);
         op_result_free(&want);
         op_result_free(&got);
     }
-    free_both(&src);
-    free_both(&residual);
+    free_two_types(&src);
+    free_two_types(&residual);
     free(weight);
     free(bias);
 }
