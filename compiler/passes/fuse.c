@@ -85,8 +85,8 @@ static bool makes(const struct dg_new_node *made, dg_value value)
     return false;
 }
 
-/* The consumer stays for its other outputs. Those that the fused node makes are nobody's now, and an optional input that the
- * op would only have added to such an output is not read. */
+/* The consumer stays for its other outputs. It gets new values, which nothing reads, for those that the fused node makes; and an
+ * optional input that its op would add to such an output becomes absent. */
 static void release_outputs(struct dg_graph *graph, struct dg_graph_node *node, const struct dg_new_node *made)
 {
     dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
@@ -96,7 +96,7 @@ static void release_outputs(struct dg_graph *graph, struct dg_graph_node *node, 
         if (!makes(made, node->output[o])) continue;
         int source = dg_reused_input(&node->op->outputs[o]);
         if (source >= 0 && node->op->inputs[source].flags & DG_OPTIONAL) node->input[source] = DG_NO_VALUE;
-        node->output[o] = dg_graph_value_like(graph, node->output[o]); /* nobody reads it */
+        node->output[o] = dg_graph_value_like(graph, node->output[o]);
         graph->value[node->output[o]].producer = DG_PLAN_NONE;
     }
 }

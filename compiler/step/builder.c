@@ -1,15 +1,10 @@
 #include "compiler/step/builder.h"
 
-bool dg_builder_add(struct dg_step_builder *b, const char *op_name, const union dg_attr *attr, const dg_value *input,
+bool dg_builder_add(struct dg_step_builder *b, const struct dg_op *op, const union dg_attr *attr, const dg_value *input,
                     int num_inputs, const struct dg_node_options *options, dg_value *output)
 {
     struct dg_error err = {0};
     const struct dg_train_recipe *recipe = b->recipe;
-    const struct dg_op *op = dg_op_find(op_name);
-    if (!op) {
-        dg_diag_error(b->from->diag, &recipe->model.origin, "internal: op %s is missing; please report this", op_name);
-        return false;
-    }
     if (dg_graph_node(b->graph, op, attr, input, num_inputs, options, output, &err) == DG_OK) return true;
     dg_diag_error(b->from->diag, &recipe->model.origin, "%s of recipe %s: %s", options->origin.path, recipe->model.name,
                   err.text);

@@ -14,13 +14,13 @@ struct dg_step_builder {
     } network[2]; /* DG_STUDENT, DG_TEACHER */
     struct dg_gradients gradients;
     struct dg_step_choice choice;
-    int64_t images;            /* of a slice: the batch, if it is not cut */
-    int views;                 /* all crops of an image */
+    int64_t images;                         /* of a slice: the batch, if it is not cut */
+    int views;                              /* all crops of an image */
     const struct dg_graph_node *committing; /* whose commit rule runs */
 };
 
 /* A node of the trainer itself. It fails only by our own mistake or by a dimension too large; false: reported. */
-bool dg_builder_add(struct dg_step_builder *b, const char *op_name, const union dg_attr *attr, const dg_value *input,
+bool dg_builder_add(struct dg_step_builder *b, const struct dg_op *op, const union dg_attr *attr, const dg_value *input,
                     int num_inputs, const struct dg_node_options *options, dg_value *output);
 
 /* Options of such a node. */

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+extern const struct dg_op dg_op_center_update, dg_op_ema, dg_op_grad_norms;
+
 /* Published: every parameter decays but those whose name ends in .bias or that have one dimension (the published code calls
  * them regularised). */
 static bool decays(const struct dg_train_recipe *recipe, const struct dg_graph_value *param)
@@ -22,7 +24,7 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
         dg_value momentum = dg_graph_control(graph, "teacher.momentum");
         const char *path = dg_arena_printf(graph->arena, "ema %s", graph->value[param].name);
         struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
-        return dg_builder_add(b, "ema", NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
+        return dg_builder_add(b, &dg_op_ema, NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
     }
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
     bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
@@ -32,7 +34,7 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
     const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
     struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
-    return dg_builder_add(b, op->name, attr, input, count, &options, NULL);
+    return dg_builder_add(b, op, attr, input, count, &options, NULL);
 }
 
 struct pair {
@@ -107,7 +109,7 @@ static bool commit_teacher_buffer(struct dg_step_builder *b, dg_value student, d
     dg_value input[] = {student, teacher, averages ? dg_graph_control(b->graph, "teacher.momentum") : DG_NO_VALUE};
     struct dg_node_options options = dg_builder_options(
         b, dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[student].name), "commit", DG_ROLE_COMMIT);
-    return dg_builder_add(b, "ema", NULL, input, 3, &options, NULL);
+    return dg_builder_add(b, &dg_op_ema, NULL, input, 3, &options, NULL);
 }
 
 bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, dg_value batch_mean,
@@ -131,7 +133,7 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
     gradient[trained] = loss;
     dg_value norm[DG_MAX_OUTPUTS];
     struct dg_node_options options = dg_builder_options(b, "grad_norms", "check", DG_ROLE_FORWARD);
-    if (!dg_builder_add(b, "grad_norms", NULL, gradient, trained + 1, &options, norm)) return false;
+    if (!dg_builder_add(b, &dg_op_grad_norms, NULL, gradient, trained + 1, &options, norm)) return false;
     graph->value[norm[1]].name = "grad_summary";
     step->slots.of[DG_SLOT_GRAD_SUMMARY] = norm[1];
 
@@ -142,7 +144,8 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
     }
     options = dg_builder_options(b, "center", "commit", DG_ROLE_COMMIT);
     dg_value update[] = {center, batch_mean, dg_graph_control(graph, "loss.center_momentum")};
-    if (!dg_builder_add(b, "center_update", NULL, update, 3, &options, NULL) || !commit_statistics(b)) return false;
+    if (!dg_builder_add(b, &dg_op_center_update, NULL, update, 3, &options, NULL) || !commit_statistics(b))
+        return false;
     for (int i = 0; i < count; i++)
         if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER &&
             !commit_teacher_buffer(b, pair[i].student, pair[i].teacher))

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+extern const struct dg_op dg_op_add, dg_op_zeros_like;
+
 dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value)
 {
     return value < gradients->size ? gradients->of[value] : DG_NO_VALUE;
@@ -52,7 +54,7 @@ dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *n
     dg_value zeros[DG_MAX_OUTPUTS] = {DG_NO_VALUE};
     struct dg_error err; /* any shape has zeros */
     graph->phase = DG_PHASE_BEFORE;
-    dg_graph_node(graph, dg_op_find("zeros_like"), NULL, &like, 1, &options, zeros, &err);
+    dg_graph_node(graph, &dg_op_zeros_like, NULL, &like, 1, &options, zeros, &err);
     graph->phase = phase;
     graph->value[zeros[0]].collects = true;
     return zeros[0];
@@ -83,7 +85,7 @@ static enum dg_status add_gradient(struct dg_grad_builder *b, int i, dg_value gr
     dg_value so_far = gradient_so_far(b, i);
     if (so_far != DG_NO_VALUE) {
         dg_value both[2] = {so_far, gradient};
-        DG_TRY(emit(b, dg_op_find("add"), NULL, both, 2, &gradient));
+        DG_TRY(emit(b, &dg_op_add, NULL, both, 2, &gradient));
     }
     set_gradient(b, i, gradient);
     return DG_OK;

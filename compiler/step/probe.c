@@ -7,6 +7,9 @@
 #include "compiler/step/optimizer_inputs.h"
 #include "compiler/step/step.h"
 
+extern const struct dg_op dg_op_concat_columns, dg_op_cross_entropy, dg_op_grad_norms, dg_op_linear, dg_op_mean_tokens,
+    dg_op_take_token;
+
 struct build {
     struct dg_diagnostics *diag;
     const struct dg_probe_recipe *probe;
@@ -14,21 +17,17 @@ struct build {
 };
 
 /* A node of the probe itself. */
-static bool add_node(struct build *b, const char *op_name, const union dg_attr *attr, const dg_value *input,
+static bool add_node(struct build *b, const struct dg_op *op, const union dg_attr *attr, const dg_value *input,
                      int num_inputs, const char *path, bool train, bool commit, dg_value *output)
 {
     struct dg_error err = {0};
-    const struct dg_op *op = dg_op_find(op_name);
     struct dg_node_options options = {.train = train,
                                       .role = commit ? DG_ROLE_COMMIT : DG_ROLE_FORWARD,
                                       .application = dg_graph_trainer(b->graph, b->probe->model.name),
                                       .origin = b->probe->model.origin};
     options.origin.path = path;
     options.rows.batch = (int)b->probe->model.batch;
-    if (!op)
-        dg_fail(&err, DG_ERR_INTERNAL, "internal: op %s is missing; please report this", op_name);
-    else if (dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, &err) == DG_OK)
-        return true;
+    if (dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, &err) == DG_OK) return true;
     dg_diag_error(b->diag, &b->probe->model.origin, "%s of probe %s: %s", path, b->probe->model.name, err.text);
     return false;
 }
@@ -57,12 +56,12 @@ static dg_value last_blocks(struct build *b, const struct dg_application *a)
         dg_value tap = dg_application_repeated(a, "taps", there - blocks + i);
         const char *path = dg_arena_printf(b->graph->arena, "cls.%lld", (long long)i);
         if (tap == DG_NO_VALUE ||
-            !add_node(b, "take_token", (union dg_attr[]){{.i = 0}}, &tap, 1, path, false, false, output))
+            !add_node(b, &dg_op_take_token, (union dg_attr[]){{.i = 0}}, &tap, 1, path, false, false, output))
             return DG_NO_VALUE;
         cls[i] = output[0];
     }
-    return add_node(b, "concat_columns", (union dg_attr[]){{.i = 0}}, cls, (int)blocks, "concatenated", false, false,
-                    output)
+    return add_node(b, &dg_op_concat_columns, (union dg_attr[]){{.i = 0}}, cls, (int)blocks, "concatenated", false,
+                    false, output)
                ? output[0]
                : DG_NO_VALUE;
 }
@@ -75,10 +74,10 @@ static dg_value with_mean(struct build *b, const struct dg_application *a, dg_va
         no_output(b, "tokens", ", whose mean `avgpool` takes");
         return DG_NO_VALUE;
     }
-    if (!add_node(b, "mean_tokens", (union dg_attr[]){{.i = 1}}, &tokens, 1, "mean", false, false, output))
+    if (!add_node(b, &dg_op_mean_tokens, (union dg_attr[]){{.i = 1}}, &tokens, 1, "mean", false, false, output))
         return DG_NO_VALUE;
     dg_value both[] = {cls, output[0]};
-    return add_node(b, "concat_columns", (union dg_attr[]){{.i = 1}}, both, 2, "interleaved", false, false, output)
+    return add_node(b, &dg_op_concat_columns, (union dg_attr[]){{.i = 1}}, both, 2, "interleaved", false, false, output)
                ? output[0]
                : DG_NO_VALUE;
 }
@@ -128,7 +127,7 @@ static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_
     dg_value input[DG_MAX_STEP_INPUTS];
     int count = dg_step_inputs(graph, op, param, gradient, norms, DG_NO_VALUE, false, input);
     graph->value[param].decay = true;
-    return add_node(b, op->name, (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
+    return add_node(b, op, (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
                     dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name), true, true, NULL);
 }
 
@@ -156,15 +155,15 @@ bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct
         dg_graph_param(graph, "linear.bias", &bias, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &zero, probe->model.origin)};
     dg_value logits[DG_MAX_OUTPUTS], loss[DG_MAX_OUTPUTS], norms[DG_MAX_OUTPUTS], gradient[3];
     uint32_t first = graph->num_nodes;
-    if (!add_node(&b, "linear", (union dg_attr[]){{.i = probe->classes}, {.i = true}},
+    if (!add_node(&b, &dg_op_linear, (union dg_attr[]){{.i = probe->classes}, {.i = true}},
                   (dg_value[]){x, param[0], param[1]}, 3, "linear", true, false, logits) ||
-        !add_node(&b, "cross_entropy", NULL, (dg_value[]){logits[0], y}, 2, "loss", true, false, loss))
+        !add_node(&b, &dg_op_cross_entropy, NULL, (dg_value[]){logits[0], y}, 2, "loss", true, false, loss))
         return false;
     struct dg_gradients gradients = {0};
     if (!dg_differentiate(graph, diag, first, loss[0], &gradients)) return false;
     for (int p = 0; p < 2; p++) gradient[p] = dg_gradients_of(&gradients, param[p]);
     gradient[2] = loss[0];
-    if (!add_node(&b, "grad_norms", NULL, gradient, 3, "grad_norms", true, false, norms)) return false;
+    if (!add_node(&b, &dg_op_grad_norms, NULL, gradient, 3, "grad_norms", true, false, norms)) return false;
     for (int p = 0; p < 2; p++)
         if (!commit_param(&b, param[p], gradient[p], norms[0], p)) return false;
     graph->value[logits[0]].name = "logits";

@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct dg_op dg_op_add_mean, dg_op_concat_rows, dg_op_dino_loss, dg_op_dino_target, dg_op_take_images;
+
 static dg_value crops_input(struct dg_step_builder *b, const char *name, const struct dg_recipe_crops *crops)
 {
     struct dg_desc desc =
@@ -104,7 +106,8 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
     options.rows.view0 = view0;
     if (logits == DG_NO_VALUE) return false;
     dg_value output[DG_MAX_OUTPUTS], input[] = {logits, target, dg_graph_control(b->graph, "loss.student_temp"), *loss};
-    if (!dg_builder_add(b, "dino_loss", (union dg_attr[]){{.i = b->views}}, input, 4, &options, output)) return false;
+    if (!dg_builder_add(b, &dg_op_dino_loss, (union dg_attr[]){{.i = b->views}}, input, 4, &options, output))
+        return false;
     *loss = output[0];
     struct dg_pass_context context = {.graph = b->graph,
                                       .diag = b->from->diag,
@@ -145,7 +148,8 @@ static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], 
         dg_value output[DG_MAX_OUTPUTS];
         struct dg_node_options options = dg_builder_options(b, "all_crops", "loss", DG_ROLE_FORWARD);
         options.application = head;
-        if (both[1] == DG_NO_VALUE || !dg_builder_add(b, "concat_rows", NULL, both, 2, &options, output)) return false;
+        if (both[1] == DG_NO_VALUE || !dg_builder_add(b, &dg_op_concat_rows, NULL, both, 2, &options, output))
+            return false;
         features = output[0];
     }
     return add_loss(b, "all", apply(b, b->network[DG_STUDENT].head, features, NULL, 0, head), target, 0, loss) &&
@@ -159,7 +163,7 @@ static bool take_images(struct dg_step_builder *b, const char *group, dg_value *
         dg_builder_options(b, dg_arena_printf(b->graph->arena, "crops.%s", group), "crops", DG_ROLE_FORWARD);
     dg_value output[DG_MAX_OUTPUTS];
     if (b->choice.slices < 2 || *crops == DG_NO_VALUE) return true;
-    if (!dg_builder_add(b, "take_images", NULL, crops, 1, &options, output)) return false;
+    if (!dg_builder_add(b, &dg_op_take_images, NULL, crops, 1, &options, output)) return false;
     *crops = output[0];
     return true;
 }
@@ -172,7 +176,7 @@ static bool mean_of_slices(struct dg_step_builder *b, dg_value like, dg_value *p
     const char *name = dg_arena_printf(graph->arena, "mean of %s", graph->value[*part].name);
     struct dg_node_options options = dg_builder_options(b, name, "loss", DG_ROLE_FORWARD);
     dg_value output[DG_MAX_OUTPUTS], input[] = {dg_sum_over_slices(graph, like, name), *part};
-    if (!dg_builder_add(b, "add_mean", NULL, input, 2, &options, output)) return false;
+    if (!dg_builder_add(b, &dg_op_add_mean, NULL, input, 2, &options, output)) return false;
     *part = output[0];
     return true;
 }
@@ -232,8 +236,8 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     struct dg_node_options options = dg_builder_options(&b, "target", "loss", DG_ROLE_FORWARD);
     dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */
     dg_value target_input[] = {teacher, center, temperature};
-    if (!dg_builder_add(&b, "dino_target", NULL, target_input, 3, &options, made)) return false;
-    const struct dg_op *op = graph->node[graph->num_nodes - 1].op;
+    if (!dg_builder_add(&b, &dg_op_dino_target, NULL, target_input, 3, &options, made)) return false;
+    const struct dg_op *op = &dg_op_dino_target;
     dg_value target = made[dg_op_output_index(op, "q")], batch_mean = made[dg_op_output_index(op, "batch_mean")],
              entropy = made[dg_op_output_index(op, "entropy")];
     if (!mean_of_slices(&b, center, &batch_mean) || !mean_of_slices(&b, temperature, &entropy)) return false;

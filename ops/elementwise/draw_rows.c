@@ -31,7 +31,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     const struct dg_drop_path *d = r->state;
     int64_t *rows = r->output[0], count = 0;
     for (int64_t i = 0; i < d->images; i++) {
-        bool keep = dg_drop_path_keeps(d, r->step, i);
+        bool keep = dg_drop_path_survives(d, r->step, i);
         rows[1 + i] = keep ? count : -1;
         if (keep) rows[1 + d->images + count++] = i;
     }

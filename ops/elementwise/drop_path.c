@@ -1,5 +1,5 @@
 /* drop_path (stochastic depth; drop_path of the official vision_transformer.py): in training, each image of the leading
- * dimension is kept with probability 1 - rate and divided by it, or set to zero. Its gradient applies the same mask:
+ * dimension survives with probability 1 - rate and is divided by it, or is set to zero. Its gradient applies the same mask:
  * drop_path_grad draws it again.
  *
  *   drop_path      (src) -> dst
@@ -36,7 +36,7 @@ struct dg_drop_path dg_drop_path_make(const struct dg_prepare *p, int64_t images
                                  .batch = p->batch > 0 ? p->batch : (int)images};
 }
 
-bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
+bool dg_drop_path_survives(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
 {
     uint64_t stream = d->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
     uint32_t view = (uint32_t)(d->view0 + image / d->batch);
@@ -46,7 +46,7 @@ bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info 
 
 void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from)
 {
-    for (int64_t i = 0; i < d->images; i++) from[i] = dg_drop_path_keeps(d, step, i) ? i : -1;
+    for (int64_t i = 0; i < d->images; i++) from[i] = dg_drop_path_survives(d, step, i) ? i : -1;
 }
 
 static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[DG_DROP_PATH_RATE].f == 0; }

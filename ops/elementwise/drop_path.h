@@ -1,4 +1,4 @@
-/* Which images drop path keeps: for the ops that apply it. */
+/* Which images survive drop path: for the ops that apply it. */
 #ifndef DG_OPS_ELEMENTWISE_DROP_PATH_H
 #define DG_OPS_ELEMENTWISE_DROP_PATH_H
 
@@ -9,14 +9,14 @@ extern const struct dg_attr_spec dg_drop_path_attrs[];
 
 struct dg_drop_path {
     int64_t images;
-    float keep; /* 1 - rate; 1: all are kept */
+    float keep; /* the probability to survive, 1 - rate */
     uint64_t stream;
     int view0, batch;
 };
 struct dg_drop_path dg_drop_path_make(const struct dg_prepare *p, int64_t images, double rate);
-/* Is that image kept in this step? */
-bool dg_drop_path_keeps(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image);
-/* from[images]: i where image i is kept in this step, else -1. */
+/* Does that image survive in this step? */
+bool dg_drop_path_survives(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image);
+/* from[images]: i where image i survives in this step, else -1. */
 void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from);
 
 #endif

@@ -144,23 +144,23 @@ static int64_t rows_of(const struct state *s, enum part part, int64_t head)
     return (part * s->dim + head * s->width) * s->in;
 }
 
-/* wide[n, heads, in] = narrow[n, dim] W, head by head with its rows of the weight. */
-static enum dg_status to_wide(const struct state *s, int64_t n, const float *narrow, const float *weight,
+/* wide[n, heads, in] = by_head[n, dim] W, head by head with its rows of the weight. */
+static enum dg_status to_wide(const struct state *s, int64_t n, const float *by_head, const float *weight,
                               enum part part, float *wide, struct dg_error *err)
 {
     for (int64_t h = 0; h < s->heads; h++)
-        DG_TRY(dg_sgemm(false, false, n, s->in, s->width, narrow + h * s->width, s->dim, weight + rows_of(s, part, h),
+        DG_TRY(dg_sgemm(false, false, n, s->in, s->width, by_head + h * s->width, s->dim, weight + rows_of(s, part, h),
                         s->in, 0, wide + h * s->in, s->heads * s->in, err));
     return DG_OK;
 }
 
-/* narrow[n, dim] = wide[n, heads, in] W', likewise. */
-static enum dg_status to_narrow(const struct state *s, int64_t n, const float *wide, const float *weight,
-                                enum part part, float *narrow, struct dg_error *err)
+/* by_head[n, dim] = wide[n, heads, in] W', likewise. */
+static enum dg_status to_by_head(const struct state *s, int64_t n, const float *wide, const float *weight,
+                                 enum part part, float *by_head, struct dg_error *err)
 {
     for (int64_t h = 0; h < s->heads; h++)
         DG_TRY(dg_sgemm(false, true, n, s->width, s->in, wide + h * s->in, s->heads * s->in,
-                        weight + rows_of(s, part, h), s->in, 0, narrow + h * s->width, s->dim, err));
+                        weight + rows_of(s, part, h), s->in, 0, by_head + h * s->width, s->dim, err));
     return DG_OK;
 }
 
@@ -202,7 +202,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     for (int64_t first = 0; first < images; first += GROUP) {
         int64_t n = images - first < GROUP ? images - first : GROUP;
         DG_TRY(attend(s, r, n, dg_at(r->input[SRC], s->src_bf16, first * s->tokens * s->in), err));
-        DG_TRY(to_narrow(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
+        DG_TRY(to_by_head(s, n, at(r, s->sums), r->input[WEIGHT], VALUES, dst, err));
         for (int64_t i = 0; i < n; i++)
             for (int64_t c = 0; c < s->dim; c++)
                 dg_put(r->output[DST], s->dst_bf16, (first + i) * s->dim + c,
@@ -284,7 +284,7 @@ static enum dg_status attend_backward(const struct state *s, const struct dg_run
     dg_class_attention_kernels()->scores(&shape, diff_sums, s->src_bf16, src, diff_probs);
     dg_softmax_kernels()->backward(n * s->heads, s->tokens, at(r, s->probs), diff_probs, diff_probs);
     dg_class_attention_kernels()->sums(&shape, diff_probs, s->src_bf16, src, at(r, s->diff_keys));
-    DG_TRY(to_narrow(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
+    DG_TRY(to_by_head(s, n, at(r, s->diff_keys), weight, KEYS, diff_queries, err));
     for (int64_t c = 0; c < n * s->dim; c++) diff_queries[c] *= s->scale;
     return dg_sgemm(false, false, n, s->in, s->dim, diff_queries, s->dim, weight, s->in, 0, at(r, s->diff_query_tokens),
                     s->in, err);
