@@ -34,6 +34,7 @@ struct compaction {
     uint32_t *forward, *member; /* marks by node */
     uint32_t *packed;           /* marks by value: it has the surviving images only */
     uint32_t *list, count;      /* the members */
+    uint32_t *found, num_found; /* the forward nodes among them, from the sum back */
 };
 
 /* --- who is where --- */
@@ -79,7 +80,8 @@ static struct compaction begin(const struct dg_pass_context *c)
                            .forward = dg_arena_alloc(arena, nodes * sizeof(uint32_t)),
                            .member = dg_arena_alloc(arena, nodes * sizeof(uint32_t)),
                            .packed = dg_arena_alloc(arena, values * sizeof(uint32_t)),
-                           .list = dg_arena_alloc(arena, nodes * sizeof(uint32_t))};
+                           .list = dg_arena_alloc(arena, nodes * sizeof(uint32_t)),
+                           .found = dg_arena_alloc(arena, nodes * sizeof(uint32_t))};
     for (int k = 0; k < c->num_keep; k++) p.leaves[c->keep[k]] = true;
     for (uint32_t n = graph->num_nodes; n-- > 0;) p.begin[place(&graph->node[n])] = n;
     return p;
@@ -87,24 +89,39 @@ static struct compaction begin(const struct dg_pass_context *c)
 
 /* --- one branch --- */
 
-/* From node n's packed inputs back to where all images are: the forward nodes of the branch, and what goes with them. False: it
- * begins nowhere. */
-static bool walk_back(struct compaction *p, uint32_t n)
+/* Adds what goes with a forward node to the members. */
+static void add_members(struct compaction *p, const struct dg_graph_node *node)
 {
-    const struct dg_graph *graph = p->graph;
-    const struct dg_graph_node *node = &graph->node[n];
-    p->forward[n] = p->branch;
     for (uint32_t t = p->together.start[node->forward_of]; t < p->together.start[node->forward_of + 1]; t++) {
         uint32_t m = p->together.list[t];
         if (p->member[m] != p->branch) p->list[p->count++] = m;
         p->member[m] = p->branch;
     }
-    for (int i = 0; i < node->num_inputs; i++) {
-        if (!compact_input(node, i) || node->input[i] == DG_NO_VALUE) continue;
-        const struct dg_graph_value *value = &graph->value[node->input[i]];
-        uint32_t maker = value->producer;
-        if (maker == DG_PLAN_NONE || !compact_output(&graph->node[maker], (int)value->output)) return false;
-        if (p->forward[maker] != p->branch && !walk_back(p, maker)) return false;
+}
+
+static void add_forward(struct compaction *p, uint32_t n)
+{
+    if (p->forward[n] == p->branch) return;
+    p->forward[n] = p->branch;
+    p->found[p->num_found++] = n;
+}
+
+/* From the sum's packed inputs back to where all images are: the forward nodes of the branch, and what goes with them. False: it
+ * begins nowhere. */
+static bool find_members(struct compaction *p)
+{
+    const struct dg_graph *graph = p->graph;
+    add_forward(p, p->sum);
+    for (uint32_t f = 0; f < p->num_found; f++) {
+        const struct dg_graph_node *node = &graph->node[p->found[f]];
+        add_members(p, node);
+        for (int i = 0; i < node->num_inputs; i++) {
+            if (!compact_input(node, i) || node->input[i] == DG_NO_VALUE) continue;
+            const struct dg_graph_value *value = &graph->value[node->input[i]];
+            uint32_t maker = value->producer;
+            if (maker == DG_PLAN_NONE || !compact_output(&graph->node[maker], (int)value->output)) return false;
+            add_forward(p, maker);
+        }
     }
     return true;
 }
@@ -209,8 +226,8 @@ bool dg_compact_rows(struct dg_pass_context *c)
             continue;
         p.branch++;
         p.sum = n;
-        p.count = 0;
-        if (walk_back(&p, n) && is_closed(&p)) compact(&p);
+        p.count = p.num_found = 0;
+        if (find_members(&p) && is_closed(&p)) compact(&p);
     }
     sort_in(&p);
     return true;

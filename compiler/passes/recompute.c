@@ -139,22 +139,36 @@ struct rewriting {
     const struct dg_graph_node *node; /* before the pass */
     const uint32_t *maker;            /* by value: its node before the pass */
     const bool *recomputed;           /* by that node */
-    dg_value *copy; /* by value: what the backward reads in its place; DG_NO_VALUE: not computed yet */
+    dg_value *copy;  /* by value: what the backward reads in its place; DG_NO_VALUE: not computed yet */
+    dg_value *stack; /* values whose copies wait for those of their inputs */
 };
 
-/* What a backward node of `phase` reads in place of v; nodes that compute it are appended. */
-static dg_value backward_input(struct rewriting *r, dg_value v, enum dg_phase phase)
+/* Does the backward read a copy in place of v? Of an op with `recompute` only output 0 is computed again. */
+static bool is_recomputed(const struct rewriting *r, dg_value v)
+{
+    if (!reads_step(r->graph, v) || r->maker[v] == DG_PLAN_NONE || !r->recomputed[r->maker[v]]) return false;
+    return !(r->node[r->maker[v]].op->recompute && r->graph->value[v].output);
+}
+
+/* The first input of v's node whose copy is not there yet; DG_NO_VALUE: all are. */
+static dg_value missing_input(const struct rewriting *r, dg_value v)
+{
+    const struct dg_graph_node *node = &r->node[r->maker[v]];
+    for (int i = 0; i < node->num_inputs; i++)
+        if (is_recomputed(r, node->input[i]) && r->copy[node->input[i]] == DG_NO_VALUE) return node->input[i];
+    return DG_NO_VALUE;
+}
+
+/* Appends the copy of v's node; those of its inputs are there. */
+static void append_copy(struct rewriting *r, dg_value v, enum dg_phase phase)
 {
     struct dg_graph *graph = r->graph;
-    if (!reads_step(graph, v) || r->maker[v] == DG_PLAN_NONE || !r->recomputed[r->maker[v]]) return v;
-    bool part = r->node[r->maker[v]].op->recompute; /* it recomputes output 0 alone */
-    if (part && graph->value[v].output) return v;
-    if (r->copy[v] != DG_NO_VALUE) return r->copy[v];
     struct dg_graph_node node = r->node[r->maker[v]];
     dg_value *input = dg_arena_alloc(graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input);
-    for (int i = 0; i < node.num_inputs; i++) input[i] = backward_input(r, node.input[i], phase);
+    for (int i = 0; i < node.num_inputs; i++)
+        input[i] = is_recomputed(r, node.input[i]) ? r->copy[node.input[i]] : node.input[i];
     node.input = input;
-    if (part) {
+    if (node.op->recompute) {
         struct dg_recompute a = {node.train, input, node.num_inputs, node.output};
         node.op->recompute(&a);
         node.train = a.train;
@@ -167,6 +181,23 @@ static dg_value backward_input(struct rewriting *r, dg_value v, enum dg_phase ph
         node.output[o] = made;
     }
     dg_graph_append(graph, &node);
+}
+
+/* What a backward node of `phase` reads in place of v; nodes that compute it are appended, inputs first. */
+static dg_value backward_input(struct rewriting *r, dg_value v, enum dg_phase phase)
+{
+    if (!is_recomputed(r, v)) return v;
+    uint32_t depth = 0;
+    r->stack[depth++] = v;
+    while (depth) {
+        dg_value top = r->stack[depth - 1], missing = missing_input(r, top);
+        if (missing != DG_NO_VALUE) {
+            r->stack[depth++] = missing;
+            continue;
+        }
+        if (r->copy[top] == DG_NO_VALUE) append_copy(r, top, phase);
+        depth--;
+    }
     return r->copy[v];
 }
 
@@ -178,6 +209,7 @@ bool dg_recompute(struct dg_pass_context *c)
     struct rewriting r = {
         .graph = graph, .node = graph->node, .maker = maker, .recomputed = choose(graph, &c->recompute)};
     r.copy = dg_arena_alloc(graph->arena, ((size_t)num_values + 1) * sizeof *r.copy);
+    r.stack = dg_arena_alloc(graph->arena, ((size_t)num_nodes + 1) * sizeof *r.stack);
     for (dg_value v = 0; v < num_values; v++) {
         maker[v] = graph->value[v].producer;
         r.copy[v] = DG_NO_VALUE;

@@ -6,6 +6,7 @@
 #include "tests/support/files.h"
 
 #include <glob.h>
+#include <pthread.h>
 #include <unistd.h>
 
 static int teardown(void **state)
@@ -336,6 +337,51 @@ static void test_mutated_text(void **state)
     free(text);
 }
 
+/* A compile in a thread of its own. */
+struct compile_call {
+    struct dg_compile_options options;
+    struct dg_error err;
+};
+static void *call_compile(void *context)
+{
+    struct compile_call *call = context;
+    struct dg_compile_result result;
+    dg_compile(&call->options, &result, &call->err);
+    dg_compile_result_free(&result);
+    return NULL;
+}
+
+/* A residual branch of 8000 nodes in a row, run on the images that drop path leaves and computed again as a whole: no pass may go
+ * along it by calling itself, as a stack is soon full. */
+static void test_a_long_branch(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"student.with.depth=2", "student.with.drop_path=0.2", "crops.local.count=0"};
+    static const char act[] = "mlp.act: gelu\n", long_act[] = "mlp.act: {repeat: 8, use: many}\n",
+                      many[] = "module: many\nnodes: {a: {repeat: 1000, op: gelu}}\n---\n";
+    size_t size;
+    char *text = whole_description(&size), *at = strstr(text, act), *longer = malloc(size + 256);
+    assert_non_null(at);
+    assert_non_null(longer);
+    int length = snprintf(longer, size + 256, "%s%.*s%s%s", many, (int)(at - text), text, long_act, at + strlen(act));
+    write_file(in("text.yaml"), longer, (size_t)length);
+    free(longer);
+    free(text);
+    struct compile_call call = {.options = {.file = in("text.yaml"),
+                                            .set = set,
+                                            .num_sets = sizeof set / sizeof *set,
+                                            .batch = 2,
+                                            .memory = INT64_C(20) << 20}};
+    pthread_attr_t small;
+    pthread_t thread;
+    assert_int_equal(pthread_attr_init(&small), 0);
+    assert_int_equal(pthread_attr_setstacksize(&small, 384 << 10), 0);
+    assert_int_equal(pthread_create(&thread, &small, call_compile, &call), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&small);
+    if (!strstr(call.err.text, "a step of 2 images needs at least")) fail_msg("%s", call.err.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_the_reported_peak_is_near_the_bound),
         cmocka_unit_test(test_truncated_text),
         cmocka_unit_test(test_mutated_text),
+        cmocka_unit_test(test_a_long_branch),
     };
     return cmocka_run_group_tests(tests, make_test_folder, teardown);
 }
