@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_SHOWN = 20 };
+enum { MAX_SHOWN = 20 };
 
 struct source {
     const char *file, *text;
@@ -92,13 +92,13 @@ void dg_diag_error(struct dg_diagnostics *diag, const struct dg_origin *at, cons
     va_end(args);
     /* A node that is applied to several inputs is wrong every time: saying so once is enough. */
     diag->again = diag->text && strstr(diag->text, line);
-    if (diag->again || ++diag->errors > MOST_SHOWN) return;
+    if (diag->again || ++diag->errors > MAX_SHOWN) return;
     show(diag, at, line);
 }
 
 void dg_diag_note(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
 {
-    if (diag->again || diag->errors > MOST_SHOWN) return;
+    if (diag->again || diag->errors > MAX_SHOWN) return;
     va_list args;
     va_start(args, format);
     show(diag, at, message(diag, at, "note", format, args));
@@ -109,6 +109,6 @@ int dg_diag_errors(const struct dg_diagnostics *diag) { return diag->errors; }
 
 const char *dg_diag_text(struct dg_diagnostics *diag)
 {
-    if (diag->errors <= MOST_SHOWN) return diag->text ? diag->text : "";
-    return dg_arena_printf(diag->arena, "%s%d more errors\n", diag->text, diag->errors - MOST_SHOWN);
+    if (diag->errors <= MAX_SHOWN) return diag->text ? diag->text : "";
+    return dg_arena_printf(diag->arena, "%s%d more errors\n", diag->text, diag->errors - MAX_SHOWN);
 }

@@ -63,12 +63,12 @@ dg_value dg_graph_param(struct dg_graph *graph, const char *name, const struct d
 
 dg_value dg_graph_control(struct dg_graph *graph, const char *key)
 {
-    const dg_value *known = dg_names_find(&graph->controls, key);
+    const dg_value *known = dg_string_map_find(&graph->controls, key);
     if (known) return *known;
     struct dg_desc scalar = dg_desc_scalar(DG_F64);
     dg_value v = dg_graph_input(graph, key, &scalar);
     graph->value[v].control = graph->value[v].name;
-    dg_names_add(graph->arena, &graph->controls, graph->value[v].name, v);
+    dg_string_map_add(graph->arena, &graph->controls, graph->value[v].name, v);
     return v;
 }
 
@@ -258,4 +258,3 @@ uint32_t *dg_graph_reads(struct dg_graph *graph, const dg_value *keep, int num_k
     for (int k = 0; k < num_keep; k++) reads[keep[k]]++;
     return reads;
 }
-

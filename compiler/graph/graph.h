@@ -83,10 +83,10 @@ struct dg_graph {
     struct dg_graph_application *application; /* the first is nobody's */
     uint32_t num_applications;
     size_t application_capacity;
-    uint32_t num_forward;     /* ids given to forward nodes: 1 to this */
-    struct dg_names controls; /* by key, to values */
-    int64_t slices;           /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
-    enum dg_phase phase;      /* of the nodes that are added next */
+    uint32_t num_forward;          /* ids given to forward nodes: 1 to this */
+    struct dg_string_map controls; /* by key, to values */
+    int64_t slices;                /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
+    enum dg_phase phase;           /* of the nodes that are added next */
 };
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);

@@ -15,7 +15,7 @@ struct dg_instance {
     bool trainable;
     dg_value *param; /* in the order of their first use */
     size_t num_params, param_capacity;
-    struct dg_names names; /* to values; without the prefix */
+    struct dg_string_map names; /* to values; without the prefix */
 };
 
 /* What a name refers to: the outputs of an op, or a module that is used. A node that failed was reported; it poisons what

@@ -18,7 +18,7 @@ dg_value dg_frame_param(struct dg_frame *f, const char *name, const struct dg_de
 {
     struct dg_instance *instance = f->application->instance;
     struct dg_graph *graph = instance->graph;
-    const dg_value *known = dg_names_find(&instance->names, name);
+    const dg_value *known = dg_string_map_find(&instance->names, name);
     if (known) {
         if (dg_desc_equal(&graph->value[*known].desc, desc)) return *known;
         char now[96], before[96];
@@ -44,7 +44,7 @@ dg_value dg_frame_param(struct dg_frame *f, const char *name, const struct dg_de
     instance->param = dg_arena_grow(dg_frame_arena(f), instance->param, instance->num_params, &instance->param_capacity,
                                     sizeof *instance->param);
     instance->param[instance->num_params++] = value;
-    dg_names_add(dg_frame_arena(f), &instance->names, name, value);
+    dg_string_map_add(dg_frame_arena(f), &instance->names, name, value);
     return value;
 }
 
@@ -114,7 +114,7 @@ dg_value dg_frame_find_param(struct dg_frame *f, const struct dg_yaml *yaml)
     struct dg_instance *instance = f->application->instance;
     const char *name =
         dg_arena_printf(dg_frame_arena(f), "%s%s", f->path, yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");
-    const dg_value *known = dg_names_find(&instance->names, name);
+    const dg_value *known = dg_string_map_find(&instance->names, name);
     if (known) return *known;
     dg_diag_error(dg_frame_diag(f), &yaml->origin, "module %s declares no parameter %s under `params:`",
                   f->module->name, yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");

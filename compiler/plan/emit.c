@@ -16,7 +16,7 @@ struct section {
 struct emitter {
     struct dg_arena *arena;
     struct section section[DG_SECTIONS];
-    struct dg_names strings; /* to their offsets */
+    struct dg_string_map strings; /* to their offsets */
     uint64_t model_hash;
 };
 
@@ -47,10 +47,10 @@ static uint32_t append(struct emitter *e, enum dg_plan_section id, const void *r
 static uint32_t string(struct emitter *e, const char *text)
 {
     if (!text) text = "";
-    const uint32_t *known = dg_names_find(&e->strings, text);
+    const uint32_t *known = dg_string_map_find(&e->strings, text);
     if (known) return *known;
     uint32_t offset = (uint32_t)e->section[DG_SECTION_STRINGS].count;
-    dg_names_add(e->arena, &e->strings, dg_arena_strdup(e->arena, text), offset);
+    dg_string_map_add(e->arena, &e->strings, dg_arena_strdup(e->arena, text), offset);
     for (size_t i = 0; i <= strlen(text); i++) append(e, DG_SECTION_STRINGS, &text[i]);
     return offset;
 }

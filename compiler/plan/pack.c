@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_VISITS = 50000000 }; /* about 60 ms */
+enum { MAX_VISITS = 50000000 }; /* about 60 ms */
 
 enum gap { LOWEST_GAP, SMALLEST_GAP, GAPS };
 
@@ -169,7 +169,7 @@ static void search(struct planner *p, struct dg_arena *arena, const uint64_t *li
             if ((double)live[t] > load[i]) load[i] = (double)live[t];
     for (int further = 0; further < 2; further++)
         for (int start = 0; start < ORDERS * GAPS && p->peak > p->bound; start++) {
-            if (p->peak != UINT64_MAX && p->visits > MOST_VISITS) return;
+            if (p->peak != UINT64_MAX && p->visits > MAX_VISITS) return;
             if (start % GAPS == 0) {
                 for (uint32_t i = 0; i < p->count; i++) ranked[i] = rank(&p->interval[i], i, load[i], start / GAPS);
                 qsort(ranked, p->count, sizeof *ranked, larger_first);
@@ -178,7 +178,7 @@ static void search(struct planner *p, struct dg_arena *arena, const uint64_t *li
             p->gap = (enum gap)(start % GAPS);
             p->here = UINT64_MAX;
             try_order(p);
-            uint64_t left = p->visits < MOST_VISITS ? MOST_VISITS - p->visits : 0;
+            uint64_t left = p->visits < MAX_VISITS ? MAX_VISITS - p->visits : 0;
             if (further) improve(p, p->visits + left / (uint64_t)(ORDERS * GAPS - start));
         }
 }

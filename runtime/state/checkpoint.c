@@ -32,7 +32,7 @@ static void put(struct metadata *m, const char *key, const char *format, ...)
     m->count++;
 }
 
-static void put_all(struct metadata *m, const struct dg_knobs *knobs, const struct dg_run_position *p)
+static void put_all(struct metadata *m, const struct dg_knobs *knobs, const struct dg_progress *p)
 {
     const struct dg_plan *plan = knobs->plan;
     put(m, "format", "%s", FORMAT);
@@ -87,7 +87,7 @@ int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_ent
 }
 
 enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_knobs *knobs,
-                                  const struct dg_run_position *position, const char *path, struct dg_error *err)
+                                  const struct dg_progress *position, const char *path, struct dg_error *err)
 {
     const struct dg_plan *plan = knobs->plan;
     const struct dg_plan_entry *entry = dg_session_entry(session);
@@ -151,7 +151,7 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
 
 /* Logs what may differ between the run so far and this one. */
 static void log_differences(const struct dg_safetensors *file, const struct dg_knobs *knobs,
-                            const struct dg_run_position *p, const struct dg_log *log)
+                            const struct dg_progress *p, const struct dg_log *log)
 {
     const struct dg_plan *plan = knobs->plan;
     char now[VALUE];
@@ -183,7 +183,7 @@ static void log_differences(const struct dg_safetensors *file, const struct dg_k
 }
 
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_knobs *knobs,
-                                  struct dg_run_position *position, struct dg_resume_rules rules, const char *path,
+                                  struct dg_progress *position, struct dg_resume_rules rules, const char *path,
                                   const struct dg_log *log, struct dg_error *err)
 {
     const struct dg_plan *plan = knobs->plan;

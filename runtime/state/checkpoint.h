@@ -5,7 +5,7 @@
 #include "runtime/exec/session.h"
 
 /* The position of a run, and what its numbers depend on. */
-struct dg_run_position {
+struct dg_progress {
     int64_t step;    /* steps done, including those left out */
     int64_t skipped; /* left out because they were not finite */
     int64_t steps_per_epoch, epochs;
@@ -19,7 +19,7 @@ int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_ent
 /* Writes all parameters and state of the session, the position, and the knobs' values ("set.<key>" in the metadata).
  * The file is complete or absent. DG_ERR_IO, DG_ERR_MEMORY. */
 enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_knobs *knobs,
-                                  const struct dg_run_position *position, const char *path, struct dg_error *err);
+                                  const struct dg_progress *position, const char *path, struct dg_error *err);
 
 /* What the user has asked for. */
 struct dg_resume_rules {
@@ -32,7 +32,7 @@ struct dg_resume_rules {
  * other data. DG_ERR_INPUT: it is damaged, or has no position (weights only). `log` (may be NULL) receives a warning
  * for each other difference: knobs, run length, threads, memory plan. */
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_knobs *knobs,
-                                  struct dg_run_position *position, struct dg_resume_rules rules, const char *path,
+                                  struct dg_progress *position, struct dg_resume_rules rules, const char *path,
                                   const struct dg_log *log, struct dg_error *err);
 
 #endif

@@ -205,7 +205,7 @@ static uint64_t hash_data(const struct probe *p)
 static enum dg_status restore_best(struct probe *p, struct dg_error *err)
 {
     char path[DG_MAX_PATH];
-    struct dg_run_position position = p->run.position;
+    struct dg_progress position = p->run.position;
     struct dg_error lost = {0};
     const struct dg_resume_rules rules = {.new_data = true}; /* dg_run_resume has checked the data */
     snprintf(path, sizeof path, "%s/" BEST ".safetensors", p->options->out);

@@ -28,7 +28,7 @@ struct dg_training_run {
     struct dg_run_setup setup;
     const struct dg_knobs *knobs;
     struct dg_session *session; /* entry "train" */
-    struct dg_run_position position;
+    struct dg_progress position;
     struct dg_run_length length;
     struct dg_run_log *lines; /* log.jsonl */
     char newest[DG_MAX_PATH]; /* path of the newest checkpoint */

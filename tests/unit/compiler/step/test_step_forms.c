@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-enum { BATCH = 12, STEPS = 3, MOST_TENSORS = 512 };
+enum { BATCH = 12, STEPS = 3, MAX_TENSORS = 512 };
 
 /* The longest sum of a step: a gradient's over all tokens, 17 of each of two large crops and 5 of three small ones. */
 enum { TERMS = BATCH * (2 * 17 + 3 * 5) };
@@ -130,7 +130,7 @@ struct outcome {
         char name[96];
         int64_t size;
         float *before[STEPS], *after[STEPS];
-    } tensor[MOST_TENSORS];
+    } tensor[MAX_TENSORS];
     uint64_t peak;
     int joined, skipped, one_query; /* sums that make a norm; branches that leave images out; attention without keys */
     double bytes, flops;            /* of a step, as the plan has them */
@@ -195,7 +195,7 @@ static void begin_step(void *context, int n, const char *name, float *data, int6
 {
     const struct copy *copy = context;
     struct outcome *out = copy->out;
-    assert_true(n < MOST_TENSORS);
+    assert_true(n < MAX_TENSORS);
     if (copy->guide) {
         assert_string_equal(copy->guide->tensor[n].name, name);
         assert_int_equal(copy->guide->tensor[n].size, size);
@@ -347,8 +347,8 @@ static double length(const struct outcome *a, const struct outcome *b, int t)
 
 /* How far apart two forms' changes of a tensor may be, as a length: so far as rounding moves them on this CPU. */
 struct tolerance {
-    double usual;                /* in parts of the change's length, root of the mean of squares over tensors */
-    double tensor[MOST_TENSORS]; /* at least the usual part, so that no tensor's is small by chance */
+    double usual;               /* in parts of the change's length, root of the mean of squares over tensors */
+    double tensor[MAX_TENSORS]; /* at least the usual part, so that no tensor's is small by chance */
 };
 
 /* `times` the distance between two runs that differ in rounding only, the first of them `base`. */
