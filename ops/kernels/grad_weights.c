@@ -221,19 +221,24 @@ static DG_INLINE void compute(bool bf16, const struct job *j, const struct recta
         }
 }
 
-/* diff_weight [out, channels, taps] = acc_weight + the results, which are in the order of the panels. */
+/* A row of diff_weight, [channels, taps] = acc + the results, which are in the order of the panels; acc may be NULL. */
+static void permute_row(int64_t in, int64_t taps, const float *acc, const float *results, float *dst)
+{
+    for (int64_t first = 0; first < in; first += COLS * taps) {
+        int64_t channels = dg_min_i64(COLS * taps, in - first) / taps, i = first;
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t t = 0; t < taps; t++, i++) dst[i] = (acc ? acc[i] : 0) + results[first + t * channels + c];
+    }
+}
+
+/* diff_weight [out, channels, taps] = acc_weight + the results. */
 static void permute(const struct job *j)
 {
-    int64_t in = j->args.in, taps = j->taps, block = COLS * taps;
-    const float *acc = j->args.acc_weight, *results = j->results;
-    float *dst = j->args.diff_weight;
+    int64_t in = j->args.in;
+    const float *acc = j->args.acc_weight;
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < j->args.out; row++)
-        for (int64_t first = 0; first < in; first += block) {
-            int64_t at = row * in + first, channels = dg_min_i64(block, in - first) / taps, i = at;
-            for (int64_t c = 0; c < channels; c++)
-                for (int64_t t = 0; t < taps; t++, i++) dst[i] = (acc ? acc[i] : 0) + results[at + t * channels + c];
-        }
+        permute_row(in, j->taps, acc ? acc + row * in : NULL, j->results + row * in, j->args.diff_weight + row * in);
 }
 
 enum { THREAD_SCRATCH = UNITS * (MAX_COLUMNS + COLS) }; /* numbers of 32 bits: a block of diff_dst and a panel of src */
