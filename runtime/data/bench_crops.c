@@ -4,8 +4,6 @@
 #include "runtime/data/train_source.h"
 #include "runtime/data/views.h"
 
-enum { PREFETCH = 2 };
-
 static enum dg_status read_batches(struct dg_loader *loader, int64_t batches, double *seconds, struct dg_error *err)
 {
     double begin = 0;
@@ -20,14 +18,15 @@ static enum dg_status read_batches(struct dg_loader *loader, int64_t batches, do
 }
 
 enum dg_status dg_bench_crops(const struct dg_knobs *knobs, const struct dg_dataset *dataset, int64_t images,
-                              int threads, struct dg_bench_crops_result *result, struct dg_error *err)
+                              int threads, const struct dg_log *log, struct dg_bench_crops_result *result,
+                              struct dg_error *err)
 {
     struct dg_view_spec view[DG_MAX_VIEWS];
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_role(knobs->plan, DG_ENTRY_TRAIN, &entry, err));
     DG_TRY(dg_views_init(knobs->plan, knobs, view, &result->views, err));
     int64_t batch = entry->batch, batches = (images + batch - 1) / batch;
-    struct dg_loader_config config = {.batch = (int)batch, .threads = threads, .prefetch = PREFETCH};
+    struct dg_loader_config config = dg_loader_config_make(batch, threads, log);
     /* At the end as many batches are ready ahead as at the beginning, so the time is that of the batches counted. */
     struct dg_train_reading reading = {.dataset = dataset,
                                        .views = view,
@@ -38,5 +37,6 @@ enum dg_status dg_bench_crops(const struct dg_knobs *knobs, const struct dg_data
     enum dg_status status = read_batches(loader, batches, &result->seconds, err);
     dg_loader_close(loader);
     result->images = batches * batch;
+    result->threads = config.threads;
     return status;
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BATCH = 1 << 20, MAX_MESSAGE = 2048 };
+enum { MAX_BATCH = 1 << 20, MAX_MESSAGE = 2048, PREFETCH = 2 };
 
 /* A thread. */
 struct worker {
@@ -64,6 +64,14 @@ struct dg_loader {
     pthread_mutex_t message_lock; /* guards the messages; taken last */
     struct message *first_message, *last_message;
 };
+
+struct dg_loader_config dg_loader_config_make(int64_t batch, int threads, const struct dg_log *log)
+{
+    return (struct dg_loader_config){.batch = (int)batch,
+                                     .threads = (int)dg_min_i64(threads, DG_LOADER_MAX_THREADS),
+                                     .prefetch = PREFETCH,
+                                     .log = log};
+}
 
 /* ---- checks and sizes ---- */
 

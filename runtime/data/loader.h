@@ -19,6 +19,10 @@ struct dg_loader_config {
     const struct dg_log *log; /* NULL: none; called by dg_loader_next alone */
 };
 
+/* The config of a loader beside a computation of `threads` threads: as many threads, as far as a loader may have them,
+ * and two batches ahead. */
+struct dg_loader_config dg_loader_config_make(int64_t batch, int threads, const struct dg_log *log);
+
 /* One batch. The loader owns it and what it points to until it is released. */
 struct dg_batch {
     int64_t epoch, step; /* as the source numbers them */

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREFETCH = 2 };
-
 struct dg_evaluator {
     const struct dg_plan *plan;
     const struct dg_knobs *knobs;
@@ -26,8 +24,7 @@ static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_k
 {
     const struct dg_plan_tensor *images = dg_plan_slot(plan, entry, DG_SLOT_IMAGES);
     int threads = options->threads ? options->threads : dg_usable_cpus();
-    struct dg_loader_config config = {
-        .batch = (int)images->dim[0], .threads = (int)dg_min_i64(threads, DG_LOADER_MAX_THREADS), .prefetch = PREFETCH};
+    struct dg_loader_config config = dg_loader_config_make(images->dim[0], threads, options->log);
     struct dg_eval_crop crop = dg_evaluate_crop(knobs, images);
     return dg_loader_eval_bytes(&config, &crop, bytes, err);
 }
@@ -100,10 +97,8 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, co
 enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,
                            struct dg_error *err)
 {
-    struct dg_loader_config config = {.batch = (int)e->images->dim[0],
-                                      .threads = dg_session_threads(e->session),
-                                      .prefetch = PREFETCH,
-                                      .log = dg_session_log(e->session)};
+    struct dg_loader_config config =
+        dg_loader_config_make(e->images->dim[0], dg_session_threads(e->session), dg_session_log(e->session));
     struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images)};
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));

@@ -41,6 +41,7 @@ enum dg_status dg_export(const char *in, const char *out, const char *backbone, 
 {
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(in, &file, err));
+    dg_log(log, DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", in, dg_safetensors_count(file));
     char room[32], *prefix = NULL;
     if (backbone) {
         snprintf(room, sizeof room, "%s.backbone.", backbone);

@@ -79,6 +79,8 @@ enum dg_status dg_linear_head_load(struct dg_linear_head *head, const struct dg_
     const struct dg_plan_entry *entry = dg_session_entry(head->session);
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(path, &file, err));
+    dg_log(dg_session_log(head->session), DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", path,
+           dg_safetensors_count(file));
     enum dg_status status = DG_OK;
     for (int s = 0; s < 2 && status == DG_OK; s++) {
         uint32_t t = entry->slot[slots[s]];

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PREFETCH = 2, EXACT = 17 }; /* digits that lose nothing of an f64 */
+enum { EXACT = 17 }; /* digits that lose nothing of an f64 */
 
 static void path_in(const struct dg_training_run *run, const char *name, const char *ending, char path[DG_MAX_PATH])
 {
@@ -35,8 +35,7 @@ enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setu
 enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,
                                   int threads, struct dg_error *err)
 {
-    run->loading =
-        (struct dg_loader_config){.batch = (int)batch, .threads = threads, .prefetch = PREFETCH, .log = run->setup.log};
+    run->loading = dg_loader_config_make(batch, threads, run->setup.log);
     run->reading = *reading;
     run->reading.seed = run->position.seed;
     run->reading.steps_per_epoch = run->length.steps_per_epoch;

@@ -52,13 +52,13 @@ static enum dg_status bench_crops(struct dg_error *err)
     struct dg_dataset *dataset;
     struct dg_bench_crops_result r = {0};
     DG_TRY(dg_dataset_open(given.data, &dataset, err));
-    enum dg_status status = dg_bench_crops(&given.of.knobs, dataset, given.images, threads, &r, err);
+    enum dg_status status = dg_bench_crops(&given.of.knobs, dataset, given.images, threads, &console, &r, err);
     dg_dataset_close(dataset);
     if (status != DG_OK) return status;
     double rate = (double)r.images / r.seconds;
     printf("crops of %s: %" PRId64 " images from their files, %d views each, %d threads\n"
            "%.2f images/s, %.2f for each thread\n",
-           dg_plan_string(plan, plan->header->recipe), r.images, r.views, threads, rate, rate / threads);
+           dg_plan_string(plan, plan->header->recipe), r.images, r.views, r.threads, rate, rate / r.threads);
     return DG_OK;
 }
 
