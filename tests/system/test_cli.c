@@ -354,7 +354,6 @@ static void test_trace(void **state)
     setenv("DINOGRAPH_TRACE", "op,load,mem,plan", 1);
     const struct process *p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data",
                                   pictures, "--out", in("traced.npy"));
-    unsetenv("DINOGRAPH_TRACE");
     process_assert_status(p, 0);
     static const char *const records[] = {"plan knob crops.global.scale=[",
                                           "plan entry features of ",
@@ -364,6 +363,12 @@ static void test_trace(void **state)
                                           "op 0 "};
     for (size_t r = 0; r < sizeof records / sizeof *records; r++) process_assert_says(p, p->err, records[r]);
     assert_null(strstr(p->out, "op 0 "));
+    setenv("DINOGRAPH_TRACE", "load", 1);
+    p = RUN(DINORUN, "bench", plan, "--data", pictures, "--images", "1", "--threads", "1");
+    process_assert_says(p, p->err, "load image ");
+    p = RUN(DINORUN, "export", in("run/checkpoint.safetensors"), "-o", in("traced.safetensors"));
+    process_assert_says(p, p->err, "load weights ");
+    unsetenv("DINOGRAPH_TRACE");
     p = RUN(DINORUN, "features", plan, "--weights", in("run/checkpoint.safetensors"), "--data", pictures, "--out",
             in("silent.npy"));
     process_assert_status(p, 0);
@@ -380,6 +385,18 @@ static void test_threads(void **state)
     const struct process *p = RUN(DINORUN, "bench", plan, "--steps", "1");
     process_assert_says(p, p->out, want);
     unsetenv("OMP_PROC_BIND");
+}
+
+/* More CPUs than a loader may have threads, as large machines have them: the loader takes what it may. */
+static void test_many_threads(void **state)
+{
+    (void)state;
+    const struct process *p = RUN(DINORUN, "bench", plan, "--data", pictures, "--images", "1", "--threads", "257");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, ", 256 threads");
+    process_assert_status(RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("wide"), "--steps", "0",
+                              "--threads", "257", "--ignore-memory"),
+                          0);
 }
 
 static void test_bench_crops(void **state)
@@ -603,7 +620,11 @@ static void test_time_limit(void **state)
 {
     (void)state;
 #define TIMED DINORUN, "train", plan, "--replay", crops, "--out", in("timed"), "--ignore-memory", "--epochs", "100000"
-    const struct process *p = RUN(TIMED, "--time-limit", "0.5s");
+    const struct process *p = RUN(TIMED, "--time-limit", "0.000001s", "--steps", "1"); /* over before the first step */
+    process_assert_status(p, 3);
+    process_assert_says(p, p->out, "stopped at step 0: ");
+    process_assert_status(RUN(TIMED, "--resume", "--steps", "1"), 0);
+    p = RUN(TIMED, "--resume", "--time-limit", "0.5s");
     process_assert_status(p, 3);
     process_assert_says(p, p->out, "stopped at step ");
     process_assert_status(RUN(TIMED, "--resume", "--time-limit", "1m", "--steps", "1"), 0); /* all done already */
@@ -635,6 +656,7 @@ int main(void)
                                        cmocka_unit_test(test_cpu_level),
                                        cmocka_unit_test(test_trace),
                                        cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_many_threads),
                                        cmocka_unit_test(test_bench_crops),
                                        cmocka_unit_test(test_full_output),
                                        cmocka_unit_test(test_full_files),

@@ -149,11 +149,15 @@ static bool on_stop(void *context)
     return interrupted;
 }
 
+static int64_t steps_done(const struct progress *p) { return p->steps ? p->last.step + 1 : p->start.first_step; }
+
 static void print_end(const struct progress *p)
 {
     char peak[32];
-    printf("%s at step %" PRId64 ": %s/checkpoint.safetensors\n", interrupted ? "stopped" : "ended", p->last.step + 1,
-           given.options.out);
+    if (p->steps || interrupted)
+        printf("%s at step %" PRId64 ": %s/checkpoint.safetensors\n", interrupted ? "stopped" : "ended", steps_done(p),
+               given.options.out);
+    if (!p->steps) return;
     printf("%.3f s a step, %.1f %% of it waiting for images; most memory in use %s\n", p->seconds / (double)p->steps,
            100 * p->waited / p->seconds, dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
 }
@@ -171,10 +175,10 @@ static int train(void)
     watch_signals();
     if (err.status == DG_OK) dg_train(&of->plan, &of->knobs, &given.options, &err);
     end_line(&progress);
-    if (progress.steps) print_end(&progress);
+    print_end(&progress);
     close_plan(of);
     if (err.status != DG_OK) return exit_status(&err);
-    return interrupted && progress.last.step + 1 < progress.start.end_step ? STOPPED_EARLY : 0;
+    return interrupted && steps_done(&progress) < progress.start.end_step ? STOPPED_EARLY : 0;
 }
 
 static const struct dg_flag flags[] = {
