@@ -77,10 +77,12 @@ static int64_t slices_of(const struct dg_graph *graph, const struct dg_graph_nod
     return node->phase == DG_PHASE_LOOP ? graph->slices : 1;
 }
 
-enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
-                             const dg_value *input, int num_inputs, const struct dg_node_options *options,
+enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err)
 {
+    const struct dg_op *op = use->op;
+    const dg_value *input = use->input;
+    int num_inputs = use->num_inputs;
     struct dg_graph_node node = {.op = op,
                                  .num_inputs = num_inputs,
                                  .num_outputs = dg_op_num_outputs(op),
@@ -93,7 +95,7 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, con
                                  .stream = options->stream,
                                  .rows = options->rows,
                                  .origin = options->origin};
-    for (int a = 0, n = dg_op_num_attrs(op); a < n; a++) node.attr[a] = attr ? attr[a] : op->attrs[a].value;
+    for (int a = 0, n = dg_op_num_attrs(op); a < n; a++) node.attr[a] = use->attr ? use->attr[a] : op->attrs[a].value;
 
     struct dg_desc *desc = dg_arena_alloc(graph->arena, ((size_t)num_inputs + 1) * sizeof *desc);
     for (int i = 0; i < num_inputs; i++)

@@ -111,11 +111,17 @@ struct dg_node_options {
     struct dg_origin origin;
 };
 
-/* Appends a node: infers its outputs (all of them, wanted or not: dg_pass_prune drops what nobody reads) and creates their
- * values. `input` must have the operands of the op's table, DG_NO_VALUE for absent ones; those at the end may be left away. `attr`
- * NULL: defaults. Fills `output[0..n)`. On failure nothing is added and err says what is wrong, without the place. */
-enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op *op, const union dg_attr *attr,
-                             const dg_value *input, int num_inputs, const struct dg_node_options *options,
+/* What a node to be added computes. */
+struct dg_op_use {
+    const struct dg_op *op;
+    const union dg_attr *attr; /* in the op's order; NULL: defaults */
+    const dg_value *input;     /* the operands of the op's table, DG_NO_VALUE for absent ones */
+    int num_inputs;            /* optional ones at the end of the table may be left away */
+};
+
+/* Appends a node: infers its outputs (all of them; dg_prune drops nodes that nothing reads) and creates their values. Fills
+ * `output[0..n)`. On failure nothing is added and err says what is wrong, without the place. */
+enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err);
 
 /* Appends a node whose outputs are there already, for passes that write the nodes anew. */

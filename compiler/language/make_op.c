@@ -142,8 +142,8 @@ static bool append(struct dg_frame *f, const struct dg_op_site *site, struct cal
                                       .origin = *site->origin};
     options.origin.path = site->path;
     if (++a->nodes > MAX_NODES) dg_fail(err, DG_ERR_INPUT, "more than %d nodes", MAX_NODES);
-    return err->status == DG_OK && dg_graph_node(a->instance->graph, site->op, call->attr, call->input,
-                                                 call->num_inputs, &options, result->output, err) == DG_OK;
+    const struct dg_op_use use = {site->op, call->attr, call->input, call->num_inputs};
+    return err->status == DG_OK && dg_graph_node(a->instance->graph, &use, &options, result->output, err) == DG_OK;
 }
 
 struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *site, const dg_value *input,

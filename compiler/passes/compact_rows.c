@@ -192,7 +192,8 @@ static void compact(struct compaction *p)
     options.origin.path = dg_arena_printf(graph->arena, "%s.rows", sum.origin.path);
     dg_value rows[DG_MAX_OUTPUTS];
     struct dg_error err; /* any number of images has room for itself */
-    if (dg_graph_node(graph, sum.op->draws_rows, attr, NULL, 0, &options, rows, &err) != DG_OK) return;
+    if (dg_graph_node(graph, &(struct dg_op_use){sum.op->draws_rows, attr, NULL, 0}, &options, rows, &err) != DG_OK)
+        return;
     uint32_t added = graph->num_nodes - 1;
     graph->node[added].phase = sum.phase;
     p->before[added - p->num_nodes] = p->begin[place(&sum)];

@@ -69,21 +69,18 @@ static bool look_at(struct taking *t, const struct dg_graph_node *node)
     return true;
 }
 
-/* Adds a node like `like`, with another op, attributes and inputs; its first output. DG_NO_VALUE with err. */
-static dg_value add_node(struct taking *t, const struct dg_graph_node *like, const struct dg_op *op,
-                         const union dg_attr *attr, const dg_value *input, int num_inputs, const char *path,
-                         struct dg_error *err)
+/* Adds a node with that op, attributes, inputs and place; its first output. DG_NO_VALUE with err. */
+static dg_value add_node(struct taking *t, const struct dg_graph_node *node, struct dg_error *err)
 {
-    struct dg_node_options options = {.train = like->train,
-                                      .stream = like->stream,
-                                      .rows = like->rows,
-                                      .application = like->application,
-                                      .block = like->block,
-                                      .origin = like->origin};
-    options.origin.path = path;
+    const struct dg_op_use use = {node->op, node->attr, node->input, node->num_inputs};
+    struct dg_node_options options = {.train = node->train,
+                                      .stream = node->stream,
+                                      .rows = node->rows,
+                                      .application = node->application,
+                                      .block = node->block,
+                                      .origin = node->origin};
     dg_value output[DG_MAX_OUTPUTS];
-    enum dg_status status = dg_graph_node(t->graph, op, attr, input, num_inputs, &options, output, err);
-    return status == DG_OK ? output[0] : DG_NO_VALUE;
+    return dg_graph_node(t->graph, &use, &options, output, err) == DG_OK ? output[0] : DG_NO_VALUE;
 }
 
 /* The one token of v that is read, for a node like `like`. */
@@ -91,10 +88,14 @@ static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_
                          struct dg_error *err)
 {
     if (t->taken[v] == DG_NO_VALUE || t->token[v] != token) {
-        const char *path = dg_arena_printf(t->graph->arena, "token:%s", t->graph->value[v].name);
-        struct dg_graph_node place = *like; /* a token taken between two blocks is a block of its own */
-        if (place.block != DG_NO_BLOCK) place.block = ++t->graph->application[like->application].num_blocks;
-        t->taken[v] = add_node(t, &place, t->take, (union dg_attr[]){{.i = token}}, &v, 1, path, err);
+        struct dg_graph_node node = *like; /* a token taken between two blocks is a block of its own */
+        if (node.block != DG_NO_BLOCK) node.block = ++t->graph->application[like->application].num_blocks;
+        node.op = t->take;
+        node.attr[token_attr(t->take)].i = token;
+        node.input = &v;
+        node.num_inputs = 1;
+        node.origin.path = dg_arena_printf(t->graph->arena, "token:%s", t->graph->value[v].name);
+        t->taken[v] = add_node(t, &node, err);
         t->token[v] = token;
     }
     return t->taken[v];
@@ -104,15 +105,15 @@ static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_
 static dg_value slice(struct taking *t, const struct dg_graph_node *node, struct dg_error *err)
 {
     int64_t token = t->read[node->output[0]];
+    struct dg_graph_node sliced = *node;
     dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
     for (int i = 0; i < node->num_inputs; i++) {
         input[i] = rows_of(t->graph, node, i) ? token_of(t, node, node->input[i], token, err) : node->input[i];
         if (input[i] == DG_NO_VALUE && node->input[i] != DG_NO_VALUE) return DG_NO_VALUE;
     }
-    union dg_attr attr[DG_MAX_ATTRS];
-    memcpy(attr, node->attr, sizeof attr);
-    if (has_query(node->op)) attr[token_attr(node->op)].i = token;
-    return add_node(t, node, node->op, attr, input, node->num_inputs, node->origin.path, err);
+    sliced.input = input;
+    if (has_query(node->op)) sliced.attr[token_attr(node->op)].i = token;
+    return add_node(t, &sliced, err);
 }
 
 /* Appends the node as it was, with inputs that have become others replaced. A token that is read of its result is sliced right

@@ -5,7 +5,8 @@ bool dg_builder_add(struct dg_step_builder *b, const struct dg_op *op, const uni
 {
     struct dg_error err = {0};
     const struct dg_train_recipe *recipe = b->recipe;
-    if (dg_graph_node(b->graph, op, attr, input, num_inputs, options, output, &err) == DG_OK) return true;
+    if (dg_graph_node(b->graph, &(struct dg_op_use){op, attr, input, num_inputs}, options, output, &err) == DG_OK)
+        return true;
     dg_diag_error(b->from->diag, &recipe->model.origin, "%s of recipe %s: %s", options->origin.path, recipe->model.name,
                   err.text);
     return false;

@@ -27,10 +27,16 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
         return dg_builder_add(b, &dg_op_ema, NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
     }
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
-    bool freezes = b->recipe->freeze_params && strstr(graph->value[param].name, b->recipe->freeze_params);
     dg_value input[DG_MAX_STEP_INPUTS];
     const struct dg_op *op = b->recipe->optimizer;
-    int count = dg_step_inputs(graph, op, param, gradient, norms, teacher, freezes, input);
+    const char *frozen = b->recipe->freeze_params;
+    int count = dg_step_inputs(graph, op,
+                               &(struct dg_step_values){.param = param,
+                                                        .gradient = gradient,
+                                                        .norms = norms,
+                                                        .teacher = teacher,
+                                                        .freezes = frozen && strstr(graph->value[param].name, frozen)},
+                               input);
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
     const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
     struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
@@ -71,7 +77,7 @@ static enum dg_status emit_commit(struct dg_grad_builder *builder, const struct 
     options.forward_of = b->committing->forward_of;
     options.origin = b->committing->origin;
     options.origin.path = dg_arena_printf(b->graph->arena, "%s %s", op->name, b->graph->value[input[0]].name);
-    return dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, builder->err);
+    return dg_graph_node(b->graph, &(struct dg_op_use){op, attr, input, num_inputs}, &options, output, builder->err);
 }
 
 /* What the ops of the step leave for later steps, globals before locals as the published code runs them. */

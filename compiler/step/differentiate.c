@@ -42,7 +42,8 @@ static enum dg_status emit(struct dg_grad_builder *b, const struct dg_op *op, co
                                       .block = d->forward.block,
                                       .forward_of = d->forward.forward_of,
                                       .origin = d->forward.origin};
-    enum dg_status status = dg_graph_node(d->graph, op, attr, input, num_inputs, &options, output, b->err);
+    enum dg_status status =
+        dg_graph_node(d->graph, &(struct dg_op_use){op, attr, input, num_inputs}, &options, output, b->err);
     reserve(d->graph, d->gradients, d->graph->num_values);
     return status;
 }
@@ -54,7 +55,7 @@ dg_value dg_sum_over_slices(struct dg_graph *graph, dg_value like, const char *n
     dg_value zeros[DG_MAX_OUTPUTS] = {DG_NO_VALUE};
     struct dg_error err; /* any shape has zeros */
     graph->phase = DG_PHASE_BEFORE;
-    dg_graph_node(graph, &dg_op_zeros_like, NULL, &like, 1, &options, zeros, &err);
+    dg_graph_node(graph, &(struct dg_op_use){&dg_op_zeros_like, NULL, &like, 1}, &options, zeros, &err);
     graph->phase = phase;
     graph->value[zeros[0]].collects = true;
     return zeros[0];

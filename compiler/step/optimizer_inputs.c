@@ -1,4 +1,4 @@
-/* What an optimiser's node reads: the op lists it (struct dg_step_input), here it is brought. */
+/* What an optimiser's node reads: the op lists it (struct dg_step_input), here it is found. */
 #include "compiler/step/optimizer_inputs.h"
 
 static dg_value state(struct dg_graph *graph, const char *name, const struct dg_desc *desc, dg_value param)
@@ -9,26 +9,26 @@ static dg_value state(struct dg_graph *graph, const char *name, const struct dg_
                           0, &zero, value->origin);
 }
 
-int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, dg_value param, dg_value gradient, dg_value norms,
-                   dg_value teacher, bool freezes, dg_value input[DG_MAX_STEP_INPUTS])
+int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, const struct dg_step_values *values,
+                   dg_value input[DG_MAX_STEP_INPUTS])
 {
-    struct dg_desc desc = graph->value[param].desc, count = dg_desc_scalar(DG_I64);
+    struct dg_desc desc = graph->value[values->param].desc, count = dg_desc_scalar(DG_I64);
     int n = 0;
     for (const struct dg_step_input *in = op->step_inputs; in->source != DG_STEP_END; in++) {
         dg_value value = DG_NO_VALUE;
         switch (in->source) {
-        case DG_STEP_PARAM: value = param; break;
-        case DG_STEP_GRADIENT: value = gradient; break;
-        case DG_STEP_NORMS: value = norms; break;
-        case DG_STEP_STATE: value = state(graph, in->name, &desc, param); break;
-        case DG_STEP_COUNT: value = state(graph, in->name, &count, param); break;
-        case DG_STEP_TEACHER: value = teacher; break;
+        case DG_STEP_PARAM: value = values->param; break;
+        case DG_STEP_GRADIENT: value = values->gradient; break;
+        case DG_STEP_NORMS: value = values->norms; break;
+        case DG_STEP_STATE: value = state(graph, in->name, &desc, values->param); break;
+        case DG_STEP_COUNT: value = state(graph, in->name, &count, values->param); break;
+        case DG_STEP_TEACHER: value = values->teacher; break;
         case DG_STEP_CONTROL: value = dg_graph_control(graph, in->name); break;
         case DG_STEP_AVERAGE:
-            if (teacher != DG_NO_VALUE) value = dg_graph_control(graph, in->name);
+            if (values->teacher != DG_NO_VALUE) value = dg_graph_control(graph, in->name);
             break;
         case DG_STEP_FREEZE:
-            if (freezes) value = dg_graph_control(graph, in->name);
+            if (values->freezes) value = dg_graph_control(graph, in->name);
             break;
         case DG_STEP_ABSENT:
         case DG_STEP_END: break;

@@ -6,9 +6,17 @@
 
 enum { DG_MAX_STEP_INPUTS = 24 };
 
-/* Fills `input` for the optimiser `op` on one parameter, as the op lists its inputs (struct dg_step_input); its state is made.
- * `teacher`: DG_NO_VALUE where there is none. Returns their number. */
-int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, dg_value param, dg_value gradient, dg_value norms,
-                   dg_value teacher, bool freezes, dg_value input[DG_MAX_STEP_INPUTS]);
+/* One parameter that is trained. */
+struct dg_step_values {
+    dg_value param, gradient;
+    dg_value norms;   /* of all gradients */
+    dg_value teacher; /* its average; DG_NO_VALUE: none */
+    bool freezes;     /* `optim.freeze` names it */
+};
+
+/* Fills `input` for the optimiser `op` on one parameter, as the op lists its inputs (struct dg_step_input), and adds the
+ * parameter's state to the graph. Returns their number. */
+int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, const struct dg_step_values *values,
+                   dg_value input[DG_MAX_STEP_INPUTS]);
 
 #endif

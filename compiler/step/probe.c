@@ -14,20 +14,21 @@ struct build {
     struct dg_diagnostics *diag;
     const struct dg_probe_recipe *probe;
     struct dg_graph *graph;
+    bool train; /* the step; false: the features */
 };
 
 /* A node of the probe itself. */
-static bool add_node(struct build *b, const struct dg_op *op, const union dg_attr *attr, const dg_value *input,
-                     int num_inputs, const char *path, bool train, bool commit, dg_value *output)
+static bool add_node(struct build *b, const struct dg_op_use *use, const char *path, enum dg_node_role role,
+                     dg_value *output)
 {
     struct dg_error err = {0};
-    struct dg_node_options options = {.train = train,
-                                      .role = commit ? DG_ROLE_COMMIT : DG_ROLE_FORWARD,
+    struct dg_node_options options = {.train = b->train,
+                                      .role = role,
                                       .application = dg_graph_trainer(b->graph, b->probe->model.name),
                                       .origin = b->probe->model.origin};
     options.origin.path = path;
     options.rows.batch = (int)b->probe->model.batch;
-    if (dg_graph_node(b->graph, op, attr, input, num_inputs, &options, output, &err) == DG_OK) return true;
+    if (dg_graph_node(b->graph, use, &options, output, &err) == DG_OK) return true;
     dg_diag_error(b->diag, &b->probe->model.origin, "%s of probe %s: %s", path, b->probe->model.name, err.text);
     return false;
 }
@@ -41,29 +42,26 @@ static void no_output(struct build *b, const char *name, const char *why)
 /* [CLS] of the last blocks, oldest first. */
 static dg_value last_blocks(struct build *b, const struct dg_application *a)
 {
-    int64_t blocks = b->probe->blocks, there = dg_application_repeats(a, "taps");
+    int64_t blocks = b->probe->blocks, taps = dg_application_repeats(a, "taps");
     dg_value *cls = dg_arena_alloc(b->graph->arena, (size_t)blocks * sizeof *cls), output[DG_MAX_OUTPUTS];
-    if (!there) {
+    if (!taps) {
         no_output(b, "taps", ", a value a block, so it has no last blocks: --set blocks=1 takes its features");
         return DG_NO_VALUE;
     }
-    if (blocks > there) {
+    if (blocks > taps) {
         dg_diag_error(b->diag, &b->probe->model.origin, "blocks is %lld, and backbone %s has %lld", (long long)blocks,
-                      b->probe->model.backbone, (long long)there);
+                      b->probe->model.backbone, (long long)taps);
         return DG_NO_VALUE;
     }
     for (int64_t i = 0; i < blocks; i++) {
-        dg_value tap = dg_application_repeated(a, "taps", there - blocks + i);
+        dg_value tap = dg_application_repeated(a, "taps", taps - blocks + i);
         const char *path = dg_arena_printf(b->graph->arena, "cls.%lld", (long long)i);
-        if (tap == DG_NO_VALUE ||
-            !add_node(b, &dg_op_take_token, (union dg_attr[]){{.i = 0}}, &tap, 1, path, false, false, output))
-            return DG_NO_VALUE;
+        const struct dg_op_use take = {&dg_op_take_token, (union dg_attr[]){{.i = 0}}, &tap, 1};
+        if (tap == DG_NO_VALUE || !add_node(b, &take, path, DG_ROLE_FORWARD, output)) return DG_NO_VALUE;
         cls[i] = output[0];
     }
-    return add_node(b, &dg_op_concat_columns, (union dg_attr[]){{.i = 0}}, cls, (int)blocks, "concatenated", false,
-                    false, output)
-               ? output[0]
-               : DG_NO_VALUE;
+    const struct dg_op_use concatenate = {&dg_op_concat_columns, (union dg_attr[]){{.i = 0}}, cls, (int)blocks};
+    return add_node(b, &concatenate, "concatenated", DG_ROLE_FORWARD, output) ? output[0] : DG_NO_VALUE;
 }
 
 /* [CLS] and the mean of the patch tokens, a column of each in turn. */
@@ -74,19 +72,18 @@ static dg_value with_mean(struct build *b, const struct dg_application *a, dg_va
         no_output(b, "tokens", ", whose mean `avgpool` takes");
         return DG_NO_VALUE;
     }
-    if (!add_node(b, &dg_op_mean_tokens, (union dg_attr[]){{.i = 1}}, &tokens, 1, "mean", false, false, output))
-        return DG_NO_VALUE;
+    const struct dg_op_use mean = {&dg_op_mean_tokens, (union dg_attr[]){{.i = 1}}, &tokens, 1};
+    if (!add_node(b, &mean, "mean", DG_ROLE_FORWARD, output)) return DG_NO_VALUE;
     dg_value both[] = {cls, output[0]};
-    return add_node(b, &dg_op_concat_columns, (union dg_attr[]){{.i = 1}}, both, 2, "interleaved", false, false, output)
-               ? output[0]
-               : DG_NO_VALUE;
+    const struct dg_op_use interleave = {&dg_op_concat_columns, (union dg_attr[]){{.i = 1}}, both, 2};
+    return add_node(b, &interleave, "interleaved", DG_ROLE_FORWARD, output) ? output[0] : DG_NO_VALUE;
 }
 
 dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_graph *graph, dg_value *images)
 {
     const struct dg_probe_recipe *probe = from->probe;
     struct dg_diagnostics *diag = from->diag;
-    struct build b = {diag, probe, graph};
+    struct build b = {.diag = diag, .probe = probe, .graph = graph};
     const struct dg_recipe_crops *image = &probe->model.image;
     struct dg_instance *backbone = dg_instance_create(from->program, graph, probe->model.backbone, probe->model.args,
                                                       &probe->model.origin, "", false);
@@ -125,10 +122,13 @@ static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_
     struct dg_graph *graph = b->graph;
     const struct dg_op *op = b->probe->optimizer;
     dg_value input[DG_MAX_STEP_INPUTS];
-    int count = dg_step_inputs(graph, op, param, gradient, norms, DG_NO_VALUE, false, input);
+    int count = dg_step_inputs(
+        graph, op,
+        &(struct dg_step_values){.param = param, .gradient = gradient, .norms = norms, .teacher = DG_NO_VALUE}, input);
     graph->value[param].decay = true;
-    return add_node(b, op, (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count,
-                    dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name), true, true, NULL);
+    const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
+    const struct dg_op_use use = {op, (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count};
+    return add_node(b, &use, path, DG_ROLE_COMMIT, NULL);
 }
 
 bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct dg_graph *graph,
@@ -136,7 +136,7 @@ bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct
 {
     const struct dg_probe_recipe *probe = from->probe;
     struct dg_diagnostics *diag = from->diag;
-    struct build b = {diag, probe, graph};
+    struct build b = {.diag = diag, .probe = probe, .graph = graph, .train = true};
     struct dg_init normal = {DG_INIT_NORMAL, 0.01}, zero = {.kind = DG_INIT_CONSTANT};
     struct dg_desc features = dg_desc_make(DG_F32, 2, (int64_t[]){probe->model.batch, dim}),
                    labels = dg_desc_make(DG_I64, 1, &probe->model.batch),
@@ -155,15 +155,17 @@ bool dg_build_probe_step(const struct dg_step_request *from, int64_t dim, struct
         dg_graph_param(graph, "linear.bias", &bias, DG_REGION_PARAM, DG_TENSOR_TRAINABLE, &zero, probe->model.origin)};
     dg_value logits[DG_MAX_OUTPUTS], loss[DG_MAX_OUTPUTS], norms[DG_MAX_OUTPUTS], gradient[3];
     uint32_t first = graph->num_nodes;
-    if (!add_node(&b, &dg_op_linear, (union dg_attr[]){{.i = probe->classes}, {.i = true}},
-                  (dg_value[]){x, param[0], param[1]}, 3, "linear", true, false, logits) ||
-        !add_node(&b, &dg_op_cross_entropy, NULL, (dg_value[]){logits[0], y}, 2, "loss", true, false, loss))
-        return false;
+    const struct dg_op_use linear = {&dg_op_linear, (union dg_attr[]){{.i = probe->classes}, {.i = true}},
+                                     (dg_value[]){x, param[0], param[1]}, 3};
+    if (!add_node(&b, &linear, "linear", DG_ROLE_FORWARD, logits)) return false;
+    const struct dg_op_use cross_entropy = {&dg_op_cross_entropy, NULL, (dg_value[]){logits[0], y}, 2};
+    if (!add_node(&b, &cross_entropy, "loss", DG_ROLE_FORWARD, loss)) return false;
     struct dg_gradients gradients = {0};
     if (!dg_differentiate(graph, diag, first, loss[0], &gradients)) return false;
     for (int p = 0; p < 2; p++) gradient[p] = dg_gradients_of(&gradients, param[p]);
     gradient[2] = loss[0];
-    if (!add_node(&b, &dg_op_grad_norms, NULL, gradient, 3, "grad_norms", true, false, norms)) return false;
+    if (!add_node(&b, &(struct dg_op_use){&dg_op_grad_norms, NULL, gradient, 3}, "grad_norms", DG_ROLE_FORWARD, norms))
+        return false;
     for (int p = 0; p < 2; p++)
         if (!commit_param(&b, param[p], gradient[p], norms[0], p)) return false;
     graph->value[logits[0]].name = "logits";

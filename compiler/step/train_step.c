@@ -197,6 +197,20 @@ static bool create_networks(struct dg_step_builder *b)
     return ok;
 }
 
+/* The passes on the teacher's logits and what follows them. */
+static bool run_target_passes(const struct dg_step_builder *b, dg_value logits, const struct dg_train_step *step)
+{
+    dg_value output[DG_SLOTS];
+    int count = dg_slots_list(&step->slots, DG_FIRST_OUTPUT, DG_FIRST_PARAM, output);
+    struct dg_pass_context context = {.graph = b->graph,
+                                      .diag = b->from->diag,
+                                      .subject = "target",
+                                      .first = b->graph->value[logits].producer,
+                                      .keep = output,
+                                      .num_keep = count};
+    return dg_run_passes(dg_target_passes, b->from->pipeline, &context);
+}
+
 bool dg_build_train_step(const struct dg_step_request *from, const struct dg_step_choice *choice,
                          struct dg_graph *graph, struct dg_train_step *step)
 {
@@ -252,13 +266,5 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     step->slots.of[DG_SLOT_CENTER] = center;
     if (!dg_build_commit(&b, loss, center, batch_mean, step)) return false;
     dg_graph_sort_phases(graph);
-    dg_value output[DG_SLOTS];
-    int count = dg_slots_list(&step->slots, DG_FIRST_OUTPUT, DG_FIRST_PARAM, output);
-    struct dg_pass_context context = {.graph = graph,
-                                      .diag = from->diag,
-                                      .subject = "target",
-                                      .first = graph->value[teacher].producer,
-                                      .keep = output,
-                                      .num_keep = count};
-    return dg_run_passes(dg_target_passes, from->pipeline, &context);
+    return run_target_passes(&b, teacher, step);
 }

@@ -42,7 +42,7 @@ static dg_value *node(struct net *net, const char *name, const struct op_attr *a
     dg_value *output = dg_arena_alloc(arena, DG_MAX_OUTPUTS * sizeof *output);
     struct dg_error err = {0};
     op_resolve_attrs(op, attrs ? attrs : none, attr);
-    if (dg_graph_node(net->graph, op, attr, input, count, &net->options, output, &err) != DG_OK)
+    if (dg_graph_node(net->graph, &(struct dg_op_use){op, attr, input, count}, &net->options, output, &err) != DG_OK)
         fail_msg("%s: %s", name, err.text);
     return output;
 }

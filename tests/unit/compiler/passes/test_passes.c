@@ -142,7 +142,8 @@ static struct dg_graph *two_nodes(dg_value *last)
     struct dg_error err = {0};
     *last = dg_graph_input(graph, "x", &desc);
     for (int n = 0; n < 2; n++)
-        assert_int_equal(dg_graph_node(graph, dg_op_find("gelu"), NULL, last, 1, &options, last, &err), DG_OK);
+        assert_int_equal(
+            dg_graph_node(graph, &(struct dg_op_use){dg_op_find("gelu"), NULL, last, 1}, &options, last, &err), DG_OK);
     return graph;
 }
 
