@@ -15,7 +15,7 @@ struct block {
 
 struct dg_arena {
     struct block *blocks; /* newest first */
-    struct block *spare;  /* given back, and zero again: fresh pages cost more than to clear old ones */
+    struct block *spare;  /* released, and zeroed: clearing a block is cheaper than fresh pages */
     jmp_buf *out_of_memory;
 };
 
@@ -62,7 +62,7 @@ void dg_arena_release(struct dg_arena *arena, struct dg_arena_mark mark)
     arena->blocks->used = mark.used;
 }
 
-/* A block for `bytes`, all zero: one that was given back, or a new one. */
+/* A zeroed block for `bytes`: a released one, or a new one. */
 static struct block *take_block(struct dg_arena *arena, size_t bytes)
 {
     for (struct block **at = &arena->spare; *at; at = &(*at)->next)
@@ -103,12 +103,12 @@ char *dg_arena_strdup(struct dg_arena *arena, const char *text) { return dg_aren
 
 char *dg_arena_vprintf(struct dg_arena *arena, const char *format, va_list args)
 {
-    va_list again;
-    va_copy(again, args);
+    va_list copy;
+    va_copy(copy, args);
     int size = vsnprintf(NULL, 0, format, args);
     char *text = dg_arena_alloc(arena, size < 0 ? 1 : (size_t)size + 1);
-    if (size >= 0) vsnprintf(text, (size_t)size + 1, format, again);
-    va_end(again);
+    if (size >= 0) vsnprintf(text, (size_t)size + 1, format, copy);
+    va_end(copy);
     return text;
 }
 

@@ -13,7 +13,7 @@ struct dg_arena;
 struct dg_arena *dg_arena_create(jmp_buf *out_of_memory);  /* NULL: out of memory already */
 void dg_arena_free(struct dg_arena *arena);                /* NULL is fine */
 void *dg_arena_alloc(struct dg_arena *arena, size_t size); /* zeroed, 16-byte aligned */
-/* What was allocated since the mark was taken is given back, and may no longer be touched. */
+/* A release frees all that was allocated since the mark was taken. */
 struct dg_arena_mark {
     void *block;
     size_t used;

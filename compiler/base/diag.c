@@ -16,7 +16,7 @@ struct dg_diagnostics {
     char *text;
     size_t length, capacity;
     int errors;
-    bool again; /* the last error had been reported before */
+    bool repeated; /* the newest error had been reported before */
 };
 
 struct dg_diagnostics *dg_diag_create(struct dg_arena *arena)
@@ -91,14 +91,14 @@ void dg_diag_error(struct dg_diagnostics *diag, const struct dg_origin *at, cons
     const char *line = message(diag, at, "error", format, args);
     va_end(args);
     /* A node that is applied to several inputs is wrong every time: saying so once is enough. */
-    diag->again = diag->text && strstr(diag->text, line);
-    if (diag->again || ++diag->errors > MAX_SHOWN) return;
+    diag->repeated = diag->text && strstr(diag->text, line);
+    if (diag->repeated || ++diag->errors > MAX_SHOWN) return;
     show(diag, at, line);
 }
 
 void dg_diag_note(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
 {
-    if (diag->again || diag->errors > MAX_SHOWN) return;
+    if (diag->repeated || diag->errors > MAX_SHOWN) return;
     va_list args;
     va_start(args, format);
     show(diag, at, message(diag, at, "note", format, args));

@@ -207,7 +207,7 @@ const char *dg_value_title(const struct dg_graph *graph, dg_value value)
     return v->producer == DG_PLAN_NONE ? v->name : title(graph, graph->node[v->producer].role, v->name);
 }
 
-bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n)
+bool dg_graph_made_before(const struct dg_graph *graph, dg_value value, uint32_t n)
 {
     uint32_t producer = value == DG_NO_VALUE ? DG_PLAN_NONE : graph->value[value].producer;
     return producer == DG_PLAN_NONE || producer < n;

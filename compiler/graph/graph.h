@@ -91,7 +91,7 @@ struct dg_graph {
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);
 
-/* Another graph of the same values and nodes, which may then go its own way. */
+/* A deep copy in the same arena: later changes to either graph do not affect the other. */
 struct dg_graph *dg_graph_copy(const struct dg_graph *graph);
 
 /* A value without a producer. */
@@ -101,7 +101,7 @@ dg_value dg_graph_param(struct dg_graph *graph, const char *name, const struct d
 /* The f64 scalar that carries a schedule's or knob's value; one value per key. */
 dg_value dg_graph_control(struct dg_graph *graph, const char *key);
 
-/* What a node to be added is like, besides op, attributes and inputs. */
+/* The mode, place and origin of a node to be added. */
 struct dg_node_options {
     bool train;
     enum dg_node_role role;
@@ -124,7 +124,7 @@ struct dg_op_use {
 enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err);
 
-/* Appends a node whose outputs are there already, for passes that write the nodes anew. */
+/* Appends a node whose outputs exist already, for passes that rebuild the list of nodes. */
 void dg_graph_append(struct dg_graph *graph, const struct dg_graph_node *node);
 
 /* Adds an application and returns its index. */
@@ -146,13 +146,13 @@ static inline bool dg_is_backward(const struct dg_graph_node *node)
     return node->role == DG_ROLE_BACKWARD || node->role == DG_ROLE_RECOMPUTED;
 }
 
-/* Was it there before node n? */
-bool dg_graph_there(const struct dg_graph *graph, dg_value value, uint32_t n);
+/* Can node n read it: is it made before n, or by no node? */
+bool dg_graph_made_before(const struct dg_graph *graph, dg_value value, uint32_t n);
 
-/* Another value like one that is there, for a pass that changes who makes it. */
+/* A new value with the name, shape and facts of another, for a pass that changes which node makes it. */
 dg_value dg_graph_value_like(struct dg_graph *graph, dg_value like);
 
-/* Takes out the nodes n with gone[n]; the others are renumbered. Their outputs must be made by nobody or by others by now. */
+/* Removes the nodes n with gone[n]; the others are renumbered. Other nodes or none must make the outputs of the removed ones. */
 void dg_graph_drop(struct dg_graph *graph, const bool *gone);
 
 /* The nodes of DG_PHASE_LOOP, once the phases are in order. */

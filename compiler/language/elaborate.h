@@ -20,8 +20,7 @@ struct dg_instance *dg_instance_create(struct dg_program *program, struct dg_gra
 
 /* Applies the instance to `input` values: adds its nodes to the graph, with shapes inferred as they come. The first
  * application creates the parameters, later ones share them. `rows` says which images of the step the leading dimension
- * holds; `application` is the graph's
- * (dg_graph_application). NULL: reported. */
+ * holds; `application` is an index of the graph's (dg_graph_application). NULL: reported. */
 struct dg_application;
 struct dg_application *dg_instance_apply(struct dg_instance *instance, const dg_value *input, int num_inputs,
                                          bool train, struct dg_row_range rows, uint32_t application);

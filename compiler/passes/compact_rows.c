@@ -29,7 +29,7 @@ struct compaction {
     bool *leaves;          /* by value: it leaves the graph */
     uint32_t *begin;       /* by application and phase: its first node */
     uint32_t *before;      /* by added node: the node that it is put in front of */
-    /* The branch at hand; a mark is its number, so that marks of earlier ones do not count. */
+    /* The current branch. A mark is the number of a branch, so that marks of earlier ones do not count. */
     uint32_t branch, sum;
     uint32_t *forward, *member; /* marks by node */
     uint32_t *packed;           /* marks by value: it has the surviving images only */
@@ -37,7 +37,7 @@ struct compaction {
     uint32_t *found, num_found; /* the forward nodes among them, from the sum back */
 };
 
-/* --- who is where --- */
+/* --- which nodes belong together --- */
 
 static struct index make_index(const struct dg_graph *graph, uint32_t keys, bool by_value)
 {
@@ -89,7 +89,7 @@ static struct compaction begin(const struct dg_pass_context *c)
 
 /* --- one branch --- */
 
-/* Adds what goes with a forward node to the members. */
+/* Adds a forward node, its backward and its recomputation to the members. */
 static void add_members(struct compaction *p, const struct dg_graph_node *node)
 {
     for (uint32_t t = p->together.start[node->forward_of]; t < p->together.start[node->forward_of + 1]; t++) {

@@ -68,11 +68,11 @@ static uint32_t find_consumer(const struct fusing *f, const struct dg_rewrite *r
     return crosses && rewrite->phase != DG_FUSE_LATE ? DG_PLAN_NONE : r;
 }
 
-/* Is all that the fused node reads there before node n? */
+/* Are all inputs of the fused node made before node n? */
 static bool inputs_there(const struct dg_graph *graph, const struct dg_new_node *made, uint32_t n)
 {
     for (int i = 0; i < dg_op_num_inputs(made->op); i++)
-        if (!dg_graph_there(graph, made->input[i], n)) return false;
+        if (!dg_graph_made_before(graph, made->input[i], n)) return false;
     return true;
 }
 

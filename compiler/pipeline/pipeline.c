@@ -158,7 +158,7 @@ static bool runs(const struct dg_pass *pass, const struct dg_pipeline *pipeline)
     return !has_name(pipeline->skip, pass->name);
 }
 
-/* What is true of the graph now; DG_FACT_OUTPUTS aside, which compares two graphs. */
+/* The facts that hold for the graph, but for DG_FACT_OUTPUTS, which compares two graphs. */
 static uint32_t facts_of(const struct dg_pass_context *c)
 {
     uint32_t facts = SOURCE;

@@ -1,4 +1,4 @@
-/* When each value of a graph is in use, and which values share bytes: what memory planning goes by. */
+/* When each value of a graph is in use, and which values share bytes: the input of memory planning. */
 #ifndef DG_COMPILER_PLAN_LIFETIMES_H
 #define DG_COMPILER_PLAN_LIFETIMES_H
 
@@ -17,9 +17,9 @@ struct dg_life {
 /* An output that nobody reads and that its op need not compute. */
 bool dg_output_absent(const struct dg_graph_node *node, int o, const struct dg_life *life);
 
-/* Fills `life` and `used` (num_values each, zeroed) for a graph that is complete; values in `output` live to its end. What is
- * made before a loop over slices and read in it lives to the loop's end; a sum over slices stays in its bytes. A loop whose
- * values would not do so is an internal error. */
+/* Fills `life` and `used` (num_values each, zeroed) for a graph that is complete; values in `output` live to its end. A value
+ * that is made before a loop over slices and read in it lives to the loop's end; a sum over slices stays in its bytes.
+ * DG_ERR_INTERNAL: a loop for which that is not so. */
 enum dg_status dg_lifetimes(struct dg_graph *graph, const dg_value *output, int num_outputs, struct dg_life *life,
                             bool *used, struct dg_error *err);
 

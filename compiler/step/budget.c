@@ -88,13 +88,13 @@ static enum dg_status plan(const struct search *s, const struct chain *chain, st
     struct dg_entry entry;
     DG_TRY(finish(s, chain, &chain->now.choice.recompute, &entry, err));
     enum dg_status status = dg_lay_out(&entry, layout, err);
-    layout->life = NULL; /* given back with the graph */
+    layout->life = NULL; /* freed with the graph */
     layout->used = NULL;
     dg_arena_release(arena, mark);
     return status;
 }
 
-/* Tries `levels` as the next link; keeps it in *next if its bound is lower than what is there. */
+/* Tries `levels` as the next link: *next becomes it if that lowers the bound. */
 static enum dg_status try_link(struct search *s, const struct chain *chain, const struct dg_recompute_levels *levels,
                                struct chain *next, struct dg_error *err)
 {

@@ -1,5 +1,5 @@
 /* Reverse mode: walks the nodes of one application backwards, from the loss to whatever is trainable, and asks each op's
- * own rule for the backward nodes. Sums over several readers and several applications are kept here; the rules only say
+ * own rule for the backward nodes. Sums over several readers and several applications are formed here; a rule only says
  * what one node contributes. */
 #include "compiler/step/differentiate.h"
 
@@ -139,7 +139,7 @@ bool dg_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint3
             ok = false;
             continue;
         }
-        /* The cotangents of this node's outputs have been used up. */
+        /* The gradients of this node's outputs are read by no other rule. */
         for (int o = 0; o < d.forward.num_outputs; o++) gradients->of[d.forward.output[o]] = DG_NO_VALUE;
     }
     return ok;

@@ -14,7 +14,7 @@ struct dg_gradients {
 dg_value dg_gradients_of(const struct dg_gradients *gradients, dg_value value);
 
 /* Appends the backward of nodes [first, num_nodes at call) to the graph. `loss` is the value to differentiate: a scalar whose
- * cotangent is one, which the loss op's rule knows (it gets the loss itself in that place). Gradients of trainable parameters are
+ * gradient is one, which the loss op's rule knows (it gets the loss itself in that place). Gradients of trainable parameters are
  * added to what `gradients` holds, in plan order; in a loop over slices, to the sum so far. A rule that is missing is an error at
  * the node's YAML line. False: errors are in diag. */
 bool dg_differentiate(struct dg_graph *graph, struct dg_diagnostics *diag, uint32_t first, dg_value loss,

@@ -97,7 +97,7 @@ static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint
     return NULL;
 }
 
-/* The share of the loss of logits, added to what there is. */
+/* Adds the loss of one group of logits to *loss, the sum so far; DG_NO_VALUE: none yet. */
 static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logits, dg_value target, int view0,
                      dg_value *loss)
 {
@@ -248,7 +248,7 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
         dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->model.origin);
     dg_value made[DG_MAX_OUTPUTS];
     struct dg_node_options options = dg_builder_options(&b, "target", "loss", DG_ROLE_FORWARD);
-    dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also a scalar to be like */
+    dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also the shape of the entropy's sum */
     dg_value target_input[] = {teacher, center, temperature};
     if (!dg_builder_add(&b, &dg_op_dino_target, NULL, target_input, 3, &options, made)) return false;
     const struct dg_op *op = &dg_op_dino_target;

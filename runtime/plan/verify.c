@@ -269,7 +269,8 @@ static uint32_t row_map_of(const struct dg_plan *plan, const struct dg_plan_op *
     return i < 0 ? DG_PLAN_NONE : plan->operand[record->first_operand + (uint32_t)i];
 }
 
-/* An op reads what is there, packed as it was made. A row map indexes memory, so only an op that draws one may have made it. */
+/* An op reads tensors that were made before it, by the row map by which they were packed. A row map indexes memory, so only an op
+ * that draws one may have made it. */
 static enum dg_status check_reads(const struct makers *made, uint32_t n, struct dg_error *err)
 {
     const struct dg_plan *plan = made->plan;
@@ -474,9 +475,9 @@ static enum dg_status check_memory(const struct dg_plan *plan, const struct dg_p
     return status;
 }
 
-/* The loop over slices: a step tensor that is there before it and used in it lasts beyond it, and what a slice makes dies with
- * it. What is there before and written is a sum: no op of the loop reads it but to add to it where it stands, so that the
- * next slice finds what this one left. */
+/* The loop over slices. A step tensor that was made before the loop and is used in it lives beyond the loop; one that is made in
+ * the loop dies in it. If an op of the loop writes a tensor that was made before, the tensor is a sum: ops of the loop may read
+ * it only to add to it in place, so that the next slice adds to what this one left. */
 static enum dg_status check_loop(const struct dg_plan *plan, const struct dg_plan_entry *entry, struct dg_error *err)
 {
     uint32_t first = entry->loop_first, end = first + entry->loop_ops;
