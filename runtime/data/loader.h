@@ -26,8 +26,9 @@ struct dg_loader_config dg_loader_config_make(int64_t batch, int threads, const 
 /* One batch. The loader owns it and what it points to until it is released. */
 struct dg_batch {
     int64_t epoch, step; /* as the source numbers them */
-    int rows; /* filled ones: `batch` of the config, or fewer where the source has no more; then all bytes of the
-                               * other rows are 0 */
+    /* Filled ones: `batch` of the config, or fewer where the source has no more; then all bytes of the other rows are
+     * 0. */
+    int rows;
     const float *data;        /* all parts, one after another */
     const float *const *part; /* [num_parts], each [batch, row_floats[part]] */
     const int64_t *item;      /* [rows], which item of the source is in the row */
@@ -55,7 +56,7 @@ struct dg_batch_source {
      * failure of the lowest row, so that the error is the same in every run. */
     bool fails_at_once;
 
-    /* What a thread keeps from row to row. */
+    /* What a thread reuses for all its rows. */
     enum dg_status (*open_worker)(struct dg_batch_source *source, void **worker, struct dg_error *err);
     void (*close_worker)(void *worker);
 

@@ -15,14 +15,12 @@ const char *dg_collapse_step(struct dg_collapse_watch *watch, const struct dg_st
     double all = watch->log_out_dim;
     if (lasts(&watch->uniform, report->teacher_entropy > 0.9999 * all))
         return "the teacher's output is uniform (entropy ln(out_dim)) for 100 steps: the networks collapsed to one "
-               "answer "
-               "for every image; sharpen more: lower loss.teacher_temp, or lower lr";
+               "answer for every image; sharpen more: lower loss.teacher_temp, or lower lr";
     if (lasts(&watch->peaked, report->teacher_entropy < 0.001 * all))
         return "the teacher's entropy is zero for 100 steps: it gives every image one prototype; let the centre follow "
                "faster (lower loss.center_momentum), or raise loss.teacher_temp";
     if (lasts(&watch->stuck, report->lr > 0 && fabs(report->loss - all) < 0.0005 * all))
         return "the loss sits at ln(out_dim) for 100 steps: the student gives every image the same, uniform output; if "
-               "this "
-               "lasts beyond the warm-up, lower loss.teacher_temp or lr, or shorten lr.warmup";
+               "this lasts beyond the warm-up, lower loss.teacher_temp or lr, or shorten lr.warmup";
     return NULL;
 }

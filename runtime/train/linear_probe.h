@@ -47,8 +47,8 @@ struct dg_linear_options {
     uint64_t seed;           /* of initial values, order and crops */
     bool seed_given;         /* otherwise a resumed run keeps its own */
     int threads;             /* 0: all; also of the loader */
-    int64_t
-        max_bad; /* unreadable training images to replace before giving up; validation images must all be readable */
+    /* Unreadable training images to replace before giving up; validation images must all be readable. */
+    int64_t max_bad;
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; weights taken, unreadable images, what a resume changes */
     struct dg_linear_events events;

@@ -30,9 +30,9 @@ struct dg_train_options {
     const char *init;      /* weights to start from; NULL: initialisers */
     bool partial;          /* go on when init fits only in part */
     bool resume, new_data; /* new_data: resume, although the data are not those the run began with */
-    int64_t
-        steps; /* stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the
-                      initial state; negative: at the end of the schedules */
+    /* Stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the initial
+     * state; negative: at the end of the schedules. */
+    int64_t steps;
     uint64_t seed;
     bool seed_given;    /* otherwise a resumed run keeps its own */
     int threads;        /* 0: all */
