@@ -162,7 +162,7 @@ static void test_linear(void **state)
             "--train DIR (or --evaluate HEAD) and --out DIR (or --evaluate HEAD) are needed");
     refuses(RUN(DINORUN, "linear", plan, "--evaluate", w), 2, "--weights FILE and --val DIR are needed");
     refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images, "--evaluate", w, "--out", out), 2,
-            "--evaluate HEAD goes without --train, --out and --resume");
+            "--evaluate HEAD goes without --train, --out, --resume, --epochs, --seed and --max-bad-images");
     refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--train", images, "--val", images, "--out", out), 2,
             "the plan has no linear probe: dinoc graphs/linear.yaml");
     refuses(RUN(DINORUN, "linear", plan, "--epochs", "0"), 2, "--epochs 0: expected a whole number");

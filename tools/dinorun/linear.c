@@ -127,7 +127,7 @@ static const struct dg_flag flags[] = {
     {"evaluate", "HEAD",
      "only count, on --val, what a layer gets right: one of this command's, or a published one that dinorun import has "
      "read",
-     .text = &given.head, .without = "train out resume"},
+     .text = &given.head, .without = "train out resume epochs seed max-bad-images"},
     {FLAG_EPOCHS, .integer = &given.of.epochs},
     {FLAG_SET, .texts = &given.of.set},
     {FLAG_SEED, "of initial values, order and crops", .seed = &given.options.seed, .given = &given.options.seed_given},
