@@ -103,7 +103,7 @@ static void test_cplusplus(void **state)
 static void test_readme(void **state)
 {
     (void)state;
-    shell("sed -n '/^```c$/,/^```$/p' " DG_SOURCE_DIR "/README.md | grep -v '^```' > $D/readme.c\n"
+    shell("sed -n '/^```c$/,/^```$/p' " DG_SOURCE_DIR "/runtime/README.md | grep -v '^```' > $D/readme.c\n"
           "grep -q dinograph_run $D/readme.c\n"
           "$CC -Wall -Wextra -Werror -fsyntax-only -I$PREFIX/include $D/readme.c");
 }
