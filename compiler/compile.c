@@ -1,4 +1,5 @@
-/* The passes in their order, for a recipe, for a probe and for a module alone. */
+/* From the file to the plan: reads the description, builds the graph of each entry of a recipe, a probe or a module alone, has the
+ * passes run on it, and writes the plan or what the options ask for in its place. */
 #include "compiler/compile.h"
 
 #include "compiler/language/recipe.h"

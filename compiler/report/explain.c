@@ -1,3 +1,4 @@
+/* dinoc --explain: the shapes, parameters, bytes and origin of a node, or of all nodes below a path. */
 #include "compiler/graph/cost.h"
 #include "compiler/graph/dump.h"
 #include "compiler/report/report.h"

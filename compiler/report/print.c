@@ -1,3 +1,4 @@
+/* dinoc --print: the description as YAML with every default filled in. */
 #include "compiler/report/report.h"
 
 #include <string.h>

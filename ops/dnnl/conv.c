@@ -1,3 +1,4 @@
+/* Convolutions of oneDNN, forward and backward, opened once and run many times. */
 #include "ops/dnnl/internal.h"
 
 /* Weights in the layout of PyTorch, or with `any` in the one that oneDNN chooses. */

@@ -1,3 +1,5 @@
+/* Matrix products of oneDNN, and what products, convolutions and pooling share: attributes, reorders, execution, the refusal
+ * of reference implementations. */
 #include "ops/dnnl/cpu.h"
 #include "ops/dnnl/internal.h"
 

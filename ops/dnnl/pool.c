@@ -1,3 +1,4 @@
+/* Pooling of oneDNN, forward and backward. */
 #include "ops/dnnl/internal.h"
 
 enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *spec, struct dg_pooling *pooling,

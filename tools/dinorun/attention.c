@@ -1,3 +1,4 @@
+/* dinorun attention: draws the heat map and the mask of each head of the last block for one image, and writes the numbers. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/draw/draw.h"

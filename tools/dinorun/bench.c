@@ -1,3 +1,4 @@
+/* dinorun bench: times steps of an entry on random input, op by op, or the loader's crops without a network. */
 #include "runtime/exec/bench.h"
 
 #include "tools/dinorun/command.h"

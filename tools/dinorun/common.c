@@ -1,3 +1,4 @@
+/* What several commands of dinorun do: open plans and evaluation entries, print memory, messages and progress. */
 #include "tools/dinorun/command.h"
 
 #include "ops/dnnl/cpu.h"

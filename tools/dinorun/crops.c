@@ -1,3 +1,4 @@
+/* dinorun crops: draws the views of the first images of a training run. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/data/views.h"

@@ -1,3 +1,4 @@
+/* dinorun export: writes a checkpoint's weights as a safetensors file for other programs. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/formats/export.h"

@@ -1,3 +1,4 @@
+/* dinorun features: writes the features of a data set as a NumPy array, and the path and label of each row beside it. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/base/atomic_file.h"

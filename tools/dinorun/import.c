@@ -1,3 +1,4 @@
+/* dinorun import: converts a file that torch.save wrote to a safetensors file. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/formats/torch_import.h"

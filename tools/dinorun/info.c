@@ -1,3 +1,4 @@
+/* dinorun info: prints the entries, shapes, memory, operations and knobs of a plan. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/draw/memory_map.h"

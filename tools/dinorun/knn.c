@@ -1,3 +1,4 @@
+/* dinorun knn: classifies the images of one data set by their nearest neighbours in another, by features. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/base/atomic_file.h"

@@ -1,3 +1,4 @@
+/* dinorun linear: trains a linear classifier on frozen features, or evaluates one. */
 #include "runtime/train/linear_probe.h"
 
 #include "tools/dinorun/command.h"

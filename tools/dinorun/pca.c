@@ -1,3 +1,4 @@
+/* dinorun pca: colours the patches of images by the first three principal components of their features. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/draw/draw.h"

@@ -1,3 +1,4 @@
+/* dinorun segment-score: compares the masks of the attention with the true masks of objects. */
 #include "runtime/eval/segment_score.h"
 
 #include "tools/dinorun/command.h"

@@ -1,3 +1,4 @@
+/* dinorun train: trains a plan on images, prints its progress, and stops and saves on signals. */
 #include "runtime/train/train.h"
 
 #include "tools/dinorun/command.h"
