@@ -13,7 +13,7 @@ bool dg_node_is_below(const struct dg_graph *graph, const struct dg_graph_node *
  * or a line that there are none.
  *
  *   student.backbone(global)
- *     %41 f32[4, 17, 32] = layer_norm(%38, student.backbone.norm.weight, student.backbone.norm.bias) eps=1e-06 | norm
+ *     %41 f32 [4, 17, 32] = layer_norm(%38, student.backbone.norm.weight, student.backbone.norm.bias) eps=1e-06 | norm
  *
  * Values of the step are numbered, all others named; "-" is an absent input, or an optional output that neither a node nor
  * `keep` reads. */
