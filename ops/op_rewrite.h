@@ -42,7 +42,7 @@ struct dg_new_node {
     const struct dg_op *op;
     union dg_attr attr[DG_MAX_ATTRS];
     dg_value input[DG_MAX_FUSED_INPUTS];
-    dg_value output[DG_MAX_FUSED_OUTPUTS]; /* outputs of the pair that the fused node now makes */
+    dg_value output[DG_MAX_FUSED_OUTPUTS]; /* outputs of the pair that the fused node now makes; each must be set */
 };
 
 struct dg_rewrite {

@@ -4,6 +4,7 @@
 
 #include "runtime/plan/overlap.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -355,10 +356,12 @@ static bool has_type(const struct dg_plan *plan, const struct dg_plan_entry *ent
     return t && t->dtype == dtype && t->ndim == ndim;
 }
 
+/* Rows are whole batches; batch, height and width fit into an int. */
 static bool are_images(const struct dg_plan *plan, const struct dg_plan_entry *entry, enum dg_slot slot)
 {
     const struct dg_plan_tensor *t = dg_plan_slot(plan, entry, slot);
-    return has_type(plan, entry, slot, DG_F32, 4) && t->dim[3] == 3 && entry->batch && t->dim[0] % entry->batch == 0;
+    return has_type(plan, entry, slot, DG_F32, 4) && t->dim[3] == 3 && entry->batch && entry->batch <= INT_MAX &&
+           t->dim[0] % entry->batch == 0 && t->dim[1] <= INT_MAX && t->dim[2] <= INT_MAX;
 }
 
 static bool has_report(const struct dg_plan *plan, const struct dg_plan_entry *entry)
