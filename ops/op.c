@@ -164,7 +164,7 @@ static enum dg_status check_count(const struct dg_op_call *call, struct dg_error
 static enum dg_status check_row_map(const struct dg_op_call *call, const char *name, const struct dg_desc *desc,
                                     struct dg_error *err)
 {
-    const struct dg_desc *first = &call->input[0];
+    const struct dg_desc *first = &call->input[DG_DATA];
     bool fits =
         first->ndim > 0 && desc->dtype == DG_I64 && desc->ndim == 1 && desc->dim[0] == dg_row_map_size(first->dim[0]);
     if (fits) return DG_OK;
@@ -246,7 +246,7 @@ enum dg_status dg_op_prepare_count(struct dg_prepare *p, struct dg_error *err)
 {
     struct dg_op_count *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const struct dg_desc *dst = &p->call->output[0];
+    const struct dg_desc *dst = &p->call->output[DG_RESULT];
     *s = (struct dg_op_count){dg_desc_count(dst), dst->ndim ? dst->dim[0] : 1, dg_is_bf16(dst)};
     return DG_OK;
 }

@@ -48,6 +48,10 @@ enum dg_operand_flags {
     DG_ROW_MAP = 1 << 7,  /* is a row map: the output of an op that draws it, and such outputs only as an input */
 };
 
+/* What an op works on and what it makes of it are first in the tables: the image or token grid, the images that are left out
+ * and the token that is taken are those of DG_DATA, and a node of a description stands for its DG_RESULT. */
+enum { DG_DATA = 0, DG_RESULT = 0 };
+
 /* One input or output of an op. Inputs are in this order: data, then those of DG_ATTR_PARAM attributes, then own parameters in
  * the order of `params`. */
 struct dg_operand {

@@ -123,9 +123,9 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use
         value->producer = graph->num_nodes;
         value->output = (uint32_t)o;
         value->origin = options->origin;
-        if (made[o].ndim != 4 && num_inputs && input[0] != DG_NO_VALUE) {
-            value->grid_h = graph->value[input[0]].grid_h;
-            value->grid_w = graph->value[input[0]].grid_w;
+        if (made[o].ndim != 4 && num_inputs && input[DG_DATA] != DG_NO_VALUE) {
+            value->grid_h = graph->value[input[DG_DATA]].grid_h;
+            value->grid_w = graph->value[input[DG_DATA]].grid_w;
         }
         node.output[o] = output[o] = graph->num_values - 1;
     }

@@ -52,7 +52,7 @@ static int read_inputs(struct dg_frame *f, const struct site *site, dg_value inp
         }
         if (name) result = dg_frame_resolve(f, name->text, &name->origin, site->scope);
         if (result.poisoned) return -1;
-        input[i] = result.output[0];
+        input[i] = result.output[DG_RESULT];
     }
     return (int)count;
 }
@@ -339,7 +339,7 @@ dg_value dg_application_output(const struct dg_application *application, const c
     bool found = true;
     struct dg_result result =
         name ? dg_frame_output(application->root, name, &found) : dg_frame_default_output(application->root);
-    return !found || result.poisoned ? DG_NO_VALUE : result.output[0];
+    return !found || result.poisoned ? DG_NO_VALUE : result.output[DG_RESULT];
 }
 
 /* The repeated node that an output names without an index; NULL: it names another. */
@@ -364,7 +364,7 @@ dg_value dg_application_repeated(const struct dg_application *application, const
     const struct dg_named *named = repeated_output(application, name);
     if (!named || index < 0 || index >= named->count) return DG_NO_VALUE;
     struct dg_result result = dg_frame_settle(named->item[index]);
-    return result.poisoned ? DG_NO_VALUE : result.output[0];
+    return result.poisoned ? DG_NO_VALUE : result.output[DG_RESULT];
 }
 
 int dg_instance_num_params(const struct dg_instance *instance) { return (int)instance->num_params; }

@@ -76,7 +76,7 @@ static void set_internal(const struct dg_attr_spec *spec, const struct dg_graph_
 static bool read_attributes(struct dg_frame *f, const struct dg_op_site *site, struct call *call)
 {
     const struct dg_op *op = site->op;
-    const struct dg_graph_value *first = &f->application->instance->graph->value[call->input[0]];
+    const struct dg_graph_value *first = &f->application->instance->graph->value[call->input[DG_DATA]];
     bool ok = true;
     for (int a = 0; a < dg_op_num_attrs(op); a++) {
         const struct dg_attr_spec *spec = &op->attrs[a];
@@ -164,7 +164,7 @@ struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *s
     for (int i = 0; i < call.num_inputs; i++) call.desc[i] = graph->value[call.input[i]].desc;
     struct dg_op_call op_call = {
         .op = op, .attr = call.attr, .num_inputs = call.num_inputs, .input = call.desc, .train = f->application->train};
-    if (op->is_identity && op->is_identity(&op_call)) return dg_frame_value(input[0]);
+    if (op->is_identity && op->is_identity(&op_call)) return dg_frame_value(input[DG_DATA]);
     struct dg_error err = {0};
     struct dg_result result = {.op = op};
     if (!declare_parameters(f, site, &op_call, &call, &err)) return dg_frame_poison(f);

@@ -133,8 +133,8 @@ static bool fits(const struct compaction *p, const struct dg_graph_node *node)
     const struct dg_graph_node *sum = &graph->node[p->sum];
     if (node->role == DG_ROLE_COMMIT || dg_op_row_map(node->op) < 0 || dg_node_row_map(node) != DG_NO_VALUE)
         return false;
-    if (node->input[0] == DG_NO_VALUE) return false;
-    return graph->value[node->input[0]].desc.dim[0] == graph->value[sum->output[0]].desc.dim[0] &&
+    if (node->input[DG_DATA] == DG_NO_VALUE) return false;
+    return graph->value[node->input[DG_DATA]].desc.dim[0] == graph->value[sum->output[DG_RESULT]].desc.dim[0] &&
            node->application == sum->application && node->phase == sum->phase;
 }
 
@@ -182,7 +182,7 @@ static void compact(struct compaction *p)
 {
     struct dg_graph *graph = p->graph;
     struct dg_graph_node sum = graph->node[p->sum]; /* a copy: the array moves */
-    union dg_attr attr[] = {{.f = drop_rate(&sum)}, {.i = graph->value[sum.output[0]].desc.dim[0]}};
+    union dg_attr attr[] = {{.f = drop_rate(&sum)}, {.i = graph->value[sum.output[DG_RESULT]].desc.dim[0]}};
     struct dg_node_options options = {.train = true,
                                       .stream = sum.stream,
                                       .rows = sum.rows,

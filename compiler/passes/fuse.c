@@ -59,10 +59,10 @@ static bool run_together(const struct dg_graph_node *a, const struct dg_graph_no
 static uint32_t find_consumer(const struct fusing *f, const struct dg_rewrite *rewrite, uint32_t n)
 {
     const struct dg_graph_node *node = &f->graph->node[n];
-    uint32_t r = node->op == rewrite->producer ? f->first_reader[node->output[0]] : DG_PLAN_NONE;
+    uint32_t r = node->op == rewrite->producer ? f->first_reader[node->output[DG_RESULT]] : DG_PLAN_NONE;
     if (r == DG_PLAN_NONE || f->gone[r] || f->graph->node[r].op != rewrite->consumer) return DG_PLAN_NONE;
     if (!run_together(node, &f->graph->node[r])) return DG_PLAN_NONE;
-    if (!rewrite->keeps_producer_output && f->reads[node->output[0]] != 1) return DG_PLAN_NONE;
+    if (!rewrite->keeps_producer_output && f->reads[node->output[DG_RESULT]] != 1) return DG_PLAN_NONE;
     /* Before it is differentiated, a node of an application stays one. */
     bool crosses = f->graph->node[r].application != node->application && !rewrite->at_consumer;
     return crosses && rewrite->phase != DG_FUSE_LATE ? DG_PLAN_NONE : r;

@@ -53,10 +53,10 @@ static bool look_at(struct taking *t, const struct dg_graph_node *node)
         others |= o && t->read[node->output[o]] != UNREAD;
     }
     if (!read) return false;
-    int64_t token = t->read[node->output[0]];
-    bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[0]) &&
+    int64_t token = t->read[node->output[DG_RESULT]];
+    bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[DG_RESULT]) &&
                  (has_query(node->op) || (node->op->reach == DG_REACH_ROW && !node->op->token_attr));
-    t->sliced[node->output[0]] = alone;
+    t->sliced[node->output[DG_RESULT]] = alone;
     if (takes_token(node->op)) t->take = node->op;
     for (int i = 0; i < node->num_inputs; i++) {
         bool row = alone && rows_of(t->graph, node, i);
@@ -80,7 +80,7 @@ static dg_value add_node(struct taking *t, const struct dg_graph_node *node, str
                                       .block = node->block,
                                       .origin = node->origin};
     dg_value output[DG_MAX_OUTPUTS];
-    return dg_graph_node(t->graph, &use, &options, output, err) == DG_OK ? output[0] : DG_NO_VALUE;
+    return dg_graph_node(t->graph, &use, &options, output, err) == DG_OK ? output[DG_RESULT] : DG_NO_VALUE;
 }
 
 /* The one token of v that is read, for a node like `like`. */
@@ -104,7 +104,7 @@ static dg_value token_of(struct taking *t, const struct dg_graph_node *like, dg_
 /* Adds the node for one token alone. */
 static dg_value slice(struct taking *t, const struct dg_graph_node *node, struct dg_error *err)
 {
-    int64_t token = t->read[node->output[0]];
+    int64_t token = t->read[node->output[DG_RESULT]];
     struct dg_graph_node sliced = *node;
     dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node->num_inputs + 1) * sizeof *input);
     for (int i = 0; i < node->num_inputs; i++) {
@@ -121,7 +121,7 @@ static dg_value slice(struct taking *t, const struct dg_graph_node *node, struct
 static bool restore(struct taking *t, struct dg_graph_node node, const dg_value *now, struct dg_error *err)
 {
     dg_value *input = dg_arena_alloc(t->graph->arena, ((size_t)node.num_inputs + 1) * sizeof *input),
-             v = node.output[0];
+             v = node.output[DG_RESULT];
     for (int i = 0; i < node.num_inputs; i++)
         input[i] = node.input[i] == DG_NO_VALUE ? DG_NO_VALUE : now[node.input[i]];
     node.input = input;
@@ -162,15 +162,15 @@ bool dg_slice_tokens(struct dg_pass_context *c)
     for (uint32_t n = num_nodes; n-- > c->first;) read[n] = look_at(&t, &node[n]);
     graph->num_nodes = c->first;
     for (uint32_t n = c->first; n < num_nodes; n++) {
-        dg_value made = node[n].output[0];
+        dg_value made = node[n].output[DG_RESULT];
         for (int o = 0; o < node[n].num_outputs; o++) graph->value[node[n].output[o]].producer = DG_PLAN_NONE;
         if (!read[n]) continue;
         if (t.sliced[made]) {
             t.taken[made] = slice(&t, &node[n], &err);
             t.token[made] = t.read[made];
             if (t.taken[made] == DG_NO_VALUE) return failed(c->diag, &node[n], &err);
-        } else if (takes_token(node[n].op) && t.sliced[node[n].input[0]]) {
-            now[made] = t.taken[node[n].input[0]];
+        } else if (takes_token(node[n].op) && t.sliced[node[n].input[DG_DATA]]) {
+            now[made] = t.taken[node[n].input[DG_DATA]];
         } else if (!restore(&t, node[n], now, &err)) {
             return failed(c->diag, &node[n], &err);
         }

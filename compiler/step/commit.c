@@ -76,7 +76,7 @@ static enum dg_status emit_commit(struct dg_grad_builder *builder, const struct 
     struct dg_node_options options = dg_builder_options(b, NULL, "commit", DG_ROLE_COMMIT);
     options.forward_of = b->committing->forward_of;
     options.origin = b->committing->origin;
-    options.origin.path = dg_arena_printf(b->graph->arena, "%s %s", op->name, b->graph->value[input[0]].name);
+    options.origin.path = dg_arena_printf(b->graph->arena, "%s %s", op->name, b->graph->value[input[DG_DATA]].name);
     return dg_graph_node(b->graph, &(struct dg_op_use){op, attr, input, num_inputs}, &options, output, builder->err);
 }
 

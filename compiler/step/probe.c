@@ -58,10 +58,10 @@ static dg_value last_blocks(struct build *b, const struct dg_application *a)
         const char *path = dg_arena_printf(b->graph->arena, "cls.%lld", (long long)i);
         const struct dg_op_use take = {&dg_op_take_token, (union dg_attr[]){{.i = 0}}, &tap, 1};
         if (tap == DG_NO_VALUE || !add_node(b, &take, path, DG_ROLE_FORWARD, output)) return DG_NO_VALUE;
-        cls[i] = output[0];
+        cls[i] = output[DG_RESULT];
     }
     const struct dg_op_use concatenate = {&dg_op_concat_columns, (union dg_attr[]){{.i = 0}}, cls, (int)blocks};
-    return add_node(b, &concatenate, "concatenated", DG_ROLE_FORWARD, output) ? output[0] : DG_NO_VALUE;
+    return add_node(b, &concatenate, "concatenated", DG_ROLE_FORWARD, output) ? output[DG_RESULT] : DG_NO_VALUE;
 }
 
 /* [CLS] and the mean of the patch tokens, a column of each in turn. */
@@ -74,9 +74,9 @@ static dg_value with_mean(struct build *b, const struct dg_application *a, dg_va
     }
     const struct dg_op_use mean = {&dg_op_mean_tokens, (union dg_attr[]){{.i = 1}}, &tokens, 1};
     if (!add_node(b, &mean, "mean", DG_ROLE_FORWARD, output)) return DG_NO_VALUE;
-    dg_value both[] = {cls, output[0]};
+    dg_value both[] = {cls, output[DG_RESULT]};
     const struct dg_op_use interleave = {&dg_op_concat_columns, (union dg_attr[]){{.i = 1}}, both, 2};
-    return add_node(b, &interleave, "interleaved", DG_ROLE_FORWARD, output) ? output[0] : DG_NO_VALUE;
+    return add_node(b, &interleave, "interleaved", DG_ROLE_FORWARD, output) ? output[DG_RESULT] : DG_NO_VALUE;
 }
 
 dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_graph *graph, dg_value *images)

@@ -108,7 +108,7 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
     dg_value output[DG_MAX_OUTPUTS], input[] = {logits, target, dg_graph_control(b->graph, "loss.student_temp"), *loss};
     if (!dg_builder_add(b, &dg_op_dino_loss, (union dg_attr[]){{.i = b->views}}, input, 4, &options, output))
         return false;
-    *loss = output[0];
+    *loss = output[DG_RESULT];
     struct dg_pass_context context = {.graph = b->graph,
                                       .diag = b->from->diag,
                                       .subject = options.origin.path,
@@ -150,7 +150,7 @@ static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], 
         options.application = head;
         if (both[1] == DG_NO_VALUE || !dg_builder_add(b, &dg_op_concat_rows, NULL, both, 2, &options, output))
             return false;
-        features = output[0];
+        features = output[DG_RESULT];
     }
     return add_loss(b, "all", apply(b, b->network[DG_STUDENT].head, features, NULL, 0, head), target, 0, loss) &&
            dg_differentiate(b->graph, b->from->diag, first, *loss, &b->gradients);
@@ -164,7 +164,7 @@ static bool take_images(struct dg_step_builder *b, const char *group, dg_value *
     dg_value output[DG_MAX_OUTPUTS];
     if (b->choice.slices < 2 || *crops == DG_NO_VALUE) return true;
     if (!dg_builder_add(b, &dg_op_take_images, NULL, crops, 1, &options, output)) return false;
-    *crops = output[0];
+    *crops = output[DG_RESULT];
     return true;
 }
 
@@ -177,7 +177,7 @@ static bool mean_of_slices(struct dg_step_builder *b, dg_value like, dg_value *p
     struct dg_node_options options = dg_builder_options(b, name, "loss", DG_ROLE_FORWARD);
     dg_value output[DG_MAX_OUTPUTS], input[] = {dg_sum_over_slices(graph, like, name), *part};
     if (!dg_builder_add(b, &dg_op_add_mean, NULL, input, 2, &options, output)) return false;
-    *part = output[0];
+    *part = output[DG_RESULT];
     return true;
 }
 

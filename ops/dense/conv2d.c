@@ -137,7 +137,7 @@ static bool there(const struct dg_desc *desc, const struct dg_desc *want, bool w
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    const struct dg_desc *src = &call->input[0];
+    const struct dg_desc *src = &call->input[SRC];
     struct shape s;
     DG_TRY(dg_want_ndim(src, 4, "input", err));
     DG_TRY(dg_want_f32(src, "input", err));

@@ -3,6 +3,7 @@
 #include "ops/elementwise/drop_path.h"
 
 enum { RATE, IMAGES }; /* attributes */
+enum { ROWS };         /* output */
 
 static const struct dg_attr_spec attrs[] = {
     {.name = "rate", .type = DG_ATTR_FLOAT, .max = 0.999, .internal = true, .doc = "probability of dropping an image"},
@@ -13,7 +14,7 @@ static const struct dg_attr_spec attrs[] = {
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)err;
-    output[0] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_row_map_size(call->attr[IMAGES].i)});
+    output[ROWS] = dg_desc_make(DG_I64, 1, (int64_t[]){dg_row_map_size(call->attr[IMAGES].i)});
     return DG_OK;
 }
 
@@ -29,7 +30,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct dg_drop_path *d = r->state;
-    int64_t *rows = r->output[0], count = 0;
+    int64_t *rows = r->output[ROWS], count = 0;
     for (int64_t i = 0; i < d->images; i++) {
         bool keep = dg_drop_path_survives(d, r->step, i);
         rows[1 + i] = keep ? count : -1;
@@ -41,7 +42,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand outputs[] = {
-    {"rows", DG_ROW_MAP},
+    [ROWS] = {"rows", DG_ROW_MAP},
     {0},
 };
 

@@ -23,6 +23,7 @@ bool dg_step_is_frozen(const struct dg_run *run, int64_t count, int teacher, int
 {
     if (!run->input[frozen] || dg_step_scalar(run, frozen) == 0) return false;
     if (run->input[teacher])
-        dg_optimizer_kernels()->ema(count, run->input[0], run->input[teacher], (float)momentum, (float)(1 - momentum));
+        dg_optimizer_kernels()->ema(count, run->input[DG_DATA], run->input[teacher], (float)momentum,
+                                    (float)(1 - momentum));
     return true;
 }
