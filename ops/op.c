@@ -171,6 +171,13 @@ static enum dg_status check_row_map(const struct dg_op_call *call, const char *n
     return dg_fail(err, DG_ERR_INPUT, "input %s is no row map of the images of %s", name, call->op->inputs->name);
 }
 
+/* Is `desc`, bf16 counted as f32, of the type that the table states? */
+static bool has_stated_dtype(const struct dg_operand *operand, const struct dg_desc *desc)
+{
+    int stated = operand->flags & DG_ROW_MAP ? DG_I64 : operand->dtype ? operand->dtype : DG_F32;
+    return stated == DG_ANY_DTYPE || (int)dg_desc_wide(desc).dtype == stated;
+}
+
 /* One input against its operand. `like`: the first input that may be bf16, where all must be alike; it may be NULL. */
 static enum dg_status check_input(const struct dg_op_call *call, int i, const struct dg_desc *like,
                                   struct dg_error *err)
@@ -184,6 +191,10 @@ static enum dg_status check_input(const struct dg_op_call *call, int i, const st
     if (operand->flags & DG_ROW_MAP) return check_row_map(call, operand->name, desc, err);
     if (desc->dtype == DG_BF16 && !(operand->flags & DG_BF16_OK && call->bf16))
         return dg_fail(err, DG_ERR_INPUT, "input %s must not be bf16", operand->name);
+    if (!has_stated_dtype(operand, desc))
+        return dg_fail(err, DG_ERR_INPUT, "input %s must be %s, got %s", operand->name,
+                       dg_dtype_name(operand->dtype ? (enum dg_dtype)operand->dtype : DG_F32),
+                       dg_dtype_name(desc->dtype));
     if (operand->flags & DG_BF16_OK && like && desc->dtype != like->dtype)
         return dg_fail(err, DG_ERR_INPUT, "input %s is %s where others are %s", operand->name,
                        dg_dtype_name(desc->dtype), dg_dtype_name(like->dtype));
@@ -215,6 +226,10 @@ enum dg_status dg_op_infer(const struct dg_op_call *call, struct dg_desc *output
     wide.num_inputs = count;
     enum dg_status status = op->infer(&wide, output, err);
     free(input);
+    for (int o = 0; status == DG_OK && o < dg_op_num_outputs(op); o++)
+        if (!has_stated_dtype(&op->outputs[o], &output[o]))
+            status = dg_fail(err, DG_ERR_INTERNAL, "output %s is %s, which is not what its table states",
+                             op->outputs[o].name, dg_dtype_name(output[o].dtype));
     return status;
 }
 
@@ -264,12 +279,6 @@ enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *wh
     char text[128];
     return dg_fail(err, DG_ERR_INPUT, "%s must have %d dimensions, got %s", what, ndim,
                    dg_desc_text(text, sizeof text, desc));
-}
-
-enum dg_status dg_want_f32(const struct dg_desc *desc, const char *what, struct dg_error *err)
-{
-    if (desc->dtype == DG_F32) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "%s must be f32, got %s", what, dg_dtype_name(desc->dtype));
 }
 
 enum dg_status dg_want_token(const struct dg_desc *src, int64_t token, struct dg_error *err)

@@ -59,7 +59,9 @@ struct dg_operand {
     uint32_t flags;   /* enum dg_operand_flags */
     int8_t reuse;     /* output: DG_REUSE(input) or DG_VIEW(input); 0: its bytes are its own */
     int8_t rows;      /* with DG_COMPACT: the input with its row map; 0: the last input of DG_ROW_MAP */
+    int8_t dtype;     /* enum dg_dtype, or DG_ANY_DTYPE: `infer` says which; 0: f32 */
 };
+enum { DG_ANY_DTYPE = -1 };
 /* The output may share its bytes with that input if the input dies here: kernels must be correct both ways. */
 #define DG_REUSE(input) ((input) + 1)
 /* The output is that input in memory, under another shape: always, and without kernel work. */

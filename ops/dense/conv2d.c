@@ -140,7 +140,6 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     const struct dg_desc *src = &call->input[SRC];
     struct shape s;
     DG_TRY(dg_want_ndim(src, 4, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc weight = weight_desc(&s), vector = dg_desc_make(DG_F32, 1, &s.out), counter = dg_desc_scalar(DG_I64);
     bool fits = src->dim[3] % s.groups == 0 && dg_desc_equal(&call->input[WEIGHT], &weight) &&
@@ -353,7 +352,7 @@ static const struct dg_operand conv2d_inputs[] = {
     [NORM_BIAS] = {"norm_bias", DG_PARAM | DG_OPTIONAL},
     [NORM_MEAN] = {"norm_mean", DG_PARAM | DG_OPTIONAL},
     [NORM_VAR] = {"norm_var", DG_PARAM | DG_OPTIONAL},
-    [NORM_TRACKED] = {"norm_tracked", DG_PARAM | DG_OPTIONAL},
+    [NORM_TRACKED] = {"norm_tracked", DG_PARAM | DG_OPTIONAL, .dtype = DG_I64},
     {0},
 };
 static const struct dg_operand conv2d_outputs[] = {
@@ -394,7 +393,6 @@ static enum dg_status shape_of_grad_src(const struct dg_op_call *call, struct sh
     const struct dg_desc *weight = &call->input[GRAD_WEIGHT];
     DG_TRY(dg_want_ndim(diff_dst, 4, "diff_dst", err));
     DG_TRY(dg_want_ndim(weight, 4, "weight", err));
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     struct dg_desc src = dg_desc_make(DG_F32, 4,
                                       (int64_t[]){diff_dst->dim[0], call->attr[HEIGHT].i, call->attr[WIDTH].i,
                                                   weight->dim[1] * call->attr[GROUPS].i});
@@ -491,7 +489,6 @@ static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct d
     const struct dg_desc *src = &call->input[OUTER_SRC];
     struct shape s;
     DG_TRY(dg_want_ndim(src, 4, "src", err));
-    DG_TRY(dg_want_f32(src, "src", err));
     DG_TRY(shape_of(src, call->attr, &s, err));
     struct dg_desc want = dst_desc(&s);
     if (src->dim[3] % s.groups || s.out % s.groups || !dg_desc_equal(&call->input[OUTER_DIFF_DST], &want))

@@ -66,7 +66,6 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC], *weight = &call->input[WEIGHT];
-    DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     struct dg_desc want = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[OUT].i, src->dim[src->ndim - 1]});
     if (!dg_desc_equal(weight, &want)) {
@@ -250,9 +249,7 @@ const struct dg_op dg_op_linear = {
 static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *diff_dst = &call->input[GRAD_DIFF_DST], *weight = &call->input[GRAD_WEIGHT];
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(dg_want_ndim(weight, 2, "weight", err));
-    DG_TRY(dg_want_f32(weight, "weight", err));
     if (diff_dst->ndim < 2 || diff_dst->dim[diff_dst->ndim - 1] != weight->dim[0])
         return dg_fail(err, DG_ERR_INPUT, "diff_dst does not fit the weight");
     output[DIFF_SRC] = *diff_dst;
@@ -312,8 +309,6 @@ const struct dg_op dg_op_linear_grad_src = {
 static enum dg_status infer_grad_weights(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[OUTER_SRC], *diff_dst = &call->input[OUTER_DIFF_DST];
-    DG_TRY(dg_want_f32(src, "src", err));
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (src->ndim < 2 || diff_dst->ndim < 2 || dg_desc_rows(src) != dg_desc_rows(diff_dst))
         return dg_fail(err, DG_ERR_INPUT, "src and diff_dst differ in rows");
     int64_t in = src->dim[src->ndim - 1], out = diff_dst->dim[diff_dst->ndim - 1];

@@ -51,9 +51,7 @@ static enum dg_status check(const struct dg_desc *src, const struct dg_desc *g, 
                             struct dg_error *err)
 {
     DG_TRY(dg_want_ndim(src, 2, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(dg_want_ndim(v, 2, "weight_v", err));
-    DG_TRY(dg_want_f32(v, "weight_v", err));
     struct dg_desc want_g = dg_desc_make(DG_F32, 2, (int64_t[]){v->dim[0], 1});
     if (v->dim[1] != src->dim[1] || !dg_desc_equal(g, &want_g))
         return dg_fail(err, DG_ERR_INPUT, "weight_g, weight_v and input do not fit");

@@ -44,9 +44,7 @@ static enum dg_status check_inputs(const struct dg_op_call *call, struct dg_erro
 {
     const struct dg_desc *src = &call->input[SRC], *weight = &call->input[WEIGHT], *bias = &call->input[BIAS];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(dg_want_ndim(weight, 2, "weight", err));
-    DG_TRY(dg_want_f32(weight, "weight", err));
     struct dg_desc vector = dg_desc_make(DG_F32, 1, weight->dim);
     if (weight->dim[1] != src->dim[2]) return dg_fail(err, DG_ERR_INPUT, "the weight does not fit the input");
     if (!dg_absent(bias) && !dg_desc_equal(bias, &vector))

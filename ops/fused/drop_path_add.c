@@ -15,7 +15,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     if (!dg_desc_equal(&call->input[SRC], &call->input[RESIDUAL]))
         return dg_fail(err, DG_ERR_INPUT, "input and residual differ in shape");
     output[DST] = call->input[SRC];
-    return dg_want_f32(&call->input[SRC], "input", err);
+    return DG_OK;
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)

@@ -37,8 +37,7 @@ enum { DIFF_SRC, DIFF_G, DIFF_V };          /* outputs of prototype_loss_grad */
 static bool layer_fits(const struct dg_desc *in)
 {
     struct dg_desc g = dg_desc_make(DG_F32, 2, (int64_t[]){in[V].dim[0], 1});
-    return in[S].dtype == DG_F32 && in[S].ndim == 2 && in[V].dtype == DG_F32 && in[V].ndim == 2 &&
-           in[S].dim[1] == in[V].dim[1] && dg_desc_equal(&in[G], &g);
+    return in[S].ndim == 2 && in[V].ndim == 2 && in[S].dim[1] == in[V].dim[1] && dg_desc_equal(&in[G], &g);
 }
 
 /* The layer of one network, with its features [rows, in]. */
@@ -227,12 +226,17 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand prototype_target_inputs[] = {
-    [T] = {"src"}, [T_G] = {"weight_g"}, [T_V] = {"weight_v"}, [T_CENTER] = {"center"}, [T_TEMP] = {"temp"}, {0},
+    [T] = {"src"},
+    [T_G] = {"weight_g"},
+    [T_V] = {"weight_v"},
+    [T_CENTER] = {"center"},
+    [T_TEMP] = {"temp", .dtype = DG_F64},
+    {0},
 };
 static const struct dg_operand prototype_target_outputs[] = {
     [TARGET_STATS] = {"stats"},
     [BATCH_MEAN] = {"batch_mean"},
-    [ENTROPY] = {"entropy"},
+    [ENTROPY] = {"entropy", .dtype = DG_F64},
     {0},
 };
 
@@ -381,13 +385,13 @@ static const struct dg_operand prototype_loss_inputs[] = {
     [TEACHER_V] = {"teacher_v"},
     [CENTER] = {"center"},
     [STATS] = {"stats"},
-    [TEACHER_TEMP] = {"teacher_temp"},
-    [STUDENT_TEMP] = {"student_temp"},
-    [SO_FAR] = {"loss_so_far", DG_OPTIONAL},
+    [TEACHER_TEMP] = {"teacher_temp", .dtype = DG_F64},
+    [STUDENT_TEMP] = {"student_temp", .dtype = DG_F64},
+    [SO_FAR] = {"loss_so_far", DG_OPTIONAL, .dtype = DG_F64},
     {0},
 };
 static const struct dg_operand prototype_loss_outputs[] = {
-    [LOSS] = {"loss", 0, DG_REUSE(SO_FAR)},
+    [LOSS] = {"loss", 0, DG_REUSE(SO_FAR), .dtype = DG_F64},
     [SAVED_LSE] = {"lse", DG_SAVED},
     {0},
 };
@@ -480,8 +484,8 @@ static const struct dg_operand prototype_loss_grad_inputs[] = {
     [TEACHER_V] = {"teacher_v"},
     [CENTER] = {"center"},
     [STATS] = {"stats"},
-    [TEACHER_TEMP] = {"teacher_temp"},
-    [STUDENT_TEMP] = {"student_temp"},
+    [TEACHER_TEMP] = {"teacher_temp", .dtype = DG_F64},
+    [STUDENT_TEMP] = {"student_temp", .dtype = DG_F64},
     [LSE] = {"lse"},
     [ACC_G] = {"acc_g", DG_OPTIONAL},
     [ACC_V] = {"acc_v", DG_OPTIONAL},

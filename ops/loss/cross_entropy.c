@@ -32,8 +32,7 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 {
     const struct dg_desc *logits = &call->input[LOGITS], *labels = &call->input[LABELS];
     DG_TRY(dg_want_ndim(logits, 2, "logits", err));
-    DG_TRY(dg_want_f32(logits, "logits", err));
-    if (labels->dtype == DG_I64 && labels->ndim == 1 && labels->dim[0] == logits->dim[0]) return DG_OK;
+    if (labels->ndim == 1 && labels->dim[0] == logits->dim[0]) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "labels must be an i64 a row of the logits");
 }
 
@@ -96,12 +95,12 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 
 static const struct dg_operand cross_entropy_inputs[] = {
     [LOGITS] = {"logits"},
-    [LABELS] = {"labels"},
+    [LABELS] = {"labels", .dtype = DG_I64},
     {0},
 };
 static const struct dg_operand cross_entropy_outputs[] = {
-    [LOSS] = {"loss"},
-    [SAVED_LSE] = {"lse", DG_SAVED},
+    [LOSS] = {"loss", .dtype = DG_F64},
+    [SAVED_LSE] = {"lse", DG_SAVED, .dtype = DG_F64},
     {0},
 };
 
@@ -119,7 +118,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 {
     DG_TRY(check(call, err));
     const struct dg_desc *lse = &call->input[LSE];
-    if (lse->dtype != DG_F64 || lse->ndim != 1 || lse->dim[0] != call->input[LOGITS].dim[0])
+    if (lse->ndim != 1 || lse->dim[0] != call->input[LOGITS].dim[0])
         return dg_fail(err, DG_ERR_INPUT, "lse has the wrong shape");
     output[DIFF_LOGITS] = call->input[LOGITS];
     return DG_OK;
@@ -148,8 +147,8 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 
 static const struct dg_operand cross_entropy_grad_inputs[] = {
     [LOGITS] = {"logits"},
-    [LABELS] = {"labels"},
-    [LSE] = {"lse"},
+    [LABELS] = {"labels", .dtype = DG_I64},
+    [LSE] = {"lse", .dtype = DG_F64},
     {0},
 };
 static const struct dg_operand cross_entropy_grad_outputs[] = {

@@ -50,7 +50,6 @@ static enum dg_status infer_target(const struct dg_op_call *call, struct dg_desc
 {
     const struct dg_desc *t = &call->input[TEACHER];
     DG_TRY(dg_want_ndim(t, 2, "teacher logits", err));
-    DG_TRY(dg_want_f32(t, "teacher logits", err));
     output[STATS] = dg_desc_make(DG_F32, 2, (int64_t[]){t->dim[0], 2});
     output[Q_OUT] = *t;
     output[BATCH_MEAN_OUT] = dg_desc_make(DG_F32, 2, (int64_t[]){1, t->dim[1]});
@@ -89,14 +88,14 @@ static enum dg_status run_target(const struct dg_run *r, struct dg_error *err)
 static const struct dg_operand dino_target_inputs[] = {
     [TEACHER] = {"teacher_logits"},
     [CENTER] = {"center"},
-    [TEACHER_TEMP] = {"teacher_temp"},
+    [TEACHER_TEMP] = {"teacher_temp", .dtype = DG_F64},
     {0},
 };
 static const struct dg_operand dino_target_outputs[] = {
     [STATS] = {"stats", DG_OPTIONAL},
     [Q_OUT] = {"q", 0, DG_REUSE(TEACHER)},
     [BATCH_MEAN_OUT] = {"batch_mean"},
-    [ENTROPY] = {"entropy"},
+    [ENTROPY] = {"entropy", .dtype = DG_F64},
     {0},
 };
 
@@ -128,9 +127,7 @@ static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 {
     const struct dg_desc *s = &call->input[STUDENT], *q = &call->input[Q];
     DG_TRY(dg_want_ndim(s, 2, "student logits", err));
-    DG_TRY(dg_want_f32(s, "student logits", err));
     DG_TRY(dg_want_ndim(q, 2, "teacher targets", err));
-    DG_TRY(dg_want_f32(q, "teacher targets", err));
     if (s->dim[1] != q->dim[1] || q->dim[0] % 2 || s->dim[0] % (q->dim[0] / 2) ||
         !dg_desc_is_scalar(&call->input[STUDENT_TEMP], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "student logits, teacher targets or temperature do not fit");
@@ -186,11 +183,14 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand dino_loss_inputs[] = {
-    [STUDENT] = {"student_logits"},          [Q] = {"q"}, [STUDENT_TEMP] = {"student_temp"},
-    [SO_FAR] = {"loss_so_far", DG_OPTIONAL}, {0},
+    [STUDENT] = {"student_logits"},
+    [Q] = {"q"},
+    [STUDENT_TEMP] = {"student_temp", .dtype = DG_F64},
+    [SO_FAR] = {"loss_so_far", DG_OPTIONAL, .dtype = DG_F64},
+    {0},
 };
 static const struct dg_operand dino_loss_outputs[] = {
-    [LOSS] = {"loss", 0, DG_REUSE(SO_FAR)},
+    [LOSS] = {"loss", 0, DG_REUSE(SO_FAR), .dtype = DG_F64},
     [SAVED_LSE] = {"lse", DG_SAVED},
     {0},
 };
@@ -232,7 +232,11 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand dino_loss_grad_inputs[] = {
-    [STUDENT] = {"student_logits"}, [Q] = {"q"}, [STUDENT_TEMP] = {"student_temp"}, [LSE] = {"lse"}, {0},
+    [STUDENT] = {"student_logits"},
+    [Q] = {"q"},
+    [STUDENT_TEMP] = {"student_temp", .dtype = DG_F64},
+    [LSE] = {"lse"},
+    {0},
 };
 static const struct dg_operand dino_loss_grad_outputs[] = {
     [DIFF_STUDENT] = {"diff_s", 0, DG_REUSE(STUDENT)},
@@ -255,7 +259,7 @@ const struct dg_op dg_op_dino_loss_grad = {
 static enum dg_status infer_center(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     (void)output;
-    if (call->input[CENTER_SUM].dtype == DG_F32 && dg_desc_equal(&call->input[CENTER_SUM], &call->input[BATCH_MEAN]) &&
+    if (dg_desc_equal(&call->input[CENTER_SUM], &call->input[BATCH_MEAN]) &&
         dg_desc_is_scalar(&call->input[MOMENTUM], DG_F64))
         return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "center, batch mean or momentum has the wrong shape");
@@ -283,7 +287,7 @@ static enum dg_status run_center(const struct dg_run *r, struct dg_error *err)
 static const struct dg_operand center_update_inputs[] = {
     [CENTER_SUM] = {"center", DG_UPDATED},
     [BATCH_MEAN] = {"batch_mean"},
-    [MOMENTUM] = {"momentum"},
+    [MOMENTUM] = {"momentum", .dtype = DG_F64},
     {0},
 };
 

@@ -65,7 +65,6 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    DG_TRY(dg_want_f32(src, "input", err));
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
     if (call->train && dg_desc_rows(src) < 2)
         return dg_fail(err, DG_ERR_INPUT, "one value a channel has no variance: training needs more than one row");
@@ -188,7 +187,7 @@ static const struct dg_operand batch_norm_inputs[] = {
     [BIAS] = {"bias", DG_PARAM},
     [RUNNING_MEAN] = {"running_mean", DG_PARAM},
     [RUNNING_VAR] = {"running_var", DG_PARAM},
-    [TRACKED] = {"num_batches_tracked", DG_PARAM},
+    [TRACKED] = {"num_batches_tracked", DG_PARAM, .dtype = DG_I64},
     {0},
 };
 static const struct dg_operand batch_norm_outputs[] = {
@@ -230,7 +229,7 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
         return dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
     output[DIFF_SRC] = in[DIFF_DST];
     output[DIFF_WEIGHT] = output[DIFF_BIAS] = channels;
-    return dg_want_f32(&in[DIFF_DST], "diff_dst", err);
+    return DG_OK;
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
@@ -305,7 +304,7 @@ static enum dg_status infer_update(const struct dg_op_call *call, struct dg_desc
 {
     (void)output;
     const struct dg_desc *in = call->input;
-    bool fits = in[OLD_MEAN].dtype == DG_F32 && in[OLD_MEAN].ndim == 1 && dg_desc_is_scalar(&in[COUNT], DG_I64);
+    bool fits = in[OLD_MEAN].ndim == 1 && dg_desc_is_scalar(&in[COUNT], DG_I64);
     static const int vectors[] = {OLD_VAR, BATCH_MEAN, BATCH_VAR};
     for (int i = 0; i < 3; i++) fits = fits && dg_desc_equal(&in[vectors[i]], &in[OLD_MEAN]);
     return fits ? DG_OK : dg_fail(err, DG_ERR_INPUT, "shapes do not fit");
@@ -343,7 +342,7 @@ static enum dg_status run_update(const struct dg_run *r, struct dg_error *err)
 static const struct dg_operand batch_norm_update_inputs[] = {
     [OLD_MEAN] = {"running_mean", DG_UPDATED},
     [OLD_VAR] = {"running_var", DG_UPDATED},
-    [COUNT] = {"num_batches_tracked", DG_UPDATED},
+    [COUNT] = {"num_batches_tracked", DG_UPDATED, .dtype = DG_I64},
     [BATCH_MEAN] = {"mean"},
     [BATCH_VAR] = {"var"},
     {0},

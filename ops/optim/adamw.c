@@ -29,10 +29,9 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 {
     (void)output;
     const struct dg_desc *in = call->input;
-    bool ok = in[PARAM].dtype == DG_F32 && dg_desc_equal(&in[PARAM], &in[GRAD]) &&
-              dg_desc_equal(&in[PARAM], &in[EXP_AVG]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) &&
-              dg_desc_is_scalar(&in[STEP], DG_I64) && in[NORMS].dtype == DG_F64 && in[NORMS].ndim == 1 &&
-              call->attr[DG_STEP_NORM_INDEX].i < in[NORMS].dim[0] &&
+    bool ok = dg_desc_equal(&in[PARAM], &in[GRAD]) && dg_desc_equal(&in[PARAM], &in[EXP_AVG]) &&
+              dg_desc_equal(&in[PARAM], &in[EXP_AVG_SQ]) && dg_desc_is_scalar(&in[STEP], DG_I64) &&
+              in[NORMS].ndim == 1 && call->attr[DG_STEP_NORM_INDEX].i < in[NORMS].dim[0] &&
               (dg_absent(&in[TEACHER]) || dg_desc_equal(&in[PARAM], &in[TEACHER]));
     for (int i = LR; i < NUM_INPUTS; i++) ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || (dg_absent(&in[i])));
     ok = ok && (!dg_absent(&in[MOMENTUM]) || dg_absent(&in[TEACHER]));
@@ -121,19 +120,19 @@ static const struct dg_step_input step_inputs[] = {
 static const struct dg_operand inputs[] = {
     [PARAM] = {"param", DG_UPDATED},
     [GRAD] = {"grad"},
-    [NORMS] = {"norms"},
+    [NORMS] = {"norms", .dtype = DG_F64},
     [EXP_AVG] = {"exp_avg", DG_UPDATED},
     [EXP_AVG_SQ] = {"exp_avg_sq", DG_UPDATED},
-    [STEP] = {"step", DG_UPDATED},
+    [STEP] = {"step", DG_UPDATED, .dtype = DG_I64},
     [TEACHER] = {"teacher", DG_UPDATED | DG_OPTIONAL},
-    [LR] = {"lr"},
-    [WEIGHT_DECAY] = {"weight_decay"},
-    [CLIP] = {"clip"},
-    [BETA1] = {"beta1"},
-    [BETA2] = {"beta2"},
-    [EPS] = {"eps"},
-    [MOMENTUM] = {"momentum", DG_OPTIONAL},
-    [FROZEN] = {"frozen", DG_OPTIONAL},
+    [LR] = {"lr", .dtype = DG_F64},
+    [WEIGHT_DECAY] = {"weight_decay", .dtype = DG_F64},
+    [CLIP] = {"clip", .dtype = DG_F64},
+    [BETA1] = {"beta1", .dtype = DG_F64},
+    [BETA2] = {"beta2", .dtype = DG_F64},
+    [EPS] = {"eps", .dtype = DG_F64},
+    [MOMENTUM] = {"momentum", DG_OPTIONAL, .dtype = DG_F64},
+    [FROZEN] = {"frozen", DG_OPTIONAL, .dtype = DG_F64},
     {0},
 };
 

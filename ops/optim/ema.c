@@ -39,9 +39,9 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand inputs[] = {
-    [PARAM] = {"param"},
-    [TEACHER] = {"teacher", DG_UPDATED},
-    [MOMENTUM] = {"momentum", DG_OPTIONAL},
+    [PARAM] = {"param", .dtype = DG_ANY_DTYPE},
+    [TEACHER] = {"teacher", DG_UPDATED, .dtype = DG_ANY_DTYPE},
+    [MOMENTUM] = {"momentum", DG_OPTIONAL, .dtype = DG_F64},
     {0},
 };
 

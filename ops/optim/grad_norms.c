@@ -10,8 +10,6 @@ enum { NORMS, SUMMARY }; /* outputs */
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     int last = call->num_inputs - 1;
-    for (int i = 0; i < last; i++)
-        if (call->input[i].dtype != DG_F32) return dg_fail(err, DG_ERR_INPUT, "gradient %d is no f32 tensor", i);
     if (!dg_desc_is_scalar(&call->input[last], DG_F64))
         return dg_fail(err, DG_ERR_INPUT, "the last input must be the loss");
     output[NORMS] = dg_desc_make(DG_F64, 1, (int64_t[]){last});
@@ -74,8 +72,9 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
-static const struct dg_operand inputs[] = {{"gradients", DG_VARIADIC}, {"loss"}, {0}};
-static const struct dg_operand outputs[] = {[NORMS] = {"norms"}, [SUMMARY] = {"summary"}, {0}};
+static const struct dg_operand inputs[] = {{"gradients", DG_VARIADIC}, {"loss", .dtype = DG_F64}, {0}};
+static const struct dg_operand outputs[] = {
+    [NORMS] = {"norms", .dtype = DG_F64}, [SUMMARY] = {"summary", .dtype = DG_F64}, {0}};
 
 const struct dg_op dg_op_grad_norms = {
     .name = "grad_norms",

@@ -34,7 +34,7 @@ static const struct dg_step_input step_inputs[] = {
                     .doc = "how far a step goes, as a share of the weights' norm"},
 };
 
-static const struct dg_operand inputs[] = {DG_SGD_OPERANDS, [DG_SGD_ETA] = {"eta", 0}};
+static const struct dg_operand inputs[] = {DG_SGD_OPERANDS, [DG_SGD_ETA] = {"eta", .dtype = DG_F64}};
 
 const struct dg_op dg_op_lars = {
     .name = "lars",

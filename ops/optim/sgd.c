@@ -9,9 +9,9 @@ enum dg_status dg_sgd_infer(const struct dg_op_call *call, struct dg_desc *outpu
 {
     (void)output;
     const struct dg_desc *in = call->input;
-    bool ok = in[DG_SGD_PARAM].dtype == DG_F32 && dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_GRAD]) &&
-              dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_BUFFER]) && in[DG_SGD_NORMS].dtype == DG_F64 &&
-              in[DG_SGD_NORMS].ndim == 1 && call->attr[DG_STEP_NORM_INDEX].i < in[DG_SGD_NORMS].dim[0] &&
+    bool ok = dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_GRAD]) &&
+              dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_BUFFER]) && in[DG_SGD_NORMS].ndim == 1 &&
+              call->attr[DG_STEP_NORM_INDEX].i < in[DG_SGD_NORMS].dim[0] &&
               (dg_absent(&in[DG_SGD_TEACHER]) || dg_desc_equal(&in[DG_SGD_PARAM], &in[DG_SGD_TEACHER]));
     for (int i = DG_SGD_LR; i < DG_SGD_INPUTS; i++) ok = ok && (dg_desc_is_scalar(&in[i], DG_F64) || dg_absent(&in[i]));
     ok = ok && (!dg_absent(&in[DG_SGD_TEACHER_MOMENTUM]) || dg_absent(&in[DG_SGD_TEACHER]));
@@ -60,7 +60,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 
 static const struct dg_step_input step_inputs[] = {DG_SGD_STEP_INPUTS, [DG_SGD_ETA] = {.source = DG_STEP_ABSENT}};
 
-static const struct dg_operand inputs[] = {DG_SGD_OPERANDS, [DG_SGD_ETA] = {"eta", DG_OPTIONAL}};
+static const struct dg_operand inputs[] = {DG_SGD_OPERANDS, [DG_SGD_ETA] = {"eta", DG_OPTIONAL, .dtype = DG_F64}};
 
 const struct dg_op dg_op_sgd = {
     .name = "sgd",

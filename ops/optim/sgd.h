@@ -38,11 +38,12 @@ enum {
 
 /* The operands of both, but DG_SGD_ETA. */
 #define DG_SGD_OPERANDS                                                                                                \
-    [DG_SGD_PARAM] = {"param", DG_UPDATED}, [DG_SGD_GRAD] = {"grad"}, [DG_SGD_NORMS] = {"norms"},                      \
+    [DG_SGD_PARAM] = {"param", DG_UPDATED}, [DG_SGD_GRAD] = {"grad"}, [DG_SGD_NORMS] = {"norms", .dtype = DG_F64},     \
     [DG_SGD_BUFFER] = {"buffer", DG_UPDATED}, [DG_SGD_TEACHER] = {"teacher", DG_UPDATED | DG_OPTIONAL},                \
-    [DG_SGD_LR] = {"lr"}, [DG_SGD_WEIGHT_DECAY] = {"weight_decay"}, [DG_SGD_CLIP] = {"clip"},                          \
-    [DG_SGD_MOMENTUM] = {"momentum"}, [DG_SGD_TEACHER_MOMENTUM] = {"teacher_momentum", DG_OPTIONAL},                   \
-    [DG_SGD_FROZEN] = {"frozen", DG_OPTIONAL}, [DG_SGD_INPUTS] = {0}
+    [DG_SGD_LR] = {"lr", .dtype = DG_F64}, [DG_SGD_WEIGHT_DECAY] = {"weight_decay", .dtype = DG_F64},                  \
+    [DG_SGD_CLIP] = {"clip", .dtype = DG_F64}, [DG_SGD_MOMENTUM] = {"momentum", .dtype = DG_F64},                      \
+    [DG_SGD_TEACHER_MOMENTUM] = {"teacher_momentum", DG_OPTIONAL, .dtype = DG_F64},                                    \
+    [DG_SGD_FROZEN] = {"frozen", DG_OPTIONAL, .dtype = DG_F64}, [DG_SGD_INPUTS] = {0}
 
 struct dg_sgd_state {
     int64_t count, norm_index;

@@ -27,7 +27,6 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     for (int i = 0; i < call->num_inputs; i++) {
         const struct dg_desc *part = &call->input[i];
         DG_TRY(dg_want_ndim(part, 2, "input", err));
-        DG_TRY(dg_want_f32(part, "input", err));
         if (part->dim[0] != first->dim[0]) return dg_fail(err, DG_ERR_INPUT, "inputs differ in rows");
         if (call->attr[INTERLEAVE].i && part->dim[1] != first->dim[1])
             return dg_fail(err, DG_ERR_INPUT, "interleaved inputs must have as many columns each");
@@ -125,7 +124,6 @@ static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc 
 {
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "src", err));
-    DG_TRY(dg_want_f32(src, "src", err));
     if (call->attr[FIRST].i + (call->attr[COUNT].i - 1) * call->attr[STRIDE].i >= src->dim[1])
         return dg_fail(err, DG_ERR_INPUT, "there are fewer columns");
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], call->attr[COUNT].i});

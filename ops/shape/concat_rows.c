@@ -15,10 +15,7 @@ enum { DST };  /* output */
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *a = &call->input[A], *b = &call->input[B];
-    for (int i = 0; i < 2; i++) {
-        DG_TRY(dg_want_ndim(&call->input[i], 2, "input", err));
-        DG_TRY(dg_want_f32(&call->input[i], "input", err));
-    }
+    for (int i = 0; i < 2; i++) DG_TRY(dg_want_ndim(&call->input[i], 2, "input", err));
     if (a->dim[1] != b->dim[1]) return dg_fail(err, DG_ERR_INPUT, "rows differ in length");
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){a->dim[0] + b->dim[0], a->dim[1]});
     return DG_OK;
@@ -94,7 +91,6 @@ static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc 
 {
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 2, "src", err));
-    DG_TRY(dg_want_f32(src, "src", err));
     if (call->attr[FIRST].i + call->attr[COUNT].i > src->dim[0])
         return dg_fail(err, DG_ERR_INPUT, "there are fewer rows");
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[COUNT].i, src->dim[1]});

@@ -97,11 +97,11 @@ static enum dg_status run_zeros(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand zeros_like_inputs[] = {
-    [SRC] = {"like"},
+    [SRC] = {"like", .dtype = DG_ANY_DTYPE},
     {0},
 };
 static const struct dg_operand zeros_like_outputs[] = {
-    [DST] = {"dst"},
+    [DST] = {"dst", .dtype = DG_ANY_DTYPE},
     {0},
 };
 
@@ -157,12 +157,12 @@ static enum dg_status run_mean(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand add_mean_inputs[] = {
-    [SUM] = {"sum"},
-    [PART] = {"part"},
+    [SUM] = {"sum", .dtype = DG_ANY_DTYPE},
+    [PART] = {"part", .dtype = DG_ANY_DTYPE},
     {0},
 };
 static const struct dg_operand add_mean_outputs[] = {
-    [DST] = {"dst", 0, DG_REUSE(SUM)},
+    [DST] = {"dst", 0, DG_REUSE(SUM), .dtype = DG_ANY_DTYPE},
     {0},
 };
 

@@ -46,7 +46,6 @@ static enum dg_status check_source(const struct dg_op_call *call, struct dg_erro
     const struct dg_desc *src = &call->input[SRC];
     int64_t heads = call->attr[HEADS].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     if (src->dim[2] % 3) return dg_fail(err, DG_ERR_INPUT, "input width %lld is not 3 x dim", (long long)src->dim[2]);
     if (src->dim[2] / 3 % heads)
         return dg_fail(err, DG_ERR_INPUT, "heads %lld does not divide dim %lld", (long long)heads,

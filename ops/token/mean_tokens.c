@@ -24,7 +24,6 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 {
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(dg_want_token(src, call->attr[FIRST].i, err));
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
@@ -97,7 +96,6 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
 {
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (call->attr[FIRST].i >= call->attr[TOKENS].i) return dg_fail(err, DG_ERR_INPUT, "first is beyond the tokens");
     output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[TOKENS].i, diff_dst->dim[1]});
     return DG_OK;

@@ -53,8 +53,7 @@ static enum dg_status grid_of(const struct dg_op_call *call, int64_t tokens, int
 
 static enum dg_status check_table(const struct dg_desc *table, int64_t dim, struct dg_error *err)
 {
-    if (table->ndim != 3 || table->dtype != DG_F32 || table->dim[0] != 1 || table->dim[2] != dim ||
-        square_root(table->dim[1] - 1) <= 0) {
+    if (table->ndim != 3 || table->dim[0] != 1 || table->dim[2] != dim || square_root(table->dim[1] - 1) <= 0) {
         char text[96];
         return dg_fail(err, DG_ERR_INPUT, "table must be [1, 1 + grid * grid, %lld], got %s", (long long)dim,
                        dg_desc_text(text, sizeof text, table));
@@ -67,7 +66,6 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     const struct dg_desc *src = &call->input[SRC];
     int64_t grid[2];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(check_table(&call->input[TABLE], src->dim[2], err));
     DG_TRY(grid_of(call, src->dim[1], grid, err));
     output[DST] = *src;
@@ -266,7 +264,6 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     int64_t grid[2];
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     DG_TRY(grad_grid(call, grid, err));
     output[DIFF_TABLE] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[TABLE_ROWS].i, diff_dst->dim[2]});
     DG_TRY(check_table(&output[DIFF_TABLE], diff_dst->dim[2], err));

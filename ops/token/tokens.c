@@ -112,7 +112,6 @@ static enum dg_status infer_prepend(const struct dg_op_call *call, struct dg_des
 {
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     struct dg_desc token = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, src->dim[2]});
     if (!dg_desc_equal(&call->input[TOKEN], &token)) {
         char want[96];
@@ -180,7 +179,6 @@ static enum dg_status infer_prepend_grad(const struct dg_op_call *call, struct d
 {
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (diff_dst->dim[1] < 2) return dg_fail(err, DG_ERR_INPUT, "diff_dst has no tokens");
     output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - 1, diff_dst->dim[2]});
     output[DIFF_TOKEN] = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, diff_dst->dim[2]});
@@ -245,7 +243,6 @@ static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *
 {
     const struct dg_desc *src = &call->input[SRC];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(dg_want_f32(src, "input", err));
     DG_TRY(dg_want_token(src, call->attr[INDEX].i, err));
     output[DST] = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
     return DG_OK;
@@ -311,7 +308,6 @@ static enum dg_status infer_take_grad(const struct dg_op_call *call, struct dg_d
 {
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
     DG_TRY(dg_want_ndim(diff_dst, 2, "diff_dst", err));
-    DG_TRY(dg_want_f32(diff_dst, "diff_dst", err));
     if (call->attr[INDEX].i >= call->attr[TOKENS].i) return dg_fail(err, DG_ERR_INPUT, "index beyond the tokens");
     output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], call->attr[TOKENS].i, diff_dst->dim[1]});
     return DG_OK;

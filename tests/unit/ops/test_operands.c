@@ -100,15 +100,24 @@ static void test_reach(void **state)
     for (int r = 0; r <= DG_REACH_ROW; r++) assert_true(seen[r] > 0);
 }
 
-/* A call of the op with num_inputs f32 vectors, input `absent` missing and input `bf16` stored as that; -1: none. */
-static bool refuses(const struct dg_op *op, int num_inputs, int absent, int bf16, const char *message)
+/* The type that the table states of input i. */
+static enum dg_dtype stated_dtype(const struct dg_op *op, int num_inputs, int i)
+{
+    const struct dg_operand *operand = dg_op_input(op, num_inputs, i);
+    return operand && operand->dtype > 0 ? (enum dg_dtype)operand->dtype : DG_F32;
+}
+
+/* A call of the op with num_inputs vectors of the stated types, input `absent` missing and input `odd` of type `dtype`; -1:
+ * none. */
+static bool refuses(const struct dg_op *op, int num_inputs, int absent, int odd, enum dg_dtype dtype,
+                    const char *message)
 {
     struct dg_desc input[MAX_INPUTS + 1], output[DG_MAX_OUTPUTS] = {{0}};
     union dg_attr attr[DG_MAX_ATTRS] = {{0}};
     struct dg_error err = {0};
     for (int i = 0; i < num_inputs; i++) {
-        input[i] = dg_desc_make(i == bf16 ? DG_BF16 : DG_F32, 1, (int64_t[]){4});
-        if (i == absent || (i != bf16 && dg_op_input_has(op, num_inputs, i, DG_ROW_MAP))) input[i] = DG_ABSENT_DESC;
+        input[i] = dg_desc_make(i == odd ? dtype : stated_dtype(op, num_inputs, i), 1, (int64_t[]){4});
+        if (i == absent || (i != odd && dg_op_input_has(op, num_inputs, i, DG_ROW_MAP))) input[i] = DG_ABSENT_DESC;
     }
     struct dg_op_call call = {
         .op = op, .attr = attr, .num_inputs = num_inputs, .input = input, .num_outputs = dg_op_num_outputs(op)};
@@ -129,18 +138,22 @@ static void test_checks(void **state)
         for (int i = 0; i < count; i++) {
             many |= !!(op->inputs[i].flags & DG_VARIADIC);
             snprintf(message, sizeof message, "input %s is missing", op->inputs[i].name);
-            if (!(op->inputs[i].flags & DG_OPTIONAL) && !refuses(op, count, i, -1, message))
+            if (!(op->inputs[i].flags & DG_OPTIONAL) && !refuses(op, count, i, -1, 0, message))
                 fail_msg("%s works without input %s", op->name, op->inputs[i].name);
             bool rows = op->inputs[i].flags & DG_ROW_MAP;
             snprintf(message, sizeof message, rows ? "input %s is no row map" : "input %s must not be bf16",
                      op->inputs[i].name);
-            if (!refuses(op, count, -1, i, message)) /* in no plan that is not in bf16 */
+            if (!refuses(op, count, -1, i, DG_BF16, message)) /* in no plan that is not in bf16 */
                 fail_msg("%s takes bf16 as input %s", op->name, op->inputs[i].name);
+            snprintf(message, sizeof message, rows ? "input %s is no row map" : "input %s must be", op->inputs[i].name);
+            enum dg_dtype other = stated_dtype(op, count, i) == DG_F64 ? DG_F32 : DG_F64;
+            if (op->inputs[i].dtype != DG_ANY_DTYPE && !refuses(op, count, -1, i, other, message))
+                fail_msg("%s takes %s as input %s", op->name, dg_dtype_name(other), op->inputs[i].name);
         }
-        if (!many && !refuses(op, count + 1, -1, -1, "inputs, not")) fail_msg("%s takes too many inputs", op->name);
+        if (!many && !refuses(op, count + 1, -1, -1, 0, "inputs, not")) fail_msg("%s takes too many inputs", op->name);
         int least = count;
         while (least && op->inputs[least - 1].flags & DG_OPTIONAL) least--;
-        if (least && !refuses(op, least - 1, -1, -1, "inputs, not")) fail_msg("%s takes too few inputs", op->name);
+        if (least && !refuses(op, least - 1, -1, -1, 0, "inputs, not")) fail_msg("%s takes too few inputs", op->name);
     }
 }
 

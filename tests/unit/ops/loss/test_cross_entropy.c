@@ -127,7 +127,7 @@ static void test_refused(void **state)
         &(struct op_run){.op = "cross_entropy", .input = {{"logits", F32(B, C)}, {"labels", labels_desc(B - 1)}}},
         "labels must be an i64 a row");
     op_refused(&(struct op_run){.op = "cross_entropy", .input = {{"logits", F32(B, C)}, {"labels", F32(B)}}},
-               "labels must be an i64 a row");
+               "input labels must be i64, got f32");
     op_refused(&(struct op_run){.op = "cross_entropy", .input = {{"logits", F32(B, C, 2)}, {"labels", labels_desc(B)}}},
                "logits");
 }
