@@ -129,17 +129,6 @@ const struct dg_key dg_probe_keys[] = {
 
 bool dg_probe_read(struct dg_program *program, const char *name, struct dg_probe_recipe *probe)
 {
-    struct dg_definition *definition = dg_program_definition(program, DG_DEFINITION_PROBE, name);
-    int errors = dg_diag_errors(program->diag);
-    *probe =
-        (struct dg_probe_recipe){.model = {.name = name, .origin = definition->map->origin, .image = {.count = 1}}};
-    probe->model.origin.path = name;
-    struct dg_reader r = {.program = program,
-                          .kind = "probe",
-                          .name = name,
-                          .map = definition->map,
-                          .recipe = probe,
-                          .knobs = &probe->model.knobs};
-    dg_read_keys(&r, dg_probe_keys);
-    return dg_diag_errors(program->diag) == errors;
+    *probe = (struct dg_probe_recipe){0};
+    return dg_read_definition(program, DG_DEFINITION_PROBE, name, dg_probe_keys, &probe->model, probe);
 }

@@ -264,19 +264,8 @@ const struct dg_key dg_train_keys[] = {
 
 bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_train_recipe *recipe)
 {
-    struct dg_definition *definition = dg_program_definition(program, DG_DEFINITION_RECIPE, name);
-    int errors = dg_diag_errors(program->diag);
-    *recipe =
-        (struct dg_train_recipe){.model = {.name = name, .origin = definition->map->origin, .image = {.count = 1}}};
-    recipe->model.origin.path = name;
-    struct dg_reader r = {.program = program,
-                          .kind = "recipe",
-                          .name = name,
-                          .map = definition->map,
-                          .recipe = recipe,
-                          .knobs = &recipe->model.knobs};
-    dg_read_keys(&r, dg_train_keys);
-    return dg_diag_errors(program->diag) == errors;
+    *recipe = (struct dg_train_recipe){0};
+    return dg_read_definition(program, DG_DEFINITION_RECIPE, name, dg_train_keys, &recipe->model, recipe);
 }
 
 void dg_recipe_read_pixels(struct dg_program *program, struct dg_model_recipe *model)

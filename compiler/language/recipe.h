@@ -4,22 +4,8 @@
 #define DG_COMPILER_LANGUAGE_RECIPE_H
 
 #include "compiler/language/key.h"
-#include "compiler/language/knobs.h"
+#include "compiler/language/model_recipe.h"
 #include "compiler/language/program.h"
-
-enum dg_recipe_dtype { DG_RECIPE_F32, DG_RECIPE_BF16 }; /* the choices of the key dtype, in its order */
-
-/* What every plan is made of: a network that evaluates images. All there is of a module that is compiled alone. */
-struct dg_model_recipe {
-    const char *name;
-    struct dg_origin origin;
-    enum dg_recipe_dtype dtype;
-    const char *backbone;         /* a module */
-    struct dg_args *args;         /* its arguments; of a training recipe the teacher's, which include the student's */
-    int64_t batch;                /* images of an evaluation entry */
-    struct dg_recipe_crops image; /* of evaluated images: their size */
-    struct dg_knob_list knobs;
-};
 
 enum dg_teacher_buffers { DG_BUFFERS_OWN, DG_BUFFERS_COPY, DG_BUFFERS_EMA }; /* in the order of the key's choices */
 enum { DG_NO_DECAY_BIAS = 1, DG_NO_DECAY_1D = 2 };                           /* likewise: bit i is choice i */

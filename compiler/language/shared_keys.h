@@ -2,6 +2,7 @@
 #ifndef DG_COMPILER_LANGUAGE_SHARED_KEYS_H
 #define DG_COMPILER_LANGUAGE_SHARED_KEYS_H
 
+#include "compiler/language/model_recipe.h"
 #include "compiler/language/recipe_reader.h"
 
 #include <stddef.h>
@@ -54,6 +55,10 @@ extern const struct dg_key_choice dg_dtype_choices[];
         .path = PREFIX "flip", .kind = DG_KEY_FLOAT, .value = "0.5", .min = 0, .max = 1,                               \
         .doc = "Probability of a horizontal flip."                                                                     \
     }
+
+/* Reads the definition `name` by the table of its kind into `recipe`, whose part `model` is. False: reported. */
+bool dg_read_definition(struct dg_program *program, enum dg_definition_kind kind, const char *name,
+                        const struct dg_key *keys, struct dg_model_recipe *model, void *recipe);
 
 /* A size as YAML: "224", "[160, 240]". */
 const char *dg_size_text(struct dg_reader *r, const struct dg_recipe_crops *crops);

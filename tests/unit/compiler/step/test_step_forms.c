@@ -4,12 +4,12 @@
  * each. Every step of a form starts from the parameters that the form beside it had, as differences grow from step to step. */
 #include "compiler/language/elaborate.h"
 #include "compiler/language/recipe.h"
-#include "compiler/plan/emit.h"
 #include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
 #include "ops/dnnl/cpu.h"
 #include "runtime/exec/session.h"
 #include "tests/support/check.h"
+#include "tests/support/compile.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -251,21 +250,8 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     assert_int_equal(count_ops(graph, "draw_rows") > 0, finish->skips);
     assert_int_equal(count_ops(graph, "add_layer_norm") > 0, finish->joins);
     assert_int_equal(count_ops(graph, "gelu_grad_sums") > 0, finish->joins);
-    struct dg_emit_input in = {.kind = DG_PLAN_RECIPE,
-                               .entry = &entry,
-                               .layout = &layout,
-                               .num_entries = 1,
-                               .recipe = "test",
-                               .source = "test.yaml"};
-    char path[] = "/tmp/dinograph-test-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    uint64_t size;
-    assert_ok(dg_plan_emit(arena, &in, path, &size, try_err));
     struct dg_plan plan;
-    assert_ok(dg_plan_open(path, &plan, try_err));
-    unlink(path);
+    open_plan_of(arena, &entry, &layout, &plan);
     struct dg_session *session;
     assert_ok(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, try_err));
     assert_ok(dg_session_initialize(session, 1, try_err));

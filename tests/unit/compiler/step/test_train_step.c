@@ -1,11 +1,11 @@
 /* From YAML to a training step: the shipped ViT and head are elaborated, differentiated, planned, written, opened and run. */
 #include "compiler/language/elaborate.h"
 #include "compiler/language/recipe.h"
-#include "compiler/plan/emit.h"
 #include "compiler/step/compile_step.h"
 #include "ops/base/rng.h"
 #include "runtime/exec/session.h"
 #include "tests/support/check.h"
+#include "tests/support/compile.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -150,24 +149,11 @@ static void test_a_step_runs_and_learns(void **state)
     struct dg_layout layout;
     if (!dg_compile_step(&request, &choice, &entry, &step)) fail_msg("%s", dg_diag_text(diag));
     assert_ok(dg_lay_out(&entry, &layout, try_err));
-    struct dg_emit_input in = {.kind = DG_PLAN_RECIPE,
-                               .entry = &entry,
-                               .layout = &layout,
-                               .num_entries = 1,
-                               .recipe = "test",
-                               .source = "test.yaml"};
-    char plan_path[] = "/tmp/dinograph-test-XXXXXX";
-    int fd = mkstemp(plan_path);
-    assert_true(fd >= 0);
-    close(fd);
-    uint64_t size;
-    assert_ok(dg_plan_emit(arena, &in, plan_path, &size, try_err));
     if (layout.step.peak > layout.step.bound + layout.step.bound / 50) /* a graph this small is coarse */
         fail_msg("peak %llu, bound %llu", (unsigned long long)layout.step.peak, (unsigned long long)layout.step.bound);
 
     struct dg_plan plan;
-    assert_ok(dg_plan_open(plan_path, &plan, try_err));
-    unlink(plan_path);
+    open_plan_of(arena, &entry, &layout, &plan);
     struct dg_session *session;
     assert_ok(dg_session_open(&plan, "train", &(struct dg_session_options){.threads = 2}, &session, try_err));
     assert_ok(dg_session_initialize(session, 1, try_err));
