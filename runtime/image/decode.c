@@ -1,5 +1,7 @@
 #include "runtime/image/decode.h"
 
+#include "runtime/image/format.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -285,13 +287,15 @@ static enum dg_status decode_png(const char *name, const void *bytes, size_t siz
 enum dg_status dg_image_decode_memory(struct dg_image_decoder *decoder, const char *name, const void *bytes,
                                       size_t size, struct dg_image *image, struct dg_error *err)
 {
-    static const uint8_t jpeg_magic[] = {0xff, 0xd8, 0xff}, png_magic[] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10};
     if (size == 0) return dg_fail(err, DG_ERR_INPUT, "%s: the file is empty", name);
-    if (size >= sizeof jpeg_magic && !memcmp(bytes, jpeg_magic, sizeof jpeg_magic))
-        return decode_jpeg(decoder, name, bytes, size, image, err);
-    if (size >= sizeof png_magic && !memcmp(bytes, png_magic, sizeof png_magic))
-        return decode_png(name, bytes, size, image, err);
-    return dg_fail(err, DG_ERR_INPUT, "%s: neither a JPEG nor a PNG file; convert it to one of them", name);
+    enum dg_image_format format = dg_image_format(bytes, size);
+    switch (format) {
+    case DG_FORMAT_JPEG: return decode_jpeg(decoder, name, bytes, size, image, err);
+    case DG_FORMAT_PNG: return decode_png(name, bytes, size, image, err);
+    default:
+        return dg_fail(err, DG_ERR_INPUT, "%s: the file is %s, which is not read here: %s", name,
+                       dg_image_format_name(format), dg_image_format_advice(format));
+    }
 }
 
 static enum dg_status read_descriptor(int fd, const char *path, struct dg_scratch *file, size_t *size,

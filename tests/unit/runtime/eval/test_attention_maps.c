@@ -220,7 +220,7 @@ static void test_segment_score(void **state)
     says(line, 0, "  head 1             37.50 %\n  mean of heads      37.50 %\n  everything         37.50 %\n");
     says(line, 0, "best head of each image: Jaccard 37.50 %\n");
     write_file("masks/02.png", "no picture", 10);
-    says(line, 1, "masks/02.png: neither a JPEG nor a PNG");
+    says(line, 1, "masks/02.png: an unknown format");
     says("segment-score tiny.plan --data a", 2, "--weights FILE and --masks DIR are needed");
     says("segment-score tiny.plan --weights a --data b --masks c --threshold nan", 2, "above 0 and up to 1");
     says("segment-score tiny.plan --weights a --data nowhere --masks c", 1, "nowhere");
@@ -235,7 +235,7 @@ static void test_wrong_use(void **state)
     says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 480", 2,
          "dinoc demo.yaml:demo --image-size 480x480 -o PLAN");
     says("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
-    says("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "neither a JPEG nor a PNG");
+    says("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "an unknown format");
     says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
          "cannot write to the folder tiny.plan");
     says("attention tiny.plan --weights a --image pictures/01.png --out b", 1, "a: ");
