@@ -1,21 +1,12 @@
 #include "runtime/base/memory.h"
 
+#include "runtime/base/control_group.h"
+
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-
-/* The number in a one-line file, or -1 ("max", no such file). */
-static int64_t number_in(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    long long value = -1;
-    if (!file) return -1;
-    if (fscanf(file, "%lld", &value) != 1) value = -1;
-    fclose(file);
-    return value;
-}
 
 static int64_t machine_available(void)
 {
@@ -29,50 +20,26 @@ static int64_t machine_available(void)
     return kib < 0 ? INT64_MAX : kib * 1024;
 }
 
-/* Memory that control group `path` and its parents leave. Page cache that can be dropped counts as free. */
-static int64_t group_available(const char *root, const char *path, const char *limit_file, const char *used_file)
+/* Lowers *least to the memory that a group leaves. Page cache that can be dropped counts as free. */
+static void visit_group(void *context, enum dg_control_group_version version, const char *folder)
 {
-    char group[1024], file[1200], stat_file[1200];
-    int64_t least = INT64_MAX;
-    snprintf(group, sizeof group, "%s%s", root, path);
-    for (;;) {
-        snprintf(file, sizeof file, "%s/%s", group, limit_file);
-        int64_t limit = number_in(file);
-        snprintf(file, sizeof file, "%s/%s", group, used_file);
-        int64_t used = number_in(file);
-        if (limit >= 0 && used >= 0 && limit < INT64_C(1) << 60) {
-            long long cache = 0;
-            char line[256];
-            snprintf(stat_file, sizeof stat_file, "%s/memory.stat", group);
-            FILE *stat = fopen(stat_file, "r");
-            while (stat && fgets(line, sizeof line, stat))
-                if (sscanf(line, "inactive_file %lld", &cache) == 1) break;
-            if (stat) fclose(stat);
-            least = dg_min_i64(least, dg_max_i64(0, limit - used + cache));
-        }
-        char *slash = strrchr(group, '/');
-        if (!slash || (size_t)(slash - group) < strlen(root)) return least;
-        *slash = 0;
-    }
+    bool second = version == DG_CONTROL_GROUP_V2;
+    int64_t *least = context, cache = 0;
+    int64_t limit = dg_control_group_number(folder, second ? "memory.max" : "memory.limit_in_bytes");
+    int64_t used = dg_control_group_number(folder, second ? "memory.current" : "memory.usage_in_bytes");
+    if (limit < 0 || used < 0 || limit >= INT64_C(1) << 60) return;
+    char line[256];
+    FILE *stat = dg_control_group_file(folder, "memory.stat");
+    while (stat && fgets(line, sizeof line, stat))
+        if (sscanf(line, "inactive_file %" SCNd64, &cache) == 1) break;
+    if (stat) fclose(stat);
+    *least = dg_min_i64(*least, dg_max_i64(0, limit - used + cache));
 }
 
 int64_t dg_memory_available(void)
 {
     int64_t available = machine_available();
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    char line[1024];
-    while (file && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
-        char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
-        if (!second) continue;
-        if (!strncmp(line, "0::", 3))
-            available =
-                dg_min_i64(available, group_available("/sys/fs/cgroup", second + 1, "memory.max", "memory.current"));
-        else if (strstr(first, "memory"))
-            available = dg_min_i64(available, group_available("/sys/fs/cgroup/memory", second + 1,
-                                                              "memory.limit_in_bytes", "memory.usage_in_bytes"));
-    }
-    if (file) fclose(file);
+    dg_control_groups_visit("", "memory", visit_group, &available);
     return available;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/eval/evaluator.h"
 
 #include "runtime/data/views.h"
+#include "runtime/exec/cpus.h"
 #include "runtime/image/decode.h"
 #include "runtime/state/weights.h"
 
@@ -23,7 +24,7 @@ static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_k
                                    int64_t *bytes, struct dg_error *err)
 {
     const struct dg_plan_tensor *images = dg_plan_slot(plan, entry, DG_SLOT_IMAGES);
-    int threads = options->threads ? options->threads : dg_usable_cpus();
+    int threads = options->threads ? options->threads : dg_default_threads();
     struct dg_loader_config config = dg_loader_config_make(images->dim[0], threads, options->log);
     struct dg_eval_crop crop = dg_evaluate_crop(knobs, images);
     return dg_loader_eval_bytes(&config, &crop, bytes, err);
@@ -47,6 +48,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
         dg_knobs_trace(knobs, options->log);
         status = dg_session_open(plan, dg_entry_name(options->role), &session, &e->session, err);
     }
+    if (status == DG_OK) dg_threads_check(dg_session_threads(e->session), options->log);
     if (status == DG_OK)
         status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);

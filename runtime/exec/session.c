@@ -4,6 +4,7 @@
 #include "ops/dnnl/cpu.h"
 #include "ops/kernels/level.h"
 #include "runtime/base/memory.h"
+#include "runtime/exec/cpus.h"
 
 #include <dnnl.h>
 #include <inttypes.h>
@@ -41,9 +42,6 @@ struct dg_session {
  * buffers that its gemm allocates on every call (they grow with the threads). Measured: 45 to 80 MB, most with drop
  * path, where products are prepared for many numbers of images; and about 12 MB a thread. */
 static int64_t outside_bytes(int threads) { return (INT64_C(68) << 20) + (INT64_C(12) << 20) * threads; }
-
-/* Not this thread's affinity: under OMP_PROC_BIND OpenMP has bound the thread to one CPU. */
-int dg_usable_cpus(void) { return omp_get_num_procs(); }
 
 /* The number of threads that a parallel region gets: fewer than asked for under OMP_THREAD_LIMIT, and one inside of
  * another region. */
@@ -266,7 +264,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     session->plan = plan;
     session->entry = entry;
     session->log = options->log;
-    session->threads = options->threads > 0 ? options->threads : dg_usable_cpus();
+    session->threads = options->threads > 0 ? options->threads : dg_default_threads();
     omp_set_dynamic(0);
     session->threads = team_size(session->threads);
     omp_set_num_threads(session->threads); /* also what oneDNN goes by */

@@ -10,11 +10,8 @@
 
 struct dg_session;
 
-/* CPUs that this process may run on. */
-int dg_usable_cpus(void);
-
 struct dg_session_options {
-    int threads;         /* 0: as many as this process may use */
+    int threads;         /* 0: dg_default_threads() */
     int64_t other_bytes; /* the caller will allocate so much besides (loader, ...); counted when memory is checked */
     bool ignore_memory;  /* start even if the machine seems to have too little */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */

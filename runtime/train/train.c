@@ -4,6 +4,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/data/replay.h"
 #include "runtime/data/views.h"
+#include "runtime/exec/cpus.h"
 #include "runtime/exec/fault.h"
 #include "runtime/state/checkpoint_files.h"
 #include "runtime/state/weights.h"
@@ -61,7 +62,7 @@ static enum dg_status plan_loader(struct training *t, struct dg_error *err)
     struct dg_train_reading reading = {.dataset = t->dataset, .views = t->view, .max_bad = o->max_bad};
     DG_TRY(dg_views_init(t->plan, t->knobs, t->view, &reading.view_count, err));
     int threads = o->loader_threads ? o->loader_threads : o->threads;
-    return dg_run_plan_loader(&t->run, &reading, t->entry->batch, threads ? threads : dg_usable_cpus(), err);
+    return dg_run_plan_loader(&t->run, &reading, t->entry->batch, threads ? threads : dg_default_threads(), err);
 }
 
 static enum dg_status set_state(struct training *t, struct dg_error *err)
@@ -145,6 +146,7 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
     DG_TRY(open_data(t, err));
     DG_TRY(plan_loader(t, err));
     DG_TRY(dg_run_open(&t->run, t->run.loader_bytes, err));
+    dg_threads_check(dg_session_threads(t->run.session), o->log);
     dg_knobs_trace(t->knobs, o->log);
     DG_TRY(set_state(t, err));
     DG_TRY(check_disk(t, err));

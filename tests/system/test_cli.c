@@ -1,9 +1,9 @@
 /* The command lines of dinoc and dinorun, run as processes: help, what is refused and how, full disks, interruption. */
+#include "runtime/exec/cpus.h"
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
 #include <dirent.h>
-#include <omp.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -375,16 +375,34 @@ static void test_trace(void **state)
     assert_string_equal(p->err, "");
 }
 
-/* All that the process may use, also where OpenMP is told to bind its threads. */
+/* All CPUs that the process may use, also where OpenMP is told to bind its threads; OMP_NUM_THREADS, where it is set, also for
+ * the second session of a process; and --threads before both. More threads than CPUs are said. */
 static void test_threads(void **state)
 {
     (void)state;
-    char want[32];
-    snprintf(want, sizeof want, " %d threads", omp_get_num_procs());
+    char want[64], *before = getenv("OMP_NUM_THREADS");
+    if (before) before = strdup(before);
+    snprintf(want, sizeof want, " %d threads", dg_usable_cpus());
     setenv("OMP_PROC_BIND", "close", 1);
+    unsetenv("OMP_NUM_THREADS");
     const struct process *p = RUN(DINORUN, "bench", plan, "--steps", "1");
     process_assert_says(p, p->out, want);
     unsetenv("OMP_PROC_BIND");
+    setenv("OMP_NUM_THREADS", "3,2", 1);
+    p = RUN(DINORUN, "bench", plan, "--steps", "1");
+    process_assert_says(p, p->out, " 3 threads");
+    setenv("OMP_NUM_THREADS", "1000", 1);
+    p = RUN(DINORUN, "bench", plan, "--data", pictures, "--images", "1");
+    snprintf(want, sizeof want, "--threads %d is likely to be faster", dg_usable_cpus());
+    process_assert_says(p, p->out, want);
+    setenv("OMP_NUM_THREADS", "nonsense", 1);
+    p = RUN(DINORUN, "bench", plan, "--steps", "1", "--threads", "1");
+    process_assert_says(p, p->out, " 1 threads");
+    if (before)
+        setenv("OMP_NUM_THREADS", before, 1);
+    else
+        unsetenv("OMP_NUM_THREADS");
+    free(before);
 }
 
 /* More CPUs than a loader may have threads, as large machines have them: the loader takes what it may. */
@@ -581,6 +599,9 @@ static void test_interrupt(void **state)
     (void)state;
     check_interrupt(SIGINT, "--replay", crops, "replayed");
     check_interrupt(SIGTERM, "--data", pictures, "pictured");
+    check_interrupt(SIGHUP, "--replay", crops, "hung-up");
+    check_interrupt(SIGUSR1, "--replay", crops, "warned");
+    check_interrupt(SIGXCPU, "--replay", crops, "out-of-time");
 }
 
 /* A second signal ends the program in the middle of the step that the first one let go on. */
@@ -614,6 +635,48 @@ static void test_second_signal(void **state)
     process_wait(&p);
     process_assert_status(&p, -SIGTERM);
     assert_int_equal(lines(log.text), 1); /* the step was not finished */
+}
+
+/* A closed terminal's SIGHUP comes twice, and a batch system's SIGTERM follows its SIGUSR1: the step is finished and saved. */
+static void test_repeated_signals(void **state)
+{
+    (void)state;
+    struct process p;
+    struct path log = keep("twice/log.jsonl"), checkpoint = keep("twice/checkpoint.safetensors");
+    process_start(&p,
+                  (const char *const[]){DINORUN, "train", plan, "--replay", crops, "--out", in("twice"), "--threads",
+                                        "1", "--epochs", "100000", "--ignore-memory", "--set", "checkpoint.every=0",
+                                        NULL},
+                  NULL);
+    for (int waited = 0; lines(log.text) < 1 && waited < 100 * STEP_SECONDS; waited++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    static const int sent[] = {SIGHUP, SIGHUP, SIGUSR1, SIGXCPU, SIGXCPU, SIGTERM};
+    for (size_t s = 0; s < sizeof sent / sizeof *sent; s++) {
+        kill(p.pid, sent[s]);
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL); /* two of one kind at once would be one */
+    }
+    process_wait(&p);
+    process_assert_status(&p, 3);
+    assert_int_equal(access(checkpoint.text, F_OK), 0);
+}
+
+/* The other end of a pipe goes away: the run saves and stops. */
+static void test_reader_gone(void **state)
+{
+    (void)state;
+    char command[1024];
+    struct path checkpoint = keep("piped/checkpoint.safetensors");
+    snprintf(command, sizeof command,
+             "{ " DINORUN
+             " train %s --replay %s --out %s --threads 1 --epochs 100000 --ignore-memory; echo $? > %s; } | "
+             "head -n 1 > %s",
+             plan, crops, path_in(test_folder, "piped"), path_in(test_folder, "piped-status"),
+             path_in(test_folder, "piped-out"));
+    process_assert_status(RUN("sh", "-c", command), 0);
+    char *status = read_file(in("piped-status"), &(size_t){0});
+    assert_string_equal(status, "3\n");
+    free(status);
+    assert_int_equal(access(checkpoint.text, F_OK), 0);
 }
 
 static void test_time_limit(void **state)
@@ -665,6 +728,8 @@ int main(void)
                                        cmocka_unit_test(test_unwritable),
                                        cmocka_unit_test(test_interrupt),
                                        cmocka_unit_test(test_second_signal),
+                                       cmocka_unit_test(test_repeated_signals),
+                                       cmocka_unit_test(test_reader_gone),
                                        cmocka_unit_test(test_time_limit),
                                        cmocka_unit_test(test_resume)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);

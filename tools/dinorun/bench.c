@@ -49,7 +49,8 @@ static void print_nodes(const struct dg_plan *plan, const char *entry_name, cons
 static enum dg_status bench_crops(struct dg_error *err)
 {
     const struct dg_plan *plan = &given.of.plan;
-    int threads = given.threads ? given.threads : dg_usable_cpus();
+    int threads = given.threads ? given.threads : dg_default_threads();
+    dg_threads_check(threads, &console);
     struct dg_dataset *dataset;
     struct dg_bench_crops_result r = {0};
     DG_TRY(dg_dataset_open(given.data, &dataset, err));
@@ -90,6 +91,7 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
     const char *entry = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
     const struct dg_bench_options options = {
         .entry = entry, .steps = given.steps, .threads = given.threads, .log = &console};
+    dg_threads_check(given.threads ? given.threads : dg_default_threads(), &console);
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
     print_result(entry, r);
     return DG_OK;

@@ -5,6 +5,7 @@
 #include "runtime/base/log.h"
 #include "runtime/draw/patches.h"
 #include "runtime/eval/evaluator.h"
+#include "runtime/exec/cpus.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 #include "tools/cli/flags.h"
@@ -20,7 +21,9 @@ int exit_status(const struct dg_error *err);
 #define FLAG_WEIGHTS "weights", "FILE", "checkpoint of a run, or a backbone's safetensors file", .required = true
 #define FLAG_WEIGHTS_FROM "weights-from", "NET", "the network of a checkpoint", .choices = "teacher|student"
 #define FLAG_PARTIAL "partial", NULL, "go on with weights that fit the plan only in part"
-#define FLAG_THREADS "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = "all"
+#define DEFAULT_THREADS "OMP_NUM_THREADS, or as many as there are CPUs to use"
+#define FLAG_THREADS                                                                                                   \
+    "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = DEFAULT_THREADS
 #define FLAG_SET "set", "key=value", "change a knob of the recipe; dinorun info PLAN lists them"
 #define FLAG_SEED "seed", "N"
 #define FLAG_EPOCHS                                                                                                    \

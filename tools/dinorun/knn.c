@@ -208,12 +208,13 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
 
 static enum dg_status vote_of_files(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
 {
-    int threads = given.evaluation.options.threads;
+    int threads = given.evaluation.options.threads ? given.evaluation.options.threads : dg_default_threads();
+    dg_threads_check(threads, &console);
     DG_TRY(read_split(train, given.train, err));
     DG_TRY(read_split(val, given.val, err));
     DG_TRY(dg_feature_file_match(&val->file, &train->file, err));
     DG_TRY(prepare(vote, train, val, err));
-    return answer(vote, train, val, threads ? threads : dg_usable_cpus(), err);
+    return answer(vote, train, val, threads, err);
 }
 
 static enum dg_status vote_of_images(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)

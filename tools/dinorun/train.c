@@ -5,6 +5,7 @@
 
 #include "runtime/base/memory.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,22 +21,24 @@ static struct {
     double time_limit; /* seconds; 0: none */
 } given = {.options = {.steps = -1, .max_bad = 10}};
 
-/* A thread of its own waits for Ctrl-C. A signal handler would run on the stack of whatever thread the signal interrupts, and
+/* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
  * oneDNN's generated code was seen to lose values that it stores there. */
 static sigset_t stop_signals;
 static atomic_bool stop_asked;
 static bool interrupted;    /* what on_stop returned last */
 enum { STOPPED_EARLY = 3 }; /* exit status: the state is saved, --resume goes on */
 
-/* The first signal asks the run to stop; the second ends the program at once, in the middle of a step. */
+/* Any of the signals asks the run to stop. A second Ctrl-C or SIGTERM ends the program at once, in the middle of a step.
+ * The others do not: a closed terminal sends SIGHUP twice (its shell and the system), a limit of CPU time SIGXCPU every
+ * second, and a batch system SIGTERM some time after SIGUSR1. */
 static void *wait_for_signals(void *unused)
 {
     int signal;
     (void)unused;
-    while (sigwait(&stop_signals, &signal)) {
-    }
-    atomic_store(&stop_asked, true);
-    while (sigwait(&stop_signals, &signal)) {
+    for (int urgent = 0; urgent < 2;) {
+        if (sigwait(&stop_signals, &signal)) continue;
+        atomic_store(&stop_asked, true);
+        urgent += signal == SIGINT || signal == SIGTERM;
     }
     struct sigaction plain = {.sa_handler = SIG_DFL}; /* a shell starts its background jobs with SIGINT ignored */
     sigaction(signal, &plain, NULL);
@@ -47,9 +50,10 @@ static void *wait_for_signals(void *unused)
 static void watch_signals(void)
 {
     pthread_t watcher;
+    static const int asking[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU};
     sigemptyset(&stop_signals);
-    sigaddset(&stop_signals, SIGINT);
-    sigaddset(&stop_signals, SIGTERM);
+    for (size_t s = 0; s < sizeof asking / sizeof *asking; s++) sigaddset(&stop_signals, asking[s]);
+    signal(SIGPIPE, SIG_IGN);                        /* on_step sees the error instead */
     pthread_sigmask(SIG_BLOCK, &stop_signals, NULL); /* before there are other threads: they inherit it */
     if (pthread_create(&watcher, NULL, wait_for_signals, NULL))
         pthread_sigmask(SIG_UNBLOCK, &stop_signals, NULL); /* then they end the program, as they do without us */
@@ -109,8 +113,9 @@ static void on_start(void *context, const struct dg_train_start *start)
     struct progress *p = context;
     p->start = *start;
     print_memory(&start->memory, start->loader_bytes);
-    printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64 ", %d threads\n",
-           start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads);
+    printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64 ", %d thread%s\n",
+           start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads,
+           start->threads == 1 ? "" : "s");
     if (start->first_step) printf("going on at step %" PRId64 " of %" PRId64 "\n", start->first_step, start->end_step);
     if (start->first_step >= start->end_step) printf("all %" PRId64 " steps are done\n", start->end_step);
     fflush(stdout);
@@ -133,7 +138,8 @@ static void on_step(void *context, const struct dg_step_report *r, double second
            duration(left, sizeof left, p->recent * (double)(p->start.end_step - r->step - 1)));
     p->line_open = p->terminal;
     if (!p->terminal) fputc('\n', stdout);
-    fflush(stdout);
+    /* Whoever read the output is gone: a closed terminal, the other end of a pipe. */
+    if (fflush(stdout) && (errno == EPIPE || errno == EIO)) atomic_store(&stop_asked, true);
 }
 
 static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
@@ -202,7 +208,8 @@ static const struct dg_flag flags[] = {
     {FLAG_SET, .texts = &given.of.set},
     {FLAG_SEED, "of initial values, order, crops and drop path", .seed = &given.options.seed,
      .given = &given.options.seed_given},
-    {"threads", "N", "threads to compute with", .count = &given.options.threads, .min = 1, .max = 1024, .unset = "all"},
+    {"threads", "N", "threads to compute with", .count = &given.options.threads, .min = 1, .max = 1024,
+     .unset = DEFAULT_THREADS},
     {"loader-threads", "N", "threads to read images with", .count = &given.options.loader_threads, .min = 1, .max = 256,
      .unset = "as many as --threads"},
     {FLAG_MAX_BAD_IMAGES, .integer = &given.options.max_bad},
@@ -217,8 +224,11 @@ const struct dg_command command_train = {
     .name = "train",
     .summary = "trains, and leaves log and checkpoints in a folder",
     .more =
-        "Ctrl-C, SIGTERM and --time-limit finish the step, save, and exit with status 3: --resume goes on. A second\n"
-        "signal ends the program at once; the newest checkpoint is then that of the recipe's checkpoint.every.\n",
+        "Ctrl-C, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGXCPU, the end of whoever reads its output,\n"
+        "and --time-limit finish the step, save, and "
+        "exit\n"
+        "with status 3: --resume goes on. A second Ctrl-C or SIGTERM ends the program at once; the newest checkpoint\n"
+        "is then that of the recipe's checkpoint.every.\n",
     .file = {.name = "PLAN", .value = &given.of.path},
     .flags = flags,
     .run = train};
