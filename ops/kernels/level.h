@@ -18,6 +18,9 @@ enum dg_cpu_level {
  * call decides; any thread may call. */
 enum dg_cpu_level dg_cpu_level(void);
 
+/* Whether DINOGRAPH_CPU named that level. */
+bool dg_cpu_level_is_named(void);
+
 /* DG_ERR_USAGE where DINOGRAPH_CPU names no level; the text lists the levels. dg_cpu_level() disregards such a value, so
  * whoever opens a session or starts a program asks here first. */
 enum dg_status dg_cpu_level_check(struct dg_error *err);

@@ -1,8 +1,12 @@
 /* All families and their kernels. DG_FAMILY(family, highest): `highest` is the last CPU level that the family has code of its own
- * for, and it has some for all levels before that one. DG_KERNEL(family, kernel) is a member of struct dg_<family>_kernels. Define
- * one or both and include this file; it undefines them. */
+ * for, and it has some for all levels before that one. DG_PRODUCT_FAMILY is the same of a family whose code at v4b stands on
+ * vdpbf16ps; by default it is DG_FAMILY. DG_KERNEL(family, kernel) is a member of struct dg_<family>_kernels. Define what is needed
+ * and include this file; it undefines them. */
 #ifndef DG_FAMILY
 #define DG_FAMILY(family, highest)
+#endif
+#ifndef DG_PRODUCT_FAMILY
+#define DG_PRODUCT_FAMILY DG_FAMILY
 #endif
 #ifndef DG_KERNEL
 #define DG_KERNEL(family, kernel)
@@ -10,7 +14,7 @@
 
 DG_FAMILY(add, V4)
 DG_KERNEL(add, add)
-DG_FAMILY(attention, V4B)
+DG_PRODUCT_FAMILY(attention, V4B)
 DG_KERNEL(attention, scratch)
 DG_KERNEL(attention, forward)
 DG_KERNEL(attention, backward)
@@ -42,7 +46,7 @@ DG_FAMILY(gelu, V4)
 DG_KERNEL(gelu, forward)
 DG_KERNEL(gelu, backward)
 DG_KERNEL(gelu, backward_sums)
-DG_FAMILY(grad_weights, V4B)
+DG_PRODUCT_FAMILY(grad_weights, V4B)
 DG_KERNEL(grad_weights, scratch)
 DG_KERNEL(grad_weights, grad_weights)
 DG_FAMILY(im2col, V4)
@@ -60,11 +64,13 @@ DG_KERNEL(optimizer, ema)
 DG_FAMILY(pool, V4)
 DG_KERNEL(pool, global_mean)
 DG_KERNEL(pool, global_mean_backward)
-DG_FAMILY(prototypes, V4B)
+DG_PRODUCT_FAMILY(prototypes, V4B)
 DG_KERNEL(prototypes, scratch)
 DG_KERNEL(prototypes, pack_features)
 DG_KERNEL(prototypes, logits)
 DG_KERNEL(prototypes, grads)
+DG_FAMILY(rates, V4B)
+DG_KERNEL(rates, multiply_add)
 DG_FAMILY(relu, V4)
 DG_KERNEL(relu, forward)
 DG_KERNEL(relu, backward)
@@ -76,4 +82,5 @@ DG_KERNEL(weight_norm, rows)
 DG_KERNEL(weight_norm, rows_backward)
 
 #undef DG_FAMILY
+#undef DG_PRODUCT_FAMILY
 #undef DG_KERNEL

@@ -15,6 +15,8 @@ enum { DG_TILE_ROWS = DG_LANES == 4 ? 4 : DG_LANES * 3 / 4, DG_TILE_COLS = 2 * D
  * memory, at the end of each iteration. For the same reason the loop over k tests its condition at the end only. */
 #ifdef __x86_64__
 #define DG_IN_REGISTER(vector) __asm__("" : "+v"(vector))
+#elif defined(__aarch64__)
+#define DG_IN_REGISTER(vector) __asm__("" : "+w"(vector))
 #else
 #define DG_IN_REGISTER(vector) (void)(vector)
 #endif

@@ -15,11 +15,13 @@
 #include "ops/kernels/optimizer.h"
 #include "ops/kernels/pool.h"
 #include "ops/kernels/prototypes.h"
+#include "ops/kernels/rates.h"
 #include "ops/kernels/relu.h"
 #include "ops/kernels/softmax.h"
 #include "ops/kernels/weight_norm.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 /* The tables that the families' files define, NULL where a level has none of a family. */
 #ifdef __x86_64__
@@ -31,11 +33,14 @@
 #define TABLES_V4(family) [DG_CPU_V1] = &dg_##family##_kernels_v1
 #define TABLES_V4B(family) TABLES_V4(family)
 #endif
-#define DG_FAMILY(family, highest)                                                                                     \
+#define DECLARE(family, highest, by_products)                                                                          \
     extern const struct dg_##family##_kernels dg_##family##_kernels_v1, dg_##family##_kernels_v3,                      \
         dg_##family##_kernels_v4, dg_##family##_kernels_v4b;                                                           \
     static const struct dg_##family##_kernels *const family##_own[DG_CPU_LEVELS] = {TABLES_##highest(family)};         \
-    static struct dg_##family##_kernels family##_at[DG_CPU_LEVELS];
+    static struct dg_##family##_kernels family##_at[DG_CPU_LEVELS], family##_here;                                     \
+    enum { family##_by_products = by_products };
+#define DG_FAMILY(family, highest) DECLARE(family, highest, 0)
+#define DG_PRODUCT_FAMILY(family, highest) DECLARE(family, highest, 1)
 #include "ops/kernels/list.h"
 
 /* list.h names every member of every family. */
@@ -61,7 +66,33 @@ static void inherit(void)
     }
 }
 
-static pthread_once_t inherited = PTHREAD_ONCE_INIT;
+/* The code of v4b that stands on vdpbf16ps is left out where that is slow, unless DINOGRAPH_CPU names the level. */
+static bool leaves_out_vdpbf16ps(void)
+{
+    return dg_cpu_level() >= DG_CPU_V4B && !dg_cpu_level_is_named() && !dg_product_pays(DG_PRODUCT_VDPBF16PS);
+}
+
+static void choose(void)
+{
+    const bool leaves_out = leaves_out_vdpbf16ps();
+    for (enum dg_cpu_level level = DG_CPU_V1; level <= dg_cpu_level(); level++) {
+        const bool without_products = leaves_out && level == DG_CPU_V4B;
+#define DG_KERNEL(family, kernel)                                                                                      \
+    if (family##_own[level] && family##_own[level]->kernel && !(without_products && family##_by_products))             \
+        family##_here.kernel = family##_own[level]->kernel;
+#include "ops/kernels/list.h"
+    }
+}
+
+struct dg_kernels_name dg_kernels_name(void)
+{
+    struct dg_kernels_name name;
+    snprintf(name.text, sizeof name.text, "%s%s", dg_cpu_level_name(dg_cpu_level()),
+             leaves_out_vdpbf16ps() ? " without vdpbf16ps" : "");
+    return name;
+}
+
+static pthread_once_t inherited = PTHREAD_ONCE_INIT, chosen = PTHREAD_ONCE_INIT;
 
 #define DG_FAMILY(family, highest)                                                                                     \
     const struct dg_##family##_kernels *dg_##family##_kernels_at(enum dg_cpu_level level)                              \
@@ -69,5 +100,9 @@ static pthread_once_t inherited = PTHREAD_ONCE_INIT;
         pthread_once(&inherited, inherit);                                                                             \
         return &family##_at[level];                                                                                    \
     }                                                                                                                  \
-    const struct dg_##family##_kernels *dg_##family##_kernels(void) { return dg_##family##_kernels_at(dg_cpu_level()); }
+    const struct dg_##family##_kernels *dg_##family##_kernels(void)                                                    \
+    {                                                                                                                  \
+        pthread_once(&chosen, choose);                                                                                 \
+        return &family##_here;                                                                                         \
+    }
 #include "ops/kernels/list.h"

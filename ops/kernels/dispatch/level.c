@@ -70,6 +70,7 @@ enum dg_status dg_cpu_level_check(struct dg_error *err)
 }
 
 static enum dg_cpu_level chosen;
+static bool named;
 
 static void choose(void)
 {
@@ -77,6 +78,7 @@ static void choose(void)
     enum dg_cpu_level highest = name ? find(name) : DG_CPU_LEVELS;
     for (enum dg_cpu_level level = DG_CPU_V1; level < DG_CPU_LEVELS && level <= highest; level++)
         if (levels[level].has()) chosen = level;
+    named = chosen == highest;
 }
 
 enum dg_cpu_level dg_cpu_level(void)
@@ -85,3 +87,5 @@ enum dg_cpu_level dg_cpu_level(void)
     pthread_once(&once, choose);
     return chosen;
 }
+
+bool dg_cpu_level_is_named(void) { return dg_cpu_level() < DG_CPU_LEVELS && named; }

@@ -16,12 +16,14 @@
 #include "ops/kernels/optimizer.h"
 #include "ops/kernels/pool.h"
 #include "ops/kernels/prototypes.h"
+#include "ops/kernels/rates.h"
 #include "ops/kernels/relu.h"
 #include "ops/kernels/softmax.h"
 #include "ops/kernels/weight_norm.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +50,39 @@ static void test_inheritance(void **state)
     assert_true(dg_grad_weights_kernels_at(v4b)->grad_weights != dg_grad_weights_kernels_at(v4)->grad_weights);
     assert_true(dg_prototypes_kernels_at(v4b)->logits != dg_prototypes_kernels_at(v4)->logits);
 #endif
-    assert_ptr_equal(dg_gelu_kernels(), dg_gelu_kernels_at(dg_cpu_level()));
+}
+
+/* Whether all kernels of a family are, in this process, those of a level. */
+#define RUNS(family, level)                                                                                            \
+    (!memcmp(dg_##family##_kernels(), dg_##family##_kernels_at(level), sizeof(struct dg_##family##_kernels)))
+
+/* A process runs its level's kernels; those that stand on vdpbf16ps only where it was named or the instruction pays. */
+static void test_choice(void **state)
+{
+    (void)state;
+    enum dg_cpu_level here = dg_cpu_level(), products = here;
+    if (here == DG_CPU_V4B && !dg_cpu_level_is_named() && !dg_product_pays(DG_PRODUCT_VDPBF16PS)) products = DG_CPU_V4;
+    assert_true(RUNS(gelu, here) && RUNS(layer_norm, here));
+    assert_true(RUNS(attention, products) && RUNS(grad_weights, products) && RUNS(prototypes, products));
+    char want[64];
+    snprintf(want, sizeof want, "%s%s", dg_cpu_level_name(here), products < here ? " without vdpbf16ps" : "");
+    assert_string_equal(dg_kernels_name().text, want);
+}
+
+/* An instruction has a rate where the CPU has it, on one thread and on more, and f32 has one everywhere. */
+static void test_rates(void **state)
+{
+    (void)state;
+    static const enum dg_cpu_level level[DG_PRODUCTS] = {
+        [DG_PRODUCT_F32] = DG_CPU_V1, [DG_PRODUCT_VDPBF16PS] = DG_CPU_V4B};
+    for (enum dg_product p = 0; p < DG_PRODUCTS; p++) {
+        bool has = dg_cpu_has_level(level[p]);
+        assert_true((dg_product_rate(p) > 0) == has && (dg_product_rate_of(p, 2) > 0) == has);
+        assert_true(dg_product_rate(p) == dg_product_rate(p));
+        assert_true(!dg_product_pays(p) || dg_product_rate(p) > dg_product_rate(DG_PRODUCT_F32));
+    }
+    assert_int_equal(dg_fastest_product(false), DG_PRODUCT_F32);
+    assert_true(dg_product_rate(dg_fastest_product(true)) >= dg_product_rate(DG_PRODUCT_F32));
 }
 
 static void test_levels(void **state)
@@ -93,6 +127,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_kernel_at_every_level),
         cmocka_unit_test(test_inheritance),
+        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_rates),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_environment),
     };

@@ -24,6 +24,7 @@
 #include "ops/kernels/optimizer.h"
 #include "ops/kernels/pool.h"
 #include "ops/kernels/prototypes.h"
+#include "ops/kernels/rates.h"
 #include "ops/kernels/relu.h"
 #include "ops/kernels/softmax.h"
 #include "ops/kernels/weight_norm.h"
@@ -852,6 +853,14 @@ static void prototypes_all(struct trial *t)
     AT(prototypes)->grads(&tile, diff, diff_src, out(t, false, count * width, by_w));
 }
 
+/* It leaves nothing behind but how much it did, which the width of vectors decides. */
+static void rates_multiply_add(struct trial *t)
+{
+    bool bf16 = flag(t);
+    double one = AT(rates)->multiply_add(1, bf16), ten = AT(rates)->multiply_add(10, bf16);
+    assert_true(one > 0 && ten == 10 * one);
+}
+
 static void relu_forward(struct trial *t)
 {
     int64_t count = size(t, 1000);
@@ -976,6 +985,7 @@ static const struct kernel_case cases[] = {
     {"prototypes.pack_features", prototypes_all},
     {"prototypes.logits", prototypes_all},
     {"prototypes.grads", prototypes_all},
+    CASE(rates, multiply_add),
     CASE(relu, forward),
     CASE(relu, backward),
     CASE(softmax, forward),

@@ -1,0 +1,24 @@
+#include "ops/kernels/rates.h"
+
+#include "ops/kernels/lanes.h"
+#include "ops/kernels/tile.h"
+
+/* More sums than any CPU has multiply-adds under way, and no more than the registers of each level hold. */
+enum { SUMS = 12 };
+
+static DG_INLINE double run(int64_t turns, bool bf16)
+{
+    dg_lanes sum[SUMS], x = (dg_lanes){0} + 1;
+    float a = 1;
+    for (int i = 0; i < SUMS; i++) sum[i] = (dg_lanes){0};
+    for (int64_t t = 0; t < turns; t++) {
+        DG_IN_REGISTER(x); /* else the products are those of the turn before */
+        for (int i = 0; i < SUMS; i++) sum[i] = dg_multiply_add(bf16, sum[i], a, x);
+        for (int i = 0; i < SUMS; i++) DG_IN_REGISTER(sum[i]);
+    }
+    return (double)turns * SUMS * DG_LANES * (bf16 ? 4 : 2);
+}
+
+static double multiply_add(int64_t turns, bool bf16) { return bf16 ? run(turns, 1) : run(turns, 0); }
+
+DG_KERNELS(rates) = {.multiply_add = multiply_add};
