@@ -3,6 +3,7 @@
 #include "ops/base/init.h"
 #include "ops/dnnl/cpu.h"
 #include "ops/kernels/level.h"
+#include "ops/kernels/rates.h"
 #include "runtime/base/memory.h"
 #include "runtime/exec/cpus.h"
 
@@ -241,9 +242,10 @@ static void trace_entry(const struct dg_session *session)
 {
     const struct dg_plan_entry *entry = session->entry;
     dg_log(session->log, DG_LOG_TRACE, DG_LOG_PLAN,
-           "entry %s of %s: batch %u, %s, %u operations, %u slices; %d threads",
+           "entry %s of %s: batch %u, %s, %u operations, %u slices; %d threads, kernels %s",
            dg_plan_string(session->plan, entry->name), dg_plan_string(session->plan, session->plan->header->recipe),
-           entry->batch, dg_dtype_name((enum dg_dtype)entry->dtype), entry->num_ops, entry->slices, session->threads);
+           entry->batch, dg_dtype_name((enum dg_dtype)entry->dtype), entry->num_ops, entry->slices, session->threads,
+           dg_kernels_name().text);
 }
 
 enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_name,

@@ -3,6 +3,7 @@
 
 #include "tools/dinorun/command.h"
 
+#include "ops/kernels/rates.h"
 #include "runtime/base/memory.h"
 
 #include <errno.h>
@@ -113,9 +114,10 @@ static void on_start(void *context, const struct dg_train_start *start)
     struct progress *p = context;
     p->start = *start;
     print_memory(&start->memory, start->loader_bytes);
-    printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64 ", %d thread%s\n",
+    printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64
+           ", %d thread%s, kernels %s\n",
            start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads,
-           start->threads == 1 ? "" : "s");
+           start->threads == 1 ? "" : "s", dg_kernels_name().text);
     if (start->first_step) printf("going on at step %" PRId64 " of %" PRId64 "\n", start->first_step, start->end_step);
     if (start->first_step >= start->end_step) printf("all %" PRId64 " steps are done\n", start->end_step);
     fflush(stdout);
