@@ -49,9 +49,9 @@ int64_t dg_memory_peak(void)
     return getrusage(RUSAGE_SELF, &usage) ? 0 : (int64_t)usage.ru_maxrss * 1024;
 }
 
-enum { HUGE_PAGE = 2 * 1024 * 1024 };
+enum { PAGE = 4096, HUGE_PAGE = 2 * 1024 * 1024 };
 
-enum dg_status dg_region_alloc(const char *what, int64_t bytes, void **region, struct dg_error *err)
+enum dg_status dg_region_map(const char *what, int64_t bytes, void **region, struct dg_error *err)
 {
     *region = NULL;
     if (bytes == 0) return DG_OK;
@@ -62,8 +62,22 @@ enum dg_status dg_region_alloc(const char *what, int64_t bytes, void **region, s
                        dg_format_bytes(size, sizeof size, (double)bytes));
     }
     if (bytes >= HUGE_PAGE) madvise(memory, (size_t)bytes, MADV_HUGEPAGE); /* may fail; 4 times faster start-up */
-    for (int64_t at = 0; at < bytes; at += 4096) ((volatile unsigned char *)memory)[at] = 0;
     *region = memory;
+    return DG_OK;
+}
+
+void dg_region_touch(void *range, int64_t bytes)
+{
+    volatile unsigned char *byte = range;
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < bytes; at += PAGE) byte[at] = 0;
+    if (bytes) byte[bytes - 1] = 0; /* a range need not begin with a page */
+}
+
+enum dg_status dg_region_alloc(const char *what, int64_t bytes, void **region, struct dg_error *err)
+{
+    DG_TRY(dg_region_map(what, bytes, region, err));
+    dg_region_touch(*region, bytes);
     return DG_OK;
 }
 

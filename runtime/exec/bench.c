@@ -21,12 +21,15 @@ static double median(double *value, int count)
 struct timing {
     double *node;
     bool counts;
+    const struct dg_bench_observer *observer;
 };
 
 static void on_op(void *context, uint32_t op, double seconds)
 {
     struct timing *timing = context;
-    if (timing->counts) timing->node[op] += seconds;
+    if (!timing->counts) return;
+    timing->node[op] += seconds;
+    if (timing->observer->op) timing->observer->op(timing->observer->context, op, seconds);
 }
 
 static void random_inputs(struct dg_session *session, const struct dg_plan *plan)
@@ -70,6 +73,7 @@ static void sum_ops(const struct dg_plan *plan, const struct dg_plan_entry *entr
 struct bench {
     const struct dg_plan *plan;
     const struct dg_knobs *knobs;
+    const struct dg_bench_observer *observer;
     struct dg_session *session;
     struct dg_peak *peak;
     int steps;
@@ -77,22 +81,34 @@ struct bench {
     double *rate; /* [DG_PEAK_MATMULS, steps] FLOP/s */
 };
 
+static enum dg_status run_step(struct bench *b, int64_t step, struct dg_run_length length, double *seconds,
+                               struct dg_error *err)
+{
+    struct dg_step_info info = {.step = step};
+    dg_session_set_controls(b->session, b->knobs, step, length);
+    double begin = dg_seconds_now();
+    DG_TRY(dg_session_compute(b->session, &info, err));
+    DG_TRY(dg_session_commit(b->session, &info, err));
+    *seconds = dg_seconds_now() - begin;
+    return DG_OK;
+}
+
 static enum dg_status run_steps(struct bench *b, struct dg_bench_result *result, struct dg_error *err)
 {
     struct dg_run_length length = {.steps_per_epoch = 1000, .epochs = (int64_t)dg_knobs_value(b->knobs, "epochs", 1)};
-    struct timing timing = {.node = result->node_seconds};
+    const struct dg_bench_observer *observer = b->observer;
+    struct timing timing = {.node = result->node_seconds, .observer = observer};
     random_inputs(b->session, b->plan);
     DG_TRY(dg_session_initialize(b->session, 0, err));
     DG_TRY(dg_session_pack(b->session, err));
     dg_session_observe_ops(b->session, on_op, &timing);
     for (int s = -1; s < b->steps; s++) { /* one to warm up */
-        struct dg_step_info info = {.step = s + 1};
+        double seconds;
         timing.counts = s >= 0;
-        dg_session_set_controls(b->session, b->knobs, s + 1, length);
-        double begin = dg_seconds_now();
-        DG_TRY(dg_session_compute(b->session, &info, err));
-        DG_TRY(dg_session_commit(b->session, &info, err));
-        if (s >= 0) b->time[s] = dg_seconds_now() - begin;
+        if (s >= 0 && observer->begin) observer->begin(observer->context, dg_session_threads(b->session));
+        DG_TRY(run_step(b, s + 1, length, &seconds, err));
+        if (s >= 0 && observer->end) observer->end(observer->context);
+        if (s >= 0) b->time[s] = seconds;
         for (int i = 0; i < DG_PEAK_MATMULS; i++) {
             double now;
             DG_TRY(dg_peak_run(b->peak, i, &now, err));
@@ -106,6 +122,7 @@ static void sum_up(const struct bench *b, struct dg_bench_result *result)
 {
     const struct dg_plan_entry *entry = dg_session_entry(b->session);
     for (uint32_t n = 0; n < entry->num_ops; n++) result->node_seconds[n] /= b->steps;
+    for (int s = 0; s < b->steps; s++) result->mean += b->time[s] / b->steps;
     result->seconds = median(b->time, b->steps);
     result->best = b->time[0]; /* sorted by now */
     for (int i = 0; i < DG_PEAK_MATMULS; i++) {
@@ -138,7 +155,11 @@ enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs
                         const struct dg_bench_options *options, struct dg_bench_result *result, struct dg_error *err)
 {
     *result = (struct dg_bench_result){.steps = options->steps};
-    struct bench b = {.plan = plan, .knobs = knobs, .steps = options->steps};
+    static const struct dg_bench_observer none = {0};
+    struct bench b = {.plan = plan,
+                      .knobs = knobs,
+                      .observer = options->observer ? options->observer : &none,
+                      .steps = options->steps};
     struct dg_session_options session = {.threads = options->threads, .log = options->log};
     DG_TRY(dg_session_open(plan, options->entry, &session, &b.session, err));
     enum dg_status status = measure(&b, result, err);

@@ -17,6 +17,7 @@ struct dg_bench_op {
 struct dg_bench_result {
     int steps;
     double seconds, best; /* a step: median and least */
+    double mean;          /* a step: what the times of ops add up to, with what is between them */
     double flops, useful; /* a step; useful: linear, convolution and attention, without recomputation */
     double peak;          /* FLOP/s of the better of two plain matmuls, run between the steps (runtime/exec/peak.h) */
     double peak_of[2];    /* each of them: the median */
@@ -29,10 +30,19 @@ struct dg_bench_result {
     double *node_seconds; /* [ops of the entry], a step; owned */
 };
 
+/* Is told of each step that is timed: where it begins, after each op, and where it ends. Functions may be NULL. */
+struct dg_bench_observer {
+    void (*begin)(void *context, int threads);
+    dg_op_observer *op;
+    void (*end)(void *context);
+    void *context;
+};
+
 struct dg_bench_options {
     const char *entry;
-    int steps, threads;       /* threads 0: all */
-    const struct dg_log *log; /* NULL: none; traces of ops cost time that is measured, too */
+    int steps, threads;                       /* threads 0: all */
+    const struct dg_log *log;                 /* NULL: none; traces of ops cost time that is measured, too */
+    const struct dg_bench_observer *observer; /* NULL: none */
 };
 
 /* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SHARED_BYTES = 1 << 16 }; /* smaller tensors are too few pages to be shared */
+
 /* One op, ready to run: the step loop walks an array of these. */
 struct bound_op {
     const struct dg_op *op;
@@ -198,7 +200,32 @@ static enum dg_status allocate_region(const struct dg_session *session, const ch
     if (bytes)
         dg_log(session->log, DG_LOG_TRACE, DG_LOG_MEM, "%s, entry %s: %s", what,
                dg_plan_string(session->plan, session->entry->name), dg_format_bytes(text, sizeof text, (double)bytes));
-    return dg_region_alloc(what, bytes, region, err);
+    return dg_region_map(what, bytes, region, err);
+}
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct dg_plan_tensor *x = *(void *const *)a, *y = *(void *const *)b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+    return x < y ? -1 : x > y;
+}
+
+/* Touches the regions tensor by tensor, so that each thread has its share of each tensor near it. Where tensors follow each other in
+ * the same place, the largest decides. */
+static enum dg_status touch(struct dg_session *session, struct dg_error *err)
+{
+    uint32_t count = session->entry->num_tensors;
+    const struct dg_plan_tensor **tensor = calloc(count + 1, sizeof *tensor);
+    if (!tensor) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (uint32_t t = 0; t < count; t++) tensor[t] = &session->plan->tensor[session->entry->first_tensor + t];
+    qsort(tensor, count, sizeof *tensor, larger_first);
+    for (uint32_t t = 0; t < count && tensor[t]->bytes >= SHARED_BYTES; t++)
+        dg_region_touch((char *)session->region[tensor[t]->region] + tensor[t]->offset, (int64_t)tensor[t]->bytes);
+    free(tensor);
+    for (int r = 0; r < DG_REGIONS; r++) dg_region_touch(session->region[r], session->memory.region[r]);
+    dg_region_touch(session->scratch, session->memory.scratch);
+    dg_region_touch(session->packed, session->memory.packed);
+    return DG_OK;
 }
 
 static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
@@ -208,7 +235,8 @@ static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
     for (int r = 0; r < DG_REGIONS; r++)
         DG_TRY(allocate_region(session, names[r], session->memory.region[r], &session->region[r], err));
     DG_TRY(allocate_region(session, "scratch", session->memory.scratch, &session->scratch, err));
-    return allocate_region(session, "packed weights", session->memory.packed, &session->packed, err);
+    DG_TRY(allocate_region(session, "packed weights", session->memory.packed, &session->packed, err));
+    return touch(session, err);
 }
 
 static void bind(struct dg_session *session)

@@ -330,7 +330,7 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
     refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
     refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2,
-            "--data DIR goes without --entry and --nodes");
+            "--data DIR goes without --entry, --nodes and --regions");
     leaves_nothing("new");
 }
 
@@ -385,8 +385,12 @@ static void test_threads(void **state)
     snprintf(want, sizeof want, " %d threads", dg_usable_cpus());
     setenv("OMP_PROC_BIND", "close", 1);
     unsetenv("OMP_NUM_THREADS");
-    const struct process *p = RUN(DINORUN, "bench", plan, "--steps", "1");
+    const struct process *p = RUN(DINORUN, "bench", plan, "--steps", "1", "--regions");
+    process_assert_says(p, p->out, "serial ms");
     process_assert_says(p, p->out, want);
+    process_assert_says(p, p->out, "for each thread");
+    process_assert_says(p, p->out, "1281167 images, ");
+    process_assert_says(p, p->out, "of the regions have less than 20 us of work for each of 64 threads");
     unsetenv("OMP_PROC_BIND");
     setenv("OMP_NUM_THREADS", "3,2", 1);
     p = RUN(DINORUN, "bench", plan, "--steps", "1");

@@ -2,18 +2,24 @@
 #include "runtime/exec/bench.h"
 
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/regions.h"
 
 #include "runtime/base/memory.h"
 #include "runtime/data/bench_crops.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ILSVRC 2012's training images, which the published recipes count their epochs in. */
+#define IMAGENET_IMAGES 1281167
 
 static struct {
     struct opened_plan of;
     const char *entry, *data;
     int steps, threads;
-    bool nodes;
+    bool nodes, regions;
     int64_t images;
 } given = {.steps = 10, .images = 100};
 
@@ -29,11 +35,8 @@ static void print_table(const struct dg_bench_result *r)
 }
 
 /* Every node in order, with where it is written: what is slow, and which line to look at. */
-static void print_nodes(const struct dg_plan *plan, const char *entry_name, const struct dg_bench_result *r)
+static void print_nodes(const struct dg_plan *plan, const struct dg_plan_entry *entry, const struct dg_bench_result *r)
 {
-    struct dg_error err = {0};
-    const struct dg_plan_entry *entry;
-    if (dg_plan_find_entry(plan, entry_name, &entry, &err) != DG_OK) return; /* cannot be: it has just run */
     printf("\n%10s %10s %10s  %s\n", "ms a step", "GFLOP/s", "GB/s", "operation, node, application, line");
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         const struct dg_plan_op *op = &plan->op[entry->first_op + n];
@@ -64,23 +67,114 @@ static enum dg_status bench_crops(struct dg_error *err)
     return DG_OK;
 }
 
-static void print_result(const char *entry, const struct dg_bench_result *r)
+/* ---- parallel regions ---- */
+
+/* What has been seen of them in the timed steps. */
+static struct {
+    struct regions *node;         /* [ops of the entry] */
+    struct regions all, last_end; /* last_end: what was counted when the last op ended */
+} seen;
+
+static void step_begins(void *context, int threads)
+{
+    (void)context;
+    seen.last_end = (struct regions){0};
+    regions_start(threads);
+}
+
+static void add_regions(struct regions *sum, struct regions r)
+{
+    sum->count += r.count;
+    sum->seconds += r.seconds;
+    sum->small += r.small;
+    sum->small_seconds += r.small_seconds;
+}
+
+static void op_ends(void *context, uint32_t op, double seconds)
+{
+    (void)context, (void)seconds;
+    struct regions now = regions_now(), last = seen.last_end;
+    seen.last_end = now;
+    add_regions(&seen.node[op], (struct regions){now.count - last.count, now.seconds - last.seconds,
+                                                 now.small - last.small, now.small_seconds - last.small_seconds});
+}
+
+static void step_ends(void *context)
+{
+    (void)context;
+    add_regions(&seen.all, regions_stop());
+}
+
+/* The regions of each kind of op, and its time outside of them. */
+static void print_op_regions(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                             const struct dg_bench_result *r)
+{
+    printf("\n%-26s %10s %10s %10s %12s\n", "operation", "regions", "serial ms", "small", "small's ms");
+    for (int o = 0; o < r->num_ops; o++) {
+        struct regions sum = {0};
+        double seconds = 0;
+        for (uint32_t n = 0; n < entry->num_ops; n++)
+            if (!strcmp(dg_plan_string(plan, plan->op[entry->first_op + n].op), r->op[o].name)) {
+                add_regions(&sum, seen.node[n]);
+                seconds += r->node_seconds[n];
+            }
+        if (r->op[o].seconds <= 0) continue;
+        printf("%-26s %10.0f %10.3f %10.0f %12.2f\n", r->op[o].name, (double)sum.count / r->steps,
+               1e3 * (seconds - sum.seconds / r->steps), (double)sum.small / r->steps,
+               1e3 * sum.small_seconds / r->steps);
+    }
+}
+
+/* What would bound the step on many threads: time outside of regions, and regions too short to be shared by so many. */
+static void print_regions(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                          const struct dg_bench_result *r)
+{
+    if (!regions_are_counted()) {
+        printf("parallel     not known: this OpenMP library is not GCC's\n");
+        return;
+    }
+    double steps = r->steps, inside = seen.all.seconds / steps, serial = r->mean - inside;
+    double many = serial + inside * r->threads / MANY_THREADS;
+    if (given.regions) print_op_regions(plan, entry, r);
+    printf("parallel     %.0f regions a step, serial %.2f ms: %.2f %% of a step here, %.1f %% of one on %d threads\n",
+           (double)seen.all.count / steps, 1e3 * serial, 100 * serial / r->mean, 100 * serial / many, MANY_THREADS);
+    printf("small        %.0f of the regions have less than %.0f us of work for each of %d threads: %.2f ms here%s\n",
+           (double)seen.all.small / steps, 1e6 * SMALL_WORK, MANY_THREADS, 1e3 * seen.all.small_seconds / steps,
+           given.regions ? "" : "; --regions lists them");
+}
+
+/* ---- the result ---- */
+
+/* How long the recipe takes on ImageNet at this rate, for entries that train. */
+static void print_days(const struct dg_plan_entry *entry, double rate)
+{
+    double epochs = dg_knobs_value(&given.of.knobs, "epochs", 0);
+    if (entry->first_commit == entry->num_ops || epochs <= 0) return;
+    printf("ImageNet     %d images, %g epochs: %.1f days on this machine\n", IMAGENET_IMAGES, epochs,
+           IMAGENET_IMAGES * epochs / rate / 86400);
+}
+
+static void print_result(const struct dg_plan_entry *record, const struct dg_bench_result *r)
 {
     const struct dg_plan *plan = &given.of.plan;
+    const char *entry = dg_plan_string(plan, record->name);
+    double rate = (double)r->batch / r->seconds;
     char peak[32];
     printf("%s of %s: batch %" PRId64 ", %s, %d threads, %d steps\n", entry, dg_plan_string(plan, plan->header->recipe),
            r->batch, r->dtype, r->threads, r->steps);
     print_memory(&r->memory, 0);
     printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
-    if (given.nodes) print_nodes(plan, entry, r);
+    if (given.nodes) print_nodes(plan, record, r);
     print_table(r);
-    printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s\n", 1e3 * r->seconds, 1e3 * r->best,
-           (double)r->batch / r->seconds);
+    printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s, %.2f for each thread\n", 1e3 * r->seconds,
+           1e3 * r->best, rate, rate / r->threads);
+    print_days(record, rate);
     printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r->flops / 1e9, r->useful / 1e9,
            r->useful / r->seconds / 1e9);
     printf("peak         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
            r->peak / 1e9, r->dtype, r->peak_of[0] / 1e9, r->peak_of[1] / 1e9);
     printf("share        %.1f %% of the peak\n", 100 * r->useful / r->seconds / r->peak);
+    print_regions(plan, record, r);
 }
 
 static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err)
@@ -88,9 +182,14 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
     DG_TRY(open_plan(&given.of, err));
     if (given.data) return bench_crops(err);
     const struct dg_plan *plan = &given.of.plan;
-    const char *entry = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
+    const char *name = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
+    const struct dg_plan_entry *entry;
+    DG_TRY(dg_plan_find_entry(plan, name, &entry, err));
+    seen.node = calloc(entry->num_ops + 1, sizeof *seen.node);
+    if (!seen.node) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    const struct dg_bench_observer observer = {.begin = step_begins, .op = op_ends, .end = step_ends};
     const struct dg_bench_options options = {
-        .entry = entry, .steps = given.steps, .threads = given.threads, .log = &console};
+        .entry = name, .steps = given.steps, .threads = given.threads, .log = &console, .observer = &observer};
     dg_threads_check(given.threads ? given.threads : dg_default_threads(), &console);
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
     print_result(entry, r);
@@ -103,6 +202,7 @@ static int bench(void)
     struct dg_bench_result r = {0};
     time_steps(&r, &err);
     dg_bench_free(&r);
+    free(seen.node);
     close_plan(&given.of);
     return exit_status(&err);
 }
@@ -112,8 +212,9 @@ static const struct dg_flag flags[] = {
     {"steps", "N", "steps to time, after one to warm up", .count = &given.steps, .min = 1, .max = 100000},
     {FLAG_THREADS, .count = &given.threads},
     {"nodes", NULL, "also print every node and its line", .given = &given.nodes},
+    {"regions", NULL, "also print, op by op, parallel regions and the time outside of them", .given = &given.regions},
     {"data", "DIR", "time the recipe's crops of these images instead, without a network", .text = &given.data,
-     .without = "entry nodes"},
+     .without = "entry nodes regions"},
     {"images", "N", "images to crop, at least", .integer = &given.images, .min = 1, .max = 1000000000, .with = "data"},
     {0}};
 
