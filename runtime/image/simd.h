@@ -16,7 +16,7 @@
     __attribute__((target("avx2"))) static void name##_v3 parameters { name##_body arguments; }                        \
     static void name parameters                                                                                        \
     {                                                                                                                  \
-        if (dg_cpu_level() == DG_CPU_V1)                                                                               \
+        if (dg_cpu_level() == DG_CPU_V1 || !dg_cpu_has_level(DG_CPU_V3))                                               \
             name##_v1 arguments;                                                                                       \
         else                                                                                                           \
             name##_v3 arguments;                                                                                       \

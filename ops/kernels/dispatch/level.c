@@ -4,6 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static bool has_v1(void) { return true; }
 
@@ -21,21 +26,34 @@ static bool has_v4(void)
 }
 
 static bool has_v4b(void) { return has_v4() && __builtin_cpu_supports("avx512bf16"); }
+
+/* AMX-TILE and AMX-BF16 of the CPU, their state among what the kernel saves, and the kernel's permission for this process. */
+static bool has_v5(void)
+{
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, XTILE = 3 << 17, ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    unsigned a, b, c, d, saved, upper;
+    if (!has_v4b() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    if (!(d & AMX_BF16) || !(d & AMX_TILE)) return false;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(upper) : "c"(0));
+    return (saved & XTILE) == XTILE && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+}
 #else
 /* CMakeLists.txt builds the other levels for x86-64 only. */
 static bool has_v3(void) { return false; }
 static bool has_v4(void) { return false; }
 static bool has_v4b(void) { return false; }
+static bool has_v5(void) { return false; }
 #endif
+
+static bool has_emulation(void) { return true; }
 
 static const struct {
     const char *name;
     bool (*has)(void);
 } levels[DG_CPU_LEVELS] = {
-    [DG_CPU_V1] = {"v1", has_v1},
-    [DG_CPU_V3] = {"v3", has_v3},
-    [DG_CPU_V4] = {"v4", has_v4},
-    [DG_CPU_V4B] = {"v4b", has_v4b},
+    [DG_CPU_V1] = {"v1", has_v1}, [DG_CPU_V3] = {"v3", has_v3},
+    [DG_CPU_V4] = {"v4", has_v4}, [DG_CPU_V4B] = {"v4b", has_v4b},
+    [DG_CPU_V5] = {"v5", has_v5}, [DG_CPU_AMX_EMULATED] = {"amx-emulated", has_emulation},
 };
 
 const char *dg_cpu_level_name(enum dg_cpu_level level) { return levels[level].name; }
@@ -69,16 +87,21 @@ enum dg_status dg_cpu_level_check(struct dg_error *err)
     return dg_fail(err, DG_ERR_USAGE, "DINOGRAPH_CPU: there is no level %s; there are %s", name, list);
 }
 
+enum dg_cpu_level dg_cpu_highest_level(enum dg_cpu_level most)
+{
+    enum dg_cpu_level level = most < DG_CPU_V5 ? most : DG_CPU_V5;
+    while (!levels[level].has()) level--;
+    return level;
+}
+
 static enum dg_cpu_level chosen;
 static bool named;
 
 static void choose(void)
 {
-    const char *name = limit();
-    enum dg_cpu_level highest = name ? find(name) : DG_CPU_LEVELS;
-    for (enum dg_cpu_level level = DG_CPU_V1; level < DG_CPU_LEVELS && level <= highest; level++)
-        if (levels[level].has()) chosen = level;
-    named = chosen == highest;
+    enum dg_cpu_level asked = limit() ? find(limit()) : DG_CPU_LEVELS;
+    chosen = asked == DG_CPU_AMX_EMULATED ? asked : dg_cpu_highest_level(asked);
+    named = chosen == asked;
 }
 
 enum dg_cpu_level dg_cpu_level(void)

@@ -33,9 +33,7 @@ static bool has(enum dg_product product) { return dg_cpu_has_level(products[prod
 /* The f32 multiply-add is that of the CPU's highest level, whose vectors are the widest. */
 static enum dg_cpu_level level_of(enum dg_product product)
 {
-    enum dg_cpu_level level = products[product].level;
-    while (!products[product].bf16 && level + 1 < DG_CPU_LEVELS && dg_cpu_has_level(level + 1)) level++;
-    return level;
+    return products[product].bf16 ? products[product].level : dg_cpu_highest_level(DG_CPU_V5);
 }
 
 /* GFLOP/s of the calling thread in one run. */

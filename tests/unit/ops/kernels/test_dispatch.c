@@ -49,7 +49,13 @@ static void test_inheritance(void **state)
     assert_true(dg_attention_kernels_at(v4b)->forward != dg_attention_kernels_at(v4)->forward);
     assert_true(dg_grad_weights_kernels_at(v4b)->grad_weights != dg_grad_weights_kernels_at(v4)->grad_weights);
     assert_true(dg_prototypes_kernels_at(v4b)->logits != dg_prototypes_kernels_at(v4)->logits);
+    assert_true(dg_grad_weights_kernels_at(DG_CPU_V5)->grad_weights != dg_grad_weights_kernels_at(v4b)->grad_weights);
 #endif
+    const enum dg_cpu_level emulated = DG_CPU_AMX_EMULATED, highest = dg_cpu_highest_level(DG_CPU_LEVELS);
+    assert_true(highest < emulated && dg_cpu_has_level(highest) && dg_cpu_has_level(emulated));
+    assert_true(dg_gelu_kernels_at(emulated)->forward == dg_gelu_kernels_at(highest)->forward);
+    assert_true(dg_grad_weights_kernels_at(emulated)->grad_weights !=
+                dg_grad_weights_kernels_at(highest)->grad_weights);
 }
 
 /* Whether all kernels of a family are, in this process, those of a level. */
@@ -60,12 +66,13 @@ static void test_inheritance(void **state)
 static void test_choice(void **state)
 {
     (void)state;
-    enum dg_cpu_level here = dg_cpu_level(), products = here;
-    if (here == DG_CPU_V4B && !dg_cpu_level_is_named() && !dg_product_pays(DG_PRODUCT_VDPBF16PS)) products = DG_CPU_V4;
+    const enum dg_cpu_level here = dg_cpu_level();
+    bool leaves_out = here >= DG_CPU_V4B && !dg_cpu_level_is_named() && !dg_product_pays(DG_PRODUCT_VDPBF16PS);
+    enum dg_cpu_level products = leaves_out ? DG_CPU_V4 : here, tiles = here >= DG_CPU_V5 ? here : products;
     assert_true(RUNS(gelu, here) && RUNS(layer_norm, here));
-    assert_true(RUNS(attention, products) && RUNS(grad_weights, products) && RUNS(prototypes, products));
+    assert_true(RUNS(attention, products) && RUNS(grad_weights, tiles) && RUNS(prototypes, products));
     char want[64];
-    snprintf(want, sizeof want, "%s%s", dg_cpu_level_name(here), products < here ? " without vdpbf16ps" : "");
+    snprintf(want, sizeof want, "%s%s", dg_cpu_level_name(here), leaves_out ? " without vdpbf16ps" : "");
     assert_string_equal(dg_kernels_name().text, want);
 }
 
@@ -90,7 +97,7 @@ static void test_levels(void **state)
     (void)state;
     assert_true(dg_cpu_has_level(DG_CPU_V1));
     assert_true(dg_cpu_has_level(dg_cpu_level()));
-    for (enum dg_cpu_level level = 1; level < DG_CPU_LEVELS; level++)
+    for (enum dg_cpu_level level = 1; level < DG_CPU_AMX_EMULATED; level++)
         if (dg_cpu_has_level(level)) assert_true(dg_cpu_has_level(level - 1));
 }
 
@@ -113,7 +120,7 @@ static void test_environment(void **state)
         setenv("DINOGRAPH_CPU", wrong[i], 1);
         assert_int_equal(dg_cpu_level_check(&err), DG_ERR_USAGE);
         assert_non_null(strstr(err.text, wrong[i]));
-        assert_non_null(strstr(err.text, "there are v1, v3, v4, v4b"));
+        assert_non_null(strstr(err.text, "there are v1, v3, v4, v4b, v5, amx-emulated"));
     }
     assert_int_equal(dg_cpu_level(), chosen);
     unsetenv("DINOGRAPH_CPU");
