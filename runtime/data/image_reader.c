@@ -35,7 +35,7 @@ void dg_image_reader_trim(struct dg_image_reader *reader)
     const size_t most = DG_IMAGE_READER_BYTES;
     struct dg_image_decoder *decoder = &reader->decoder;
     if (reader->image.capacity > most) dg_image_free(&reader->image);
-    if (decoder->file.capacity + decoder->row.capacity + reader->work.capacity <= most) return;
+    if (decoder->file.capacity + decoder->work.capacity + reader->work.capacity <= most) return;
     dg_image_decoder_free(decoder);
     dg_scratch_free(&reader->work);
 }

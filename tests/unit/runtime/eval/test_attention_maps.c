@@ -220,7 +220,7 @@ static void test_segment_score(void **state)
     says(line, 0, "  head 1             37.50 %\n  mean of heads      37.50 %\n  everything         37.50 %\n");
     says(line, 0, "best head of each image: Jaccard 37.50 %\n");
     write_file("masks/02.png", "no picture", 10);
-    says(line, 1, "masks/02.png: an unknown format");
+    says(line, 1, "masks/02.png: the file is an unknown format");
     says("segment-score tiny.plan --data a", 2, "--weights FILE and --masks DIR are needed");
     says("segment-score tiny.plan --weights a --data b --masks c --threshold nan", 2, "above 0 and up to 1");
     says("segment-score tiny.plan --weights a --data nowhere --masks c", 1, "nowhere");
