@@ -2,7 +2,10 @@
 
 #include <math.h>
 
-enum { CHUNK = 4096 };
+enum {
+    CHUNK = 4096,
+    SHARED = 16384 /* fewer numbers take less time than a team of many threads takes to begin and end */
+};
 
 static double sum_squares(int64_t count, const float *x)
 {
@@ -15,7 +18,7 @@ static double sum_squares(int64_t count, const float *x)
 static void adamw(const struct dg_adamw_args *args)
 {
     const struct dg_adamw_args a = *args; /* a copy in each thread, so that no store can change it */
-#pragma omp parallel for simd schedule(static) firstprivate(a)
+#pragma omp parallel for simd schedule(static) firstprivate(a) if (a.count >= SHARED)
     for (int64_t i = 0; i < a.count; i++) {
         float g = a.grad[i] * a.grad_scale;
         float m = a.exp_avg[i] * a.beta1 + a.one_minus_beta1 * g;
@@ -31,7 +34,7 @@ static void adamw(const struct dg_adamw_args *args)
 static void sgd(const struct dg_sgd_args *args)
 {
     const struct dg_sgd_args a = *args;
-#pragma omp parallel for simd schedule(static) firstprivate(a)
+#pragma omp parallel for simd schedule(static) firstprivate(a) if (a.count >= SHARED)
     for (int64_t i = 0; i < a.count; i++) {
         float d = (a.grad[i] * a.grad_scale + a.decay * a.param[i]) * a.scale;
         float m = a.buffer[i] * a.sgd_momentum + d;
@@ -46,7 +49,7 @@ static struct dg_lars_norms lars_norms(int64_t count, const float *param, const 
                                        float decay, double *partial)
 {
     int64_t chunks = (count + CHUNK - 1) / CHUNK;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (count >= SHARED)
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         int64_t end = (chunk + 1) * CHUNK < count ? (chunk + 1) * CHUNK : count;
         double p = 0, d = 0;
@@ -69,7 +72,7 @@ static struct dg_lars_norms lars_norms(int64_t count, const float *param, const 
 
 static void ema(int64_t count, const float *param, float *teacher, float momentum, float one_minus_momentum)
 {
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (count >= SHARED)
     for (int64_t i = 0; i < count; i++) teacher[i] = teacher[i] * momentum + one_minus_momentum * param[i];
 }
 

@@ -390,6 +390,7 @@ static void test_threads(void **state)
     process_assert_says(p, p->out, want);
     process_assert_says(p, p->out, "for each thread");
     process_assert_says(p, p->out, "1281167 images, ");
+    process_assert_says(p, p->out, "% of the instruction");
     process_assert_says(p, p->out, "of the regions have less than 20 us of work for each of 64 threads");
     unsetenv("OMP_PROC_BIND");
     setenv("OMP_NUM_THREADS", "3,2", 1);

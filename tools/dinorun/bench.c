@@ -4,6 +4,7 @@
 #include "tools/dinorun/command.h"
 #include "tools/dinorun/regions.h"
 
+#include "ops/kernels/rates.h"
 #include "runtime/base/memory.h"
 #include "runtime/data/bench_crops.h"
 
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { RATE_RUNS = 10 };
 
 /* ILSVRC 2012's training images, which the published recipes count their epochs in. */
 #define IMAGENET_IMAGES 1281167
@@ -154,6 +157,17 @@ static void print_days(const struct dg_plan_entry *entry, double rate)
            IMAGENET_IMAGES * epochs / rate / 86400);
 }
 
+/* What the instruction gives on this machine, in GFLOP/s: the best of some runs, since others may compute, too. */
+static double best_rate(enum dg_product product, int threads)
+{
+    double best = 0;
+    for (int run = 0; run < RATE_RUNS; run++) {
+        double rate = dg_product_rate_of(product, threads);
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
 static void print_result(const struct dg_plan_entry *record, const struct dg_bench_result *r)
 {
     const struct dg_plan *plan = &given.of.plan;
@@ -173,7 +187,12 @@ static void print_result(const struct dg_plan_entry *record, const struct dg_ben
            r->useful / r->seconds / 1e9);
     printf("peak         %.1f GFLOP/s (%s matmul 2048x2048x2048 %.1f, 3152x1536x384 %.1f, between the steps)\n",
            r->peak / 1e9, r->dtype, r->peak_of[0] / 1e9, r->peak_of[1] / 1e9);
-    printf("share        %.1f %% of the peak\n", 100 * r->useful / r->seconds / r->peak);
+    enum dg_product product = dg_fastest_product(!strcmp(r->dtype, "bf16"));
+    double instruction = 1e9 * best_rate(product, r->threads);
+    printf("instruction  %.1f GFLOP/s (%s on registers, %d threads)\n", instruction / 1e9, dg_product_name(product),
+           r->threads);
+    printf("share        %.1f %% of the peak, %.1f %% of the instruction\n", 100 * r->useful / r->seconds / r->peak,
+           100 * r->useful / r->seconds / instruction);
     print_regions(plan, record, r);
 }
 

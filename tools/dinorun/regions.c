@@ -36,7 +36,8 @@ void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned 
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, find_next);
-    bool counts = threads_here && !omp_in_parallel();
+    bool alone = threads == 1 && threads_here > 1; /* the loop was too short to be shared, and was not */
+    bool counts = threads_here && !alone && !omp_in_parallel();
     double begin = counts ? dg_seconds_now() : 0;
     next(body, data, threads, flags);
     if (counts) count(dg_seconds_now() - begin);
