@@ -14,7 +14,7 @@
 
 DG_FAMILY(add, V4)
 DG_KERNEL(add, add)
-DG_PRODUCT_FAMILY(attention, V4B)
+DG_PRODUCT_FAMILY(attention, V5)
 DG_KERNEL(attention, scratch)
 DG_KERNEL(attention, forward)
 DG_KERNEL(attention, backward)
