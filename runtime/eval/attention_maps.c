@@ -58,44 +58,89 @@ enum dg_status dg_attention_mask(const float *map, int64_t count, double keep, u
     return DG_OK;
 }
 
-int64_t dg_mask_read(const struct dg_image *image, uint8_t *mask)
+static bool is_gray(const struct dg_image *image)
 {
-    int64_t count = (int64_t)image->width * image->height, object = 0;
-    bool gray = true;
-    for (int64_t i = 0; i < count && gray; i++) {
+    for (int64_t i = 0; i < (int64_t)image->width * image->height; i++) {
         const uint8_t *p = image->pixels + 3 * i;
-        gray = p[0] == p[1] && p[1] == p[2];
+        if (p[0] != p[1] || p[1] != p[2]) return false;
     }
-    for (int64_t i = 0; i < count; i++) {
-        const uint8_t *p = image->pixels + 3 * i;
-        if (gray)
-            mask[i] = p[0] >= 128 ? DG_MASK_OBJECT : DG_MASK_GROUND;
-        else if (p[0] == 224 && p[1] == 224 && p[2] == 192)
+    return true;
+}
+
+static uint32_t colour_at(const struct dg_image *image, int64_t i)
+{
+    const uint8_t *p = image->pixels + 3 * i;
+    return (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+}
+
+enum { BLACK = 0, VOC_VOID = 0xe0e0c0 };
+
+enum dg_status dg_mask_read(const struct dg_image *image, uint8_t *mask, int *objects, struct dg_error *err)
+{
+    uint32_t colour[DG_MASK_MAX_OBJECTS];
+    bool gray = is_gray(image);
+    *objects = 0;
+    for (int64_t i = 0; i < (int64_t)image->width * image->height; i++) {
+        uint32_t c = colour_at(image, i);
+        if (gray) c = (c & 0xff) >= 128;
+        int object = 0;
+        while (object < *objects && colour[object] != c) object++;
+        if (c == BLACK) {
+            mask[i] = DG_MASK_GROUND;
+        } else if (c == VOC_VOID) {
             mask[i] = DG_MASK_VOID;
-        else
-            mask[i] = p[0] || p[1] || p[2] ? DG_MASK_OBJECT : DG_MASK_GROUND;
-        object += mask[i] == DG_MASK_OBJECT;
+        } else if (object == DG_MASK_MAX_OBJECTS) {
+            return dg_fail(err, DG_ERR_INPUT,
+                           "a mask has a colour an object, and this has more than %d: is it a photograph, or resized?",
+                           DG_MASK_MAX_OBJECTS);
+        } else {
+            colour[object] = c;
+            mask[i] = (uint8_t)(object + 1);
+            if (object == *objects) ++*objects;
+        }
     }
-    return object;
+    return DG_OK;
 }
 
 /* The input's pixel that shows the middle of pixel `at` of an image `size` long, resized to `to`. */
 static int nearest(int at, int size, int to) { return (int)(((2 * (int64_t)at + 1) * to) / (2 * (int64_t)size)); }
 
-double dg_jaccard(const uint8_t *mask, int height, int width, const uint8_t *patch_mask,
-                  const struct dg_patches *patches)
+/* Pixels of both masks, and of either. */
+struct overlap {
+    int64_t both, either;
+};
+
+/* Of the pixels labelled `object`, or of every object's if that is DG_MASK_VOID, which then does not count. */
+static struct overlap overlap_of(const uint8_t *mask, int height, int width, int object, const uint8_t *patch_mask,
+                                 const struct dg_patches *patches)
 {
-    int64_t both = 0, either = 0;
+    struct overlap o = {0};
+    bool together = object == DG_MASK_VOID;
     for (int y = 0; y < height; y++) {
         int row = nearest(y, height, patches->height) / patches->size;
         for (int x = 0; x < width; x++) {
             uint8_t label = mask[(int64_t)y * width + x];
-            if (label == DG_MASK_VOID) continue;
+            if (together && label == DG_MASK_VOID) continue;
+            bool is_object = together ? label != DG_MASK_GROUND : label == object;
             int col = nearest(x, width, patches->width) / patches->size;
             bool in = row < patches->rows && col < patches->cols && patch_mask[(int64_t)row * patches->cols + col];
-            both += in && label == DG_MASK_OBJECT;
-            either += in || label == DG_MASK_OBJECT;
+            o.both += in && is_object;
+            o.either += in || is_object;
         }
     }
-    return either ? (double)both / (double)either : 0;
+    return o;
+}
+
+static double jaccard_of(struct overlap o) { return o.either ? (double)o.both / (double)o.either : 0; }
+
+double dg_jaccard(const uint8_t *mask, int height, int width, int object, const uint8_t *patch_mask,
+                  const struct dg_patches *patches)
+{
+    return jaccard_of(overlap_of(mask, height, width, object, patch_mask, patches));
+}
+
+double dg_jaccard_together(const uint8_t *mask, int height, int width, const uint8_t *patch_mask,
+                           const struct dg_patches *patches)
+{
+    return jaccard_of(overlap_of(mask, height, width, DG_MASK_VOID, patch_mask, patches));
 }

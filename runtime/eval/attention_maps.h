@@ -20,17 +20,23 @@ void dg_attention_mean(const float *maps, int64_t heads, int64_t count, float *m
  * DG_ERR_MEMORY. */
 enum dg_status dg_attention_mask(const float *map, int64_t count, double keep, uint8_t *mask, struct dg_error *err);
 
-/* A pixel of an object's ground-truth mask. */
-enum dg_mask { DG_MASK_GROUND = 0, DG_MASK_OBJECT = 1, DG_MASK_VOID = 2 };
-/* Reads a mask from its image into mask [height, width], and returns the number of the object's pixels. In a gray image
- * the object is 128 or brighter. A coloured image is read as PASCAL VOC's and DAVIS' label images are: black is ground,
- * VOC's (224, 224, 192) is void, any other colour is object. */
-int64_t dg_mask_read(const struct dg_image *image, uint8_t *mask);
+/* Labels of the pixels of a ground-truth mask: ground, objects numbered from 1, and void, which is neither. */
+enum { DG_MASK_GROUND = 0, DG_MASK_MAX_OBJECTS = 254, DG_MASK_VOID = 255 };
 
-/* Intersection over union of an object's mask [height, width] and a mask of patches, in pixels of the former, to which
- * the patches are stretched (nearest neighbour). Void pixels do not count; pixels that the patches do not cover are
- * ground. 0 where neither mask has an object. */
-double dg_jaccard(const uint8_t *mask, int height, int width, const uint8_t *patch_mask,
+/* Reads a mask from its image into mask [height, width], and sets *objects to the number of objects. In a gray image there is at most
+ * one, where it is 128 or brighter. A coloured image is read as PASCAL VOC's and DAVIS' label images are: black is ground, VOC's
+ * (224, 224, 192) is void, and each other colour is an object; they are numbered in the order of their first pixels. DG_ERR_INPUT:
+ * there are more colours than DG_MASK_MAX_OBJECTS, so it is no label image. */
+enum dg_status dg_mask_read(const struct dg_image *image, uint8_t *mask, int *objects, struct dg_error *err);
+
+/* Intersection over union of one object of a mask [height, width] and a mask of patches, in pixels of the former, to which the patches
+ * are stretched (nearest neighbour). All that is not the object counts as ground, as in the authors' lines
+ * (facebookresearch/dino, issue 54), and so do pixels that the patches do not cover. 0 where neither mask has a pixel. */
+double dg_jaccard(const uint8_t *mask, int height, int width, int object, const uint8_t *patch_mask,
                   const struct dg_patches *patches);
+
+/* The same of all objects together; void does not count. */
+double dg_jaccard_together(const uint8_t *mask, int height, int width, const uint8_t *patch_mask,
+                           const struct dg_patches *patches);
 
 #endif

@@ -100,8 +100,9 @@ static void vote(const struct task *t, struct scratch *s, struct neighbor *best,
             before += s->vote[c] > s->vote[label] || (s->vote[c] == s->vote[label] && c < label);
             if (s->vote[c] > s->vote[first]) first = c;
         }
-        s->hits[2 * which] += before == 0;
-        s->hits[2 * which + 1] += before < (k < 5 ? k : 5);
+        bool voted = s->vote[label] > 0;
+        s->hits[2 * which] += voted && before == 0;
+        s->hits[2 * which + 1] += voted && before < 5;
         if (t->predicted) t->predicted[test * t->of.num_k + which] = first;
     }
 }

@@ -3,8 +3,8 @@
  * their votes. Similarity is the dot product of L2-normalised features.
  *
  * Where the published code leaves the order to topk and sort, here the lower index comes first, among train features of
- * equal similarity as among classes of equal votes (those without a vote, too). The result does not depend on the
- * number of threads. Votes are summed in f64, and the largest similarity is subtracted before exp: that scales all
+ * equal similarity as among classes of equal votes. A class without a vote is never a hit: the published code ranks 1000
+ * classes, among which those without a vote fall behind. The result does not depend on the number of threads. Votes are summed in f64, and the largest similarity is subtracted before exp: that scales all
  * votes of a test feature alike, so the ranks stay, and no temperature overflows.
  *
  * Memory: 12.5 KiB times dim; and per thread about 1 MiB, and 512 bytes times the largest k. */
@@ -14,7 +14,7 @@
 #include "ops/base/base.h"
 
 struct dg_knn_result {
-    double top1, top5; /* percent; top5: among the first min(5, k, classes) */
+    double top1, top5; /* percent; top5: among the first five of the classes that have a vote */
 };
 
 /* Divides each row of features[n, dim] by max(its L2 norm, 1e-12). */

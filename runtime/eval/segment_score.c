@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What is scored: each head, the heads' mean, everything; and behind them, of the best head. */
+enum { MEAN, ALL, BEST, TOGETHER, EXTRA };
+
 struct scoring {
     const struct dg_patches *patches;
     double keep;
@@ -14,50 +17,89 @@ struct scoring {
     const char **path; /* [count] images that have masks */
     char **mask;       /* [count] paths */
     int64_t count;
-    double *score; /* [count, heads + 2]: each head, their mean, everything; the first < 0: no object */
+    int *objects;  /* [count] */
+    double *score; /* [count, heads + EXTRA] */
     void (*progress)(int64_t done, int64_t all);
 };
 
 /* Buffers for scoring one image. */
 struct room {
     struct dg_image_decoder decoder;
-    struct dg_image image;
-    uint8_t *object;  /* [height, width] of the image: its mask, enum dg_mask */
-    uint8_t *patches; /* [patches]: the mask of one head */
-    float *map;       /* [heads + 1, patches] */
+    struct dg_image image; /* the mask's */
+    uint8_t *label;        /* [height, width] of the image */
+    uint8_t *patches;      /* [heads + 2, patches]: masks of the heads, of their mean, of everything */
+    float *map;            /* [heads + 1, patches] */
 };
 
-static enum dg_status score_in(const struct scoring *s, struct room *room, const char *path, const float *probs,
-                               double *score, struct dg_error *err)
+/* A mask of another size belongs to another picture, or has been resized: its labels are then somewhere else. */
+static enum dg_status check_size(struct room *room, const char *picture, const char *mask, struct dg_error *err)
+{
+    DG_TRY(dg_image_decode_file(&room->decoder, picture, &room->image, err));
+    int width = room->image.width, height = room->image.height;
+    DG_TRY(dg_image_decode_file(&room->decoder, mask, &room->image, err));
+    if (room->image.width == width && room->image.height == height) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "the mask %s has %dx%d pixels and its image %s has %dx%d: they must be equal",
+                   mask, room->image.width, room->image.height, picture, width, height);
+}
+
+static enum dg_status make_masks(const struct scoring *s, struct room *room, const float *probs, struct dg_error *err)
 {
     int64_t count = dg_patches_count(s->patches);
-    DG_TRY(dg_image_decode_file(&room->decoder, path, &room->image, err));
-    room->object = malloc((size_t)room->image.width * (size_t)room->image.height);
-    room->patches = malloc((size_t)count);
-    room->map = malloc((size_t)(count * (s->heads + 1)) * sizeof *room->map);
-    if (!room->object || !room->patches || !room->map)
-        return dg_fail(err, DG_ERR_MEMORY, "no memory for the mask %s", path);
-    score[0] = -1;
-    if (!dg_mask_read(&room->image, room->object)) return DG_OK;
     DG_TRY(dg_attention_maps(probs, s->heads, count + 1, room->map, err));
     dg_attention_mean(room->map, s->heads, count, room->map + s->heads * count);
-    for (int h = 0; h < s->heads + 2; h++) {
-        if (h <= s->heads)
-            DG_TRY(dg_attention_mask(room->map + h * count, count, s->keep, room->patches, err));
-        else
-            memset(room->patches, 1, (size_t)count);
-        score[h] = dg_jaccard(room->object, room->image.height, room->image.width, room->patches, s->patches);
+    for (int h = 0; h < s->heads + 1; h++)
+        DG_TRY(dg_attention_mask(room->map + h * count, count, s->keep, room->patches + h * count, err));
+    memset(room->patches + (s->heads + 1) * count, 1, (size_t)count);
+    return DG_OK;
+}
+
+/* Means over the objects, and the best heads. */
+static void score_masks(const struct scoring *s, const struct room *room, int objects, double *score)
+{
+    int64_t count = dg_patches_count(s->patches);
+    int height = room->image.height, width = room->image.width;
+    memset(score, 0, (size_t)(s->heads + EXTRA) * sizeof *score);
+    double *extra = score + s->heads;
+    for (int object = 1; object <= objects; object++) {
+        double best = 0;
+        for (int h = 0; h < s->heads + 2; h++) {
+            double one = dg_jaccard(room->label, height, width, object, room->patches + h * count, s->patches);
+            score[h] += one / objects;
+            if (h < s->heads && one > best) best = one;
+        }
+        extra[BEST] += best / objects;
     }
+    for (int h = 0; h < s->heads; h++) {
+        double one = dg_jaccard_together(room->label, height, width, room->patches + h * count, s->patches);
+        if (one > extra[TOGETHER]) extra[TOGETHER] = one;
+    }
+}
+
+static enum dg_status score_in(const struct scoring *s, struct room *room, int64_t i, const float *probs,
+                               struct dg_error *err)
+{
+    int64_t count = dg_patches_count(s->patches);
+    DG_TRY(check_size(room, s->path[i], s->mask[i], err));
+    room->label = malloc((size_t)room->image.width * (size_t)room->image.height);
+    room->patches = malloc((size_t)(count * (s->heads + 2)));
+    room->map = malloc((size_t)(count * (s->heads + 1)) * sizeof *room->map);
+    if (!room->label || !room->patches || !room->map)
+        return dg_fail(err, DG_ERR_MEMORY, "no memory for the mask %s", s->mask[i]);
+    enum dg_status status = dg_mask_read(&room->image, room->label, &s->objects[i], err);
+    if (status != DG_OK) dg_error_prefix(err, "%s", s->mask[i]);
+    if (status != DG_OK || !s->objects[i]) return status;
+    DG_TRY(make_masks(s, room, probs, err));
+    score_masks(s, room, s->objects[i], s->score + i * (s->heads + EXTRA));
     return DG_OK;
 }
 
 static enum dg_status score_one(const struct scoring *s, int64_t i, const float *probs, struct dg_error *err)
 {
     struct room room = {0};
-    enum dg_status status = score_in(s, &room, s->mask[i], probs, s->score + i * (s->heads + 2), err);
+    enum dg_status status = score_in(s, &room, i, probs, err);
     dg_image_decoder_free(&room.decoder);
     dg_image_free(&room.image);
-    free(room.object);
+    free(room.label);
     free(room.patches);
     free(room.map);
     return status;
@@ -119,19 +161,17 @@ static enum dg_status add_up(const struct scoring *s, const char *masks, struct 
     score->head = calloc((size_t)s->heads, sizeof *score->head);
     if (!score->head) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; i < s->count; i++) {
-        const double *one = s->score + i * (s->heads + 2);
-        double best = one[0];
-        if (best < 0) {
+        const double *one = s->score + i * (s->heads + EXTRA), *extra = one + s->heads;
+        if (!s->objects[i]) {
             score->empty++;
             continue;
         }
-        for (int h = 0; h < s->heads; h++) {
-            score->head[h] += one[h];
-            best = one[h] > best ? one[h] : best;
-        }
-        score->best += best;
-        score->mean += one[s->heads];
-        score->all += one[s->heads + 1];
+        for (int h = 0; h < s->heads; h++) score->head[h] += one[h];
+        score->best += extra[BEST];
+        score->mean += extra[MEAN];
+        score->all += extra[ALL];
+        score->together += extra[TOGETHER];
+        score->objects += s->objects[i];
         score->images++;
     }
     if (!score->images)
@@ -143,6 +183,7 @@ static enum dg_status add_up(const struct scoring *s, const char *masks, struct 
     score->best /= (double)score->images;
     score->mean /= (double)score->images;
     score->all /= (double)score->images;
+    score->together /= (double)score->images;
     return DG_OK;
 }
 
@@ -159,14 +200,16 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
     *score = (struct dg_segment_score){0};
     enum dg_status status = find_masks(&s, dataset, options->masks, score, err);
     if (status == DG_OK) {
-        s.score = malloc((size_t)s.count * (size_t)(s.heads + 2) * sizeof *s.score);
-        if (!s.score) status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        s.score = malloc((size_t)s.count * (size_t)(s.heads + EXTRA) * sizeof *s.score);
+        s.objects = calloc((size_t)s.count, sizeof *s.objects);
+        if (!s.score || !s.objects) status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     if (status == DG_OK) status = dg_evaluate_whole(evaluator, s.path, s.count, on_rows, &s, err);
     if (status == DG_OK) status = add_up(&s, options->masks, score, err);
     for (int64_t i = 0; i < s.count; i++) free(s.mask[i]);
     free(s.path);
     free(s.mask);
+    free(s.objects);
     free(s.score);
     if (status != DG_OK) dg_segment_free(score);
     return status;

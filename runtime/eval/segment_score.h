@@ -1,5 +1,6 @@
-/* How well attention finds objects: the Jaccard index of its masks and ground-truth masks (the paper, section
- * 4.2.2). */
+/* How well attention finds objects: the Jaccard index of its masks and ground-truth masks (the paper, section 4.2.2). The published
+ * figure takes each object of an image by itself: the best head for it, then the mean over the image's objects, then over images
+ * (the authors' lines in facebookresearch/dino, issue 54). */
 #ifndef DG_RUNTIME_EVAL_SEGMENT_SCORE_H
 #define DG_RUNTIME_EVAL_SEGMENT_SCORE_H
 
@@ -10,13 +11,15 @@
 /* Zero-initialise; free with dg_segment_free. Scores are from 0 to 1, means over the images counted. */
 struct dg_segment_score {
     int64_t images;   /* counted */
+    int64_t objects;  /* in them */
     int64_t unmasked; /* left out: they have no mask */
     int64_t empty;    /* left out: their mask shows no object */
     int heads;
-    double best;  /* of each image's best head: the published figure */
-    double *head; /* [heads], each for all images */
-    double mean;  /* of the mask of the heads' mean attention */
-    double all;   /* of a mask that covers everything: the objects' share of the image */
+    double best;     /* of each object's best head: the published figure */
+    double *head;    /* [heads], each for all objects */
+    double mean;     /* of the mask of the heads' mean attention */
+    double all;      /* of a mask that covers everything: an object's share of the image */
+    double together; /* the objects of an image as one mask, and the best head for it: no published figure */
 };
 
 struct dg_segment_options {
@@ -26,9 +29,9 @@ struct dg_segment_options {
     void (*progress)(int64_t done, int64_t all); /* after each batch; may be NULL */
 };
 
-/* Scores the images that have a mask. The mask of DATA/a/b.jpg is MASKS/a/b.png, read by dg_mask_read, in any size of
- * the image's shape. `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object;
- * else as dg_evaluate_whole. */
+/* Scores the images that have a mask. The mask of DATA/a/b.jpg is MASKS/a/b.png, read by dg_mask_read, of the image's size.
+ * `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object, or a mask has another size than its
+ * image; else as dg_evaluate_whole. */
 enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_dataset *dataset,
                                 const struct dg_segment_options *options, struct dg_segment_score *score,
                                 struct dg_error *err);

@@ -14,14 +14,16 @@ static struct {
 
 static void print_score(const struct dg_segment_score *score)
 {
-    printf("%" PRId64 " images", score->images);
+    printf("%" PRId64 " images with %" PRId64 " objects", score->images, score->objects);
     if (score->unmasked) printf("; %" PRId64 " without a mask left out", score->unmasked);
     if (score->empty) printf("; %" PRId64 " whose mask shows no object left out", score->empty);
-    printf("\nJaccard of masks that keep %g %% of the attention\n", 100 * given.threshold);
+    printf("\nJaccard of masks that keep %g %% of the attention, object by object\n", 100 * given.threshold);
     for (int h = 0; h < score->heads; h++) printf("  head %-12d %6.2f %%\n", h, 100 * score->head[h]);
     printf("  mean of heads     %6.2f %%\n", 100 * score->mean);
     printf("  everything        %6.2f %%\n", 100 * score->all);
-    printf("best head of each image: Jaccard %.2f %%\n", 100 * score->best);
+    printf("best head of each object: Jaccard %.2f %% (the published measure)\n", 100 * score->best);
+    printf("all objects of an image as one, its best head: %.2f %% (not comparable with the paper)\n",
+           100 * score->together);
 }
 
 static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_score *score, struct dg_error *err)
@@ -57,8 +59,8 @@ static const struct dg_flag flags[] = {
     {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
     {"data", "DIR", "images, resized to the plan's image size", .text = &given.data, .required = true},
     {"masks", "DIR",
-     "their masks, under the same names: of a/b.jpg a/b.png. Gray: the object is 128 or brighter; in PASCAL VOC's "
-     "colours: all but black, (224, 224, 192) is left out",
+     "their masks, under the same names and of the same size: of a/b.jpg a/b.png. Gray: the object is 128 or brighter; "
+     "in PASCAL VOC's colours: each colour but black is an object, (224, 224, 192) is none",
      .text = &given.masks, .required = true},
     {FLAG_THRESHOLD, .number = &given.threshold},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
@@ -68,6 +70,9 @@ const struct dg_command command_segment_score = {
     .program = "dinorun",
     .name = "segment-score",
     .summary = "compares what the attention picks out with the true masks of objects",
+    .more = "\nThe published measure takes each object by itself: the Jaccard index of the head that fits it best, the "
+            "mean over\n"
+            "the objects of an image, the mean over images.\n",
     .file = {.name = "PLAN", .value = &given.evaluation.of.path},
     .flags = flags,
     .run = segment_score};

@@ -69,18 +69,47 @@ static void test_object_masks(void **state)
 {
     (void)state;
     uint8_t mask[4];
+    int objects;
     uint8_t gray[] = {0, 0, 0, 127, 127, 127, 128, 128, 128, 255, 255, 255};
     struct dg_image image = {.width = 2, .height = 2, .pixels = gray};
-    assert_int_equal(dg_mask_read(&image, mask), 2);
+    assert_ok(dg_mask_read(&image, mask, &objects, try_err));
+    assert_int_equal(objects, 1);
     assert_memory_equal(mask, ((uint8_t[]){0, 0, 1, 1}), 4);
     uint8_t voc[] = {0, 0, 0, 64, 0, 0, 224, 224, 192, 0, 0, 128};
     image.pixels = voc;
-    assert_int_equal(dg_mask_read(&image, mask), 2);
-    assert_memory_equal(mask, ((uint8_t[]){0, 1, 2, 1}), 4);
+    assert_ok(dg_mask_read(&image, mask, &objects, try_err));
+    assert_int_equal(objects, 2);
+    assert_memory_equal(mask, ((uint8_t[]){0, 1, DG_MASK_VOID, 2}), 4);
+    uint8_t same[] = {0, 0, 128, 64, 0, 0, 0, 0, 128, 64, 0, 0};
+    image.pixels = same;
+    assert_ok(dg_mask_read(&image, mask, &objects, try_err));
+    assert_int_equal(objects, 2);
+    assert_memory_equal(mask, ((uint8_t[]){1, 2, 1, 2}), 4);
     uint8_t nothing[12] = {0};
     image.pixels = nothing;
-    assert_int_equal(dg_mask_read(&image, mask), 0);
+    assert_ok(dg_mask_read(&image, mask, &objects, try_err));
+    assert_int_equal(objects, 0);
 }
+
+/* As many colours as there are numbers, and one more, which no label image has. */
+static void test_many_colours(void **state)
+{
+    (void)state;
+    enum { COUNT = DG_MASK_MAX_OBJECTS + 1 };
+    uint8_t pixels[3 * COUNT], mask[COUNT];
+    struct dg_error err = {0};
+    int objects;
+    for (int i = 0; i < COUNT; i++) memcpy(pixels + 3 * i, ((uint8_t[]){(uint8_t)i, 1, 2}), 3);
+    struct dg_image image = {.width = COUNT - 1, .height = 1, .pixels = pixels};
+    assert_ok(dg_mask_read(&image, mask, &objects, try_err));
+    assert_int_equal(objects, DG_MASK_MAX_OBJECTS);
+    assert_int_equal(mask[COUNT - 2], DG_MASK_MAX_OBJECTS);
+    image.width = COUNT;
+    assert_int_equal(dg_mask_read(&image, mask, &objects, &err), DG_ERR_INPUT);
+    assert_non_null(strstr(err.text, "a colour an object"));
+}
+
+#define JACCARD(mask, height, width, patch_mask, patches) dg_jaccard(mask, height, width, 1, patch_mask, patches)
 
 static void test_jaccard(void **state)
 {
@@ -88,20 +117,26 @@ static void test_jaccard(void **state)
     const struct dg_patches two = {.height = 4, .width = 4, .rows = 2, .cols = 2, .size = 2};
     const uint8_t left[] = {1, 0, 1, 0}, none[4] = {0}, all[] = {1, 1, 1, 1};
     const uint8_t square[] = {0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0}, empty[16] = {0};
-    assert_true(dg_jaccard(square, 4, 4, left, &two) == 2.0 / 10);
-    assert_true(dg_jaccard(square, 4, 4, all, &two) == 4.0 / 16);
-    assert_true(dg_jaccard(square, 4, 4, none, &two) == 0);
-    assert_true(dg_jaccard(empty, 4, 4, none, &two) == 0);
-    assert_true(dg_jaccard(left, 2, 2, left, &two) == 1); /* a picture smaller than the input */
+    assert_true(JACCARD(square, 4, 4, left, &two) == 2.0 / 10);
+    assert_true(JACCARD(square, 4, 4, all, &two) == 4.0 / 16);
+    assert_true(JACCARD(square, 4, 4, none, &two) == 0);
+    assert_true(JACCARD(empty, 4, 4, none, &two) == 0);
+    assert_true(dg_jaccard_together(empty, 4, 4, none, &two) == 0);
+    assert_true(JACCARD(left, 2, 2, left, &two) == 1); /* a picture smaller than the input */
     /* One of another shape: three columns, the middle of the second falls into the right patch. */
-    assert_true(dg_jaccard((uint8_t[]){1, 0, 0, 1, 0, 0}, 2, 3, left, &two) == 1);
-    assert_true(dg_jaccard((uint8_t[]){1, 1, 0, 1, 1, 0}, 2, 3, left, &two) == 0.5);
-    assert_true(dg_jaccard((uint8_t[]){1, 2, 0, 1, 2, 0}, 2, 3, all, &two) == 0.5); /* the void does not count */
+    assert_true(JACCARD(((uint8_t[]){1, 0, 0, 1, 0, 0}), 2, 3, left, &two) == 1);
+    assert_true(JACCARD(((uint8_t[]){1, 1, 0, 1, 1, 0}), 2, 3, left, &two) == 0.5);
+    /* Void and another object: ground to the first, where the objects are taken one by one. */
+    const uint8_t labels[] = {1, DG_MASK_VOID, 2, 1, DG_MASK_VOID, 0};
+    assert_true(dg_jaccard(labels, 2, 3, 1, all, &two) == 2.0 / 6);
+    assert_true(dg_jaccard(labels, 2, 3, 2, all, &two) == 1.0 / 6);
+    assert_true(dg_jaccard_together(labels, 2, 3, all, &two) == 3.0 / 4);
+    assert_true(dg_jaccard_together(labels, 2, 3, left, &two) == 2.0 / 3);
     /* The last pixel of an input of 5 is not seen: ground. */
     const struct dg_patches five = {.height = 5, .width = 5, .rows = 2, .cols = 2, .size = 2};
     uint8_t mask[25];
     memset(mask, 1, sizeof mask);
-    assert_true(dg_jaccard(mask, 5, 5, all, &five) == 16.0 / 25);
+    assert_true(JACCARD(mask, 5, 5, all, &five) == 16.0 / 25);
 }
 
 /* ---- the command ---- */
@@ -192,13 +227,29 @@ static void test_pca_command(void **state)
     assert_int_equal(access("c", F_OK), -1);
 }
 
-static void write_mask(const char *path, int width, int height, int left, int right)
+/* A mask of the size of pictures/`name`: the columns from `left` to `right` hundredths are an object, red in the upper half and green in
+ * the lower half if `two`. */
+static void write_mask(const char *name, int left, int right, bool two)
 {
-    uint8_t *pixels = malloc((size_t)width * (size_t)height);
-    assert_non_null(pixels);
-    for (int i = 0; i < width * height; i++) pixels[i] = i % width >= left && i % width < right ? 255 : 0;
-    assert_ok(dg_image_write_png(path, pixels, width, height, 1, try_err));
-    free(pixels);
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    char path[64];
+    snprintf(path, sizeof path, "pictures/%s", name);
+    assert_ok(dg_image_decode_file(&decoder, path, &image, try_err));
+    int width = image.width, height = image.height;
+    memset(image.pixels, 0, (size_t)(3 * width * height));
+    for (int i = 0; i < width * height; i++) {
+        int x = i % width;
+        if (x * 100 < left * width || x * 100 >= right * width) continue;
+        if (two)
+            image.pixels[3 * i + (2 * (i / width) >= height)] = 128;
+        else
+            memset(image.pixels + 3 * i, 255, 3);
+    }
+    snprintf(path, sizeof path, "masks/%.2s.png", name);
+    assert_ok(dg_image_write_png(path, image.pixels, width, height, 3, try_err));
+    dg_image_free(&image);
+    dg_image_decoder_free(&decoder);
 }
 
 /* All attention is kept, so all masks are the whole picture and the scores the objects' shares of it. */
@@ -211,16 +262,19 @@ static void test_segment_score(void **state)
     assert_int_equal(mkdir("masks", 0777), 0);
     snprintf(line, sizeof line, "%s --masks masks", score);
     says(line, 1, "no image has a mask: expected that of pictures/00.png at masks/00.png");
-    write_mask("masks/00.png", 30, 70, 0, 0);
+    write_mask("00.png", 0, 0, false);
     says(line, 1, "no mask in masks shows an object");
-    write_mask("masks/01.png", 64, 64, 0, 16);
-    write_mask("masks/03.png", 20, 90, 10, 20);
+    write_mask("01.png", 0, 33, false);
+    write_mask("02.png", 50, 100, true);
     snprintf(line, sizeof line, "%s --masks masks --threshold 1", score);
-    says(line, 0, "2 images; 1 without a mask left out; 1 whose mask shows no object left out\n");
-    says(line, 0, "  head 1             37.50 %\n  mean of heads      37.50 %\n  everything         37.50 %\n");
-    says(line, 0, "best head of each image: Jaccard 37.50 %\n");
-    write_file("masks/02.png", "no picture", 10);
-    says(line, 1, "masks/02.png: the file is an unknown format");
+    says(line, 0, "2 images with 3 objects; 1 without a mask left out; 1 whose mask shows no object left out\n");
+    says(line, 0, "  head 1             29.17 %\n  mean of heads      29.17 %\n  everything         29.17 %\n");
+    says(line, 0, "best head of each object: Jaccard 29.17 % (the published measure)\n");
+    says(line, 0, "all objects of an image as one, its best head: 41.67 % (not comparable with the paper)\n");
+    assert_int_equal(rename("masks/01.png", "masks/03.png"), 0);
+    says(line, 1, "they must be equal");
+    write_file("masks/03.png", "no picture", 10);
+    says(line, 1, "masks/03.png: the file is an unknown format");
     says("segment-score tiny.plan --data a", 2, "--weights FILE and --masks DIR are needed");
     says("segment-score tiny.plan --weights a --data b --masks c --threshold nan", 2, "above 0 and up to 1");
     says("segment-score tiny.plan --weights a --data nowhere --masks c", 1, "nowhere");
@@ -265,15 +319,11 @@ static void test_convolutions_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_maps),
-        cmocka_unit_test(test_object_masks),
-        cmocka_unit_test(test_jaccard),
-        cmocka_unit_test(test_command),
-        cmocka_unit_test(test_pca_command),
-        cmocka_unit_test(test_segment_score),
-        cmocka_unit_test(test_wrong_use),
-        cmocka_unit_test(test_convolutions_only),
+        cmocka_unit_test(test_masks),        cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_object_masks), cmocka_unit_test(test_many_colours),
+        cmocka_unit_test(test_jaccard),      cmocka_unit_test(test_command),
+        cmocka_unit_test(test_pca_command),  cmocka_unit_test(test_segment_score),
+        cmocka_unit_test(test_wrong_use),    cmocka_unit_test(test_convolutions_only),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
