@@ -17,6 +17,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Whether the level that is being compiled has tiles. */
+#ifdef DG_AMX
+enum { DG_HAS_AMX = true };
+#else
+enum { DG_HAS_AMX = false };
+#endif
+
 enum { DG_AMX_ROWS = 16, DG_AMX_UNITS = 16 }; /* of a tile; a unit has 32 bits */
 
 #ifdef DG_AMX_INSTRUCTIONS

@@ -7,7 +7,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -117,8 +119,9 @@ static void check_all(const struct shape *s, const struct dg_windows *w, size_t 
 static void test_shapes(void **state)
 {
     (void)state;
-    const struct shape shapes[] = {{1, 1, 1},     {2, 33, 47},    {3, 16, 48},     {37, 147, 65},  {511, 40, 13},
-                                   {512, 64, 12}, {513, 31, 100}, {1573, 17, 395}, {600, 65, 800}, {64, 450, 3}};
+    const struct shape shapes[] = {{1, 1, 1},      {2, 33, 47},   {3, 16, 48},    {37, 147, 65},
+                                   {511, 40, 13},  {512, 64, 12}, {513, 31, 100}, {1573, 17, 395},
+                                   {600, 65, 800}, {64, 450, 3},  {520, 390, 388}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_all(&shapes[i], NULL, i);
 }
 
@@ -138,8 +141,41 @@ static void test_windows(void **state)
     }
 }
 
+/* AMX's instructions sum in the order that the emulation has, where the CPU has them: the same bits. */
+static void test_instructions(void **state)
+{
+    (void)state;
+    enum { ROWS = 700, IN = 83, OUT = 70, THREADS = 2 };
+    if (!dg_cpu_has_level(DG_CPU_V5)) {
+        puts("skipped: AMX's instructions, which this CPU lacks");
+        skip();
+    }
+    float src[ROWS * IN], diff[ROWS * OUT];
+    static float weight[2][IN * OUT], bias[2][OUT];
+    for (int i = 0; i < ROWS * IN; i++) src[i] = sinf((float)i);
+    for (int i = 0; i < ROWS * OUT; i++) diff[i] = cosf((float)i * 0.7F) * (i % 9 ? 1 : 0x1p-120F);
+    for (int e = 0; e < 2; e++) {
+        const struct dg_grad_weights_kernels *k = dg_grad_weights_kernels_at(e ? DG_CPU_AMX_EMULATED : DG_CPU_V5);
+        void *scratch = array(k->scratch(IN, OUT, NULL, THREADS));
+        k->grad_weights(&(struct dg_grad_weights_args){.bf16 = true,
+                                                       .rows = ROWS,
+                                                       .in = IN,
+                                                       .out = OUT,
+                                                       .src = src,
+                                                       .diff_dst = diff,
+                                                       .diff_weight = weight[e],
+                                                       .diff_bias = bias[e],
+                                                       .scratch = scratch,
+                                                       .threads = THREADS});
+        free(scratch);
+    }
+    assert_memory_equal(weight[0], weight[1], sizeof weight[0]);
+    assert_memory_equal(bias[0], bias[1], sizeof bias[0]);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_windows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_windows),
+                                       cmocka_unit_test(test_instructions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
