@@ -1,0 +1,24 @@
+/* Names of files and classes as they are: any bytes but zero. How they are written into lists and messages, and which
+ * of them people take for the same. */
+#ifndef DG_RUNTIME_BASE_NAME_H
+#define DG_RUNTIME_BASE_NAME_H
+
+#include "ops/base/base.h"
+
+/* Room for a name of `length` bytes, escaped. */
+#define DG_NAME_ESCAPED(length) (4 * (length) + 1)
+
+/* Writes `name` on one line of valid UTF-8: a backslash as \\, tab, line feed and carriage return as \t, \n and \r,
+ * other control characters and bytes that are no UTF-8 as \xHH. What does not fit into `size` is cut off, before a
+ * character. Returns `text`. */
+const char *dg_name_escape(const char *name, char *text, size_t size);
+
+/* The inverse, in place. False: a backslash that begins none of these. */
+bool dg_name_unescape(char *text);
+
+/* What a name is but for case, Unicode's composed and decomposed letters, and blanks at the ends: people take names of
+ * the same key for one name. The caller frees it; NULL: out of memory. A build without libunistring knows of case in
+ * ASCII and of no forms. */
+char *dg_name_key(const char *name);
+
+#endif
