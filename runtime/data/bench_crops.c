@@ -31,6 +31,7 @@ enum dg_status dg_bench_crops(const struct dg_knobs *knobs, const struct dg_data
     struct dg_train_reading reading = {.dataset = dataset,
                                        .views = view,
                                        .view_count = result->views,
+                                       .max_bad = dg_dataset_count(dataset),
                                        .steps_per_epoch = dg_dataset_count(dataset) / batch};
     struct dg_loader *loader;
     DG_TRY(dg_loader_open_train(&config, &reading, &loader, err));

@@ -1,342 +1,205 @@
 #include "runtime/data/dataset.h"
 
-#include <dirent.h>
-#include <errno.h>
+#include "runtime/data/listing.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
-struct entry {
-    char *path;
-    uint32_t folder_size; /* bytes of `path` before its last slash */
-    int32_t label;
-};
-
-struct dg_dataset {
-    struct entry *entry;
-    int64_t count, capacity;
-    char **class_name;
-    int classes;
-    size_t root_size; /* bytes of every path before the relative part */
-    struct dg_dataset_skipped skipped;
-};
-
-static enum dg_status out_of_memory(struct dg_error *err)
+enum dg_status dg_listing_no_memory(struct dg_error *err)
 {
     return dg_fail(err, DG_ERR_MEMORY, "no memory for the list of images");
 }
 
-/* ---- one folder ---- */
-
-enum kind { KIND_FOLDER, KIND_FILE, KIND_SPECIAL };
-
-struct name {
-    char *text;
-    enum kind kind;
-};
-
-struct names {
-    struct name *name;
-    size_t count, capacity;
-};
-
-static void names_free(struct names *names)
+enum dg_status dg_listing_add(struct dg_dataset *dataset, const struct dg_listed *image, struct dg_error *err)
 {
-    for (size_t i = 0; i < names->count; i++) free(names->name[i].text);
-    free(names->name);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
-}
-
-static enum kind kind_of_mode(mode_t mode)
-{
-    return S_ISDIR(mode) ? KIND_FOLDER : S_ISREG(mode) ? KIND_FILE : KIND_SPECIAL;
-}
-
-/* readdir's type saves a stat for each of a million files. */
-static enum kind kind_of(DIR *folder, const struct dirent *item)
-{
-    struct stat about;
-    switch (item->d_type) {
-    case DT_REG: return KIND_FILE;
-    case DT_DIR: return KIND_FOLDER;
-    case DT_LNK:
-    case DT_UNKNOWN:
-        return fstatat(dirfd(folder), item->d_name, &about, 0) ? KIND_SPECIAL : kind_of_mode(about.st_mode);
-    default: return KIND_SPECIAL;
-    }
-}
-
-static enum dg_status add_name(struct names *names, const char *text, enum kind kind, struct dg_error *err)
-{
-    if (names->count == names->capacity) {
-        size_t capacity = names->capacity ? 2 * names->capacity : 64;
-        struct name *grown = realloc(names->name, capacity * sizeof *grown);
-        if (!grown) return out_of_memory(err);
-        names->name = grown;
-        names->capacity = capacity;
-    }
-    char *copy = strdup(text);
-    if (!copy) return out_of_memory(err);
-    names->name[names->count++] = (struct name){copy, kind};
-    return DG_OK;
-}
-
-/* Lists the names in a folder that do not begin with a dot, sorted. The folder is closed before its subfolders are
- * opened, so that depth costs no descriptors. */
-static enum dg_status list_folder(const char *path, struct names *names, struct dg_error *err)
-{
-    DIR *folder = opendir(path);
-    if (!folder) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", path, strerror(errno));
-    enum dg_status status = DG_OK;
-    struct dirent *item;
-    errno = 0;
-    while (status == DG_OK && (item = readdir(folder))) {
-        if (item->d_name[0] != '.') status = add_name(names, item->d_name, kind_of(folder, item), err);
-        errno = 0;
-    }
-    if (status == DG_OK && errno)
-        status = dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", path, strerror(errno));
-    closedir(folder);
-    if (names->count) qsort(names->name, names->count, sizeof *names->name, compare_names);
-    return status;
-}
-
-/* ---- the list ---- */
-
-static bool is_image_name(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
-}
-
-static enum dg_status join(const char *folder, const char *name, char **path, struct dg_error *err)
-{
-    if (asprintf(path, "%s/%s", folder, name) >= 0) return DG_OK;
-    *path = NULL;
-    return out_of_memory(err);
-}
-
-static enum dg_status add_image(struct dg_dataset *dataset, const char *folder, const char *name, int label,
-                                struct dg_error *err)
-{
-    if (dataset->count == DG_DATASET_MAX_IMAGES)
-        return dg_fail(err, DG_ERR_INPUT, "more than %lld images", (long long)DG_DATASET_MAX_IMAGES);
-    if (dataset->count == dataset->capacity) {
+    enum dg_status status = image->path ? DG_OK : dg_listing_no_memory(err);
+    if (status == DG_OK && dataset->count == DG_DATASET_MAX_IMAGES)
+        status = dg_fail(err, DG_ERR_INPUT, "more than %" PRId64 " images", DG_DATASET_MAX_IMAGES);
+    if (status == DG_OK && dataset->count == dataset->capacity) {
         int64_t capacity = dataset->capacity ? 2 * dataset->capacity : 1024;
-        struct entry *grown = realloc(dataset->entry, (size_t)capacity * sizeof *grown);
-        if (!grown) return out_of_memory(err);
-        dataset->entry = grown;
-        dataset->capacity = capacity;
-    }
-    char *path;
-    DG_TRY(join(folder, name, &path, err));
-    dataset->entry[dataset->count++] = (struct entry){path, (uint32_t)strlen(folder), label};
-    return DG_OK;
-}
-
-/* The folders on the way down, to detect a link back to one of them. */
-struct above {
-    const struct above *up;
-    dev_t device;
-    ino_t inode;
-};
-
-static enum dg_status scan(struct dg_dataset *dataset, const char *folder, int label, const struct above *up,
-                           struct dg_error *err);
-
-static enum dg_status scan_names(struct dg_dataset *dataset, const char *folder, const struct names *names, int label,
-                                 const struct above *up, struct dg_error *err)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        const struct name *name = &names->name[i];
-        if (name->kind == KIND_SPECIAL) {
-            dataset->skipped.special++;
-        } else if (name->kind == KIND_FOLDER) {
-            char *path;
-            DG_TRY(join(folder, name->text, &path, err));
-            enum dg_status status = scan(dataset, path, label, up, err);
-            free(path);
-            if (status != DG_OK) return status;
-        } else if (!is_image_name(name->text)) {
-            dataset->skipped.other++;
+        struct dg_listed *grown = realloc(dataset->image, (size_t)capacity * sizeof *grown);
+        if (!grown) {
+            status = dg_listing_no_memory(err);
         } else {
-            DG_TRY(add_image(dataset, folder, name->text, label, err));
+            dataset->image = grown;
+            dataset->capacity = capacity;
         }
     }
-    return DG_OK;
-}
-
-/* Adds all images below `folder`. */
-static enum dg_status scan(struct dg_dataset *dataset, const char *folder, int label, const struct above *up,
-                           struct dg_error *err)
-{
-    struct stat about;
-    if (stat(folder, &about)) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", folder, strerror(errno));
-    for (const struct above *a = up; a; a = a->up) {
-        if (a->device == about.st_dev && a->inode == about.st_ino) {
-            dataset->skipped.loops++;
-            return DG_OK;
-        }
-    }
-    struct above here = {up, about.st_dev, about.st_ino};
-    struct names names = {0};
-    enum dg_status status = list_folder(folder, &names, err);
-    if (status == DG_OK) status = scan_names(dataset, folder, &names, label, &here, err);
-    names_free(&names);
+    if (status == DG_OK)
+        dataset->image[dataset->count++] = *image;
+    else
+        free(image->path);
     return status;
 }
 
-/* Adds the images of all folders of the top level, each of which is a class. */
-static enum dg_status scan_classes(struct dg_dataset *dataset, const char *root, const struct names *names,
-                                   const struct above *here, struct dg_error *err)
-{
-    dataset->class_name = calloc(names->count ? names->count : 1, sizeof *dataset->class_name);
-    if (!dataset->class_name) return out_of_memory(err);
-    for (size_t i = 0; i < names->count; i++) {
-        if (names->name[i].kind != KIND_FOLDER) continue;
-        int label = dataset->classes;
-        dataset->class_name[label] = strdup(names->name[i].text);
-        if (!dataset->class_name[label]) return out_of_memory(err);
-        dataset->classes++;
-        const struct names one = {&names->name[i], 1, 1};
-        DG_TRY(scan_names(dataset, root, &one, label, here, err));
-    }
-    return DG_OK;
-}
+/* ---- opening ---- */
 
-static void forget_classes(struct dg_dataset *dataset)
+/* The images of one folder twice would be taken for so many more. */
+static enum dg_status check_apart(const struct dg_data *data, struct dg_error *err)
 {
-    for (int i = 0; i < dataset->classes; i++) free(dataset->class_name[i]);
-    free(dataset->class_name);
-    dataset->class_name = NULL;
-    dataset->classes = 0;
-}
-
-/* Handles files of the top level: the images of a flat directory, strays of a class tree. */
-static enum dg_status scan_top_files(struct dg_dataset *dataset, const char *root, const struct names *names,
-                                     struct dg_error *err)
-{
-    bool tree = dataset->count > 0;
-    if (!tree) forget_classes(dataset);
-    for (size_t i = 0; i < names->count; i++) {
-        if (names->name[i].kind == KIND_FOLDER) continue;
-        if (tree && names->name[i].kind == KIND_FILE && is_image_name(names->name[i].text)) {
-            dataset->skipped.stray++;
-            continue;
-        }
-        const struct names one = {&names->name[i], 1, 1};
-        DG_TRY(scan_names(dataset, root, &one, -1, NULL, err));
-    }
-    return DG_OK;
-}
-
-static int compare_entries(const void *left, const void *right)
-{
-    const struct entry *a = left, *b = right;
-    if (a->label != b->label) return a->label < b->label ? -1 : 1;
-    uint32_t common = a->folder_size < b->folder_size ? a->folder_size : b->folder_size;
-    int order = memcmp(a->path, b->path, common);
-    if (order) return order;
-    if (a->folder_size != b->folder_size) return a->folder_size < b->folder_size ? -1 : 1;
-    return strcmp(a->path + common, b->path + common);
-}
-
-static enum dg_status scan_root(struct dg_dataset *dataset, const char *root, struct names *names, struct dg_error *err)
-{
-    struct stat about;
-    if (stat(root, &about))
-        return dg_fail(err, DG_ERR_IO, "cannot read the data directory %s: %s", root, strerror(errno));
-    if (!S_ISDIR(about.st_mode))
-        return dg_fail(err, DG_ERR_USAGE, "%s is not a directory; expected a folder of images or of class folders",
-                       root);
-    struct above here = {NULL, about.st_dev, about.st_ino};
-    DG_TRY(list_folder(root, names, err));
-    DG_TRY(scan_classes(dataset, root, names, &here, err));
-    DG_TRY(scan_top_files(dataset, root, names, err));
-    if (dataset->count == 0)
-        return dg_fail(err, DG_ERR_INPUT,
-                       "no images in %s: looked for *.jpg, *.jpeg and *.png in it and in the folders below it "
-                       "(%lld other files there)",
-                       root, (long long)(dataset->skipped.other + dataset->skipped.special));
-    qsort(dataset->entry, (size_t)dataset->count, sizeof *dataset->entry, compare_entries);
-    return DG_OK;
-}
-
-enum dg_status dg_dataset_open(const char *directory, struct dg_dataset **dataset, struct dg_error *err)
-{
-    *dataset = NULL;
-    struct dg_dataset *opened = calloc(1, sizeof *opened);
-    char *root = strdup(*directory ? directory : ".");
     enum dg_status status = DG_OK;
-    if (!opened || !root) {
-        status = out_of_memory(err);
-    } else {
-        size_t size = strlen(root);
-        while (size > 1 && root[size - 1] == '/') root[--size] = 0;
-        opened->root_size = size + 1;
-        struct names names = {0};
-        status = scan_root(opened, root, &names, err);
-        names_free(&names);
+    char *last = NULL;
+    for (int a = 0; a < data->paths && status == DG_OK; a++) {
+        if (data->path[a][0] == '@') continue;
+        free(last);
+        last = realpath(data->path[a], NULL);
+        size_t size = last ? strlen(last) : 0;
+        for (int b = 0; b < data->paths && size && status == DG_OK; b++) {
+            char *other = b == a || data->path[b][0] == '@' ? NULL : realpath(data->path[b], NULL);
+            if (other && !strncmp(last, other, size) && (other[size] == '/' || !other[size] || last[size - 1] == '/'))
+                status =
+                    dg_fail(err, DG_ERR_USAGE, "%s lies in %s: its images would be taken twice; name one of the two",
+                            data->path[b], data->path[a]);
+            free(other);
+        }
     }
-    free(root);
-    if (status == DG_OK)
-        *dataset = opened;
-    else
-        dg_dataset_close(opened);
+    free(last);
+    return status;
+}
+
+static enum dg_status add_source(struct dg_source *source, const char *path, struct dg_error *err)
+{
+    if (path[0] == '@') {
+        source->path = path + 1;
+        source->dataset->has_lists = true;
+        return dg_listing_add_file_list(source, err);
+    }
+    char *folder = strdup(*path ? path : ".");
+    if (!folder) return dg_listing_no_memory(err);
+    size_t size = strlen(folder);
+    while (size > 1 && folder[size - 1] == '/') folder[--size] = 0;
+    source->path = folder;
+    enum dg_status status = dg_listing_add_folder(source, err);
+    free(folder);
+    return status;
+}
+
+/* Some of the images have classes and others not. */
+static enum dg_status check_mixture(const struct dg_dataset *d, const struct dg_data *data, struct dg_error *err)
+{
+    int64_t with = 0, first = 0;
+    for (int64_t i = 0; i < d->count; i++) with += d->image[i].label >= 0;
+    if (!with || with == d->count) return DG_OK;
+    while (d->image[first].label >= 0) first++;
+    return dg_fail(err, DG_ERR_INPUT,
+                   "the images of %s have no classes, and those of other folders have: --flat takes all "
+                   "without classes",
+                   data->path[d->image[first].source]);
+}
+
+static enum dg_status no_images(const struct dg_dataset *d, const struct dg_data *data, struct dg_error *err)
+{
+    char over[1024];
+    dg_passed_over_text(&d->over, over, sizeof over);
+    return dg_fail(err, DG_ERR_INPUT, "no images in %s%s and in the folders below it%s%s", data->path[0],
+                   data->paths > 1 ? ", the other sources" : "", *over ? "; passed over: " : "", over);
+}
+
+static enum dg_status list_images(struct dg_dataset *d, const struct dg_data *data, enum dg_labels labels,
+                                  const struct dg_log *log, struct dg_error *err)
+{
+    d->sources = data->paths;
+    DG_TRY(check_apart(data, err));
+    if (data->classes_from && labels != DG_LABELS_UNUSED) DG_TRY(dg_classes_read(data->classes_from, &d->classes, err));
+    for (int p = 0; p < data->paths; p++) {
+        struct dg_source source = {.dataset = d, .data = data, .labels = labels, .log = log, .number = p};
+        DG_TRY(add_source(&source, data->path[p], err));
+    }
+    if (!d->count) return no_images(d, data, err);
+    DG_TRY(dg_classes_sort(d, err));
+    DG_TRY(check_mixture(d, data, err));
+    DG_TRY(dg_classes_check(d, data, labels, err));
+    dg_passed_over_say(&d->over, log);
+    return DG_OK;
+}
+
+enum dg_status dg_dataset_open(const struct dg_data *data, enum dg_labels labels, const struct dg_log *log,
+                               struct dg_dataset **dataset, struct dg_error *err)
+{
+    struct dg_dataset *opened = calloc(1, sizeof *opened);
+    enum dg_status status = opened ? list_images(opened, data, labels, log, err) : dg_listing_no_memory(err);
+    *dataset = status == DG_OK ? opened : NULL;
+    if (status != DG_OK) dg_dataset_close(opened);
     return status;
 }
 
 void dg_dataset_close(struct dg_dataset *dataset)
 {
     if (!dataset) return;
-    for (int64_t i = 0; i < dataset->count; i++) free(dataset->entry[i].path);
-    free(dataset->entry);
-    forget_classes(dataset);
+    for (int64_t i = 0; i < dataset->count; i++) free(dataset->image[i].path);
+    for (int64_t i = 0; i < dataset->left_out_count; i++) {
+        free(dataset->left_out[i].relative);
+        free(dataset->left_out[i].reason);
+    }
+    free(dataset->image);
+    free(dataset->left_out);
+    dg_classes_free(&dataset->classes);
+    dg_passed_over_free(&dataset->over);
     free(dataset);
 }
 
+/* ---- what is in it ---- */
+
 int64_t dg_dataset_count(const struct dg_dataset *dataset) { return dataset->count; }
 
-const char *dg_dataset_path(const struct dg_dataset *dataset, int64_t i) { return dataset->entry[i].path; }
+const char *dg_dataset_path(const struct dg_dataset *dataset, int64_t i) { return dataset->image[i].path; }
 
 const char *dg_dataset_relative(const struct dg_dataset *dataset, int64_t i)
 {
-    return dataset->entry[i].path + dataset->root_size;
+    const struct dg_listed *image = &dataset->image[i];
+    return image->path + (dataset->sources > 1 ? 0 : image->root_size);
 }
 
-int dg_dataset_label(const struct dg_dataset *dataset, int64_t i) { return dataset->entry[i].label; }
+int dg_dataset_label(const struct dg_dataset *dataset, int64_t i) { return dataset->image[i].label; }
 
-int dg_dataset_classes(const struct dg_dataset *dataset) { return dataset->classes; }
+int dg_dataset_classes(const struct dg_dataset *dataset) { return dataset->classes.count; }
 
-const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label) { return dataset->class_name[label]; }
-
-enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
-                                        int *number, struct dg_error *err)
-{
-    for (int c = 0; c < dataset->classes; c++) {
-        int n = 0;
-        while (n < reference->classes && strcmp(reference->class_name[n], dataset->class_name[c])) n++;
-        if (n == reference->classes)
-            return dg_fail(err, DG_ERR_INPUT, "class %s is not among the training classes", dataset->class_name[c]);
-        number[c] = n;
-    }
-    return DG_OK;
-}
-
-struct dg_dataset_skipped dg_dataset_skipped(const struct dg_dataset *dataset) { return dataset->skipped; }
+const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label) { return dataset->classes.name[label]; }
 
 uint64_t dg_dataset_hash(const struct dg_dataset *dataset)
 {
     uint64_t hash = DG_FNV_BASIS;
     for (int64_t i = 0; i < dataset->count; i++) {
-        const char *relative = dg_dataset_relative(dataset, i);
+        const struct dg_listed *image = &dataset->image[i];
+        const char *relative = image->path + image->root_size;
+        if (dataset->sources > 1) hash = dg_fnv1a(hash, &image->source, sizeof image->source);
         hash = dg_fnv1a(hash, relative, strlen(relative) + 1);
+        if (image->label < 0 || !(dataset->has_lists || dataset->classes.fixed)) continue;
+        const char *name = dataset->classes.name[image->label];
+        hash = dg_fnv1a(dg_fnv1a(hash, name, strlen(name) + 1), &image->label, sizeof image->label);
     }
     return hash;
+}
+
+/* ---- images that turn out to be unreadable ---- */
+
+enum dg_status dg_dataset_leave_out(struct dg_dataset *d, const struct dg_bad_images *bad, struct dg_error *err)
+{
+    struct dg_left_out *grown = realloc(d->left_out, (size_t)(d->left_out_count + bad->count + 1) * sizeof *grown);
+    if (!grown) return dg_listing_no_memory(err);
+    d->left_out = grown;
+    for (int64_t n = 0; n < bad->count; n++) {
+        struct dg_left_out *one = &grown[d->left_out_count++];
+        *one = (struct dg_left_out){strdup(dg_dataset_relative(d, bad->image[n].index)), strdup(bad->image[n].reason)};
+        if (!one->relative || !one->reason) return dg_listing_no_memory(err);
+    }
+    int64_t next = 0, to = 0;
+    for (int64_t i = 0; i < d->count; i++) {
+        bool out = next < bad->count && bad->image[next].index == i;
+        next += out;
+        if (out)
+            free(d->image[i].path);
+        else
+            d->image[to++] = d->image[i];
+    }
+    d->count = to;
+    return DG_OK;
+}
+
+const struct dg_left_out *dg_dataset_left_out(const struct dg_dataset *dataset, int64_t *count)
+{
+    *count = dataset->left_out_count;
+    return dataset->left_out;
 }

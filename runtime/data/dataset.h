@@ -1,53 +1,73 @@
-/* The list of images in a data directory: a flat folder, or one folder a class (the ImageNet layout).
- *
- * Images are files named *.jpg, *.jpeg or *.png in any case; names that begin with a dot are ignored. A directory is a
- * class tree if some folder in it holds images at any depth. Its classes are then all its folders, sorted by name (also
- * empty ones, so that the classes of two splits agree); images beside the folders are left out and counted. Otherwise
- * the directory is flat. The order is by class, then folder, then file name, in byte order; it does not depend on the
- * file system.
- *
- * Symbolic links are followed; a link to a folder above it is left out and counted. A folder that cannot be read is an
- * error, since it would silently change what a run sees. */
+/* The list of images of a data set: which files of folders, or of lists, are the data. runtime/data/README.md has the
+ * rule in words. */
 #ifndef DG_RUNTIME_DATA_DATASET_H
 #define DG_RUNTIME_DATA_DATASET_H
 
-#include "ops/base/base.h"
+#include "runtime/data/bad_images.h"
 
 /* An image's index must fit into 32 bits and into the random stream of its crops (ops/base/rng.h). */
 #define DG_DATASET_MAX_IMAGES INT64_C(2147483647)
 
-struct dg_dataset;
-
-/* How many files were left out. */
-struct dg_dataset_skipped {
-    int64_t other;   /* files with other names */
-    int64_t stray;   /* images beside the class folders */
-    int64_t special; /* sockets, pipes, devices, links to nothing */
-    int64_t loops;   /* links to a folder above */
+/* Where the images are. Strings outlive the call that they are given to. */
+struct dg_data {
+    const char *const *path; /* [paths] folders, and lists of files as "@FILE" */
+    int paths;
+    /* A file with a class a line, or a folder with a folder a class: these are the classes, in that order. NULL: the
+     * folders are the classes. */
+    const char *classes_from;
 };
 
-/* DG_ERR_IO (missing or unreadable folder, named), DG_ERR_INPUT (no images), DG_ERR_MEMORY. Owned by the caller. */
-enum dg_status dg_dataset_open(const char *directory, struct dg_dataset **dataset, struct dg_error *err);
+/* One folder, for the block that it stands in. */
+#define DG_FOLDER(name) ((struct dg_data){.path = (const char *const[]){name}, .paths = 1})
+
+/* What the classes are for. */
+enum dg_labels {
+    DG_LABELS_UNUSED, /* all images below the folders, at any depth, without classes */
+    DG_LABELS_IF_ANY, /* classes if the folders have them */
+    DG_LABELS_NEEDED, /* DG_ERR_INPUT without classes, or where one would be empty */
+};
+
+struct dg_dataset;
+
+/* Lists the images. What is passed over is counted by reason and said to `log` (may be NULL), as is what is taken where
+ * that is not plain. Images of one source come by class, then by folder, then by name, in byte order, or as its list
+ * has them; sources come in the order in which they are given. The order does not depend on file system or locale.
+ *
+ * DG_ERR_IO (missing or unreadable), DG_ERR_USAGE (no folder), DG_ERR_INPUT (no images; a reading that is doubtful, with
+ * what to do about it), DG_ERR_MEMORY. Owned by the caller. */
+enum dg_status dg_dataset_open(const struct dg_data *data, enum dg_labels labels, const struct dg_log *log,
+                               struct dg_dataset **dataset, struct dg_error *err);
 void dg_dataset_close(struct dg_dataset *dataset); /* NULL is fine */
 
 int64_t dg_dataset_count(const struct dg_dataset *dataset);
 /* Of image 0 <= i < count. Strings live as long as the dataset. */
-const char *dg_dataset_path(const struct dg_dataset *dataset, int64_t i);     /* can be opened */
-const char *dg_dataset_relative(const struct dg_dataset *dataset, int64_t i); /* below the directory */
-int dg_dataset_label(const struct dg_dataset *dataset, int64_t i);            /* class index; -1 when flat */
+const char *dg_dataset_path(const struct dg_dataset *dataset, int64_t i); /* can be opened */
+/* Below the folder, as the list has it, or, of several sources, the path. */
+const char *dg_dataset_relative(const struct dg_dataset *dataset, int64_t i);
+int dg_dataset_label(const struct dg_dataset *dataset, int64_t i); /* class index; -1: without classes */
 
-int dg_dataset_classes(const struct dg_dataset *dataset); /* 0 when flat */
+int dg_dataset_classes(const struct dg_dataset *dataset); /* 0: without */
 const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label);
 
-/* Sets number[classes of `dataset`] to the number of the class of that name in `reference`. DG_ERR_INPUT: `reference`
- * lacks a class; the text names it. */
+/* Sets number[classes of `dataset`] to the number of the class of that name in `reference`, and tells `log` which
+ * classes of `reference` have no images in `dataset`. DG_ERR_INPUT: `reference` lacks classes; the text names them, and
+ * those of nearly the same name. */
 enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
-                                        int *number, struct dg_error *err);
+                                        int *number, const struct dg_log *log, struct dg_error *err);
 
-struct dg_dataset_skipped dg_dataset_skipped(const struct dg_dataset *dataset);
-
-/* FNV-1a of the relative paths in order, each with its terminating zero: the same list, the same hash, on any
- * machine. */
+/* Hash of the relative paths in order, each with its terminating zero, and of their classes where the paths do not have
+ * them: the same list, the same hash, on any machine. */
 uint64_t dg_dataset_hash(const struct dg_dataset *dataset);
+
+/* ---- images that turn out to be unreadable ---- */
+
+struct dg_left_out {
+    char *relative, *reason;
+};
+
+/* Takes images, which are settled, off the list, which moves up. */
+enum dg_status dg_dataset_leave_out(struct dg_dataset *dataset, const struct dg_bad_images *bad, struct dg_error *err);
+/* Those that were, in order. */
+const struct dg_left_out *dg_dataset_left_out(const struct dg_dataset *dataset, int64_t *count);
 
 #endif

@@ -62,12 +62,9 @@ enum dg_status dg_loader_eval_bytes(const struct dg_loader_config *config, const
 /* ---- rows and batches ---- */
 
 static enum dg_status fill_crop(struct eval_source *s, struct dg_image_reader *reader, struct dg_row *row,
-                                struct dg_error *err)
+                                const char *path, struct dg_error *err)
 {
     const struct dg_eval_crop *crop = &s->reading.crop;
-    int64_t place = row->step * s->batch + row->index;
-    row->item = s->images ? s->images[place] : place;
-    const char *path = dg_dataset_path(s->reading.dataset, row->item);
     DG_TRY(dg_image_decode_file(&reader->decoder, path, &reader->image, err));
     enum dg_status status = dg_image_resize_center_crop(&reader->image, crop->filter, crop->resize, crop->width,
                                                         crop->height, reader->view.bytes, &reader->work, err);
@@ -84,12 +81,23 @@ static enum dg_status fill(struct dg_batch_source *source, void *worker, struct 
     struct eval_source *s = (struct eval_source *)source;
     struct dg_image_reader *reader = worker;
     double begin = dg_loader_traces(row->loader) ? dg_seconds_now() : 0;
-    enum dg_status status = fill_crop(s, reader, row, err);
+    int64_t place = row->step * s->batch + row->index;
+    row->item = s->images ? s->images[place] : place;
+    const char *path = dg_dataset_path(s->reading.dataset, row->item);
+    struct dg_error reason = {0};
+    enum dg_status status = fill_crop(s, reader, row, path, &reason);
     if (status == DG_OK && begin > 0)
-        dg_loader_post(row->loader, DG_LOG_TRACE, "image %s: %d x %d, %.3f ms",
-                       dg_dataset_path(s->reading.dataset, row->item), reader->image.width, reader->image.height,
-                       1e3 * (dg_seconds_now() - begin));
+        dg_loader_post(row->loader, DG_LOG_TRACE, "image %s: %d x %d, %.3f ms", path, reader->image.width,
+                       reader->image.height, 1e3 * (dg_seconds_now() - begin));
     dg_image_reader_trim(reader);
+    if (status == DG_OK) return DG_OK;
+    if (status == DG_ERR_MEMORY || !s->reading.bad) {
+        dg_error_escape_path(&reason, path);
+        return dg_fail(err, status, "%s", reason.text);
+    }
+    status = dg_bad_images_add(s->reading.bad, row->item, path, &reason, err);
+    memset(row->part[0], 0, (size_t)s->row_floats * sizeof(float));
+    row->item = -1;
     return status;
 }
 

@@ -19,6 +19,9 @@ struct dg_eval_reading {
     struct dg_eval_crop crop;
     const int64_t *images; /* [image_count] dataset indices; copied. NULL: all, in order */
     int64_t image_count;
+    /* Receives the images that cannot be read, by index in the data set; their rows are 0 and their items -1. NULL: the
+     * first is an error of dg_loader_next, at its batch, with its path. */
+    struct dg_bad_images *bad;
 };
 
 /* 256 for 224, and in proportion. */
@@ -33,7 +36,7 @@ enum dg_status dg_loader_eval_bytes(const struct dg_loader_config *config, const
 
 /* A loader of evaluation batches: one part, [batch, height, width, 3], normalised. Epoch is 0 and step the batch's
  * number; the last batch may have fewer rows. A row's item is the index in the data set. DG_ERR_USAGE (a value out of
- * range), DG_ERR_MEMORY. An unreadable image is an error of dg_loader_next, at its batch, with its path. */
+ * range), DG_ERR_MEMORY. */
 enum dg_status dg_loader_open_eval(const struct dg_loader_config *config, const struct dg_eval_reading *reading,
                                    struct dg_loader **loader, struct dg_error *err);
 

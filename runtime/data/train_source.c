@@ -115,9 +115,11 @@ static enum dg_status add_bad(struct train_source *s, struct dg_loader *loader, 
     int64_t count = s->bad_count;
     pthread_mutex_unlock(&s->lock);
     if (count <= s->reading.max_bad) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT,
-                   "%lld unreadable images, more than the %lld tolerated; mend or remove them. The last one: %s",
-                   (long long)count, (long long)s->reading.max_bad, reason->text);
+    return dg_fail(
+        err, DG_ERR_INPUT,
+        "%lld unreadable images, more than the %lld tolerated; mend or remove them, or raise --max-bad-images. The "
+        "last one: %s",
+        (long long)count, (long long)s->reading.max_bad, reason->text);
 }
 
 /* ---- rows ---- */
@@ -133,6 +135,7 @@ static enum dg_status decode_place(struct train_source *s, struct dg_image_reade
         const char *path = dg_dataset_path(s->reading.dataset, row->item);
         enum dg_status status = dg_image_decode_file(&reader->decoder, path, &reader->image, &reason);
         if (status == DG_OK) return DG_OK;
+        dg_error_escape_path(&reason, path);
         if (status == DG_ERR_MEMORY) return dg_fail(err, status, "%s", reason.text);
         DG_TRY(add_bad(s, row->loader, row->item, &reason, err));
     }

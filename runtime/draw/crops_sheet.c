@@ -21,6 +21,7 @@ struct sheet {
     struct dg_image_decoder decoder;
     struct dg_image image;
     struct dg_scratch pixels, floats, work;
+    const struct dg_log *log;
 };
 
 /* Places the views of a row from left to right; equal views share a column as long as they fit in the row's height. */
@@ -90,7 +91,11 @@ static enum dg_status draw_rows(struct sheet *sheet, const struct dg_dataset *da
         while (status != DG_OK && place < count) {
             image = order[place++];
             reason = (struct dg_error){0};
-            status = dg_image_decode_file(&sheet->decoder, dg_dataset_path(dataset, image), &sheet->image, &reason);
+            const char *path = dg_dataset_path(dataset, image);
+            status = dg_image_decode_file(&sheet->decoder, path, &sheet->image, &reason);
+            if (status == DG_OK) break;
+            dg_error_escape_path(&reason, path);
+            dg_log(sheet->log, DG_LOG_WARNING, DG_LOG_LOAD, "left out: %s", reason.text);
         }
         if (status != DG_OK && row > 0) return DG_OK; /* all readable images are drawn */
         if (status != DG_OK) return dg_fail(err, status, "no image can be read; the last one: %s", reason.text);
@@ -102,12 +107,13 @@ static enum dg_status draw_rows(struct sheet *sheet, const struct dg_dataset *da
 }
 
 enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_view_spec *views, int view_count,
-                              int images, uint64_t seed, const char *path, struct dg_error *err)
+                              int images, uint64_t seed, const char *path, const struct dg_log *log,
+                              struct dg_error *err)
 {
     if (view_count < 1 || view_count > DG_MAX_VIEWS || images < 1)
         return dg_fail(err, DG_ERR_USAGE, "a sheet of %d images with %d views; at least 1, and 1 to %d views", images,
                        view_count, DG_MAX_VIEWS);
-    struct sheet sheet = {.views = views, .view_count = view_count};
+    struct sheet sheet = {.views = views, .view_count = view_count, .log = log};
     for (int v = 0; v < view_count; v++) {
         DG_TRY(dg_view_spec_check(&views[v], "of the sheet", err));
         if (views[v].height > sheet.row_height) sheet.row_height = views[v].height;

@@ -16,6 +16,7 @@ struct dg_evaluator {
     float *input; /* in the session's input region; unused while a loader's batch is bound */
     const float *result;
     int64_t dim;
+    struct dg_bad_limit max_bad;
 };
 
 /* Bytes that the loader of dg_evaluate will allocate, known before the session is opened. */
@@ -39,6 +40,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
     if (!e) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     e->plan = plan;
     e->knobs = knobs;
+    e->max_bad = options->max_bad;
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
     struct dg_session_options session = {
@@ -96,29 +98,71 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, co
     return dg_session_compute(e->session, &(struct dg_step_info){0}, err);
 }
 
-enum dg_status dg_evaluate(struct dg_evaluator *e, const struct dg_dataset *dataset, dg_evaluated *sink, void *context,
+/* What is made of a batch: rows of readable images go to the sink, together as far as they follow each other. */
+struct sinking {
+    dg_evaluated *sink;
+    void *context;
+    int64_t first, all; /* the batch's first image, of all */
+};
+
+static enum dg_status sink_rows(const struct dg_evaluator *e, const struct sinking *s, const bool *bad, int64_t rows,
+                                struct dg_error *err)
+{
+    for (int64_t r = 0, end; r < rows; r = end) {
+        for (end = r; end < rows && !bad[end];) end++;
+        if (end > r) DG_TRY(s->sink(s->context, e->result + r * e->dim, end - r, s->first + end, s->all, err));
+        while (end < rows && bad[end]) end++;
+    }
+    return DG_OK;
+}
+
+/* Runs the batches of a loader; `unread` has room for the rows of a batch. */
+static enum dg_status run_batches(struct dg_evaluator *e, struct dg_loader *loader, struct dg_bad_images *bad,
+                                  bool *unread, struct sinking *s, struct dg_error *err)
+{
+    int64_t limit = dg_bad_limit_of(e->max_bad, s->all);
+    for (;;) {
+        const struct dg_batch *batch;
+        DG_TRY(dg_loader_next(loader, &batch, err));
+        if (!batch) return DG_OK;
+        int64_t rows = batch->rows, readable = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            unread[r] = batch->item[r] < 0;
+            readable += !unread[r];
+        }
+        bool compute = readable && dg_bad_images_count(bad) <= limit;
+        enum dg_status status = DG_OK;
+        if (compute) {
+            const struct dg_step_info info = {.step = batch->step};
+            dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
+            status = dg_session_compute(e->session, &info, err);
+        }
+        dg_loader_release(loader, batch);
+        if (compute && status == DG_OK) status = sink_rows(e, s, unread, rows, err);
+        DG_TRY(status);
+        s->first += rows;
+    }
+}
+
+enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, dg_evaluated *sink, void *context,
                            struct dg_error *err)
 {
-    struct dg_loader_config config =
-        dg_loader_config_make(e->images->dim[0], dg_session_threads(e->session), dg_session_log(e->session));
-    struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images)};
-    struct dg_loader *loader;
-    DG_TRY(dg_loader_open_eval(&config, &reading, &loader, err));
-    enum dg_status status = DG_OK;
-    int64_t done = 0, all = dg_dataset_count(dataset);
-    while (status == DG_OK) {
-        const struct dg_batch *batch;
-        status = dg_loader_next(loader, &batch, err);
-        if (status != DG_OK || !batch) break;
-        dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
-        struct dg_step_info info = {.step = batch->step};
-        status = dg_session_compute(e->session, &info, err);
-        int64_t rows = batch->rows;
-        dg_loader_release(loader, batch);
-        done += rows;
-        if (status == DG_OK) status = sink(context, e->result, rows, done, all, err);
-    }
+    const struct dg_log *log = dg_session_log(e->session);
+    struct dg_loader_config config = dg_loader_config_make(e->images->dim[0], dg_session_threads(e->session), log);
+    struct dg_bad_images bad;
+    struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images), .bad = &bad};
+    struct sinking s = {sink, context, 0, dg_dataset_count(dataset)};
+    struct dg_loader *loader = NULL;
+    bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
+    dg_bad_images_init(&bad);
+    enum dg_status status = unread ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (status == DG_OK) status = dg_loader_open_eval(&config, &reading, &loader, err);
+    if (status == DG_OK) status = run_batches(e, loader, &bad, unread, &s, err);
     dg_loader_close(loader);
+    if (status == DG_OK) status = dg_bad_images_settle(&bad, s.all, dg_bad_limit_of(e->max_bad, s.all), log, err);
+    if (status == DG_OK && bad.count) status = dg_dataset_leave_out(dataset, &bad, err);
+    dg_bad_images_free(&bad);
+    free(unread);
     return status;
 }
 
@@ -151,25 +195,59 @@ static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_nor
     return status;
 }
 
-enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path, int64_t count, dg_evaluated *sink,
-                                 void *context, struct dg_error *err)
+/* Reads images `first` and on into the rows of the input; sets unread[rows]. */
+static enum dg_status fill_rows(const struct dg_evaluator *e, const char *const *path, int64_t first, int64_t rows,
+                                bool *unread, struct dg_bad_images *bad)
 {
-    int64_t batch = e->images->dim[0];
     double mean[3], std[3];
     dg_views_pixels(e->knobs, mean, std);
     struct dg_normalizer normalizer = dg_normalizer_make(mean, std);
+    int worst = DG_OK;
+#pragma omp parallel for schedule(dynamic) num_threads(dg_session_threads(e->session)) reduction(max : worst)
+    for (int64_t row = 0; row < rows; row++) {
+        struct dg_error reason = {0};
+        enum dg_status status = fill_row(e, &normalizer, path[first + row], row, &reason);
+        unread[row] = status != DG_OK;
+        if (status != DG_OK && status != DG_ERR_MEMORY)
+            status = dg_bad_images_add(bad, first + row, path[first + row], &reason, NULL);
+        if (status == DG_ERR_MEMORY) worst = DG_ERR_MEMORY;
+    }
+    return worst;
+}
+
+static enum dg_status run_whole(struct dg_evaluator *e, const char *const *path, struct dg_bad_images *bad,
+                                bool *unread, struct sinking *s, struct dg_error *err)
+{
+    int64_t batch = e->images->dim[0], limit = dg_bad_limit_of(e->max_bad, s->all);
     dg_session_bind(e->session, e->images, e->input);
     memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
-    for (int64_t first = 0; first < count; first += batch) {
-        int64_t rows = dg_min_i64(batch, count - first), bad = rows;
-#pragma omp parallel for schedule(dynamic) num_threads(dg_session_threads(e->session)) reduction(min : bad)
+    for (; s->first < s->all; s->first += batch) {
+        int64_t rows = dg_min_i64(batch, s->all - s->first);
+        if (fill_rows(e, path, s->first, rows, unread, bad) != DG_OK)
+            return dg_fail(err, DG_ERR_MEMORY, "no memory for images of %d x %d pixels", (int)e->images->dim[2],
+                           (int)e->images->dim[1]);
         for (int64_t row = 0; row < rows; row++)
-            if (fill_row(e, &normalizer, path[first + row], row, NULL) != DG_OK) bad = dg_min_i64(bad, row);
-        if (bad < rows) DG_TRY(fill_row(e, &normalizer, path[first + bad], bad, err)); /* the first one's reason */
-        for (int64_t row = 0; row < rows; row++)
-            dg_log(dg_session_log(e->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s", path[first + row]);
-        DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = first / batch}, err));
-        DG_TRY(sink(context, e->result, rows, first + rows, count, err));
+            if (!unread[row])
+                dg_log(dg_session_log(e->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s", path[s->first + row]);
+        if (bad->count > limit) continue;
+        DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = s->first / batch}, err));
+        DG_TRY(sink_rows(e, s, unread, rows, err));
     }
     return DG_OK;
+}
+
+enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path, int64_t count, dg_evaluated *sink,
+                                 void *context, struct dg_error *err)
+{
+    struct sinking s = {sink, context, 0, count};
+    struct dg_bad_images bad;
+    bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
+    dg_bad_images_init(&bad);
+    enum dg_status status =
+        unread ? run_whole(e, path, &bad, unread, &s, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (status == DG_OK)
+        status = dg_bad_images_settle(&bad, count, dg_bad_limit_of(e->max_bad, count), dg_session_log(e->session), err);
+    dg_bad_images_free(&bad);
+    free(unread);
+    return status;
 }

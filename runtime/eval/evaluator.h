@@ -14,11 +14,12 @@ struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct 
 struct dg_evaluator;
 
 struct dg_evaluator_options {
-    enum dg_entry_role role; /* DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS */
-    const char *weights;     /* a checkpoint, or a file of a bare backbone */
-    const char *from;        /* "teacher" or "student" */
-    int threads;             /* 0: all; also of the loader */
-    bool partial;            /* accept weights that fit only in part (dg_weights_load) */
+    enum dg_entry_role role;     /* DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS */
+    const char *weights;         /* a checkpoint, or a file of a bare backbone */
+    const char *from;            /* "teacher" or "student" */
+    int threads;                 /* 0: all; also of the loader */
+    bool partial;                /* accept weights that fit only in part (dg_weights_load) */
+    struct dg_bad_limit max_bad; /* unreadable images to leave out before giving up */
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
@@ -34,13 +35,15 @@ const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluat
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator);                         /* numbers an image */
 const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator); /* the input's record */
 
-/* Receives the outputs [rows, dim] of `rows` images, in order, and may fail. `done` of `all` images are finished. */
+/* Receives the outputs [rows, dim] of `rows` images, in order, and may fail. They are images done - rows to done - 1 of
+ * `all`; unreadable ones are passed over. */
 typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                                     struct dg_error *err);
 
-/* Runs all images of the data set in order, prepared by dg_evaluate_crop. DG_ERR_INPUT: an image cannot be read; the
- * text names it. */
-enum dg_status dg_evaluate(struct dg_evaluator *evaluator, const struct dg_dataset *dataset, dg_evaluated *sink,
+/* Runs all images of the data set in order, prepared by dg_evaluate_crop. Images that cannot be read are named to the
+ * log, all of them, and leave the data set (dg_dataset_left_out): it then has an image for each row that `sink` got.
+ * DG_ERR_INPUT: they are more than max_bad. From the moment that this is known the images that follow are only read. */
+enum dg_status dg_evaluate(struct dg_evaluator *evaluator, struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
 
 /* Runs one batch [batch, height, width, 3] in the caller's memory, 64-byte aligned. *output [batch, dim] is the
@@ -49,8 +52,7 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *evaluator, const float *im
                                  struct dg_error *err);
 
 /* Runs the images at path[count], each resized to the input's size without a crop, bilinear, as the published attention
- * maps are made (visualize_attention.py of the official code). DG_ERR_INPUT, DG_ERR_IO: an image cannot be read; the
- * text names it. */
+ * maps are made (visualize_attention.py of the official code). Unreadable images as above. */
 enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
                                  dg_evaluated *sink, void *context, struct dg_error *err);
 /* Reads an image in that way, without normalisation: pixels [height, width, 3]. */

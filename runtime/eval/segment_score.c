@@ -17,10 +17,12 @@ struct scoring {
     const char **path; /* [count] images that have masks */
     char **mask;       /* [count] paths */
     int64_t count;
-    int *objects;  /* [count] */
+    int *objects;  /* [count]; UNREAD: the image could not be read */
     double *score; /* [count, heads + EXTRA] */
     void (*progress)(int64_t done, int64_t all);
 };
+
+enum { UNREAD = -1 };
 
 /* Buffers for scoring one image. */
 struct room {
@@ -123,7 +125,8 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
 static char *mask_path(const char *masks, const char *relative)
 {
     char *path;
-    int stem = (int)(strrchr(relative, '.') - relative); /* the name of an image has an extension (dg_dataset_open) */
+    const char *dot = strrchr(relative, '.');
+    int stem = (int)(dot && !strchr(dot, '/') ? (size_t)(dot - relative) : strlen(relative));
     return asprintf(&path, "%s/%.*s.png", masks, stem, relative) < 0 ? NULL : path;
 }
 
@@ -162,8 +165,9 @@ static enum dg_status add_up(const struct scoring *s, const char *masks, struct 
     if (!score->head) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; i < s->count; i++) {
         const double *one = s->score + i * (s->heads + EXTRA), *extra = one + s->heads;
-        if (!s->objects[i]) {
-            score->empty++;
+        if (s->objects[i] <= 0) {
+            score->empty += !s->objects[i];
+            score->unread += s->objects[i] == UNREAD;
             continue;
         }
         for (int h = 0; h < s->heads; h++) score->head[h] += one[h];
@@ -201,7 +205,8 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
     enum dg_status status = find_masks(&s, dataset, options->masks, score, err);
     if (status == DG_OK) {
         s.score = malloc((size_t)s.count * (size_t)(s.heads + EXTRA) * sizeof *s.score);
-        s.objects = calloc((size_t)s.count, sizeof *s.objects);
+        s.objects = malloc((size_t)s.count * sizeof *s.objects);
+        for (int64_t i = 0; s.objects && i < s.count; i++) s.objects[i] = UNREAD;
         if (!s.score || !s.objects) status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     if (status == DG_OK) status = dg_evaluate_whole(evaluator, s.path, s.count, on_rows, &s, err);

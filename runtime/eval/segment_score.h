@@ -14,6 +14,7 @@ struct dg_segment_score {
     int64_t objects;  /* in them */
     int64_t unmasked; /* left out: they have no mask */
     int64_t empty;    /* left out: their mask shows no object */
+    int64_t unread;   /* left out: they cannot be read */
     int heads;
     double best;     /* of each object's best head: the published figure */
     double *head;    /* [heads], each for all objects */

@@ -1,5 +1,7 @@
 #include "runtime/formats/feature_file.h"
 
+#include "runtime/base/name.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -113,6 +115,10 @@ static enum dg_status read_labels(const char *path, struct dg_feature_file *file
                              "%s, line %" PRId64 ": no label; features of a folder a class have them", list, rows + 1);
         } else if (!(name[rows] = strdup(label + 1)) || !(file->path[rows] = strndup(line, (size_t)(label - line)))) {
             status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        } else if (!dg_name_unescape(name[rows]) || !dg_name_unescape(file->path[rows])) {
+            status = dg_fail(err, DG_ERR_INPUT,
+                             "%s, line %" PRId64 ": a backslash that begins neither \\\\, \\t, \\n, \\r nor \\xHH",
+                             list, rows + 1);
         }
     }
     if (status == DG_OK && rows < file->rows)

@@ -1,4 +1,5 @@
-/* Reads what `dinorun features` writes: FILE.npy, and FILE.npy.tsv with a path and a label for each row. */
+/* Reads what `dinorun features` writes: FILE.npy, and FILE.npy.tsv with a path and a label for each row, both
+ * escaped (runtime/base/name.h). */
 #ifndef DG_RUNTIME_FORMATS_FEATURE_FILE_H
 #define DG_RUNTIME_FORMATS_FEATURE_FILE_H
 

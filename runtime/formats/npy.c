@@ -25,6 +25,21 @@ static void write_shape(char *text, size_t size, int ndim, const int64_t *dim)
     snprintf(text + used, size - (size_t)used, ndim == 1 ? ",)" : ")");
 }
 
+/* Writes the header at the file's beginning. False: the shape does not fit into it. */
+static bool make_header(const char *shape, char header[HEADER])
+{
+    memset(header, ' ', HEADER);
+    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    header[8] = (char)(HEADER - PREFIX);
+    header[9] = 0;
+    int length =
+        snprintf(header + PREFIX, HEADER - PREFIX, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", shape);
+    if (length >= HEADER - PREFIX) return false;
+    header[PREFIX + length] = ' '; /* instead of the terminating zero */
+    header[HEADER - 1] = '\n';
+    return true;
+}
+
 enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim, struct dg_npy *npy,
                                  struct dg_error *err)
 {
@@ -35,17 +50,9 @@ enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim,
     int64_t bytes;
     possible = possible && dg_mul_i64(npy->rows, npy->columns, &bytes) && dg_mul_i64(bytes, sizeof(float), &bytes);
     write_shape(shape, sizeof shape, ndim <= 3 ? ndim : 3, dim);
-    memset(header, ' ', sizeof header);
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
-    header[8] = (char)(HEADER - PREFIX);
-    header[9] = 0;
-    int length = snprintf(header + PREFIX, sizeof header - PREFIX,
-                          "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", shape);
-    if (!possible || length >= HEADER - PREFIX)
+    if (!possible || !make_header(shape, header))
         return dg_fail(err, DG_ERR_USAGE, "%s: no array has the shape %s", path, shape);
     DG_TRY(dg_atomic_open(path, &npy->file, err));
-    header[PREFIX + length] = ' '; /* instead of the terminating zero */
-    header[HEADER - 1] = '\n';
     enum dg_status status = write_bytes(npy, header, sizeof header, err);
     if (status != DG_OK) dg_npy_abandon(npy);
     return status;
@@ -64,6 +71,18 @@ enum dg_status dg_npy_append(struct dg_npy *npy, const float *data, int64_t rows
     DG_TRY(write_bytes(npy, data, (size_t)(rows * npy->columns) * sizeof *data, err));
     npy->written += rows;
     return DG_OK;
+}
+
+enum dg_status dg_npy_end(struct dg_npy *npy, struct dg_error *err)
+{
+    char shape[96], header[HEADER];
+    if (npy->written == npy->rows) return DG_OK;
+    npy->rows = npy->written;
+    write_shape(shape, sizeof shape, 2, (int64_t[]){npy->rows, npy->columns});
+    make_header(shape, header); /* a longer one has fitted */
+    if (fseek(npy->file.stream, 0, SEEK_SET))
+        return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", npy->file.path, strerror(errno));
+    return write_bytes(npy, header, sizeof header, err);
 }
 
 enum dg_status dg_npy_commit(struct dg_npy *npy, struct dg_error *err)

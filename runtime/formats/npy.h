@@ -18,6 +18,9 @@ enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim,
 /* Appends rows. DG_ERR_USAGE: more rows than the shape has; none of them is written. After a failure only
  * dg_npy_abandon is allowed. */
 enum dg_status dg_npy_append(struct dg_npy *npy, const float *data, int64_t rows, struct dg_error *err);
+/* Ends the array with the rows that were appended, which may be fewer than it was opened for: it gets their shape. For
+ * arrays of two dimensions. DG_ERR_IO. */
+enum dg_status dg_npy_end(struct dg_npy *npy, struct dg_error *err);
 /* Completes the file. DG_ERR_USAGE: fewer rows than the shape has; the file does not appear. `npy` is closed in any
  * case. */
 enum dg_status dg_npy_commit(struct dg_npy *npy, struct dg_error *err);

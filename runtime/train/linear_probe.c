@@ -38,11 +38,12 @@ static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all
 /* --- opening --- */
 
 /* Opens a data set, which must have as many classes as the head. */
-static enum dg_status open_images(struct probe *p, const char *path, struct dg_dataset **dataset, struct dg_error *err)
+static enum dg_status open_images(struct probe *p, const struct dg_data *data, struct dg_dataset **dataset,
+                                  struct dg_error *err)
 {
-    DG_TRY(dg_dataset_open(path, dataset, err));
+    const char *path = data->path[0];
+    DG_TRY(dg_dataset_open(data, DG_LABELS_NEEDED, p->options->log, dataset, err));
     int classes = dg_dataset_classes(*dataset);
-    if (!classes) return dg_fail(err, DG_ERR_INPUT, "%s: a probe needs labels: a folder a class", path);
     if (classes == p->head.classes) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT,
                    "%s has %d classes, and the plan %" PRId64 ": dinoc %s --set classes=%d -o PLAN makes one that fits",
@@ -50,15 +51,16 @@ static enum dg_status open_images(struct probe *p, const char *path, struct dg_d
 }
 
 /* Sets the labels of val as the head numbers them, which is by train's classes. */
-static enum dg_status number_labels(struct probe *p, struct dg_error *err)
+static enum dg_status number_labels(struct probe *p, const struct dg_log *log, struct dg_error *err)
 {
     int64_t count = dg_dataset_count(p->val);
     int *number = calloc((size_t)dg_dataset_classes(p->val), sizeof *number);
+    free(p->label);
     p->label = calloc((size_t)count, sizeof *p->label);
     enum dg_status status = number && p->label ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (status == DG_OK) {
-        status = dg_dataset_match_classes(p->val, p->train ? p->train : p->val, number, err);
-        if (status != DG_OK) dg_error_prefix(err, "%s", p->options->val);
+        status = dg_dataset_match_classes(p->val, p->train ? p->train : p->val, number, log, err);
+        if (status != DG_OK) dg_error_prefix(err, "%s", p->options->val.path[0]);
     }
     for (int64_t i = 0; i < count && status == DG_OK; i++) p->label[i] = number[dg_dataset_label(p->val, i)];
     free(number);
@@ -68,15 +70,10 @@ static enum dg_status number_labels(struct probe *p, struct dg_error *err)
 /* Opens val. If there is train, val may lack some of its classes. */
 static enum dg_status open_val(struct probe *p, struct dg_error *err)
 {
-    const char *path = p->options->val;
-    if (p->train) {
-        DG_TRY(dg_dataset_open(path, &p->val, err));
-        if (!dg_dataset_classes(p->val))
-            return dg_fail(err, DG_ERR_INPUT, "%s: a probe needs labels: a folder a class", path);
-    } else {
-        DG_TRY(open_images(p, path, &p->val, err));
-    }
-    return number_labels(p, err);
+    const struct dg_data *data = &p->options->val;
+    DG_TRY(p->train ? dg_dataset_open(data, DG_LABELS_NEEDED, p->options->log, &p->val, err)
+                    : open_images(p, data, &p->val, err));
+    return number_labels(p, p->options->log, err);
 }
 
 static enum dg_status init_run(struct probe *p, struct dg_error *err)
@@ -103,6 +100,7 @@ static enum dg_status open_backbone(struct probe *p, struct dg_error *err)
                                            .from = o->from,
                                            .threads = o->threads,
                                            .partial = o->partial,
+                                           .max_bad = o->max_bad_val,
                                            .ignore_memory = o->ignore_memory,
                                            .log = o->log};
     DG_TRY(dg_evaluator_open(p->plan, p->knobs, &options, &p->backbone, err));
@@ -135,8 +133,11 @@ static enum dg_status plan_training(struct probe *p, struct dg_error *err)
     DG_TRY(dg_plan_find_role(p->plan, DG_ENTRY_TRAIN, &entry, err));
     DG_TRY(dg_knobs_check(p->knobs, entry, p->run.length, err));
     DG_TRY(dg_views_probe(p->knobs, (int)images->dim[1], (int)images->dim[2], &p->view, err));
-    const struct dg_train_reading reading = {
-        .dataset = p->train, .views = &p->view, .view_count = 1, .rest = true, .max_bad = p->options->max_bad};
+    const struct dg_train_reading reading = {.dataset = p->train,
+                                             .views = &p->view,
+                                             .view_count = 1,
+                                             .rest = true,
+                                             .max_bad = dg_bad_limit_of(p->options->max_bad, count)};
     return dg_run_plan_loader(&p->run, &reading, p->head.batch, dg_session_threads(dg_evaluator_session(p->backbone)),
                               err);
 }
@@ -150,6 +151,14 @@ static enum dg_status add_features(void *context, const float *output, int64_t r
     p->filled += rows;
     progress(p, -1, done, all);
     return DG_OK;
+}
+
+/* The features of val, and the labels of the images that could be read. */
+static enum dg_status compute_features(struct probe *p, struct dg_error *err)
+{
+    int64_t count = dg_dataset_count(p->val);
+    DG_TRY(dg_evaluate(p->backbone, p->val, add_features, p, err));
+    return dg_dataset_count(p->val) < count ? number_labels(p, NULL, err) : DG_OK;
 }
 
 static void tell_start(struct probe *p)
@@ -353,7 +362,7 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
 {
     DG_TRY(dg_linear_head_read_plan(&p->head, p->plan, err));
     DG_TRY(init_run(p, err));
-    DG_TRY(open_images(p, p->options->train, &p->train, err));
+    DG_TRY(open_images(p, &p->options->train, &p->train, err));
     DG_TRY(open_val(p, err));
     DG_TRY(open_backbone(p, err));
     DG_TRY(plan_training(p, err));
@@ -362,7 +371,7 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
     DG_TRY(dg_run_open_log(&p->run, err));
     tell_start(p);
     if (p->run.position.step >= p->run.length.epochs * p->run.length.steps_per_epoch) return DG_OK; /* it is done */
-    DG_TRY(dg_evaluate(p->backbone, p->val, add_features, p, err));
+    DG_TRY(compute_features(p, err));
     DG_TRY(resume_best(p, err));
     return run_epochs(p, err);
 }
@@ -403,7 +412,7 @@ static enum dg_status evaluate(struct probe *p, const char *head, struct dg_line
     DG_TRY(open_head(p, err));
     DG_TRY(dg_linear_head_load(&p->head, p->plan, head, err));
     tell_start(p);
-    DG_TRY(dg_evaluate(p->backbone, p->val, add_features, p, err));
+    DG_TRY(compute_features(p, err));
     return score(p, result, err);
 }
 

@@ -6,6 +6,7 @@
 #ifndef DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 #define DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 
+#include "runtime/data/dataset.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/train/linear_head.h"
 
@@ -38,17 +39,17 @@ struct dg_linear_events {
 };
 
 struct dg_linear_options {
-    const char *weights;     /* of the backbone: a checkpoint, or a bare backbone's file */
-    const char *from;        /* "teacher" or "student" */
-    bool partial;            /* see dg_weights_load */
-    const char *train, *val; /* folders with a folder a class; dg_linear_evaluate looks at val alone */
-    const char *out;         /* the run's folder, made if it is not there */
-    bool resume, new_data;   /* new_data: resume, although images or backbone are others than before */
-    uint64_t seed;           /* of initial values, order and crops */
-    bool seed_given;         /* otherwise a resumed run keeps its own */
-    int threads;             /* 0: all; also of the loader */
-    /* Unreadable training images to replace before giving up; validation images must all be readable. */
-    int64_t max_bad;
+    const char *weights;       /* of the backbone: a checkpoint, or a bare backbone's file */
+    const char *from;          /* "teacher" or "student" */
+    bool partial;              /* see dg_weights_load */
+    struct dg_data train, val; /* with classes; dg_linear_evaluate looks at val alone */
+    const char *out;           /* the run's folder, made if it is not there */
+    bool resume, new_data;     /* new_data: resume, although images or backbone are others than before */
+    uint64_t seed;             /* of initial values, order and crops */
+    bool seed_given;           /* otherwise a resumed run keeps its own */
+    int threads;               /* 0: all; also of the loader */
+    /* Unreadable images before giving up: training images to replace, validation images to leave out. */
+    struct dg_bad_limit max_bad, max_bad_val;
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; weights taken, unreadable images, what a resume changes */
     struct dg_linear_events events;

@@ -41,14 +41,14 @@ static enum dg_status open_data(struct training *t, struct dg_error *err)
         *steps = dg_replay_steps(t->replay);
         t->run.position.data_hash = dg_replay_hash(t->replay);
     } else {
-        DG_TRY(dg_dataset_open(o->data, &t->dataset, err));
+        DG_TRY(dg_dataset_open(&o->data, DG_LABELS_UNUSED, o->log, &t->dataset, err));
         *steps = dg_dataset_count(t->dataset) / batch;
         t->run.position.data_hash = dg_dataset_hash(t->dataset);
         if (!*steps)
             return dg_fail(err, DG_ERR_INPUT,
                            "%s has %" PRId64 " images, fewer than one batch of %" PRId64
                            ": compile with --batch %" PRId64 " or less",
-                           o->data, dg_dataset_count(t->dataset), batch, dg_dataset_count(t->dataset));
+                           o->data.path[0], dg_dataset_count(t->dataset), batch, dg_dataset_count(t->dataset));
     }
     t->run.length.epochs = (int64_t)dg_knobs_value(t->knobs, "epochs", 1);
     return dg_knobs_check(t->knobs, t->entry, t->run.length, err);
@@ -59,7 +59,8 @@ static enum dg_status plan_loader(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
     if (t->replay) return DG_OK;
-    struct dg_train_reading reading = {.dataset = t->dataset, .views = t->view, .max_bad = o->max_bad};
+    struct dg_train_reading reading = {
+        .dataset = t->dataset, .views = t->view, .max_bad = dg_bad_limit_of(o->max_bad, dg_dataset_count(t->dataset))};
     DG_TRY(dg_views_init(t->plan, t->knobs, t->view, &reading.view_count, err));
     int threads = o->loader_threads ? o->loader_threads : o->threads;
     return dg_run_plan_loader(&t->run, &reading, t->entry->batch, threads ? threads : dg_default_threads(), err);

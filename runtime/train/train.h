@@ -2,6 +2,7 @@
 #ifndef DG_RUNTIME_TRAIN_TRAIN_H
 #define DG_RUNTIME_TRAIN_TRAIN_H
 
+#include "runtime/data/dataset.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 #include "runtime/train/run_log.h"
@@ -24,7 +25,7 @@ struct dg_train_events {
 };
 
 struct dg_train_options {
-    const char *data;      /* folder of images; or */
+    struct dg_data data;   /* images, of which all count, without classes; no paths: */
     const char *replay;    /* recorded crops */
     const char *out;       /* the run's folder, made if it is not there */
     const char *init;      /* weights to start from; NULL: initialisers */
@@ -34,10 +35,10 @@ struct dg_train_options {
      * state; negative: at the end of the schedules. */
     int64_t steps;
     uint64_t seed;
-    bool seed_given;    /* otherwise a resumed run keeps its own */
-    int threads;        /* 0: all */
-    int loader_threads; /* 0: as many as threads */
-    int64_t max_bad;    /* unreadable images to replace before giving up */
+    bool seed_given;             /* otherwise a resumed run keeps its own */
+    int threads;                 /* 0: all */
+    int loader_threads;          /* 0: as many as threads */
+    struct dg_bad_limit max_bad; /* unreadable images to replace before giving up */
     bool ignore_memory, ignore_disk;
     const struct dg_log *log; /* NULL: none; unreadable images, collapse, what a resume changes, ... */
     struct dg_train_events events;

@@ -166,7 +166,7 @@ static enum dg_status train(struct dg_error *err)
     if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, err);
     if (status == DG_OK) status = dg_knobs_set(&knobs, "checkpoint.keep=0.5", err);
     struct dg_train_options o = {
-        .data = pictures, .out = out, .steps = 2, .threads = 1, .ignore_memory = true, .resume = true};
+        .data = DG_FOLDER(pictures), .out = out, .steps = 2, .threads = 1, .ignore_memory = true, .resume = true};
     if (status == DG_OK) status = dg_train(&plan, &knobs, &o, err);
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);

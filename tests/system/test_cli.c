@@ -162,7 +162,7 @@ static void test_linear(void **state)
             "--train DIR (or --evaluate HEAD) and --out DIR (or --evaluate HEAD) are needed");
     refuses(RUN(DINORUN, "linear", plan, "--evaluate", w), 2, "--weights FILE and --val DIR are needed");
     refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--val", images, "--evaluate", w, "--out", out), 2,
-            "--evaluate HEAD goes without --train, --out, --resume, --epochs, --seed and --max-bad-images");
+            "--evaluate HEAD goes without --train, --out, --resume, --epochs and --seed");
     refuses(RUN(DINORUN, "linear", plan, "--weights", w, "--train", images, "--val", images, "--out", out), 2,
             "the plan has no linear probe: dinoc graphs/linear.yaml");
     refuses(RUN(DINORUN, "linear", plan, "--epochs", "0"), 2, "--epochs 0: expected a whole number");
@@ -214,9 +214,14 @@ static void test_knn(void **state)
     static const char expected[] = "path\tlabel\t1-NN\t8-NN\na/00.png\ta\ta\ta\na/01.png\ta\ta\ta\n"
                                    "a/02.png\ta\ta\ta\na/03.jpg\ta\ta\ta\na/04.png\ta\ta\ta\n"
                                    "b/00.png\tb\ta\ta\nb/01.png\tb\ta\ta\nb/02.png\tb\ta\ta\n";
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i), 1,
+            "1 of its folders holds no image (none/)");
+    struct path classes = keep("classes.txt");
+    write_file(classes.text, "a\nb\nnone\n", 9);
     const struct process *p = RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "-k", "1,10",
-                                  "--temperature", "1000", "--predictions", file.text);
+                                  "--temperature", "1000", "--predictions", file.text, "--classes-from", classes.text);
     process_assert_status(p, 0);
+    process_assert_says(p, p->err, "1 folders without images (none)");
     process_assert_says(p, p->out, "10-NN of 8 images is 8-NN\n");
     process_assert_says(p, p->out, "8 images vote on 8, 3 classes\n1-NN: top-1 62.50 %, top-5 62.50 %\n");
     process_assert_says(p, p->out, "8-NN: top-1 62.50 %, top-5 100.00 %\n");
@@ -231,7 +236,10 @@ static void test_knn(void **state)
     /* One class can be asked for, not chosen from. */
     assert_int_equal(mkdir(alone.text, 0777), 0);
     dg_tiny_pictures(only.text, 2);
-    process_assert_status(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", alone.text, "-k", "1"), 0);
+    assert_int_equal(rmdir(none.text), 0);
+    p = RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", alone.text, "-k", "1");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->err, "1 of 2 classes have no images to validate with: b");
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", i, "-k", "1"), 1,
             "class b is not");
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", alone.text, "--predictions",

@@ -69,7 +69,7 @@ static void test_flat(void **state)
     assert_ok(dg_plan_open(plan_path, &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     assert_ok(dg_knobs_set(&knobs, "epochs=100000", try_err));
-    struct dg_train_options o = {.data = pictures,
+    struct dg_train_options o = {.data = DG_FOLDER(pictures),
                                  .out = out,
                                  .steps = STEPS,
                                  .threads = 1,

@@ -65,7 +65,7 @@ static int setup(void **state)
     assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     struct dg_train_options o = {
-        .data = in("pictures"), .out = in("backbone"), .steps = 0, .threads = 2, .ignore_memory = true};
+        .data = DG_FOLDER(in("pictures")), .out = in("backbone"), .steps = 0, .threads = 2, .ignore_memory = true};
     assert_ok(dg_train(&plan, &knobs, &o, try_err));
     dg_knobs_close(&knobs);
     dg_plan_close(&plan);
@@ -109,7 +109,7 @@ static struct collected outputs_of(const char *path, enum dg_entry_role role, co
     struct dg_dataset *dataset;
     assert_ok(dg_plan_open(path, &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    assert_ok(dg_dataset_open(images, &dataset, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(images), DG_LABELS_IF_ANY, NULL, &dataset, try_err));
     struct dg_evaluator_options o = {
         .role = role, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
@@ -241,7 +241,8 @@ struct asked {
     int threads;
     uint64_t seed;
     bool seed_given;
-    int64_t max_bad;
+    int64_t max_bad, max_bad_val;
+    const char *classes_from; /* of val */
 };
 
 static enum dg_status run(struct asked asked, struct dg_linear_score *score, struct dg_error *err)
@@ -254,17 +255,19 @@ static enum dg_status run(struct asked asked, struct dg_linear_score *score, str
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     struct dg_linear_options o = {.weights = in(asked.weights ? asked.weights : "backbone/checkpoint.safetensors"),
                                   .from = "teacher",
-                                  .train = in(asked.train ? asked.train : "train"),
-                                  .val = in(asked.val ? asked.val : "val"),
+                                  .train = DG_FOLDER(in(asked.train ? asked.train : "train")),
+                                  .val = DG_FOLDER(in(asked.val ? asked.val : "val")),
                                   .out = in(asked.out ? asked.out : "out"),
                                   .resume = asked.resume,
                                   .seed = asked.seed,
                                   .seed_given = asked.seed_given,
                                   .threads = asked.threads ? asked.threads : 2,
-                                  .max_bad = asked.max_bad,
+                                  .max_bad = {.images = asked.max_bad},
+                                  .max_bad_val = {.images = asked.max_bad_val},
                                   .ignore_memory = true,
                                   .log = &dg_test_log,
                                   .events = {.epoch = on_epoch}};
+    if (asked.classes_from) o.val.classes_from = in(asked.classes_from);
     *err = (struct dg_error){0};
     enum dg_status status = asked.head ? dg_linear_evaluate(&plan, &knobs, &o, asked.head, score, err)
                                        : dg_linear_train(&plan, &knobs, &o, err);
@@ -338,7 +341,10 @@ static void test_resume(void **state)
     json_decref(a);
     json_decref(b);
     assert_non_null(strstr(dg_test_said, "tensors, the teacher's backbone"));
-    assert_ptr_equal(strchr(dg_test_said, '\n'), dg_test_said + strlen(dg_test_said) - 1); /* and nothing else */
+    assert_non_null(strstr(dg_test_said, "1 of 3 classes have no images to validate with: class1\n"));
+    int lines = 0;
+    for (const char *c = dg_test_said; *c; c++) lines += *c == '\n';
+    assert_int_equal(lines, 2); /* and nothing else */
 
     runs((struct asked){.out = "half", .resume = true}); /* nothing is left to do */
     assert_int_equal(reports, 0);
@@ -377,19 +383,17 @@ static void test_evaluate(void **state)
     /* Without training images, the classes are those of the validation folder: two. */
     refuses((struct asked){.head = in("evaluated/linear.safetensors")}, DG_ERR_INPUT,
             "val has 2 classes, and the plan 3");
-    assert_int_equal(mkdir(in("val/class1"), 0777), 0); /* an empty class is one, too */
-    if (run((struct asked){.head = in("evaluated/linear.safetensors")}, &score, &err) != DG_OK)
+    if (run((struct asked){.head = in("evaluated/linear.safetensors"), .classes_from = "train"}, &score, &err) != DG_OK)
         fail_msg("%s", err.text);
-    assert_int_equal(rmdir(in("val/class1")), 0);
     assert_memory_equal(&score, &last, sizeof last);
 
     /* A published head, as the importer leaves it: of other shapes here. */
-    assert_int_equal(mkdir(in("val/class1"), 0777), 0);
     assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("published.safetensors"), NULL,
                               try_err));
-    refuses((struct asked){.head = in("published.safetensors")}, DG_ERR_INPUT, "linear.weight is [");
-    refuses((struct asked){.head = in("backbone/checkpoint.safetensors")}, DG_ERR_INPUT, "has no linear.");
-    assert_int_equal(rmdir(in("val/class1")), 0);
+    refuses((struct asked){.head = in("published.safetensors"), .classes_from = "train"}, DG_ERR_INPUT,
+            "linear.weight is [");
+    refuses((struct asked){.head = in("backbone/checkpoint.safetensors"), .classes_from = "train"}, DG_ERR_INPUT,
+            "has no linear.");
 }
 
 /* The backbone with a norm that is no number. */
@@ -460,7 +464,7 @@ static void test_published_head(void **state)
     dg_safetensors_close(file);
     struct collected features = outputs_of(in("six.plan"), DG_ENTRY_FEATURES, in("six.safetensors"), in("train"));
     struct dg_dataset *images;
-    assert_ok(dg_dataset_open(in("train"), &images, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(in("train")), DG_LABELS_IF_ANY, NULL, &images, try_err));
     double loss = 0, hits = 0;
     for (int64_t i = 0; i < features.filled; i++) {
         double logits[3], total = 0;
@@ -510,7 +514,7 @@ static void test_refusals(void **state)
     struct dg_error err = {0};
     assert_ok(dg_plan_open(in("probe.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    struct dg_train_options o = {.data = in("pictures"), .out = in("network"), .steps = 0, .threads = 2};
+    struct dg_train_options o = {.data = DG_FOLDER(in("pictures")), .out = in("network"), .steps = 0, .threads = 2};
     assert_int_equal(dg_train(&plan, &knobs, &o, &err), DG_ERR_USAGE);
     assert_non_null(strstr(err.text, "dinorun linear"));
     dg_knobs_close(&knobs);
@@ -528,7 +532,15 @@ static void test_damaged(void **state)
     assert_non_null(strstr(dg_test_said, "zz.png"));
     assert_int_equal(remove(in("train/class0/zz.png")), 0);
     write_file(in("val/class0/zz.png"), bad, 8);
-    refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "zz.png");
+    refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "1 of 11 images cannot be read");
+    assert_non_null(strstr(dg_test_said, "zz.png: the file is cut short"));
+    runs((struct asked){.out = "without it", .max_bad_val = 1});
+    assert_non_null(strstr(dg_test_said, "1 of 11 images cannot be read and are left out"));
+    struct dg_linear_score without = report[EPOCHS - 1].val;
+    assert_int_equal(remove(in("val/class0/zz.png")), 0);
+    runs((struct asked){.out = "as if it were not there"});
+    assert_memory_equal(&report[EPOCHS - 1].val, &without, sizeof without);
+    write_file(in("val/class0/zz.png"), bad, 8);
     assert_int_equal(remove(in("val/class0/zz.png")), 0);
 }
 

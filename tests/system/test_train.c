@@ -64,7 +64,8 @@ static enum dg_status run(struct asked asked, struct dg_error *err)
     assert_ok(dg_plan_open(in(asked.plan ? asked.plan : "tiny.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     for (int s = 0; s < 4 && asked.set[s]; s++) assert_ok(dg_knobs_set(&knobs, asked.set[s], try_err));
-    struct dg_train_options o = {.data = asked.replay ? NULL : in(asked.data ? asked.data : "pictures"),
+    struct dg_train_options o = {.data = asked.replay ? (struct dg_data){0}
+                                                      : DG_FOLDER(in(asked.data ? asked.data : "pictures")),
                                  .replay = asked.replay ? in(asked.replay) : NULL,
                                  .out = in(asked.out),
                                  .init = asked.init ? in(asked.init) : NULL,
@@ -76,7 +77,7 @@ static enum dg_status run(struct asked asked, struct dg_error *err)
                                  .seed_given = asked.seed_given,
                                  .threads = 2,
                                  .loader_threads = asked.loader_threads,
-                                 .max_bad = asked.max_bad,
+                                 .max_bad = {.images = asked.max_bad},
                                  .log = &dg_test_log,
                                  .events = {.step = on_step, .stop = on_stop}};
     *err = (struct dg_error){0};
@@ -623,7 +624,7 @@ static void features(const char *from, float *out)
     struct dg_evaluator *evaluator;
     assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    assert_ok(dg_dataset_open(in("pictures"), &dataset, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(in("pictures")), DG_LABELS_IF_ANY, NULL, &dataset, try_err));
     struct dg_evaluator_options o = {
         .role = DG_ENTRY_FEATURES, .weights = in("whole/checkpoint.safetensors"), .from = from, .threads = 2};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));

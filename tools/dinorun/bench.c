@@ -20,7 +20,8 @@ enum { RATE_RUNS = 10 };
 
 static struct {
     struct opened_plan of;
-    const char *entry, *data;
+    const char *entry;
+    struct dg_flag_values data;
     int steps, threads;
     bool nodes, regions;
     int64_t images;
@@ -57,9 +58,10 @@ static enum dg_status bench_crops(struct dg_error *err)
     const struct dg_plan *plan = &given.of.plan;
     int threads = given.threads ? given.threads : dg_default_threads();
     dg_threads_check(threads, &console);
+    const struct dg_data data = data_of(&given.data, NULL);
     struct dg_dataset *dataset;
     struct dg_bench_crops_result r = {0};
-    DG_TRY(dg_dataset_open(given.data, &dataset, err));
+    DG_TRY(dg_dataset_open(&data, DG_LABELS_UNUSED, &console, &dataset, err));
     enum dg_status status = dg_bench_crops(&given.of.knobs, dataset, given.images, threads, &console, &r, err);
     dg_dataset_close(dataset);
     if (status != DG_OK) return status;
@@ -199,7 +201,7 @@ static void print_result(const struct dg_plan_entry *record, const struct dg_ben
 static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err)
 {
     DG_TRY(open_plan(&given.of, err));
-    if (given.data) return bench_crops(err);
+    if (given.data.count) return bench_crops(err);
     const struct dg_plan *plan = &given.of.plan;
     const char *name = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
     const struct dg_plan_entry *entry;
@@ -232,7 +234,7 @@ static const struct dg_flag flags[] = {
     {FLAG_THREADS, .count = &given.threads},
     {"nodes", NULL, "also print every node and its line", .given = &given.nodes},
     {"regions", NULL, "also print, op by op, parallel regions and the time outside of them", .given = &given.regions},
-    {"data", "DIR", "time the recipe's crops of these images instead, without a network", .text = &given.data,
+    {"data", "DIR", "time the recipe's crops of these images instead, without a network", .texts = &given.data,
      .without = "entry nodes regions"},
     {"images", "N", "images to crop, at least", .integer = &given.images, .min = 1, .max = 1000000000, .with = "data"},
     {0}};

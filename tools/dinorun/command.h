@@ -3,12 +3,15 @@
 #define DINORUN_COMMAND_H
 
 #include "runtime/base/log.h"
+#include "runtime/data/dataset.h"
 #include "runtime/draw/patches.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/exec/cpus.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 #include "tools/cli/flags.h"
+
+#include <stdio.h>
 
 extern const struct dg_command command_train, command_crops, command_features, command_knn, command_linear,
     command_attention, command_pca, command_segment_score, command_info, command_bench, command_import, command_export;
@@ -28,13 +31,26 @@ int exit_status(const struct dg_error *err);
 #define FLAG_SEED "seed", "N"
 #define FLAG_EPOCHS                                                                                                    \
     "epochs", "N", "length of the run and of all its schedules", .min = 1, .max = 1000000, .unset = "the recipe's"
-#define FLAG_MAX_BAD_IMAGES                                                                                            \
-    "max-bad-images", "N", "unreadable training images to replace by others before giving up", .max = 1000000000
+#define FLAG_MAX_BAD_IMAGES(help)                                                                                      \
+    "max-bad-images", "N|P%", help, .parse = read_bad_limit, .expected = "a whole number, or percent as in 0.1%"
+#define FLAG_DATA "data", "DIR", "images: a folder, with all others below it, or @LIST, a list of files"
+#define FLAG_FLAT "flat", NULL, "take all images below --data, and no folder for a class"
+#define FLAG_CLASSES_FROM                                                                                              \
+    "classes-from", "FILE|DIR", "the classes and their order: a line each, or a folder each; others are passed over",  \
+        .unset = "the folders with images, by name"
 #define FLAG_IGNORE_MEMORY "ignore-memory", NULL, "start even if the machine seems to have too little memory"
 #define FLAG_THRESHOLD "threshold", "T", "the share of a head's attention that its mask holds", .max = 1
 #define FLAG_IMAGE_SIZE                                                                                                \
     "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
                                                                   .unset = "the plan's"
+
+/* ---- data ---- */
+
+/* The folders and lists of a flag, which outlives it, and --classes-from. */
+struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from);
+
+/* "10" or "0.5%" into a struct dg_bad_limit. */
+bool read_bad_limit(const char *text, void *parsed);
 
 /* ---- plans ---- */
 
@@ -64,6 +80,9 @@ void close_evaluation(struct evaluation *evaluation);
 int evaluation_threads(const struct evaluation *evaluation);
 
 /* ---- output ---- */
+
+/* A name in a list, escaped (runtime/base/name.h). */
+void write_name(FILE *out, const char *name);
 
 /* Where the runtime's messages go: what was done to standard output, warnings and traces to standard error. The traces are those
  * that DINOGRAPH_TRACE asks for. */

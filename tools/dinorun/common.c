@@ -2,21 +2,55 @@
 #include "tools/dinorun/command.h"
 
 #include "ops/dnnl/cpu.h"
+#include "runtime/base/name.h"
 #include "runtime/data/image_reader.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool images_shown; /* what show_images wrote is the last line on the terminal */
+
+/* A message may name a file, and a file's name may hold anything: also what a terminal takes for a command. */
+static void write_line(FILE *out, const char *text)
+{
+    for (const char *c = text; *c; c++)
+        fprintf(out, (*c >= 0 && *c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f ? "\\x%02x" : "%c",
+                (unsigned char)*c);
+    fputc('\n', out);
+}
 
 int exit_status(const struct dg_error *err)
 {
     if (err->status == DG_OK) return 0;
     clear_images();
     fflush(stdout);
-    fprintf(stderr, "dinorun: %s\n", err->text);
+    fputs("dinorun: ", stderr);
+    write_line(stderr, err->text);
     return err->status == DG_ERR_USAGE ? 2 : 1;
+}
+
+struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from)
+{
+    return (struct dg_data){.path = path->value, .paths = path->count, .classes_from = classes_from};
+}
+
+bool read_bad_limit(const char *text, void *parsed)
+{
+    struct dg_bad_limit *limit = parsed;
+    char *end;
+    double value = strtod(text, &end);
+    if (*text < '0' || *text > '9' || value > 1e9) return false;
+    if (!strcmp(end, "%") && value <= 100) {
+        *limit = (struct dg_bad_limit){.percent = value};
+        return true;
+    }
+    if (*end || value != floor(value)) return false;
+    *limit = (struct dg_bad_limit){.images = (int64_t)value};
+    return true;
 }
 
 enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
@@ -63,6 +97,14 @@ void close_evaluation(struct evaluation *e)
     close_plan(&e->of);
 }
 
+void write_name(FILE *out, const char *name)
+{
+    size_t size = DG_NAME_ESCAPED(strlen(name));
+    char *text = malloc(size);
+    if (text) fputs(dg_name_escape(name, text, size), out);
+    free(text);
+}
+
 void show_images(int64_t done, int64_t all)
 {
     if (!isatty(STDOUT_FILENO)) return;
@@ -82,14 +124,15 @@ struct dg_log console = {.write = write_message};
 void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     fflush(stdout);
-    fprintf(stderr, "%s %s\n", level == DG_LOG_TRACE ? dg_log_topic_name(topic) : "dinorun:", text);
+    fprintf(stderr, "%s ", level == DG_LOG_TRACE ? dg_log_topic_name(topic) : "dinorun:");
+    write_line(stderr, text);
 }
 
 void write_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     (void)context;
     if (level == DG_LOG_INFO)
-        puts(text);
+        write_line(stdout, text);
     else
         write_to_stderr(level, topic, text);
 }

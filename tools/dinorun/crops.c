@@ -9,7 +9,8 @@
 
 static struct {
     struct opened_plan of;
-    const char *data, *out;
+    struct dg_flag_values data;
+    const char *out;
     int images;
     uint64_t seed;
 } given = {.images = 8};
@@ -20,8 +21,9 @@ static enum dg_status draw(struct dg_dataset **dataset, struct dg_error *err)
     int count = 0;
     DG_TRY(open_plan(&given.of, err));
     DG_TRY(dg_views_init(&given.of.plan, &given.of.knobs, view, &count, err));
-    DG_TRY(dg_dataset_open(given.data, dataset, err));
-    DG_TRY(dg_crops_sheet(*dataset, view, count, given.images, given.seed, given.out, err));
+    const struct dg_data data = data_of(&given.data, NULL);
+    DG_TRY(dg_dataset_open(&data, DG_LABELS_UNUSED, &console, dataset, err));
+    DG_TRY(dg_crops_sheet(*dataset, view, count, given.images, given.seed, given.out, &console, err));
     printf("%s: %d views each of the first images of epoch 0 with seed %" PRIu64 ", the image itself at the left\n",
            given.out, count, given.seed);
     return DG_OK;
@@ -37,7 +39,7 @@ static int crops(void)
     return exit_status(&err);
 }
 
-static const struct dg_flag flags[] = {{"data", "DIR", "images", .text = &given.data, .required = true},
+static const struct dg_flag flags[] = {{FLAG_DATA, .texts = &given.data, .required = true},
                                        {"out", "FILE.png",
                                         "the sheet to draw: a row an image, first the image, then its views",
                                         .text = &given.out, .required = true},

@@ -8,16 +8,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct {
     struct evaluation evaluation;
-    const char *data, *out;
+    struct dg_flag_values data;
+    const char *out, *classes_from;
+    bool flat;
 } given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .from = "teacher"}};
 
 /* The files; each is complete or absent. */
 struct output {
     struct dg_npy array;
-    struct dg_atomic_file list;
+    struct dg_atomic_file list, left_out;
+    int64_t left_out_count;
 };
 
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
@@ -28,37 +32,74 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     return dg_npy_append(array, output, rows, err);
 }
 
-/* Writes OUT.tsv: path, tab, label; the label of an image in a flat folder is empty. The caller commits the file. */
-static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_atomic_file *file, struct dg_error *err)
+static enum dg_status finish_list(struct dg_atomic_file *file, struct dg_error *err)
+{
+    if (!fflush(file->stream) && !ferror(file->stream)) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
+}
+
+static enum dg_status open_list(const char *ending, struct dg_atomic_file *file, struct dg_error *err)
 {
     char path[4096];
-    if (snprintf(path, sizeof path, "%s.tsv", given.out) >= (int)sizeof path)
+    if (snprintf(path, sizeof path, "%s%s", given.out, ending) >= (int)sizeof path)
         return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
-    DG_TRY(dg_atomic_open(path, file, err));
+    return dg_atomic_open(path, file, err);
+}
+
+/* Writes OUT.tsv: path, tab, label; the label of an image without classes is empty. The caller commits the file. */
+static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_atomic_file *file, struct dg_error *err)
+{
+    DG_TRY(open_list(".tsv", file, err));
     for (int64_t i = 0; i < dg_dataset_count(dataset); i++) {
         int label = dg_dataset_label(dataset, i);
-        fprintf(file->stream, "%s\t%s\n", dg_dataset_relative(dataset, i),
-                label < 0 ? "" : dg_dataset_class_name(dataset, label));
+        write_name(file->stream, dg_dataset_relative(dataset, i));
+        fputc('\t', file->stream);
+        write_name(file->stream, label < 0 ? "" : dg_dataset_class_name(dataset, label));
+        fputc('\n', file->stream);
     }
-    if (!fflush(file->stream) && !ferror(file->stream)) return DG_OK;
-    return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    return finish_list(file, err);
+}
+
+#define LEFT_OUT ".left-out.tsv"
+
+/* Writes OUT.left-out.tsv, the images that have no row: path, tab, reason. If there are none, one of an earlier run goes. */
+static enum dg_status write_left_out(const struct dg_dataset *dataset, struct output *out, struct dg_error *err)
+{
+    const struct dg_left_out *one = dg_dataset_left_out(dataset, &out->left_out_count);
+    char path[4096];
+    if (!out->left_out_count) {
+        if (snprintf(path, sizeof path, "%s" LEFT_OUT, given.out) < (int)sizeof path) unlink(path);
+        return DG_OK;
+    }
+    DG_TRY(open_list(LEFT_OUT, &out->left_out, err));
+    for (int64_t i = 0; i < out->left_out_count; i++) {
+        write_name(out->left_out.stream, one[i].relative);
+        fprintf(out->left_out.stream, "\t%s\n", one[i].reason);
+    }
+    DG_TRY(finish_list(&out->left_out, err));
+    return dg_atomic_commit(&out->left_out, err);
 }
 
 static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
+    const struct dg_data data = data_of(&given.data, given.classes_from);
     DG_TRY(open_plan(&e->of, err));
-    DG_TRY(dg_dataset_open(given.data, dataset, err));
+    DG_TRY(dg_dataset_open(&data, given.flat ? DG_LABELS_UNUSED : DG_LABELS_IF_ANY, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
-    int64_t dim = dg_evaluator_dim(e->evaluator), count = dg_dataset_count(*dataset);
-    DG_TRY(dg_npy_open(given.out, count, dim, &out->array, err));
+    int64_t dim = dg_evaluator_dim(e->evaluator);
+    DG_TRY(dg_npy_open(given.out, dg_dataset_count(*dataset), dim, &out->array, err));
     DG_TRY(dg_evaluate(e->evaluator, *dataset, on_rows, &out->array, err));
     clear_images();
+    DG_TRY(dg_npy_end(&out->array, err));
     /* The list is written before the array takes its place, so that both are there or neither. */
     DG_TRY(write_list(*dataset, &out->list, err));
+    DG_TRY(write_left_out(*dataset, out, err));
     DG_TRY(dg_npy_commit(&out->array, err));
     DG_TRY(dg_atomic_commit(&out->list, err));
-    printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, count, dim, given.out);
+    printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(*dataset), dim,
+           given.out);
+    if (out->left_out_count) printf("%s" LEFT_OUT ": the images without a row, and why\n", given.out);
     return DG_OK;
 }
 
@@ -70,6 +111,7 @@ static int features(void)
     write_features(&dataset, &out, &err);
     dg_npy_abandon(&out.array);
     dg_atomic_abandon(&out.list);
+    dg_atomic_abandon(&out.left_out);
     dg_dataset_close(dataset);
     close_evaluation(&given.evaluation);
     return exit_status(&err);
@@ -79,10 +121,14 @@ static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
     {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
     {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
-    {"data", "DIR", "images: a folder of them, or a folder a class", .text = &given.data, .required = true},
+    {FLAG_DATA, .texts = &given.data, .required = true},
+    {FLAG_FLAT, .given = &given.flat},
+    {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "flat"},
     {"out", "FILE.npy",
      "the array to write, [images, dim] f32 in the order of the paths; FILE.npy.tsv has path and label",
      .text = &given.out, .required = true},
+    {FLAG_MAX_BAD_IMAGES("unreadable images to leave out before giving up; FILE.npy.left-out.tsv names them"),
+     .parsed = &given.evaluation.options.max_bad, .unset = "0"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {0}};
 

@@ -20,7 +20,8 @@ struct k_list {
 static struct {
     struct evaluation evaluation;
     bool of_files;
-    const char *train, *val; /* folders of images, or files of features */
+    struct dg_flag_values train, val; /* folders and lists of images, or a file of features each */
+    const char *classes_from;
     struct k_list k;
     double temperature;
     const char *predictions;
@@ -71,9 +72,10 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     return DG_OK;
 }
 
-static enum dg_status open_split(struct split *split, const char *path, struct dg_error *err)
+static enum dg_status open_split(struct split *split, const struct dg_flag_values *path, struct dg_error *err)
 {
-    DG_TRY(dg_dataset_open(path, &split->dataset, err));
+    const struct dg_data data = data_of(path, given.classes_from);
+    DG_TRY(dg_dataset_open(&data, DG_LABELS_NEEDED, &console, &split->dataset, err));
     split->count = dg_dataset_count(split->dataset);
     split->classes = dg_dataset_classes(split->dataset);
     return DG_OK;
@@ -81,21 +83,31 @@ static enum dg_status open_split(struct split *split, const char *path, struct d
 
 /* Labels by class name, as the training split numbers them. */
 static enum dg_status read_labels(struct split *split, const struct split *train, const char *path,
-                                  struct dg_error *err)
+                                  const struct dg_log *log, struct dg_error *err)
 {
-    if (!split->classes) return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs labels: a folder a class", path);
     int *number = malloc(sizeof *number * (size_t)split->classes);
+    free(split->label);
     split->label = malloc(sizeof *split->label * (size_t)split->count);
     if (!number || !split->label) {
         free(number);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    enum dg_status status = dg_dataset_match_classes(split->dataset, train->dataset, number, err);
+    enum dg_status status = dg_dataset_match_classes(split->dataset, train->dataset, number, log, err);
     if (status != DG_OK) dg_error_prefix(err, "%s", path);
     for (int64_t i = 0; status == DG_OK && i < split->count; i++)
         split->label[i] = number[dg_dataset_label(split->dataset, i)];
     free(number);
     return status;
+}
+
+/* The features, and the labels of the images that could be read. */
+static enum dg_status compute_features(struct split *split, const struct split *train, struct dg_error *err)
+{
+    DG_TRY(dg_evaluate(given.evaluation.evaluator, split->dataset, on_rows, split, err));
+    clear_images();
+    if (dg_dataset_count(split->dataset) == split->count) return DG_OK;
+    split->count = dg_dataset_count(split->dataset);
+    return read_labels(split, train, "", NULL, err);
 }
 
 /* Of both splits, before the first image is read. */
@@ -150,16 +162,25 @@ struct vote {
     int *predicted;                     /* [val images, k]; NULL: not asked for */
 };
 
-/* What has to be right before the work begins. */
+static enum dg_status check_train(const struct split *train, struct dg_error *err)
+{
+    if (train->classes >= 2) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs images of at least two classes to choose from",
+                   given.train.value[0]);
+}
+
+/* Before the work begins. */
+static enum dg_status open_predictions(struct vote *vote, struct dg_error *err)
+{
+    return given.predictions ? dg_atomic_open(given.predictions, &vote->file, err) : DG_OK;
+}
+
 static enum dg_status prepare(struct vote *vote, const struct split *train, const struct split *val,
                               struct dg_error *err)
 {
-    if (train->classes < 2)
-        return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs images of at least two classes to choose from", given.train);
     if (given.predictions) {
         vote->predicted = malloc(sizeof *vote->predicted * (size_t)(val->count * given.k.count));
         if (!vote->predicted) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-        DG_TRY(dg_atomic_open(given.predictions, &vote->file, err));
     }
     for (int i = 0; i < given.k.count; i++)
         if (given.k.value[i] > train->count) { /* of a small training set, all of it */
@@ -175,9 +196,14 @@ static void write_predictions(const struct vote *vote, const struct split *train
     fputs("path\tlabel", out);
     for (int i = 0; i < given.k.count; i++) fprintf(out, "\t%d-NN", given.k.value[i]);
     for (int64_t v = 0; v < val->count; v++) {
-        fprintf(out, "\n%s\t%s", path_of(val, v), class_of(train, val->label[v]));
-        for (int i = 0; i < given.k.count; i++)
-            fprintf(out, "\t%s", class_of(train, vote->predicted[v * given.k.count + i]));
+        fputc('\n', out);
+        write_name(out, path_of(val, v));
+        fputc('\t', out);
+        write_name(out, class_of(train, val->label[v]));
+        for (int i = 0; i < given.k.count; i++) {
+            fputc('\t', out);
+            write_name(out, class_of(train, vote->predicted[v * given.k.count + i]));
+        }
     }
     fputc('\n', out);
 }
@@ -210,9 +236,13 @@ static enum dg_status vote_of_files(struct vote *vote, struct split *train, stru
 {
     int threads = given.evaluation.options.threads ? given.evaluation.options.threads : dg_default_threads();
     dg_threads_check(threads, &console);
-    DG_TRY(read_split(train, given.train, err));
-    DG_TRY(read_split(val, given.val, err));
+    if (given.train.count > 1 || given.val.count > 1)
+        return dg_fail(err, DG_ERR_USAGE, "--features: --train and --val are one file each");
+    DG_TRY(read_split(train, given.train.value[0], err));
+    DG_TRY(read_split(val, given.val.value[0], err));
     DG_TRY(dg_feature_file_match(&val->file, &train->file, err));
+    DG_TRY(check_train(train, err));
+    DG_TRY(open_predictions(vote, err));
     DG_TRY(prepare(vote, train, val, err));
     return answer(vote, train, val, threads, err);
 }
@@ -221,16 +251,17 @@ static enum dg_status vote_of_images(struct vote *vote, struct split *train, str
 {
     struct evaluation *e = &given.evaluation;
     DG_TRY(open_plan(&e->of, err));
-    DG_TRY(open_split(train, given.train, err));
-    DG_TRY(open_split(val, given.val, err));
-    DG_TRY(read_labels(train, train, given.train, err));
-    DG_TRY(read_labels(val, train, given.val, err));
-    DG_TRY(prepare(vote, train, val, err));
+    DG_TRY(open_split(train, &given.train, err));
+    DG_TRY(open_split(val, &given.val, err));
+    DG_TRY(read_labels(train, train, given.train.value[0], &console, err));
+    DG_TRY(read_labels(val, train, given.val.value[0], &console, err));
+    DG_TRY(check_train(train, err));
+    DG_TRY(open_predictions(vote, err));
     DG_TRY(open_evaluator(e, err));
     DG_TRY(take_memory(train, val, dg_evaluator_dim(e->evaluator), err));
-    DG_TRY(dg_evaluate(e->evaluator, train->dataset, on_rows, train, err));
-    DG_TRY(dg_evaluate(e->evaluator, val->dataset, on_rows, val, err));
-    clear_images();
+    DG_TRY(compute_features(train, train, err));
+    DG_TRY(compute_features(val, train, err));
+    DG_TRY(prepare(vote, train, val, err));
     return answer(vote, train, val, evaluation_threads(e), err);
 }
 
@@ -258,13 +289,17 @@ static const struct dg_flag flags[] = {
     {"features", NULL,
      "--train and --val are files that `dinorun features` wrote: nothing is computed anew, and there is no PLAN",
      .given = &given.of_files, .without = "weights weights-from partial"},
-    {"train", "DIR", "labelled images that vote: a folder a class", .text = &given.train, .required = true},
-    {"val", "DIR", "labelled images to classify", .text = &given.val, .required = true},
+    {"train", "DIR", "labelled images that vote: a folder a class, or @LIST with classes", .texts = &given.train,
+     .required = true},
+    {"val", "DIR", "labelled images to classify", .texts = &given.val, .required = true},
+    {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "features"},
     {"k", "LIST", "numbers of neighbours that vote", .letter = 'k', .parse = read_list, .parsed = &given.k,
      .expected = "numbers as in 10,20", .unset = "10,20,100,200"},
     {"temperature", "T", "of the votes, exp(similarity / T)", .number = &given.temperature},
     {"predictions", "FILE", "write a line an image: path, label, and the class that each k predicts, with tabs between",
      .text = &given.predictions},
+    {FLAG_MAX_BAD_IMAGES("unreadable images of --train and of --val to leave out before giving up"),
+     .parsed = &given.evaluation.options.max_bad, .unset = "0", .without = "features"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {0}};
 

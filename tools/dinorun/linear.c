@@ -10,8 +10,11 @@
 static struct {
     struct opened_plan of;
     struct dg_linear_options options;
+    struct dg_flag_values train, val;
+    const char *classes_from;
     const char *head; /* to evaluate; NULL: to train one */
-} given = {.options = {.from = "teacher", .max_bad = 10}};
+    bool max_bad_given;
+} given = {.options = {.from = "teacher", .max_bad = {.images = 10}}};
 
 /* What is on the terminal. */
 struct screen {
@@ -105,6 +108,9 @@ static int linear(void)
     struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
     const struct dg_log log = {on_message, &screen, console.trace};
     given.options.log = &log;
+    given.options.train = data_of(&given.train, given.classes_from);
+    given.options.val = data_of(&given.val, given.classes_from);
+    if (given.max_bad_given) given.options.max_bad_val = given.options.max_bad;
     given.options.events =
         (struct dg_linear_events){.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch};
     train_or_evaluate(&screen, &err);
@@ -117,9 +123,10 @@ static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.options.weights},
     {FLAG_WEIGHTS_FROM, .text = &given.options.from},
     {FLAG_PARTIAL, .given = &given.options.partial},
-    {"train", "DIR", "labelled images to learn from: a folder a class", .text = &given.options.train, .required = true,
-     .unless = "evaluate"},
-    {"val", "DIR", "labelled images to count on, after every epoch", .text = &given.options.val, .required = true},
+    {"train", "DIR", "labelled images to learn from: a folder a class, or @LIST with classes", .texts = &given.train,
+     .required = true, .unless = "evaluate"},
+    {"val", "DIR", "labelled images to count on, after every epoch", .texts = &given.val, .required = true},
+    {FLAG_CLASSES_FROM, .text = &given.classes_from},
     {"out", "DIR", "folder for log.jsonl, linear.safetensors and best.safetensors", .text = &given.options.out,
      .required = true, .unless = "evaluate"},
     {"resume", NULL, "go on from DIR/linear.safetensors", .given = &given.options.resume},
@@ -128,12 +135,13 @@ static const struct dg_flag flags[] = {
     {"evaluate", "HEAD",
      "only count, on --val, what a layer gets right: one of this command's, or a published one that dinorun import has "
      "read",
-     .text = &given.head, .without = "train out resume epochs seed max-bad-images"},
+     .text = &given.head, .without = "train out resume epochs seed"},
     {FLAG_EPOCHS, .integer = &given.of.epochs},
     {FLAG_SET, .texts = &given.of.set},
     {FLAG_SEED, "of initial values, order and crops", .seed = &given.options.seed, .given = &given.options.seed_given},
     {FLAG_THREADS, .count = &given.options.threads},
-    {FLAG_MAX_BAD_IMAGES, .integer = &given.options.max_bad},
+    {FLAG_MAX_BAD_IMAGES("unreadable images before giving up, of --train to replace, of --val to leave out"),
+     .parsed = &given.options.max_bad, .given = &given.max_bad_given, .unset = "10 of --train, 0 of --val"},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
     {0}};
 

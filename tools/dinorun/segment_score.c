@@ -17,6 +17,7 @@ static void print_score(const struct dg_segment_score *score)
     printf("%" PRId64 " images with %" PRId64 " objects", score->images, score->objects);
     if (score->unmasked) printf("; %" PRId64 " without a mask left out", score->unmasked);
     if (score->empty) printf("; %" PRId64 " whose mask shows no object left out", score->empty);
+    if (score->unread) printf("; %" PRId64 " that cannot be read left out", score->unread);
     printf("\nJaccard of masks that keep %g %% of the attention, object by object\n", 100 * given.threshold);
     for (int h = 0; h < score->heads; h++) printf("  head %-12d %6.2f %%\n", h, 100 * score->head[h]);
     printf("  mean of heads     %6.2f %%\n", 100 * score->mean);
@@ -31,7 +32,7 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
     struct evaluation *e = &given.evaluation;
     struct dg_patches patches;
     DG_TRY(open_patches(e, (struct dg_flag_size){0}, &patches, err));
-    DG_TRY(dg_dataset_open(given.data, dataset, err));
+    DG_TRY(dg_dataset_open(&DG_FOLDER(given.data), DG_LABELS_UNUSED, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
     const struct dg_segment_options options = {
         .patches = &patches, .masks = given.masks, .keep = given.threshold, .progress = show_images};
@@ -63,6 +64,8 @@ static const struct dg_flag flags[] = {
      "in PASCAL VOC's colours: each colour but black is an object, (224, 224, 192) is none",
      .text = &given.masks, .required = true},
     {FLAG_THRESHOLD, .number = &given.threshold},
+    {FLAG_MAX_BAD_IMAGES("unreadable images to leave out before giving up"),
+     .parsed = &given.evaluation.options.max_bad, .unset = "0"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {0}};
 

@@ -20,7 +20,8 @@ static struct {
     struct opened_plan of;
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
-} given = {.options = {.steps = -1, .max_bad = 10}};
+    struct dg_flag_values data;
+} given = {.options = {.steps = -1, .max_bad = {.images = 10}}};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
  * oneDNN's generated code was seen to lose values that it stores there. */
@@ -178,6 +179,7 @@ static int train(void)
     struct opened_plan *of = &given.of;
     const struct dg_log log = {on_message, &progress, console.trace};
     given.options.log = &log;
+    given.options.data = data_of(&given.data, NULL);
     given.options.events =
         (struct dg_train_events){.context = &progress, .start = on_start, .step = on_step, .stop = on_stop};
     open_plan(of, &err);
@@ -191,8 +193,7 @@ static int train(void)
 }
 
 static const struct dg_flag flags[] = {
-    {"data", "DIR", "images: a folder of them, or a folder a class", .text = &given.options.data, .required = true,
-     .unless = "replay"},
+    {FLAG_DATA, .texts = &given.data, .required = true, .unless = "replay"},
     {"replay", "FILE", "recorded crops (safetensors: step{S}.crop{V}) in place of images",
      .text = &given.options.replay, .without = "data"},
     {"out", "RUN", "folder for log.jsonl, settings.txt and checkpoint.safetensors", .text = &given.options.out,
@@ -214,7 +215,8 @@ static const struct dg_flag flags[] = {
      .unset = DEFAULT_THREADS},
     {"loader-threads", "N", "threads to read images with", .count = &given.options.loader_threads, .min = 1, .max = 256,
      .unset = "as many as --threads"},
-    {FLAG_MAX_BAD_IMAGES, .integer = &given.options.max_bad},
+    {FLAG_MAX_BAD_IMAGES("unreadable images to replace by others before giving up"), .parsed = &given.options.max_bad,
+     .unset = "10"},
     {"time-limit", "T", "finish the step, save and stop after this time: 90s, 45m, 12h, 3d", .parse = read_duration,
      .parsed = &given.time_limit, .expected = "a time, as in 90s, 45m, 12h or 3d", .unset = "none"},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},

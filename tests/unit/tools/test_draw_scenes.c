@@ -23,7 +23,7 @@ static uint64_t hash_set(const char *folder, const char *name, int expected_coun
     struct dg_dataset *dataset;
     struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
-    assert_ok(dg_dataset_open(path_in(folder, name), &dataset, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(path_in(folder, name)), DG_LABELS_IF_ANY, NULL, &dataset, try_err));
     assert_int_equal(dg_dataset_count(dataset), expected_count);
     uint64_t hash = dg_dataset_hash(dataset);
     for (int i = 0; i < expected_count; i++) {
@@ -58,8 +58,8 @@ static void test_every_picture_has_its_mask(void **state)
     make_folder(folder);
     assert_int_equal(draw(folder, "set", "2", "--images 50 --classes 12 --size 40"), 0);
     struct dg_dataset *pictures, *masks;
-    assert_ok(dg_dataset_open(path_in(folder, "set/train"), &pictures, try_err));
-    assert_ok(dg_dataset_open(path_in(folder, "set/masks/train"), &masks, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(path_in(folder, "set/train")), DG_LABELS_IF_ANY, NULL, &pictures, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(path_in(folder, "set/masks/train")), DG_LABELS_IF_ANY, NULL, &masks, try_err));
     assert_int_equal(dg_dataset_classes(pictures), 12);
     assert_true(dg_dataset_hash(pictures) == dg_dataset_hash(masks));
     struct dg_image_decoder decoder = {0};

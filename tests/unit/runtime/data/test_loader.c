@@ -37,7 +37,7 @@ static int make_dataset(void **state)
 {
     make_test_folder(state);
     for (int i = 0; i < IMAGES; i++) make_picture(i);
-    assert_ok(dg_dataset_open(test_folder, &dataset, try_err));
+    assert_ok(dg_dataset_open(&DG_FOLDER(test_folder), DG_LABELS_IF_ANY, NULL, &dataset, try_err));
     return 0;
 }
 
@@ -603,7 +603,7 @@ static void test_contact_sheet(void **state)
     dg_epoch_order(train.seed, 0, IMAGES, order);
     damage(order[1]);
     const char *path = in("sheet.png");
-    assert_ok(dg_crops_sheet(dataset, train.views, 4, 3, train.seed, path, try_err));
+    assert_ok(dg_crops_sheet(dataset, train.views, 4, 3, train.seed, path, NULL, try_err));
     struct dg_image_decoder decoder = {0};
     struct dg_image sheet = {0}, image = {0};
     struct dg_scratch work = {0};

@@ -1,0 +1,381 @@
+/* Lists the images of a folder, and decides whether its folders are classes. */
+#include "runtime/data/listing.h"
+
+#include "runtime/base/name.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- what a file is ---- */
+
+enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format)
+{
+    char head[DG_IMAGE_FORMAT_BYTES];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) return DG_PASS_CLOSED;
+    ssize_t size = read(fd, head, sizeof head);
+    close(fd);
+    if (size < 0) return DG_PASS_CLOSED;
+    if (!size) return DG_PASS_EMPTY;
+    *format = dg_image_format(head, (size_t)size);
+    return *format == DG_FORMAT_UNKNOWN || *format >= DG_FORMAT_VIDEO ? DG_PASS_OTHER : DG_PASS_NONE;
+}
+
+/* The format that a name says by its ending. */
+static enum dg_image_format format_of_name(const char *name)
+{
+    static const struct {
+        const char *ending;
+        enum dg_image_format format;
+    } known[] = {{".jpg", DG_FORMAT_JPEG},  {".jpeg", DG_FORMAT_JPEG}, {".jpe", DG_FORMAT_JPEG},
+                 {".jfif", DG_FORMAT_JPEG}, {".png", DG_FORMAT_PNG},   {".webp", DG_FORMAT_WEBP},
+                 {".tif", DG_FORMAT_TIFF},  {".tiff", DG_FORMAT_TIFF}, {".bmp", DG_FORMAT_BMP},
+                 {".ppm", DG_FORMAT_PNM},   {".pgm", DG_FORMAT_PNM},   {".pbm", DG_FORMAT_PNM},
+                 {".pnm", DG_FORMAT_PNM},   {".gif", DG_FORMAT_GIF}};
+    const char *dot = strrchr(name, '.');
+    for (size_t k = 0; dot && k < sizeof known / sizeof *known; k++)
+        if (!strcasecmp(dot, known[k].ending)) return known[k].format;
+    return DG_FORMAT_UNKNOWN;
+}
+
+/* ---- one folder ---- */
+
+struct name {
+    char *text;
+    bool is_folder;
+    enum dg_pass_reason pass;
+};
+
+struct names {
+    struct name *name;
+    size_t count, capacity;
+};
+
+static void free_names(struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++) free(names->name[i].text);
+    free(names->name);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+}
+
+static bool has_file(const struct names *names, const char *file)
+{
+    const struct name key = {.text = (char *)(uintptr_t)file};
+    return names->count && bsearch(&key, names->name, names->count, sizeof key, compare_names);
+}
+
+/* What training, the linear probe and dinorun attention leave. */
+static bool is_own(const struct names *names)
+{
+    if (has_file(names, "attention.npy") && has_file(names, "sheet.png")) return true;
+    return has_file(names, "log.jsonl") && (has_file(names, "settings.txt") || has_file(names, "linear.safetensors") ||
+                                            has_file(names, "checkpoint.safetensors"));
+}
+
+/* Sets is_folder or pass by what the name stands for. readdir's type saves a stat for each of a million files. */
+static void find_kind(DIR *folder, const struct dirent *item, struct name *name)
+{
+    unsigned char type = item->d_type;
+    struct stat about;
+    name->pass = dg_pass_by_name(item->d_name);
+    if (name->pass) return;
+    if (type == DT_LNK || type == DT_UNKNOWN) {
+        if (fstatat(dirfd(folder), item->d_name, &about, 0)) {
+            name->pass = errno == ELOOP ? DG_PASS_LOOP : errno == EACCES ? DG_PASS_CLOSED : DG_PASS_DANGLING;
+            return;
+        }
+        type = S_ISDIR(about.st_mode) ? DT_DIR : S_ISREG(about.st_mode) ? DT_REG : DT_FIFO;
+    }
+    name->is_folder = type == DT_DIR;
+    if (type != DT_DIR && type != DT_REG) name->pass = DG_PASS_SPECIAL;
+}
+
+static enum dg_status add_name(struct names *names, DIR *folder, const struct dirent *item, struct dg_error *err)
+{
+    if (!strcmp(item->d_name, ".") || !strcmp(item->d_name, "..")) return DG_OK;
+    if (names->count == names->capacity) {
+        size_t capacity = names->capacity ? 2 * names->capacity : 64;
+        struct name *grown = realloc(names->name, capacity * sizeof *grown);
+        if (!grown) return dg_listing_no_memory(err);
+        names->name = grown;
+        names->capacity = capacity;
+    }
+    struct name name = {.text = strdup(item->d_name)};
+    if (!name.text) return dg_listing_no_memory(err);
+    find_kind(folder, item, &name);
+    names->name[names->count++] = name;
+    return DG_OK;
+}
+
+/* Lists the names in a folder, sorted. The folder is closed before its subfolders are opened, so that depth costs no
+ * descriptors. *closed: it may not be read. */
+static enum dg_status list_names(const char *path, struct names *names, bool *closed, struct dg_error *err)
+{
+    DIR *folder = opendir(path);
+    *closed = !folder && errno == EACCES;
+    if (*closed) return DG_OK;
+    if (!folder) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", path, strerror(errno));
+    enum dg_status status = DG_OK;
+    struct dirent *item;
+    errno = 0;
+    while (status == DG_OK && (item = readdir(folder))) {
+        status = add_name(names, folder, item, err);
+        errno = 0;
+    }
+    if (status == DG_OK && errno)
+        status = dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", path, strerror(errno));
+    closedir(folder);
+    if (names->count) qsort(names->name, names->count, sizeof *names->name, compare_names);
+    return status;
+}
+
+/* ---- all that is below a folder ---- */
+
+/* The folders on the way down, to detect a link back to one of them. */
+struct above {
+    const struct above *up;
+    dev_t device;
+    ino_t inode;
+};
+
+static enum dg_status join(const char *folder, const char *name, char **path, struct dg_error *err)
+{
+    if (asprintf(path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", name) >= 0) return DG_OK;
+    *path = NULL;
+    return dg_listing_no_memory(err);
+}
+
+static size_t root_size(const struct dg_source *s)
+{
+    size_t size = strlen(s->path);
+    return size + (s->path[size - 1] != '/');
+}
+
+static void pass_over(struct dg_source *s, enum dg_pass_reason reason, const char *path)
+{
+    dg_passed_over_add(&s->dataset->over, reason, path + root_size(s));
+}
+
+/* Adds the file if it is an image: by its name, or else by its first bytes. */
+static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    enum dg_image_format format = format_of_name(slash + 1);
+    if (!dg_image_format_is_read(format)) {
+        enum dg_pass_reason reason = dg_look_into(path, &format);
+        if (reason) pass_over(s, reason, path);
+        if (!reason && !dg_image_format_is_read(format))
+            dg_passed_over_add_format(&s->dataset->over, format, path + root_size(s));
+        if (reason || !dg_image_format_is_read(format)) return DG_OK;
+    }
+    const struct dg_listed image = {.path = strdup(path),
+                                    .folder_size = (uint32_t)(slash - path),
+                                    .root_size = (uint32_t)root_size(s),
+                                    .label = -1,
+                                    .source = s->number};
+    return dg_listing_add(s->dataset, &image, err);
+}
+
+static enum dg_status scan(struct dg_source *s, const char *folder, const struct above *up, struct dg_error *err);
+
+static enum dg_status scan_name(struct dg_source *s, const char *folder, const struct name *name,
+                                const struct above *here, struct dg_error *err)
+{
+    char *path;
+    enum dg_status status = join(folder, name->text, &path, err);
+    if (status != DG_OK) return status;
+    if (name->pass)
+        pass_over(s, name->pass, path);
+    else if (name->is_folder)
+        status = scan(s, path, here, err);
+    else
+        status = add_file(s, path, err);
+    free(path);
+    return status;
+}
+
+/* Adds all images below `folder`, unless it is passed over. */
+static enum dg_status scan(struct dg_source *s, const char *folder, const struct above *up, struct dg_error *err)
+{
+    struct stat about;
+    if (stat(folder, &about)) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", folder, strerror(errno));
+    for (const struct above *a = up; a; a = a->up) {
+        if (a->device != about.st_dev || a->inode != about.st_ino) continue;
+        pass_over(s, DG_PASS_LOOP, folder);
+        return DG_OK;
+    }
+    const struct above here = {up, about.st_dev, about.st_ino};
+    struct names names = {0};
+    bool closed;
+    enum dg_status status = list_names(folder, &names, &closed, err);
+    bool own = status == DG_OK && is_own(&names);
+    if (closed || own) pass_over(s, own ? DG_PASS_OWN : DG_PASS_CLOSED, folder);
+    for (size_t n = 0; n < names.count && status == DG_OK && !own; n++)
+        status = scan_name(s, folder, &names.name[n], &here, err);
+    free_names(&names);
+    return status;
+}
+
+static int compare_images(const void *left, const void *right)
+{
+    const struct dg_listed *a = left, *b = right;
+    uint32_t common = a->folder_size < b->folder_size ? a->folder_size : b->folder_size;
+    int order = memcmp(a->path, b->path, common);
+    if (order) return order;
+    if (a->folder_size != b->folder_size) return a->folder_size < b->folder_size ? -1 : 1;
+    return strcmp(a->path + common, b->path + common);
+}
+
+static void sort_from(struct dg_dataset *dataset, int64_t first)
+{
+    if (dataset->count > first)
+        qsort(dataset->image + first, (size_t)(dataset->count - first), sizeof *dataset->image, compare_images);
+}
+
+/* ---- classes or not ---- */
+
+/* What the top level of a source holds. */
+struct top {
+    struct names names;
+    int64_t first;         /* image of the source */
+    int64_t strays;        /* images beside the folders; they are the first */
+    int64_t below;         /* images in the folders */
+    const char *folder;    /* the first one with images; NULL: none */
+    const char *no_images; /* the first one without */
+    int64_t without;       /* how many of those there are */
+    int splits;            /* folders with images and the name of a split */
+};
+
+static int64_t entries_passed(const struct dg_passed_over *over)
+{
+    return over->count[DG_PASS_OWN] + over->count[DG_PASS_CLOSED] + over->count[DG_PASS_LOOP];
+}
+
+/* Adds the images of one folder of the top level as a class, unless classes are not used. */
+static enum dg_status add_class(struct dg_source *s, struct top *top, const struct name *name, const struct above *root,
+                                struct dg_error *err)
+{
+    struct dg_dataset *d = s->dataset;
+    int64_t first = d->count, passed = entries_passed(&d->over);
+    int number = -1;
+    bool used = s->labels != DG_LABELS_UNUSED;
+    if (used && d->classes.fixed) {
+        DG_TRY(dg_classes_number(&d->classes, name->text, &number, err));
+        if (number < 0) dg_passed_over_add(&d->over, DG_PASS_NO_CLASS, name->text);
+        if (number < 0) return DG_OK;
+    }
+    DG_TRY(scan_name(s, s->path, name, root, err));
+    sort_from(d, first);
+    top->below += d->count - first;
+    if (d->count > first) {
+        if (!top->folder) top->folder = name->text;
+        top->splits += dg_is_split(name->text);
+        if (used && number < 0) DG_TRY(dg_classes_number(&d->classes, name->text, &number, err));
+        for (int64_t i = first; i < d->count; i++) d->image[i].label = number;
+    } else if (entries_passed(&d->over) == passed) {
+        if (!top->no_images) top->no_images = name->text;
+        top->without++;
+        if (s->labels != DG_LABELS_NEEDED || d->classes.fixed)
+            dg_passed_over_add(&d->over, DG_PASS_NO_IMAGES, name->text);
+    }
+    return DG_OK;
+}
+
+/* Images beside folders that are classes. */
+static enum dg_status settle_strays(struct dg_source *s, struct top *top, struct dg_error *err)
+{
+    struct dg_dataset *d = s->dataset;
+    char folder[256], stray[256];
+    if (!top->strays || !top->below) return DG_OK;
+    dg_name_escape(top->folder, folder, sizeof folder);
+    dg_name_escape(d->image[top->first].path + root_size(s), stray, sizeof stray);
+    if (s->labels == DG_LABELS_UNUSED) {
+        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
+               "%s: %" PRId64 " images lie beside its folders (%s) and %" PRId64 " in them (%s/): all are taken",
+               s->path, top->strays, stray, top->below, folder);
+        return DG_OK;
+    }
+    if (!d->classes.fixed)
+        return dg_fail(
+            err, DG_ERR_INPUT,
+            "%s: %" PRId64 " images lie beside its folders (%s) and %" PRId64
+            " in them (%s/), so it is not plain whether the folders are classes. %sMove the images beside the "
+            "folders into folders or away; or name the classes, --classes-from FILE; or the images, @FILE",
+            s->path, top->strays, stray, top->below, folder,
+            s->labels == DG_LABELS_NEEDED ? "" : "--flat takes all without classes. ");
+    for (int64_t i = top->first; i < top->first + top->strays; i++) {
+        pass_over(s, DG_PASS_NO_CLASS, d->image[i].path);
+        free(d->image[i].path);
+    }
+    d->count -= top->strays;
+    memmove(d->image + top->first, d->image + top->first + top->strays,
+            (size_t)(d->count - top->first) * sizeof *d->image);
+    return DG_OK;
+}
+
+static enum dg_status settle_classes(struct dg_source *s, const struct top *top, struct dg_error *err)
+{
+    char name[256];
+    if (s->labels != DG_LABELS_NEEDED || s->dataset->classes.fixed) return DG_OK;
+    dg_name_escape(top->no_images ? top->no_images : "", name, sizeof name);
+    if (top->below && top->without)
+        return dg_fail(
+            err, DG_ERR_INPUT,
+            "%s: %" PRId64 " of its folders %s no image (%s/), and would be a class without any: remove %s, or "
+            "name the classes, --classes-from FILE",
+            s->path, top->without, top->without == 1 ? "holds" : "hold", name, top->without == 1 ? "it" : "them");
+    if (top->strays && !top->below)
+        return dg_fail(
+            err, DG_ERR_INPUT,
+            "%s: its images have no classes, which are needed here: a folder a class, or a list with classes, "
+            "@FILE",
+            s->path);
+    return DG_OK;
+}
+
+static enum dg_status add_top(struct dg_source *s, struct top *top, const struct above *root, struct dg_error *err)
+{
+    bool closed;
+    DG_TRY(list_names(s->path, &top->names, &closed, err));
+    if (closed) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", s->path, strerror(EACCES));
+    top->first = s->dataset->count;
+    for (size_t n = 0; n < top->names.count; n++)
+        if (!top->names.name[n].is_folder) DG_TRY(scan_name(s, s->path, &top->names.name[n], root, err));
+    sort_from(s->dataset, top->first);
+    top->strays = s->dataset->count - top->first;
+    for (size_t n = 0; n < top->names.count; n++)
+        if (top->names.name[n].is_folder) DG_TRY(add_class(s, top, &top->names.name[n], root, err));
+    if (top->splits > 1 && s->labels == DG_LABELS_UNUSED)
+        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
+               "%s has the folders of splits, such as %s/: the images of all are taken", s->path, top->folder);
+    DG_TRY(settle_strays(s, top, err));
+    return settle_classes(s, top, err);
+}
+
+enum dg_status dg_listing_add_folder(struct dg_source *s, struct dg_error *err)
+{
+    struct stat about;
+    if (stat(s->path, &about))
+        return dg_fail(err, DG_ERR_IO, "cannot read the data directory %s: %s", s->path, strerror(errno));
+    if (!S_ISDIR(about.st_mode))
+        return dg_fail(err, DG_ERR_USAGE,
+                       "%s is not a directory; expected a folder of images or of class folders, or @FILE for a list",
+                       s->path);
+    const struct above root = {NULL, about.st_dev, about.st_ino};
+    struct top top = {0};
+    enum dg_status status = add_top(s, &top, &root, err);
+    free_names(&top.names);
+    return status;
+}

@@ -1,0 +1,74 @@
+/* The list of a data set while it is made; for the files of this room that make it. */
+#ifndef DG_RUNTIME_DATA_LISTING_H
+#define DG_RUNTIME_DATA_LISTING_H
+
+#include "runtime/data/dataset.h"
+#include "runtime/data/passed_over.h"
+
+struct dg_listed {
+    char *path;           /* owned */
+    uint32_t folder_size; /* bytes of `path` before its last slash */
+    uint32_t root_size;   /* bytes of `path` before the relative part */
+    int32_t label;        /* class; -1: none */
+    int32_t source;       /* which of the paths in struct dg_data */
+};
+
+struct dg_classes {
+    char **name;  /* [count], owned */
+    int *by_name; /* [count] numbers, sorted by name */
+    int count, capacity;
+    bool fixed; /* as dg_data.classes_from says: none is added */
+};
+
+struct dg_dataset {
+    struct dg_listed *image;
+    int64_t count, capacity;
+    struct dg_classes classes;
+    int sources;
+    bool has_lists;
+    struct dg_passed_over over;
+    struct dg_left_out *left_out;
+    int64_t left_out_count;
+};
+
+/* What a source is read for, and what it turns out to be. */
+struct dg_source {
+    struct dg_dataset *dataset;
+    const struct dg_data *data;
+    enum dg_labels labels;
+    const struct dg_log *log;
+    const char *path; /* without slashes at its end, or a list's without the @ */
+    int number;
+};
+
+enum dg_status dg_listing_no_memory(struct dg_error *err);
+
+/* Appends an image of source `number`. Owns `path` from here on. DG_ERR_INPUT: too many. */
+enum dg_status dg_listing_add(struct dg_dataset *dataset, const struct dg_listed *image, struct dg_error *err);
+
+/* Adds the images of a folder (folder.c), or those that a list names (file_list.c). */
+enum dg_status dg_listing_add_folder(struct dg_source *source, struct dg_error *err);
+enum dg_status dg_listing_add_file_list(struct dg_source *source, struct dg_error *err);
+
+/* ---- classes (classes.c) ---- */
+
+/* Reads data.classes_from. */
+enum dg_status dg_classes_read(const char *path, struct dg_classes *classes, struct dg_error *err);
+/* The number of the class, which is added if the classes are not fixed; -1: it is not one of them. */
+enum dg_status dg_classes_number(struct dg_classes *classes, const char *name, int *number, struct dg_error *err);
+/* Sorts the classes that are not fixed by name, and renumbers the images. */
+enum dg_status dg_classes_sort(struct dg_dataset *dataset, struct dg_error *err);
+/* DG_ERR_INPUT: two that look the same, one alone where several are needed, splits, classes without a readable image. */
+enum dg_status dg_classes_check(const struct dg_dataset *dataset, const struct dg_data *data, enum dg_labels labels,
+                                struct dg_error *err);
+/* "train", "val" and the like. */
+bool dg_is_split(const char *name);
+void dg_classes_free(struct dg_classes *classes);
+
+/* ---- files (folder.c) ---- */
+
+/* What a file is by its first bytes. DG_PASS_NONE: an image of `format`; DG_PASS_OTHER, DG_PASS_EMPTY,
+ * DG_PASS_CLOSED. */
+enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format);
+
+#endif

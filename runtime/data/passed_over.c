@@ -1,0 +1,118 @@
+#include "runtime/data/passed_over.h"
+
+#include "runtime/base/name.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const what[DG_PASS_REASONS] = {
+    [DG_PASS_HIDDEN] = "hidden",
+    [DG_PASS_LEFTOVER] = "left by viewers, drives or archives",
+    [DG_PASS_OWN] = "written by dinorun",
+    [DG_PASS_OTHER] = "no images",
+    [DG_PASS_EMPTY] = "empty",
+    [DG_PASS_DANGLING] = "links to nothing",
+    [DG_PASS_LOOP] = "links in a circle",
+    [DG_PASS_SPECIAL] = "pipes, sockets or devices",
+    [DG_PASS_CLOSED] = "without permission to read",
+    [DG_PASS_NO_IMAGES] = "folders without images",
+    [DG_PASS_NO_CLASS] = "not of the classes asked for",
+};
+
+enum dg_pass_reason dg_pass_by_name(const char *name)
+{
+    static const char *const leftover[] = {
+        "__MACOSX",    "@eaDir",       "@Recycle", "@Recently-Snapshot",        "@tmp",           "#recycle",
+        "#snapshot",   "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "lost+found",     "Thumbs.db",
+        "ehthumbs.db", "desktop.ini",  "Icon\r",   "Network Trash Folder",      "Temporary Items"};
+    if (name[0] == '.') return DG_PASS_HIDDEN;
+    for (size_t l = 0; l < sizeof leftover / sizeof *leftover; l++)
+        if (!strcasecmp(name, leftover[l])) return DG_PASS_LEFTOVER;
+    return DG_PASS_NONE;
+}
+
+static void add(int64_t *count, char **example, const char *path)
+{
+    if (!(*count)++) *example = strdup(path); /* without memory, an example less */
+}
+
+void dg_passed_over_add(struct dg_passed_over *over, enum dg_pass_reason reason, const char *path)
+{
+    add(&over->count[reason], &over->example[reason], path);
+}
+
+void dg_passed_over_add_format(struct dg_passed_over *over, enum dg_image_format format, const char *path)
+{
+    add(&over->format_count[format], &over->format_example[format], path);
+}
+
+void dg_passed_over_free(struct dg_passed_over *over)
+{
+    for (int r = 0; r < DG_PASS_REASONS; r++) free(over->example[r]);
+    for (int f = 0; f < DG_FORMAT_COUNT; f++) free(over->format_example[f]);
+    *over = (struct dg_passed_over){0};
+}
+
+/* ---- words ---- */
+
+/* Text that grows to the end of its room. */
+struct words {
+    char *text;
+    size_t size, at;
+};
+
+static void add_item(struct words *w, int64_t count, const char *name, const char *example)
+{
+    char escaped[256];
+    if (!count || w->at >= w->size) return;
+    dg_name_escape(example ? example : "", escaped, sizeof escaped);
+    w->at += (size_t)snprintf(w->text + w->at, w->size - w->at, "%s%" PRId64 " %s (%s)", w->at ? ", " : "", count, name,
+                              escaped);
+}
+
+static void add_reasons(struct words *w, const struct dg_passed_over *over)
+{
+    for (int r = 0; r < DG_PASS_REASONS; r++) add_item(w, over->count[r], what[r], over->example[r]);
+}
+
+static void add_formats(struct words *w, const struct dg_passed_over *over)
+{
+    for (int f = 0; f < DG_FORMAT_COUNT; f++)
+        add_item(w, over->format_count[f], dg_image_format_name(f), over->format_example[f]);
+}
+
+const char *dg_passed_over_text(const struct dg_passed_over *over, char *text, size_t size)
+{
+    struct words w = {text, size, 0};
+    *text = 0;
+    add_reasons(&w, over);
+    add_formats(&w, over);
+    return text;
+}
+
+static int64_t sum(const int64_t *count, int n)
+{
+    int64_t total = 0;
+    for (int i = 0; i < n; i++) total += count[i];
+    return total;
+}
+
+void dg_passed_over_say(const struct dg_passed_over *over, const struct dg_log *log)
+{
+    char text[4096];
+    int64_t others = sum(over->count, DG_PASS_REASONS), images = sum(over->format_count, DG_FORMAT_COUNT);
+    struct words w = {text, sizeof text, 0};
+    add_reasons(&w, over);
+    if (others) dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "passed over: %s", text);
+    w.at = 0;
+    add_formats(&w, over);
+    if (images)
+        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD,
+               "%" PRId64
+               " images are left out, since this build does not read their format: %s; convert them to JPEG or "
+               "PNG",
+               images, text);
+}
