@@ -95,7 +95,7 @@ enum dg_status dg_bad_images_settle(struct dg_bad_images *bad, int64_t all, int6
 {
     if (!bad->count) return DG_OK;
     qsort(bad->image, (size_t)bad->count, sizeof *bad->image, by_index);
-    for (int64_t i = 0; i < bad->count; i++)
+    for (int64_t i = 0; i < bad->count && (bad->count > 1 || limit); i++) /* the error names one alone */
         dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%s: %s", bad->image[i].path, bad->image[i].reason);
     if (bad->count == all)
         return dg_fail(err, DG_ERR_INPUT, "none of the %" PRId64 " images can be read; the first: %s: %s", all,

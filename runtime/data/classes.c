@@ -1,4 +1,5 @@
 /* The classes of a data set: their numbers, and what is wrong with them. */
+#include "runtime/data/dataset.h"
 #include "runtime/data/listing.h"
 
 #include "runtime/base/name.h"

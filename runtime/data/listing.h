@@ -2,7 +2,7 @@
 #ifndef DG_RUNTIME_DATA_LISTING_H
 #define DG_RUNTIME_DATA_LISTING_H
 
-#include "runtime/data/dataset.h"
+#include "runtime/data/data.h"
 #include "runtime/data/passed_over.h"
 
 struct dg_listed {

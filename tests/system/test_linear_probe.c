@@ -532,8 +532,7 @@ static void test_damaged(void **state)
     assert_non_null(strstr(dg_test_said, "zz.png"));
     assert_int_equal(remove(in("train/class0/zz.png")), 0);
     write_file(in("val/class0/zz.png"), bad, 8);
-    refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "1 of 11 images cannot be read");
-    assert_non_null(strstr(dg_test_said, "zz.png: the file is cut short"));
+    refuses((struct asked){.out = "bad val"}, DG_ERR_INPUT, "1 of 11 images cannot be read; the first: ");
     runs((struct asked){.out = "without it", .max_bad_val = 1});
     assert_non_null(strstr(dg_test_said, "1 of 11 images cannot be read and are left out"));
     struct dg_linear_score without = report[EPOCHS - 1].val;

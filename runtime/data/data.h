@@ -1,0 +1,29 @@
+/* Where the images of a data set are, and what their classes are for. */
+#ifndef DG_RUNTIME_DATA_DATA_H
+#define DG_RUNTIME_DATA_DATA_H
+
+#include "ops/base/base.h"
+
+/* An image's index must fit into 32 bits and into the random stream of its crops (ops/base/rng.h). */
+#define DG_DATASET_MAX_IMAGES INT64_C(2147483647)
+
+/* Where the images are. Strings outlive the call that they are given to. */
+struct dg_data {
+    const char *const *path; /* [paths] folders, and lists of files as "@FILE" */
+    int paths;
+    /* A file with a class a line, or a folder with a folder a class: these are the classes, in that order. NULL: the
+     * folders are the classes. */
+    const char *classes_from;
+};
+
+/* One folder, for the block that it stands in. */
+#define DG_FOLDER(name) ((struct dg_data){.path = (const char *const[]){name}, .paths = 1})
+
+/* What the classes are for. */
+enum dg_labels {
+    DG_LABELS_UNUSED, /* all images below the folders, at any depth, without classes */
+    DG_LABELS_IF_ANY, /* classes if the folders have them */
+    DG_LABELS_NEEDED, /* DG_ERR_INPUT without classes, or where one would be empty */
+};
+
+#endif
