@@ -105,9 +105,10 @@ enum dg_status dg_bad_images_settle(struct dg_bad_images *bad, int64_t all, int6
                bad->count, all);
         return DG_OK;
     }
-    return dg_fail(
-        err, DG_ERR_INPUT,
-        "%" PRId64 " of %" PRId64 " images cannot be read, and %" PRId64
-        " are tolerated; the first: %s: %s. Mend or remove them, or leave them out with --max-bad-images %" PRId64,
-        bad->count, all, limit, bad->image[0].path, bad->image[0].reason, bad->count);
+    return dg_fail(err, DG_ERR_INPUT,
+                   "%" PRId64 " of %" PRId64
+                   " images cannot be read%s; the first: %s: %s. Mend or remove them, or leave "
+                   "them out with --max-bad-images %" PRId64,
+                   bad->count, all, limit ? ", more than are tolerated" : "", bad->image[0].path, bad->image[0].reason,
+                   bad->count);
 }
