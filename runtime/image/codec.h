@@ -20,6 +20,12 @@ struct dg_decoding {
 
 enum dg_status dg_decode_jpeg(struct dg_decoding *d, struct dg_error *err);
 enum dg_status dg_decode_png(struct dg_decoding *d, struct dg_error *err);
+enum dg_status dg_decode_bmp(struct dg_decoding *d, struct dg_error *err);
+enum dg_status dg_decode_pnm(struct dg_decoding *d, struct dg_error *err);
+enum dg_status dg_decode_gif(struct dg_decoding *d, struct dg_error *err);
+/* These are there where the build has the library. */
+enum dg_status dg_decode_webp(struct dg_decoding *d, struct dg_error *err);
+enum dg_status dg_decode_tiff(struct dg_decoding *d, struct dg_error *err);
 
 /* DG_ERR_INPUT: the file ends too early. */
 enum dg_status dg_decode_cut_short(const struct dg_decoding *d, struct dg_error *err);

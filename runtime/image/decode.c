@@ -57,6 +57,15 @@ static enum dg_status decode(struct dg_decoding *d, struct dg_error *err)
     switch (format) {
     case DG_FORMAT_JPEG: return dg_decode_jpeg(d, err);
     case DG_FORMAT_PNG: return dg_decode_png(d, err);
+    case DG_FORMAT_BMP: return dg_decode_bmp(d, err);
+    case DG_FORMAT_PNM: return dg_decode_pnm(d, err);
+    case DG_FORMAT_GIF: return dg_decode_gif(d, err);
+#if DG_HAVE_WEBP
+    case DG_FORMAT_WEBP: return dg_decode_webp(d, err);
+#endif
+#if DG_HAVE_TIFF
+    case DG_FORMAT_TIFF: return dg_decode_tiff(d, err);
+#endif
     default:
         return dg_fail(err, DG_ERR_INPUT, "%s: the file is %s, which is not read here: %s", d->name,
                        dg_image_format_name(format), dg_image_format_advice(format));

@@ -1,10 +1,12 @@
 /* Decodes image files, recognised by content, to RGB: what Pillow's Image.open(path).convert("RGB") takes and refuses,
  * with the same pixels (Pillow 13, by whose rules torchvision's ImageFolder loads).
  *
- * JPEG: baseline and progressive, gray, YCbCr, RGB, CMYK and YCCK; slow-integer IDCT, fancy upsampling. PNG: every
- * colour type and depth, interlaced or not; of animations the first picture. Alpha and transparency are dropped; of
- * 16-bit colour the high byte is taken; 16-bit gray is clipped to 0..255, not scaled. Colour profiles and gamma are
- * ignored. Pillow ignores EXIF's orientation, too; struct dg_image_decoder has a switch for it. */
+ * JPEG: baseline and progressive, gray, YCbCr, RGB, CMYK and YCCK; slow-integer IDCT, fancy upsampling. PNG, BMP, PNM
+ * (P1 to P6) and GIF: every colour type and depth that Pillow reads. WebP and TIFF where the build has libwebp and
+ * libtiff; of TIFF all but L*a*b*. Of animations and files of several pictures the first is read. Alpha and transparency
+ * are dropped; of 16-bit colour the high byte is taken; gray of more than 8 bits is clipped to 0..255, not scaled.
+ * Colour profiles and gamma are ignored. TIFF is turned as its orientation says; of other formats Pillow ignores EXIF's
+ * orientation, and struct dg_image_decoder has a switch for it. */
 #ifndef DG_RUNTIME_IMAGE_DECODE_H
 #define DG_RUNTIME_IMAGE_DECODE_H
 
