@@ -112,7 +112,8 @@ bool dg_op_takes(const struct dg_op *op, int num_inputs)
 int dg_op_data_inputs(const struct dg_op *op, bool *more)
 {
     int count = 0;
-    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--) count += !(op->inputs[i].flags & (DG_PARAM | DG_ROW_MAP));
+    for (int i = dg_op_num_inputs(op) - 1; i >= 0; i--)
+        count += !(op->inputs[i].flags & (DG_PARAM | DG_ROW_MAP | DG_INTERNAL));
     *more = variadic(op) >= 0;
     return count;
 }

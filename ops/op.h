@@ -46,6 +46,7 @@ enum dg_operand_flags {
     DG_BF16_OK = 1 << 5,  /* f32 by `infer`; may be stored as bf16 in a plan in bf16 (compiler/passes/assign_bf16.c) */
     DG_COMPACT = 1 << 6,  /* holds only the surviving images, packed, where the row map is there */
     DG_ROW_MAP = 1 << 7,  /* is a row map: the output of an op that draws it, and such outputs only as an input */
+    DG_INTERNAL = 1 << 8, /* optional input that a pass adds, behind all others; never named in `from` */
 };
 
 /* What an op works on and what it makes of it are first in the tables: the image or token grid, the images that are left out

@@ -96,7 +96,7 @@ static void add_operands(struct dg_text *text, const struct dg_op *op)
 {
     const char *before = "";
     for (const struct dg_operand *in = op->inputs; in && in->name; in++) {
-        if (in->flags & (DG_PARAM | DG_ROW_MAP)) continue;
+        if (in->flags & (DG_PARAM | DG_ROW_MAP | DG_INTERNAL)) continue;
         dg_text_add(text, "%s%s%s", before, in->name, in->flags & DG_VARIADIC ? ", ..." : "");
         before = ", ";
     }

@@ -1,6 +1,6 @@
 /* conv2d: 2-D convolution of an NHWC image; weight [out, in / groups, kh, kw] as in PyTorch.
  *
- *   conv2d              (src [N,H,W,C], weight, [bias], [batch norm: its five parameters]) -> dst [N,OH,OW,out]
+ *   conv2d              (src [N,H,W,C], weight, [bias], [batch norm: its five parameters], [addend]) -> dst [N,OH,OW,out]
  *   conv2d_grad_src     (diff_dst, weight) -> diff_src
  *   conv2d_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias]
  *
@@ -9,10 +9,12 @@
  * fast as oneDNN's convolution. DIRECT: oneDNN's convolution, with weights packed for each run, in evaluation once; some
  * gradients of weights are a kernel of our own (see is_outer_faster).
  *
- * Evaluation plans may fold the batch norm that follows into the weights, and a ReLU into the result (ops/fused/conv_bn.c). */
+ * Evaluation plans may fold the batch norm that follows into the weights, and add another tensor and apply a ReLU before the result is
+ * stored (ops/fused/conv_bn.c). */
 #include "ops/dense/bf16_operand.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/add.h"
+#include "ops/kernels/bf16.h"
 #include "ops/kernels/column_sum.h"
 #include "ops/kernels/grad_weights.h"
 #include "ops/kernels/im2col.h"
@@ -24,10 +26,10 @@
 
 extern const struct dg_op dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
 
-enum { SRC, WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_TRACKED }; /* inputs */
-enum { DST };                                                                          /* output */
-enum { GRAD_DIFF_DST, GRAD_WEIGHT };                                                   /* inputs of conv2d_grad_src */
-enum { DIFF_SRC };                                                                     /* output of conv2d_grad_src */
+enum { SRC, WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_TRACKED, ADDEND }; /* inputs */
+enum { DST };                                                                                  /* output */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT };                      /* inputs of conv2d_grad_src */
+enum { DIFF_SRC };                                        /* output of conv2d_grad_src */
 enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs of conv2d_grad_weights */
 enum { DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of conv2d_grad_weights */
 
@@ -148,6 +150,9 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     fits = fits && there(&call->input[NORM_TRACKED], &counter, call->attr[FOLD].i); /* for its name only */
     if (!fits) return dg_fail(err, DG_ERR_INPUT, "weight or bias has the wrong shape");
     output[DST] = dst_desc(&s);
+    struct dg_desc addend = dg_desc_wide(&call->input[ADDEND]);
+    if (!there(&addend, &output[DST], !dg_absent(&addend)))
+        return dg_fail(err, DG_ERR_INPUT, "addend has not the shape of dst");
     return DG_OK;
 }
 
@@ -156,7 +161,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
     const union dg_attr *attr = b->call->attr;
     bool bias = attr[WITH_BIAS].i;
     dg_value made[DG_MAX_OUTPUTS];
-    if (attr[FOLD].i || attr[RELU].i) return dg_fail(b->err, DG_ERR_INTERNAL, "a folded convolution has no gradient");
+    if (attr[FOLD].i || attr[RELU].i || !dg_absent(&b->call->input[ADDEND]))
+        return dg_fail(b->err, DG_ERR_INTERNAL, "a folded convolution has no gradient");
     if (b->wants[WEIGHT] || (bias && b->wants[BIAS])) {
         dg_value input[] = {b->input[SRC], b->diff_output[DST], b->gradient_so_far(b, WEIGHT),
                             bias ? b->gradient_so_far(b, BIAS) : DG_NO_VALUE};
@@ -191,10 +197,10 @@ struct state {
     bool bias, fold, packed_once, bf16;
     bool outer; /* grad_weights runs our own kernel; with DIRECT it reads windows in place */
     struct dg_windows windows;
-    bool src_bf16;                   /* src is stored as bf16 */
-    bool diff_bf16;                  /* grad_weights: diff_dst is stored as bf16 */
-    struct dg_bf16_operand operand;  /* src; in grad_src diff_dst */
-    struct dg_bf16_operand diff_dst; /* of grad_weights */
+    bool src_bf16, addend_bf16, dst_bf16; /* stored as bf16 */
+    bool diff_bf16;                       /* grad_weights: diff_dst is stored as bf16 */
+    struct dg_bf16_operand operand;       /* src; in grad_src diff_dst */
+    struct dg_bf16_operand diff_dst;      /* of grad_weights */
     float eps;
     int64_t packed_bytes; /* size of the packed weights; a folded bias follows them */
     int64_t im2col_at, packed_at, plain_at, partial_at, dnnl_at; /* offsets in scratch */
@@ -266,15 +272,17 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->packed_once = p->constant_params;
     if (s->fold && !s->packed_once)
         return dg_fail(err, DG_ERR_INTERNAL, "a folded convolution outside an evaluation entry");
-    bool bias = s->bias || s->fold, relu = attr[RELU].i;
-    bool dst_bf16 = dg_is_bf16(&p->call->output[DST]);
+    bool bias = s->bias || s->fold;
+    struct dg_post post = {.sum = !dg_absent(&p->call->input[ADDEND]), .relu = attr[RELU].i};
+    s->addend_bf16 = post.sum && dg_is_bf16(&p->call->input[ADDEND]);
+    s->dst_bf16 = dg_is_bf16(&p->call->output[DST]);
     open_src(p, s);
     if (s->shape.algo == DIRECT) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_FORWARD);
         spec.bias = bias;
-        spec.relu = relu;
+        spec.post = post;
         spec.bf16 = s->bf16;
-        spec.bf16_result = dst_bf16;
+        spec.bf16_result = s->dst_bf16;
         DG_TRY(dg_conv_open(p->engine, &spec, &s->conv, err));
         s->packed_bytes = s->conv.packed_bytes;
     } else {
@@ -284,9 +292,9 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
                                     .weights_row = 1,
                                     .weights_col = s->shape.columns,
                                     .bias = bias,
-                                    .relu = relu,
+                                    .post = post,
                                     .bf16 = s->bf16,
-                                    .bf16_dst = dst_bf16,
+                                    .bf16_dst = s->dst_bf16,
                                     .packs = true};
         DG_TRY(dg_gemm_open(p->engine, &spec, &s->gemm, err));
         s->packed_bytes = s->gemm.packed_bytes;
@@ -330,6 +338,17 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
     return pack_weights(r, s, weight, r->packed, err);
 }
 
+/* The convolution adds to what dst holds: the addend, which lies there already if it dies here. */
+static void put_addend(const struct dg_run *r, const struct state *s)
+{
+    const void *addend = r->input[ADDEND];
+    void *dst = r->output[DST];
+    if (!addend || addend == dst) return;
+    int64_t count = s->shape.rows * s->shape.out;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) dg_put(dst, s->dst_bf16, i, dg_get(addend, s->addend_bf16, i));
+}
+
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
@@ -339,6 +358,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                   : NULL;
     if (!s->packed_once) DG_TRY(pack_weights(r, s, r->input[WEIGHT], weights, err));
     const void *src = operand_of(r, s);
+    put_addend(r, s);
     if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
     return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
@@ -353,10 +373,11 @@ static const struct dg_operand conv2d_inputs[] = {
     [NORM_MEAN] = {"norm_mean", DG_PARAM | DG_OPTIONAL},
     [NORM_VAR] = {"norm_var", DG_PARAM | DG_OPTIONAL},
     [NORM_TRACKED] = {"norm_tracked", DG_PARAM | DG_OPTIONAL, .dtype = DG_I64},
+    [ADDEND] = {"addend", DG_BF16_OK | DG_OPTIONAL | DG_INTERNAL},
     {0},
 };
 static const struct dg_operand conv2d_outputs[] = {
-    [DST] = {"dst", DG_BF16_OK},
+    [DST] = {"dst", DG_BF16_OK, DG_REUSE(ADDEND)},
     {0},
 };
 

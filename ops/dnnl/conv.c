@@ -28,7 +28,7 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
     dnnl_primitive_desc_t pd = NULL;
     dnnl_query_t query = weights ? dnnl_query_diff_weights_md : dnnl_query_weights_md;
     int64_t bytes;
-    enum dg_status status = dg_dnnl_attr(spec->relu, &attr, err);
+    enum dg_status status = dg_dnnl_attr(spec->post, &attr, err);
     if (status != DG_OK) goto done;
     struct dg_mds mds = {src, any, bias, dst}, alike = {same[0], same[2], bias, same[1]};
     if (src && dst && any && plain && same[0] && same[1] && same[2] && (bias || !spec->bias))

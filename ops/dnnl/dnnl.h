@@ -40,9 +40,16 @@ enum dg_pool { DG_POOL_MAX, DG_POOL_AVG, DG_POOL_AVG_NO_PAD };
 dnnl_primitive_desc_t dg_pd_pooling(dnnl_engine_t engine, enum dg_prop_kind prop_kind, enum dg_pool pool,
                                     const struct dg_window *window, dg_md src, dg_md dst,
                                     const_dnnl_primitive_attr_t attr);
+/* To post-operations: what dst held is added; a ReLU. */
+dnnl_status_t dg_append_sum(dnnl_post_ops_t ops);
 dnnl_status_t dg_append_relu(dnnl_post_ops_t ops);
 
 /* --- common --- */
+
+/* What becomes of a result before it is stored, in this order: what dst held is added, a ReLU. */
+struct dg_post {
+    bool sum, relu;
+};
 
 /* dst[m,n] = src[m,k] weights[k,n] (+ bias[n]), prepared once and run many times. src and dst are row-major and
  * dense. Weights lie at w[i*weights_row + j*weights_col]; with `packs`, f32 weights are first packed into oneDNN's own
@@ -50,8 +57,9 @@ dnnl_status_t dg_append_relu(dnnl_post_ops_t ops);
 struct dg_gemm_spec {
     int64_t m, n, k;
     int64_t weights_row, weights_col;
-    bool bias, packs, relu; /* relu: dst = max(0, ...) */
-    bool bf16, bf16_dst;    /* of src and weights; of dst. The sum and the bias are f32 */
+    bool bias, packs;
+    struct dg_post post;
+    bool bf16, bf16_dst; /* of src and weights; of dst. The sum and the bias are f32 */
 };
 struct dg_gemm {
     struct dg_gemm_spec spec;
@@ -81,7 +89,8 @@ struct dg_conv_spec {
     int64_t out_height, out_width, out;      /* of dst */
     int64_t groups;
     struct dg_window window;
-    bool bias, relu;  /* forward only */
+    bool bias; /* this and the next: forward only */
+    struct dg_post post;
     bool bf16;        /* of the operands: two of src, weights and dst. Plain weights and the bias are f32 */
     bool bf16_result; /* of the result of a forward or backward-data primitive; weights are always f32 as a result */
 };

@@ -50,14 +50,15 @@ enum dg_status dg_dnnl_memory_for(const_dnnl_primitive_desc_t pd, dnnl_query_t w
     return DG_OK;
 }
 
-enum dg_status dg_dnnl_attr(bool relu, dnnl_primitive_attr_t *attr, struct dg_error *err)
+enum dg_status dg_dnnl_attr(struct dg_post post, dnnl_primitive_attr_t *attr, struct dg_error *err)
 {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success && relu) {
+    if (status == dnnl_success && (post.sum || post.relu)) {
         status = dnnl_post_ops_create(&ops);
-        if (status == dnnl_success) status = dg_append_relu(ops);
+        if (status == dnnl_success && post.sum) status = dg_append_sum(ops);
+        if (status == dnnl_success && post.relu) status = dg_append_relu(ops);
         if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attr, ops);
         if (ops) dnnl_post_ops_destroy(ops);
     }
@@ -71,7 +72,7 @@ enum dg_status dg_dnnl_reorder(dnnl_engine_t engine, dg_md plain, dg_md packed, 
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     int64_t scratch = 0;
-    enum dg_status status = dg_dnnl_attr(false, &attr, err);
+    enum dg_status status = dg_dnnl_attr((struct dg_post){0}, &attr, err);
     if (status == DG_OK && dnnl_reorder_primitive_desc_create(&pd, unpack ? packed : plain, engine,
                                                               unpack ? plain : packed, engine, attr) != dnnl_success)
         status = dg_dnnl_no(err, "cannot pack weights");
@@ -103,7 +104,7 @@ static enum dg_status open_gemm(dnnl_engine_t engine, const struct dg_gemm_spec 
     dg_md plain = NULL, lies = weights;
     enum dg_status status = DG_OK;
     int64_t bytes;
-    DG_TRY_GOTO(done, status, dg_dnnl_attr(spec->relu, &attr, err));
+    DG_TRY_GOTO(done, status, dg_dnnl_attr(spec->post, &attr, err));
     if (like && dnnl_memory_get_memory_desc(like->weights, &lies) != dnnl_success) lies = NULL;
     if (src && lies && dst && (bias || !spec->bias)) pd = dg_pd_matmul(engine, src, lies, bias, dst, attr);
     if (!pd) {

@@ -13,9 +13,9 @@ enum dg_status dg_dnnl_no(struct dg_error *err, const char *what);
 /* Reference implementations are refused (dnnl.h). */
 enum dg_status dg_dnnl_audit(const_dnnl_primitive_desc_t pd, struct dg_error *err);
 
-/* The attributes of every primitive of this room: the caller owns the scratchpad; with `relu` the result goes through a ReLU. The
+/* The attributes of every primitive of this room: the caller owns the scratchpad; what `post` says becomes of the result. The
  * caller destroys them, also on failure if they are not NULL. */
-enum dg_status dg_dnnl_attr(bool relu, dnnl_primitive_attr_t *attr, struct dg_error *err);
+enum dg_status dg_dnnl_attr(struct dg_post post, dnnl_primitive_attr_t *attr, struct dg_error *err);
 
 /* A memory object of the descriptor that `pd` wants for `what`, NULL if it wants none. The caller owns its bytes and passes them with
  * each run. */

@@ -12,7 +12,7 @@ enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     int64_t bytes, winners = 0;
-    enum dg_status status = dg_dnnl_attr(false, &attr, err);
+    enum dg_status status = dg_dnnl_attr((struct dg_post){0}, &attr, err);
     if (status != DG_OK) goto done;
     if (src && dst) pd = dg_pd_pooling(engine, spec->prop_kind, spec->pool, &spec->window, src, dst, attr);
     if (!pd) {

@@ -1,5 +1,6 @@
 /* One line a rewrite, in the order in which they are tried on a node. */
 DG_REWRITE(dg_fuse_conv2d_batch_norm)
+DG_REWRITE(dg_fuse_conv2d_add)
 DG_REWRITE(dg_fuse_conv2d_relu)
 DG_REWRITE(dg_fuse_batch_norm_relu)
 DG_REWRITE(dg_fuse_add_relu)

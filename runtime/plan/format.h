@@ -17,7 +17,7 @@
 #include "ops/op.h"
 
 #define DG_PLAN_MAGIC "DINOPLAN"
-#define DG_PLAN_VERSION 4u
+#define DG_PLAN_VERSION 5u
 #define DG_PLAN_ENDIAN 0x01020304u
 #define DG_PLAN_ALIGN 64 /* of every tensor in its region */
 #define DG_PLAN_NONE UINT32_MAX

@@ -46,7 +46,8 @@ static bool rows_fit(const struct dg_op *op, const struct dg_operand *operand)
 static void test_flags(void **state)
 {
     (void)state;
-    const uint32_t of_inputs = DG_OPTIONAL | DG_PARAM | DG_VARIADIC | DG_UPDATED | DG_BF16_OK | DG_COMPACT | DG_ROW_MAP;
+    const uint32_t of_inputs =
+        DG_OPTIONAL | DG_PARAM | DG_VARIADIC | DG_UPDATED | DG_BF16_OK | DG_COMPACT | DG_ROW_MAP | DG_INTERNAL;
     const uint32_t of_outputs = DG_OPTIONAL | DG_SAVED | DG_BF16_OK | DG_COMPACT | DG_ROW_MAP;
     uint32_t seen = 0;
     bool reuses = false, views = false;
@@ -59,7 +60,7 @@ static void test_flags(void **state)
             many += !!(operand->flags & DG_VARIADIC);
             optional += !!(operand->flags & DG_OPTIONAL);
             bool wrong = operand->flags & ~of_inputs || operand->reuse || !rows_fit(op, operand);
-            if (operand->flags & DG_ROW_MAP)
+            if (operand->flags & (DG_ROW_MAP | DG_INTERNAL))
                 wrong |= !(operand->flags & DG_OPTIONAL);
             else
                 wrong |= (operand->flags & DG_PARAM) < (uint32_t)kind; /* parameters come after data */

@@ -78,6 +78,28 @@ static void conv_norm_relu(struct net *net)
     keep(net, relu(net, normalize(net, convolve(net), 4)));
 }
 
+/* The end of a residual block: its input, or its input's convolution, is added. */
+static void conv_norm_add_relu(struct net *net)
+{
+    net->options.train = false;
+    dg_value branch = normalize(net, convolve(net), 4);
+    keep(net, relu(net, NODE(net, "add", NULL, branch, in(net, "shortcut", F32(2, 5, 6, 4)))[0]));
+}
+
+static void two_convs_add(struct net *net)
+{
+    net->options.train = false;
+    dg_value branch = normalize(net, convolve(net), 4), pixels = in(net, "pixels", F32(2, 5, 6, 7));
+    dg_value shortcut = NODE(net, "conv2d", ATTRS(ATTR("out", 4), ATTR("kernel", 1), ATTR("bias", 0)), pixels,
+                             in(net, "weight 2", F32(4, 7, 1, 1)))[0];
+    shortcut = normalize(net, shortcut, 4);
+    keep(net, NODE(net, "add", NULL, branch, shortcut)[0]);
+    keep(net, shortcut);
+    dg_value once = NODE(net, "conv2d", ATTRS(ATTR("out", 4), ATTR("kernel", 1), ATTR("bias", 0)), shortcut,
+                         in(net, "weight 3", F32(4, 4, 1, 1)))[0];
+    keep(net, relu(net, NODE(net, "add", NULL, shortcut, normalize(net, once, 4))[0]));
+}
+
 static void norm_relu(struct net *net) { keep(net, relu(net, normalize(net, in(net, "x", F32(3, 4, 4, 5)), 5))); }
 
 static void add_relu(struct net *net)
@@ -169,6 +191,9 @@ struct rewrite_case {
 
 static const struct rewrite_case cases[] = {
     {"conv2d + batch_norm", conv_norm, "conv2d batch_norm", "conv2d", 1e-5},
+    {"conv2d + add", conv_norm_add_relu, "conv2d batch_norm add relu", "conv2d", 1e-5},
+    {"conv2d + add", two_convs_add, "conv2d batch_norm conv2d batch_norm add conv2d batch_norm add relu",
+     "conv2d conv2d add conv2d", 1e-5},
     {"conv2d + relu", conv_norm_relu, "conv2d batch_norm relu", "conv2d", 1e-5},
     {"batch_norm + relu", norm_relu, "batch_norm relu", "batch_norm", 0},
     {"add + relu", add_relu, "add relu", "add_relu", 0},

@@ -1,7 +1,12 @@
 /* conv2d and its gradients at odd sizes, strides, borders, groups and dilations, against sums over all taps. */
 #include "tests/support/op_harness.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 struct shape {
     int64_t images, height, width, channels, out_height, out_width, out;
@@ -162,6 +167,59 @@ static void test_refuses(void **state)
     op_refused(&op, "kernel 5 does not divide width 9");
 }
 
-static const struct op_test tests[] = {OP_TEST("conv2d", 0, test_refuses)};
+/* With an addend and a ReLU dst is max(0, what it is without them + addend), in every mixture of types, in place and not. */
+static void check_addend(int64_t kernel, int64_t stride, int form)
+{
+    enum { HEIGHT = 8, WIDTH = 12, CHANNELS = 20, OUT = 24 };
+    bool bf16 = form & 1, in_place = form & 2, other_type = form & 4, relu = form & 8, one_type = !bf16 || !other_type;
+    int64_t pad = kernel > stride ? 1 : 0, out[] = {2, HEIGHT / stride, WIDTH / stride, OUT};
+    struct op_run run = {.op = "conv2d",
+                         .attrs = {GEOMETRY(OUT, kernel, stride, pad, 1, 1), ATTR("bias", 1)},
+                         .bf16 = bf16,
+                         .f32_outputs = 1};
+    struct dg_desc addend_desc = dg_desc_make(DG_F32, 4, out);
+    int64_t count = dg_desc_count(&addend_desc);
+    struct two_types src = random_two_types("src", 1, 2 * HEIGHT * WIDTH * CHANNELS),
+                     weight = random_two_types("weight", 1, OUT * CHANNELS * kernel * kernel),
+                     bias = random_two_types("bias", 1, OUT), addend = random_two_types("addend", 9, count);
+    run.input[0] = tensor_of("src", F32(2, HEIGHT, WIDTH, CHANNELS), &src, bf16);
+    run.input[1] = tensor_of("weight", F32(OUT, CHANNELS, kernel, kernel), &weight, false);
+    run.input[2] = tensor_of("bias", F32(OUT), &bias, false);
+    struct op_result plain = op_run(&run);
+    bool addend_bf16 = bf16 && !(other_type && relu), dst_bf16 = one_type ? addend_bf16 : !addend_bf16;
+    run.input[3] = tensor_of("addend", addend_desc, &addend, addend_bf16);
+    run.f32_outputs = !dst_bf16;
+    run.in_place = in_place;
+    op_set_attr(&run, "relu", relu);
+    struct op_result sum = op_run(&run);
+    float *got = malloc((size_t)count * sizeof *got);
+    double *want = malloc((size_t)count * sizeof *want);
+    assert_true(got && want);
+    for (int64_t i = 0; i < count; i++) {
+        double exact = op_element(&plain.desc[0], plain.data[0], i) + (double)addend.f32[i];
+        want[i] = relu && exact < 0 ? 0 : exact;
+        got[i] = (float)op_element(&sum.desc[0], sum.data[0], i);
+    }
+    assert_near(got, want, count, F32_SUM(9 * CHANNELS) + (dst_bf16 ? BF16_ROUNDING : 0), "conv2d with an addend");
+    free(got);
+    free(want);
+    struct two_types *numbers[] = {&src, &weight, &bias, &addend};
+    for (int i = 0; i < 4; i++) free_two_types(numbers[i]);
+    op_result_free(&plain);
+    op_result_free(&sum);
+}
+
+static void test_addend(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 16; form++) {
+        check_addend(3, 1, form);
+        check_addend(3, 2, form);
+        check_addend(1, 1, form); /* a product of the pixels */
+        check_addend(1, 2, form); /* the same of every other pixel */
+    }
+}
+
+static const struct op_test tests[] = {OP_TEST("conv2d", 0, test_refuses), OP_TEST("conv2d", 0, test_addend)};
 
 int main(int argc, char **argv) { return op_main(argc, argv, CASES(cases), TESTS(tests)); }
