@@ -162,6 +162,21 @@ static enum dg_image_format markup_format(const char *bytes, size_t count)
                                                                                      : DG_FORMAT_UNKNOWN;
 }
 
+/* Two letters begin many texts: "P6 is a road", "BMW". What follows them is a number here, or a comment. */
+static bool is_pnm(const char *bytes, size_t count)
+{
+    if (count < 3 || bytes[0] != 'P' || bytes[1] < '1' || bytes[1] > '6' || !is_space(bytes[2])) return false;
+    size_t next = 3;
+    while (next < count && is_space(bytes[next])) next++;
+    return next == count || bytes[next] == '#' || (bytes[next] >= '0' && bytes[next] <= '9');
+}
+
+/* Of the header's numbers of 4 bytes, some have a zero. */
+static bool is_bmp(const char *bytes, size_t count)
+{
+    return count >= 6 && bytes[0] == 'B' && bytes[1] == 'M' && memchr(bytes, 0, count < 18 ? count : 18);
+}
+
 enum dg_image_format dg_image_format(const void *first, size_t count)
 {
     const char *bytes = first;
@@ -170,8 +185,8 @@ enum dg_image_format dg_image_format(const void *first, size_t count)
         const struct magic *m = &magics[i];
         if (count >= m->at + m->count && !memcmp(bytes + m->at, m->bytes, m->count)) return m->format;
     }
-    if (count >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' && is_space(bytes[2])) return DG_FORMAT_PNM;
-    if (count >= 2 && bytes[0] == 'B' && bytes[1] == 'M') return DG_FORMAT_BMP;
+    if (is_pnm(bytes, count)) return DG_FORMAT_PNM;
+    if (is_bmp(bytes, count)) return DG_FORMAT_BMP;
     enum dg_image_format format = riff_format(bytes, count);
     if (!format) format = iso_media_format(bytes, count);
     return format ? format : markup_format(bytes, count);

@@ -56,6 +56,8 @@ static void test_first_bytes(void **state)
         FILE_OF(DG_FORMAT_LFS_POINTER, "version https://git-lfs.github.com/spec/v1\noid sha256:0"),
         FILE_OF(DG_FORMAT_UNKNOWN, "a text"),
         FILE_OF(DG_FORMAT_UNKNOWN, "P6"),
+        FILE_OF(DG_FORMAT_UNKNOWN, "P6 is a road"),
+        FILE_OF(DG_FORMAT_UNKNOWN, "BMW and others; the body mass index is BMI"),
         FILE_OF(DG_FORMAT_UNKNOWN, "RIFF\x10\0\0\0WAVEfmt "),
         FILE_OF(DG_FORMAT_UNKNOWN, "\xff\xd8"),
         FILE_OF(DG_FORMAT_UNKNOWN, ""),
