@@ -26,13 +26,15 @@ struct dg_amx_block {
     void *c; /* rows of f32 */
     int64_t ldc;
     bool add;
+    const void *next; /* what is prefetched, the c of the block that comes next, with the same ldc; or NULL */
 };
 
 /* `down` and `right` are the numbers of tiles of c, each 1 or 2. */
 static DG_INLINE void dg_amx_multiply_tiles(int down, int right, const struct dg_amx_block *block)
 {
+    enum { AHEAD = 2 }; /* rows that are prefetched in a step */
     const struct dg_amx_block x = *block;
-    const char *a = x.a, *b = x.b;
+    const char *a = x.a, *b = x.b, *next = x.next;
     char *c = x.c, *below = c + 16 * x.ldc;
     if (x.add) {
         dg_amx_load(0, c, x.ldc);
@@ -54,6 +56,10 @@ static DG_INLINE void dg_amx_multiply_tiles(int down, int right, const struct dg
         if (down > 1) dg_amx_load(5, a + 16 * x.lda, x.lda);
         if (down > 1) dg_amx_product(2, 5, 6);
         if (down > 1 && right > 1) dg_amx_product(3, 5, 7);
+        for (int i = 0; next && step < DG_AMX_BLOCK / AHEAD && i < AHEAD; i++, next += x.ldc) {
+            __builtin_prefetch(next, 1);
+            __builtin_prefetch(next + 64, 1);
+        }
     }
     dg_amx_store(0, c, x.ldc);
     if (right > 1) dg_amx_store(1, c + 64, x.ldc);
@@ -62,7 +68,8 @@ static DG_INLINE void dg_amx_multiply_tiles(int down, int right, const struct dg
 }
 
 /* As many tiles as hold `rows` rows and `cols` columns, at most a block. */
-static __attribute__((noinline)) void dg_amx_multiply(int64_t rows, int64_t cols, const struct dg_amx_block *block)
+static __attribute__((noinline, unused)) void dg_amx_multiply(int64_t rows, int64_t cols,
+                                                              const struct dg_amx_block *block)
 {
     if (rows > 16 && cols > 16)
         dg_amx_multiply_tiles(2, 2, block);
@@ -74,6 +81,27 @@ static __attribute__((noinline)) void dg_amx_multiply(int64_t rows, int64_t cols
         dg_amx_multiply_tiles(1, 1, block);
 }
 
+/* The same where c has no more than `rows` rows and `cols` columns: what does not fill its tiles goes through a buffer. Operands have
+ * whole tiles all the same; what is behind the rows and columns does not matter. */
+static inline void dg_amx_multiply_edge(int64_t rows, int64_t cols, const struct dg_amx_block *block)
+{
+    if (rows % 16 == 0 && cols % 16 == 0) {
+        dg_amx_multiply(rows, cols, block);
+        return;
+    }
+    float full[DG_AMX_BLOCK * DG_AMX_BLOCK] __attribute__((aligned(64)));
+    struct dg_amx_block whole = *block;
+    whole.c = full;
+    whole.ldc = DG_AMX_BLOCK * 4;
+    whole.add = false;
+    whole.next = NULL;
+    dg_amx_multiply(rows, cols, &whole);
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = (float *)((char *)block->c + r * block->ldc);
+        for (int64_t i = 0; i < cols; i++) to[i] = (block->add ? to[i] : 0) + full[r * DG_AMX_BLOCK + i];
+    }
+}
+
 /* Up to 32 rows of bf16. */
 struct dg_amx_rows {
     const dg_bf16 *at;
@@ -82,8 +110,8 @@ struct dg_amx_rows {
 
 /* The rows of src [end, width] from row `first`, as 32 rows of `wide` numbers: where they lie if none of these is padding, else
  * copied to `room` [32, wide]. */
-static struct dg_amx_rows dg_amx_padded(const void *src, int64_t ld, int64_t first, int64_t end, int64_t width,
-                                        int64_t wide, dg_bf16 *room)
+static inline struct dg_amx_rows dg_amx_padded(const void *src, int64_t ld, int64_t first, int64_t end, int64_t width,
+                                               int64_t wide, dg_bf16 *room)
 {
     const dg_bf16 *from = (const dg_bf16 *)src + first * ld;
     int64_t count = dg_min_i64(DG_AMX_BLOCK, end - first);
@@ -94,13 +122,13 @@ static struct dg_amx_rows dg_amx_padded(const void *src, int64_t ld, int64_t fir
 }
 
 /* Packs 32 rows as the columns of right operands: two times `wide` / 32 tiles. */
-static void dg_amx_pack_columns(struct dg_amx_rows rows, int64_t wide, void *dst)
+static inline void dg_amx_pack_columns(struct dg_amx_rows rows, int64_t wide, void *dst)
 {
     dg_panels(DG_AMX_BLOCK, wide / 2, (const float *)rows.at, rows.ld / 2, 16, dst);
 }
 
 /* Packs 32 rows as the depth of right operands: `wide` / 16 tiles. */
-static void dg_amx_pack_depth(struct dg_amx_rows rows, int64_t wide, void *dst)
+static inline void dg_amx_pack_depth(struct dg_amx_rows rows, int64_t wide, void *dst)
 {
     uint32_t *to = dst;
     for (int64_t c = 0; c < wide; c += 16)
@@ -109,7 +137,7 @@ static void dg_amx_pack_depth(struct dg_amx_rows rows, int64_t wide, void *dst)
 }
 
 /* Packs 32 rows, transposed, as a left operand: dst [wide, 32]. `units` is room for [wide / 2, 32]. */
-static void dg_amx_pack_across(struct dg_amx_rows rows, int64_t wide, uint32_t *units, dg_bf16 *dst)
+static inline void dg_amx_pack_across(struct dg_amx_rows rows, int64_t wide, uint32_t *units, dg_bf16 *dst)
 {
     dg_transpose(DG_AMX_BLOCK, wide / 2, (const float *)rows.at, rows.ld / 2, DG_AMX_BLOCK, (float *)units);
     for (int64_t k = 0; k < wide / 2; k++, units += DG_AMX_BLOCK, dst += 2 * DG_AMX_BLOCK) {

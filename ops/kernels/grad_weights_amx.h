@@ -5,11 +5,11 @@
 #ifndef DG_OPS_KERNELS_GRAD_WEIGHTS_AMX_H
 #define DG_OPS_KERNELS_GRAD_WEIGHTS_AMX_H
 
-#include "ops/kernels/amx_product.h"
+#include "ops/kernels/amx_block.h"
 #include "ops/kernels/grad_weights_rows.h"
 
 enum {
-    DG_GRAD_SIDE = DG_AMX_SIDE,                      /* columns in a panel of diff_dst or src */
+    DG_GRAD_SIDE = DG_AMX_BLOCK,                     /* columns in a panel of diff_dst or src */
     DG_GRAD_DEEP = 512,                              /* rows in a block */
     DG_GRAD_PANEL = DG_GRAD_DEEP / 2 * DG_GRAD_SIDE, /* units of two rows in a packed panel */
     DG_GRAD_MOST = 12,                               /* panels of either operand that are packed at a time, at most */
@@ -126,7 +126,7 @@ static inline struct dg_grad_rows dg_grad_right_rows(const struct dg_grad_job *j
     return dg_grad_rows_of(j, j->args.src_bf16, j->args.src, j->args.in, first, cols);
 }
 
-/* This thread's part of the packing of panels of src as right operands: dst [panels][units][32 columns]. */
+/* This thread's part of the packing of panels of src as right operands: dst [panels][2][units][16 columns]. */
 static inline void dg_grad_pack_right(const struct dg_grad_part *part, int64_t first, struct dg_range panels,
                                       int64_t steps, uint32_t *dst)
 {
@@ -136,29 +136,29 @@ static inline void dg_grad_pack_right(const struct dg_grad_part *part, int64_t f
     dst += (mine.first - panels.first) * dg_grad_panel_size(steps);
     if (!j->args.windows) {
         struct dg_grad_rows r = dg_grad_right_rows(j, first, mine);
-        dg_grad_pack(1, &r, steps * DG_AMX_UNITS, DG_GRAD_SIDE, dst);
+        dg_grad_pack(1, &r, steps * DG_AMX_UNITS, DG_AMX_UNITS, dst);
         return;
     }
     for (int64_t p = mine.first; p < mine.end; p++, dst += dg_grad_panel_size(steps)) {
         struct dg_grad_rows r = dg_grad_src_rows(j, first, p, at);
-        dg_grad_pack(1, &r, steps * DG_AMX_UNITS, DG_GRAD_SIDE, dst);
+        dg_grad_pack(1, &r, steps * DG_AMX_UNITS, DG_AMX_UNITS, dst);
     }
 }
 
 /* diff_bias [rows] += the sums of the columns of a packed panel of diff_dst: its product with ones. */
-static inline void dg_grad_add_bias(struct dg_amx_operand left, int64_t rows, int64_t steps, float *diff_bias)
+static inline void dg_grad_add_bias(const uint32_t *diff, int64_t rows, int64_t steps, float *diff_bias)
 {
-    static const uint32_t ones[DG_AMX_UNITS] = {0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80,
-                                                0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80,
-                                                0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80};
+    uint32_t ones[DG_AMX_TILE_BYTES / 4];
     float sums[DG_GRAD_SIDE * DG_AMX_ROWS] __attribute__((aligned(64)));
-    dg_amx_multiply(&(struct dg_amx_block){.rows = dg_round_up(rows, DG_AMX_ROWS),
-                                           .cols = DG_AMX_ROWS,
+    for (int i = 0; i < DG_AMX_TILE_BYTES / 4; i++) ones[i] = 0x3f803f80;
+    dg_amx_multiply(rows, 1,
+                    &(struct dg_amx_block){.a = diff,
+                                           .lda = DG_AMX_UNITS * 4,
+                                           .a_step = dg_grad_panel_size(1) * 4,
+                                           .b = ones,
                                            .steps = steps,
-                                           .a = left,
-                                           .b = {.first = ones}, /* all rows of all tiles are the same 64 bytes */
                                            .c = sums,
-                                           .ldc = DG_AMX_ROWS});
+                                           .ldc = DG_AMX_ROWS * 4});
     for (int64_t i = 0; i < rows; i++) diff_bias[i] += sums[i * DG_AMX_ROWS];
 }
 
@@ -176,28 +176,25 @@ static inline void dg_grad_multiply(const struct dg_grad_part *part, struct dg_g
     int64_t blocks = (turn->outs.end - turn->outs.first) * (turn->ins.end - turn->ins.first), done = 0;
     for (int64_t o = turn->outs.first; o < turn->outs.end; o++) {
         int64_t row = o * DG_GRAD_SIDE, rows = dg_min_i64(DG_GRAD_SIDE, j->args.out - row);
-        struct dg_amx_operand left = {.first = part->diff + (o - turn->outs.first) * size,
-                                      .row = DG_AMX_UNITS,
-                                      .step = dg_grad_panel_size(1),
-                                      .next = DG_AMX_ROWS * DG_AMX_UNITS};
-        if (part->bias && turn->ins.first == 0) dg_grad_add_bias(left, rows, turn->steps, j->args.diff_bias + row);
+        const uint32_t *diff = part->diff + (o - turn->outs.first) * size;
+        if (part->bias && turn->ins.first == 0) dg_grad_add_bias(diff, rows, turn->steps, j->args.diff_bias + row);
         for (int64_t p = turn->ins.first; p < turn->ins.end; p++, done++) {
             struct dg_range cols = dg_grad_panel_columns(j, p);
             float *c = j->results + row * in + cols.first;
             dg_grad_prefetch(&turn->next_diff, done, blocks);
             dg_grad_prefetch(&turn->next_src, done, blocks);
-            dg_amx_multiply(&(struct dg_amx_block){.rows = rows,
-                                                   .cols = cols.end - cols.first,
-                                                   .steps = turn->steps,
-                                                   .a = left,
-                                                   .b = {.first = part->src[part->turn] + (p - turn->ins.first) * size,
-                                                         .row = DG_GRAD_SIDE,
-                                                         .step = dg_grad_panel_size(1),
-                                                         .next = DG_AMX_UNITS},
-                                                   .add = turn->first > 0 || j->add,
-                                                   .c = c,
-                                                   .ldc = in,
-                                                   .next = c + DG_GRAD_SIDE});
+            dg_amx_multiply_edge(rows, cols.end - cols.first,
+                                 &(struct dg_amx_block){.a = diff,
+                                                        .lda = DG_AMX_UNITS * 4,
+                                                        .a_step = dg_grad_panel_size(1) * 4,
+                                                        .b = part->src[part->turn] + (p - turn->ins.first) * size,
+                                                        .b_right = size / 2 * 4,
+                                                        .b_step = DG_AMX_TILE_BYTES,
+                                                        .steps = turn->steps,
+                                                        .c = c,
+                                                        .ldc = in * 4,
+                                                        .add = turn->first > 0 || j->add,
+                                                        .next = c + DG_GRAD_SIDE});
         }
     }
 }

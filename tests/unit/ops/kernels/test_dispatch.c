@@ -72,7 +72,7 @@ static void test_choice(void **state)
     bool leaves_out = here >= DG_CPU_V4B && !dg_cpu_level_is_named() && !dg_product_pays(DG_PRODUCT_VDPBF16PS);
     enum dg_cpu_level products = leaves_out ? DG_CPU_V4 : here, tiles = here >= DG_CPU_V5 ? here : products;
     assert_true(RUNS(gelu, here) && RUNS(layer_norm, here));
-    assert_true(RUNS(attention, tiles) && RUNS(grad_weights, tiles) && RUNS(prototypes, products));
+    assert_true(RUNS(attention, tiles) && RUNS(grad_weights, tiles) && RUNS(prototypes, tiles));
     char want[64];
     snprintf(want, sizeof want, "%s%s", dg_cpu_level_name(here), leaves_out ? " without vdpbf16ps" : "");
     assert_string_equal(dg_kernels_name().text, want);
