@@ -38,38 +38,54 @@ struct machine {
 
 typedef enum dg_status dg_call(struct machine *m, const struct dg_pickle_value *args, struct dg_pickle_value *result);
 
-/* Everything a pickle may name. */
+enum is { IS_FUNCTION, IS_STORAGE, IS_DTYPE };
+
+/* What data are made of. */
 struct dg_pickle_callable {
     const char *module, *name;
-    dg_call *call; /* NULL: a storage's type, not called */
+    enum is is;
+    dg_call *call; /* of IS_FUNCTION */
     enum dg_safetensors_dtype dtype;
 };
 
-static dg_call call_ordered_dict, call_rebuild_tensor, call_rebuild_parameter, call_size, call_namespace, call_other;
+static dg_call call_ordered_dict, call_empty_dict, call_rebuild_tensor, call_rebuild_typed, call_rebuild_parameter,
+    call_rebuild_subclass, call_size;
 
 static const struct dg_pickle_callable callables[] = {
-    {"collections", "OrderedDict", call_ordered_dict, 0}, /* what state_dict() returns */
-    {"torch._utils", "_rebuild_tensor_v2", call_rebuild_tensor, 0},
-    {"torch._utils", "_rebuild_parameter", call_rebuild_parameter, 0}, /* parameters saved without state_dict() */
-    {"torch", "Size", call_size, 0},
-    {"argparse", "Namespace", call_namespace, 0}, /* "args" of full checkpoints */
-    /* NumPy scalars: learning rate and weight decay in the optimiser's groups come from NumPy schedules. Their bytes
-     * are written as an encoded text by protocol 2. */
-    {"numpy", "dtype", call_other, 0},
-    {"numpy.core.multiarray", "scalar", call_other, 0},
-    {"numpy._core.multiarray", "scalar", call_other, 0}, /* since NumPy 2 */
-    {"_codecs", "encode", call_other, 0},
-    {"torch", "DoubleStorage", NULL, DG_SAFETENSORS_F64},
-    {"torch", "FloatStorage", NULL, DG_SAFETENSORS_F32},
-    {"torch", "HalfStorage", NULL, DG_SAFETENSORS_F16},
-    {"torch", "BFloat16Storage", NULL, DG_SAFETENSORS_BF16},
-    {"torch", "LongStorage", NULL, DG_SAFETENSORS_I64},
-    {"torch", "IntStorage", NULL, DG_SAFETENSORS_I32},
-    {"torch", "ShortStorage", NULL, DG_SAFETENSORS_I16},
-    {"torch", "CharStorage", NULL, DG_SAFETENSORS_I8},
-    {"torch", "ByteStorage", NULL, DG_SAFETENSORS_U8},
-    {"torch", "BoolStorage", NULL, DG_SAFETENSORS_BOOL},
+    {"collections", "OrderedDict", IS_FUNCTION, call_ordered_dict, 0}, /* what state_dict() returns */
+    {"collections", "defaultdict", IS_FUNCTION, call_empty_dict, 0},   /* the optimiser's state */
+    {"torch._utils", "_rebuild_tensor", IS_FUNCTION, call_rebuild_tensor, 0}, /* PyTorch 0.3 */
+    {"torch._utils", "_rebuild_tensor_v2", IS_FUNCTION, call_rebuild_tensor, 0},
+    {"torch._utils", "_rebuild_tensor_v3", IS_FUNCTION, call_rebuild_typed, 0}, /* types without a storage of their own */
+    {"torch._utils", "_rebuild_parameter", IS_FUNCTION, call_rebuild_parameter, 0}, /* saved without state_dict() */
+    {"torch._utils", "_rebuild_parameter_with_state", IS_FUNCTION, call_rebuild_parameter, 0},
+    {"torch._tensor", "_rebuild_from_type_v2", IS_FUNCTION, call_rebuild_subclass, 0}, /* of Tensor and Parameter */
+    {"torch", "Size", IS_FUNCTION, call_size, 0},
+    {"torch", "DoubleStorage", IS_STORAGE, NULL, DG_SAFETENSORS_F64},
+    {"torch", "FloatStorage", IS_STORAGE, NULL, DG_SAFETENSORS_F32},
+    {"torch", "HalfStorage", IS_STORAGE, NULL, DG_SAFETENSORS_F16},
+    {"torch", "BFloat16Storage", IS_STORAGE, NULL, DG_SAFETENSORS_BF16},
+    {"torch", "LongStorage", IS_STORAGE, NULL, DG_SAFETENSORS_I64},
+    {"torch", "IntStorage", IS_STORAGE, NULL, DG_SAFETENSORS_I32},
+    {"torch", "ShortStorage", IS_STORAGE, NULL, DG_SAFETENSORS_I16},
+    {"torch", "CharStorage", IS_STORAGE, NULL, DG_SAFETENSORS_I8},
+    {"torch", "ByteStorage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
+    {"torch", "BoolStorage", IS_STORAGE, NULL, DG_SAFETENSORS_BOOL},
+    {"torch", "ComplexFloatStorage", IS_STORAGE, NULL, DG_SAFETENSORS_C64},
+    {"torch.storage", "UntypedStorage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
+    {"torch", "UntypedStorage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
+    {"torch", "uint16", IS_DTYPE, NULL, DG_SAFETENSORS_U16},
+    {"torch", "uint32", IS_DTYPE, NULL, DG_SAFETENSORS_U32},
+    {"torch", "uint64", IS_DTYPE, NULL, DG_SAFETENSORS_U64},
+    {"torch", "float8_e4m3fn", IS_DTYPE, NULL, DG_SAFETENSORS_F8_E4M3},
+    {"torch", "float8_e5m2", IS_DTYPE, NULL, DG_SAFETENSORS_F8_E5M2},
 };
+
+/* Modules and built-in functions that nothing beside weights needs, and attacks do. */
+static const char *const hostile[] = {"os",        "posix",   "nt",    "sys",    "subprocess", "runpy",
+                                      "importlib", "pty",     "socket", "shutil", "ctypes",     "webbrowser"};
+static const char *const hostile_builtins[] = {"eval",   "exec", "compile", "__import__", "execfile",
+                                               "open",   "input", "breakpoint"};
 
 static const struct dg_pickle_value none = {.kind = DG_PICKLE_NONE}, yes = {.kind = DG_PICKLE_BOOL, .i = 1},
                                     no = {.kind = DG_PICKLE_BOOL, .i = 0};
@@ -254,6 +270,16 @@ static const char *printable(char *out, size_t room, const char *text, int64_t s
     return out;
 }
 
+static bool is_hostile(const char *module, int64_t module_size, const char *name, int64_t name_size)
+{
+    for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++)
+        if (is_text(module, module_size, hostile[h])) return true;
+    if (!is_text(module, module_size, "builtins") && !is_text(module, module_size, "__builtin__")) return false;
+    for (size_t h = 0; h < sizeof hostile_builtins / sizeof *hostile_builtins; h++)
+        if (is_text(name, name_size, hostile_builtins[h])) return true;
+    return false;
+}
+
 static enum dg_status push_global(struct machine *m, const char *module, int64_t module_size, const char *name,
                                   int64_t name_size)
 {
@@ -261,10 +287,18 @@ static enum dg_status push_global(struct machine *m, const char *module, int64_t
         if (is_text(module, module_size, callables[c].module) && is_text(name, name_size, callables[c].name))
             return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_GLOBAL, .global = &callables[c]});
     char a[128], b[128];
-    return bad(m,
-               "it names %s.%s, which weights do not need; nothing was run. If you trust the file, load it in Python "
-               "and save only its state_dict()",
-               printable(a, sizeof a, module, module_size), printable(b, sizeof b, name, name_size));
+    printable(a, sizeof a, module, module_size);
+    printable(b, sizeof b, name, name_size);
+    if (is_hostile(module, module_size, name, name_size))
+        return bad(m,
+                   "it names %s.%s, which weights do not need; nothing was run. Whoever loads this file in Python runs "
+                   "what it says: do not, unless you know where it is from",
+                   a, b);
+    size_t size = strlen(a) + strlen(b) + 2;
+    char *both = take(m, size);
+    if (!both) return DG_ERR_MEMORY;
+    snprintf(both, size, "%s.%s", a, b);
+    return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_CLASS, .class_name = both});
 }
 
 /* ---- memo ---- */
@@ -322,21 +356,29 @@ static bool get_dims(const struct dg_pickle_value *value, int64_t *dim, int *cou
     return true;
 }
 
-/* _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks[, metadata]) */
-static enum dg_status call_rebuild_tensor(struct machine *m, const struct dg_pickle_value *args,
-                                          struct dg_pickle_value *result)
+static enum dg_status call_empty_dict(struct machine *m, const struct dg_pickle_value *args,
+                                      struct dg_pickle_value *result)
+{
+    (void)m, (void)args; /* what it makes of keys that are missing */
+    *result = (struct dg_pickle_value){.kind = DG_PICKLE_DICT};
+    return DG_OK;
+}
+
+/* The tensor of (storage, offset, size, stride, ...), of elements of `dtype`. */
+static enum dg_status rebuild(struct machine *m, const struct dg_pickle_value *args, enum dg_safetensors_dtype dtype,
+                              struct dg_pickle_value *result)
 {
     const struct dg_pickle_value **arg = args->list.item;
     struct dg_pickle_tensor *tensor = take(m, sizeof *tensor);
     if (!tensor) return DG_ERR_MEMORY;
     memset(tensor, 0, sizeof *tensor);
     int strides;
-    if (args->list.count < 4 || arg[0]->kind != DG_PICKLE_STORAGE || arg[1]->kind != DG_PICKLE_INT || arg[1]->i < 0 ||
-        !get_dims(arg[2], tensor->dim, &tensor->ndim) || !get_dims(arg[3], tensor->stride, &strides) ||
-        strides != tensor->ndim)
+    if (arg[1]->kind != DG_PICKLE_INT || arg[1]->i < 0 || !get_dims(arg[2], tensor->dim, &tensor->ndim) ||
+        !get_dims(arg[3], tensor->stride, &strides) || strides != tensor->ndim)
         return bad(m, "a tensor is not (storage, offset, size, stride) with at most %d dimensions",
                    DG_SAFETENSORS_MAX_DIMS);
     tensor->storage = arg[0]->storage;
+    tensor->dtype = dtype;
     tensor->offset = arg[1]->i;
     const struct dg_pickle_storage *storage = &m->pickle->storage[tensor->storage];
     int64_t elements = 1, last = tensor->offset, step;
@@ -346,22 +388,65 @@ static enum dg_status call_rebuild_tensor(struct machine *m, const struct dg_pic
         for (int d = 0; d < tensor->ndim; d++)
             if (!dg_mul_i64(tensor->dim[d] - 1, tensor->stride[d], &step) || !dg_add_i64(last, step, &last))
                 return bad(m, "a tensor's strides are too large");
-        if (last >= storage->elements)
+        int64_t room = storage->elements;
+        if (dtype != storage->dtype) room /= dg_safetensors_dtype_size(dtype);
+        if (last >= room)
             return bad(m, "a tensor reaches element %lld of storage %.100s, which has %lld", (long long)last,
-                       storage->key, (long long)storage->elements);
+                       storage->key, (long long)room);
     }
     *result = (struct dg_pickle_value){.kind = DG_PICKLE_TENSOR, .tensor = tensor};
     return DG_OK;
 }
 
-/* _rebuild_parameter(tensor, requires_grad, backward_hooks) */
+/* _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks[, metadata]) */
+static enum dg_status call_rebuild_tensor(struct machine *m, const struct dg_pickle_value *args,
+                                          struct dg_pickle_value *result)
+{
+    if (args->list.count < 4 || args->list.item[0]->kind != DG_PICKLE_STORAGE)
+        return bad(m, "a tensor is not (storage, offset, size, stride) with at most %d dimensions",
+                   DG_SAFETENSORS_MAX_DIMS);
+    return rebuild(m, args, m->pickle->storage[args->list.item[0]->storage].dtype, result);
+}
+
+/* _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype[, metadata]); the storage counts
+ * bytes. A type that is not known makes an object. */
+static enum dg_status call_rebuild_typed(struct machine *m, const struct dg_pickle_value *args,
+                                         struct dg_pickle_value *result)
+{
+    const struct dg_pickle_value **arg = args->list.item;
+    if (args->list.count < 7 || arg[0]->kind != DG_PICKLE_STORAGE ||
+        m->pickle->storage[arg[0]->storage].dtype != DG_SAFETENSORS_U8)
+        return bad(m, "a tensor is not (bytes, offset, size, stride, ..., type)");
+    if (arg[6]->kind == DG_PICKLE_GLOBAL && arg[6]->global->is == IS_DTYPE)
+        return rebuild(m, args, arg[6]->global->dtype, result);
+    *result = (struct dg_pickle_value){
+        .kind = DG_PICKLE_OBJECT, .class_name = arg[6]->kind == DG_PICKLE_CLASS ? arg[6]->class_name : "a tensor"};
+    return DG_OK;
+}
+
+/* _rebuild_parameter(tensor, requires_grad, backward_hooks[, state]) */
 static enum dg_status call_rebuild_parameter(struct machine *m, const struct dg_pickle_value *args,
                                              struct dg_pickle_value *result)
 {
-    if (args->list.count < 1 || args->list.item[0]->kind != DG_PICKLE_TENSOR)
+    if (args->list.count < 1 ||
+        (args->list.item[0]->kind != DG_PICKLE_TENSOR && args->list.item[0]->kind != DG_PICKLE_OBJECT))
         return bad(m, "a parameter is not made of a tensor");
     *result = *args->list.item[0];
     return DG_OK;
+}
+
+static enum dg_status call(struct machine *m, const struct dg_pickle_value *function,
+                           const struct dg_pickle_value *args, struct dg_pickle_value *result);
+
+/* _rebuild_from_type_v2(function, type, arguments, state) */
+static enum dg_status call_rebuild_subclass(struct machine *m, const struct dg_pickle_value *args,
+                                            struct dg_pickle_value *result)
+{
+    const struct dg_pickle_value **arg = args->list.item;
+    if (args->list.count < 3 || arg[2]->kind != DG_PICKLE_TUPLE || arg[0]->kind != DG_PICKLE_GLOBAL ||
+        arg[0]->global->call == call_rebuild_subclass) /* it would call itself */
+        return bad(m, "a tensor is not (function, type, arguments)");
+    return call(m, arg[0], arg[2], result);
 }
 
 static enum dg_status call_size(struct machine *m, const struct dg_pickle_value *args, struct dg_pickle_value *result)
@@ -372,48 +457,57 @@ static enum dg_status call_size(struct machine *m, const struct dg_pickle_value 
     return DG_OK;
 }
 
-static enum dg_status call_namespace(struct machine *m, const struct dg_pickle_value *args,
-                                     struct dg_pickle_value *result)
+/* function(*args), or cls.__new__(cls, *args). */
+static enum dg_status call(struct machine *m, const struct dg_pickle_value *function,
+                           const struct dg_pickle_value *args, struct dg_pickle_value *result)
 {
-    if (args->list.count) return bad(m, "argparse.Namespace takes nothing here");
-    *result = (struct dg_pickle_value){.kind = DG_PICKLE_NAMESPACE};
-    return DG_OK;
-}
-
-static enum dg_status call_other(struct machine *m, const struct dg_pickle_value *args, struct dg_pickle_value *result)
-{
-    (void)m, (void)args;
-    *result = (struct dg_pickle_value){.kind = DG_PICKLE_OTHER};
-    return DG_OK;
-}
-
-/* callable(*args), both on the stack. */
-static enum dg_status reduce(struct machine *m)
-{
-    const struct dg_pickle_value *args, *function;
-    struct dg_pickle_value result;
-    DG_TRY(pop(m, &args));
-    DG_TRY(pop(m, &function));
-    if (args->kind != DG_PICKLE_TUPLE) return bad(m, "the arguments of a call are not a tuple");
+    if (function->kind == DG_PICKLE_CLASS || function->kind == DG_PICKLE_OBJECT) {
+        *result = (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = function->class_name};
+        return DG_OK;
+    }
     if (function->kind != DG_PICKLE_GLOBAL) return bad(m, "it calls what is not callable");
+    if (args->kind != DG_PICKLE_TUPLE) return bad(m, "the arguments of a call are not a tuple");
     const struct dg_pickle_callable *c = function->global;
-    if (!c->call) return bad(m, "it calls %s.%s, which names a type of storage", c->module, c->name);
-    DG_TRY(c->call(m, args, &result));
+    if (!c->call) return bad(m, "it calls %s.%s, which names a type", c->module, c->name);
+    return c->call(m, args, result);
+}
+
+/* Calls what lies below `args` on the stack, and puts the result there. */
+static enum dg_status call_below(struct machine *m, const struct dg_pickle_value *args)
+{
+    const struct dg_pickle_value *function;
+    struct dg_pickle_value result;
+    DG_TRY(pop(m, &function));
+    DG_TRY(call(m, function, args, &result));
     return push_new(m, result);
 }
 
-/* object.__setstate__(state): the attributes of a Namespace; those of a dict (_metadata) and of NumPy's dtype are
- * dropped. */
+static enum dg_status reduce(struct machine *m)
+{
+    const struct dg_pickle_value *args;
+    DG_TRY(pop(m, &args));
+    return call_below(m, args);
+}
+
+/* NEWOBJ_EX: cls.__new__(cls, *args, **named) */
+static enum dg_status reduce_named(struct machine *m)
+{
+    const struct dg_pickle_value *named;
+    DG_TRY(pop(m, &named));
+    return reduce(m);
+}
+
+/* object.__setstate__(state): the attributes of an object; those of a dict (_metadata) or of a tensor are dropped. */
 static enum dg_status build(struct machine *m)
 {
     const struct dg_pickle_value *state;
     struct dg_pickle_value *object;
     DG_TRY(pop(m, &state));
     DG_TRY(top(m, 0, &object));
-    if (object->kind == DG_PICKLE_OTHER || object->kind == DG_PICKLE_DICT) return DG_OK;
-    if (object->kind != DG_PICKLE_NAMESPACE || state->kind != DG_PICKLE_DICT)
-        return bad(m, "it sets the state of what has none");
-    object->list = state->list;
+    if (object->kind == DG_PICKLE_DICT || object->kind == DG_PICKLE_TENSOR) return DG_OK;
+    if (object->kind != DG_PICKLE_OBJECT) return bad(m, "it sets the state of what has none");
+    if (state->kind == DG_PICKLE_TUPLE && state->list.count == 2) state = state->list.item[0]; /* beside __slots__ */
+    if (state->kind == DG_PICKLE_DICT) object->list = state->list;
     return DG_OK;
 }
 
@@ -452,11 +546,15 @@ static enum dg_status persistent(struct machine *m)
     DG_TRY(pop(m, &id));
     const struct dg_pickle_value **item = id->list.item;
     const char *what = id->kind == DG_PICKLE_TUPLE && id->list.count ? dg_pickle_text(item[0]) : NULL;
-    if (what && !strcmp(what, "module"))
-        return bad(m, "it holds a whole module with its source; load it in Python and save its state_dict()");
-    if (!what || strcmp(what, "storage") || (id->list.count != 5 && id->list.count != 6) ||
-        item[1]->kind != DG_PICKLE_GLOBAL || item[1]->global->call || !dg_pickle_text(item[2]) ||
+    if (what && !strcmp(what, "module") && id->list.count > 1) /* a class and its source, as PyTorch kept them before 1.0 */
+        return push(m, item[1]);
+    if (!what || strcmp(what, "storage") || (id->list.count != 5 && id->list.count != 6) || !dg_pickle_text(item[2]) ||
         item[4]->kind != DG_PICKLE_INT || item[4]->i < 0)
+        return bad(m, "a storage is not ('storage', type, key, location, elements)");
+    if (item[1]->kind == DG_PICKLE_CLASS)
+        return bad(m, "storage %.100s is a %.100s, which is not known here; load the file in Python and save floats",
+                   dg_pickle_text(item[2]), item[1]->class_name);
+    if (item[1]->kind != DG_PICKLE_GLOBAL || item[1]->global->is != IS_STORAGE)
         return bad(m, "a storage is not ('storage', type, key, location, elements)");
     if (id->list.count == 6 && item[5]->kind != DG_PICKLE_NONE)
         return bad(m, "storage %.100s is a view of another; save the file again with PyTorch 0.4 or later",
@@ -500,16 +598,38 @@ static enum dg_status to_mark(struct machine *m, int64_t *count)
     return DG_OK;
 }
 
-/* Moves the `count` topmost values to the end of the list or dict below them. */
+/* Moves the `count` topmost values to the end of the list, dict or object below them. */
 static enum dg_status extend(struct machine *m, enum dg_pickle_kind kind, int64_t count)
 {
     struct dg_pickle_value *list;
     DG_TRY(top(m, count, &list));
-    if (list->kind != kind) return bad(m, "it adds to what is no %s", kind == DG_PICKLE_LIST ? "list" : "dict");
+    if (list->kind == DG_PICKLE_OBJECT && kind == DG_PICKLE_LIST) { /* its items are not read */
+        m->depth -= count;
+        return DG_OK;
+    }
+    if (list->kind != kind && list->kind != DG_PICKLE_OBJECT) return bad(m, "it adds to what is no %s", kind == DG_PICKLE_LIST ? "list" : "dict");
     if (kind == DG_PICKLE_DICT && count % 2) return bad(m, "a dict's last key has no value");
     for (int64_t i = 0; i < count; i++) DG_TRY(append(m, list, m->stack[m->depth - count + i]));
     m->depth -= count;
     return DG_OK;
+}
+
+/* Replaces the values above the topmost mark by an object, whose items they were. */
+static enum dg_status drop_into(struct machine *m, const char *class_name)
+{
+    int64_t count;
+    DG_TRY(to_mark(m, &count));
+    m->depth -= count;
+    return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = class_name});
+}
+
+/* ADDITEMS: a set's items are not read. */
+static enum dg_status drop_items(struct machine *m)
+{
+    int64_t count;
+    DG_TRY(to_mark(m, &count));
+    m->depth -= count;
+    return available(m) < 1 ? bad(m, "it takes from an empty stack") : DG_OK;
 }
 
 static enum dg_status mark(struct machine *m)
@@ -527,7 +647,7 @@ static enum dg_status protocol(struct machine *m)
 {
     uint64_t version;
     DG_TRY(read_number(m, 1, &version));
-    if (version < 2 || version > 5) return bad(m, "protocol %d; 2 to 5 can be read", (int)version);
+    if (version > 5) return bad(m, "protocol %d; 0 to 5 can be read", (int)version);
     return DG_OK;
 }
 
@@ -538,6 +658,23 @@ static enum dg_status global(struct machine *m)
     DG_TRY(read_line(m, &module, &module_size));
     DG_TRY(read_line(m, &name, &name_size));
     return push_global(m, module, module_size, name, name_size);
+}
+
+/* INST: the class is named here, its arguments lie above the mark. OBJ: the class is the first of them. */
+static enum dg_status instance(struct machine *m, bool named)
+{
+    int64_t count;
+    const struct dg_pickle_value *class, *args;
+    if (named) {
+        DG_TRY(global(m));
+        DG_TRY(pop(m, &class));
+    }
+    DG_TRY(to_mark(m, &count));
+    if (!named && count < 1) return bad(m, "it takes from an empty stack");
+    DG_TRY(collect(m, DG_PICKLE_TUPLE, named ? count : count - 1));
+    DG_TRY(pop(m, &args));
+    if (named) DG_TRY(push(m, class));
+    return call_below(m, args);
 }
 
 static enum dg_status stack_global(struct machine *m)
@@ -556,6 +693,27 @@ static enum dg_status read_integer(struct machine *m, size_t width)
     DG_TRY(read_number(m, width, &number));
     int64_t value = width == 4 ? (int32_t)(uint32_t)number : (int64_t)number; /* only the widest has a sign */
     return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_INT, .i = value});
+}
+
+/* The numbers of protocol 0: a line of digits. */
+static enum dg_status read_digits(struct machine *m, unsigned char opcode)
+{
+    const char *line;
+    char text[64], *end;
+    int64_t length;
+    DG_TRY(read_line(m, &line, &length));
+    if (length < 1 || length >= (int64_t)sizeof text) return bad(m, "a number of %lld characters", (long long)length);
+    memcpy(text, line, (size_t)length);
+    text[length] = 0;
+    if (opcode == 'I' && (!strcmp(text, "00") || !strcmp(text, "01"))) return push(m, text[1] == '1' ? &yes : &no);
+    if (opcode == 'L' && length > 1 && text[length - 1] == 'L') text[length - 1] = 0;
+    struct dg_pickle_value value = {.kind = opcode == 'F' ? DG_PICKLE_FLOAT : DG_PICKLE_INT};
+    if (opcode == 'F')
+        value.f = strtod(text, &end);
+    else
+        value.i = strtoll(text, &end, 10);
+    if (end == text || *end) return bad(m, "\"%s\" is no number", printable((char[64]){0}, 64, text, length));
+    return push_new(m, value);
 }
 
 static enum dg_status memo_op(struct machine *m, size_t width, bool store)
@@ -585,7 +743,11 @@ static enum dg_status read_constant(struct machine *m, unsigned char opcode)
     case 'T': return read_text(m, 4, DG_PICKLE_TEXT);
     case 'C': return read_text(m, 1, DG_PICKLE_BYTES);
     case 'B': return read_text(m, 4, DG_PICKLE_BYTES);
-    case 0x8e: return read_text(m, 8, DG_PICKLE_BYTES);
+    case 0x8e:
+    case 0x96: /* BYTEARRAY8 */ return read_text(m, 8, DG_PICKLE_BYTES);
+    case 'I':
+    case 'L':
+    case 'F': return read_digits(m, opcode);
     default:
         return bad(m, "opcode 0x%02x is not one that weights need; is this a file of torch.save?", (unsigned)opcode);
     }
@@ -627,6 +789,10 @@ static enum dg_status step(struct machine *m, bool *done)
     case '}': return collect(m, DG_PICKLE_DICT, 0);
     case 'a': return extend(m, DG_PICKLE_LIST, 1);
     case 's': return extend(m, DG_PICKLE_DICT, 2);
+    case 0x8f:
+        return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = "set"});
+    case 0x90: return drop_items(m);
+    case 0x91: return drop_into(m, "frozenset");
     case 'e': DG_TRY(to_mark(m, &count)); return extend(m, DG_PICKLE_LIST, count);
     case 'u': DG_TRY(to_mark(m, &count)); return extend(m, DG_PICKLE_DICT, count);
     case 'q': return memo_op(m, 1, true);
@@ -638,6 +804,9 @@ static enum dg_status step(struct machine *m, bool *done)
     case 0x93: return stack_global(m);
     case 'R': /* REDUCE */
     case 0x81: /* NEWOBJ: cls.__new__(cls, *args) */ return reduce(m);
+    case 0x92: return reduce_named(m);
+    case 'i': return instance(m, true);
+    case 'o': return instance(m, false);
     case 'b': return build(m);
     case 'Q': return persistent(m);
     default: return read_constant(m, opcode);
@@ -697,7 +866,7 @@ const char *dg_pickle_text(const struct dg_pickle_value *value)
 
 const struct dg_pickle_value *dg_pickle_get(const struct dg_pickle_value *dict, const char *key)
 {
-    if (!dict || (dict->kind != DG_PICKLE_DICT && dict->kind != DG_PICKLE_NAMESPACE)) return NULL;
+    if (!dict || (dict->kind != DG_PICKLE_DICT && dict->kind != DG_PICKLE_OBJECT)) return NULL;
     for (int64_t i = dict->list.count - 2; i >= 0; i -= 2) {
         const char *text = dg_pickle_text(dict->list.item[i]);
         if (text && !strcmp(text, key)) return dict->list.item[i + 1];

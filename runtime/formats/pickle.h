@@ -1,9 +1,10 @@
 /* Reads Python pickles as PyTorch writes state dicts, with a machine that builds plain values and runs nothing.
  *
  * A pickle is a program for a stack machine; Python's own imports and calls whatever it names. This one knows the
- * opcodes of protocols 2 to 5 and the few callables that checkpoints need (pickle.c lists each with its reason), makes
- * data of them, and refuses every other by name. Time and memory are bounded by the pickle's length and by the limits
- * below. */
+ * opcodes of protocols 0 to 5 and the few callables that checkpoints need (pickle.c lists each with its reason), and makes
+ * data of them. What any other class or function would make becomes a DG_PICKLE_OBJECT, which only has its name and the
+ * attributes that were saved. Names that only an attack has a use for (os.system) are refused. Time and memory are bounded
+ * by the pickle's length and by the limits below. */
 #ifndef DG_RUNTIME_FORMATS_PICKLE_H
 #define DG_RUNTIME_FORMATS_PICKLE_H
 
@@ -26,11 +27,11 @@ enum dg_pickle_kind {
     DG_PICKLE_TUPLE,     /* list; also torch.Size */
     DG_PICKLE_LIST,      /* list */
     DG_PICKLE_DICT,      /* list: key, value, key, value, ...; also OrderedDict */
-    DG_PICKLE_NAMESPACE, /* argparse.Namespace; list: as a dict */
     DG_PICKLE_GLOBAL,    /* global: one of the known callables, not called */
+    DG_PICKLE_CLASS,     /* class_name: a class or function that is not known, "pathlib.PosixPath" */
+    DG_PICKLE_OBJECT,    /* class_name: what made it; list: its attributes or items, as a dict */
     DG_PICKLE_STORAGE,
     DG_PICKLE_TENSOR,
-    DG_PICKLE_OTHER, /* known, but of no use here: NumPy scalars */
 };
 
 /* A run of elements outside the pickle, under `key` in the archive. */
@@ -42,7 +43,8 @@ struct dg_pickle_storage {
 
 /* Elements of a storage. Every one of them lies inside it; different tensors and indices may meet the same. */
 struct dg_pickle_tensor {
-    int storage;    /* see dg_pickle_storage_at */
+    int storage; /* see dg_pickle_storage_at */
+    enum dg_safetensors_dtype dtype;
     int64_t offset; /* elements */
     int ndim;
     int64_t dim[DG_SAFETENSORS_MAX_DIMS], stride[DG_SAFETENSORS_MAX_DIMS]; /* elements, not negative */
@@ -53,6 +55,7 @@ struct dg_pickle_callable;
 /* Values form a graph, which may have cycles: code that walks it must bound its depth. */
 struct dg_pickle_value {
     enum dg_pickle_kind kind;
+    const char *class_name; /* printable */
     union {
         int64_t i;
         double f;
@@ -85,7 +88,7 @@ int dg_pickle_storages(const struct dg_pickle *pickle);
 const struct dg_pickle_storage *dg_pickle_storage_at(const struct dg_pickle *pickle, int index);
 int dg_pickle_storage_find(const struct dg_pickle *pickle, const char *key); /* -1: none */
 
-/* The value under a text key, the last one set; NULL when `dict` is no dict or has none. */
+/* The value under a text key, the last one set; NULL when `dict` is no dict or object, or has none. */
 const struct dg_pickle_value *dg_pickle_get(const struct dg_pickle_value *dict, const char *key);
 /* A text without zero bytes inside, or NULL. */
 const char *dg_pickle_text(const struct dg_pickle_value *value);

@@ -33,7 +33,9 @@ static const struct {
     [DG_SAFETENSORS_F64] = {"F64", 8},   [DG_SAFETENSORS_F32] = {"F32", 4}, [DG_SAFETENSORS_F16] = {"F16", 2},
     [DG_SAFETENSORS_BF16] = {"BF16", 2}, [DG_SAFETENSORS_I64] = {"I64", 8}, [DG_SAFETENSORS_I32] = {"I32", 4},
     [DG_SAFETENSORS_I16] = {"I16", 2},   [DG_SAFETENSORS_I8] = {"I8", 1},   [DG_SAFETENSORS_U8] = {"U8", 1},
-    [DG_SAFETENSORS_BOOL] = {"BOOL", 1},
+    [DG_SAFETENSORS_BOOL] = {"BOOL", 1}, [DG_SAFETENSORS_U16] = {"U16", 2}, [DG_SAFETENSORS_U32] = {"U32", 4},
+    [DG_SAFETENSORS_U64] = {"U64", 8},   [DG_SAFETENSORS_F8_E4M3] = {"F8_E4M3", 1},
+    [DG_SAFETENSORS_F8_E5M2] = {"F8_E5M2", 1}, [DG_SAFETENSORS_C64] = {"C64", 8},
 };
 
 const char *dg_safetensors_dtype_name(enum dg_safetensors_dtype dtype) { return dtypes[dtype].name; }
@@ -75,7 +77,7 @@ static enum dg_status parse_dtype(const char *name, const json_t *json, enum dg_
             return DG_OK;
         }
     return bad_tensor(err, DG_ERR_INPUT, name,
-                      "dtype \"%.40s\" is none of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL", text);
+                      "dtype \"%.40s\" is not one that can be read (F64, F32, F16, BF16 and integers)", text);
 }
 
 static enum dg_status parse_shape(const char *name, const json_t *json, struct dg_safetensors_tensor *tensor,

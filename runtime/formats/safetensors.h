@@ -18,6 +18,12 @@ enum dg_safetensors_dtype {
     DG_SAFETENSORS_I8,
     DG_SAFETENSORS_U8,
     DG_SAFETENSORS_BOOL,
+    DG_SAFETENSORS_U16, /* the types from here on are read and written, not computed with */
+    DG_SAFETENSORS_U32,
+    DG_SAFETENSORS_U64,
+    DG_SAFETENSORS_F8_E4M3,
+    DG_SAFETENSORS_F8_E5M2,
+    DG_SAFETENSORS_C64,
     DG_SAFETENSORS_DTYPES /* how many there are */
 };
 
