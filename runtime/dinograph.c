@@ -215,7 +215,8 @@ dinograph_status dinograph_load_weights(dinograph_session *session, const char *
         FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
     session->loaded = session->ran = false;
     struct openmp before = take_openmp(dg_session_threads(session->session));
-    enum dg_status status = dg_weights_load(session->session, &session->plan->plan, path, from, false, &err);
+    enum dg_status status =
+        dg_weights_load(session->session, &session->plan->plan, path, &(struct dg_weights_options){.from = from}, &err);
     if (status == DG_OK) status = dg_session_pack(session->session, &err);
     give_back_openmp(before);
     session->loaded = status == DG_OK;

@@ -91,8 +91,9 @@ DINOGRAPH_API dinograph_status dinograph_session_open(const dinograph_plan *plan
 /* Frees all that is the session's, with the memory that dinograph_output_data returned. NULL is fine. */
 DINOGRAPH_API void dinograph_session_close(dinograph_session *session);
 
-/* Loads the entry's parameters from a safetensors file: a checkpoint of dinorun (`from` says whose backbone: "teacher",
- * which NULL stands for, or "student"), or a backbone under the official names (cls_token, blocks.0...). Needed once
+/* Loads the entry's parameters from a file of weights: a checkpoint of dinorun (`from` says whose backbone: "teacher",
+ * which NULL stands for, or "student"), or a backbone in a safetensors file or one of torch.save, under the names of a
+ * library that tools/README.md lists; of several networks in a file, dinorun import takes one out. Needed once
  * before the first run, and may be called again. After a failure there are no weights, and dinograph_run says so, until
  * a call succeeds. DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another
  * shape). */

@@ -3,7 +3,6 @@
 #include "runtime/data/views.h"
 #include "runtime/exec/cpus.h"
 #include "runtime/image/decode.h"
-#include "runtime/state/weights.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +50,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
         status = dg_session_open(plan, dg_entry_name(options->role), &session, &e->session, err);
     }
     if (status == DG_OK) dg_threads_check(dg_session_threads(e->session), options->log);
-    if (status == DG_OK)
-        status = dg_weights_load(e->session, plan, options->weights, options->from, options->partial, err);
+    if (status == DG_OK) status = dg_weights_load(e->session, plan, options->weights, &options->choice, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);
     if (status != DG_OK) {
         dg_evaluator_close(e);

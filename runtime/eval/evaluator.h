@@ -6,6 +6,7 @@
 #include "runtime/data/eval_source.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
+#include "runtime/state/weights.h"
 
 /* How an image becomes a row of the input `images` [batch, height, width, 3]: short side resized to 256/224 of the
  * input's (or as the knob entries.features.resize says), bicubic, centre crop, as DINO evaluates. */
@@ -16,9 +17,8 @@ struct dg_evaluator;
 struct dg_evaluator_options {
     enum dg_entry_role role;     /* DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS */
     const char *weights;         /* a checkpoint, or a file of a bare backbone */
-    const char *from;            /* "teacher" or "student" */
+    struct dg_weights_options choice;
     int threads;                 /* 0: all; also of the loader */
-    bool partial;                /* accept weights that fit only in part (dg_weights_load) */
     struct dg_bad_limit max_bad; /* unreadable images to leave out before giving up */
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */

@@ -2,6 +2,7 @@
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/file_map.h"
+#include "runtime/formats/file_kind.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -30,11 +31,13 @@ static const struct {
     const char *name;
     int size;
 } dtypes[DG_SAFETENSORS_DTYPES] = {
-    [DG_SAFETENSORS_F64] = {"F64", 8},   [DG_SAFETENSORS_F32] = {"F32", 4}, [DG_SAFETENSORS_F16] = {"F16", 2},
-    [DG_SAFETENSORS_BF16] = {"BF16", 2}, [DG_SAFETENSORS_I64] = {"I64", 8}, [DG_SAFETENSORS_I32] = {"I32", 4},
-    [DG_SAFETENSORS_I16] = {"I16", 2},   [DG_SAFETENSORS_I8] = {"I8", 1},   [DG_SAFETENSORS_U8] = {"U8", 1},
-    [DG_SAFETENSORS_BOOL] = {"BOOL", 1}, [DG_SAFETENSORS_U16] = {"U16", 2}, [DG_SAFETENSORS_U32] = {"U32", 4},
-    [DG_SAFETENSORS_U64] = {"U64", 8},   [DG_SAFETENSORS_F8_E4M3] = {"F8_E4M3", 1},
+    [DG_SAFETENSORS_F64] = {"F64", 8},         [DG_SAFETENSORS_F32] = {"F32", 4},
+    [DG_SAFETENSORS_F16] = {"F16", 2},         [DG_SAFETENSORS_BF16] = {"BF16", 2},
+    [DG_SAFETENSORS_I64] = {"I64", 8},         [DG_SAFETENSORS_I32] = {"I32", 4},
+    [DG_SAFETENSORS_I16] = {"I16", 2},         [DG_SAFETENSORS_I8] = {"I8", 1},
+    [DG_SAFETENSORS_U8] = {"U8", 1},           [DG_SAFETENSORS_BOOL] = {"BOOL", 1},
+    [DG_SAFETENSORS_U16] = {"U16", 2},         [DG_SAFETENSORS_U32] = {"U32", 4},
+    [DG_SAFETENSORS_U64] = {"U64", 8},         [DG_SAFETENSORS_F8_E4M3] = {"F8_E4M3", 1},
     [DG_SAFETENSORS_F8_E5M2] = {"F8_E5M2", 1}, [DG_SAFETENSORS_C64] = {"C64", 8},
 };
 
@@ -197,6 +200,8 @@ static enum dg_status parse(struct dg_safetensors *file, struct dg_error *err)
         !memcmp(bytes, "\x80\x02\x8a\x0al\xfc\x9c", 7)) /* a zip archive, a pickled number */
         return dg_fail(err, DG_ERR_INPUT,
                        "this is no safetensors file but what torch.save writes: dinorun import makes one of it");
+    const char *what = rest && bytes[LENGTH_BYTES] != '{' ? dg_file_kind(bytes, file->map.size) : NULL;
+    if (what) return dg_fail(err, DG_ERR_INPUT, "no safetensors file, but %s", what);
     if (length > MAX_HEADER)
         return dg_fail(err, DG_ERR_INPUT, "its header would have %llu bytes, more than %d; is this a safetensors file?",
                        (unsigned long long)length, MAX_HEADER);

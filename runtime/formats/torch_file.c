@@ -1,6 +1,7 @@
 #include "runtime/formats/torch_file.h"
 
 #include "runtime/base/file_map.h"
+#include "runtime/formats/file_kind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +85,24 @@ static enum dg_status read_entry(struct dg_torch_file *f, zip_int64_t index, uns
     return status;
 }
 
+static enum dg_status no_folder(struct dg_torch_file *f, struct dg_error *err)
+{
+    const char *first = zip_get_name(f->zip, 0, ZIP_FL_ENC_RAW);
+    size_t length = first ? strlen(first) : 0;
+    if (length > 4 && !strcmp(first + length - 4, ".npy"))
+        return dg_fail(
+            err, DG_ERR_INPUT,
+            "NumPy's arrays in a zip archive (.npz); load it in Python, and save its arrays with safetensors");
+    char name[64] = "";
+    for (size_t i = 0; i < length && i + 1 < sizeof name; i++)
+        name[i] = first[i] >= ' ' && first[i] < 127 ? first[i] : '?';
+    return dg_fail(
+        err, DG_ERR_INPUT,
+        "a zip archive without a data.pkl, which torch.save did not write; its first file is %s. If the weights "
+        "are in it, unpack it",
+        name);
+}
+
 /* NAME of NAME/data.pkl: PyTorch uses the name that the file had when it was saved. */
 static enum dg_status find_folder(struct dg_torch_file *f, struct dg_error *err)
 {
@@ -94,7 +113,7 @@ static enum dg_status find_folder(struct dg_torch_file *f, struct dg_error *err)
         if (!slash || strcmp(slash, "/data.pkl")) continue;
         if (snprintf(f->folder, sizeof f->folder, "%.*s", (int)(slash - name), name) < MAX_NAME / 2) return DG_OK;
     }
-    return dg_fail(err, DG_ERR_INPUT, "a zip archive without a data.pkl; torch.save did not write it");
+    return no_folder(f, err);
 }
 
 static zip_int64_t locate(struct dg_torch_file *f, const char *name, const char *key)
@@ -245,11 +264,9 @@ static enum dg_status open_bytes(struct dg_torch_file *f, struct dg_error *err)
     DG_TRY(dg_pickle_open(&f->pickle, err));
     if (begins(f, 0, "PK\3\4")) return open_zip(f, err);
     if (begins(f, 0, "\x80")) return open_stream(f, err);
-    const char *what = begins(f, 8, "{")          ? "this looks like a safetensors file, which needs no import"
-                       : begins(f, 257, "ustar")  ? "a tar archive, the form of PyTorch before 0.1.10"
-                       : begins(f, 0, "\x1f\x8b") ? "compressed by gzip; unpack it first"
-                                                  : "neither a zip archive nor a pickle";
-    return dg_fail(err, DG_ERR_INPUT, "not a file of torch.save: %s", what);
+    const char *what = dg_file_kind(f->bytes, f->size);
+    return dg_fail(err, DG_ERR_INPUT, "not a file of torch.save: %s",
+                   what ? what : "neither a zip archive nor a pickle");
 }
 
 static enum dg_status open_file(const char *path, const void *bytes, size_t size, struct dg_torch_file **file,

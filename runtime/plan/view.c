@@ -1,6 +1,8 @@
 /* Questions to a plan that is open. */
 #include "runtime/plan/view.h"
 
+#include "ops/op.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -39,4 +41,15 @@ enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role 
     if (plan->header->entry[role] == DG_PLAN_NONE) return no_entry(plan, dg_entry_name(role), err);
     *entry = &plan->entry[plan->header->entry[role]];
     return DG_OK;
+}
+
+double dg_plan_layer_norm_eps(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) {
+        const char *name = dg_plan_string(plan, plan->op[n].op);
+        const struct dg_op *op = strstr(name, "layer_norm") ? dg_op_find(name) : NULL;
+        for (uint32_t a = 0; op && a < plan->op[n].num_attrs; a++)
+            if (!strcmp(op->attrs[a].name, "eps")) return plan->attr[plan->op[n].first_attr + a].f;
+    }
+    return 0;
 }

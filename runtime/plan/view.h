@@ -36,6 +36,9 @@ enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role 
                                  const struct dg_plan_entry **entry, struct dg_error *err);
 const char *dg_entry_name(enum dg_entry_role role);
 
+/* The epsilon of the entry's first layer norm; 0 if it has none. */
+double dg_plan_layer_norm_eps(const struct dg_plan *plan, const struct dg_plan_entry *entry);
+
 /* The tensor in a slot of the entry; NULL: it has none. Opening the plan has checked that the slots of the entry's role are there
  * and have the types and ranks that enum dg_slot says. */
 static inline const struct dg_plan_tensor *dg_plan_slot(const struct dg_plan *plan, const struct dg_plan_entry *entry,

@@ -1,13 +1,15 @@
 #include "runtime/state/weights.h"
 
 #include "ops/token/position.h"
+#include "runtime/layouts/groups.h"
+#include "runtime/layouts/weight_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 512, SHOWN = 3, LINE = 400, MAX_DIFFERENCES = 4096 };
+enum { MAX_NAME = 512, SHOWN = 3, LINE = 400, MAX_DIFFERENCES = 4096, NONE = -1 };
 
 static const char *shape_text(char *text, size_t size, int ndim, const int64_t *dim)
 {
@@ -75,8 +77,9 @@ static void add_line(struct lines *lines, const char *format, ...)
 }
 
 struct taken {
-    uint32_t tensor; /* of the plan */
-    const struct dg_safetensors_tensor *source;
+    uint32_t tensor;  /* of the plan */
+    int source;       /* of the file */
+    int scale;        /* of the file: a factor for each row, LayerScale's gamma; NONE */
     int64_t from, to; /* grids of a position table to resize; 0: taken as it is */
 };
 
@@ -84,12 +87,15 @@ struct taken {
 struct fit {
     const struct dg_plan *plan;
     const struct dg_plan_entry *entry;
-    const struct dg_safetensors *file;
+    struct dg_weight_file *file;
     const char *path;
     struct taken *taken;
-    int64_t count, wanted;
-    bool *used; /* tensors of the file */
-    struct lines missing, extra, shape, resized;
+    int64_t count, wanted, absent, scaled;
+    bool *used;          /* tensors of the file */
+    int64_t differences; /* of heads, of groups that are not known */
+    int64_t on_path;     /* those of a backbone, which make it another network */
+    struct lines missing, extra, shape, unknown, resized;
+    struct dg_groups beside; /* no difference: heads, decoders, ... */
 };
 
 static const char *rest_of(const char *name, const char *prefix)
@@ -111,11 +117,6 @@ static const char *param_name(const struct fit *fit, uint32_t tensor)
                : NULL;
 }
 
-static bool is_used(const struct fit *fit, const struct dg_safetensors_tensor *tensor)
-{
-    return fit->used[tensor - dg_safetensors_at(fit->file, 0)];
-}
-
 /* Names without the network's prefix, for "nearest". NULL for names that have a counterpart, or are of another
  * network. */
 struct names {
@@ -126,15 +127,15 @@ struct names {
 static const char *file_name(const void *context, int index)
 {
     const struct names *names = context;
-    const struct dg_safetensors_tensor *tensor = dg_safetensors_at(names->fit->file, index);
-    return is_used(names->fit, tensor) ? NULL : rest_of(tensor->name, names->theirs);
+    if (names->fit->used[index]) return NULL;
+    return rest_of(dg_weight_file_at(names->fit->file, index)->name, names->theirs);
 }
 
-static const struct dg_safetensors_tensor *find(const struct fit *fit, const char *prefix, const char *rest)
+static int find(const struct fit *fit, const char *prefix, const char *rest)
 {
     char name[MAX_NAME];
-    if (snprintf(name, sizeof name, "%s%s", prefix, rest) >= (int)sizeof name) return NULL;
-    return dg_safetensors_find(fit->file, name);
+    if (snprintf(name, sizeof name, "%s%s", prefix, rest) >= (int)sizeof name) return NONE;
+    return dg_weight_file_find(fit->file, name);
 }
 
 static const char *plan_name(const void *context, int index)
@@ -142,7 +143,7 @@ static const char *plan_name(const void *context, int index)
     const struct names *names = context;
     const char *name = param_name(names->fit, names->fit->entry->first_tensor + (uint32_t)index),
                *rest = name ? rest_of(name, names->ours) : NULL;
-    return rest && !find(names->fit, names->theirs, rest) ? rest : NULL;
+    return rest && find(names->fit, names->theirs, rest) == NONE ? rest : NULL;
 }
 
 /* True if both are position tables, of different square grids; sets the grids. */
@@ -157,44 +158,6 @@ static bool other_grid(const struct dg_plan_tensor *tensor, const struct dg_safe
     return taken->from && taken->to;
 }
 
-/* Compares the parameters under `ours` (a prefix of the plan's names) with the file's tensors under `theirs`. Returns
- * how many are taken. */
-static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs)
-{
-    int64_t before = fit->count;
-    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-        const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
-        if (!rest) continue;
-        fit->wanted++;
-        const struct dg_plan_tensor *tensor = &fit->plan->tensor[t];
-        struct taken taken = {.tensor = t, .source = find(fit, theirs, rest)};
-        if (!taken.source) continue; /* named below, when all used tensors are known */
-        fit->used[taken.source - dg_safetensors_at(fit->file, 0)] = true;
-        char text[LINE];
-        if (same_shape(tensor, taken.source)) {
-            fit->taken[fit->count++] = taken;
-        } else if (other_grid(tensor, taken.source, &taken)) {
-            add_line(&fit->resized,
-                     "%.120s: positions of %" PRId64 "x%" PRId64 " resized to %" PRId64 "x%" PRId64 " (bicubic)",
-                     taken.source->name, taken.from, taken.from, taken.to, taken.to);
-            fit->taken[fit->count++] = taken;
-        } else {
-            add_line(&fit->shape, "another shape: %s", shapes(text, sizeof text, tensor, taken.source));
-        }
-    }
-    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-        const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
-        if (!rest || find(fit, theirs, rest)) continue;
-        const char *near =
-            fit->missing.count < SHOWN
-                ? dg_nearest_name(rest, file_name, &(struct names){fit, ours, theirs}, dg_safetensors_count(fit->file))
-                : NULL;
-        add_line(&fit->missing, "missing from the file: %.120s%s%s%.120s%s", name, near ? " (nearest there: " : "",
-                 near ? theirs : "", near ? near : "", near ? ")" : "");
-    }
-    return fit->count - before;
-}
-
 /* True if some entry of the plan has the parameter. The entry for attention lacks some of the last block's. */
 static bool known(const struct fit *fit, const char *rest)
 {
@@ -207,28 +170,161 @@ static bool known(const struct fit *fit, const char *rest)
     return false;
 }
 
-/* True for tensors that may be beside a bare backbone: heads, classifiers, and whatever else a full file has. */
-static bool beside_backbone(const char *name)
+/* LayerScale: the file's factors of the rows of a layer, "blocks.0.attn.proj.weight", that end a residual branch. NONE
+ * if it has none, or the plan has an op for them. */
+static int find_scale(const struct fit *fit, const char *theirs, const char *rest, const struct dg_plan_tensor *tensor)
 {
-    static const char *const other[] = {"head.", "fc.", "linear.", "student.", "teacher.", "optim."};
-    for (size_t o = 0; o < sizeof other / sizeof *other; o++)
-        if (rest_of(name, other[o])) return true;
-    return !strcmp(name, "center");
+    static const char *const layer[][2] = {{".attn.proj.weight", ".ls1.gamma"},
+                                           {".attn.proj.bias", ".ls1.gamma"},
+                                           {".mlp.fc2.weight", ".ls2.gamma"},
+                                           {".mlp.fc2.bias", ".ls2.gamma"}};
+    char gamma[MAX_NAME];
+    for (size_t l = 0; l < sizeof layer / sizeof *layer; l++) {
+        if (!ends(rest, layer[l][0])) continue;
+        snprintf(gamma, sizeof gamma, "%.*s%s", (int)(strlen(rest) - strlen(layer[l][0])), rest, layer[l][1]);
+        int scale = find(fit, theirs, gamma);
+        if (scale == NONE || known(fit, gamma)) return NONE;
+        const struct dg_safetensors_tensor *source = dg_weight_file_at(fit->file, scale);
+        return source->ndim == 1 && source->dim[0] == tensor->dim[0] && tensor->dtype == DG_F32 ? scale : NONE;
+    }
+    return NONE;
+}
+
+static bool is_backbone(const char *ours) { return !*ours || ends(ours, ".backbone."); }
+
+static void count_difference(struct fit *fit, const char *ours)
+{
+    ++*(is_backbone(ours) ? &fit->on_path : &fit->differences);
+}
+
+/* A counter of batches does not change what batch norm computes; files of before PyTorch 0.4.1 have none. */
+static bool may_lack(const char *name) { return ends(name, "num_batches_tracked"); }
+
+static void name_missing(struct fit *fit, const char *ours, const char *theirs)
+{
+    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
+        const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
+        if (!rest || may_lack(rest) || find(fit, theirs, rest) != NONE) continue;
+        const char *near =
+            fit->missing.count < SHOWN
+                ? dg_nearest_name(rest, file_name, &(struct names){fit, ours, theirs}, dg_weight_file_count(fit->file))
+                : NULL;
+        count_difference(fit, ours);
+        add_line(&fit->missing, "missing from the file: %.120s%s%s%.120s%s", name, near ? " (nearest there: " : "",
+                 near ? theirs : "", near ? near : "", near ? ")" : "");
+    }
+}
+
+/* Compares the parameters under `ours` (a prefix of the plan's names) with the file's tensors under `theirs`. Returns
+ * how many are taken. */
+static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs)
+{
+    int64_t before = fit->count;
+    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
+        const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
+        if (!rest) continue;
+        const struct dg_plan_tensor *tensor = &fit->plan->tensor[t];
+        struct taken taken = {.tensor = t, .source = find(fit, theirs, rest), .scale = NONE};
+        fit->wanted += taken.source != NONE || !may_lack(rest);
+        fit->absent += taken.source == NONE;
+        if (taken.source == NONE) continue; /* named below, when all used tensors are known */
+        const struct dg_safetensors_tensor *source = dg_weight_file_at(fit->file, taken.source);
+        fit->used[taken.source] = true;
+        char text[LINE];
+        if (same_shape(tensor, source)) {
+            taken.scale = find_scale(fit, theirs, rest, tensor);
+            if (taken.scale != NONE) fit->scaled += !fit->used[taken.scale], fit->used[taken.scale] = true;
+            fit->taken[fit->count++] = taken;
+        } else if (other_grid(tensor, source, &taken)) {
+            add_line(&fit->resized,
+                     "%.120s: positions of %" PRId64 "x%" PRId64 " resized to %" PRId64 "x%" PRId64 " (bicubic)",
+                     source->name, taken.from, taken.from, taken.to, taken.to);
+            fit->taken[fit->count++] = taken;
+        } else {
+            count_difference(fit, ours);
+            add_line(&fit->shape, "another shape: %s", shapes(text, sizeof text, tensor, source));
+        }
+    }
+    name_missing(fit, ours, theirs);
+    return fit->count - before;
+}
+
+/* --- tensors that the plan has no place for --- */
+
+enum extra { BESIDE, ON_PATH, UNKNOWN };
+
+static bool is_one_of(const char *name, size_t length, const char *const *list)
+{
+    for (; *list; list++)
+        if (strlen(*list) == length && !strncmp(name, *list, length)) return true;
+    return false;
+}
+
+/* Whether a tensor of the backbone's file is beside its path from the image to the features. */
+static enum extra kind_of_extra(const struct fit *fit, const char *ours, const char *rest)
+{
+    static const char *const beside[] = {"head",
+                                         "heads",
+                                         "head_dist",
+                                         "fc",
+                                         "classifier",
+                                         "linear",
+                                         "last_layer",
+                                         "projector",
+                                         "projection",
+                                         "projection_head",
+                                         "prediction_head",
+                                         "predictor",
+                                         "prototypes",
+                                         "queue",
+                                         "queue_ptr",
+                                         "decoder",
+                                         "mask_token",
+                                         "masked_embed",
+                                         "pooler",
+                                         "criterion",
+                                         "loss",
+                                         "center",
+                                         "student",
+                                         "teacher",
+                                         "optim",
+                                         NULL};
+    static const char *const on_path[] = {"register_tokens", "reg_token",    "storage_tokens", "dist_token", "fc_norm",
+                                          "norm_pre",        "rel_pos_bias", "rope_embed",     NULL};
+    size_t length = strcspn(rest, ".");
+    if (ends(rest, "num_batches_tracked") || is_one_of(rest, length, beside) || rest_of(rest, "decoder_"))
+        return BESIDE;
+    if (is_one_of(rest, length, on_path)) return ON_PATH;
+    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
+        const char *name = param_name(fit, t), *own = name ? rest_of(name, ours) : NULL;
+        if (own && strcspn(own, ".") == length && !strncmp(own, rest, length))
+            return ON_PATH; /* a part of a part of it */
+    }
+    return UNKNOWN;
 }
 
 /* Notes tensors under `theirs` that the plan has no place for. */
 static void find_extra(struct fit *fit, const char *ours, const char *theirs)
 {
-    for (int i = 0; i < dg_safetensors_count(fit->file); i++) {
-        const struct dg_safetensors_tensor *tensor = dg_safetensors_at(fit->file, i);
-        const char *rest = rest_of(tensor->name, theirs);
-        if (!rest || fit->used[i] || (!*theirs && beside_backbone(rest)) || known(fit, rest)) continue;
-        const char *near =
-            fit->extra.count < SHOWN
-                ? dg_nearest_name(rest, plan_name, &(struct names){fit, ours, theirs}, (int)fit->entry->num_tensors)
-                : NULL;
-        add_line(&fit->extra, "not in the plan: %.120s%s%s%.120s%s", tensor->name, near ? " (nearest there: " : "",
-                 near ? ours : "", near ? near : "", near ? ")" : "");
+    for (int i = 0; i < dg_weight_file_count(fit->file); i++) {
+        const char *name = dg_weight_file_at(fit->file, i)->name, *rest = rest_of(name, theirs);
+        if (!rest || fit->used[i] || known(fit, rest)) continue;
+        enum extra kind = is_backbone(ours) ? kind_of_extra(fit, ours, rest) : UNKNOWN;
+        if (kind == BESIDE) {
+            dg_groups_add(&fit->beside, rest, 1);
+            fit->used[i] = true;
+            continue;
+        }
+        struct lines *lines = kind == ON_PATH ? &fit->extra : &fit->unknown;
+        const char *near = lines->count < SHOWN ? dg_nearest_name(rest, plan_name, &(struct names){fit, ours, theirs},
+                                                                  (int)fit->entry->num_tensors)
+                                                : NULL;
+        if (kind == ON_PATH)
+            fit->on_path++;
+        else
+            fit->differences++;
+        add_line(lines, "not in the plan: %.120s%s%s%.120s%s", name, near ? " (nearest there: " : "", near ? ours : "",
+                 near ? near : "", near ? ")" : "");
     }
 }
 
@@ -247,55 +343,101 @@ static void put_differences(const struct fit *fit, char *text, size_t size)
     *text = 0;
     size_t used = put_lines(&fit->missing, "that are missing", text, size);
     used += put_lines(&fit->extra, "that the plan does not have", text + used, size - used);
+    used += put_lines(&fit->unknown, "that the plan does not have", text + used, size - used);
     put_lines(&fit->shape, "of another shape", text + used, size - used);
 }
 
-static enum dg_status open_fit(struct fit *fit, const struct dg_session *session, const struct dg_plan *plan,
-                               const struct dg_safetensors *file, const char *path, struct dg_error *err)
+/* The parameters of the entry under `ours`, without it: what a backbone in the file is expected to have. */
+static enum dg_status list_expected(const struct fit *fit, const char *ours, struct dg_network_choice *choice,
+                                    struct dg_error *err)
 {
-    dg_log(dg_session_log(session), DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", path,
-           dg_safetensors_count(file));
-    fit->plan = plan;
+    const char **name = calloc(fit->entry->num_tensors + 1, sizeof *name);
+    if (!name) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
+        const char *full = param_name(fit, t), *rest = full ? rest_of(full, ours) : NULL;
+        if (rest) name[choice->names++] = rest;
+    }
+    choice->name = name;
+    return DG_OK;
+}
+
+static enum dg_status open_fit(struct fit *fit, const struct dg_session *session, const char *ours,
+                               const struct dg_weights_options *options, struct dg_error *err)
+{
+    struct dg_network_choice choice = {.key = options->key, .prefix = options->prefix};
     fit->entry = dg_session_entry(session);
-    fit->file = file;
-    fit->path = path;
+    enum dg_status status = list_expected(fit, ours, &choice, err);
+    if (status == DG_OK) status = dg_weight_file_open(fit->path, &choice, &fit->file, err);
+    free((void *)(uintptr_t)choice.name);
+    DG_TRY(status);
+    dg_log(dg_session_log(session), DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", fit->path,
+           dg_weight_file_count(fit->file));
+    if (dg_weight_file_is_foreign(fit->file))
+        dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD, "%s: %s", fit->path, dg_weight_file_what(fit->file));
     fit->taken = calloc(fit->entry->num_tensors + 1, sizeof *fit->taken);
-    fit->used = calloc((size_t)dg_safetensors_count(file) + 1, sizeof *fit->used);
+    fit->used = calloc((size_t)dg_weight_file_count(fit->file) + 1, sizeof *fit->used);
     return fit->taken && fit->used ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
 }
 
 static void close_fit(struct fit *fit)
 {
+    dg_weight_file_close(fit->file);
     free(fit->taken);
     free(fit->used);
 }
 
-static enum dg_status check_fit(const struct fit *fit, bool partial, struct dg_error *err)
+/* `may_begin`: a training run may begin with what fits of another network, if the user says so. */
+static enum dg_status check_fit(const struct fit *fit, bool partial, bool may_begin, struct dg_error *err)
 {
-    if (partial || (!fit->missing.count && !fit->extra.count && !fit->shape.count)) return DG_OK;
     char text[1200];
     put_differences(fit, text, sizeof text);
+    if (fit->on_path && !(partial && may_begin))
+        return dg_fail(err, DG_ERR_INPUT,
+                       "%s is of another network than the plan: %" PRId64 " of the plan's %" PRId64
+                       " tensors fit; compile a description that fits the weights%s",
+                       fit->path, fit->count, fit->wanted, text);
+    if (partial || !fit->differences) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT,
-                   "%s fits only in part: %" PRId64 " of %" PRId64
-                   " tensors; compile a description that fits the weights, or "
-                   "take what fits with --partial%s",
+                   "%s has what the plan does not know, or in another shape; compile a description that fits the "
+                   "weights, or take the rest (%" PRId64 " of the plan's %" PRId64 " tensors) with --partial%s",
                    fit->path, fit->count, fit->wanted, text);
+}
+
+static enum dg_status read_f32(const struct fit *fit, int index, float **data, struct dg_error *err)
+{
+    struct dg_safetensors_tensor source;
+    DG_TRY(dg_weight_file_read(fit->file, index, &source, err));
+    *data = malloc((size_t)dg_safetensors_elements(&source) * sizeof **data + 1);
+    if (!*data) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (dg_safetensors_read_f32(&source, *data) == DG_OK) return DG_OK;
+    free(*data);
+    return dg_fail(err, DG_ERR_INPUT, "%s: %s is of type %s, the plan wants f32", fit->path, source.name,
+                   dg_safetensors_dtype_name(source.dtype));
 }
 
 static enum dg_status resize(struct dg_session *session, const struct fit *fit, const struct taken *taken,
                              struct dg_error *err)
 {
-    float *table = malloc((size_t)dg_safetensors_elements(taken->source) * sizeof *table);
-    if (!table) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    enum dg_status status = DG_OK;
-    if (dg_safetensors_read_f32(taken->source, table) == DG_OK)
-        dg_position_resize(table, taken->from, dg_session_data(session, taken->tensor), taken->to,
-                           taken->source->dim[2]);
-    else
-        status = dg_fail(err, DG_ERR_INPUT, "%s: %s is of type %s, the plan wants f32", fit->path, taken->source->name,
-                         dg_safetensors_dtype_name(taken->source->dtype));
+    float *table;
+    DG_TRY(read_f32(fit, taken->source, &table, err));
+    dg_position_resize(table, taken->from, dg_session_data(session, taken->tensor), taken->to,
+                       fit->plan->tensor[taken->tensor].dim[2]);
     free(table);
-    return status;
+    return DG_OK;
+}
+
+/* Multiplies the rows of a parameter by LayerScale's factors. */
+static enum dg_status multiply(struct dg_session *session, const struct fit *fit, const struct taken *taken,
+                               struct dg_error *err)
+{
+    const struct dg_plan_tensor *tensor = &fit->plan->tensor[taken->tensor];
+    float *gamma, *data = dg_session_data(session, taken->tensor);
+    DG_TRY(read_f32(fit, taken->scale, &gamma, err));
+    int64_t width = (int64_t)(tensor->bytes / sizeof *data) / dg_max_i64(tensor->dim[0], 1);
+    for (int64_t row = 0; row < tensor->dim[0]; row++)
+        for (int64_t i = 0; i < width; i++) data[row * width + i] *= gamma[row];
+    free(gamma);
+    return DG_OK;
 }
 
 /* Copies what was taken under the plan's prefix `ours`. */
@@ -303,13 +445,44 @@ static enum dg_status copy(struct dg_session *session, const struct fit *fit, co
 {
     for (int64_t i = 0; i < fit->count; i++) {
         const struct taken *taken = &fit->taken[i];
+        struct dg_safetensors_tensor source;
         if (!rest_of(param_name(fit, taken->tensor), ours)) continue;
-        if (taken->from)
+        if (taken->from) {
             DG_TRY(resize(session, fit, taken, err));
-        else
-            DG_TRY(dg_weights_copy(session, fit->plan, taken->tensor, taken->source, fit->path, err));
+            continue;
+        }
+        DG_TRY(dg_weight_file_read(fit->file, taken->source, &source, err));
+        DG_TRY(dg_weights_copy(session, fit->plan, taken->tensor, &source, fit->path, err));
+        if (taken->scale != NONE) DG_TRY(multiply(session, fit, taken, err));
     }
     return DG_OK;
+}
+
+/* Tensors of the file that were not taken, and what they are: "12 others in the file were not needed: head (8), fc (4)". */
+static const char *not_needed(struct fit *fit, char *text, size_t size)
+{
+    int64_t all = dg_weight_file_count(fit->file) + dg_weight_file_beside_count(fit->file) - fit->count - fit->scaled;
+    const char *of = dg_groups_text(&fit->beside), *others = dg_weight_file_beside(fit->file);
+    size_t used = (size_t)snprintf(text, size, "%" PRId64 " others in the file were not needed", all);
+    if ((*of || *others) && used < size)
+        snprintf(text + used, size - used, ": %s%s%s, none of which changes the features", of,
+                 *of && *others ? ", " : "", others);
+    return text;
+}
+
+/* Says that a run does not go on where the file's stood, if the file says where. */
+static void say_anew(const struct dg_session *session, const struct fit *fit)
+{
+    const struct dg_tensor_file *tensors = dg_weight_file_tensors(fit->file);
+    const struct dg_pickle_value *object = dg_tensor_file_object(tensors);
+    const char *epoch = dg_tensor_file_metadata(tensors, "epoch");
+    bool optimizer = object && dg_pickle_get(object, "optimizer");
+    for (int i = 0; i < dg_tensor_file_count(tensors) && !optimizer; i++)
+        optimizer = rest_of(dg_tensor_file_at(tensors, i)->name, "optim.") != NULL;
+    if (!optimizer && !epoch) return;
+    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
+           "%s: the optimiser's state%s%s%s is not used: the run begins at its first step", fit->path,
+           epoch ? " (after epoch " : "", epoch ? epoch : "", epoch ? ")" : "");
 }
 
 /* Lists what was not taken as it is in the file, a line each; "" if all was. Returns `text`. */
@@ -317,6 +490,12 @@ static const char *taken_differently(const struct fit *fit, char *text, size_t s
 {
     *text = 0;
     size_t used = put_lines(&fit->resized, "tables resized", text, size);
+    if (fit->scaled && used < size)
+        used += (size_t)snprintf(
+            text + used, size - used,
+            "\n  LayerScale, which the plan has no op for, is multiplied into attn.proj and mlp.fc2 (%" PRId64
+            " tensors): the same network",
+            fit->scaled);
     if (fit->count < fit->wanted && used < size)
         used += (size_t)snprintf(text + used, size - used,
                                  "\n  %" PRId64 " of %" PRId64 " parameters keep their initial values",
@@ -325,32 +504,23 @@ static const char *taken_differently(const struct fit *fit, char *text, size_t s
     return text;
 }
 
-/* The prefix under which the file has most of the backbone's parameters; NULL if it has none. */
-static const char *backbone_prefix(const struct fit *fit, const char *ours, const char *network, char *room,
-                                   size_t size)
-{
-    static const char *const prefixes[] = {"%s.backbone.", "%.0s", "%.0sbackbone.", "%.0smodule.backbone."};
-    char prefix[64];
-    int64_t most = 0;
-    for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++) {
-        int64_t found = 0;
-        snprintf(prefix, sizeof prefix, prefixes[p], network);
-        for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-            const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
-            found += rest && find(fit, prefix, rest);
-        }
-        if (found <= most) continue;
-        most = found;
-        snprintf(room, size, "%s", prefix);
-    }
-    return most ? room : NULL;
-}
-
 static bool has_any(const struct fit *fit, const char *prefix)
 {
-    for (int i = 0; i < dg_safetensors_count(fit->file); i++)
-        if (rest_of(dg_safetensors_at(fit->file, i)->name, prefix)) return true;
+    for (int i = 0; i < dg_weight_file_count(fit->file); i++)
+        if (rest_of(dg_weight_file_at(fit->file, i)->name, prefix)) return true;
     return false;
+}
+
+/* Warns if the library's layer norms have another epsilon than the plan's. */
+static void compare_eps(const struct dg_session *session, const struct fit *fit)
+{
+    double theirs = dg_weight_file_eps(fit->file), ours = dg_plan_layer_norm_eps(fit->plan, fit->entry);
+    if (theirs <= 0 || ours <= 0 || (theirs > 0.99 * ours && theirs < 1.01 * ours)) return;
+    dg_log(
+        dg_session_log(session), DG_LOG_WARNING, DG_LOG_LOAD,
+        "note: the layer norms of these weights have eps %g where they are from, the plan's have %g: features differ "
+        "by some 1e-4 of their size; for theirs compile the plan with --set eps=%g",
+        theirs, ours, theirs);
 }
 
 /* --- evaluation --- */
@@ -359,48 +529,49 @@ static enum dg_status no_backbone(const struct fit *fit, const char *from, struc
 {
     const char *other = strcmp(from, "teacher") ? "teacher" : "student";
     char prefix[32];
+    struct dg_groups groups = {0};
     snprintf(prefix, sizeof prefix, "%s.backbone.", other);
     if (has_any(fit, prefix))
         return dg_fail(err, DG_ERR_INPUT, "%s holds the %s's backbone, not the %s's: --weights-from %s", fit->path,
                        other, from, other);
-    if (!dg_safetensors_count(fit->file)) return dg_fail(err, DG_ERR_INPUT, "%s holds no tensors", fit->path);
+    if (!dg_weight_file_count(fit->file)) return dg_fail(err, DG_ERR_INPUT, "%s holds no tensors", fit->path);
+    for (int i = 0; i < dg_weight_file_count(fit->file); i++)
+        dg_groups_add(&groups, dg_weight_file_at(fit->file, i)->name, 1);
     return dg_fail(err, DG_ERR_INPUT,
-                   "%s holds none of the plan's parameters, neither bare nor under %s.backbone.; its "
-                   "first tensor is %.100s",
-                   fit->path, from, dg_safetensors_at(fit->file, 0)->name);
+                   "%s holds none of the plan's parameters, under no prefix, nor under the names of a library that is "
+                   "known; its first tensor is %.100s, its tensors are: %s",
+                   fit->path, dg_weight_file_at(fit->file, 0)->name, dg_groups_text(&groups));
 }
 
-static enum dg_status load(struct dg_session *session, struct fit *fit, const char *from, bool partial,
+static enum dg_status load(struct dg_session *session, struct fit *fit, const struct dg_weights_options *options,
                            struct dg_error *err)
 {
-    char room[64];
-    const char *prefix = backbone_prefix(fit, "", from, room, sizeof room);
-    if (!prefix) return no_backbone(fit, from, err);
-    fit_network(fit, "", prefix);
+    const char *from = options->from ? options->from : "teacher";
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "%s.backbone.", from);
+    if (!has_any(fit, prefix)) *prefix = 0;
+    int64_t count = fit_network(fit, "", prefix);
+    if (!count && !fit->shape.count) return no_backbone(fit, from, err);
     find_extra(fit, "", prefix);
-    DG_TRY(check_fit(fit, partial, err));
-    if (fit->count < fit->wanted) DG_TRY(dg_session_initialize(session, 0, err));
+    DG_TRY(check_fit(fit, options->partial, false, err));
+    if (fit->absent) DG_TRY(dg_session_initialize(session, 0, err));
     DG_TRY(copy(session, fit, "", err));
-    char what[32] = "a backbone";
+    char what[32] = "a backbone", differences[MAX_DIFFERENCES], others[MAX_DIFFERENCES];
     if (*prefix) snprintf(what, sizeof what, "the %s's backbone", from);
-    char differences[MAX_DIFFERENCES];
-    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
-           "%s: %" PRId64 " tensors, %s; %" PRId64 " others in the file were not needed%s", fit->path, fit->count, what,
-           (int64_t)dg_safetensors_count(fit->file) - fit->count,
+    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD, "%s: %" PRId64 " tensors, %s; %s%s", fit->path,
+           fit->count, what, not_needed(fit, others, sizeof others),
            taken_differently(fit, differences, sizeof differences));
+    compare_eps(session, fit);
     return DG_OK;
 }
 
 enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan *plan, const char *path,
-                               const char *from, bool partial, struct dg_error *err)
+                               const struct dg_weights_options *options, struct dg_error *err)
 {
-    struct dg_safetensors *file;
-    DG_TRY(dg_safetensors_open(path, &file, err));
-    struct fit fit = {0};
-    enum dg_status status = open_fit(&fit, session, plan, file, path, err);
-    if (status == DG_OK) status = load(session, &fit, from, partial, err);
+    struct fit fit = {.plan = plan, .path = path};
+    enum dg_status status = open_fit(&fit, session, "", options, err);
+    if (status == DG_OK) status = load(session, &fit, options, err);
     close_fit(&fit);
-    dg_safetensors_close(file);
     return status;
 }
 
@@ -415,47 +586,63 @@ static int64_t fit_optional(struct fit *fit, const char *ours, const char *their
     return taken;
 }
 
-static enum dg_status init(struct dg_session *session, struct fit *fit, bool partial, struct dg_error *err)
+/* What was taken beside the student's backbone. */
+struct also {
+    int64_t head, teacher_backbone, teacher_head, center;
+};
+
+/* Compares all networks of the file. False: it has no backbone. */
+static bool fit_all(struct fit *fit, struct also *also)
 {
-    char room[64];
-    const char *prefix = backbone_prefix(fit, "student.backbone.", "student", room, sizeof room);
-    if (!prefix)
-        return dg_fail(err, DG_ERR_INPUT,
-                       "%s holds no backbone: neither student.backbone.* nor bare names such as cls_token", fit->path);
-    fit_network(fit, "student.backbone.", prefix);
+    const char *prefix = has_any(fit, "student.backbone.")   ? "student.backbone."
+                         : has_any(fit, "teacher.backbone.") ? "teacher.backbone."
+                                                             : "";
+    int64_t backbone = fit_network(fit, "student.backbone.", prefix);
+    if (!backbone && !fit->shape.count) return false;
     find_extra(fit, "student.backbone.", prefix);
     /* True if head.* beside a bare backbone is a DINO head, which has a last layer. Otherwise head.weight and head.bias
      * are a classifier. */
-    bool beside = !has_any(fit, "student.head.") && dg_safetensors_find(fit->file, "head.last_layer.weight_v");
-    int64_t head = fit_optional(fit, "student.head.", beside ? "head." : "student.head.");
-    int64_t teacher_backbone = fit_optional(fit, "teacher.backbone.", "teacher.backbone.");
-    int64_t teacher_head = fit_optional(fit, "teacher.head.", "teacher.head.");
-    int64_t center = dg_safetensors_find(fit->file, "center") ? fit_network(fit, "center", "center") : 0;
-    DG_TRY(check_fit(fit, partial, err));
+    bool beside = !has_any(fit, "student.head.") && dg_weight_file_find(fit->file, "head.last_layer.weight_v") >= 0;
+    also->head = fit_optional(fit, "student.head.", beside ? "head." : "student.head.");
+    also->teacher_backbone = fit_optional(fit, "teacher.backbone.", "teacher.backbone.");
+    also->teacher_head = fit_optional(fit, "teacher.head.", "teacher.head.");
+    also->center = dg_weight_file_find(fit->file, "center") >= 0 ? fit_network(fit, "center", "center") : 0;
+    return true;
+}
+
+static enum dg_status init(struct dg_session *session, struct fit *fit, bool partial, struct dg_error *err)
+{
+    struct also also;
+    if (!fit_all(fit, &also)) return no_backbone(fit, "student", err);
+    DG_TRY(check_fit(fit, partial, true, err));
     DG_TRY(copy(session, fit, "student.", err));
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++)
         dg_session_copy_initial(session, t); /* now that the student is set */
     DG_TRY(copy(session, fit, "teacher.", err));
     DG_TRY(copy(session, fit, "center", err));
-    char differences[MAX_DIFFERENCES];
+    char differences[MAX_DIFFERENCES], others[MAX_DIFFERENCES];
     dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
-           "%s: student's backbone%s%s%s%s; the rest is new (%" PRId64 " tensors taken, %" PRId64 " not needed)%s",
-           fit->path, head ? ", student's head" : "", teacher_backbone ? ", teacher's backbone" : "",
-           teacher_head ? ", teacher's head" : "", center ? ", centre" : "", fit->count,
-           (int64_t)dg_safetensors_count(fit->file) - fit->count,
-           taken_differently(fit, differences, sizeof differences));
+           "%s: student's backbone%s%s%s%s; the rest is new (%" PRId64 " tensors taken; %s)%s", fit->path,
+           also.head ? ", student's head" : "", also.teacher_backbone ? ", teacher's backbone" : "",
+           also.teacher_head ? ", teacher's head" : "", also.center ? ", centre" : "", fit->count,
+           not_needed(fit, others, sizeof others), taken_differently(fit, differences, sizeof differences));
+    say_anew(session, fit);
+    if (fit->on_path)
+        dg_log(
+            dg_session_log(session), DG_LOG_WARNING, DG_LOG_LOAD,
+            "the backbone is another network than that of %s: the run begins with its tensors as far as they fit, but "
+            "not with its features",
+            fit->path);
+    compare_eps(session, fit);
     return DG_OK;
 }
 
-enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path, bool partial,
-                               struct dg_error *err)
+enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path,
+                               const struct dg_weights_options *options, struct dg_error *err)
 {
-    struct dg_safetensors *file;
-    DG_TRY(dg_safetensors_open(path, &file, err));
-    struct fit fit = {0};
-    enum dg_status status = open_fit(&fit, session, plan, file, path, err);
-    if (status == DG_OK) status = init(session, &fit, partial, err);
+    struct fit fit = {.plan = plan, .path = path};
+    enum dg_status status = open_fit(&fit, session, "student.backbone.", options, err);
+    if (status == DG_OK) status = init(session, &fit, options->partial, err);
     close_fit(&fit);
-    dg_safetensors_close(file);
     return status;
 }

@@ -97,9 +97,8 @@ static enum dg_status open_backbone(struct probe *p, struct dg_error *err)
     const struct dg_linear_options *o = p->options;
     struct dg_evaluator_options options = {.role = DG_ENTRY_FEATURES,
                                            .weights = o->weights,
-                                           .from = o->from,
+                                           .choice = o->choice,
                                            .threads = o->threads,
-                                           .partial = o->partial,
                                            .max_bad = o->max_bad_val,
                                            .ignore_memory = o->ignore_memory,
                                            .log = o->log};

@@ -8,6 +8,7 @@
 
 #include "runtime/data/dataset.h"
 #include "runtime/exec/knobs.h"
+#include "runtime/state/weights.h"
 #include "runtime/train/linear_head.h"
 
 /* What is about to happen, known when everything is open. */
@@ -40,8 +41,7 @@ struct dg_linear_events {
 
 struct dg_linear_options {
     const char *weights;       /* of the backbone: a checkpoint, or a bare backbone's file */
-    const char *from;          /* "teacher" or "student" */
-    bool partial;              /* see dg_weights_load */
+    struct dg_weights_options choice;
     struct dg_data train, val; /* with classes; dg_linear_evaluate looks at val alone */
     const char *out;           /* the run's folder, made if it is not there */
     bool resume, new_data;     /* new_data: resume, although images or backbone are others than before */

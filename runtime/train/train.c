@@ -80,7 +80,7 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
                "--resume: there is no checkpoint yet, so the run begins at step 0");
     }
     DG_TRY(dg_session_initialize(t->run.session, t->run.position.seed, err));
-    return o->init ? dg_weights_init(t->run.session, t->plan, o->init, o->partial, err) : DG_OK;
+    return o->init ? dg_weights_init(t->run.session, t->plan, o->init, &o->choice, err) : DG_OK;
 }
 
 static int64_t out_dim(const struct training *t) { return dg_plan_slot(t->plan, t->entry, DG_SLOT_CENTER)->dim[1]; }

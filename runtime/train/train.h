@@ -5,6 +5,7 @@
 #include "runtime/data/dataset.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
+#include "runtime/state/weights.h"
 #include "runtime/train/run_log.h"
 
 /* What a run is about to do, known when everything is open. */
@@ -29,7 +30,7 @@ struct dg_train_options {
     const char *replay;    /* recorded crops */
     const char *out;       /* the run's folder, made if it is not there */
     const char *init;      /* weights to start from; NULL: initialisers */
-    bool partial;          /* go on when init fits only in part */
+    struct dg_weights_options choice; /* of what is in it */
     bool resume, new_data; /* new_data: resume, although the data are not those the run began with */
     /* Stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the initial
      * state; negative: at the end of the schedules. */

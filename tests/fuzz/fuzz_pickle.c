@@ -1,5 +1,5 @@
 /* libFuzzer's entry to the importer of PyTorch files: the bytes as a file, and as the pickle of a file's object. */
-#include "runtime/formats/torch_import.h"
+#include "runtime/layouts/import.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +9,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void import(const uint8_t *bytes, size_t size)
 {
     struct dg_error err = {0};
-    struct dg_torch_file *file;
-    enum dg_status status = dg_torch_open_bytes(bytes, size, &file, &err);
+    struct dg_torch_file *torch;
+    struct dg_weight_file *file;
+    enum dg_status status = dg_torch_open_bytes(bytes, size, &torch, &err);
+    if (status == DG_OK) status = dg_weight_file_of_torch(torch, NULL, &file, &err);
     if (status == DG_OK) {
-        status = dg_torch_import_file(file, "fuzz.pth", NULL, NULL, &err);
-        dg_torch_close(file);
+        status = dg_import_open(file, "fuzz.pth", NULL, NULL, &err);
+        dg_weight_file_close(file);
     }
     if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
 }

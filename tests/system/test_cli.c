@@ -258,11 +258,11 @@ static void test_import_and_export(void **state)
     refuses(RUN(DINORUN, "import"), 2, "dinorun import: FILE is missing");
     refuses(RUN(DINORUN, "import", pth), 2, "-o W.safetensors is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "import", pth, "more", "-o", w), 2, "not also more");
-    refuses(RUN(DINORUN, "import", plan, "-o", w), 1, "not a file of torch.save");
+    refuses(RUN(DINORUN, "import", plan, "-o", w), 1, "a plan of dinoc; weights are another file");
     leaves_nothing("imported");
     const struct process *p = RUN(DINORUN, "import", pth, "-o", w);
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "teacher: 18 tensors of the backbone, 8 of the head");
+    process_assert_says(p, p->out, "teacher.backbone (18), teacher.head (8)");
     refuses(RUN(DINORUN, "export"), 2, "dinorun export: CHECKPOINT is missing");
     refuses(RUN(DINORUN, "export", w), 2, "-o FILE is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "export", w, "-o", out, "--backbone", "me"), 2, "expected teacher or student");
@@ -274,12 +274,15 @@ static void test_import_and_export(void **state)
     process_assert_status(RUN(DINORUN, "import", pth, "-o", "/dev/full"), 1);
     process_assert_status(RUN(DINORUN, "import", "--help"), 0);
     process_assert_status(RUN(DINORUN, "export", "--help"), 0);
-    /* Another network's weights: both sides are named, and --partial goes on. */
+    /* Another network's weights: both sides are named, and --partial does not go on; the same from the file of PyTorch. */
     refuses(RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy")), 1,
             "another shape: teacher.backbone.cls_token is [1, 1, 4], the plan has [1, 1, 32]");
-    p = RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy"), "--partial");
-    process_assert_status(p, 0);
-    process_assert_says(p, p->out, "keep their initial values");
+    refuses(RUN(DINORUN, "features", plan, "--weights", w, "--data", pictures, "--out", in("some.npy"), "--partial"), 1,
+            "is of another network than the plan");
+    refuses(RUN(DINORUN, "features", plan, "--weights", pth, "--data", pictures, "--out", in("some.npy")), 1,
+            "another shape: teacher.backbone.cls_token is [1, 1, 4], the plan has [1, 1, 32]");
+    refuses(RUN(DINORUN, "import", pth, "-o", w, "--key", "studant"), 1,
+            "no tensors under the key studant; there are\n  --key");
 }
 
 static void test_dinorun_refuses(void **state)
@@ -326,7 +329,7 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures), 2, "--out FILE.png");
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures, "--out", out, "--images", "0"), 2, "--images 0: expected");
     refuses(RUN(DINORUN, "features", plan, "--data", pictures, "--out", out), 2,
-            "--weights FILE is needed: checkpoint of a run, or a backbone's safetensors file");
+            "--weights FILE is needed: checkpoint of a run, or a backbone's file (safetensors or torch.save)");
 #define KNN DINORUN, "knn", plan, "--weights", "w", "--train", "t", "--val", "v"
     refuses(RUN(KNN, "-k", "5,,2"), 2, "-k 5,,2: expected numbers as in 10,20");
     refuses(RUN(KNN, "--k", "0"), 2, "-k 0: expected");
@@ -347,7 +350,8 @@ static void test_cpu_level(void **state)
 {
     (void)state;
     setenv("DINOGRAPH_CPU", "avx9", 1);
-    refuses(RUN(DINORUN, "info", plan), 2, "DINOGRAPH_CPU: there is no level avx9; there are v1, v3, v4, v4b, v5, amx-emulated");
+    refuses(RUN(DINORUN, "info", plan), 2,
+            "DINOGRAPH_CPU: there is no level avx9; there are v1, v3, v4, v4b, v5, amx-emulated");
     refuses(RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("new")), 2, "there is no level avx9");
     unsetenv("DINOGRAPH_CPU");
     leaves_nothing("new");

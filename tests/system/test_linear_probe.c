@@ -1,6 +1,6 @@
 /* The linear probe: which features it takes, whole runs on a tiny backbone, and what goes wrong. */
 #include "runtime/eval/evaluator.h"
-#include "runtime/formats/torch_import.h"
+#include "runtime/layouts/import.h"
 #include "runtime/state/checkpoint.h"
 #include "runtime/train/linear_probe.h"
 #include "runtime/train/train.h"
@@ -111,7 +111,7 @@ static struct collected outputs_of(const char *path, enum dg_entry_role role, co
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     assert_ok(dg_dataset_open(&DG_FOLDER(images), DG_LABELS_IF_ANY, NULL, &dataset, try_err));
     struct dg_evaluator_options o = {
-        .role = role, .weights = weights, .from = "teacher", .threads = 2, .ignore_memory = true};
+        .role = role, .weights = weights, .choice = {.from = "teacher"}, .threads = 2, .ignore_memory = true};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
     struct collected c = {.dim = dg_evaluator_dim(evaluator)};
     c.value = malloc(sizeof(float) * (size_t)(dg_dataset_count(dataset) * c.dim));
@@ -254,7 +254,7 @@ static enum dg_status run(struct asked asked, struct dg_linear_score *score, str
     assert_ok(dg_plan_open(in(asked.plan ? asked.plan : "probe.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     struct dg_linear_options o = {.weights = in(asked.weights ? asked.weights : "backbone/checkpoint.safetensors"),
-                                  .from = "teacher",
+                                  .choice = {.from = "teacher"},
                                   .train = DG_FOLDER(in(asked.train ? asked.train : "train")),
                                   .val = DG_FOLDER(in(asked.val ? asked.val : "val")),
                                   .out = in(asked.out ? asked.out : "out"),
@@ -388,7 +388,7 @@ static void test_evaluate(void **state)
     assert_memory_equal(&score, &last, sizeof last);
 
     /* A published head, as the importer leaves it: of other shapes here. */
-    assert_ok(dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("published.safetensors"), NULL,
+    assert_ok(dg_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", NULL, in("published.safetensors"), NULL,
                               try_err));
     refuses((struct asked){.head = in("published.safetensors"), .classes_from = "train"}, DG_ERR_INPUT,
             "linear.weight is [");
@@ -455,7 +455,7 @@ static void test_published_head(void **state)
     compile_file("linear.yaml", NULL, in("six.plan"), set, sizeof set / sizeof *set);
     write_backbone(in("six.plan"), in("six.safetensors"));
     assert_ok(
-        dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("head.safetensors"), NULL, try_err));
+        dg_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", NULL, in("head.safetensors"), NULL, try_err));
     struct dg_safetensors *file;
     float weight[3 * 6], bias[3];
     assert_ok(dg_safetensors_open(in("head.safetensors"), &file, try_err));

@@ -17,7 +17,7 @@ static struct {
     const char *image, *out;
     double threshold;
     struct dg_flag_size size;
-} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .from = "teacher"}, .threshold = 0.6};
+} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6};
 
 /* What is drawn, and the buffers to draw it. */
 struct maps {
@@ -183,8 +183,10 @@ static int attention(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
+    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
+    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
+    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
     {"image", "FILE", "JPEG or PNG, resized to the plan's image size (bilinear)", .text = &given.image,
      .required = true},
     {"out", "DIR",

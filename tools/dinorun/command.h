@@ -21,9 +21,14 @@ int exit_status(const struct dg_error *err);
 
 /* ---- flags of several commands: a row of the table, but for what is the command's own ---- */
 
-#define FLAG_WEIGHTS "weights", "FILE", "checkpoint of a run, or a backbone's safetensors file", .required = true
+#define FLAG_WEIGHTS                                                                                                   \
+    "weights", "FILE", "checkpoint of a run, or a backbone's file (safetensors or torch.save)", .required = true
 #define FLAG_WEIGHTS_FROM "weights-from", "NET", "the network of a checkpoint", .choices = "teacher|student"
-#define FLAG_PARTIAL "partial", NULL, "go on with weights that fit the plan only in part"
+#define FLAG_KEY                                                                                                       \
+    "key", "NAME", "of several networks in a file of torch.save, the one under this key", .unset = "the only one"
+#define FLAG_PREFIX                                                                                                    \
+    "prefix", "NAME", "of several networks in a file, the one whose names begin so", .unset = "the only one"
+#define FLAG_PARTIAL "partial", NULL, "go on with a file that has more, or other heads, than the plan knows"
 #define DEFAULT_THREADS "OMP_NUM_THREADS, or as many as there are CPUs to use"
 #define FLAG_THREADS                                                                                                   \
     "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = DEFAULT_THREADS

@@ -15,7 +15,7 @@ static struct {
     struct dg_flag_values data;
     const char *out, *classes_from;
     bool flat;
-} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .from = "teacher"}};
+} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .choice = {.from = "teacher"}}};
 
 /* The files; each is complete or absent. */
 struct output {
@@ -119,8 +119,10 @@ static int features(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
+    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
+    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
+    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
     {FLAG_DATA, .texts = &given.data, .required = true},
     {FLAG_FLAT, .given = &given.flat},
     {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "flat"},

@@ -25,7 +25,7 @@ static struct {
     struct k_list k;
     double temperature;
     const char *predictions;
-} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .from = "teacher"},
+} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .choice = {.from = "teacher"}},
            .k = {.value = {10, 20, 100, 200}, .count = 4},
            .temperature = 0.07};
 
@@ -284,11 +284,13 @@ static int knn(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights, .unless = "features"},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
+    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
+    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
+    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
     {"features", NULL,
      "--train and --val are files that `dinorun features` wrote: nothing is computed anew, and there is no PLAN",
-     .given = &given.of_files, .without = "weights weights-from partial"},
+     .given = &given.of_files, .without = "weights weights-from key prefix partial"},
     {"train", "DIR", "labelled images that vote: a folder a class, or @LIST with classes", .texts = &given.train,
      .required = true},
     {"val", "DIR", "labelled images to classify", .texts = &given.val, .required = true},

@@ -14,7 +14,7 @@ static struct {
     const char *classes_from;
     const char *head; /* to evaluate; NULL: to train one */
     bool max_bad_given;
-} given = {.options = {.from = "teacher", .max_bad = {.images = 10}}};
+} given = {.options = {.choice = {.from = "teacher"}, .max_bad = {.images = 10}}};
 
 /* What is on the terminal. */
 struct screen {
@@ -121,8 +121,10 @@ static int linear(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.options.from},
-    {FLAG_PARTIAL, .given = &given.options.partial},
+    {FLAG_WEIGHTS_FROM, .text = &given.options.choice.from},
+    {FLAG_KEY, .text = &given.options.choice.key},
+    {FLAG_PREFIX, .text = &given.options.choice.prefix},
+    {FLAG_PARTIAL, .given = &given.options.choice.partial},
     {"train", "DIR", "labelled images to learn from: a folder a class, or @LIST with classes", .texts = &given.train,
      .required = true, .unless = "evaluate"},
     {"val", "DIR", "labelled images to count on, after every epoch", .texts = &given.val, .required = true},

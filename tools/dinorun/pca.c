@@ -18,7 +18,7 @@ static struct {
     struct dg_flag_values image;
     const char *out;
     struct dg_flag_size size;
-} given = {.evaluation.options = {.role = DG_ENTRY_TOKENS, .from = "teacher"}};
+} given = {.evaluation.options = {.role = DG_ENTRY_TOKENS, .choice = {.from = "teacher"}}};
 
 /* The patch features of all images, and what is drawn of them. */
 struct features {
@@ -137,8 +137,10 @@ static int pca(void)
 }
 
 static const struct dg_flag flags[] = {{FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-                                       {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
-                                       {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+                                       {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
+                                       {FLAG_KEY, .text = &given.evaluation.options.choice.key},
+                                       {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
+                                       {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
                                        {"image", "FILE",
                                         "JPEG or PNG, resized to the plan's image size; all images have the components "
                                         "in common: what is alike to the network has one colour",

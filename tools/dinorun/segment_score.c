@@ -10,7 +10,7 @@ static struct {
     struct evaluation evaluation;
     const char *data, *masks;
     double threshold;
-} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .from = "teacher"}, .threshold = 0.6};
+} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6};
 
 static void print_score(const struct dg_segment_score *score)
 {
@@ -56,8 +56,10 @@ static int segment_score(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.from},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.partial},
+    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
+    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
+    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
+    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
     {"data", "DIR", "images, resized to the plan's image size", .text = &given.data, .required = true},
     {"masks", "DIR",
      "their masks, under the same names and of the same size: of a/b.jpg a/b.png. Gray: the object is 128 or brighter; "

@@ -1,6 +1,6 @@
 /* Checkpoints as files for PyTorch: which tensors go, under which names, and what is said when they are not there. */
 #include "runtime/formats/export.h"
-#include "runtime/formats/torch_import.h"
+#include "runtime/layouts/import.h"
 #include "tests/support/images.h"
 #include "tests/support/log.h"
 
@@ -12,7 +12,7 @@ static int setup(void **state)
     snprintf(full, sizeof full, "%s/full.safetensors", test_folder);
     snprintf(out, sizeof out, "%s/out.safetensors", test_folder);
     struct dg_error err = {0};
-    if (dg_torch_import(DG_SOURCE_DIR "/tests/fixtures/torch/full_zip.pth", full, NULL, &err) == DG_OK) return 0;
+    if (dg_import(DG_SOURCE_DIR "/tests/fixtures/torch/full_zip.pth", NULL, full, NULL, &err) == DG_OK) return 0;
     print_message("%s\n", err.text);
     return -1;
 }

@@ -475,7 +475,7 @@ static void test_what_cannot_be_written(void **state)
     list[1].ndim = 1, list[1].dim[0] = INT64_MAX; /* fits alone, not behind the other */
     assert_not_written(list, 2, NULL, 0, "tensor \"b\": its shape");
     list[1].dim[0] = 1, list[1].dtype = DG_SAFETENSORS_DTYPES;
-    assert_not_written(list, 2, NULL, 0, "tensor \"b\": there is no dtype 10");
+    assert_not_written(list, 2, NULL, 0, "tensor \"b\": there is no dtype 16");
     const struct dg_safetensors_meta twice[] = {{"k", "1"}, {"k", "2"}}, bad[] = {{"k", "\xff"}};
     assert_not_written(&good, 1, twice, 2, "two values for \"k\"");
     assert_not_written(&good, 1, bad, 1, "UTF-8");

@@ -145,7 +145,7 @@ static void refuses(const char *const *words)
     struct dg_error err = {0};
     float *cls = values(&o, "cls_token");
     cls[0] = -77;
-    assert_int_equal(dg_weights_load(o.session, &o.plan, path, "teacher", false, &err), DG_ERR_INPUT);
+    assert_int_equal(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, &err), DG_ERR_INPUT);
     for (; *words; words++) contains(err.text, *words);
     assert_true(cls[0] == -77);
     close_plan(&o);
@@ -165,11 +165,14 @@ static void test_bare(void **state)
         struct opened o;
         open_plan(&o, eval_plan, "features");
         dg_test_hush();
-        assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", false, try_err));
+        assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, try_err));
         for (int i = 0; i < b->count - !p; i++)
             assert_memory_equal(values(&o, b->name[i] + strlen(prefixes[p])), b->item[i].data, 4);
         contains(dg_test_said, p ? "0 others in the file" : "1 others in the file");
-        assert_ptr_equal(strchr(dg_test_said, '\n'), dg_test_said + strlen(dg_test_said) - 1); /* one line */
+        bool foreign = p == 1 || p == 2; /* whose names are said in a line of their own */
+        if (foreign) contains(dg_test_said, "(the official names, timm's) under backbone.; safetensors");
+        const char *last = strrchr(dg_test_said, '\n');
+        assert_ptr_equal(strchr(dg_test_said, '\n') == last, !foreign);
         close_plan(&o);
         free_build(b);
     }
@@ -181,12 +184,12 @@ static void test_both_sides_are_named(void **state)
     struct build *b = bare();
     rename_item(b, "blocks.1.attn.qkv.weight", "blocks.1.attn.qvk.weight");
     write_weights(b);
-    REFUSES("w.safetensors fits only in part: 29 of 30 tensors", "--partial",
+    REFUSES("w.safetensors is of another network than the plan: 29 of the plan's 30 tensors fit",
             "missing from the file: blocks.1.attn.qkv.weight (nearest there: blocks.1.attn.qvk.weight)",
             "not in the plan: blocks.1.attn.qvk.weight (nearest there: blocks.1.attn.qkv.weight)");
     b->item[item(b, "norm.bias") - b->item].dim[0] = 31;
     write_weights(b);
-    REFUSES("28 of 30", "another shape: norm.bias is [31], the plan has [32]");
+    REFUSES("28 of the plan's 30", "another shape: norm.bias is [31], the plan has [32]");
     for (int i = 0; i < 5; i++) {
         char name[32];
         snprintf(name, sizeof name, "blocks.2.more%d", i);
@@ -197,23 +200,181 @@ static void test_both_sides_are_named(void **state)
     free_build(b);
 }
 
+static enum dg_status load_partly(struct opened *o, struct dg_error *err)
+{
+    open_plan(o, eval_plan, "features");
+    dg_test_hush();
+    return dg_weights_load(o->session, &o->plan, path, &(struct dg_weights_options){.partial = true}, err);
+}
+
+/* Heads and the like are no difference; groups that are not known are one that --partial passes over; what the backbone's
+ * own path has or needs makes another network, with --partial or without. */
 static void test_partial(void **state)
 {
     (void)state;
+    static const char *const harmless[] = {"head.mlp.0.weight", "fc.0.bias",        "decoder_blocks.0.norm1.weight",
+                                           "mask_token",        "predictor.weight", "queue"};
+    static const char *const others[] = {"blocks.0.ls3.gamma", "register_tokens", "fc_norm.weight",
+                                         "blocks.2.norm1.bias"};
     struct build *b = bare();
-    rename_item(b, "norm.weight", "norm.wait");
-    b->item[item(b, "norm.bias") - b->item].dim[0] = 31;
+    struct opened o;
+    int own = b->count;
+    for (size_t h = 0; h < sizeof harmless / sizeof *harmless; h++) add(b, harmless[h], 1, (int64_t[]){2});
+    write_weights(b);
+    open_plan(&o, eval_plan, "features");
+    dg_test_hush();
+    assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, try_err));
+    contains(dg_test_said,
+             "6 others in the file were not needed: head (1), fc (1), decoder_blocks (1), mask_token (1), "
+             "predictor (1), queue (1), none of which changes the features");
+    close_plan(&o);
+    add(b, "adapter.down", 1, (int64_t[]){2});
+    write_weights(b);
+    REFUSES("--partial", "not in the plan: adapter.down");
+    assert_ok(load_partly(&o, try_err));
+    contains(dg_test_said, "not in the plan: adapter.down");
+    assert_memory_equal(values(&o, "cls_token"), item(b, "cls_token")->data, 32 * sizeof(float));
+    close_plan(&o);
+    for (size_t n = 0; n <= sizeof others / sizeof *others; n++) {
+        bool lacks = n == sizeof others / sizeof *others;
+        struct dg_error err = {0};
+        b->count = own;
+        if (lacks)
+            rename_item(b, "norm.weight", "adapter.up");
+        else
+            add(b, others[n], 1, (int64_t[]){2});
+        write_weights(b);
+        assert_int_equal(load_partly(&o, &err), DG_ERR_INPUT);
+        contains(err.text, "is of another network than the plan");
+        contains(err.text, lacks ? "missing from the file: norm.weight" : others[n]);
+        assert_null(strstr(err.text, "--partial"));
+        close_plan(&o);
+    }
+    free_build(b);
+}
+
+/* Puts query, key and value of every block in three tensors, as transformers does. */
+static void split_qkv(struct build *b)
+{
+    static const char *const third[] = {"query", "key", "value"};
+    int count = b->count;
+    for (int i = 0; i < count; i++) {
+        char block[64], kind[16], name[128];
+        if (sscanf(b->name[i], "blocks.%63[0-9].attn.qkv.%15s", block, kind) != 2) continue;
+        struct dg_safetensors_item *item = &b->item[i];
+        int64_t rows = item->dim[0] / 3, width = item->ndim == 2 ? item->dim[1] : 1;
+        for (int t = 2; t >= 0; t--) {
+            snprintf(name, sizeof name, "vit.encoder.layer.%s.attention.attention.%s.%s", block, third[t], kind);
+            add(b, name, item->ndim, (int64_t[]){rows, width});
+            memcpy((void *)(uintptr_t)b->item[b->count - 1].data, (const float *)item->data + t * rows * width,
+                   (size_t)(rows * width) * sizeof(float));
+        }
+        snprintf(b->name[i], sizeof b->name[0], "classifier.%d", i); /* whatever it is, it is not needed */
+    }
+}
+
+static void test_transformers(void **state)
+{
+    (void)state;
+    static const char *const spelled[][2] = {{"norm1.", "layernorm_before."},
+                                             {"norm2.", "layernorm_after."},
+                                             {"attn.proj.", "attention.output.dense."},
+                                             {"mlp.fc1.", "intermediate.dense."},
+                                             {"mlp.fc2.", "output.dense."}};
+    struct build *b = bare(), *want = bare();
+    split_qkv(b);
+    for (int i = 0; i < want->count; i++) {
+        char block[64], *name = b->name[i];
+        int used = 0;
+        if (!strcmp(name, "cls_token")) strcpy(name, "vit.embeddings.cls_token");
+        if (!strcmp(name, "pos_embed")) strcpy(name, "vit.embeddings.position_embeddings");
+        if (!strncmp(name, "patch_embed.proj.", 17))
+            snprintf(name, sizeof b->name[0], "vit.embeddings.patch_embeddings.projection.%s", want->name[i] + 17);
+        if (!strncmp(name, "norm.", 5)) snprintf(name, sizeof b->name[0], "vit.layernorm.%s", want->name[i] + 5);
+        if (sscanf(want->name[i], "blocks.%63[0-9].%n", block, &used) != 1 || strstr(name, "classifier")) continue;
+        for (size_t s = 0; s < sizeof spelled / sizeof *spelled; s++)
+            if (!strncmp(want->name[i] + used, spelled[s][0], strlen(spelled[s][0])))
+                snprintf(name, sizeof b->name[0], "vit.encoder.layer.%s.%s%s", block, spelled[s][1],
+                         want->name[i] + used + strlen(spelled[s][0]));
+    }
     write_weights(b);
     struct opened o;
     open_plan(&o, eval_plan, "features");
     dg_test_hush();
-    assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", true, try_err));
-    contains(dg_test_said, "28 tensors");
-    contains(dg_test_said, "2 of 30 parameters keep their initial values");
-    contains(dg_test_said, "missing from the file: norm.weight (nearest there: norm.wait)");
-    contains(dg_test_said, "another shape: norm.bias");
-    assert_memory_equal(values(&o, "cls_token"), item(b, "cls_token")->data, 32 * sizeof(float));
-    for (int i = 0; i < 32; i++) assert_true(values(&o, "norm.weight")[i] == 1 && values(&o, "norm.bias")[i] == 0);
+    assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, try_err));
+    contains(dg_test_said, "(transformers' names) under vit., query, key and value joined; safetensors");
+    contains(dg_test_said, "eps 1e-12 where they are from, the plan's have 1e-06");
+    contains(dg_test_said, "classifier (4)");
+    for (int i = 0; i < want->count; i++) {
+        int64_t elements = 1;
+        for (int d = 0; d < want->item[i].ndim; d++) elements *= want->item[i].dim[d];
+        assert_memory_equal(values(&o, want->name[i]), want->item[i].data, (size_t)elements * sizeof(float));
+    }
+    close_plan(&o);
+    free_build(b);
+    free_build(want);
+}
+
+/* LayerScale without an op for it: the layer before it has the product. */
+static void test_layer_scale(void **state)
+{
+    (void)state;
+    struct build *b = bare();
+    for (int l = 0; l < 4; l++) {
+        char name[64];
+        snprintf(name, sizeof name, "blocks.%d.ls%d.gamma", l / 2, l % 2 + 1);
+        add(b, name, 1, (int64_t[]){32});
+    }
+    write_weights(b);
+    struct opened o;
+    open_plan(&o, eval_plan, "features");
+    dg_test_hush();
+    assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, try_err));
+    contains(dg_test_said,
+             "LayerScale, which the plan has no op for, is multiplied into attn.proj and mlp.fc2 (4 tensors)");
+    const float *gamma = item(b, "blocks.1.ls2.gamma")->data, *was = item(b, "blocks.1.mlp.fc2.weight")->data,
+                *bias = item(b, "blocks.1.mlp.fc2.bias")->data, *is = values(&o, "blocks.1.mlp.fc2.weight");
+    for (int row = 0; row < 32; row++) {
+        for (int i = 0; i < 128; i++) assert_true(is[row * 128 + i] == was[row * 128 + i] * gamma[row]);
+        assert_true(values(&o, "blocks.1.mlp.fc2.bias")[row] == bias[row] * gamma[row]);
+    }
+    assert_memory_equal(values(&o, "blocks.1.mlp.fc1.bias"), item(b, "blocks.1.mlp.fc1.bias")->data, 128 * 4);
+    close_plan(&o);
+    b->item[b->count - 1].dim[0] = 31;
+    write_weights(b);
+    REFUSES("is of another network", "not in the plan: blocks.1.ls2.gamma");
+    free_build(b);
+}
+
+/* Two networks: one is chosen, or the choice is asked for. */
+static void test_choice(void **state)
+{
+    (void)state;
+    struct build *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    add_params(b, eval_plan, "", "module.encoder_q.");
+    add_params(b, eval_plan, "", "module.encoder_k.");
+    write_weights(b);
+    REFUSES("it holds 2 networks; say which is wanted", "--prefix encoder_q.  a Vision Transformer",
+            "--prefix encoder_k. ", "30 tensors");
+    static const char *const prefix[] = {"module.encoder_k.", "encoder_k", "module.encoder_k"};
+    for (int p = 0; p < 3; p++) {
+        struct opened o;
+        open_plan(&o, eval_plan, "features");
+        dg_test_hush();
+        assert_ok(
+            dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){.prefix = prefix[p]}, try_err));
+        contains(dg_test_said, "under encoder_k.");
+        assert_memory_equal(values(&o, "cls_token"), item(b, "module.encoder_k.cls_token")->data, 32 * sizeof(float));
+        close_plan(&o);
+    }
+    struct opened o;
+    struct dg_error err = {0};
+    open_plan(&o, eval_plan, "features");
+    assert_int_equal(
+        dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){.prefix = "momentum"}, &err),
+        DG_ERR_INPUT);
+    contains(err.text, "no tensors under the prefix momentum; there are\n  --prefix encoder_q.");
     close_plan(&o);
     free_build(b);
 }
@@ -229,7 +390,7 @@ static void test_whose_backbone(void **state)
     struct opened o;
     open_plan(&o, eval_plan, "features");
     dg_test_hush();
-    assert_ok(dg_weights_load(o.session, &o.plan, path, "student", false, try_err));
+    assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){.from = "student"}, try_err));
     close_plan(&o);
     b->count = 1;
     rename_item(b, b->name[0], "bert.embeddings");
@@ -257,7 +418,7 @@ static void test_entries_that_need_less(void **state)
         struct opened o;
         open_plan(&o, train_plan, name);
         dg_test_hush();
-        assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", false, try_err));
+        assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, try_err));
         close_plan(&o);
     }
     dg_plan_close(&plan);
@@ -285,7 +446,7 @@ static void test_positions_of_another_grid(void **state)
     struct opened o;
     open_plan(&o, eval_plan, "features");
     dg_test_hush();
-    assert_ok(dg_weights_load(o.session, &o.plan, path, "teacher", false, try_err));
+    assert_ok(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, try_err));
     contains(dg_test_said, "pos_embed: positions of 3x3 resized to 4x4 (bicubic)");
     const float *have = values(&o, "pos_embed");
     for (int t = 0; t < 17; t++)
@@ -305,7 +466,7 @@ static enum dg_status start(struct opened *o, bool partial, struct dg_error *err
     open_plan(o, train_plan, "train");
     assert_ok(dg_session_initialize(o->session, 5, try_err));
     dg_test_hush();
-    return dg_weights_init(o->session, &o->plan, path, partial, err);
+    return dg_weights_init(o->session, &o->plan, path, &(struct dg_weights_options){.partial = partial}, err);
 }
 
 static void test_init_bare(void **state)
@@ -341,7 +502,8 @@ static void test_init_full(void **state)
     assert_ok(start(&o, false, try_err));
     contains(dg_test_said,
              "student's backbone, student's head, teacher's backbone, teacher's head, centre; the rest is new");
-    contains(dg_test_said, "1 not needed");
+    contains(dg_test_said, "1 others in the file were not needed: optim (1)");
+    contains(dg_test_said, "the optimiser's state is not used: the run begins at its first step");
     assert_memory_equal(values(&o, "teacher.backbone.norm.bias"), item(b, "teacher.backbone.norm.bias")->data, 32 * 4);
     assert_memory_equal(values(&o, "center"), item(b, "center")->data, 64 * 4);
     close_plan(&o);
@@ -372,6 +534,9 @@ int main(void)
         cmocka_unit_test(test_bare),
         cmocka_unit_test(test_both_sides_are_named),
         cmocka_unit_test(test_partial),
+        cmocka_unit_test(test_transformers),
+        cmocka_unit_test(test_layer_scale),
+        cmocka_unit_test(test_choice),
         cmocka_unit_test(test_whose_backbone),
         cmocka_unit_test(test_entries_that_need_less),
         cmocka_unit_test(test_positions_of_another_grid),

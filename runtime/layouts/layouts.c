@@ -1,0 +1,184 @@
+#include "runtime/layouts/layouts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* transformers' ViT, DeiT, MAE, MSN, I-JEPA and DINOv2: its names of version 4, which its files have, and those of version 5
+ * in memory. */
+static const struct dg_layout_row transformers_vit[] = {
+    {"embeddings.cls_token", "cls_token", 0},
+    {"embeddings.position_embeddings", "pos_embed", 0},
+    {"embeddings.patch_embeddings.projection.", "patch_embed.proj.", 0},
+    {"embeddings.mask_token", "mask_token", 0},
+    {"embeddings.register_tokens", "register_tokens", 0},
+    {"embeddings.distillation_token", "dist_token", 0},
+    {"encoder.layer.#.layernorm_before.", "blocks.#.norm1.", 0},
+    {"encoder.layer.#.norm1.", "blocks.#.norm1.", 0},
+    {"encoder.layer.#.attention.attention.query.", "blocks.#.attn.qkv.", 1},
+    {"encoder.layer.#.attention.attention.key.", "blocks.#.attn.qkv.", 2},
+    {"encoder.layer.#.attention.attention.value.", "blocks.#.attn.qkv.", 3},
+    {"encoder.layer.#.attention.q_proj.", "blocks.#.attn.qkv.", 1},
+    {"encoder.layer.#.attention.k_proj.", "blocks.#.attn.qkv.", 2},
+    {"encoder.layer.#.attention.v_proj.", "blocks.#.attn.qkv.", 3},
+    {"encoder.layer.#.attention.output.dense.", "blocks.#.attn.proj.", 0},
+    {"encoder.layer.#.attention.o_proj.", "blocks.#.attn.proj.", 0},
+    {"encoder.layer.#.layer_scale1.lambda1", "blocks.#.ls1.gamma", 0},
+    {"encoder.layer.#.layernorm_after.", "blocks.#.norm2.", 0},
+    {"encoder.layer.#.norm2.", "blocks.#.norm2.", 0},
+    {"encoder.layer.#.intermediate.dense.", "blocks.#.mlp.fc1.", 0},
+    {"encoder.layer.#.output.dense.", "blocks.#.mlp.fc2.", 0},
+    {"encoder.layer.#.mlp.weights_in.", "blocks.#.mlp.w12.", 0},
+    {"encoder.layer.#.mlp.weights_out.", "blocks.#.mlp.w3.", 0},
+    {"encoder.layer.#.mlp.", "blocks.#.mlp.", 0},
+    {"encoder.layer.#.layer_scale2.lambda1", "blocks.#.ls2.gamma", 0},
+    {"layers.#.layernorm_before.", "blocks.#.norm1.", 0},
+    {"layers.#.attention.q_proj.", "blocks.#.attn.qkv.", 1},
+    {"layers.#.attention.k_proj.", "blocks.#.attn.qkv.", 2},
+    {"layers.#.attention.v_proj.", "blocks.#.attn.qkv.", 3},
+    {"layers.#.attention.o_proj.", "blocks.#.attn.proj.", 0},
+    {"layers.#.layernorm_after.", "blocks.#.norm2.", 0},
+    {"layers.#.mlp.", "blocks.#.mlp.", 0},
+    {"layernorm.", "norm.", 0},
+    {0},
+};
+
+/* torchvision's vit_b_16 and its relatives; mlp.linear_1 and linear_2 before version 0.13. */
+static const struct dg_layout_row torchvision_vit[] = {
+    {"class_token", "cls_token", 0},
+    {"conv_proj.", "patch_embed.proj.", 0},
+    {"encoder.pos_embedding", "pos_embed", 0},
+    {"encoder.layers.encoder_layer_#.ln_1.", "blocks.#.norm1.", 0},
+    {"encoder.layers.encoder_layer_#.self_attention.in_proj_", "blocks.#.attn.qkv.", 0},
+    {"encoder.layers.encoder_layer_#.self_attention.out_proj.", "blocks.#.attn.proj.", 0},
+    {"encoder.layers.encoder_layer_#.ln_2.", "blocks.#.norm2.", 0},
+    {"encoder.layers.encoder_layer_#.mlp.0.", "blocks.#.mlp.fc1.", 0},
+    {"encoder.layers.encoder_layer_#.mlp.3.", "blocks.#.mlp.fc2.", 0},
+    {"encoder.layers.encoder_layer_#.mlp.linear_1.", "blocks.#.mlp.fc1.", 0},
+    {"encoder.layers.encoder_layer_#.mlp.linear_2.", "blocks.#.mlp.fc2.", 0},
+    {"encoder.ln.", "norm.", 0},
+    {"heads.", "head.", 0},
+    {0},
+};
+
+/* DINOv2's blocks in chunks, as its training writes them: blocks.<chunk>.<block>. */
+static const struct dg_layout_row chunks[] = {{"blocks.*.#.", "blocks.#.", 0}, {0}};
+
+/* nn.Sequential(*list(resnet.children())[:-1]): lightly's and many tutorials' backbones. */
+static const struct dg_layout_row sequential_resnet[] = {
+    {"0.", "conv1.", 0},
+    {"1.", "bn1.", 0},
+    {"4.", "layer1.", 0},
+    {"5.", "layer2.", 0},
+    {"6.", "layer3.", 0},
+    {"7.", "layer4.", 0},
+    {0},
+};
+
+/* transformers' ResNet. */
+#define STAGE(theirs, ours)                                                                                            \
+    {"encoder.stages." theirs ".layers.#.layer.0.convolution.", "layer" ours ".#.conv1.", 0},                          \
+        {"encoder.stages." theirs ".layers.#.layer.0.normalization.", "layer" ours ".#.bn1.", 0},                      \
+        {"encoder.stages." theirs ".layers.#.layer.1.convolution.", "layer" ours ".#.conv2.", 0},                      \
+        {"encoder.stages." theirs ".layers.#.layer.1.normalization.", "layer" ours ".#.bn2.", 0},                      \
+        {"encoder.stages." theirs ".layers.#.layer.2.convolution.", "layer" ours ".#.conv3.", 0},                      \
+        {"encoder.stages." theirs ".layers.#.layer.2.normalization.", "layer" ours ".#.bn3.", 0},                      \
+        {"encoder.stages." theirs ".layers.#.shortcut.convolution.", "layer" ours ".#.downsample.0.", 0},              \
+    {                                                                                                                  \
+        "encoder.stages." theirs ".layers.#.shortcut.normalization.", "layer" ours ".#.downsample.1.", 0               \
+    }
+static const struct dg_layout_row transformers_resnet[] = {
+    {"embedder.embedder.convolution.", "conv1.", 0},
+    {"embedder.embedder.normalization.", "bn1.", 0},
+    STAGE("0", "1"),
+    STAGE("1", "2"),
+    STAGE("2", "3"),
+    STAGE("3", "4"),
+    {0},
+};
+
+#define TRANSFORMERS_PATCHES "embeddings.patch_embeddings.projection.weight"
+
+const struct dg_layout dg_layouts[] = {
+    {"a Vision Transformer (the official names, timm's)",
+     {"patch_embed.proj.weight", "blocks.0.norm1.weight"},
+     NULL,
+     1e-6},
+    {"a Vision Transformer (DINOv2's names, in chunks)",
+     {"patch_embed.proj.weight", "blocks.0.0.norm1.weight"},
+     chunks,
+     1e-6},
+    {"a Vision Transformer (transformers' names)",
+     {TRANSFORMERS_PATCHES, "encoder.layer.0.layernorm_before.weight"},
+     transformers_vit,
+     1e-12},
+    {"a Vision Transformer (transformers' names)",
+     {TRANSFORMERS_PATCHES, "layers.0.layernorm_before.weight"},
+     transformers_vit,
+     1e-12},
+    {"a DINOv2 (transformers' names)", {TRANSFORMERS_PATCHES, "encoder.layer.0.norm1.weight"}, transformers_vit, 1e-6},
+    {"a Vision Transformer (torchvision's names)",
+     {"conv_proj.weight", "encoder.layers.encoder_layer_0.ln_1.weight"},
+     torchvision_vit,
+     1e-6},
+    {"a ResNet (torchvision's names, timm's)", {"layer1.0.conv1.weight", NULL}, NULL, 0},
+    {"a ResNet (the numbers of nn.Sequential)", {"4.0.conv1.weight", "0.weight"}, sequential_resnet, 0},
+    {"a ResNet (transformers' names)",
+     {"embedder.embedder.convolution.weight", "encoder.stages.0.layers.0.layer.0.convolution.weight"},
+     transformers_resnet,
+     0},
+};
+const int dg_layout_count = sizeof dg_layouts / sizeof *dg_layouts;
+
+enum { MAX_NUMBERS = 4 };
+
+struct number {
+    const char *digits;
+    int count;
+};
+
+/* Matches the beginning of `name`, and notes the numbers of #. Returns what follows the pattern; NULL: another name. A pattern
+ * that does not end in . or _ is a name to its end. */
+static const char *match(const char *pattern, const char *name, struct number number[MAX_NUMBERS])
+{
+    int numbers = 0;
+    const char *p = pattern;
+    for (; *p; p++) {
+        if (*p != '#' && *p != '*') {
+            if (*name++ != *p) return NULL;
+            continue;
+        }
+        int digits = (int)strspn(name, "0123456789");
+        if (!digits) return NULL;
+        if (*p == '#') number[numbers++] = (struct number){name, digits};
+        name += digits;
+    }
+    bool open = p > pattern && (p[-1] == '.' || p[-1] == '_');
+    return open || !*name ? name : NULL;
+}
+
+static void put(char ours[DG_LAYOUT_NAME], const char *pattern, const struct number *number, const char *rest)
+{
+    size_t used = 0;
+    for (; *pattern && used + 1 < DG_LAYOUT_NAME; pattern++) {
+        if (*pattern != '#') {
+            ours[used++] = *pattern;
+            continue;
+        }
+        for (int d = 0; d < number->count && used + 1 < DG_LAYOUT_NAME; d++) ours[used++] = number->digits[d];
+        number++;
+    }
+    snprintf(ours + used, DG_LAYOUT_NAME - used, "%s", rest);
+}
+
+int dg_layout_translate(const struct dg_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME])
+{
+    for (const struct dg_layout_row *row = layout->row; row && row->theirs; row++) {
+        struct number number[MAX_NUMBERS];
+        const char *rest = match(row->theirs, theirs, number);
+        if (!rest) continue;
+        put(ours, row->ours, number, rest);
+        return row->part;
+    }
+    snprintf(ours, DG_LAYOUT_NAME, "%s", theirs);
+    return 0;
+}

@@ -1,0 +1,31 @@
+/* How libraries name a network's tensors, and what these are called here: the official names, which are timm's for Vision
+ * Transformers and torchvision's for ResNets. */
+#ifndef DG_RUNTIME_LAYOUTS_LAYOUTS_H
+#define DG_RUNTIME_LAYOUTS_LAYOUTS_H
+
+#include "ops/base/base.h"
+
+enum { DG_LAYOUT_NAME = 320, DG_LAYOUT_PARTS = 3 };
+
+struct dg_layout_row {
+    const char
+        *theirs; /* # is a number that is taken over, * one that is not; what follows the pattern is taken over */
+    const char *ours;
+    int part; /* 1 to 3: rows of a tensor that is made of three, query, key and value */
+};
+
+struct dg_layout {
+    const char *what;                /* "a Vision Transformer under transformers' names" */
+    const char *sign[2];             /* names that such a network has, from its beginning; the second may be NULL */
+    const struct dg_layout_row *row; /* NULL: the names are ours */
+    double eps; /* of its layer norms, by the library's default; 0: it has none, or it is not known */
+};
+
+extern const struct dg_layout dg_layouts[];
+extern const int dg_layout_count;
+
+/* Translates `theirs`, a name below the network's prefix, to `ours`. Returns the part, 0 for a tensor of its own; a name that
+ * no row has stays as it is. */
+int dg_layout_translate(const struct dg_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME]);
+
+#endif
