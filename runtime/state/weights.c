@@ -372,8 +372,6 @@ static enum dg_status open_fit(struct fit *fit, const struct dg_session *session
     DG_TRY(status);
     dg_log(dg_session_log(session), DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", fit->path,
            dg_weight_file_count(fit->file));
-    if (dg_weight_file_is_foreign(fit->file))
-        dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD, "%s: %s", fit->path, dg_weight_file_what(fit->file));
     fit->taken = calloc(fit->entry->num_tensors + 1, sizeof *fit->taken);
     fit->used = calloc((size_t)dg_weight_file_count(fit->file) + 1, sizeof *fit->used);
     return fit->taken && fit->used ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
@@ -390,12 +388,14 @@ static void close_fit(struct fit *fit)
 static enum dg_status check_fit(const struct fit *fit, bool partial, bool may_begin, struct dg_error *err)
 {
     char text[1200];
+    bool foreign = dg_weight_file_is_foreign(fit->file);
     put_differences(fit, text, sizeof text);
     if (fit->on_path && !(partial && may_begin))
         return dg_fail(err, DG_ERR_INPUT,
-                       "%s is of another network than the plan: %" PRId64 " of the plan's %" PRId64
+                       "%s%s%.120s%s is of another network than the plan: %" PRId64 " of the plan's %" PRId64
                        " tensors fit; compile a description that fits the weights%s",
-                       fit->path, fit->count, fit->wanted, text);
+                       fit->path, foreign ? " (" : "", foreign ? dg_weight_file_what(fit->file) : "",
+                       foreign ? ")" : "", fit->count, fit->wanted, text);
     if (partial || !fit->differences) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT,
                    "%s has what the plan does not know, or in another shape; compile a description that fits the "
@@ -511,6 +511,13 @@ static bool has_any(const struct fit *fit, const char *prefix)
     return false;
 }
 
+/* Says what was recognised, if the names are another library's. */
+static void say_what(const struct dg_session *session, const struct fit *fit)
+{
+    if (dg_weight_file_is_foreign(fit->file))
+        dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD, "%s: %s", fit->path, dg_weight_file_what(fit->file));
+}
+
 /* Warns if the library's layer norms have another epsilon than the plan's. */
 static void compare_eps(const struct dg_session *session, const struct fit *fit)
 {
@@ -556,6 +563,7 @@ static enum dg_status load(struct dg_session *session, struct fit *fit, const st
     DG_TRY(check_fit(fit, options->partial, false, err));
     if (fit->absent) DG_TRY(dg_session_initialize(session, 0, err));
     DG_TRY(copy(session, fit, "", err));
+    say_what(session, fit);
     char what[32] = "a backbone", differences[MAX_DIFFERENCES], others[MAX_DIFFERENCES];
     if (*prefix) snprintf(what, sizeof what, "the %s's backbone", from);
     dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD, "%s: %" PRId64 " tensors, %s; %s%s", fit->path,
@@ -620,6 +628,7 @@ static enum dg_status init(struct dg_session *session, struct fit *fit, bool par
         dg_session_copy_initial(session, t); /* now that the student is set */
     DG_TRY(copy(session, fit, "teacher.", err));
     DG_TRY(copy(session, fit, "center", err));
+    say_what(session, fit);
     char differences[MAX_DIFFERENCES], others[MAX_DIFFERENCES];
     dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
            "%s: student's backbone%s%s%s%s; the rest is new (%" PRId64 " tensors taken; %s)%s", fit->path,
