@@ -52,11 +52,12 @@ static dg_call call_ordered_dict, call_empty_dict, call_rebuild_tensor, call_reb
     call_rebuild_subclass, call_size;
 
 static const struct dg_pickle_callable callables[] = {
-    {"collections", "OrderedDict", IS_FUNCTION, call_ordered_dict, 0}, /* what state_dict() returns */
-    {"collections", "defaultdict", IS_FUNCTION, call_empty_dict, 0},   /* the optimiser's state */
+    {"collections", "OrderedDict", IS_FUNCTION, call_ordered_dict, 0},        /* what state_dict() returns */
+    {"collections", "defaultdict", IS_FUNCTION, call_empty_dict, 0},          /* the optimiser's state */
     {"torch._utils", "_rebuild_tensor", IS_FUNCTION, call_rebuild_tensor, 0}, /* PyTorch 0.3 */
     {"torch._utils", "_rebuild_tensor_v2", IS_FUNCTION, call_rebuild_tensor, 0},
-    {"torch._utils", "_rebuild_tensor_v3", IS_FUNCTION, call_rebuild_typed, 0}, /* types without a storage of their own */
+    {"torch._utils", "_rebuild_tensor_v3", IS_FUNCTION, call_rebuild_typed,
+     0}, /* types without a storage of their own */
     {"torch._utils", "_rebuild_parameter", IS_FUNCTION, call_rebuild_parameter, 0}, /* saved without state_dict() */
     {"torch._utils", "_rebuild_parameter_with_state", IS_FUNCTION, call_rebuild_parameter, 0},
     {"torch._tensor", "_rebuild_from_type_v2", IS_FUNCTION, call_rebuild_subclass, 0}, /* of Tensor and Parameter */
@@ -82,10 +83,10 @@ static const struct dg_pickle_callable callables[] = {
 };
 
 /* Modules and built-in functions that nothing beside weights needs, and attacks do. */
-static const char *const hostile[] = {"os",        "posix",   "nt",    "sys",    "subprocess", "runpy",
-                                      "importlib", "pty",     "socket", "shutil", "ctypes",     "webbrowser"};
-static const char *const hostile_builtins[] = {"eval",   "exec", "compile", "__import__", "execfile",
-                                               "open",   "input", "breakpoint"};
+static const char *const hostile[] = {"os",        "posix", "nt",     "sys",    "subprocess", "runpy",
+                                      "importlib", "pty",   "socket", "shutil", "ctypes",     "webbrowser"};
+static const char *const hostile_builtins[] = {"eval",     "exec", "compile", "__import__",
+                                               "execfile", "open", "input",   "breakpoint"};
 
 static const struct dg_pickle_value none = {.kind = DG_PICKLE_NONE}, yes = {.kind = DG_PICKLE_BOOL, .i = 1},
                                     no = {.kind = DG_PICKLE_BOOL, .i = 0};
@@ -419,8 +420,8 @@ static enum dg_status call_rebuild_typed(struct machine *m, const struct dg_pick
         return bad(m, "a tensor is not (bytes, offset, size, stride, ..., type)");
     if (arg[6]->kind == DG_PICKLE_GLOBAL && arg[6]->global->is == IS_DTYPE)
         return rebuild(m, args, arg[6]->global->dtype, result);
-    *result = (struct dg_pickle_value){
-        .kind = DG_PICKLE_OBJECT, .class_name = arg[6]->kind == DG_PICKLE_CLASS ? arg[6]->class_name : "a tensor"};
+    *result = (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT,
+                                       .class_name = arg[6]->kind == DG_PICKLE_CLASS ? arg[6]->class_name : "a tensor"};
     return DG_OK;
 }
 
@@ -546,7 +547,8 @@ static enum dg_status persistent(struct machine *m)
     DG_TRY(pop(m, &id));
     const struct dg_pickle_value **item = id->list.item;
     const char *what = id->kind == DG_PICKLE_TUPLE && id->list.count ? dg_pickle_text(item[0]) : NULL;
-    if (what && !strcmp(what, "module") && id->list.count > 1) /* a class and its source, as PyTorch kept them before 1.0 */
+    if (what && !strcmp(what, "module") &&
+        id->list.count > 1) /* a class and its source, as PyTorch kept them before 1.0 */
         return push(m, item[1]);
     if (!what || strcmp(what, "storage") || (id->list.count != 5 && id->list.count != 6) || !dg_pickle_text(item[2]) ||
         item[4]->kind != DG_PICKLE_INT || item[4]->i < 0)
@@ -607,7 +609,8 @@ static enum dg_status extend(struct machine *m, enum dg_pickle_kind kind, int64_
         m->depth -= count;
         return DG_OK;
     }
-    if (list->kind != kind && list->kind != DG_PICKLE_OBJECT) return bad(m, "it adds to what is no %s", kind == DG_PICKLE_LIST ? "list" : "dict");
+    if (list->kind != kind && list->kind != DG_PICKLE_OBJECT)
+        return bad(m, "it adds to what is no %s", kind == DG_PICKLE_LIST ? "list" : "dict");
     if (kind == DG_PICKLE_DICT && count % 2) return bad(m, "a dict's last key has no value");
     for (int64_t i = 0; i < count; i++) DG_TRY(append(m, list, m->stack[m->depth - count + i]));
     m->depth -= count;
@@ -789,8 +792,7 @@ static enum dg_status step(struct machine *m, bool *done)
     case '}': return collect(m, DG_PICKLE_DICT, 0);
     case 'a': return extend(m, DG_PICKLE_LIST, 1);
     case 's': return extend(m, DG_PICKLE_DICT, 2);
-    case 0x8f:
-        return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = "set"});
+    case 0x8f: return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = "set"});
     case 0x90: return drop_items(m);
     case 0x91: return drop_into(m, "frozenset");
     case 'e': DG_TRY(to_mark(m, &count)); return extend(m, DG_PICKLE_LIST, count);

@@ -18,18 +18,18 @@ enum {
 
 enum dg_pickle_kind {
     DG_PICKLE_NONE,
-    DG_PICKLE_BOOL,      /* i */
-    DG_PICKLE_INT,       /* i */
-    DG_PICKLE_LONG,      /* text: an integer of more than 64 bits, little-endian two's complement */
-    DG_PICKLE_FLOAT,     /* f */
-    DG_PICKLE_TEXT,      /* text */
-    DG_PICKLE_BYTES,     /* text */
-    DG_PICKLE_TUPLE,     /* list; also torch.Size */
-    DG_PICKLE_LIST,      /* list */
-    DG_PICKLE_DICT,      /* list: key, value, key, value, ...; also OrderedDict */
-    DG_PICKLE_GLOBAL,    /* global: one of the known callables, not called */
-    DG_PICKLE_CLASS,     /* class_name: a class or function that is not known, "pathlib.PosixPath" */
-    DG_PICKLE_OBJECT,    /* class_name: what made it; list: its attributes or items, as a dict */
+    DG_PICKLE_BOOL,   /* i */
+    DG_PICKLE_INT,    /* i */
+    DG_PICKLE_LONG,   /* text: an integer of more than 64 bits, little-endian two's complement */
+    DG_PICKLE_FLOAT,  /* f */
+    DG_PICKLE_TEXT,   /* text */
+    DG_PICKLE_BYTES,  /* text */
+    DG_PICKLE_TUPLE,  /* list; also torch.Size */
+    DG_PICKLE_LIST,   /* list */
+    DG_PICKLE_DICT,   /* list: key, value, key, value, ...; also OrderedDict */
+    DG_PICKLE_GLOBAL, /* global: one of the known callables, not called */
+    DG_PICKLE_CLASS,  /* class_name: a class or function that is not known, "pathlib.PosixPath" */
+    DG_PICKLE_OBJECT, /* class_name: what made it; list: its attributes or items, as a dict */
     DG_PICKLE_STORAGE,
     DG_PICKLE_TENSOR,
 };

@@ -98,7 +98,7 @@ static const struct dg_layout_row transformers_resnet[] = {
 
 #define TRANSFORMERS_PATCHES "embeddings.patch_embeddings.projection.weight"
 
-const struct dg_layout dg_layouts[] = {
+const struct dg_name_layout dg_layouts[] = {
     {"a Vision Transformer (the official names, timm's)",
      {"patch_embed.proj.weight", "blocks.0.norm1.weight"},
      NULL,
@@ -170,7 +170,7 @@ static void put(char ours[DG_LAYOUT_NAME], const char *pattern, const struct num
     snprintf(ours + used, DG_LAYOUT_NAME - used, "%s", rest);
 }
 
-int dg_layout_translate(const struct dg_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME])
+int dg_layout_translate(const struct dg_name_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME])
 {
     for (const struct dg_layout_row *row = layout->row; row && row->theirs; row++) {
         struct number number[MAX_NUMBERS];

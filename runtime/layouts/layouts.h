@@ -14,18 +14,18 @@ struct dg_layout_row {
     int part; /* 1 to 3: rows of a tensor that is made of three, query, key and value */
 };
 
-struct dg_layout {
+struct dg_name_layout {
     const char *what;                /* "a Vision Transformer under transformers' names" */
     const char *sign[2];             /* names that such a network has, from its beginning; the second may be NULL */
     const struct dg_layout_row *row; /* NULL: the names are ours */
     double eps; /* of its layer norms, by the library's default; 0: it has none, or it is not known */
 };
 
-extern const struct dg_layout dg_layouts[];
+extern const struct dg_name_layout dg_layouts[];
 extern const int dg_layout_count;
 
 /* Translates `theirs`, a name below the network's prefix, to `ours`. Returns the part, 0 for a tensor of its own; a name that
  * no row has stays as it is. */
-int dg_layout_translate(const struct dg_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME]);
+int dg_layout_translate(const struct dg_name_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME]);
 
 #endif

@@ -96,11 +96,11 @@ static bool is_known(const struct dg_networks *n, const char *prefix)
     return false;
 }
 
-static void add(struct dg_networks *n, const char *prefix, int key, const struct dg_layout *layout)
+static void add(struct dg_networks *n, const char *prefix, int key, const struct dg_name_layout *layout)
 {
     if (n->count == DG_NETWORKS_MAX || is_known(n, prefix)) return;
-    struct dg_network *network = &n->item[n->count++];
-    *network = (struct dg_network){.layout = layout, .key = key, .count = count_below(n, prefix)};
+    struct dg_file_network *network = &n->item[n->count++];
+    *network = (struct dg_file_network){.layout = layout, .key = key, .count = count_below(n, prefix)};
     snprintf(network->prefix, sizeof network->prefix, "%s", prefix);
     network->role = strstr(prefix, "teacher") ? "teacher" : strstr(prefix, "student") ? "student" : NULL;
 }
@@ -120,7 +120,7 @@ static void add_by_layout(struct dg_networks *n)
 {
     char prefix[DG_LAYOUT_NAME];
     for (int l = 0; l < dg_layout_count; l++) {
-        const struct dg_layout *layout = &dg_layouts[l];
+        const struct dg_name_layout *layout = &dg_layouts[l];
         for (int i = 0; i < n->names; i++)
             if (before(n, i, layout->sign[0], prefix) && (!layout->sign[1] || has(n, prefix, layout->sign[1])))
                 add(n, prefix, n->key[i], layout);
@@ -152,10 +152,8 @@ static void add_by_role(struct dg_networks *n)
     for (int r = 0; r < 2; r++) {
         char prefix[DG_LAYOUT_NAME];
         int i = 0;
-        bool known = false;
-        for (int k = 0; k < n->count; k++) known |= dg_name_after(n->item[k].prefix, roles[r]) != NULL;
         while (i < n->names && !dg_name_after(n->name[i], roles[r])) i++;
-        if (known || i == n->names) continue;
+        if (i == n->names) continue;
         snprintf(prefix, sizeof prefix, "%sbackbone.", roles[r]);
         add(n, count_below(n, prefix) ? prefix : roles[r], n->key[i] ? (int)strlen(roles[r]) : 0, NULL);
     }
@@ -167,14 +165,14 @@ static void list(const struct dg_networks *n, const struct dg_network_choice *ch
 {
     bool keys = false, prefixes = false;
     for (int i = 1; i < n->count; i++) {
-        const struct dg_network *a = &n->item[0], *b = &n->item[i];
+        const struct dg_file_network *a = &n->item[0], *b = &n->item[i];
         keys |= a->key != b->key || strncmp(a->prefix, b->prefix, (size_t)a->key);
         prefixes |= strcmp(a->prefix + a->key, b->prefix + b->key) != 0;
     }
     prefixes |= !keys || choice->prefix;
     size_t used = 0;
     for (int i = 0; i < n->count && used < size; i++) {
-        const struct dg_network *network = &n->item[i];
+        const struct dg_file_network *network = &n->item[i];
         used += (size_t)snprintf(text + used, size - used, "\n ");
         if (keys && used < size)
             used += (size_t)snprintf(text + used, size - used, " --key %.*s", network->key ? network->key - 1 : 2,
@@ -212,7 +210,7 @@ static enum dg_status keep_chosen(struct dg_networks *n, const struct dg_network
     if (choice->prefix) put_prefix(prefix, choice->prefix);
     n->count = 0;
     for (int i = 0; i < all.count; i++) {
-        const struct dg_network *network = &all.item[i];
+        const struct dg_file_network *network = &all.item[i];
         if (choice->key && !key_fits(network->prefix, network->key, choice->key)) continue;
         const char *rest = network->prefix + network->key;
         if (choice->prefix && (*prefix ? !dg_name_after(rest, prefix) : *rest)) continue;
@@ -270,7 +268,7 @@ enum dg_status dg_networks_find(const struct dg_tensor_file *file, const struct 
     DG_TRY(list_names(file, networks, err));
     add_by_layout(networks);
     add_by_names(networks, choice);
-    add_by_role(networks);
+    if (!networks->count) add_by_role(networks);
     if (choice->key || choice->prefix) DG_TRY(keep_chosen(networks, choice, err));
     if (!networks->count) add_all(networks);
     return check_single(networks, choice, err);

@@ -15,16 +15,16 @@ struct dg_network_choice {
     int names;
 };
 
-struct dg_network {
-    char prefix[DG_LAYOUT_NAME];    /* of the tensors' full names */
-    int key;                        /* how much of it is the path of dicts, with the dot */
-    const struct dg_layout *layout; /* NULL: the names are taken to be ours */
-    const char *role;               /* "teacher", "student"; NULL: neither */
-    int count;                      /* tensors under the prefix */
+struct dg_file_network {
+    char prefix[DG_LAYOUT_NAME];         /* of the tensors' full names */
+    int key;                             /* how much of it is the path of dicts, with the dot */
+    const struct dg_name_layout *layout; /* NULL: the names are taken to be ours */
+    const char *role;                    /* "teacher", "student"; NULL: neither */
+    int count;                           /* tensors under the prefix */
 };
 
 struct dg_networks {
-    struct dg_network item[DG_NETWORKS_MAX];
+    struct dg_file_network item[DG_NETWORKS_MAX];
     int count;
     char **name; /* of each tensor in the file: its key, a dot, and its name without wrappers */
     int *key;    /* how much of it is the key, with the dot */

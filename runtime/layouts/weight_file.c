@@ -123,7 +123,7 @@ static enum dg_status sort_names(struct dg_weight_file *f, struct dg_error *err)
 /* ---- names ---- */
 
 /* The prefix of a network's head: head. beside backbone., as in teacher_head. and teacher_backbone. */
-static bool head_prefix(const struct dg_network *network, char prefix[DG_LAYOUT_NAME])
+static bool head_prefix(const struct dg_file_network *network, char prefix[DG_LAYOUT_NAME])
 {
     static const char last[] = "backbone.";
     size_t length = strlen(network->prefix), tail = sizeof last - 1;
@@ -133,7 +133,7 @@ static bool head_prefix(const struct dg_network *network, char prefix[DG_LAYOUT_
 }
 
 /* Adds tensor `i` if it is of the network or its head. */
-static enum dg_status take(struct dg_weight_file *f, const struct dg_network *network, int i, bool *taken,
+static enum dg_status take(struct dg_weight_file *f, const struct dg_file_network *network, int i, bool *taken,
                            struct dg_error *err)
 {
     const char *name = f->networks.name[i], *rest = dg_name_after(name, network->prefix);
@@ -180,7 +180,7 @@ static enum dg_status take_all(struct dg_weight_file *f, struct dg_error *err)
 
 static void describe(struct dg_weight_file *f)
 {
-    const struct dg_network *first = &f->networks.item[0];
+    const struct dg_file_network *first = &f->networks.item[0];
     const char *format = dg_tensor_file_format(f->tensors), *left = dg_tensor_file_left_out(f->tensors),
                *what = first->layout ? first->layout->what : "weights";
     bool full = f->networks.count > 1, joined = false, renamed = first->layout && first->layout->row;

@@ -162,7 +162,7 @@ static void test_equals_session(void **state)
     struct dg_session *session;
     assert_ok(dg_plan_open(plan_path, &plan, try_err));
     assert_ok(dg_session_open(&plan, "features", &(struct dg_session_options){.threads = 2}, &session, try_err));
-    assert_ok(dg_weights_load(session, &plan, weights, "teacher", false, try_err));
+    assert_ok(dg_weights_load(session, &plan, weights, &(struct dg_weights_options){0}, try_err));
     assert_ok(dg_session_pack(session, try_err));
     memcpy(dg_session_input(session, "images", NULL), numbers, bytes);
     assert_ok(dg_session_compute(session, &(struct dg_step_info){0}, try_err));
