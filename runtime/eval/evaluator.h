@@ -15,8 +15,8 @@ struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct 
 struct dg_evaluator;
 
 struct dg_evaluator_options {
-    enum dg_entry_role role;     /* DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS */
-    const char *weights;         /* a checkpoint, or a file of a bare backbone */
+    enum dg_entry_role role; /* DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION or DG_ENTRY_TOKENS */
+    const char *weights;     /* a checkpoint, or a file of a bare backbone */
     struct dg_weights_options choice;
     int threads;                 /* 0: all; also of the loader */
     struct dg_bad_limit max_bad; /* unreadable images to leave out before giving up */

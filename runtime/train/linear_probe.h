@@ -40,7 +40,7 @@ struct dg_linear_events {
 };
 
 struct dg_linear_options {
-    const char *weights;       /* of the backbone: a checkpoint, or a bare backbone's file */
+    const char *weights; /* of the backbone: a checkpoint, or a bare backbone's file */
     struct dg_weights_options choice;
     struct dg_data train, val; /* with classes; dg_linear_evaluate looks at val alone */
     const char *out;           /* the run's folder, made if it is not there */

@@ -26,12 +26,12 @@ struct dg_train_events {
 };
 
 struct dg_train_options {
-    struct dg_data data;   /* images, of which all count, without classes; no paths: */
-    const char *replay;    /* recorded crops */
-    const char *out;       /* the run's folder, made if it is not there */
-    const char *init;      /* weights to start from; NULL: initialisers */
+    struct dg_data data;              /* images, of which all count, without classes; no paths: */
+    const char *replay;               /* recorded crops */
+    const char *out;                  /* the run's folder, made if it is not there */
+    const char *init;                 /* weights to start from; NULL: initialisers */
     struct dg_weights_options choice; /* of what is in it */
-    bool resume, new_data; /* new_data: resume, although the data are not those the run began with */
+    bool resume, new_data;            /* new_data: resume, although the data are not those the run began with */
     /* Stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the initial
      * state; negative: at the end of the schedules. */
     int64_t steps;

@@ -389,7 +389,7 @@ static void test_evaluate(void **state)
 
     /* A published head, as the importer leaves it: of other shapes here. */
     assert_ok(dg_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", NULL, in("published.safetensors"), NULL,
-                              try_err));
+                        try_err));
     refuses((struct asked){.head = in("published.safetensors"), .classes_from = "train"}, DG_ERR_INPUT,
             "linear.weight is [");
     refuses((struct asked){.head = in("backbone/checkpoint.safetensors"), .classes_from = "train"}, DG_ERR_INPUT,

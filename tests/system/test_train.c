@@ -625,8 +625,10 @@ static void features(const char *from, float *out)
     assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
     assert_ok(dg_knobs_open(&plan, &knobs, try_err));
     assert_ok(dg_dataset_open(&DG_FOLDER(in("pictures")), DG_LABELS_IF_ANY, NULL, &dataset, try_err));
-    struct dg_evaluator_options o = {
-        .role = DG_ENTRY_FEATURES, .weights = in("whole/checkpoint.safetensors"), .choice = {.from = from}, .threads = 2};
+    struct dg_evaluator_options o = {.role = DG_ENTRY_FEATURES,
+                                     .weights = in("whole/checkpoint.safetensors"),
+                                     .choice = {.from = from},
+                                     .threads = 2};
     assert_ok(dg_evaluator_open(&plan, &knobs, &o, &evaluator, try_err));
     assert_int_equal(dg_evaluator_dim(evaluator), 32);
     check_memory(&knobs, evaluator);
