@@ -2,6 +2,7 @@
 #include "runtime/data/listing.h"
 
 #include "runtime/base/name.h"
+#include "runtime/image/write.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +27,7 @@ enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format)
     if (size < 0) return DG_PASS_CLOSED;
     if (!size) return DG_PASS_EMPTY;
     *format = dg_image_format(head, (size_t)size);
+    if (dg_image_is_drawing(head, (size_t)size)) return DG_PASS_OWN;
     return *format == DG_FORMAT_UNKNOWN || *format >= DG_FORMAT_VIDEO ? DG_PASS_OTHER : DG_PASS_NONE;
 }
 
@@ -168,11 +170,17 @@ static void pass_over(struct dg_source *s, enum dg_pass_reason reason, const cha
     dg_passed_over_add(&s->dataset->over, reason, path + root_size(s));
 }
 
-/* Adds the file if it is an image: by its name, or else by its first bytes. */
+/* Adds the file if it is an image: by its name, or else by its first bytes. Beside the folders, where people put what
+ * they have drawn, a PNG is looked into, too. */
 static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_error *err)
 {
     const char *slash = strrchr(path, '/');
-    enum dg_image_format format = format_of_name(slash + 1);
+    enum dg_image_format format = format_of_name(slash + 1), content = DG_FORMAT_UNKNOWN;
+    if (format == DG_FORMAT_PNG && (size_t)(slash + 1 - path) == root_size(s) &&
+        dg_look_into(path, &content) == DG_PASS_OWN) {
+        pass_over(s, DG_PASS_OWN, path);
+        return DG_OK;
+    }
     if (!dg_image_format_is_read(format)) {
         enum dg_pass_reason reason = dg_look_into(path, &format);
         if (reason) pass_over(s, reason, path);

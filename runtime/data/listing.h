@@ -67,8 +67,8 @@ void dg_classes_free(struct dg_classes *classes);
 
 /* ---- files (folder.c) ---- */
 
-/* What a file is by its first bytes. DG_PASS_NONE: an image of `format`; DG_PASS_OTHER, DG_PASS_EMPTY,
- * DG_PASS_CLOSED. */
+/* What a file is by its first bytes. DG_PASS_NONE: an image of `format`; DG_PASS_OWN, DG_PASS_OTHER,
+ * DG_PASS_EMPTY, DG_PASS_CLOSED. */
 enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format);
 
 #endif

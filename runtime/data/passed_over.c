@@ -109,10 +109,11 @@ void dg_passed_over_say(const struct dg_passed_over *over, const struct dg_log *
     if (others) dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "passed over: %s", text);
     w.at = 0;
     add_formats(&w, over);
+    int most = 0;
+    for (int f = 1; f < DG_FORMAT_COUNT; f++)
+        if (over->format_count[f] > over->format_count[most]) most = f;
     if (images)
         dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%" PRId64
-               " images are left out, since this build does not read their format: %s; convert them to JPEG or "
-               "PNG",
-               images, text);
+               "%" PRId64 " images are left out, since this build does not read their format: %s; %s: %s", images, text,
+               dg_image_format_name(most), dg_image_format_advice(most));
 }

@@ -132,7 +132,7 @@ enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_
         dg_epoch_order(seed, 0, count, order);
         status = draw_rows(&sheet, dataset, order, rows, seed, err);
     }
-    if (status == DG_OK) status = dg_image_write_png(path, sheet.canvas.pixels, width, (int)height, 3, err);
+    if (status == DG_OK) status = dg_image_write_drawing(path, sheet.canvas.pixels, width, (int)height, err);
     free(order);
     dg_image_free(&sheet.canvas);
     dg_image_free(&sheet.image);

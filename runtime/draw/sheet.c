@@ -59,7 +59,7 @@ enum dg_status dg_sheet_put(struct dg_sheet *sheet, int row, int col, const uint
 
 enum dg_status dg_sheet_write(const struct dg_sheet *sheet, const char *path, struct dg_error *err)
 {
-    return dg_image_write_png(path, sheet->canvas.pixels, sheet->canvas.width, sheet->canvas.height, 3, err);
+    return dg_image_write_drawing(path, sheet->canvas.pixels, sheet->canvas.width, sheet->canvas.height, err);
 }
 
 void dg_sheet_free(struct dg_sheet *sheet)

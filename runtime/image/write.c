@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <png.h>
 
@@ -28,26 +29,37 @@ static void png_sink_write(png_structp png, png_bytep bytes, size_t count)
 
 static void png_sink_flush(png_structp png) { (void)png; }
 
+/* What a drawing says of itself, in a chunk of text. */
+static char software[] = "Software", program[] = "Dinograph";
+static const char mark[] = "tEXtSoftware\0Dinograph";
+
+struct picture {
+    const uint8_t *pixels;
+    int width, height, channels;
+    bool drawing;
+};
+
 /* The part that libpng may leave by longjmp. */
-static void write_rows(png_structp png, png_infop info, FILE *stream, const uint8_t *pixels, int width, int height,
-                       int channels)
+static void write_rows(png_structp png, png_infop info, FILE *stream, const struct picture *picture)
 {
+    int width = picture->width, height = picture->height, channels = picture->channels;
+    const png_text text = {.compression = PNG_TEXT_COMPRESSION_NONE, .key = software, .text = program};
     png_set_write_fn(png, stream, png_sink_write, png_sink_flush);
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8,
                  channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (picture->drawing) png_set_text(png, info, &text, 1);
     png_write_info(png, info);
-    for (int y = 0; y < height; y++) png_write_row(png, pixels + (size_t)y * (size_t)width * (size_t)channels);
+    for (int y = 0; y < height; y++) png_write_row(png, picture->pixels + (size_t)y * (size_t)width * (size_t)channels);
     png_write_end(png, info);
 }
 
-enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
-                                  struct dg_error *err)
+static enum dg_status write_picture(const char *path, const struct picture *picture, struct dg_error *err)
 {
-    if (width < 1 || height < 1 || (channels != 1 && channels != 3))
-        return dg_fail(err, DG_ERR_USAGE, "cannot write %s: an image of %d x %d pixels and %d channels", path, width,
-                       height, channels);
+    if (picture->width < 1 || picture->height < 1 || (picture->channels != 1 && picture->channels != 3))
+        return dg_fail(err, DG_ERR_USAGE, "cannot write %s: an image of %d x %d pixels and %d channels", path,
+                       picture->width, picture->height, picture->channels);
     struct dg_atomic_file file;
     DG_TRY(dg_atomic_open(path, &file, err));
     char message[128] = "out of memory";
@@ -57,9 +69,27 @@ enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int w
     if (!info || setjmp(png_jmpbuf(png)))
         status = dg_fail(err, DG_ERR_IO, "cannot write %s: libpng: %s", path, message);
     else
-        write_rows(png, info, file.stream, pixels, width, height, channels);
+        write_rows(png, info, file.stream, picture);
     png_destroy_write_struct(&png, &info);
     if (status == DG_OK) return dg_atomic_commit(&file, err);
     dg_atomic_abandon(&file);
     return status;
+}
+
+enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
+                                  struct dg_error *err)
+{
+    return write_picture(path, &(struct picture){pixels, width, height, channels, false}, err);
+}
+
+enum dg_status dg_image_write_drawing(const char *path, const uint8_t *pixels, int width, int height,
+                                      struct dg_error *err)
+{
+    return write_picture(path, &(struct picture){pixels, width, height, 3, true}, err);
+}
+
+bool dg_image_is_drawing(const void *head, size_t size)
+{
+    static const char png[] = "\x89PNG";
+    return size > sizeof png && !memcmp(head, png, sizeof png - 1) && memmem(head, size, mark, sizeof mark - 1);
 }

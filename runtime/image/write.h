@@ -9,4 +9,11 @@
 enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
                                   struct dg_error *err);
 
+/* The same for a picture that this program draws of others, RGB: it says so in its first bytes, so that it is not taken
+ * for data where it lies among them. */
+enum dg_status dg_image_write_drawing(const char *path, const uint8_t *pixels, int width, int height,
+                                      struct dg_error *err);
+/* True if a file that begins so is such a drawing. */
+bool dg_image_is_drawing(const void *head, size_t size);
+
 #endif

@@ -91,7 +91,7 @@ static enum dg_status put(struct maps *m, int row, int col, const uint8_t *pixel
 {
     char path[4096];
     DG_TRY(path_in_out(what, path, err));
-    DG_TRY(dg_image_write_png(path, pixels, dg_patches_width(&m->patches), dg_patches_height(&m->patches), 3, err));
+    DG_TRY(dg_image_write_drawing(path, pixels, dg_patches_width(&m->patches), dg_patches_height(&m->patches), err));
     return dg_sheet_put(&m->sheet, row, col, pixels, err);
 }
 

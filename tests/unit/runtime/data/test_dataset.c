@@ -1,5 +1,6 @@
 /* Which files are the data: what is passed over, what are classes, which readings are refused, in which order. */
 #include "runtime/data/dataset.h"
+#include "runtime/image/write.h"
 #include "tests/support/images.h"
 #include "tests/support/log.h"
 
@@ -170,6 +171,12 @@ static void test_own(void **state)
     has(open_folder(test_folder, DG_LABELS_IF_ANY), "a.jpg");
     says("4 written by dinorun (early)");
     has(open_folder(test_folder, DG_LABELS_UNUSED), "a.jpg");
+    const uint8_t pixels[12] = {0};
+    assert_ok(dg_image_write_drawing(in("crops.png"), pixels, 2, 2, try_err));
+    assert_ok(dg_image_write_png(in("scene.png"), pixels, 2, 2, 3, try_err));
+    has(open_folder(test_folder, DG_LABELS_UNUSED), "a.jpg scene.png");
+    says("5 written by dinorun (crops.png)");
+    assert_int_equal(remove(in("scene.png")), 0);
     make_dir("plots"); /* a log alone is nobody's */
     text("plots/log.jsonl", "x");
     touch("plots/b.jpg");
