@@ -2,6 +2,7 @@
  * passes run on it, and writes the plan or what the options ask for in its place. */
 #include "compiler/compile.h"
 
+#include "compiler/facts.h"
 #include "compiler/language/recipe.h"
 #include "compiler/plan/emit.h"
 #include "compiler/report/reference.h"
@@ -266,6 +267,11 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                                .recipe = c->model.name,
                                .source = o->file,
                                .settings = kind == DG_DEFINITION_PROBE ? probe_settings(c) : ""};
+    const struct dg_facts_input facts = {.program = c->program,
+                                         .definition = c->definition,
+                                         .model = &c->model,
+                                         .recipe = kind == DG_DEFINITION_RECIPE ? &c->recipe : NULL};
+    in.facts = dg_facts_text(&facts);
     uint64_t size;
     DG_TRY(dg_plan_emit(c->arena, &in, o->output, &size, err));
     char bytes[32];

@@ -31,6 +31,7 @@ struct dg_attr_spec {
     union dg_attr value;    /* the default */
     double min, max;        /* inclusive bounds for INT and FLOAT */
     bool internal;          /* set by the compiler only, never in YAML */
+    bool training;          /* evaluation does not depend on it */
     enum dg_attr_grid grid; /* of an internal INT: the compiler sets it from the grid of input 0 */
     const char *doc;        /* one line, for --explain and the schema */
 };

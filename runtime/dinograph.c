@@ -3,6 +3,7 @@
 #include "runtime/eval/evaluator.h"
 #include "runtime/image/augment.h"
 #include "runtime/image/decode.h"
+#include "runtime/state/facts.h"
 #include "runtime/state/weights.h"
 
 #include <omp.h>
@@ -207,6 +208,20 @@ void dinograph_session_close(dinograph_session *session)
     free(session);
 }
 
+/* Compares the network of the file with the plan's, and sees images as in its training. */
+static enum dg_status take_facts(struct dinograph_session *session, const char *path, struct dg_error *err)
+{
+    struct dg_knobs knobs;
+    DG_TRY(dg_knobs_open(&session->plan->plan, &knobs, err));
+    enum dg_status status = dg_facts_check_weights(path, &knobs, false, &session->plan->log, err);
+    if (status == DG_OK && session->images) {
+        session->crop = dg_evaluate_crop(&knobs, session->images);
+        session->normalizer = dg_normalizer_make(session->crop.mean, session->crop.std);
+    }
+    dg_knobs_close(&knobs);
+    return status;
+}
+
 dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from)
 {
     struct dg_error err = {0};
@@ -217,6 +232,7 @@ dinograph_status dinograph_load_weights(dinograph_session *session, const char *
     struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status =
         dg_weights_load(session->session, &session->plan->plan, path, &(struct dg_weights_options){.from = from}, &err);
+    if (status == DG_OK) status = take_facts(session, path, &err); /* now that names and shapes fit */
     if (status == DG_OK) status = dg_session_pack(session->session, &err);
     give_back_openmp(before);
     session->loaded = status == DG_OK;

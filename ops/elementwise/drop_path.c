@@ -23,6 +23,7 @@ const struct dg_attr_spec dg_drop_path_attrs[] = {
      .required = true,
      .min = 0,
      .max = 0.999,
+     .training = true,
      .doc = "probability of dropping a row"},
     {0},
 };

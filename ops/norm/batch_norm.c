@@ -39,6 +39,7 @@ static const struct dg_attr_spec attrs[] = {
      .value.f = 0.1,
      .min = 0,
      .max = 1,
+     .training = true,
      .doc = "share of the batch in the running statistics"},
     {.name = "relu", .type = DG_ATTR_BOOL, .max = 1, .internal = true, .doc = "the ReLU after it is fused"},
     {0},

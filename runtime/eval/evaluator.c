@@ -3,6 +3,7 @@
 #include "runtime/data/views.h"
 #include "runtime/exec/cpus.h"
 #include "runtime/image/decode.h"
+#include "runtime/state/facts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,23 @@ static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_k
     return dg_loader_eval_bytes(&config, &crop, bytes, err);
 }
 
-enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+/* Says where images of the same size are resized otherwise than the recipe of the weights says. */
+static void check_resize(const struct dg_knobs *knobs, const struct dg_plan_tensor *images,
+                         const struct dg_evaluator_options *options)
+{
+    struct dg_safetensors *file;
+    if (dg_safetensors_open(options->weights, &file, NULL) != DG_OK) return;
+    const char *size = dg_safetensors_metadata(file, "recipe.entries.features.size"),
+               *was = dg_safetensors_metadata(file, "set.entries.features.resize");
+    int now = dg_evaluate_crop(knobs, images).resize;
+    if (size && was && atoi(size) == images->dim[2] && atoi(was) != now)
+        dg_log(options->log, DG_LOG_WARNING, DG_LOG_PLAN,
+               "images are resized to %d pixels before the crop, as the plan says; the recipe of %s resizes to %s", now,
+               options->weights, was);
+    dg_safetensors_close(file);
+}
+
+enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *knobs,
                                  const struct dg_evaluator_options *options, struct dg_evaluator **result,
                                  struct dg_error *err)
 {
@@ -49,8 +66,12 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_kno
         dg_knobs_trace(knobs, options->log);
         status = dg_session_open(plan, dg_entry_name(options->role), &session, &e->session, err);
     }
+    if (status == DG_OK && options->role == DG_ENTRY_FEATURES)
+        check_resize(knobs, dg_plan_slot(plan, entry, DG_SLOT_IMAGES), options);
     if (status == DG_OK) dg_threads_check(dg_session_threads(e->session), options->log);
     if (status == DG_OK) status = dg_weights_load(e->session, plan, options->weights, &options->choice, err);
+    if (status == DG_OK) /* now that names and shapes fit */
+        status = dg_facts_check_weights(options->weights, knobs, options->accept_changes, options->log, err);
     if (status == DG_OK) status = dg_session_pack(e->session, err);
     if (status != DG_OK) {
         dg_evaluator_close(e);

@@ -20,13 +20,16 @@ struct dg_evaluator_options {
     struct dg_weights_options choice;
     int threads;                 /* 0: all; also of the loader */
     struct dg_bad_limit max_bad; /* unreadable images to leave out before giving up */
+    bool accept_changes;         /* accept weights of another network (dg_facts_compare) */
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
 
-/* Opens the entry, loads its weights and packs them. Errors are those of dg_session_open and dg_weights_load. On
+/* Opens the entry, loads its weights and packs them. `knobs` receives the mean and standard deviation of the pixels that
+ * the weights were trained with, where they say it. Errors are those of dg_session_open, dg_facts_compare and
+ * dg_weights_load. On
  * failure *evaluator is NULL. */
-enum dg_status dg_evaluator_open(const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *knobs,
                                  const struct dg_evaluator_options *options, struct dg_evaluator **evaluator,
                                  struct dg_error *err);
 void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */

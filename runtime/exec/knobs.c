@@ -10,7 +10,11 @@ enum dg_status dg_knobs_open(const struct dg_plan *plan, struct dg_knobs *knobs,
 {
     *knobs = (struct dg_knobs){.plan = plan};
     knobs->knob = malloc((plan->num_knobs + 1) * sizeof *knobs->knob);
-    if (!knobs->knob) return dg_fail(err, DG_ERR_MEMORY, "out of memory for %u knobs", plan->num_knobs);
+    knobs->given = calloc(plan->num_knobs + 1, sizeof *knobs->given);
+    if (!knobs->knob || !knobs->given) {
+        dg_knobs_close(knobs);
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory for %u knobs", plan->num_knobs);
+    }
     memcpy(knobs->knob, plan->knob, plan->num_knobs * sizeof *knobs->knob);
     return DG_OK;
 }
@@ -18,6 +22,7 @@ enum dg_status dg_knobs_open(const struct dg_plan *plan, struct dg_knobs *knobs,
 void dg_knobs_close(struct dg_knobs *knobs)
 {
     free(knobs->knob);
+    free(knobs->given);
     *knobs = (struct dg_knobs){0};
 }
 
@@ -41,16 +46,43 @@ double dg_knobs_value(const struct dg_knobs *knobs, const char *key, double othe
     return knob ? knob->value[0] : otherwise;
 }
 
+/* The shortest text of at most `digits` digits that reads as the number. */
+static const char *number_text(char *text, size_t size, double number, int digits)
+{
+    for (int d = 1; d <= digits; d++) {
+        snprintf(text, size, "%.*g", d, number);
+        if (!(strtod(text, NULL) < number) && !(strtod(text, NULL) > number)) break;
+    }
+    return text;
+}
+
 const char *dg_knob_text(char *text, size_t size, const struct dg_plan_knob *knob, int digits, bool with_unit)
 {
+    char number[2][28];
+    number_text(number[0], sizeof number[0], knob->value[0], digits);
+    number_text(number[1], sizeof number[1], knob->value[1], digits);
     if (knob->type == DG_KNOB_PAIR)
-        snprintf(text, size, "[%.*g, %.*g]", digits, knob->value[0], digits, knob->value[1]);
+        snprintf(text, size, "[%s, %s]", number[0], number[1]);
     else
-        snprintf(text, size, "%.*g%s", digits, knob->value[0],
+        snprintf(text, size, "%s%s", number[0],
                  with_unit && knob->unit == DG_UNIT_EPOCHS  ? " epochs"
                  : with_unit && knob->unit == DG_UNIT_STEPS ? " steps"
                                                             : "");
     return text;
+}
+
+bool dg_same_value(const char *a, const char *b)
+{
+    while (*a && *b) {
+        char *end[2];
+        bool numbers = strchr("-.0123456789", *a) && strchr("-.0123456789", *b);
+        double x = numbers ? strtod(a, &end[0]) : 0, y = numbers ? strtod(b, &end[1]) : 0;
+        numbers = numbers && end[0] != a && end[1] != b;
+        if (numbers ? x < y || x > y : *a != *b) return false;
+        a = numbers ? end[0] : a + 1;
+        b = numbers ? end[1] : b + 1;
+    }
+    return *a == *b;
 }
 
 void dg_knobs_trace(const struct dg_knobs *knobs, const struct dg_log *log)
@@ -121,7 +153,10 @@ static enum dg_status set_list(struct dg_knobs *knobs, const char *key, size_t l
         return dg_fail(err, DG_ERR_USAGE, "--set %s: expected a list of %d numbers such as [%g, ...]", key, count,
                        knob[0]->value[0]);
     for (int i = 0; i < count; i++) DG_TRY(check_range(key, value[i], knob[i], err));
-    for (int i = 0; i < count; i++) knob[i]->value[0] = value[i];
+    for (int i = 0; i < count; i++) {
+        knob[i]->value[0] = value[i];
+        knobs->given[knob[i] - knobs->knob] = true;
+    }
     return DG_OK;
 }
 
@@ -135,28 +170,10 @@ static void skip_unit(const char **text, uint32_t unit)
     *text = skip_space(*text + (**text == 's'));
 }
 
-enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err)
+/* Reads the value of a knob from the right side of an assignment. */
+static enum dg_status set_value(struct dg_plan_knob *knob, const char *assignment, const char *text,
+                                struct dg_error *err)
 {
-    const char *equals = strchr(assignment, '=');
-    if (!equals || equals == assignment)
-        return dg_fail(err, DG_ERR_USAGE, "--set %s: expected key=value, e.g. --set optim.clip=0.3", assignment);
-    size_t length = (size_t)(equals - assignment);
-    const char *text = skip_space(equals + 1);
-    struct dg_plan_knob *knob = find(knobs, assignment, length);
-    if (!knob) {
-        bool is_list;
-        DG_TRY(set_list(knobs, assignment, length, text, &is_list, err));
-        if (is_list) return DG_OK;
-        char key[128];
-        snprintf(key, sizeof key, "%.*s", (int)length, assignment);
-        const char *near = dg_nearest_name(key, knob_name, knobs, (int)knobs->plan->num_knobs);
-        return dg_fail(err, DG_ERR_USAGE,
-                       "--set %s: the plan has no knob %s%s%s%s; a key that shapes the graph is set when the plan is "
-                       "made: dinoc %s -o PLAN --set %s",
-                       assignment, key, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "",
-                       dg_plan_string(knobs->plan, knobs->plan->header->source), assignment);
-    }
-
     double value[2] = {0, 0};
     int wanted = knob->type == DG_KNOB_PAIR ? 2 : 1;
     bool ok = true;
@@ -185,6 +202,38 @@ enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, stru
         return dg_fail(err, DG_ERR_USAGE, "--set %s: %g is above %g", assignment, value[0], value[1]);
     memcpy(knob->value, value, sizeof value);
     return DG_OK;
+}
+
+enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err)
+{
+    const char *equals = strchr(assignment, '=');
+    if (!equals || equals == assignment)
+        return dg_fail(err, DG_ERR_USAGE, "--set %s: expected key=value, e.g. --set optim.clip=0.3", assignment);
+    size_t length = (size_t)(equals - assignment);
+    const char *text = skip_space(equals + 1);
+    struct dg_plan_knob *knob = find(knobs, assignment, length);
+    if (!knob) {
+        bool is_list;
+        DG_TRY(set_list(knobs, assignment, length, text, &is_list, err));
+        if (is_list) return DG_OK;
+        char key[128];
+        snprintf(key, sizeof key, "%.*s", (int)length, assignment);
+        const char *near = dg_nearest_name(key, knob_name, knobs, (int)knobs->plan->num_knobs);
+        return dg_fail(err, DG_ERR_USAGE,
+                       "--set %s: the plan has no knob %s%s%s%s; a key that shapes the graph is set when the plan is "
+                       "made: dinoc %s -o PLAN --set %s",
+                       assignment, key, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "",
+                       dg_plan_string(knobs->plan, knobs->plan->header->source), assignment);
+    }
+
+    DG_TRY(set_value(knob, assignment, text, err));
+    knobs->given[knob - knobs->knob] = true;
+    return DG_OK;
+}
+
+bool dg_knobs_restore(struct dg_knobs *knobs, uint32_t index, const char *text)
+{
+    return set_value(&knobs->knob[index], "", text, NULL) == DG_OK;
 }
 
 /* Field `field` of schedule `key`, in steps (or epochs, for a schedule that moves per epoch) if it is a length. */

@@ -9,6 +9,7 @@
 struct dg_knobs {
     const struct dg_plan *plan;
     struct dg_plan_knob *knob; /* the plan's, with this run's values; owned */
+    bool *given;               /* of each: dg_knobs_set has set it; owned */
 };
 
 enum dg_status dg_knobs_open(const struct dg_plan *plan, struct dg_knobs *knobs, struct dg_error *err);
@@ -19,9 +20,16 @@ void dg_knobs_close(struct dg_knobs *knobs);
  * that shapes the graph its text has the dinoc command to use instead. */
 enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, struct dg_error *err);
 
-/* Formats the knob's value as --set takes it: "0.3", "[0.4, 1]"; `with_unit` adds the unit of a length ("10 epochs").
- * With 17 digits no bit is lost. Returns `text`. */
+/* Sets knob `index` from the text of dg_knob_text, as if the plan said so. False: it cannot have this value, and stays. */
+bool dg_knobs_restore(struct dg_knobs *knobs, uint32_t index, const char *text);
+
+/* Formats the knob's value as --set takes it: "0.3", "[0.4, 1]"; `with_unit` adds the unit of a length ("10 epochs"). No
+ * number has more than `digits` digits, nor more than it takes to read the same number; with 17 no bit is lost. Returns
+ * `text`. */
 const char *dg_knob_text(char *text, size_t size, const struct dg_plan_knob *knob, int digits, bool with_unit);
+
+/* Are two such texts the same but for how numbers are written? "0.05" and "5e-2" are. */
+bool dg_same_value(const char *a, const char *b);
 
 /* Writes a trace record (topic plan) for each knob. */
 void dg_knobs_trace(const struct dg_knobs *knobs, const struct dg_log *log);

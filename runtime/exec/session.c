@@ -60,6 +60,12 @@ static int team_size(int asked)
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session) { return session->entry; }
 struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
 int dg_session_threads(const struct dg_session *session) { return session->threads; }
+const char *dg_session_library(char *text, size_t size)
+{
+    const dnnl_version_t *version = dnnl_version();
+    snprintf(text, size, "%d.%d.%d", version->major, version->minor, version->patch);
+    return text;
+}
 const struct dg_log *dg_session_log(const struct dg_session *session) { return session->log; }
 
 void *dg_session_data(const struct dg_session *session, uint32_t index)

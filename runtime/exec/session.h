@@ -34,6 +34,8 @@ void dg_session_close(struct dg_session *session); /* NULL is fine */
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session);
 struct dg_session_memory dg_session_memory(const struct dg_session *session);
 int dg_session_threads(const struct dg_session *session);
+/* oneDNN's version, on which numbers depend in their last bits. Returns `text`. */
+const char *dg_session_library(char *text, size_t size);
 const struct dg_log *dg_session_log(const struct dg_session *session); /* as it was opened with */
 
 /* Memory of tensor `index` of the plan (which must belong to the entry); valid until close. */

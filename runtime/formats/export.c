@@ -36,6 +36,22 @@ static enum dg_status nothing(const struct dg_safetensors *file, const char *in,
     return dg_fail(err, DG_ERR_INPUT, "%s: no %s.backbone.* in it; is it a bare backbone already?", in, backbone);
 }
 
+/* The metadata of an export. */
+struct exported_meta {
+    struct dg_safetensors_meta item[64];
+    int count;
+};
+
+/* Takes along what says how the backbone computes and how images were normalised in its training. */
+static void see_fact(void *context, const char *key, const char *value)
+{
+    struct exported_meta *meta = context;
+    bool taken = !strcmp(key, "dinoc") || after(key, "network.") || after(key, "set.crops.mean.") ||
+                 after(key, "set.crops.std.");
+    if (taken && meta->count < (int)(sizeof meta->item / sizeof *meta->item))
+        meta->item[meta->count++] = (struct dg_safetensors_meta){key, value};
+}
+
 enum dg_status dg_export(const char *in, const char *out, const char *backbone, const struct dg_log *log,
                          struct dg_error *err)
 {
@@ -61,8 +77,9 @@ enum dg_status dg_export(const char *in, const char *out, const char *backbone, 
     }
     if (status == DG_OK && !count) status = nothing(file, in, backbone, err);
     /* Other loaders look for this in files for PyTorch. */
-    const struct dg_safetensors_meta meta = {"format", "pt"};
-    if (status == DG_OK) status = dg_safetensors_write(out, item, count, &meta, 1, err);
+    struct exported_meta meta = {.item = {{"format", "pt"}}, .count = 1};
+    dg_safetensors_each_metadata(file, see_fact, &meta);
+    if (status == DG_OK) status = dg_safetensors_write(out, item, count, meta.item, meta.count, err);
     if (status == DG_OK)
         dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "%s: %d tensors, %s%s; %d others of %s left out", out, count,
                backbone ? backbone : "student, teacher and centre", backbone ? "'s backbone" : " as far as there are",

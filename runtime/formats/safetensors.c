@@ -287,6 +287,14 @@ const char *dg_safetensors_metadata(const struct dg_safetensors *file, const cha
     return json_string_value(json_object_get(json_object_get(file->header, METADATA), key));
 }
 
+void dg_safetensors_each_metadata(const struct dg_safetensors *file, dg_safetensors_see *see, void *context)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(file->header, METADATA), key, value)
+        see(context, key, json_string_value(value));
+}
+
 int64_t dg_safetensors_elements(const struct dg_safetensors_tensor *tensor)
 {
     return (int64_t)tensor->bytes / dtypes[tensor->dtype].size;

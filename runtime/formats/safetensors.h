@@ -56,6 +56,9 @@ const struct dg_safetensors_tensor *dg_safetensors_at(const struct dg_safetensor
 const struct dg_safetensors_tensor *dg_safetensors_find(const struct dg_safetensors *file, const char *name);
 /* The string under `key` in __metadata__, or NULL. */
 const char *dg_safetensors_metadata(const struct dg_safetensors *file, const char *key);
+/* Calls `see` for each string of __metadata__. */
+typedef void dg_safetensors_see(void *context, const char *key, const char *value);
+void dg_safetensors_each_metadata(const struct dg_safetensors *file, dg_safetensors_see *see, void *context);
 
 int64_t dg_safetensors_elements(const struct dg_safetensors_tensor *tensor);
 /* All elements of an F64, F32, F16 or BF16 tensor as f32 into `out`; DG_ERR_UNSUPPORTED for the others. */

@@ -78,7 +78,13 @@ struct dg_plan_header {
     } section[DG_SECTIONS];
     uint32_t kind;                  /* enum dg_plan_kind */
     uint32_t entry[DG_ENTRY_ROLES]; /* by role: index of the entry; DG_PLAN_NONE: there is none */
-    uint32_t reserved;
+    uint32_t facts;                 /* string: what results depend on, lines "key=value":
+                                         dinoc                             its version
+                                         network.module, network.ARGUMENT  the backbone's module and its arguments
+                                         network.evaluated                 a hash of what it computes (compiler/graph/identity.h)
+                                         network.trained                   of a recipe: likewise, in training; .head of its head
+                                         recipe.KEY                        of a recipe or probe: each key that is no knob
+                                       Empty in plans that older compilers made. */
 };
 
 /* Memory a tensor lives in. The first four are planned; scratch, packed and loader are sized at open. */

@@ -10,61 +10,44 @@
 
 #define FORMAT "dinograph checkpoint 1"
 
-enum { VALUE = 64, FIXED = 10, DIGITS = 17 };
+enum { VALUE = 64, KEY = 3 * VALUE, DIGITS = 17 };
 
-/* The metadata of the file: the position, one entry a knob, one checksum a tensor. */
-struct metadata {
-    struct dg_safetensors_meta *meta;
-    char (*value)[VALUE];
-    char (*key)[VALUE * 3];
-    int count;
-};
-
-static void put(struct metadata *m, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void put(struct metadata *m, const char *key, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(m->value[m->count], VALUE, format, args);
-    va_end(args);
-    snprintf(m->key[m->count], sizeof m->key[0], "%s", key);
-    m->meta[m->count] = (struct dg_safetensors_meta){m->key[m->count], m->value[m->count]};
-    m->count++;
-}
-
-static void put_all(struct metadata *m, const struct dg_knobs *knobs, const struct dg_progress *p)
+/* The position, what the run depends on, and the knobs' values. */
+static void add_position(struct dg_facts *m, const struct dg_knobs *knobs, const struct dg_progress *p)
 {
     const struct dg_plan *plan = knobs->plan;
-    put(m, "format", "%s", FORMAT);
-    put(m, "model_hash", "%016" PRIx64, plan->header->model_hash);
-    put(m, "plan_checksum", "%016" PRIx64, plan->header->checksum);
-    put(m, "step", "%" PRId64, p->step);
-    put(m, "skipped", "%" PRId64, p->skipped);
-    put(m, "steps_per_epoch", "%" PRId64, p->steps_per_epoch);
-    put(m, "epochs", "%" PRId64, p->epochs);
-    put(m, "seed", "%" PRIu64, p->seed);
-    put(m, "data_hash", "%016" PRIx64, p->data_hash);
-    put(m, "threads", "%d", p->threads);
-    for (uint32_t k = 0; k < plan->num_knobs; k++) {
-        char key[VALUE * 3], value[VALUE];
-        snprintf(key, sizeof key, "set.%s", dg_plan_string(plan, knobs->knob[k].key));
-        put(m, key, "%s", dg_knob_text(value, sizeof value, &knobs->knob[k], DIGITS, false));
-    }
+    dg_facts_add(m, "format", "%s", FORMAT);
+    dg_facts_add(m, "model_hash", "%016" PRIx64, plan->header->model_hash);
+    dg_facts_add(m, "plan_checksum", "%016" PRIx64, plan->header->checksum);
+    dg_facts_add(m, "step", "%" PRId64, p->step);
+    dg_facts_add(m, "skipped", "%" PRId64, p->skipped);
+    dg_facts_add(m, "steps_per_epoch", "%" PRId64, p->steps_per_epoch);
+    dg_facts_add(m, "epochs", "%" PRId64, p->epochs);
+    dg_facts_add(m, "seed", "%" PRIu64, p->seed);
+    dg_facts_add(m, "data_hash", "%016" PRIx64, p->data_hash);
+    dg_facts_add(m, "threads", "%d", p->threads);
+}
+
+static void add_facts(struct dg_facts *m, const struct dg_knobs *knobs, const struct dg_progress *p)
+{
+    dg_facts_add_plan(m, knobs);
+    for (int i = 0; p->facts && i < p->facts->count; i++)
+        dg_facts_add(m, p->facts->fact[i].key, "%s", p->facts->fact[i].value);
 }
 
 /* CRC-32 of a tensor's bytes, in the metadata under "crc32.<name>": detects damage on the disk. */
 static uint32_t checksum(const void *data, uint64_t bytes) { return (uint32_t)crc32_z(0, data, bytes); }
 
-static void put_checksums(struct metadata *m, const struct dg_safetensors_item *item, const uint64_t *bytes, int count)
+static void add_checksums(struct dg_facts *m, const struct dg_safetensors_item *item, const uint64_t *bytes, int count)
 {
     uint32_t *sum = calloc((size_t)count + 1, sizeof *sum);
     if (!sum) return; /* a checkpoint without them is still one */
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < count; i++) sum[i] = checksum(item[i].data, bytes[i]);
     for (int i = 0; i < count; i++) {
-        char key[VALUE * 3];
+        char key[KEY];
         snprintf(key, sizeof key, "crc32.%s", item[i].name);
-        put(m, key, "%08" PRIx32, sum[i]);
+        dg_facts_add(m, key, "%08" PRIx32, sum[i]);
     }
     free(sum);
 }
@@ -77,10 +60,12 @@ static bool is_saved(const struct dg_plan_tensor *tensor)
 int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_entry *entry)
 {
     enum {
-        TENSOR = 4 * VALUE * 3,
-        STRING = 4 * VALUE
+        TENSOR = 4 * KEY,
+        STRING = 4 * VALUE,
+        FIXED = 16
     }; /* bytes of the header: name, shape, place, checksum; key and value */
-    int64_t bytes = STRING * (FIXED + (int64_t)plan->num_knobs);
+    int64_t bytes = STRING * (FIXED + 2 * (int64_t)plan->num_knobs) +
+                    STRING / 8 * (int64_t)strlen(dg_plan_string(plan, plan->header->facts));
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
         if (is_saved(&plan->tensor[t])) bytes += (int64_t)plan->tensor[t].bytes + TENSOR;
     return bytes;
@@ -91,15 +76,12 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
 {
     const struct dg_plan *plan = knobs->plan;
     const struct dg_plan_entry *entry = dg_session_entry(session);
-    size_t strings = FIXED + plan->num_knobs + entry->num_tensors;
     struct dg_safetensors_item *item = calloc(entry->num_tensors + 1, sizeof *item);
-    struct metadata m = {.meta = calloc(strings, sizeof *m.meta),
-                         .value = calloc(strings, sizeof *m.value),
-                         .key = calloc(strings, sizeof *m.key)};
+    struct dg_facts m = {0};
     uint64_t *bytes = calloc(entry->num_tensors + 1, sizeof *bytes);
     int count = 0;
     enum dg_status status = DG_ERR_MEMORY;
-    if (item && bytes && m.meta && m.value && m.key) {
+    if (item && bytes) {
         for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
             const struct dg_plan_tensor *tensor = &plan->tensor[t];
             if (!is_saved(tensor)) continue;
@@ -112,20 +94,18 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
             bytes[count] = tensor->bytes;
             count++;
         }
-        put_all(&m, knobs, position);
-        put_checksums(&m, item, bytes, count);
-        status = dg_safetensors_write(path, item, count, m.meta, m.count, err);
+        add_position(&m, knobs, position);
+        add_facts(&m, knobs, position);
+        add_checksums(&m, item, bytes, count);
+        if (!m.lost) status = dg_safetensors_write(path, item, count, m.fact, m.count, err);
         if (status == DG_OK)
             dg_log(dg_session_log(session), DG_LOG_TRACE, DG_LOG_RUN, "saved %s: step %" PRId64 ", %d tensors", path,
                    position->step, count);
-    } else {
-        dg_fail(err, status, "out of memory for the checkpoint's header");
     }
+    if (!item || !bytes || m.lost) dg_fail(err, status, "out of memory for the checkpoint's header");
     free(item);
     free(bytes);
-    free(m.meta);
-    free(m.value);
-    free(m.key);
+    dg_facts_free(&m);
     return status;
 }
 
@@ -138,7 +118,7 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
         const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
         if (!source) return dg_fail(err, DG_ERR_INPUT, "%s: the checkpoint has no %s", path, name);
-        char key[VALUE * 3], sum[VALUE];
+        char key[KEY], sum[VALUE];
         snprintf(key, sizeof key, "crc32.%s", name);
         snprintf(sum, sizeof sum, "%08" PRIx32, checksum(source->data, source->bytes));
         const char *want = dg_safetensors_metadata(file, key);
@@ -173,63 +153,127 @@ static void log_differences(const struct dg_safetensors *file, const struct dg_k
     }
     for (uint32_t k = 0; k < plan->num_knobs; k++) {
         const char *key = dg_plan_string(plan, knobs->knob[k].key);
-        char name[VALUE * 3];
+        char name[KEY];
         snprintf(name, sizeof name, "set.%s", key);
         was = dg_safetensors_metadata(file, name);
         dg_knob_text(now, sizeof now, &knobs->knob[k], DIGITS, false);
-        if (!was || !strcmp(was, now)) continue;
+        if (!was || dg_same_value(was, now)) continue;
         dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "%s was %s so far and is %s now", key, was, now);
     }
+}
+
+/* Fails where the file holds no run, or one of another model by the hash that older files have instead of facts. */
+static enum dg_status check_kind(const struct dg_safetensors *file, const struct dg_plan *plan, const char *path,
+                                 struct dg_error *err)
+{
+    char hash[VALUE];
+    snprintf(hash, sizeof hash, "%016" PRIx64, plan->header->model_hash);
+    const char *format = dg_safetensors_metadata(file, "format"), *model = dg_safetensors_metadata(file, "model_hash");
+    if (!format || strcmp(format, FORMAT) || !model || !dg_safetensors_metadata(file, "step") ||
+        !dg_safetensors_metadata(file, "seed"))
+        return dg_fail(err, DG_ERR_INPUT, "%s does not say where a run stands; to start from its weights use --init",
+                       path);
+    bool says = dg_safetensors_metadata(file, "dinoc") && *dg_plan_string(plan, plan->header->facts);
+    if (says || !strcmp(model, hash)) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE,
+                   "%s is of another model, recipe or batch than the plan; compile the same description with the "
+                   "same --batch and --set, or start from its weights with --init",
+                   path);
+}
+
+static enum dg_status check_seed(const struct dg_safetensors *file, const struct dg_progress *p,
+                                 struct dg_resume_rules rules, const char *path, struct dg_error *err)
+{
+    uint64_t seed = strtoull(dg_safetensors_metadata(file, "seed"), NULL, 10);
+    if (!rules.seed_given || seed == p->seed) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE,
+                   "--seed %" PRIu64 ": the run in %s has seed %" PRIu64 "; leave --seed out, or choose another --out",
+                   p->seed, path, seed);
+}
+
+static enum dg_status check_data(const struct dg_safetensors *file, const struct dg_progress *p,
+                                 struct dg_resume_rules rules, const char *path, const struct dg_log *log,
+                                 struct dg_error *err)
+{
+    char hash[VALUE], counts[2 * VALUE] = "";
+    const char *data = dg_safetensors_metadata(file, "data_hash"), *images = dg_safetensors_metadata(file, "images"),
+               *now = p->facts ? dg_facts_find(p->facts, "images") : NULL;
+    snprintf(hash, sizeof hash, "%016" PRIx64, p->data_hash);
+    if (!data || !strcmp(data, hash)) return DG_OK;
+    if (images && now) snprintf(counts, sizeof counts, ": %s images then, %s now", images, now);
+    if (rules.new_data) {
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "the data are not the ones the run began with%s", counts);
+        return DG_OK;
+    }
+    return dg_fail(err, DG_ERR_USAGE,
+                   "the data are not the ones the run in %s began with (files added, removed or renamed, or "
+                   "another recording)%s: put them back, or go on with --new-data",
+                   path, counts);
+}
+
+static enum dg_status compare_facts(const struct dg_safetensors *file, const struct dg_knobs *knobs,
+                                    const struct dg_progress *p, struct dg_resume_rules rules, const char *path,
+                                    const struct dg_log *log, struct dg_error *err)
+{
+    struct dg_facts now = {0};
+    add_facts(&now, knobs, p);
+    const struct dg_facts_question question = {DG_FACTS_RUN, path, &now, knobs, rules.accept_changes, log};
+    enum dg_status status = dg_facts_compare(&question, file, err);
+    dg_facts_free(&now);
+    return status;
+}
+
+static int64_t number_of(const struct dg_safetensors *file, const char *key, int64_t otherwise)
+{
+    const char *text = dg_safetensors_metadata(file, key);
+    return text ? strtoll(text, NULL, 10) : otherwise;
+}
+
+/* Steps of another batch are counted anew: the run goes on by epochs, and within an epoch by images. */
+static void renumber(const struct dg_safetensors *file, const struct dg_plan *plan, struct dg_progress *p,
+                     const struct dg_log *log)
+{
+    int64_t was = number_of(file, "recipe.batch", 0), epoch = number_of(file, "steps_per_epoch", 0), step = p->step;
+    int64_t now = plan->entry[plan->header->entry[DG_ENTRY_TRAIN]].batch;
+    if (was < 1 || epoch < 1 || was == now) return;
+    int64_t within = dg_min_i64(step % epoch * was / now, p->steps_per_epoch - 1);
+    p->step = step / epoch * p->steps_per_epoch + within;
+    p->step_before = step;
+    dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
+           "the batch was %" PRId64 " and is %" PRId64 ": step %" PRId64 " of the run so far is step %" PRId64
+           " from here on, at the same place of the same epoch",
+           was, now, step, p->step);
+}
+
+static enum dg_status load(struct dg_session *session, const struct dg_knobs *knobs, struct dg_progress *position,
+                           struct dg_resume_rules rules, const struct dg_safetensors *file, const char *path,
+                           const struct dg_log *log, struct dg_error *err)
+{
+    const struct dg_plan *plan = knobs->plan;
+    DG_TRY(check_kind(file, plan, path, err));
+    DG_TRY(check_seed(file, position, rules, path, err));
+    DG_TRY(compare_facts(file, knobs, position, rules, path, log, err));
+    DG_TRY(check_data(file, position, rules, path, log, err));
+    DG_TRY(restore(session, plan, file, path, err));
+    position->seed = strtoull(dg_safetensors_metadata(file, "seed"), NULL, 10);
+    position->step = number_of(file, "step", 0);
+    position->skipped = number_of(file, "skipped", 0); /* older files have none */
+    position->step_before = -1;
+    if (position->step < 0 || position->skipped < 0)
+        return dg_fail(err, DG_ERR_INPUT, "%s: step %" PRId64 ", of which %" PRId64 " were left out", path,
+                       position->step, position->skipped);
+    log_differences(file, knobs, position, log);
+    renumber(file, plan, position, log);
+    return DG_OK;
 }
 
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_knobs *knobs,
                                   struct dg_progress *position, struct dg_resume_rules rules, const char *path,
                                   const struct dg_log *log, struct dg_error *err)
 {
-    const struct dg_plan *plan = knobs->plan;
     struct dg_safetensors *file;
     DG_TRY(dg_safetensors_open(path, &file, err));
-    enum dg_status status = DG_OK;
-    char hash[VALUE];
-    snprintf(hash, sizeof hash, "%016" PRIx64, plan->header->model_hash);
-    const char *format = dg_safetensors_metadata(file, "format"), *model = dg_safetensors_metadata(file, "model_hash"),
-               *step = dg_safetensors_metadata(file, "step"), *seed = dg_safetensors_metadata(file, "seed");
-    if (!format || strcmp(format, FORMAT) || !model || !step || !seed)
-        status = dg_fail(err, DG_ERR_INPUT, "%s does not say where a run stands; to start from its weights use --init",
-                         path);
-    else if (strcmp(model, hash))
-        status = dg_fail(err, DG_ERR_USAGE,
-                         "%s is of another model, recipe or batch than the plan; compile the same description with the "
-                         "same --batch and --set, or start from its weights with --init",
-                         path);
-    uint64_t file_seed = seed ? strtoull(seed, NULL, 10) : 0;
-    if (status == DG_OK && rules.seed_given && file_seed != position->seed)
-        status =
-            dg_fail(err, DG_ERR_USAGE,
-                    "--seed %" PRIu64 ": the run in %s has seed %" PRIu64 "; leave --seed out, or choose another --out",
-                    position->seed, path, file_seed);
-    const char *data = dg_safetensors_metadata(file, "data_hash");
-    snprintf(hash, sizeof hash, "%016" PRIx64, position->data_hash);
-    if (status == DG_OK && data && strcmp(data, hash)) {
-        if (rules.new_data)
-            dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "the data are not the ones the run began with");
-        else
-            status = dg_fail(err, DG_ERR_USAGE,
-                             "the data are not the ones the run in %s began with (files added, removed or renamed, or "
-                             "another recording): put them back, or go on with --new-data",
-                             path);
-    }
-    if (status == DG_OK) status = restore(session, plan, file, path, err);
-    if (status == DG_OK) {
-        position->seed = file_seed;
-        position->step = strtoll(step, NULL, 10);
-        const char *skipped = dg_safetensors_metadata(file, "skipped"); /* older files have none */
-        position->skipped = skipped ? strtoll(skipped, NULL, 10) : 0;
-        if (position->step < 0 || position->skipped < 0)
-            status = dg_fail(err, DG_ERR_INPUT, "%s: step %s, of which %s were left out", path, step,
-                             skipped ? skipped : "0");
-        log_differences(file, knobs, position, log);
-    }
+    enum dg_status status = load(session, knobs, position, rules, file, path, log, err);
     dg_safetensors_close(file);
     return status;
 }

@@ -16,7 +16,7 @@
 struct probe {
     struct dg_training_run run; /* its session is the head's */
     const struct dg_plan *plan;
-    const struct dg_knobs *knobs;
+    struct dg_knobs *knobs;
     const struct dg_linear_options *options;
     struct dg_linear_head head;
 
@@ -84,6 +84,7 @@ static enum dg_status init_run(struct probe *p, struct dg_error *err)
                                        .what = "probe",
                                        .resume = o->resume,
                                        .new_data = o->new_data,
+                                       .accept_changes = o->accept_changes,
                                        .seed = o->seed,
                                        .seed_given = o->seed_given,
                                        .threads = o->threads,
@@ -100,6 +101,7 @@ static enum dg_status open_backbone(struct probe *p, struct dg_error *err)
                                            .choice = o->choice,
                                            .threads = o->threads,
                                            .max_bad = o->max_bad_val,
+                                           .accept_changes = o->accept_changes,
                                            .ignore_memory = o->ignore_memory,
                                            .log = o->log};
     DG_TRY(dg_evaluator_open(p->plan, p->knobs, &options, &p->backbone, err));
@@ -197,16 +199,30 @@ static enum dg_status score(struct probe *p, struct dg_linear_score *result, str
 
 /* --- training --- */
 
-/* Hashes what the head's numbers depend on besides knobs: the images and the backbone's weights. */
-static uint64_t hash_data(const struct probe *p)
+static uint64_t hash_weights(const struct probe *p, uint64_t hash)
 {
     const struct dg_session *session = dg_evaluator_session(p->backbone);
     const struct dg_plan_entry *entry = dg_session_entry(session);
-    uint64_t hash = dg_dataset_hash(p->train);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
         if (p->plan->tensor[t].region == DG_REGION_PARAM)
             hash = dg_fnv1a(hash, dg_session_data(session, t), p->plan->tensor[t].bytes);
     return hash;
+}
+
+/* What the head depends on besides the plan: its classes in the order of its outputs, those of `dataset`; the backbone. */
+static enum dg_status add_facts(struct probe *p, const struct dg_dataset *dataset, struct dg_error *err)
+{
+    int count = dg_dataset_classes(dataset);
+    const char **name = calloc((size_t)count + 1, sizeof *name);
+    for (int c = 0; name && c < count; c++) name[c] = dg_dataset_class_name(dataset, c);
+    char *classes = name ? dg_facts_join(name, count) : NULL;
+    if (classes) dg_facts_add(&p->run.facts, "classes", "%s", classes);
+    dg_facts_add(&p->run.facts, "weights", "%016" PRIx64, hash_weights(p, DG_FNV_BASIS));
+    dg_facts_add(&p->run.facts, "images", "%" PRId64, dg_dataset_count(dataset));
+    free(name);
+    if (!classes) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    free(classes);
+    return DG_OK;
 }
 
 /* Sets the score and epoch of the best head so far from its file. Leaves another state in the session. */
@@ -215,7 +231,8 @@ static enum dg_status restore_best(struct probe *p, struct dg_error *err)
     char path[DG_MAX_PATH];
     struct dg_progress position = p->run.position;
     struct dg_error lost = {0};
-    const struct dg_resume_rules rules = {.new_data = true}; /* dg_run_resume has checked the data */
+    const struct dg_resume_rules rules = {.new_data = true,
+                                          .accept_changes = true}; /* dg_run_resume has compared them */
     snprintf(path, sizeof path, "%s/" BEST ".safetensors", p->options->out);
     if (dg_checkpoint_load(p->run.session, p->knobs, &position, rules, path, NULL, &lost) != DG_OK) {
         dg_log(p->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", lost.text);
@@ -231,7 +248,8 @@ static enum dg_status restore_best(struct probe *p, struct dg_error *err)
 static enum dg_status set_state(struct probe *p, struct dg_error *err)
 {
     bool found = false;
-    p->run.position.data_hash = hash_data(p);
+    p->run.position.data_hash = hash_weights(p, dg_dataset_hash(p->train));
+    DG_TRY(add_facts(p, p->train, err));
     p->best = -1;
     if (p->options->resume) DG_TRY(dg_run_resume(&p->run, &found, err));
     if (!found) {
@@ -252,7 +270,7 @@ static enum dg_status resume_best(struct probe *p, struct dg_error *err)
 {
     if (!p->run.position.step) return DG_OK;
     DG_TRY(restore_best(p, err));
-    const struct dg_resume_rules rules = {.new_data = true};
+    const struct dg_resume_rules rules = {.new_data = true, .accept_changes = true};
     return dg_checkpoint_load(p->run.session, p->knobs, &p->run.position, rules, p->run.newest, NULL, err);
 }
 
@@ -375,7 +393,7 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
     return run_epochs(p, err);
 }
 
-static struct probe *open_probe(const struct dg_plan *plan, const struct dg_knobs *knobs,
+static struct probe *open_probe(const struct dg_plan *plan, struct dg_knobs *knobs,
                                 const struct dg_linear_options *options, struct dg_error *err)
 {
     struct probe *p = calloc(1, sizeof *p);
@@ -390,7 +408,7 @@ static struct probe *open_probe(const struct dg_plan *plan, const struct dg_knob
     return p;
 }
 
-enum dg_status dg_linear_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_linear_train(const struct dg_plan *plan, struct dg_knobs *knobs,
                                const struct dg_linear_options *options, struct dg_error *err)
 {
     struct probe *p = open_probe(plan, knobs, options, err);
@@ -402,6 +420,21 @@ enum dg_status dg_linear_train(const struct dg_plan *plan, const struct dg_knobs
 
 /* --- a head from a file --- */
 
+/* Is the head scored on what it was trained on? Heads of other programs do not say. */
+static enum dg_status compare_head(struct probe *p, const char *path, struct dg_error *err)
+{
+    struct dg_safetensors *file;
+    struct dg_facts *now = &p->run.facts;
+    DG_TRY(add_facts(p, p->val, err));
+    dg_facts_add_plan(now, p->knobs);
+    DG_TRY(dg_safetensors_open(path, &file, err));
+    const struct dg_facts_question question = {DG_FACTS_HEAD,  path, now, p->knobs, p->options->accept_changes,
+                                               p->options->log};
+    enum dg_status status = dg_facts_compare(&question, file, err);
+    dg_safetensors_close(file);
+    return status;
+}
+
 static enum dg_status evaluate(struct probe *p, const char *head, struct dg_linear_score *result, struct dg_error *err)
 {
     DG_TRY(dg_linear_head_read_plan(&p->head, p->plan, err));
@@ -410,12 +443,13 @@ static enum dg_status evaluate(struct probe *p, const char *head, struct dg_line
     DG_TRY(open_backbone(p, err));
     DG_TRY(open_head(p, err));
     DG_TRY(dg_linear_head_load(&p->head, p->plan, head, err));
+    DG_TRY(compare_head(p, head, err));
     tell_start(p);
     DG_TRY(compute_features(p, err));
     return score(p, result, err);
 }
 
-enum dg_status dg_linear_evaluate(const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_linear_evaluate(const struct dg_plan *plan, struct dg_knobs *knobs,
                                   const struct dg_linear_options *options, const char *head,
                                   struct dg_linear_score *result, struct dg_error *err)
 {

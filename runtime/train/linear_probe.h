@@ -45,6 +45,7 @@ struct dg_linear_options {
     struct dg_data train, val; /* with classes; dg_linear_evaluate looks at val alone */
     const char *out;           /* the run's folder, made if it is not there */
     bool resume, new_data;     /* new_data: resume, although images or backbone are others than before */
+    bool accept_changes;       /* go on, although recipe, network, classes or weights are others */
     uint64_t seed;             /* of initial values, order and crops */
     bool seed_given;           /* otherwise a resumed run keeps its own */
     int threads;               /* 0: all; also of the loader */
@@ -63,12 +64,13 @@ struct dg_linear_options {
  * DG_ERR_INPUT: another number of classes than the plan's (the message has the right command), classes of val that
  * train has not. DG_ERR_USAGE: a plan without a probe, a folder that holds a run. DG_ERR_NUMERIC: a step that is not
  * finite. */
-enum dg_status dg_linear_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
+enum dg_status dg_linear_train(const struct dg_plan *plan, struct dg_knobs *knobs,
                                const struct dg_linear_options *options, struct dg_error *err);
 
 /* The score of a head from the safetensors file `head` (linear.weight, linear.bias) on val, whose classes, sorted by
- * name, are the head's. */
-enum dg_status dg_linear_evaluate(const struct dg_plan *plan, const struct dg_knobs *knobs,
+ * name, are the head's. DG_ERR_INPUT: the head says that it was trained with other classes, on another network or other
+ * weights of it (dg_facts_compare). */
+enum dg_status dg_linear_evaluate(const struct dg_plan *plan, struct dg_knobs *knobs,
                                   const struct dg_linear_options *options, const char *head,
                                   struct dg_linear_score *score, struct dg_error *err);
 

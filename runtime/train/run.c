@@ -1,11 +1,13 @@
 #include "runtime/train/run.h"
 
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/name.h"
 #include "runtime/state/checkpoint_files.h"
 #include "runtime/train/run_folder.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,20 +18,67 @@ static void path_in(const struct dg_training_run *run, const char *name, const c
     snprintf(path, DG_MAX_PATH, "%s/%s%s", run->setup.folder, name, ending);
 }
 
-enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, const struct dg_knobs *knobs,
+/* The next older checkpoint, to be called with an empty path first: the newest one, then the older ones. False: there
+ * is none. */
+static bool next_checkpoint(const struct dg_training_run *run, char path[DG_MAX_PATH], int64_t *below)
+{
+    if (!*path && !access(run->newest, F_OK)) {
+        memcpy(path, run->newest, DG_MAX_PATH);
+        return true;
+    }
+    if (!run->setup.has_older) return false;
+    *below = dg_older_checkpoint(run->setup.folder, *below, path);
+    return *below >= 0;
+}
+
+/* The newest checkpoint that can be read; NULL: there is none. */
+static struct dg_safetensors *open_newest(const struct dg_training_run *run)
+{
+    char path[DG_MAX_PATH] = "";
+    int64_t below = INT64_MAX;
+    struct dg_safetensors *file = NULL;
+    while (!file && next_checkpoint(run, path, &below)) dg_safetensors_open(path, &file, NULL);
+    return file;
+}
+
+/* The knobs become those of the newest checkpoint. */
+static void take_settings(struct dg_training_run *run)
+{
+    struct dg_safetensors *file = open_newest(run);
+    if (file) dg_facts_take_settings(file, run->knobs, run->setup.log);
+    dg_safetensors_close(file);
+}
+
+enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, struct dg_knobs *knobs,
                            struct dg_error *err)
 {
     *run = (struct dg_training_run){.setup = *setup, .knobs = knobs, .saved_step = -1, .intact_step = -1, .lock = -1};
     run->position.seed = setup->seed;
+    run->position.step_before = -1;
+    run->position.facts = &run->facts;
     if (!setup->folder) return DG_OK;
     if (strlen(setup->folder) > DG_MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
     path_in(run, setup->name, ".safetensors", run->newest);
     char older[DG_MAX_PATH];
     bool there =
         !access(run->newest, F_OK) || (setup->has_older && dg_older_checkpoint(setup->folder, INT64_MAX, older) >= 0);
+    if (setup->resume) take_settings(run);
     if (!there || setup->resume) return DG_OK;
     return dg_fail(err, DG_ERR_USAGE, "%s holds a %s already: add --resume to go on with it, or choose another --out",
                    setup->folder, setup->what);
+}
+
+void dg_run_add_path(struct dg_training_run *run, const char *key, const char *path)
+{
+    bool list = *path == '@';
+    char *absolute = realpath(path + list, NULL);
+    const char *name = absolute ? absolute : path + list;
+    char *text = malloc(DG_NAME_ESCAPED(strlen(name)));
+    if (text)
+        dg_facts_add(&run->facts, key, "%s%s", list ? "@" : "",
+                     dg_name_escape(name, text, DG_NAME_ESCAPED(strlen(name))));
+    free(text);
+    free(absolute);
 }
 
 enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,
@@ -58,19 +107,6 @@ enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, str
 
 /* ---- resuming ---- */
 
-/* The next older checkpoint, to be called with an empty path first: the newest one, then the older ones. False: there
- * is none. */
-static bool next_checkpoint(const struct dg_training_run *run, char path[DG_MAX_PATH], int64_t *below)
-{
-    if (!*path && !access(run->newest, F_OK)) {
-        memcpy(path, run->newest, DG_MAX_PATH);
-        return true;
-    }
-    if (!run->setup.has_older) return false;
-    *below = dg_older_checkpoint(run->setup.folder, *below, path);
-    return *below >= 0;
-}
-
 /* No checkpoint is intact: *err is the newest one's fault. Says what to do where there is no other. */
 static enum dg_status none_is_intact(const struct dg_training_run *run, struct dg_error *err)
 {
@@ -89,7 +125,7 @@ enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg
     char path[DG_MAX_PATH] = "";
     int64_t below = INT64_MAX;
     struct dg_error why = {0}; /* of the one before */
-    const struct dg_resume_rules rules = {run->setup.seed_given, run->setup.new_data};
+    const struct dg_resume_rules rules = {run->setup.seed_given, run->setup.new_data, run->setup.accept_changes};
     for (*found = false; !*found && next_checkpoint(run, path, &below);) {
         if (why.status != DG_OK) dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s", why.text);
         why = (struct dg_error){0};
@@ -113,6 +149,37 @@ enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg
 
 /* ---- files ---- */
 
+void dg_run_plan_path(const char *folder, char path[DG_MAX_PATH])
+{
+    snprintf(path, DG_MAX_PATH, "%s/run.plan", folder);
+}
+
+void dg_run_write_plan(const struct dg_training_run *run)
+{
+    char path[DG_MAX_PATH];
+    struct dg_atomic_file file;
+    struct dg_error err = {0};
+    const struct dg_plan_header *plan = run->knobs->plan->header;
+    dg_run_plan_path(run->setup.folder, path);
+    if (dg_atomic_open(path, &file, &err) == DG_OK) {
+        fwrite(plan, 1, plan->size, file.stream);
+        dg_atomic_commit(&file, &err);
+    }
+    if (err.status != DG_OK)
+        dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s; --resume will need the plan", err.text);
+}
+
+bool dg_run_find_path(const char *folder, const char *key, char *value, size_t size)
+{
+    struct dg_training_run run = {.setup = {.folder = folder, .has_older = true}};
+    if (snprintf(run.newest, sizeof run.newest, "%s/checkpoint.safetensors", folder) >= DG_MAX_PATH) return false;
+    struct dg_safetensors *file = open_newest(&run);
+    const char *found = file ? dg_safetensors_metadata(file, key) : NULL;
+    bool fits = found && snprintf(value, size, "%s", found) < (int)size && dg_name_unescape(value);
+    dg_safetensors_close(file);
+    return fits;
+}
+
 enum dg_status dg_run_write_settings(const struct dg_training_run *run, struct dg_error *err)
 {
     char path[DG_MAX_PATH], value[64];
@@ -129,6 +196,12 @@ enum dg_status dg_run_open_log(struct dg_training_run *run, struct dg_error *err
 {
     char path[DG_MAX_PATH];
     path_in(run, "log", ".jsonl", path);
+    if (run->position.step_before >= 0) { /* its lines count otherwise */
+        char name[DG_MAX_PATH], before[64];
+        snprintf(before, sizeof before, "log-%08" PRId64, run->position.step_before);
+        path_in(run, before, ".jsonl", name);
+        if (!rename(path, name)) dg_log(run->setup.log, DG_LOG_INFO, DG_LOG_RUN, "%s has the lines so far", name);
+    }
     return dg_run_log_open(path, run->position.step, &run->lines, err);
 }
 
@@ -189,4 +262,5 @@ void dg_run_close(struct dg_training_run *run)
     dg_session_close(run->session);
     dg_run_log_close(run->lines);
     dg_run_folder_close(run->lock);
+    dg_facts_free(&run->facts);
 }

@@ -16,7 +16,7 @@ struct dg_run_setup {
     const char *what;   /* for messages: "FOLDER holds a WHAT already" */
     bool has_older;     /* the run leaves older checkpoints beside the newest (runtime/state/checkpoint_files.h) */
     int64_t last;       /* how many of those before the newest stay */
-    bool resume, new_data;
+    bool resume, new_data, accept_changes;
     uint64_t seed;
     bool seed_given; /* otherwise a resumed run has its own */
     int threads;     /* 0: all */
@@ -26,9 +26,10 @@ struct dg_run_setup {
 
 struct dg_training_run {
     struct dg_run_setup setup;
-    const struct dg_knobs *knobs;
+    struct dg_knobs *knobs;
     struct dg_session *session; /* entry "train" */
     struct dg_progress position;
+    struct dg_facts facts; /* the position's; the caller adds to them before dg_run_resume */
     struct dg_run_length length;
     struct dg_run_log *lines; /* log.jsonl */
     char newest[DG_MAX_PATH]; /* path of the newest checkpoint */
@@ -42,10 +43,14 @@ struct dg_training_run {
     int64_t loader_bytes;
 };
 
-/* Fills *run. DG_ERR_USAGE: the folder's path is too long, or there is a checkpoint and the setup does not say resume.
- * The caller then sets length and position.data_hash. dg_run_close is fine after a failure. */
-enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, const struct dg_knobs *knobs,
+/* Fills *run. A run that resumes goes on with its own settings: `knobs` receives them (dg_facts_take_settings).
+ * DG_ERR_USAGE: the folder's path is too long, or there is a checkpoint and the setup does not say resume. The caller
+ * then sets length, position.data_hash and facts. dg_run_close is fine after a failure. */
+enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setup *setup, struct dg_knobs *knobs,
                            struct dg_error *err);
+
+/* Adds a path that the run reads to its facts, as an absolute one; "@FILE" stays one of FILE. */
+void dg_run_add_path(struct dg_training_run *run, const char *key, const char *path);
 
 /* Sets what the loader will read, `reading` but for seed and position, with `threads` threads. Sets loader_bytes.
  * Errors are dg_loader_train_bytes'. */
@@ -60,6 +65,12 @@ enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, str
  * over. *found is false, and nothing changed, where there is none. DG_ERR_USAGE: the checkpoint is of another run (see
  * dg_checkpoint_load); DG_ERR_INPUT: there are only damaged ones. */
 enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg_error *err);
+
+/* Writes FOLDER/run.plan, a copy of the plan. A failure is logged: the run does not need it. */
+void dg_run_write_plan(const struct dg_training_run *run);
+void dg_run_plan_path(const char *folder, char path[DG_MAX_PATH]);
+/* A path among the facts of the newest checkpoint of FOLDER that can be read; false: it has none, or there is no checkpoint. */
+bool dg_run_find_path(const char *folder, const char *key, char *value, size_t size);
 
 /* Writes FOLDER/settings.txt: the knobs' values in force, one --set a line. */
 enum dg_status dg_run_write_settings(const struct dg_training_run *run, struct dg_error *err);

@@ -22,7 +22,7 @@ struct training {
     struct dg_training_run run;
     const struct dg_train_options *options;
     const struct dg_plan *plan;
-    const struct dg_knobs *knobs;
+    struct dg_knobs *knobs;
     const struct dg_plan_entry *entry;
     struct dg_dataset *dataset; /* or */
     struct dg_replay *replay;
@@ -50,6 +50,13 @@ static enum dg_status open_data(struct training *t, struct dg_error *err)
                            ": compile with --batch %" PRId64 " or less",
                            o->data.path[0], dg_dataset_count(t->dataset), batch, dg_dataset_count(t->dataset));
     }
+    if (o->replay) dg_run_add_path(&t->run, "replay", o->replay);
+    for (int i = 0; i < o->data.paths && !o->replay; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "data.%d", i);
+        dg_run_add_path(&t->run, key, o->data.path[i]);
+    }
+    if (t->dataset) dg_facts_add(&t->run.facts, "images", "%" PRId64, dg_dataset_count(t->dataset));
     t->run.length.epochs = (int64_t)dg_knobs_value(t->knobs, "epochs", 1);
     return dg_knobs_check(t->knobs, t->entry, t->run.length, err);
 }
@@ -80,7 +87,9 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
                "--resume: there is no checkpoint yet, so the run begins at step 0");
     }
     DG_TRY(dg_session_initialize(t->run.session, t->run.position.seed, err));
-    return o->init ? dg_weights_init(t->run.session, t->plan, o->init, &o->choice, err) : DG_OK;
+    if (!o->init) return DG_OK;
+    DG_TRY(dg_weights_init(t->run.session, t->plan, o->init, &o->choice, err));
+    return dg_facts_check_init(o->init, t->knobs, o->accept_changes, o->log, err);
 }
 
 static int64_t out_dim(const struct training *t) { return dg_plan_slot(t->plan, t->entry, DG_SLOT_CENTER)->dim[1]; }
@@ -138,6 +147,7 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
             (int64_t)dg_knobs_value(t->knobs, "checkpoint.last", 1), /* 1 for plans compiled before the knob existed */
         .resume = o->resume,
         .new_data = o->new_data,
+        .accept_changes = o->accept_changes,
         .seed = o->seed,
         .seed_given = o->seed_given,
         .threads = o->threads,
@@ -153,6 +163,7 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
     DG_TRY(check_disk(t, err));
     t->watch.log_out_dim = log((double)out_dim(t));
     DG_TRY(dg_run_write_settings(&t->run, err));
+    dg_run_write_plan(&t->run);
     return dg_run_open_log(&t->run, err);
 }
 
@@ -326,8 +337,8 @@ static enum dg_status run_training(struct training *t, struct dg_error *err)
     return status == DG_OK ? saved : status;
 }
 
-enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
-                        const struct dg_train_options *options, struct dg_error *err)
+enum dg_status dg_train(const struct dg_plan *plan, struct dg_knobs *knobs, const struct dg_train_options *options,
+                        struct dg_error *err)
 {
     struct training *t = calloc(1, sizeof *t);
     if (!t) return dg_fail(err, DG_ERR_MEMORY, "out of memory");

@@ -32,6 +32,7 @@ struct dg_train_options {
     const char *init;                 /* weights to start from; NULL: initialisers */
     struct dg_weights_options choice; /* of what is in it */
     bool resume, new_data;            /* new_data: resume, although the data are not those the run began with */
+    bool accept_changes;              /* resume or init, although recipe or network are others */
     /* Stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the initial
      * state; negative: at the end of the schedules. */
     int64_t steps;
@@ -46,9 +47,10 @@ struct dg_train_options {
 };
 
 /* Trains until the end of the schedules, `steps`, or events.stop; then the newest state is in
- * OUT/checkpoint.safetensors. `knobs` has the run's values (the knob `epochs` is its length). An error in the middle of
+ * OUT/checkpoint.safetensors. `knobs` has the run's values (the knob `epochs` is its length); a run that resumes goes on
+ * with its own, which replace those that the user has not set. An error in the middle of
  * a run first saves the state after the last step that was committed: a step that fails changes nothing. */
-enum dg_status dg_train(const struct dg_plan *plan, const struct dg_knobs *knobs,
-                        const struct dg_train_options *options, struct dg_error *err);
+enum dg_status dg_train(const struct dg_plan *plan, struct dg_knobs *knobs, const struct dg_train_options *options,
+                        struct dg_error *err);
 
 #endif

@@ -209,7 +209,7 @@ static void test_resume(void **state)
     fails((struct asked){.out = "whole", .steps = 13, .resume = true, .seed = 7, .seed_given = true}, DG_ERR_USAGE,
           "has seed 0");
     fails((struct asked){.plan = "other.plan", .out = "whole", .steps = 13, .resume = true}, DG_ERR_USAGE,
-          "another model, recipe or batch");
+          "made with another recipe than the plan's");
 }
 
 /* A batch cut into slices, with activations computed again: the losses are those of the whole batch, to rounding, and such a

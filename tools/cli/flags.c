@@ -213,6 +213,7 @@ static int check_required(const struct parse *p)
     const struct dg_command *command = p->command;
     const struct dg_flag *missing[DG_MAX_FLAGS];
     int count = 0;
+    if (any_given(p, command->lifts)) return 0;
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
         if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless)) missing[count++] = flag;
     if (!count) return 0;

@@ -54,8 +54,9 @@ struct dg_command {
     struct {
         const char *name, *what; /* "PLAN"; what: for messages, may be NULL. name NULL: there is no such argument */
         const char **value;
-        const char *unless;      /* is not there where one of these flags is given */
-    } file;                      /* the argument that is no flag */
+        const char *unless; /* is not there where one of these flags is given */
+    } file;                 /* the argument that is no flag */
+    const char *lifts;      /* a flag with which no other is required: the command finds what it needs; NULL: none */
     const struct dg_flag *flags; /* ended by a NULL name */
     int (*run)(void);            /* returns the exit status */
 };

@@ -30,6 +30,8 @@ int exit_status(const struct dg_error *err);
     "prefix", "NAME", "of several networks in a file, the one whose names begin so", .unset = "the only one"
 #define FLAG_PARTIAL "partial", NULL, "go on with a file that has more, or other heads, than the plan knows"
 #define DEFAULT_THREADS "OMP_NUM_THREADS, or as many as there are CPUs to use"
+#define FLAG_ACCEPT_CHANGES                                                                                            \
+    "accept-changes", NULL, "go on with a checkpoint of another network than the plan's; what differs is listed"
 #define FLAG_THREADS                                                                                                   \
     "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = DEFAULT_THREADS
 #define FLAG_SET "set", "key=value", "change a knob of the recipe; dinorun info PLAN lists them"

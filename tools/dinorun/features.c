@@ -123,6 +123,7 @@ static const struct dg_flag flags[] = {
     {FLAG_KEY, .text = &given.evaluation.options.choice.key},
     {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
     {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
+    {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
     {FLAG_DATA, .texts = &given.data, .required = true},
     {FLAG_FLAT, .given = &given.flat},
     {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "flat"},

@@ -125,6 +125,7 @@ static const struct dg_flag flags[] = {
     {FLAG_KEY, .text = &given.options.choice.key},
     {FLAG_PREFIX, .text = &given.options.choice.prefix},
     {FLAG_PARTIAL, .given = &given.options.choice.partial},
+    {FLAG_ACCEPT_CHANGES, .given = &given.options.accept_changes},
     {"train", "DIR", "labelled images to learn from: a folder a class, or @LIST with classes", .texts = &given.train,
      .required = true, .unless = "evaluate"},
     {"val", "DIR", "labelled images to count on, after every epoch", .texts = &given.val, .required = true},

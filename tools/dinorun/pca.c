@@ -141,6 +141,7 @@ static const struct dg_flag flags[] = {{FLAG_WEIGHTS, .text = &given.evaluation.
                                        {FLAG_KEY, .text = &given.evaluation.options.choice.key},
                                        {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
                                        {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
+                                       {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
                                        {"image", "FILE",
                                         "JPEG or PNG, resized to the plan's image size; all images have the components "
                                         "in common: what is alike to the network has one colour",

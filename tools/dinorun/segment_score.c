@@ -60,6 +60,7 @@ static const struct dg_flag flags[] = {
     {FLAG_KEY, .text = &given.evaluation.options.choice.key},
     {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
     {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
+    {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
     {"data", "DIR", "images, resized to the plan's image size", .text = &given.data, .required = true},
     {"masks", "DIR",
      "their masks, under the same names and of the same size: of a/b.jpg a/b.png. Gray: the object is 128 or brighter; "

@@ -1,5 +1,6 @@
 /* dinorun train: trains a plan on images, prints its progress, and stops and saves on signals. */
 #include "runtime/train/train.h"
+#include "runtime/train/run.h"
 
 #include "tools/dinorun/command.h"
 
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct {
@@ -119,8 +121,13 @@ static void on_start(void *context, const struct dg_train_start *start)
            ", %d thread%s, kernels %s\n",
            start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads,
            start->threads == 1 ? "" : "s", dg_kernels_name().text);
-    if (start->first_step) printf("going on at step %" PRId64 " of %" PRId64 "\n", start->first_step, start->end_step);
-    if (start->first_step >= start->end_step) printf("all %" PRId64 " steps are done\n", start->end_step);
+    if (start->first_step > start->end_step)
+        printf("the run is at step %" PRId64 " already: nothing is left to do up to step %" PRId64 "\n",
+               start->first_step, start->end_step);
+    else if (start->first_step == start->end_step)
+        printf("all %" PRId64 " steps are done\n", start->end_step);
+    else if (start->first_step)
+        printf("going on at step %" PRId64 " of %" PRId64 "\n", start->first_step, start->end_step);
     fflush(stdout);
 }
 
@@ -172,6 +179,53 @@ static void print_end(const struct progress *p)
            100 * p->waited / p->seconds, dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
 }
 
+/* The images of the newest checkpoint. */
+static enum dg_status find_images(struct dg_error *err)
+{
+    enum { MOST = 16 };
+    static char path[MOST][DG_MAX_PATH];
+    static const char *paths[MOST];
+    struct dg_train_options *o = &given.options;
+    char key[32];
+    int count = 0;
+    for (; count < MOST; count++) {
+        snprintf(key, sizeof key, "data.%d", count);
+        if (!dg_run_find_path(o->out, key, path[count], DG_MAX_PATH)) break;
+        paths[count] = path[count];
+    }
+    if (count) {
+        o->data = (struct dg_data){.path = paths, .paths = count};
+        return DG_OK;
+    }
+    if (dg_run_find_path(o->out, "replay", path[0], DG_MAX_PATH)) {
+        o->replay = path[0];
+        return DG_OK;
+    }
+    return dg_fail(err, DG_ERR_USAGE, "--data DIR is needed: %s has no checkpoint that names its images", o->out);
+}
+
+/* With --resume alone the run is the folder in the place of PLAN, which has a copy of its plan. */
+static enum dg_status find_run(struct dg_error *err)
+{
+    static char plan[DG_MAX_PATH];
+    struct dg_train_options *o = &given.options;
+    struct stat info;
+    if (!o->resume) return DG_OK;
+    if (!stat(given.of.path, &info) && S_ISDIR(info.st_mode)) {
+        if (o->out) return dg_fail(err, DG_ERR_USAGE, "--out goes with a PLAN; %s is a folder", given.of.path);
+        o->out = given.of.path;
+        dg_run_plan_path(o->out, plan);
+        if (access(plan, F_OK))
+            return dg_fail(err, DG_ERR_USAGE,
+                           "%s has no run.plan: is it a run? One of an older version goes on with dinorun train PLAN "
+                           "--data DIR --out %s --resume",
+                           o->out, o->out);
+        given.of.path = plan;
+    }
+    if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
+    return o->data.paths || o->replay ? DG_OK : find_images(err);
+}
+
 static int train(void)
 {
     struct dg_error err = {0};
@@ -182,7 +236,7 @@ static int train(void)
     given.options.data = data_of(&given.data, NULL);
     given.options.events =
         (struct dg_train_events){.context = &progress, .start = on_start, .step = on_step, .stop = on_stop};
-    open_plan(of, &err);
+    if (find_run(&err) == DG_OK) open_plan(of, &err);
     watch_signals();
     if (err.status == DG_OK) dg_train(&of->plan, &of->knobs, &given.options, &err);
     end_line(&progress);
@@ -198,10 +252,16 @@ static const struct dg_flag flags[] = {
      .text = &given.options.replay, .without = "data"},
     {"out", "RUN", "folder for log.jsonl, settings.txt and checkpoint.safetensors", .text = &given.options.out,
      .required = true},
-    {"resume", NULL, "go on from RUN/checkpoint.safetensors, or from the one before it if it is damaged",
+    {"resume", NULL,
+     "go on from RUN/checkpoint.safetensors, or from the one before it if it is damaged, with the run's own settings "
+     "and images "
+     "unless flags say otherwise; `dinorun train --resume RUN` is enough",
      .given = &given.options.resume},
     {"new-data", NULL, "go on, although the images are not those of before", .given = &given.options.new_data,
      .with = "resume"},
+    {"accept-changes", NULL,
+     "go on, or begin with --init, although recipe or network are not those of the checkpoint; what differs is listed",
+     .given = &given.options.accept_changes},
     {"init", "FILE", "begin with the weights of a file, as of --weights elsewhere", .text = &given.options.init,
      .unset = "the recipe's initial values"},
     {FLAG_KEY, .text = &given.options.choice.key, .with = "init"},
@@ -236,5 +296,6 @@ const struct dg_command command_train = {
         "with status 3: --resume goes on. A second Ctrl-C or SIGTERM ends the program at once; the newest checkpoint\n"
         "is then that of the recipe's checkpoint.every.\n",
     .file = {.name = "PLAN", .value = &given.of.path},
+    .lifts = "resume",
     .flags = flags,
     .run = train};
