@@ -116,7 +116,8 @@ static inline struct dg_amx_rows dg_amx_padded(const void *src, int64_t ld, int6
     const dg_bf16 *from = (const dg_bf16 *)src + first * ld;
     int64_t count = dg_min_i64(DG_AMX_BLOCK, end - first);
     if (count == DG_AMX_BLOCK && width == wide) return (struct dg_amx_rows){from, ld};
-    memset(room, 0, (size_t)(DG_AMX_BLOCK * wide) * sizeof *room);
+    if (width < wide) memset(room, 0, (size_t)(count * wide) * sizeof *room);
+    memset(room + count * wide, 0, (size_t)((DG_AMX_BLOCK - count) * wide) * sizeof *room);
     for (int64_t r = 0; r < count; r++) memcpy(room + r * wide, from + r * ld, (size_t)width * sizeof *room);
     return (struct dg_amx_rows){room, wide};
 }
@@ -127,13 +128,19 @@ static inline void dg_amx_pack_columns(struct dg_amx_rows rows, int64_t wide, vo
     dg_panels(DG_AMX_BLOCK, wide / 2, (const float *)rows.at, rows.ld / 2, 16, dst);
 }
 
+typedef uint16_t dg_amx_numbers __attribute__((vector_size(32), aligned(2), may_alias));
+typedef uint32_t dg_amx_units __attribute__((vector_size(64), aligned(4), may_alias));
+
 /* Packs 32 rows as the depth of right operands: `wide` / 16 tiles. */
 static inline void dg_amx_pack_depth(struct dg_amx_rows rows, int64_t wide, void *dst)
 {
-    uint32_t *to = dst;
+    dg_amx_units *to = dst;
     for (int64_t c = 0; c < wide; c += 16)
-        for (int64_t r = 0; r < DG_AMX_BLOCK; r += 2, to += 16)
-            dg_pair(1, 16, rows.at + r * rows.ld + c, rows.at + (r + 1) * rows.ld + c, 16, to);
+        for (int64_t r = 0; r < DG_AMX_BLOCK; r += 2, to++) {
+            const dg_bf16 *x = rows.at + r * rows.ld + c;
+            *to = __builtin_convertvector(*(const dg_amx_numbers *)x, dg_amx_units) |
+                  __builtin_convertvector(*(const dg_amx_numbers *)(x + rows.ld), dg_amx_units) << 16;
+        }
 }
 
 /* Packs 32 rows, transposed, as a left operand: dst [wide, 32]. `units` is room for [wide / 2, 32]. */

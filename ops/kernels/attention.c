@@ -6,6 +6,7 @@
 #include "ops/kernels/bf16.h"
 #include "ops/kernels/pack.h"
 #include "ops/kernels/prefetch.h"
+#include "ops/kernels/reduce.h"
 #include "ops/kernels/tile.h"
 #include "ops/kernels/vmath.h"
 
@@ -221,13 +222,7 @@ static DG_INLINE void backward(bool bf16, const struct dg_attention_grad_args *a
     pack_rows(bf16, queries, width, q, ld, q_plain);
     pack_rows(bf16, tokens, width, k, ld, k_plain);
     pack_rows(bf16, queries, width, diff_dst, ld_dst, dy_plain);
-    for (int64_t t = 0; t < queries; t++) {
-        float dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (int64_t c = 0; c < width; c++)
-            dot += dg_get(dst, bf16, t * ld_dst + c) * dg_get(diff_dst, bf16, t * ld_dst + c);
-        delta[t] = dot;
-    }
+    dg_dot_rows(bf16, queries, width, dst, diff_dst, ld_dst, delta);
     for (int64_t key = 0; key < tokens; key += COLS) {
         int64_t count = dg_min_i64(COLS, tokens - key);
         for (int64_t first = 0; first < queries; first += most) {

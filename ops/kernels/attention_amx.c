@@ -8,6 +8,7 @@
 #include "ops/kernels/lanes.h"
 #include "ops/kernels/pack.h"
 #include "ops/kernels/prefetch.h"
+#include "ops/kernels/reduce.h"
 #include "ops/kernels/vmath.h"
 
 #include <math.h>
@@ -22,24 +23,6 @@ enum {
     GROUP_BYTES = GROUP * TILE_BYTES,
 };
 #define LOG2_E 1.44269504f
-
-/* The largest number or the sum of each of 16 rows of 16. */
-static DG_INLINE void reduce_rows(bool largest, const float *rows, float *result)
-{
-    float columns[16 * 16];
-    dg_transpose(16, 16, rows, 16, 16, columns);
-    for (int c = 0; c < 16; c += DG_LANES) {
-        dg_lanes all = *(const dg_lanes *)(columns + c);
-        for (int r = 1; r < 16; r++) {
-            dg_lanes x = *(const dg_lanes *)(columns + r * 16 + c);
-            if (largest)
-                all = dg_larger(x, all);
-            else
-                all += x;
-        }
-        *(dg_lanes *)(result + c) = all;
-    }
-}
 
 /* The next `bytes` of the scratch that begins at `base`, of which *used are taken; NULL where only the size is asked for. */
 static void *take(char *base, int64_t *used, int64_t bytes)
@@ -92,6 +75,19 @@ static DG_INLINE void add_maxima(int rows, const float *scores, int64_t ld, floa
         }
 }
 
+/* The same of the last block of tokens, of which `tokens` are there. The scores of others become -inf, in whole tiles. */
+static DG_INLINE void add_last_maxima(int rows, int64_t tokens, float *scores, int64_t ld, float (*most)[16])
+{
+    float limit[BLOCK];
+    for (int c = 0; c < BLOCK; c++) limit[c] = c < tokens ? 0 : -INFINITY;
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < (tokens > 16 ? BLOCK : 16); c += DG_LANES) {
+            dg_lanes *x = (dg_lanes *)(scores + r * ld + c), *to = (dg_lanes *)(most[r] + c % 16);
+            *x += *(const dg_lanes *)(limit + c);
+            *to = dg_larger(*x, *to);
+        }
+}
+
 /* The scores of up to 32 queries, and their maxima in 16 lanes. The maxima of a block are taken while the tiles of the next one
  * are multiplied. */
 static void make_scores(const struct forward *f, int64_t first, int64_t count, float (*most)[16],
@@ -116,24 +112,38 @@ static void make_scores(const struct forward *f, int64_t first, int64_t count, f
         if (t) add_maxima(rows, f->scores + t - BLOCK, f->ld_scores, most);
         dg_prefetch_step(prefetch); /* what the next head reads and writes */
     }
-    for (int r = 0; r < rows; r++)
-        for (int64_t t = h->tokens; t < f->padded; t++) f->scores[r * f->ld_scores + t] = -INFINITY;
-    add_maxima(rows, f->scores + f->padded - BLOCK, f->ld_scores, most);
+    int64_t last = f->padded - BLOCK;
+    add_last_maxima(rows, h->tokens - last, f->scores + last, f->ld_scores, most);
 }
 
-/* Makes 32 columns of 16 rows of scores probabilities that are not divided yet, and adds them to the sums of rows in 16 lanes.
- * Replaces the scores, too, if `want_scores`. */
-static DG_INLINE void make_exponentials(float factor, const float *less, bool want_scores, float *scores,
-                                        int64_t ld_scores, float (*sum)[16], dg_bf16 *probs, int64_t ld_probs)
+/* Makes 16 * halves columns of 16 rows of scores probabilities that are not divided yet, and zeros of the rest of 32, and adds them
+ * to the sums of rows in 16 lanes. Replaces the scores, too, if `want_scores`. */
+static DG_INLINE void make_exponentials_of(int halves, const struct forward *f, const float *less, bool want_scores,
+                                           float *scores, float (*sum)[16], dg_bf16 *probs)
 {
-    for (int r = 0; r < 16; r++, scores += ld_scores, probs += ld_probs)
+    float factor = LOG2_E * f->head->scale;
+    for (int r = 0; r < 16; r++, scores += f->ld_scores, probs += f->ld_probs)
         for (int c = 0; c < BLOCK; c += 2 * DG_LANES) {
-            dg_lanes *s = (dg_lanes *)(scores + c), e[2];
-            for (int i = 0; i < 2; i++) e[i] = dg_powers(1, factor * s[i] - less[r]);
-            for (int i = 0; want_scores && i < 2; i++) s[i] = e[i];
+            dg_lanes e[2] = {0};
+            for (int i = 0; i < 2; i++) {
+                dg_lanes *s = (dg_lanes *)(scores + c + i * DG_LANES);
+                if (c + i * DG_LANES >= 16 * halves) continue;
+                e[i] = dg_powers(1, factor * *s - less[r]);
+                if (want_scores) *s = e[i];
+            }
             *(dg_lanes *)(sum[r] + c / 2) += e[0] + e[1];
             *(dg_lanes *)(probs + c) = dg_units_along(e[0], e[1]);
         }
+}
+
+/* The same of 16 queries and up to 32 tokens from t on. */
+static DG_INLINE void make_exponentials(const struct forward *f, const float *less, bool want_scores, float *scores,
+                                        int64_t t, float (*sum)[16])
+{
+    if (f->head->tokens - t > 16)
+        make_exponentials_of(2, f, less, want_scores, scores + t, sum, f->probs + t);
+    else
+        make_exponentials_of(1, f, less, want_scores, scores + t, sum, f->probs + t);
 }
 
 /* Adds the product of 16 rows of probabilities of 32 tokens with `cols` columns of values to tiles 0 to 3. */
@@ -156,7 +166,6 @@ static DG_INLINE void add_values(const dg_bf16 *probs, int64_t ld_probs, const c
 static DG_INLINE void weigh_values(const struct forward *f, const float *less, bool want_scores, float *scores,
                                    float (*sum)[16])
 {
-    float factor = LOG2_E * f->head->scale;
     for (int64_t col = 0; col < f->wide; col += 64) {
         int64_t cols = f->wide - col;
         const char *values = f->values + col * 64; /* a tile of 16 columns is 1 KiB */
@@ -165,8 +174,7 @@ static DG_INLINE void weigh_values(const struct forward *f, const float *less, b
         dg_amx_zero(2);
         dg_amx_zero(3);
         for (int64_t t = 0; t <= f->padded; t += BLOCK) {
-            if (!col && t < f->padded)
-                make_exponentials(factor, less, want_scores, scores + t, f->ld_scores, sum, f->probs + t, f->ld_probs);
+            if (!col && t < f->padded) make_exponentials(f, less, want_scores, scores, t, sum);
             if (t) add_values(f->probs + t - BLOCK, f->ld_probs, values + (t - BLOCK) * f->wide * 2, cols);
         }
         dg_amx_store(0, f->out + col, f->wide * 4);
@@ -183,10 +191,10 @@ static void put_results(const struct forward *f, int64_t first, int64_t count, f
 {
     const struct dg_attention_head *h = f->head;
     float most[16], less[16], sums[16][16] = {0}, sum[16], share[16], logs[16];
-    reduce_rows(true, lanes[0], most);
+    dg_reduce_rows(true, lanes, most);
     for (int r = 0; r < 16; r++) less[r] = LOG2_E * h->scale * most[r];
     weigh_values(f, less, probs != NULL, scores, sums);
-    reduce_rows(false, sums[0], sum);
+    dg_reduce_rows(false, sums, sum);
 #pragma omp simd
     for (int r = 0; r < 16; r++) share[r] = 1.0f / sum[r], logs[r] = h->scale * most[r] + dg_logf(sum[r]);
     for (int64_t r = 0; r < count; r++) {
@@ -277,14 +285,8 @@ static void pack_queries(const struct backward *b)
         dg_amx_pack_depth(q, b->wide, b->q_depth + at);
         dg_amx_pack_depth(dy, b->wide, b->dy_depth + at);
     }
-    for (int64_t t = 0; t < h->queries; t++) {
-        const dg_bf16 *y = (const dg_bf16 *)a->dst + t * h->ld_dst, *dy = (const dg_bf16 *)a->diff_dst + t * h->ld_dst;
-        float dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (int64_t c = 0; c < h->width; c++) dot += dg_from_bf16(y[c]) * dg_from_bf16(dy[c]);
-        b->delta[t] = dot;
-        b->lse[t] = LOG2_E * a->lse[t];
-    }
+    dg_dot_rows(1, h->queries, h->width, a->dst, a->diff_dst, h->ld_dst, b->delta);
+    for (int64_t t = 0; t < h->queries; t++) b->lse[t] = LOG2_E * a->lse[t];
     for (int64_t t = h->queries; t < b->padded; t++) b->delta[t] = 0, b->lse[t] = INFINITY; /* their probability is 0 */
 }
 
