@@ -72,6 +72,9 @@ static const struct dg_pickle_callable callables[] = {
     {"torch", "CharStorage", IS_STORAGE, NULL, DG_SAFETENSORS_I8},
     {"torch", "ByteStorage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
     {"torch", "BoolStorage", IS_STORAGE, NULL, DG_SAFETENSORS_BOOL},
+    {"torch", "QInt8Storage", IS_STORAGE, NULL, DG_SAFETENSORS_I8}, /* of tensors that are left out */
+    {"torch", "QUInt8Storage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
+    {"torch", "QInt32Storage", IS_STORAGE, NULL, DG_SAFETENSORS_I32},
     {"torch", "ComplexFloatStorage", IS_STORAGE, NULL, DG_SAFETENSORS_C64},
     {"torch.storage", "UntypedStorage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
     {"torch", "UntypedStorage", IS_STORAGE, NULL, DG_SAFETENSORS_U8},
@@ -403,6 +406,10 @@ static enum dg_status rebuild(struct machine *m, const struct dg_pickle_value *a
 static enum dg_status call_rebuild_tensor(struct machine *m, const struct dg_pickle_value *args,
                                           struct dg_pickle_value *result)
 {
+    if (args->list.count && args->list.item[0]->kind == DG_PICKLE_OBJECT) { /* a storage of a type that is not known */
+        *result = *args->list.item[0];
+        return DG_OK;
+    }
     if (args->list.count < 4 || args->list.item[0]->kind != DG_PICKLE_STORAGE)
         return bad(m, "a tensor is not (storage, offset, size, stride) with at most %d dimensions",
                    DG_SAFETENSORS_MAX_DIMS);
@@ -553,9 +560,8 @@ static enum dg_status persistent(struct machine *m)
     if (!what || strcmp(what, "storage") || (id->list.count != 5 && id->list.count != 6) || !dg_pickle_text(item[2]) ||
         item[4]->kind != DG_PICKLE_INT || item[4]->i < 0)
         return bad(m, "a storage is not ('storage', type, key, location, elements)");
-    if (item[1]->kind == DG_PICKLE_CLASS)
-        return bad(m, "storage %.100s is a %.100s, which is not known here; load the file in Python and save floats",
-                   dg_pickle_text(item[2]), item[1]->class_name);
+    if (item[1]->kind == DG_PICKLE_CLASS) /* tensors of it are not read */
+        return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = item[1]->class_name});
     if (item[1]->kind != DG_PICKLE_GLOBAL || item[1]->global->is != IS_STORAGE)
         return bad(m, "a storage is not ('storage', type, key, location, elements)");
     if (id->list.count == 6 && item[5]->kind != DG_PICKLE_NONE)

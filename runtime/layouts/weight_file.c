@@ -2,11 +2,12 @@
 
 #include "runtime/layouts/groups.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WHAT = 1500 };
+enum { WHAT = 1500, PATH = 4096 };
 
 struct entry {
     char *name;
@@ -200,6 +201,20 @@ static void describe(struct dg_weight_file *f)
              joined ? ", query, key and value joined" : "", format, *left ? "; not read: " : "", left);
 }
 
+/* Takes the epsilon from the config.json that transformers puts beside its files, if it is there. */
+static void read_config(struct dg_weight_file *f, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char config[PATH];
+    if (!f->eps ||
+        snprintf(config, sizeof config, "%.*sconfig.json", slash ? (int)(slash + 1 - path) : 0, path) >= PATH)
+        return;
+    json_t *json = json_load_file(config, 0, NULL);
+    double eps = json_number_value(json_object_get(json, "layer_norm_eps"));
+    if (eps > 0) f->eps = eps;
+    json_decref(json);
+}
+
 /* ---- opening ---- */
 
 static enum dg_status build(struct dg_weight_file *f, const struct dg_network_choice *choice, struct dg_error *err)
@@ -236,7 +251,10 @@ enum dg_status dg_weight_file_open(const char *path, const struct dg_network_cho
     *file = NULL;
     DG_TRY(dg_tensor_file_open(path, &tensors, err));
     enum dg_status status = open_tensors(tensors, choice, file, err);
-    if (status != DG_OK) dg_error_prefix(err, "%s", path);
+    if (status == DG_OK)
+        read_config(*file, path);
+    else
+        dg_error_prefix(err, "%s", path);
     return status;
 }
 

@@ -36,7 +36,7 @@ bool dg_weight_file_is_foreign(const struct dg_weight_file *file);
 /* Tensors of the file that belong to no network that was taken, by group: "decoder (48), queue (2)"; "" if there are none. */
 const char *dg_weight_file_beside(const struct dg_weight_file *file);
 int dg_weight_file_beside_count(const struct dg_weight_file *file);
-/* Of the layer norms, by the library's default; 0: not known. */
+/* Of the layer norms: what a config.json beside the file says, else the library's default; 0: not known. */
 double dg_weight_file_eps(const struct dg_weight_file *file);
 /* Everything else that the file says: see dg_tensor_file_metadata, dg_tensor_file_left_out, dg_tensor_file_object. */
 const struct dg_tensor_file *dg_weight_file_tensors(const struct dg_weight_file *file);

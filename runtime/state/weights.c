@@ -458,6 +458,15 @@ static enum dg_status copy(struct dg_session *session, const struct fit *fit, co
     return DG_OK;
 }
 
+/* Notes what the file has of other networks. */
+static void note_others(struct fit *fit, const char *theirs)
+{
+    for (int i = 0; i < dg_weight_file_count(fit->file) && *theirs; i++) {
+        const char *name = dg_weight_file_at(fit->file, i)->name;
+        if (!fit->used[i] && !rest_of(name, theirs)) dg_groups_add(&fit->beside, name, 2);
+    }
+}
+
 /* Tensors of the file that were not taken, and what they are: "12 others in the file were not needed: head (8), fc (4)". */
 static const char *not_needed(struct fit *fit, char *text, size_t size)
 {
@@ -544,10 +553,12 @@ static enum dg_status no_backbone(const struct fit *fit, const char *from, struc
     if (!dg_weight_file_count(fit->file)) return dg_fail(err, DG_ERR_INPUT, "%s holds no tensors", fit->path);
     for (int i = 0; i < dg_weight_file_count(fit->file); i++)
         dg_groups_add(&groups, dg_weight_file_at(fit->file, i)->name, 1);
+    bool unknown = !strncmp(dg_weight_file_what(fit->file), "weights", 7);
     return dg_fail(err, DG_ERR_INPUT,
-                   "%s holds none of the plan's parameters, under no prefix, nor under the names of a library that is "
-                   "known; its first tensor is %.100s, its tensors are: %s",
-                   fit->path, dg_weight_file_at(fit->file, 0)->name, dg_groups_text(&groups));
+                   "%s (%.200s) holds none of the plan's parameters%s; its first tensor is %.100s, its tensors are: %s",
+                   fit->path, dg_weight_file_what(fit->file),
+                   unknown ? ", nor the names of a library that is known" : "", dg_weight_file_at(fit->file, 0)->name,
+                   dg_groups_text(&groups));
 }
 
 static enum dg_status load(struct dg_session *session, struct fit *fit, const struct dg_weights_options *options,
@@ -560,6 +571,7 @@ static enum dg_status load(struct dg_session *session, struct fit *fit, const st
     int64_t count = fit_network(fit, "", prefix);
     if (!count && !fit->shape.count) return no_backbone(fit, from, err);
     find_extra(fit, "", prefix);
+    note_others(fit, prefix);
     DG_TRY(check_fit(fit, options->partial, false, err));
     if (fit->absent) DG_TRY(dg_session_initialize(session, 0, err));
     DG_TRY(copy(session, fit, "", err));

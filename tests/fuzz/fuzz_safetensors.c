@@ -1,5 +1,6 @@
-/* libFuzzer's entry to the reader of safetensors: all that can be asked of a file. */
+/* libFuzzer's entry to the reader of safetensors and to what finds networks in a file of weights: all that can be asked of it. */
 #include "runtime/formats/safetensors.h"
+#include "runtime/layouts/weight_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,21 @@ static void use(const struct dg_safetensors *file)
     dg_safetensors_metadata(file, "format");
 }
 
+/* The file as weights of whatever library its names are. */
+static void use_weights(const char *path, const struct dg_network_choice *choice)
+{
+    struct dg_error err = {0};
+    struct dg_weight_file *file;
+    struct dg_safetensors_tensor tensor;
+    enum dg_status status = dg_weight_file_open(path, choice, &file, &err);
+    if ((status == DG_OK) != !err.text[0]) abort();
+    for (int i = 0; status == DG_OK && i < dg_weight_file_count(file); i++) {
+        if (dg_weight_file_read(file, i, &tensor, &err) != DG_OK) continue;
+        if (dg_weight_file_find(file, tensor.name) != i) abort();
+    }
+    if (status == DG_OK) dg_weight_file_close(file);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int fd = -1;
@@ -38,5 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
     if (status == DG_OK) use(file);
     dg_safetensors_close(file);
+    static const char *const expected[] = {"a.b.c", "norm.weight"};
+    use_weights(path, NULL);
+    use_weights(path, &(struct dg_network_choice){.prefix = "module.a", .name = expected, .names = 2});
     return 0;
 }
