@@ -47,6 +47,15 @@ const char *dg_name_escape(const char *name, char *text, size_t size)
     return text;
 }
 
+const char *dg_name_spell(const char *name, char *text, size_t size)
+{
+    size_t at = (size_t)snprintf(text, size, "\"");
+    for (const char *c = name; *c && at + 6 < size; c++)
+        at += (size_t)snprintf(text + at, size - at, *c < 0x20 || *c == 0x7f ? "\\x%02x" : "%c", (unsigned char)*c);
+    snprintf(text + at, size - at, "\"");
+    return text;
+}
+
 static int hex_digit(char c)
 {
     static const char digits[] = "0123456789abcdef0123456789ABCDEF";

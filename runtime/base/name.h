@@ -16,6 +16,10 @@ const char *dg_name_escape(const char *name, char *text, size_t size);
 /* The inverse, in place. False: a backslash that begins none of these. */
 bool dg_name_unescape(char *text);
 
+/* The name in quotes, with every byte that is not ASCII as \xHH: shows in what two names differ that look the same.
+ * Returns `text`. */
+const char *dg_name_spell(const char *name, char *text, size_t size);
+
 /* What a name is but for case, Unicode's composed and decomposed letters, and blanks at the ends: people take names of
  * the same key for one name. The caller frees it; NULL: out of memory. A build without libunistring knows of case in
  * ASCII and of no forms. */

@@ -2,6 +2,7 @@
 #include "runtime/data/dataset.h"
 #include "runtime/data/listing.h"
 
+#include "runtime/base/class_names.h"
 #include "runtime/base/name.h"
 
 #include <dirent.h>
@@ -36,13 +37,6 @@ static int place_of(const struct dg_classes *classes, const char *name, bool *fo
     }
     *found = low < classes->count && !strcmp(classes->name[classes->by_name[low]], name);
     return low;
-}
-
-static int find_class(const struct dg_classes *classes, const char *name)
-{
-    bool found;
-    int place = place_of(classes, name, &found);
-    return found ? classes->by_name[place] : -1;
 }
 
 static enum dg_status make_room(struct dg_classes *classes, struct dg_error *err)
@@ -182,16 +176,6 @@ static int compare_keys(const void *a, const void *b)
     return order ? order : in_a->number - in_b->number;
 }
 
-/* A name with all that is not ASCII as bytes, in quotes: what two names that look the same differ in. */
-static const char *spell(const char *name, char *text, size_t size)
-{
-    size_t at = (size_t)snprintf(text, size, "\"");
-    for (const char *c = name; *c && at + 6 < size; c++)
-        at += (size_t)snprintf(text + at, size - at, *c < 0x20 || *c == 0x7f ? "\\x%02x" : "%c", (unsigned char)*c);
-    snprintf(text + at, size - at, "\"");
-    return text;
-}
-
 static enum dg_status check_keys(const struct dg_classes *classes, struct key *key, struct dg_error *err)
 {
     char one[256], other[256];
@@ -206,8 +190,8 @@ static enum dg_status check_keys(const struct dg_classes *classes, struct key *k
             err, DG_ERR_INPUT,
             "the classes %s and %s differ only in case, blanks at the ends or Unicode's forms of a letter: give "
             "them other names, or put their images together",
-            spell(classes->name[key[c - 1].number], one, sizeof one),
-            spell(classes->name[key[c].number], other, sizeof other));
+            dg_name_spell(classes->name[key[c - 1].number], one, sizeof one),
+            dg_name_spell(classes->name[key[c].number], other, sizeof other));
     }
     return DG_OK;
 }
@@ -310,84 +294,21 @@ enum dg_status dg_classes_check(const struct dg_dataset *dataset, const struct d
 
 /* ---- two data sets ---- */
 
-/* Text that names a few, "a, b and 7 more". */
-struct few {
-    char text[1024];
-    size_t at;
-    int count;
-};
-
-static void add_few(struct few *few, const char *name)
-{
-    enum { NAMED = 8 };
-    char escaped[160];
-    if (few->count++ >= NAMED) return;
-    dg_name_escape(name, escaped, sizeof escaped);
-    int room = (int)(sizeof few->text - few->at);
-    int wrote = snprintf(few->text + few->at, (size_t)room, "%s%s", few->at ? ", " : "", escaped);
-    few->at += (size_t)(wrote < room ? wrote : room - 1);
-}
-
-static const char *few_text(struct few *few)
-{
-    enum { NAMED = 8 };
-    if (few->count > NAMED)
-        snprintf(few->text + few->at, sizeof few->text - few->at, " and %d more", few->count - NAMED);
-    return few->text;
-}
-
-/* The class of `classes` that looks like `name`; NULL: none. */
-static const char *find_alike(const struct dg_classes *classes, const char *name)
-{
-    char *key = dg_name_key(name);
-    const char *found = NULL;
-    for (int c = 0; key && c < classes->count && !found; c++) {
-        char *other = dg_name_key(classes->name[c]);
-        if (other && !strcmp(key, other)) found = classes->name[c];
-        free(other);
-    }
-    free(key);
-    return found;
-}
-
-static void tell_absent(const struct dg_dataset *dataset, const struct dg_dataset *reference, const int *number,
-                        const struct dg_log *log)
-{
-    struct few few = {0};
-    bool *seen = calloc((size_t)reference->classes.count + 1, sizeof *seen);
-    if (!seen) return;
-    for (int64_t i = 0; i < dataset->count; i++) seen[number[dataset->image[i].label]] = true;
-    for (int c = 0; c < reference->classes.count; c++)
-        if (!seen[c]) add_few(&few, reference->classes.name[c]);
-    free(seen);
-    if (few.count)
-        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%d of %d classes have no images to validate with: %s", few.count,
-               reference->classes.count, few_text(&few));
-}
-
 enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
                                         int *number, const struct dg_log *log, struct dg_error *err)
 {
-    struct few few = {0};
-    const char *first = NULL;
-    for (int c = 0; c < dataset->classes.count; c++) {
-        number[c] = find_class(&reference->classes, dataset->classes.name[c]);
-        if (number[c] >= 0) continue;
-        if (!first) first = dataset->classes.name[c];
-        add_few(&few, dataset->classes.name[c]);
-    }
-    if (!first) {
-        if (dataset != reference) tell_absent(dataset, reference, number, log);
-        return DG_OK;
-    }
-    char one[256], other[256];
-    const char *alike = find_alike(&reference->classes, first);
-    if (alike)
-        return dg_fail(
-            err, DG_ERR_INPUT,
-            "the class %s is not among the training classes, but %s is: the two differ only in case, blanks at the "
-            "ends or Unicode's forms of a letter; rename one",
-            spell(first, one, sizeof one), spell(alike, other, sizeof other));
-    return dg_fail(err, DG_ERR_INPUT, "%s %s %s not among the training classes; --classes-from names those to take",
-                   few.count == 1 ? "class" : "classes", few_text(&few), few.count == 1 ? "is" : "are");
+    const struct dg_class_names names = {dataset->classes.name, dataset->classes.count},
+                                training = {reference->classes.name, reference->classes.count};
+    enum dg_status status = dg_class_names_match(&names, &training, number, err);
+    if (status == DG_ERR_INPUT && err)
+        snprintf(err->text + strlen(err->text), sizeof err->text - strlen(err->text),
+                 "; --classes-from names the classes to take");
+    DG_TRY(status);
+    if (dataset == reference) return DG_OK;
+    bool *present = calloc((size_t)training.count + 1, sizeof *present);
+    if (!present) return dg_listing_no_memory(err);
+    for (int64_t i = 0; i < dataset->count; i++) present[number[dataset->image[i].label]] = true;
+    dg_class_names_tell_absent(&training, present, log);
+    free(present);
+    return DG_OK;
 }

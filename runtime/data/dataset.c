@@ -66,13 +66,20 @@ static enum dg_status add_source(struct dg_source *source, const char *path, str
         source->dataset->has_lists = true;
         return dg_listing_add_file_list(source, err);
     }
-    char *folder = strdup(*path ? path : ".");
-    if (!folder) return dg_listing_no_memory(err);
+    if (!*path)
+        return dg_fail(err, DG_ERR_USAGE, "the name of the data directory is empty; the one that you are in is .");
+    char *folder = strdup(path), *real = realpath(path, NULL);
+    if (!folder) {
+        free(real);
+        return dg_listing_no_memory(err);
+    }
     size_t size = strlen(folder);
     while (size > 1 && folder[size - 1] == '/') folder[--size] = 0;
     source->path = folder;
+    source->real = real;
     enum dg_status status = dg_listing_add_folder(source, err);
     free(folder);
+    free(real);
     return status;
 }
 

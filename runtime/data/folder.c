@@ -52,7 +52,7 @@ static enum dg_image_format format_of_name(const char *name)
 
 struct name {
     char *text;
-    bool is_folder;
+    bool is_folder, is_link;
     enum dg_pass_reason pass;
 };
 
@@ -98,6 +98,7 @@ static void find_kind(DIR *folder, const struct dirent *item, struct name *name)
             name->pass = errno == ELOOP ? DG_PASS_LOOP : errno == EACCES ? DG_PASS_CLOSED : DG_PASS_DANGLING;
             return;
         }
+        name->is_link = item->d_type == DT_LNK || item->d_type == DT_UNKNOWN;
         type = S_ISDIR(about.st_mode) ? DT_DIR : S_ISREG(about.st_mode) ? DT_REG : DT_FIFO;
     }
     name->is_folder = type == DT_DIR;
@@ -196,6 +197,23 @@ static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_
     return dg_listing_add(s->dataset, &image, err);
 }
 
+/* True if the folder that a link leads to is in the source by itself: its images would be taken twice. */
+static bool leads_inside(const struct dg_source *s, const char *link)
+{
+    char *target = realpath(link, NULL), *place = NULL, *next;
+    size_t size = s->real ? strlen(s->real) : 0;
+    bool inside = target && size && strlen(target) > size && !strncmp(target, s->real, size) &&
+                  (target[size] == '/' || s->real[size - 1] == '/');
+    if (inside)
+        inside = strcmp(target + size + (target[size] == '/'), link + root_size(s)) != 0; /* not a link at all */
+    for (char *part = inside ? strtok_r(target + size, "/", &place) : NULL; part; part = next) {
+        next = strtok_r(NULL, "/", &place);
+        if (dg_pass_by_name(part)) inside = false; /* there it is passed over */
+    }
+    free(target);
+    return inside;
+}
+
 static enum dg_status scan(struct dg_source *s, const char *folder, const struct above *up, struct dg_error *err);
 
 static enum dg_status scan_name(struct dg_source *s, const char *folder, const struct name *name,
@@ -204,8 +222,8 @@ static enum dg_status scan_name(struct dg_source *s, const char *folder, const s
     char *path;
     enum dg_status status = join(folder, name->text, &path, err);
     if (status != DG_OK) return status;
-    if (name->pass)
-        pass_over(s, name->pass, path);
+    if (name->pass || (name->is_folder && name->is_link && leads_inside(s, path)))
+        pass_over(s, name->pass ? name->pass : DG_PASS_LINKED, path);
     else if (name->is_folder)
         status = scan(s, path, here, err);
     else
@@ -268,7 +286,8 @@ struct top {
 
 static int64_t entries_passed(const struct dg_passed_over *over)
 {
-    return over->count[DG_PASS_OWN] + over->count[DG_PASS_CLOSED] + over->count[DG_PASS_LOOP];
+    return over->count[DG_PASS_OWN] + over->count[DG_PASS_CLOSED] + over->count[DG_PASS_LOOP] +
+           over->count[DG_PASS_LINKED];
 }
 
 /* Adds the images of one folder of the top level as a class, unless classes are not used. */

@@ -38,6 +38,7 @@ struct dg_source {
     enum dg_labels labels;
     const struct dg_log *log;
     const char *path; /* without slashes at its end, or a list's without the @ */
+    const char *real; /* of a folder: its path without links */
     int number;
 };
 

@@ -16,6 +16,7 @@ static const char *const what[DG_PASS_REASONS] = {
     [DG_PASS_EMPTY] = "empty",
     [DG_PASS_DANGLING] = "links to nothing",
     [DG_PASS_LOOP] = "links in a circle",
+    [DG_PASS_LINKED] = "links to folders that are among these",
     [DG_PASS_SPECIAL] = "pipes, sockets or devices",
     [DG_PASS_CLOSED] = "without permission to read",
     [DG_PASS_NO_IMAGES] = "folders without images",

@@ -14,6 +14,7 @@ enum dg_pass_reason {
     DG_PASS_EMPTY,
     DG_PASS_DANGLING,  /* a link to nothing */
     DG_PASS_LOOP,      /* a link to a folder above, or in a circle */
+    DG_PASS_LINKED,    /* a link to a folder that is among the data by itself */
     DG_PASS_SPECIAL,   /* a pipe, a socket, a device */
     DG_PASS_CLOSED,    /* without permission to read it */
     DG_PASS_NO_IMAGES, /* a folder without images */

@@ -1,5 +1,6 @@
 #include "runtime/formats/feature_file.h"
 
+#include "runtime/base/class_names.h"
 #include "runtime/base/name.h"
 
 #include <errno.h>
@@ -141,19 +142,35 @@ enum dg_status dg_feature_file_read(const char *path, struct dg_feature_file *fi
     return status;
 }
 
+/* Sets number[classes of `file`] and renumbers; present[classes of `train`] is false before. */
+static enum dg_status renumber(struct dg_feature_file *file, const struct dg_feature_file *train, int *number,
+                               bool *present, struct dg_error *err)
+{
+    const struct dg_class_names names = {file->class_name, file->classes},
+                                training = {train->class_name, train->classes};
+    DG_TRY(dg_class_names_match(&names, &training, number, err));
+    for (int64_t r = 0; r < file->rows; r++) {
+        file->label[r] = number[file->label[r]];
+        present[file->label[r]] = true;
+    }
+    return DG_OK;
+}
+
 enum dg_status dg_feature_file_match(struct dg_feature_file *file, const struct dg_feature_file *train,
-                                     struct dg_error *err)
+                                     const struct dg_log *log, struct dg_error *err)
 {
     if (file->dim != train->dim)
         return dg_fail(err, DG_ERR_INPUT, "features of %" PRId64 " numbers and of %" PRId64 ": of two networks",
                        train->dim, file->dim);
-    for (int64_t r = 0; r < file->rows; r++) {
-        const char *name = file->class_name[file->label[r]];
-        int number = number_of(train, name);
-        if (number < 0) return dg_fail(err, DG_ERR_INPUT, "class %s is not among those that vote", name);
-        file->label[r] = number;
-    }
-    return DG_OK;
+    int *number = malloc((size_t)file->classes * sizeof *number);
+    bool *present = calloc((size_t)train->classes, sizeof *present);
+    enum dg_status status =
+        number && present ? renumber(file, train, number, present, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (status == DG_OK)
+        dg_class_names_tell_absent(&(struct dg_class_names){train->class_name, train->classes}, present, log);
+    free(number);
+    free(present);
+    return status;
 }
 
 void dg_feature_file_free(struct dg_feature_file *file)

@@ -3,7 +3,7 @@
 #ifndef DG_RUNTIME_FORMATS_FEATURE_FILE_H
 #define DG_RUNTIME_FORMATS_FEATURE_FILE_H
 
-#include "ops/base/base.h"
+#include "runtime/base/log.h"
 
 struct dg_feature_file {
     int64_t rows, dim;
@@ -18,10 +18,10 @@ struct dg_feature_file {
  * cut off, as many lines as rows in the list, a row without a label), DG_ERR_MEMORY. The file's size bounds what is
  * allocated. */
 enum dg_status dg_feature_file_read(const char *path, struct dg_feature_file *file, struct dg_error *err);
-/* Renumbers the labels by the classes of `train`. DG_ERR_INPUT: `train` lacks a class, or has features of another
- * length. */
+/* Renumbers the labels by the classes of `train`, and tells `log` which of those no row of `file` has. DG_ERR_INPUT:
+ * `train` lacks a class, or has features of another length. */
 enum dg_status dg_feature_file_match(struct dg_feature_file *file, const struct dg_feature_file *train,
-                                     struct dg_error *err);
+                                     const struct dg_log *log, struct dg_error *err);
 void dg_feature_file_free(struct dg_feature_file *file); /* a zeroed one is fine */
 
 #endif

@@ -240,7 +240,7 @@ static enum dg_status vote_of_files(struct vote *vote, struct split *train, stru
         return dg_fail(err, DG_ERR_USAGE, "--features: --train and --val are one file each");
     DG_TRY(read_split(train, given.train.value[0], err));
     DG_TRY(read_split(val, given.val.value[0], err));
-    DG_TRY(dg_feature_file_match(&val->file, &train->file, err));
+    DG_TRY(dg_feature_file_match(&val->file, &train->file, &console, err));
     DG_TRY(check_train(train, err));
     DG_TRY(open_predictions(vote, err));
     DG_TRY(prepare(vote, train, val, err));

@@ -505,6 +505,26 @@ static void test_left_out(void **state)
     assert_int_equal(dg_bad_limit_of((struct dg_bad_limit){.images = 7}, 1999), 7);
 }
 
+/* A link to a folder of the same data would count its images twice; one to elsewhere, or to what is hidden, is followed. */
+static void test_links(void **state)
+{
+    (void)state;
+    static const char *const folder[] = {"set", "set/a", "set/b", "set/.store", "set/.store/c", "else"};
+    for (size_t f = 0; f < sizeof folder / sizeof *folder; f++) make_dir(folder[f]);
+    touch("set/a/1.jpg");
+    touch("set/b/2.jpg");
+    touch("set/.store/c/3.jpg");
+    touch("else/4.jpg");
+    assert_int_equal(symlink("../b", in("set/a/b")), 0);
+    assert_int_equal(symlink("b", in("set/alias")), 0);
+    assert_int_equal(symlink(".store/c", in("set/c")), 0);
+    assert_int_equal(symlink("../else", in("set/d")), 0);
+    assert_int_equal(symlink("set", in("link")), 0);
+    has(open_folder(in("link"), DG_LABELS_NEEDED), "a/1.jpg=a b/2.jpg=b c/3.jpg=c d/4.jpg=d");
+    says("2 links to folders that are among these (a/b)");
+    refuses_with(&DG_FOLDER(""), DG_LABELS_UNUSED, DG_ERR_USAGE, "is empty");
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -533,6 +553,6 @@ int main(void)
                                        TEST(test_class_tree), TEST(test_strays),    TEST(test_empty_classes),
                                        TEST(test_alike),      TEST(test_levels),    TEST(test_match),
                                        TEST(test_several),    TEST(test_list),      TEST(test_wrong_lists),
-                                       TEST(test_left_out),   TEST(test_failures)};
+                                       TEST(test_left_out),   TEST(test_failures),  TEST(test_links)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

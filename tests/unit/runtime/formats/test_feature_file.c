@@ -45,19 +45,19 @@ static void test_read(void **state)
     assert_string_equal(train.path[2], "c/x\ty.png");
     write_pair("val.npy", 2, 2, values, "c/1.png\tc\nb/1.png\tb\n");
     assert_int_equal(dg_feature_file_read(in("val.npy"), &val, &err), DG_OK);
-    assert_int_equal(dg_feature_file_match(&val, &train, &err), DG_OK);
+    assert_int_equal(dg_feature_file_match(&val, &train, NULL, &err), DG_OK);
     assert_memory_equal(val.label, ((int[]){2, 1}), 2 * sizeof(int)); /* as train numbers them */
     dg_feature_file_free(&val);
 
     write_pair("other.npy", 2, 2, values, "d/1.png\td\nb/1.png\tb\n");
     assert_int_equal(dg_feature_file_read(in("other.npy"), &val, &err), DG_OK);
-    assert_int_equal(dg_feature_file_match(&val, &train, &err), DG_ERR_INPUT);
-    assert_string_equal(err.text, "class d is not among those that vote");
+    assert_int_equal(dg_feature_file_match(&val, &train, NULL, &err), DG_ERR_INPUT);
+    assert_string_equal(err.text, "class d is not among the training classes");
     dg_feature_file_free(&val);
     err = (struct dg_error){0};
     write_pair("long.npy", 2, 3, values, "c/1.png\tc\nb/1.png\tb\n");
     assert_int_equal(dg_feature_file_read(in("long.npy"), &val, &err), DG_OK);
-    assert_int_equal(dg_feature_file_match(&val, &train, &err), DG_ERR_INPUT);
+    assert_int_equal(dg_feature_file_match(&val, &train, NULL, &err), DG_ERR_INPUT);
     dg_feature_file_free(&val);
     dg_feature_file_free(&train);
 }
