@@ -130,6 +130,13 @@ enum dg_reach {
     DG_REACH_ROW,   /* on the same row of every data input only: one token may be computed alone */
 };
 
+/* How a product packs its weights. */
+struct dg_packing {
+    const struct dg_op
+        *op;      /* the op that does it for several products: weight -> packed; NULL: this product packs none */
+    int64_t rows; /* how many rows are multiplied by the weights: the more, the less packing matters */
+};
+
 struct dg_op {
     const char *name;
     bool in_yaml;                              /* may a description use it? Backward and commit ops: no */
@@ -156,6 +163,9 @@ struct dg_op {
     bool (*is_identity)(const struct dg_op_call *call);
     /* Own parameters, from data inputs and attributes. Returns their number, or -1 with err. NULL: none. */
     int (*params)(const struct dg_op_call *call, struct dg_param_need need[DG_MAX_PARAMS], struct dg_error *err);
+
+    /* Of a product that packs its input `weight` in each run, unless its input `packed` has been made. NULL: it does not. */
+    struct dg_packing (*packing)(const struct dg_op_call *call);
 
     /* In training. */
     /* The gradient rule, or dg_no_gradient or dg_stop_gradient: never NULL. */

@@ -2,6 +2,8 @@
 DG_OP(dg_op_linear)
 DG_OP(dg_op_linear_grad_src)
 DG_OP(dg_op_linear_grad_weights)
+DG_OP(dg_op_pack_weights)
+DG_OP(dg_op_pack_weights_grad_src)
 DG_OP(dg_op_conv2d)
 DG_OP(dg_op_conv2d_grad_src)
 DG_OP(dg_op_conv2d_grad_weights)

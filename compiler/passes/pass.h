@@ -15,6 +15,7 @@ struct dg_pass_context {
     dg_value *keep;      /* values that leave the graph: they are read, and stay f32 */
     int num_keep;
     bool constant_params; /* evaluation: parameters do not change, so weights may be folded into each other */
+    bool bf16;            /* the plan is in bf16 */
     struct dg_recompute_levels recompute;
 };
 
@@ -61,5 +62,8 @@ bool dg_compact_rows(struct dg_pass_context *c);
 
 /* fuse.c: the same by the rewrites of phase DG_FUSE_LATE, whose results cannot be differentiated or recomputed. */
 bool dg_fuse_late(struct dg_pass_context *c);
+
+/* pack_weights.c: weights that several products of a step read are packed once, before the first of them. */
+bool dg_pack_weights(struct dg_pass_context *c);
 
 #endif

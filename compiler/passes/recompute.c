@@ -61,7 +61,7 @@ static struct parts find_parts(const struct dg_graph *graph)
 
 struct dg_recompute_levels dg_recompute_cheap(void)
 {
-    struct dg_recompute_levels levels;
+    struct dg_recompute_levels levels = {0};
     for (int p = 0; p < DG_MAX_RECOMPUTE_PARTS; p++) levels.level[p] = 1;
     return levels;
 }

@@ -21,6 +21,7 @@ enum {
 
 struct dg_recompute_levels {
     int level[DG_MAX_RECOMPUTE_PARTS]; /* by application */
+    bool packing;                      /* each product packs its weights again, and no packed ones are kept */
 };
 
 /* Level 1 in all applications, as every optimised plan has. It costs a sweep over memory where it saves one. */

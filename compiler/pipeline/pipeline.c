@@ -52,6 +52,8 @@ const struct dg_pass dg_entry_passes[] = {
      "run a residual branch on the images that drop path keeps"},
     {"fuse_late",    dg_fuse_late,    DG_PASS_OPTIMIZED, 0,                           FORWARD | F32 | NO_RECOMPUTED | OUTPUTS,
      "an op and the first reader of its result become one op"},
+    {"pack_weights", dg_pack_weights, DG_PASS_OPTIMIZED, 0,                           FORWARD | NO_RECOMPUTED | ALL_IMAGES | OUTPUTS,
+     "weights that several products of a step read are packed once"},
     {0}};
 
 /* clang-format on */

@@ -16,13 +16,22 @@
  * in bf16. What counts is the order of candidates; README says how to measure a plan. */
 static const double flops_a_byte = 12, flops_an_op = 1e6;
 
+/* What the node reads and writes to pack its weights for itself. */
+static double packing_bytes(struct dg_graph *graph, const struct dg_graph_node *node, bool bf16)
+{
+    if (!node->op->packing || node->input[dg_op_input_index(node->op, "packed")] != DG_NO_VALUE) return 0;
+    struct dg_op_call call = dg_graph_call(graph, node, NULL);
+    call.bf16 = bf16;
+    return node->op->packing(&call).op ? 2 * dg_graph_bytes(graph, node, dg_op_input_index(node->op, "weight")) : 0;
+}
+
 static double seconds_like(struct dg_graph *graph, bool bf16)
 {
     double sum = 0, rate = bf16 ? 2 : 1;
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         const struct dg_graph_node *node = &graph->node[n];
         struct dg_op_call call = dg_graph_call(graph, node, NULL);
-        double bytes = 0;
+        double bytes = packing_bytes(graph, node, bf16);
         for (int i = 0; i < node->num_inputs; i++) bytes += dg_graph_bytes(graph, node, i);
         for (int o = 0; o < node->num_outputs; o++)
             if (call.output_wanted[o]) bytes += dg_graph_bytes(graph, node, node->num_inputs + o);
@@ -120,7 +129,7 @@ static enum dg_status try_level(struct search *s, const struct chain *chain, int
     return try_link(s, chain, &all, next, err);
 }
 
-/* The next link: one level more in the part where that lowers the bound most; where no single part does, the lowest level that
+/* The next link: one level more in the part where that lowers the bound most, or no packed weights where that does; where no single part does, the lowest level that
  * does in all. */
 static enum dg_status step_on(struct search *s, struct chain *chain, bool *ended, struct dg_error *err)
 {
@@ -130,6 +139,11 @@ static enum dg_status step_on(struct search *s, struct chain *chain, bool *ended
         if (one.level[p] == chain->highest[p]) continue;
         one.level[p]++;
         DG_TRY(try_link(s, chain, &one, &next, err));
+    }
+    if (!chain->now.choice.recompute.packing) {
+        struct dg_recompute_levels each = chain->now.choice.recompute;
+        each.packing = true;
+        DG_TRY(try_link(s, chain, &each, &next, err));
     }
     for (int level = 2; next.bound == chain->bound && level <= DG_MAX_RECOMPUTE; level++)
         DG_TRY(try_level(s, chain, level, &next, err));
@@ -258,6 +272,7 @@ void dg_budget_report(struct dg_text *text, const struct dg_budget_result *resul
     else
         dg_text_add(text, "the batch in one piece");
     if (choice->smallest_first) dg_text_add(text, ", the smaller resolution first");
-    dg_text_add(text, "%s; estimated %.0f %% more time than without a limit\n",
-                recomputes ? ", some activations computed again" : "", result->extra * 100);
+    dg_text_add(text, "%s%s; estimated %.0f %% more time than without a limit\n",
+                recomputes ? ", some activations computed again" : "",
+                choice->recompute.packing ? ", weights packed for each product" : "", result->extra * 100);
 }

@@ -1,11 +1,11 @@
 /* linear: dst = src weight^T + bias over the last dimension; weight [out, in] as in PyTorch.
  *
- *   linear              (src, weight, [bias]) -> dst
- *   linear_grad_src     (diff_dst, weight) -> diff_src
+ *   linear              (src, weight, [bias], [packed]) -> dst
+ *   linear_grad_src     (diff_dst, weight, [packed]) -> diff_src
  *   linear_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias], each added to its accumulator
  *
- * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call and is the fastest way from
- * about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to its accumulator.
+ * Forward and diff_src are oneDNN matmuls on packed weights: packing costs one reorder a call, or a step where a plan packs them for
+ * several calls (packed_weights.h), and is the fastest way from about a hundred rows on. The gradient of the weights is oneDNN's gemm, which can add to its accumulator.
  *
  * With a row map only the survivors' rows are multiplied. A oneDNN matmul is made for a number of rows, so one is made for each
  * of at most MAX_SIZES numbers as they occur.
@@ -14,6 +14,7 @@
  * stored as f32 are rounded in scratch. The gradient of the weights is then a kernel of our own (ops/kernels/grad_weights.c):
  * oneDNN's inner product is as fast on one thread, but it shares its work less evenly and cannot add to an accumulator. */
 #include "ops/dense/bf16_operand.h"
+#include "ops/dense/packed_weights.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/column_sum.h"
 #include "ops/kernels/grad_weights.h"
@@ -24,14 +25,15 @@
 
 extern const struct dg_op dg_op_linear_grad_src, dg_op_linear_grad_weights;
 
-enum { SRC, WEIGHT, BIAS, ROWS };                                     /* inputs */
+enum { SRC, WEIGHT, BIAS, ROWS, PACKED };                             /* inputs */
 enum { DST };                                                         /* output */
-enum { GRAD_DIFF_DST, GRAD_WEIGHT, GRAD_ROWS };                       /* inputs of linear_grad_src */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT, GRAD_ROWS, GRAD_PACKED };          /* inputs of linear_grad_src */
 enum { DIFF_SRC };                                                    /* output of linear_grad_src */
 enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS, OUTER_ROWS }; /* inputs of linear_grad_weights */
 enum { DIFF_WEIGHT, DIFF_BIAS };                                      /* outputs of linear_grad_weights */
 
 enum { OUT, WITH_BIAS }; /* attributes */
+_Static_assert((int)GRAD_WEIGHT == WEIGHT, "run_matmul serves both");
 enum { PACK_FROM_ROWS = 96 };
 
 static const struct dg_attr_spec attrs[] = {
@@ -78,7 +80,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
         return dg_fail(err, DG_ERR_INPUT, "bias must have %lld elements", (long long)want.dim[0]);
     output[DST] = *src;
     output[DST].dim[src->ndim - 1] = call->attr[OUT].i;
-    return DG_OK;
+    return dg_packed_check(&call->input[PACKED], weight, err);
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
@@ -111,15 +113,22 @@ struct matmul {
     int64_t images;        /* this and the next two are set if there is a row map */
     int64_t step;          /* the number of survivors is rounded up to a multiple of this, so that few sizes occur */
     struct dg_gemm *fewer; /* by the number of steps; a matmul is made when its size occurs first. NULL: no row map */
-    bool packs, packed_once;
+    bool packs, packed_once, packed_before; /* in a run; once a session; by another op */
     struct dg_bf16_operand src;
     int64_t scratch, packed_at; /* offsets in scratch */
 };
 
 enum { MAX_SIZES = 64 };
 
-/* Prepares the product of input 0 with the weights, into output 0; `rows` is the input with the row map. */
-static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, int rows, struct dg_error *err)
+/* Which inputs have the row map and the packed weights, and for which product these are. */
+struct matmul_inputs {
+    int rows, packed;
+    enum dg_packed_for use;
+};
+
+/* Prepares the product of input 0 with the weights, into output 0. */
+static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, const struct matmul_inputs *inputs,
+                                  struct dg_error *err)
 {
     struct matmul *state = dg_op_state(p, sizeof *state, err);
     if (!state) return DG_ERR_MEMORY;
@@ -129,11 +138,12 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
     state->packs = spec->packs;
     state->packed_once = spec->packs && p->constant_params;
     DG_TRY(dg_gemm_open(p->engine, spec, &state->gemm, err));
+    state->packed_before = dg_packed_fits(p, &p->call->input[inputs->packed], inputs->use, &state->gemm);
     if (state->packed_once)
         p->packed_bytes = state->gemm.packed_bytes;
-    else if (state->packs)
+    else if (state->packs && !state->packed_before)
         state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
-    if (!dg_absent(&p->call->input[rows])) {
+    if (!dg_absent(&p->call->input[inputs->rows])) {
         state->images = p->call->input[SRC].dim[0];
         state->step = (state->images + MAX_SIZES - 1) / MAX_SIZES;
         state->fewer = calloc(MAX_SIZES + 1, sizeof *state->fewer);
@@ -159,19 +169,21 @@ static struct dg_gemm *of_survivors(struct matmul *state, const int64_t *row_map
     return state->step < state->images ? fewer : &state->gemm;
 }
 
-static enum dg_status run_matmul(const struct dg_run *r, const float *weight, const float *bias, const int64_t *row_map,
+static enum dg_status run_matmul(const struct dg_run *r, const float *bias, const struct matmul_inputs *inputs,
                                  struct dg_error *err)
 {
     struct matmul *state = r->state;
     char *scratch = r->scratch;
-    struct dg_gemm *gemm = of_survivors(state, row_map);
+    struct dg_gemm *gemm = of_survivors(state, r->input[inputs->rows]);
     if (!gemm) return DG_OK;
-    const void *weights = weight, *src = dg_bf16_operand_of(&state->src, r, r->input[SRC]);
+    const void *weights = r->input[WEIGHT], *src = dg_bf16_operand_of(&state->src, r, r->input[SRC]);
     if (state->packed_once) {
         weights = r->packed;
+    } else if (state->packed_before) {
+        weights = r->input[inputs->packed];
     } else if (state->packs) {
         DG_TRY(
-            dg_gemm_pack(&state->gemm, r->stream, weight, scratch + state->packed_at, scratch + state->scratch, err));
+            dg_gemm_pack(&state->gemm, r->stream, weights, scratch + state->packed_at, scratch + state->scratch, err));
         weights = scratch + state->packed_at;
     }
     return dg_gemm_run(gemm, r->stream, src, weights, bias, r->output[DST], scratch + state->scratch, err);
@@ -187,6 +199,14 @@ static void release(void *opaque)
     free(state);
 }
 
+static const struct matmul_inputs forward = {ROWS, PACKED, DG_PACKED_FOR_DST};
+
+static struct dg_packing packing(const struct dg_op_call *call)
+{
+    int64_t rows = dg_desc_rows(&call->input[SRC]);
+    return (struct dg_packing){rows >= PACK_FROM_ROWS || call->bf16 ? &dg_op_pack_weights : NULL, rows};
+}
+
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     const struct dg_desc *src = &p->call->input[SRC], *weight = &p->call->input[WEIGHT];
@@ -198,7 +218,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
                                 .weights_col = in,
                                 .bias = p->call->attr[WITH_BIAS].i,
                                 .packs = rows >= PACK_FROM_ROWS || p->constant_params};
-    return open_matmul(p, &spec, ROWS, err);
+    return open_matmul(p, &spec, &forward, err);
 }
 
 static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
@@ -210,8 +230,7 @@ static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[WEIGHT], ((struct matmul *)r->state)->gemm.bias ? r->input[BIAS] : NULL,
-                      r->input[ROWS], err);
+    return run_matmul(r, ((struct matmul *)r->state)->gemm.bias ? r->input[BIAS] : NULL, &forward, err);
 }
 
 static const struct dg_operand linear_inputs[] = {
@@ -219,6 +238,7 @@ static const struct dg_operand linear_inputs[] = {
     [WEIGHT] = {"weight", DG_PARAM},
     [BIAS] = {"bias", DG_PARAM | DG_OPTIONAL},
     [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
+    [PACKED] = {"packed", DG_BF16_OK | DG_OPTIONAL | DG_INTERNAL},
     {0},
 };
 static const struct dg_operand linear_outputs[] = {
@@ -238,6 +258,7 @@ const struct dg_op dg_op_linear = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .packing = packing,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -254,13 +275,21 @@ static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_de
         return dg_fail(err, DG_ERR_INPUT, "diff_dst does not fit the weight");
     output[DIFF_SRC] = *diff_dst;
     output[DIFF_SRC].dim[diff_dst->ndim - 1] = weight->dim[1];
-    return DG_OK;
+    return dg_packed_check(&call->input[GRAD_PACKED], weight, err);
 }
 
 static struct dg_cost cost_grad_src(const struct dg_op_call *call)
 {
     double flops = dg_product_flops(&call->input[GRAD_DIFF_DST], &call->input[GRAD_WEIGHT]);
     return (struct dg_cost){flops, flops};
+}
+
+static const struct matmul_inputs backward = {GRAD_ROWS, GRAD_PACKED, DG_PACKED_FOR_DIFF_SRC};
+
+static struct dg_packing packing_grad_src(const struct dg_op_call *call)
+{
+    int64_t rows = dg_desc_rows(&call->input[GRAD_DIFF_DST]);
+    return (struct dg_packing){rows >= PACK_FROM_ROWS || call->bf16 ? &dg_op_pack_weights_grad_src : NULL, rows};
 }
 
 static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *err)
@@ -273,18 +302,19 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
                                 .weights_row = weight->dim[1],
                                 .weights_col = 1,
                                 .packs = rows >= PACK_FROM_ROWS};
-    return open_matmul(p, &spec, GRAD_ROWS, err);
+    return open_matmul(p, &spec, &backward, err);
 }
 
 static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, r->input[GRAD_WEIGHT], NULL, r->input[GRAD_ROWS], err);
+    return run_matmul(r, NULL, &backward, err);
 }
 
 static const struct dg_operand linear_grad_src_inputs[] = {
     [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK | DG_COMPACT},
     [GRAD_WEIGHT] = {"weight"},
     [GRAD_ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
+    [GRAD_PACKED] = {"packed", DG_BF16_OK | DG_OPTIONAL | DG_INTERNAL},
     {0},
 };
 static const struct dg_operand linear_grad_src_outputs[] = {
@@ -299,6 +329,7 @@ const struct dg_op dg_op_linear_grad_src = {
     .infer = infer_grad_src,
     .grad = dg_no_gradient,
     .cost = cost_grad_src,
+    .packing = packing_grad_src,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,

@@ -74,6 +74,8 @@ enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spe
 /* The same for the first m rows, on the same (packed) weights; it has no reorder of its own. */
 enum dg_status dg_gemm_open_rows(const struct dg_gemm *gemm, int64_t m, struct dg_gemm *fewer, struct dg_error *err);
 void dg_gemm_close(struct dg_gemm *gemm);
+/* Do both read packed weights in the same layout? */
+bool dg_gemm_packs_alike(const struct dg_gemm *a, const struct dg_gemm *b);
 /* Packs `weights` into `packed` (64-byte aligned, packed_bytes). */
 enum dg_status dg_gemm_pack(struct dg_gemm *gemm, dnnl_stream_t stream, const float *weights, void *packed,
                             void *scratch, struct dg_error *err);

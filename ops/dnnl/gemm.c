@@ -162,6 +162,13 @@ enum dg_status dg_gemm_open_rows(const struct dg_gemm *gemm, int64_t m, struct d
     return open_gemm(gemm->engine, &spec, gemm, fewer, err);
 }
 
+bool dg_gemm_packs_alike(const struct dg_gemm *a, const struct dg_gemm *b)
+{
+    dg_md first, second;
+    return a->weights && b->weights && dnnl_memory_get_memory_desc(a->weights, &first) == dnnl_success &&
+           dnnl_memory_get_memory_desc(b->weights, &second) == dnnl_success && dnnl_memory_desc_equal(first, second);
+}
+
 void dg_gemm_close(struct dg_gemm *gemm)
 {
     dnnl_memory_t memory[] = {gemm->src,   gemm->weights,           gemm->bias, gemm->dst, gemm->scratchpad,

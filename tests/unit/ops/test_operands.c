@@ -167,8 +167,8 @@ static void test_variadic(void **state)
     assert_null(dg_op_input(op, 5, 5));
     assert_null(dg_op_input(op, 5, -1));
     assert_true(dg_op_takes(op, 2) && dg_op_takes(op, 200));
-    assert_false(dg_op_takes(dg_op_find("linear"), 3)); /* an absent operand is one all the same */
-    assert_true(dg_op_takes(dg_op_find("linear"), 4));
+    assert_false(dg_op_takes(dg_op_find("linear"), 4)); /* an absent operand is one all the same */
+    assert_true(dg_op_takes(dg_op_find("linear"), 5));
     assert_false(dg_op_takes(op, 1));
     bool more;
     assert_int_equal(dg_op_data_inputs(dg_op_find("concat_columns"), &more), 1);

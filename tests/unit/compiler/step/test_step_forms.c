@@ -74,7 +74,7 @@ static struct dg_program *load_with_head(const char *file)
 /* All that can be made again. */
 static struct dg_recompute_levels recompute_all(void)
 {
-    struct dg_recompute_levels recompute;
+    struct dg_recompute_levels recompute = {.packing = true};
     for (int p = 0; p < DG_MAX_RECOMPUTE_PARTS; p++) recompute.level[p] = DG_MAX_RECOMPUTE;
     return recompute;
 }
@@ -132,6 +132,7 @@ struct outcome {
     } tensor[MAX_TENSORS];
     uint64_t peak;
     int joined, skipped, one_query; /* sums that make a norm; branches that leave images out; attention without keys */
+    int packs;                      /* nodes that pack weights */
     double bytes, flops;            /* of a step, as the plan has them */
 };
 
@@ -270,6 +271,7 @@ static struct outcome *run_finished(struct dg_program *program, const struct dg_
     out->joined = count_ops(graph, "add_layer_norm");
     out->skipped = count_ops(graph, "draw_rows");
     out->one_query = count_ops(graph, "class_attention");
+    out->packs = count_ops(graph, "pack_weights") + count_ops(graph, "pack_weights_grad_src");
     for (uint32_t n = 0; n < plan.num_ops; n++) {
         out->bytes += plan.op[n].bytes;
         out->flops += plan.op[n].flops;
@@ -495,6 +497,29 @@ static void test_skipped_is_the_same(void **state)
     }
 }
 
+/* Weights packed once a step or in each product, for both resolutions and slice after slice: the same to the bit. */
+static void test_packed_is_the_same(void **state)
+{
+    (void)state;
+    struct dg_program *program = load_with_head("graphs/vit.yaml");
+    struct dg_train_recipe recipe = vit_recipe();
+    struct dg_recompute_levels once = {0}, each = {.packing = true};
+    bool bf16 = has_bf16();
+    for (int form = 0; form < 4; form++) {
+        if (form & 1 && !bf16) continue;
+        struct dg_step_choice slices = {.slices = form & 2 ? 3 : 0};
+        struct finish finish = {.bf16 = form & 1, .skips = true, .joins = true, .recompute = &each};
+        struct outcome *apart = run_finished(program, &recipe, &slices, &finish);
+        finish.recompute = &once;
+        struct outcome *packed = run_beside(apart, program, &recipe, &slices, finish);
+        assert_int_equal(apart->packs, 0);
+        assert_true(packed->packs > 0);
+        assert_equal(apart, packed, NULL);
+        free_outcome(apart);
+        free_outcome(packed);
+    }
+}
+
 /* Networks whose branches are not those of a ViT: where others read what would be left out, it is not. */
 static void test_odd_branches(void **state)
 {
@@ -555,7 +580,7 @@ static void assert_remade(struct dg_program *program, const struct dg_train_reci
     static const int levels[] = {1, 3, DG_RECOMPUTE_PAIRS - 1, DG_RECOMPUTE_PAIRS, DG_RECOMPUTE_NORMS};
     for (int i = 0; i < 5; i++)
         for (int part = i == 1 ? 0 : -1; part < (i == 1 ? 4 : 0); part++) { /* one at a time, or all */
-            struct dg_recompute_levels recompute = {0};
+            struct dg_recompute_levels recompute = {.packing = i > 0};
             for (int p = 0; p < 4; p++) recompute.level[p] = part < 0 || part == p ? levels[i] : 0;
             struct outcome *some = run(program, recipe, form, &recompute);
             assert_equal(all, some, NULL);
@@ -615,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_remade_is_the_same), cmocka_unit_test(test_remade_batch_norm_is_the_same),
         cmocka_unit_test(test_random_forms),       cmocka_unit_test(test_joined_is_the_same),
         cmocka_unit_test(test_odd_branches),       cmocka_unit_test(test_skipped_is_the_same),
+        cmocka_unit_test(test_packed_is_the_same),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
