@@ -142,7 +142,7 @@ DINOGRAPH_API dinograph_status dinograph_bind_input(dinograph_session *session, 
 /* Puts an image into row `row` of the input "images", prepared as `dinorun features` does: short side resized to
  * 256/224 of the input's (or as the recipe says), bicubic, centre crop, normalised. Other rows stay and do not
  * influence this row's results: a batch need not be full. From memory: `pixels` is RGB, 8 bits, [height, width, 3].
- * From a file: JPEG or PNG. DINOGRAPH_ERR_USAGE (the entry has no such input or row, or the input is bound to memory of
+ * From a file of any format that the build reads. DINOGRAPH_ERR_USAGE (the entry has no such input or row, or the input is bound to memory of
  * the caller's), DINOGRAPH_ERR_INPUT (no image, damaged, empty, too large), DINOGRAPH_ERR_IO. */
 DINOGRAPH_API dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, const uint8_t *pixels,
                                                    int width, int height);

@@ -2,7 +2,7 @@
 #ifndef DG_RUNTIME_DATA_DATA_H
 #define DG_RUNTIME_DATA_DATA_H
 
-#include "ops/base/base.h"
+#include "runtime/image/image.h"
 
 /* An image's index must fit into 32 bits and into the random stream of its crops (ops/base/rng.h). */
 #define DG_DATASET_MAX_IMAGES INT64_C(2147483647)
@@ -14,6 +14,7 @@ struct dg_data {
     /* A file with a class a line, or a folder with a folder a class: these are the classes, in that order. NULL: the
      * folders are the classes. */
     const char *classes_from;
+    struct dg_image_rules rules; /* how the images are read */
 };
 
 /* One folder, for the block that it stands in. */

@@ -108,6 +108,7 @@ static enum dg_status list_images(struct dg_dataset *d, const struct dg_data *da
                                   const struct dg_log *log, struct dg_error *err)
 {
     d->sources = data->paths;
+    d->rules = data->rules;
     DG_TRY(check_apart(data, err));
     if (data->classes_from && labels != DG_LABELS_UNUSED) DG_TRY(dg_classes_read(data->classes_from, &d->classes, err));
     for (int p = 0; p < data->paths; p++) {
@@ -126,7 +127,10 @@ enum dg_status dg_dataset_open(const struct dg_data *data, enum dg_labels labels
                                struct dg_dataset **dataset, struct dg_error *err)
 {
     struct dg_dataset *opened = calloc(1, sizeof *opened);
-    enum dg_status status = opened ? list_images(opened, data, labels, log, err) : dg_listing_no_memory(err);
+    if (opened) opened->notes = malloc(sizeof *opened->notes);
+    if (opened && opened->notes) dg_image_notes_init(opened->notes);
+    enum dg_status status =
+        opened && opened->notes ? list_images(opened, data, labels, log, err) : dg_listing_no_memory(err);
     *dataset = status == DG_OK ? opened : NULL;
     if (status != DG_OK) dg_dataset_close(opened);
     return status;
@@ -144,6 +148,8 @@ void dg_dataset_close(struct dg_dataset *dataset)
     free(dataset->left_out);
     dg_classes_free(&dataset->classes);
     dg_passed_over_free(&dataset->over);
+    if (dataset->notes) dg_image_notes_free(dataset->notes);
+    free(dataset->notes);
     free(dataset);
 }
 
@@ -177,7 +183,24 @@ uint64_t dg_dataset_hash(const struct dg_dataset *dataset)
         const char *name = dataset->classes.name[image->label];
         hash = dg_fnv1a(dg_fnv1a(hash, name, strlen(name) + 1), &image->label, sizeof image->label);
     }
+    if (dataset->rules.exif) hash = dg_fnv1a(hash, "exif", 4);
+    if (dataset->rules.pillow == 12) hash = dg_fnv1a(hash, "pillow 12", 9);
     return hash;
+}
+
+/* ---- how its images are read ---- */
+
+struct dg_image_rules dg_dataset_rules(const struct dg_dataset *dataset) { return dataset->rules; }
+
+void dg_dataset_set_decoder(const struct dg_dataset *dataset, struct dg_image_decoder *decoder)
+{
+    decoder->turns = dataset->rules.exif;
+    decoder->noted = dataset->notes;
+}
+
+void dg_dataset_say_notes(const struct dg_dataset *dataset, const struct dg_log *log)
+{
+    dg_image_notes_say(dataset->notes, log);
 }
 
 /* ---- images that turn out to be unreadable ---- */

@@ -5,6 +5,7 @@
 
 #include "runtime/data/bad_images.h"
 #include "runtime/data/data.h"
+#include "runtime/image/decode.h"
 
 struct dg_dataset;
 
@@ -35,8 +36,18 @@ enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const 
                                         int *number, const struct dg_log *log, struct dg_error *err);
 
 /* Hash of the relative paths in order, each with its terminating zero, and of their classes where the paths do not have
- * them: the same list, the same hash, on any machine. */
+ * them, and of rules that are not the usual: the same list, the same hash, on any machine. */
 uint64_t dg_dataset_hash(const struct dg_dataset *dataset);
+
+/* ---- how its images are read ---- */
+
+struct dg_image_rules dg_dataset_rules(const struct dg_dataset *dataset);
+
+/* Makes a decoder follow the rules, and keep notes of the images for dg_dataset_say_notes. */
+void dg_dataset_set_decoder(const struct dg_dataset *dataset, struct dg_image_decoder *decoder);
+
+/* Warns of images that were decoded and are hardly what one expects (dg_image_notes_say). */
+void dg_dataset_say_notes(const struct dg_dataset *dataset, const struct dg_log *log);
 
 /* ---- images that turn out to be unreadable ---- */
 

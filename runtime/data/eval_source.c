@@ -66,7 +66,7 @@ static enum dg_status fill_crop(struct eval_source *s, struct dg_image_reader *r
 {
     const struct dg_eval_crop *crop = &s->reading.crop;
     DG_TRY(dg_image_decode_file(&reader->decoder, path, &reader->image, err));
-    enum dg_status status = dg_image_resize_center_crop(&reader->image, crop->filter, crop->resize, crop->width,
+    enum dg_status status = dg_image_resize_center_crop(&reader->image, crop->how, crop->resize, crop->width,
                                                         crop->height, reader->view.bytes, &reader->work, err);
     if (status != DG_OK) {
         dg_error_prefix(err, "%s", path);
@@ -116,6 +116,7 @@ static enum dg_status open_worker(struct dg_batch_source *source, void **worker,
     struct dg_image_reader *reader;
     enum dg_status status =
         dg_image_reader_open(crop_pixels(&((struct eval_source *)source)->reading.crop), &reader, err);
+    if (status == DG_OK) dg_dataset_set_decoder(((struct eval_source *)source)->reading.dataset, &reader->decoder);
     *worker = reader;
     return status;
 }
@@ -135,6 +136,7 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
     struct eval_source *s = calloc(1, sizeof *s);
     if (!s) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     s->reading = *reading;
+    s->reading.crop.how.pillow = dg_dataset_rules(reading->dataset).pillow;
     s->batch = config->batch;
     if (!reading->images) {
         s->reading.image_count = dg_dataset_count(reading->dataset);

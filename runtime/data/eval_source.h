@@ -10,7 +10,7 @@
 struct dg_eval_crop {
     int height, width; /* of the crop */
     int resize;        /* dg_image_resize_center_crop's; dg_eval_resize(width) is the usual */
-    enum dg_filter filter;
+    struct dg_resampling how;
     double mean[3], std[3];
 };
 

@@ -4,6 +4,7 @@
 
 #include "runtime/data/data.h"
 #include "runtime/data/passed_over.h"
+#include "runtime/image/notes.h"
 
 struct dg_listed {
     char *path;           /* owned */
@@ -26,6 +27,8 @@ struct dg_dataset {
     struct dg_classes classes;
     int sources;
     bool has_lists;
+    struct dg_image_rules rules;
+    struct dg_image_notes *notes; /* owned */
     struct dg_passed_over over;
     struct dg_left_out *left_out;
     int64_t left_out_count;

@@ -204,7 +204,9 @@ static void begin(struct dg_batch_source *source, int64_t number, struct dg_batc
 static enum dg_status open_worker(struct dg_batch_source *source, void **worker, struct dg_error *err)
 {
     struct dg_image_reader *reader;
-    enum dg_status status = dg_image_reader_open(((struct train_source *)source)->largest, &reader, err);
+    const struct train_source *s = (const struct train_source *)source;
+    enum dg_status status = dg_image_reader_open(s->largest, &reader, err);
+    if (status == DG_OK) dg_dataset_set_decoder(s->reading.dataset, &reader->decoder);
     *worker = reader;
     return status;
 }
@@ -247,6 +249,7 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
     }
     memcpy(s->views, reading->views, views * sizeof *s->views);
     s->reading.views = s->views;
+    for (size_t v = 0; v < views; v++) s->views[v].how.pillow = dg_dataset_rules(reading->dataset).pillow;
     for (size_t v = 0; v < views; v++) s->normalizer[v] = dg_normalizer_make(s->views[v].mean, s->views[v].std);
     s->base = (struct dg_batch_source){.batches = reading->batches ? reading->batches : INT64_MAX,
                                        .fails_at_once = true,

@@ -43,7 +43,7 @@ static enum dg_status read_view(const struct dg_knobs *knobs, const char *group,
         memcpy(fields[f].value, knob->value, sizeof(double) * (size_t)fields[f].count);
     }
     view->solarize_threshold = (int)threshold;
-    view->filter = DG_FILTER_BICUBIC;
+    view->how.filter = DG_FILTER_BICUBIC;
     dg_views_pixels(knobs, view->mean, view->std);
     return dg_view_spec_check(view, group, err);
 }
@@ -78,7 +78,7 @@ enum dg_status dg_views_probe(const struct dg_knobs *knobs, int height, int widt
         return dg_fail(err, DG_ERR_INPUT, "the plan has no knobs for a probe's crops; compile it again");
     *view = (struct dg_view_spec){.height = height,
                                   .width = width,
-                                  .filter = DG_FILTER_BILINEAR,
+                                  .how = {DG_FILTER_BILINEAR},
                                   .flip = dg_knobs_value(knobs, "crops.flip", 0.5)};
     memcpy(view->scale, scale->value, sizeof view->scale);
     memcpy(view->ratio, ratio->value, sizeof view->ratio);

@@ -11,7 +11,7 @@
 enum { MARGIN = 12, GAP = 4 };
 
 struct sheet {
-    const struct dg_view_spec *views;
+    struct dg_view_spec views[DG_MAX_VIEWS];
     int view_count;
     int row_height;         /* of the tallest view */
     int thumbnail_width;    /* at most */
@@ -54,7 +54,8 @@ static enum dg_status draw_thumbnail(struct sheet *sheet, int top, struct dg_err
     height = height < 1 ? 1 : height;
     struct dg_box whole = {0, 0, image->width, image->height};
     DG_TRY(dg_scratch_reserve(&sheet->pixels, 3 * (size_t)width * (size_t)height, err));
-    DG_TRY(dg_image_resize(image, whole, DG_FILTER_BICUBIC, width, height, sheet->pixels.bytes, &sheet->work, err));
+    DG_TRY(dg_image_resize(image, whole, (struct dg_resampling){DG_FILTER_BICUBIC}, width, height, sheet->pixels.bytes,
+                           &sheet->work, err));
     dg_paper_put(&sheet->canvas, sheet->pixels.bytes, width, height, 1, MARGIN, top);
     return DG_OK;
 }
@@ -113,9 +114,12 @@ enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_
     if (view_count < 1 || view_count > DG_MAX_VIEWS || images < 1)
         return dg_fail(err, DG_ERR_USAGE, "a sheet of %d images with %d views; at least 1, and 1 to %d views", images,
                        view_count, DG_MAX_VIEWS);
-    struct sheet sheet = {.views = views, .view_count = view_count, .log = log};
+    struct sheet sheet = {.view_count = view_count, .log = log};
+    dg_dataset_set_decoder(dataset, &sheet.decoder);
     for (int v = 0; v < view_count; v++) {
         DG_TRY(dg_view_spec_check(&views[v], "of the sheet", err));
+        sheet.views[v] = views[v];
+        sheet.views[v].how.pillow = dg_dataset_rules(dataset).pillow;
         if (views[v].height > sheet.row_height) sheet.row_height = views[v].height;
     }
     sheet.thumbnail_width = sheet.row_height * 3 / 2;
@@ -133,6 +137,7 @@ enum dg_status dg_crops_sheet(const struct dg_dataset *dataset, const struct dg_
         status = draw_rows(&sheet, dataset, order, rows, seed, err);
     }
     if (status == DG_OK) status = dg_image_write_drawing(path, sheet.canvas.pixels, width, (int)height, err);
+    dg_dataset_say_notes(dataset, log);
     free(order);
     dg_image_free(&sheet.canvas);
     dg_image_free(&sheet.image);

@@ -51,8 +51,9 @@ enum dg_status dg_sheet_put(struct dg_sheet *sheet, int row, int col, const uint
         return DG_OK;
     }
     struct dg_image whole = {.width = sheet->width, .height = sheet->height, .pixels = (uint8_t *)(uintptr_t)pixels};
-    DG_TRY(dg_image_resize(&whole, (struct dg_box){0, 0, whole.width, whole.height}, DG_FILTER_BICUBIC,
-                           sheet->cell_width, sheet->cell_height, sheet->reduced.pixels, &sheet->work, err));
+    DG_TRY(dg_image_resize(&whole, (struct dg_box){0, 0, whole.width, whole.height},
+                           (struct dg_resampling){DG_FILTER_BICUBIC}, sheet->cell_width, sheet->cell_height,
+                           sheet->reduced.pixels, &sheet->work, err));
     dg_paper_put(&sheet->canvas, sheet->reduced.pixels, sheet->cell_width, sheet->cell_height, 1, left, top);
     return DG_OK;
 }

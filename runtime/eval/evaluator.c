@@ -17,6 +17,8 @@ struct dg_evaluator {
     const float *result;
     int64_t dim;
     struct dg_bad_limit max_bad;
+    struct dg_image_rules rules;  /* of images that are no data set's */
+    struct dg_image_notes *notes; /* on them, while they are read */
 };
 
 /* Bytes that the loader of dg_evaluate will allocate, known before the session is opened. */
@@ -57,6 +59,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
     e->plan = plan;
     e->knobs = knobs;
     e->max_bad = options->max_bad;
+    e->rules = options->rules;
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
     struct dg_session_options session = {
@@ -104,7 +107,7 @@ struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct 
     struct dg_eval_crop crop = {.height = height,
                                 .width = width,
                                 .resize = (int)dg_knobs_value(knobs, "entries.features.resize", dg_eval_resize(width)),
-                                .filter = DG_FILTER_BICUBIC};
+                                .how = {DG_FILTER_BICUBIC}};
     dg_views_pixels(knobs, crop.mean, crop.std);
     return crop;
 }
@@ -179,25 +182,33 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, d
     if (status == DG_OK) status = run_batches(e, loader, &bad, unread, &s, err);
     dg_loader_close(loader);
     if (status == DG_OK) status = dg_bad_images_settle(&bad, s.all, dg_bad_limit_of(e->max_bad, s.all), log, err);
+    dg_dataset_say_notes(dataset, log);
     if (status == DG_OK && bad.count) status = dg_dataset_leave_out(dataset, &bad, err);
     dg_bad_images_free(&bad);
     free(unread);
     return status;
 }
 
-enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err)
+/* dg_read_whole, with notes on the image. */
+static enum dg_status read_whole(const char *path, struct dg_image_decoder decoder, int pillow, int width, int height,
+                                 uint8_t *pixels, struct dg_error *err)
 {
-    struct dg_image_decoder decoder = {0};
     struct dg_image image = {0};
     struct dg_scratch work = {0};
     enum dg_status status = dg_image_decode_file(&decoder, path, &image, err);
     if (status == DG_OK)
-        status = dg_image_resize(&image, (struct dg_box){0, 0, image.width, image.height}, DG_FILTER_BILINEAR, width,
-                                 height, pixels, &work, err);
+        status = dg_image_resize(&image, (struct dg_box){0, 0, image.width, image.height},
+                                 (struct dg_resampling){DG_FILTER_BILINEAR, pillow}, width, height, pixels, &work, err);
     dg_image_decoder_free(&decoder);
     dg_image_free(&image);
     dg_scratch_free(&work);
     return status;
+}
+
+enum dg_status dg_read_whole(const char *path, struct dg_image_rules rules, int width, int height, uint8_t *pixels,
+                             struct dg_error *err)
+{
+    return read_whole(path, (struct dg_image_decoder){.turns = rules.exif}, rules.pillow, width, height, pixels, err);
 }
 
 /* Reads one image into a row of the input. */
@@ -208,7 +219,8 @@ static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_nor
     int64_t count = (int64_t)height * width;
     uint8_t *pixels = malloc(3 * (size_t)count);
     if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d pixels", width, height);
-    enum dg_status status = dg_read_whole(path, width, height, pixels, err);
+    const struct dg_image_decoder decoder = {.turns = e->rules.exif, .noted = e->notes};
+    enum dg_status status = read_whole(path, decoder, e->rules.pillow, width, height, pixels, err);
     if (status == DG_OK) dg_normalize(normalizer, pixels, count, e->input + row * 3 * count);
     free(pixels);
     return status;
@@ -260,12 +272,18 @@ enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path
 {
     struct sinking s = {sink, context, 0, count};
     struct dg_bad_images bad;
+    struct dg_image_notes notes;
     bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
     dg_bad_images_init(&bad);
+    dg_image_notes_init(&notes);
+    e->notes = &notes;
     enum dg_status status =
         unread ? run_whole(e, path, &bad, unread, &s, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (status == DG_OK)
         status = dg_bad_images_settle(&bad, count, dg_bad_limit_of(e->max_bad, count), dg_session_log(e->session), err);
+    dg_image_notes_say(&notes, dg_session_log(e->session));
+    e->notes = NULL;
+    dg_image_notes_free(&notes);
     dg_bad_images_free(&bad);
     free(unread);
     return status;

@@ -21,6 +21,7 @@ struct dg_evaluator_options {
     int threads;                 /* 0: all; also of the loader */
     struct dg_bad_limit max_bad; /* unreadable images to leave out before giving up */
     bool accept_changes;         /* accept weights of another network (dg_facts_compare) */
+    struct dg_image_rules rules; /* of dg_evaluate_whole; a data set has its own */
     bool ignore_memory;
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
@@ -59,6 +60,7 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *evaluator, const float *im
 enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
                                  dg_evaluated *sink, void *context, struct dg_error *err);
 /* Reads an image in that way, without normalisation: pixels [height, width, 3]. */
-enum dg_status dg_read_whole(const char *path, int width, int height, uint8_t *pixels, struct dg_error *err);
+enum dg_status dg_read_whole(const char *path, struct dg_image_rules rules, int width, int height, uint8_t *pixels,
+                             struct dg_error *err);
 
 #endif

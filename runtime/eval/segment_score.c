@@ -13,6 +13,7 @@ enum { MEAN, ALL, BEST, TOGETHER, EXTRA };
 struct scoring {
     const struct dg_patches *patches;
     double keep;
+    bool exif;
     int heads, threads;
     const char **path; /* [count] images that have masks */
     char **mask;       /* [count] paths */
@@ -34,10 +35,13 @@ struct room {
 };
 
 /* A mask of another size belongs to another picture, or has been resized: its labels are then somewhere else. */
-static enum dg_status check_size(struct room *room, const char *picture, const char *mask, struct dg_error *err)
+static enum dg_status check_size(struct room *room, bool exif, const char *picture, const char *mask,
+                                 struct dg_error *err)
 {
+    room->decoder.turns = exif;
     DG_TRY(dg_image_decode_file(&room->decoder, picture, &room->image, err));
     int width = room->image.width, height = room->image.height;
+    room->decoder.turns = false;
     DG_TRY(dg_image_decode_file(&room->decoder, mask, &room->image, err));
     if (room->image.width == width && room->image.height == height) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "the mask %s has %dx%d pixels and its image %s has %dx%d: they must be equal",
@@ -81,7 +85,7 @@ static enum dg_status score_in(const struct scoring *s, struct room *room, int64
                                struct dg_error *err)
 {
     int64_t count = dg_patches_count(s->patches);
-    DG_TRY(check_size(room, s->path[i], s->mask[i], err));
+    DG_TRY(check_size(room, s->exif, s->path[i], s->mask[i], err));
     room->label = malloc((size_t)room->image.width * (size_t)room->image.height);
     room->patches = malloc((size_t)(count * (s->heads + 2)));
     room->map = malloc((size_t)(count * (s->heads + 1)) * sizeof *room->map);
@@ -198,6 +202,7 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
     int64_t tokens = dg_patches_count(options->patches) + 1;
     struct scoring s = {.patches = options->patches,
                         .keep = options->keep,
+                        .exif = options->rules.exif,
                         .heads = (int)(dg_evaluator_dim(evaluator) / (tokens * tokens)),
                         .threads = dg_session_threads(dg_evaluator_session(evaluator)),
                         .progress = options->progress};

@@ -27,6 +27,7 @@ struct dg_segment_options {
     const struct dg_patches *patches;            /* of the entry "attention" */
     const char *masks;                           /* folder */
     double keep;                                 /* dg_attention_mask's */
+    struct dg_image_rules rules;                 /* the evaluator's; masks are read as they are stored */
     void (*progress)(int64_t done, int64_t all); /* after each batch; may be NULL */
 };
 

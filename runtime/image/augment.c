@@ -316,7 +316,7 @@ enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_vi
     static void (*const jitter[DG_JITTER_COUNT])(uint8_t * pixels, int64_t count, float factor) = {
         dg_image_brightness, dg_image_contrast, dg_image_saturation, dg_image_hue};
     int64_t count = (int64_t)spec->height * spec->width;
-    DG_TRY(dg_image_resize(image, draw->crop, spec->filter, spec->width, spec->height, out, work, err));
+    DG_TRY(dg_image_resize(image, draw->crop, spec->how, spec->width, spec->height, out, work, err));
     if (draw->flip) dg_image_flip(out, spec->width, spec->height);
     for (int i = 0; i < draw->jitter_count; i++) jitter[draw->jitter[i]](out, count, draw->factor[draw->jitter[i]]);
     if (draw->gray) dg_image_gray(out, count);

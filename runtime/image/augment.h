@@ -13,7 +13,7 @@ enum { DG_MAX_VIEWS = 64 }; /* of an image */
 /* How views of one kind are drawn. Probabilities 0..1; strengths 0 leave their operation out. */
 struct dg_view_spec {
     int height, width;
-    enum dg_filter filter;
+    struct dg_resampling how;
     double scale[2];   /* the crop's area, as a part of the image's: low, high */
     double ratio[2];   /* its width / height: low, high */
     double flip;       /* probability of a horizontal flip */

@@ -143,7 +143,7 @@ static void put_index(struct bmp *b, uint8_t *rgb, uint8_t index)
         memset(rgb, b->colours <= 2 && index ? 255 : index, 3); /* two colours: black and white */
         return;
     }
-    if (index >= b->palette_size) b->d->notes |= DG_NOTE_DAMAGED;
+    if (index >= b->palette_size) b->d->notes |= DG_NOTE_PALETTE;
     memcpy(rgb, b->palette[index], 3);
 }
 

@@ -117,5 +117,7 @@ enum dg_status dg_image_decode_file(struct dg_image_decoder *decoder, const char
     enum dg_status status = read_descriptor(fd, path, &decoder->file, &size, err);
     close(fd);
     if (status != DG_OK) return status;
-    return dg_image_decode_memory(decoder, path, decoder->file.bytes, size, image, err);
+    DG_TRY(dg_image_decode_memory(decoder, path, decoder->file.bytes, size, image, err));
+    if (decoder->noted && decoder->notes) dg_image_notes_add(decoder->noted, path, decoder->notes);
+    return DG_OK;
 }

@@ -18,9 +18,10 @@
 
 /* One a thread. Zero-initialise; free with dg_image_decoder_free. */
 struct dg_image_decoder {
-    bool turns;             /* turn images as EXIF's orientation says, like Pillow's ImageOps.exif_transpose */
-    unsigned notes;         /* bits of enum dg_image_note on the last image */
-    struct dg_scratch file; /* the file's bytes */
+    bool turns;                   /* turn images as EXIF's orientation says, like Pillow's ImageOps.exif_transpose */
+    unsigned notes;               /* bits of enum dg_image_note on the last image */
+    struct dg_image_notes *noted; /* NULL; or receives the notes on files, by their paths */
+    struct dg_scratch file;       /* the file's bytes */
     struct dg_scratch work; /* what a decoder needs beside the image: a few rows, or a copy of an image to be turned */
 };
 void dg_image_decoder_free(struct dg_image_decoder *decoder);

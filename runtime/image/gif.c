@@ -228,7 +228,7 @@ static void convert(struct gif *g, const uint8_t *screen)
     const uint8_t(*palette)[3] = own ? (const uint8_t(*)[3])g->own_palette : (const uint8_t(*)[3])g->palette;
     int colours = own ? g->own_colours : g->colours;
     for (size_t i = 0; i < count; i++) {
-        if (screen[i] >= colours) g->d->notes |= DG_NOTE_DAMAGED;
+        if (screen[i] >= colours) g->d->notes |= DG_NOTE_PALETTE;
         memcpy(rgb + 3 * i, palette[screen[i]], 3);
     }
 }

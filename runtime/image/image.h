@@ -7,6 +7,12 @@
 /* Images of more pixels are refused before anything is allocated: Pillow's own limit against decompression bombs. */
 #define DG_IMAGE_MAX_PIXELS INT64_C(178956970)
 
+/* How images are read, where that can be chosen. */
+struct dg_image_rules {
+    bool exif;  /* turned as EXIF's orientation says */
+    int pillow; /* 12: resized as by Pillow up to 12; otherwise as by Pillow 13 */
+};
+
 /* sRGB, 8 bits a channel, rows without gaps. Zero-initialise; free with dg_image_free. */
 struct dg_image {
     int width, height;

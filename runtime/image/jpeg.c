@@ -272,7 +272,7 @@ enum dg_status dg_decode_jpeg(struct dg_decoding *d, struct dg_error *err)
     struct jpeg_job job = {0};
     bool cut = false;
     DG_TRY(run_job(d, &h, &job, &cut, err));
-    if (job.damaged) d->notes |= DG_NOTE_DAMAGED;
+    if (job.damaged) d->notes |= DG_NOTE_LOST;
     if (!cut) return DG_OK;
     /* Is it the end marker alone that is missing? Pillow refuses that, too, but a new copy would not help. */
     struct jpeg_job ended = {.ends_itself = true};

@@ -229,7 +229,7 @@ static void check_data_sum(struct png *p, const struct chunk *c)
     const uint8_t *end = p->d->bytes + p->d->size;
     if ((size_t)(end - c->bytes) < c->size + 4 ||
         crc32(crc32(0, (const Bytef *)c->name, 4), c->bytes, (uInt)c->size) != dg_be32(c->bytes + c->size))
-        p->d->notes |= DG_NOTE_DAMAGED;
+        p->d->notes |= DG_NOTE_CHECKSUM;
 }
 
 /* Reads chunks up to the image data, with their checksums. */
@@ -376,7 +376,7 @@ static void convert_row(struct png *p, const uint8_t *row, int count, uint8_t *r
     for (int x = 0; x < count; x++, rgb += step) {
         uint8_t value = sample(p, row, x * channels);
         if (p->colour == PALETTE) {
-            if (value >= p->colours) p->d->notes |= DG_NOTE_DAMAGED;
+            if (value >= p->colours) p->d->notes |= DG_NOTE_PALETTE;
             memcpy(rgb, p->palette[value], 3);
         } else if (p->colour == RGB || p->colour == RGB_ALPHA) {
             rgb[0] = value;
@@ -490,7 +490,8 @@ static enum dg_status inflate_rows(struct png *p, z_stream *z, uint8_t *row, uin
             bool top;
             bool more = next_row(p, &at, &top);
             if (!more || code == Z_STREAM_END) {
-                if (more || (code != Z_STREAM_END && !data_end_well(p, z))) p->d->notes |= DG_NOTE_DAMAGED;
+                if (more) p->d->notes |= DG_NOTE_LOST; /* the data end before the image */
+                if (code != Z_STREAM_END && !data_end_well(p, z)) p->d->notes |= DG_NOTE_CHECKSUM;
                 return DG_OK;
             }
             uint8_t *swapped = row;

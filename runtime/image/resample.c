@@ -138,9 +138,65 @@ DG_IMAGE_LEVELS(resize_column,
 
 /* ---- resizing ---- */
 
+/* A box of an image on its way to width x height, of which the window is computed. */
+struct resizing {
+    const uint8_t *corner; /* the box's first pixel */
+    size_t stride;         /* bytes from row to row of the image */
+    struct dg_box box, window;
+    bool resize_x, resize_y;
+    struct axis x, y;
+    i32x4 *wide;      /* [box.width] */
+    uint8_t *between; /* what the first pass makes */
+    uint8_t *out;     /* [window.height, window.width, 3] */
+};
+
+static bool vertical_is_first(struct dg_box box, struct dg_resampling how, int width, int height)
+{
+    if (how.pillow == 12) return false;
+    int64_t lost = (int64_t)box.height - height;
+    return lost > 0 && lost > 2 * ((int64_t)box.width - width);
+}
+
+static void resize_x_then_y(struct resizing *r)
+{
+    size_t row_bytes = (size_t)r->window.width * 3;
+    if (!r->resize_y) {
+        r->y.from = r->window.top;
+        r->y.to = r->window.top + r->window.height;
+        r->between = r->out;
+    }
+    for (int row = r->y.from; row < r->y.to; row++) {
+        const uint8_t *in = r->corner + (size_t)row * r->stride;
+        uint8_t *to = r->between + (size_t)(row - r->y.from) * row_bytes;
+        if (r->resize_x)
+            resize_row(in, r->box.width, r->wide, &r->x, r->window.width, to);
+        else
+            memcpy(to, in + (size_t)r->window.left * 3, row_bytes);
+    }
+    for (int row = 0; r->resize_y && row < r->window.height; row++) {
+        resize_column(r->between + (size_t)(r->y.first[row] - r->y.from) * row_bytes, row_bytes,
+                      r->y.weight + (size_t)row * (size_t)r->y.taps, r->y.count[row], (int)row_bytes,
+                      r->out + (size_t)row * row_bytes);
+    }
+}
+
+/* Each row of the window at once: the row between the passes is as wide as the box. */
+static void resize_y_then_x(struct resizing *r)
+{
+    for (int row = 0; row < r->window.height; row++) {
+        resize_column(r->corner + (size_t)r->y.first[row] * r->stride, r->stride,
+                      r->y.weight + (size_t)row * (size_t)r->y.taps, r->y.count[row], 3 * r->box.width, r->between);
+        uint8_t *to = r->out + (size_t)row * (size_t)r->window.width * 3;
+        if (r->resize_x)
+            resize_row(r->between, r->box.width, r->wide, &r->x, r->window.width, to);
+        else
+            memcpy(to, r->between + (size_t)r->window.left * 3, (size_t)r->window.width * 3);
+    }
+}
+
 /* The part of a box resized to `width` x `height` that is computed. */
-static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
-                                    int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
+static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, struct dg_resampling how,
+                                    int width, int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
                                     struct dg_error *err)
 {
     if (box.width < 1 || box.height < 1 || box.left < 0 || box.top < 0 || box.left > image->width - box.width ||
@@ -148,53 +204,42 @@ static enum dg_status resize_window(const struct dg_image *image, struct dg_box 
         return dg_fail(err, DG_ERR_USAGE, "cannot resize the box %d x %d at (%d, %d) of an image of %d x %d to %d x %d",
                        box.width, box.height, box.left, box.top, image->width, image->height, width, height);
     }
-    bool resize_x = width != box.width, resize_y = height != box.height;
-    size_t x_bytes = axis_bytes(axis_taps(filter, box.width, width), window.width);
-    size_t y_bytes = axis_bytes(axis_taps(filter, box.height, height), window.height);
+    size_t x_bytes = axis_bytes(axis_taps(how.filter, box.width, width), window.width);
+    size_t y_bytes = axis_bytes(axis_taps(how.filter, box.height, height), window.height);
     x_bytes = (x_bytes + 63) / 64 * 64;
     y_bytes = (y_bytes + 63) / 64 * 64;
-    size_t row_bytes = (size_t)window.width * 3, stride = (size_t)image->width * 3;
+    bool y_first = height != box.height && vertical_is_first(box, how, width, height);
     size_t wide_bytes = (size_t)box.width * sizeof(i32x4);
-    DG_TRY(dg_scratch_reserve(work, x_bytes + y_bytes + wide_bytes + row_bytes * (size_t)box.height, err));
+    size_t between_bytes = y_first ? (size_t)box.width * 3 : (size_t)window.width * 3 * (size_t)box.height;
+    DG_TRY(dg_scratch_reserve(work, x_bytes + y_bytes + wide_bytes + between_bytes, err));
     char *place = work->bytes;
-    struct axis x = axis_build(filter, box.width, width, window.left, window.width, place);
-    struct axis y = axis_build(filter, box.height, height, window.top, window.height, place + x_bytes);
-    i32x4 *wide = (i32x4 *)(place + x_bytes + y_bytes);
-    uint8_t *between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes;
-
-    if (!resize_y) {
-        y.from = window.top;
-        y.to = window.top + window.height;
-        between = out;
-    }
-    const uint8_t *corner = image->pixels + (size_t)box.top * stride + (size_t)box.left * 3;
-    for (int row = y.from; row < y.to; row++) {
-        const uint8_t *in = corner + (size_t)row * stride;
-        uint8_t *to = between + (size_t)(row - y.from) * row_bytes;
-        if (resize_x)
-            resize_row(in, box.width, wide, &x, window.width, to);
-        else
-            memcpy(to, in + (size_t)window.left * 3, row_bytes);
-    }
-    for (int row = 0; resize_y && row < window.height; row++) {
-        resize_column(between + (size_t)(y.first[row] - y.from) * row_bytes, row_bytes,
-                      y.weight + (size_t)row * (size_t)y.taps, y.count[row], (int)row_bytes,
-                      out + (size_t)row * row_bytes);
-    }
+    struct resizing r = {.stride = (size_t)image->width * 3,
+                         .box = box,
+                         .window = window,
+                         .resize_x = width != box.width,
+                         .resize_y = height != box.height,
+                         .x = axis_build(how.filter, box.width, width, window.left, window.width, place),
+                         .y = axis_build(how.filter, box.height, height, window.top, window.height, place + x_bytes),
+                         .wide = (i32x4 *)(place + x_bytes + y_bytes),
+                         .between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes,
+                         .out = out};
+    r.corner = image->pixels + (size_t)box.top * r.stride + (size_t)box.left * 3;
+    (y_first ? resize_y_then_x : resize_x_then_y)(&r);
     return DG_OK;
 }
 
-enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, enum dg_filter filter, int width,
+enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, struct dg_resampling how, int width,
                                int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err)
 {
     struct dg_box window = {0, 0, width, height};
-    return resize_window(image, box, filter, width, height, window, out, work, err);
+    return resize_window(image, box, how, width, height, window, out, work, err);
 }
 
 static int center_offset(int outer, int inner) { return (int)rint((outer - inner) / 2.0); }
 
-enum dg_status dg_image_resize_center_crop(const struct dg_image *image, enum dg_filter filter, int resize, int width,
-                                           int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err)
+enum dg_status dg_image_resize_center_crop(const struct dg_image *image, struct dg_resampling how, int resize,
+                                           int width, int height, uint8_t *out, struct dg_scratch *work,
+                                           struct dg_error *err)
 {
     int64_t cover_w = resize, cover_h = (2 * (int64_t)resize * height + width) / (2 * (int64_t)width);
     int64_t in_w = image->width, in_h = image->height, full_w, full_h;
@@ -212,7 +257,7 @@ enum dg_status dg_image_resize_center_crop(const struct dg_image *image, enum dg
     }
     struct dg_box whole = {0, 0, image->width, image->height};
     struct dg_box window = {center_offset((int)full_w, width), center_offset((int)full_h, height), width, height};
-    return resize_window(image, whole, filter, (int)full_w, (int)full_h, window, out, work, err);
+    return resize_window(image, whole, how, (int)full_w, (int)full_h, window, out, work, err);
 }
 
 void dg_image_flip(uint8_t *pixels, int width, int height)

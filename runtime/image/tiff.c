@@ -480,7 +480,7 @@ static void convert(const struct tiff *t, const struct picture *p)
         case TIFF_GRAY:
         case TIFF_GRAY_ALPHA: memset(rgb, p->wide ? gray_of(t, pixel) : pixel[0], 3); break;
         case TIFF_PALETTE:
-            if (pixel[0] >= p->colours) t->d->notes |= DG_NOTE_DAMAGED;
+            if (pixel[0] >= p->colours) t->d->notes |= DG_NOTE_PALETTE;
             memcpy(rgb, p->palette[pixel[0]], 3);
             break;
         case TIFF_CMYK: dg_rgb_from_cmyk(pixel, rgb, 1); break;

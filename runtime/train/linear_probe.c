@@ -186,6 +186,7 @@ static void close_probe(struct probe *p)
     dg_run_close(&p->run);
     dg_evaluator_close(p->backbone);
     dg_region_free(p->features, p->features_bytes);
+    if (p->train) dg_dataset_say_notes(p->train, p->options->log);
     dg_dataset_close(p->train);
     dg_dataset_close(p->val);
     free(p->label);

@@ -275,7 +275,7 @@ static enum dg_status tell(struct training *t, const struct dg_step_report *repo
 static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
-    int64_t every = interval(t, "checkpoint.every"), retain = interval(t, "checkpoint.keep");
+    int64_t every = interval(t, "checkpoint.every"), retain = interval(t, "checkpoint.keep"), done = 0;
     while (t->run.position.step < end && !(events->stop && events->stop(events->context))) {
         const struct dg_batch *batch = NULL;
         double begin = dg_seconds_now();
@@ -293,6 +293,8 @@ static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err
         bool copy = due(retain, t->run.position.step);
         if (copy || due(every, t->run.position.step)) DG_TRY(dg_run_save(&t->run, err));
         if (copy) DG_TRY(dg_run_retain(&t->run, err));
+        if (t->dataset && (++done == 1 || due(t->run.length.steps_per_epoch, t->run.position.step)))
+            dg_dataset_say_notes(t->dataset, t->options->log);
     }
     return DG_OK;
 }
@@ -331,6 +333,7 @@ static enum dg_status run_training(struct training *t, struct dg_error *err)
     tell_start(t);
     enum dg_status status = t->replay || first >= end ? DG_OK : dg_run_open_loader(run, end, err);
     if (status == DG_OK) status = loop(t, end, err);
+    if (t->dataset) dg_dataset_say_notes(t->dataset, t->options->log);
     if (run->saved_step == run->position.step || (status != DG_OK && run->position.step == first)) return status;
     struct dg_error second = {0};
     enum dg_status saved = dg_run_save(run, status == DG_OK ? err : &second);

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status == DG_OK && (int64_t)image.width * image.height < 1 << 16) {
         uint8_t crop[8 * 8 * 3];
         struct dg_scratch work = {0};
-        status = dg_image_resize_center_crop(&image, DG_FILTER_BICUBIC, 9, 8, 8, crop, &work, &err);
+        status =
+            dg_image_resize_center_crop(&image, (struct dg_resampling){DG_FILTER_BICUBIC}, 9, 8, 8, crop, &work, &err);
         if ((status == DG_OK) != !err.text[0]) abort();
         dg_scratch_free(&work);
     }

@@ -50,7 +50,7 @@ static enum dg_status read_image(struct maps *m, const char *path, struct dg_err
     int width = m->patches.width, height = m->patches.height;
     m->image = malloc(3 * (size_t)width * (size_t)height);
     if (!m->image) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d pixels", width, height);
-    return dg_read_whole(path, width, height, m->image, err);
+    return dg_read_whole(path, image_rules(&given.evaluation.images), width, height, m->image, err);
 }
 
 static void free_maps(struct maps *m)
@@ -188,8 +188,7 @@ static const struct dg_flag flags[] = {
     {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
     {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
     {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
-    {"image", "FILE", "JPEG or PNG, resized to the plan's image size (bilinear)", .text = &given.image,
-     .required = true},
+    {"image", "FILE", "an image, resized to the plan's image size (bilinear)", .text = &given.image, .required = true},
     {"out", "DIR",
      "the folder to write: attention.npy [heads, rows, cols], the class token's attention to the patches; img.png; "
      "attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; and sheet.png, above image, heads and mean, below "
@@ -197,6 +196,8 @@ static const struct dg_flag flags[] = {
      .text = &given.out, .required = true},
     {FLAG_THRESHOLD, .number = &given.threshold},
     {FLAG_IMAGE_SIZE, .size = &given.size},
+    {FLAG_EXIF, .given = &given.evaluation.images.exif},
+    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {0}};
 

@@ -58,7 +58,7 @@ static enum dg_status bench_crops(struct dg_error *err)
     const struct dg_plan *plan = &given.of.plan;
     int threads = given.threads ? given.threads : dg_default_threads();
     dg_threads_check(threads, &console);
-    const struct dg_data data = data_of(&given.data, NULL);
+    const struct dg_data data = data_of(&given.data, NULL, &(struct image_flags){0});
     struct dg_dataset *dataset;
     struct dg_bench_crops_result r = {0};
     DG_TRY(dg_dataset_open(&data, DG_LABELS_UNUSED, &console, &dataset, err));

@@ -45,6 +45,12 @@ int exit_status(const struct dg_error *err);
 #define FLAG_CLASSES_FROM                                                                                              \
     "classes-from", "FILE|DIR", "the classes and their order: a line each, or a folder each; others are passed over",  \
         .unset = "the folders with images, by name"
+#define FLAG_EXIF                                                                                                      \
+    "exif", NULL,                                                                                                      \
+        "turn images as EXIF's orientation says; otherwise they are read as they are stored, as by torchvision"
+#define FLAG_PILLOW                                                                                                    \
+    "pillow", "VERSION", "resize in the order of passes of Pillow 13, or of 12 and before", .choices = "12|13",        \
+                                                                                            .unset = "13"
 #define FLAG_IGNORE_MEMORY "ignore-memory", NULL, "start even if the machine seems to have too little memory"
 #define FLAG_THRESHOLD "threshold", "T", "the share of a head's attention that its mask holds", .max = 1
 #define FLAG_IMAGE_SIZE                                                                                                \
@@ -53,8 +59,15 @@ int exit_status(const struct dg_error *err);
 
 /* ---- data ---- */
 
-/* The folders and lists of a flag, which outlives it, and --classes-from. */
-struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from);
+/* --exif and --pillow. */
+struct image_flags {
+    bool exif;
+    const char *pillow;
+};
+struct dg_image_rules image_rules(const struct image_flags *flags);
+
+/* The folders and lists of a flag, which outlives it, --classes-from, and how images are read. */
+struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from, const struct image_flags *images);
 
 /* "10" or "0.5%" into a struct dg_bad_limit. */
 bool read_bad_limit(const char *text, void *parsed);
@@ -76,6 +89,7 @@ void close_plan(struct opened_plan *opened);
 struct evaluation {
     struct opened_plan of;
     struct dg_evaluator_options options;
+    struct image_flags images;
     struct dg_evaluator *evaluator;
 };
 /* Opens the plan, and finds the patches of its images. A `size` other than zero is the one they must have. */

@@ -33,9 +33,15 @@ int exit_status(const struct dg_error *err)
     return err->status == DG_ERR_USAGE ? 2 : 1;
 }
 
-struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from)
+struct dg_image_rules image_rules(const struct image_flags *flags)
 {
-    return (struct dg_data){.path = path->value, .paths = path->count, .classes_from = classes_from};
+    return (struct dg_image_rules){.exif = flags->exif, .pillow = flags->pillow ? atoi(flags->pillow) : 13};
+}
+
+struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from, const struct image_flags *images)
+{
+    return (struct dg_data){
+        .path = path->value, .paths = path->count, .classes_from = classes_from, .rules = image_rules(images)};
 }
 
 bool read_bad_limit(const char *text, void *parsed)
@@ -85,6 +91,7 @@ enum dg_status open_patches(struct evaluation *e, struct dg_flag_size size, stru
 
 enum dg_status open_evaluator(struct evaluation *e, struct dg_error *err)
 {
+    e->options.rules = image_rules(&e->images);
     e->options.log = &console;
     return dg_evaluator_open(&e->of.plan, &e->of.knobs, &e->options, &e->evaluator, err);
 }

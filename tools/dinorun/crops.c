@@ -10,6 +10,7 @@
 static struct {
     struct opened_plan of;
     struct dg_flag_values data;
+    struct image_flags reading;
     const char *out;
     int images;
     uint64_t seed;
@@ -21,7 +22,7 @@ static enum dg_status draw(struct dg_dataset **dataset, struct dg_error *err)
     int count = 0;
     DG_TRY(open_plan(&given.of, err));
     DG_TRY(dg_views_init(&given.of.plan, &given.of.knobs, view, &count, err));
-    const struct dg_data data = data_of(&given.data, NULL);
+    const struct dg_data data = data_of(&given.data, NULL, &given.reading);
     DG_TRY(dg_dataset_open(&data, DG_LABELS_UNUSED, &console, dataset, err));
     DG_TRY(dg_crops_sheet(*dataset, view, count, given.images, given.seed, given.out, &console, err));
     printf("%s: %d views each of the first images of epoch 0 with seed %" PRIu64 ", the image itself at the left\n",
@@ -40,6 +41,9 @@ static int crops(void)
 }
 
 static const struct dg_flag flags[] = {{FLAG_DATA, .texts = &given.data, .required = true},
+                                       {FLAG_EXIF, .given = &given.reading.exif},
+                                       {FLAG_PILLOW, .text = &given.reading.pillow},
+
                                        {"out", "FILE.png",
                                         "the sheet to draw: a row an image, first the image, then its views",
                                         .text = &given.out, .required = true},

@@ -83,7 +83,7 @@ static enum dg_status write_left_out(const struct dg_dataset *dataset, struct ou
 static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
-    const struct dg_data data = data_of(&given.data, given.classes_from);
+    const struct dg_data data = data_of(&given.data, given.classes_from, &given.evaluation.images);
     DG_TRY(open_plan(&e->of, err));
     DG_TRY(dg_dataset_open(&data, given.flat ? DG_LABELS_UNUSED : DG_LABELS_IF_ANY, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
@@ -127,6 +127,8 @@ static const struct dg_flag flags[] = {
     {FLAG_DATA, .texts = &given.data, .required = true},
     {FLAG_FLAT, .given = &given.flat},
     {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "flat"},
+    {FLAG_EXIF, .given = &given.evaluation.images.exif},
+    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {"out", "FILE.npy",
      "the array to write, [images, dim] f32 in the order of the paths; FILE.npy.tsv has path and label",
      .text = &given.out, .required = true},

@@ -74,7 +74,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
 
 static enum dg_status open_split(struct split *split, const struct dg_flag_values *path, struct dg_error *err)
 {
-    const struct dg_data data = data_of(path, given.classes_from);
+    const struct dg_data data = data_of(path, given.classes_from, &given.evaluation.images);
     DG_TRY(dg_dataset_open(&data, DG_LABELS_NEEDED, &console, &split->dataset, err));
     split->count = dg_dataset_count(split->dataset);
     split->classes = dg_dataset_classes(split->dataset);
@@ -296,6 +296,8 @@ static const struct dg_flag flags[] = {
      .required = true},
     {"val", "DIR", "labelled images to classify", .texts = &given.val, .required = true},
     {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "features"},
+    {FLAG_EXIF, .given = &given.evaluation.images.exif},
+    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {"k", "LIST", "numbers of neighbours that vote", .letter = 'k', .parse = read_list, .parsed = &given.k,
      .expected = "numbers as in 10,20", .unset = "10,20,100,200"},
     {"temperature", "T", "of the votes, exp(similarity / T)", .number = &given.temperature},

@@ -11,6 +11,7 @@ static struct {
     struct opened_plan of;
     struct dg_linear_options options;
     struct dg_flag_values train, val;
+    struct image_flags images;
     const char *classes_from;
     const char *head; /* to evaluate; NULL: to train one */
     bool max_bad_given;
@@ -108,8 +109,8 @@ static int linear(void)
     struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
     const struct dg_log log = {on_message, &screen, console.trace};
     given.options.log = &log;
-    given.options.train = data_of(&given.train, given.classes_from);
-    given.options.val = data_of(&given.val, given.classes_from);
+    given.options.train = data_of(&given.train, given.classes_from, &given.images);
+    given.options.val = data_of(&given.val, given.classes_from, &given.images);
     if (given.max_bad_given) given.options.max_bad_val = given.options.max_bad;
     given.options.events =
         (struct dg_linear_events){.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch};
@@ -143,6 +144,8 @@ static const struct dg_flag flags[] = {
     {FLAG_SET, .texts = &given.of.set},
     {FLAG_SEED, "of initial values, order and crops", .seed = &given.options.seed, .given = &given.options.seed_given},
     {FLAG_THREADS, .count = &given.options.threads},
+    {FLAG_EXIF, .given = &given.images.exif},
+    {FLAG_PILLOW, .text = &given.images.pillow},
     {FLAG_MAX_BAD_IMAGES("unreadable images before giving up, of --train to replace, of --val to leave out"),
      .parsed = &given.options.max_bad, .given = &given.max_bad_given, .unset = "10 of --train, 0 of --val"},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},

@@ -82,7 +82,7 @@ static enum dg_status draw(struct features *f, const char *const *path, const st
     DG_TRY(dg_sheet_open(&f->sheet, down, 2 * across, dg_patches_width(p), dg_patches_height(p), err));
     for (int64_t i = 0; i < f->images; i++) {
         int row = (int)(i / across), col = 2 * (int)(i % across);
-        DG_TRY(dg_read_whole(path[i], p->width, p->height, f->image, err));
+        DG_TRY(dg_read_whole(path[i], image_rules(&given.evaluation.images), p->width, p->height, f->image, err));
         dg_draw_seen(f->image, p, f->drawn);
         DG_TRY(dg_sheet_put(&f->sheet, row, col, f->drawn, err));
         for (int64_t n = 0; n < count; n++) {
@@ -143,12 +143,14 @@ static const struct dg_flag flags[] = {{FLAG_WEIGHTS, .text = &given.evaluation.
                                        {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
                                        {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
                                        {"image", "FILE",
-                                        "JPEG or PNG, resized to the plan's image size; all images have the components "
+                                        "an image, resized to the plan's image size; all images have the components "
                                         "in common: what is alike to the network has one colour",
                                         .texts = &given.image, .required = true},
                                        {"out", "FILE.png", "the sheet to draw: each image, and beside it its patches",
                                         .text = &given.out, .required = true},
                                        {FLAG_IMAGE_SIZE, .size = &given.size},
+                                       {FLAG_EXIF, .given = &given.evaluation.images.exif},
+                                       {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
                                        {FLAG_THREADS, .count = &given.evaluation.options.threads},
                                        {0}};
 

@@ -34,8 +34,11 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
     DG_TRY(open_patches(e, (struct dg_flag_size){0}, &patches, err));
     DG_TRY(dg_dataset_open(&DG_FOLDER(given.data), DG_LABELS_UNUSED, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
-    const struct dg_segment_options options = {
-        .patches = &patches, .masks = given.masks, .keep = given.threshold, .progress = show_images};
+    const struct dg_segment_options options = {.patches = &patches,
+                                               .masks = given.masks,
+                                               .keep = given.threshold,
+                                               .rules = image_rules(&e->images),
+                                               .progress = show_images};
     DG_TRY(dg_segment_score(e->evaluator, *dataset, &options, score, err));
     clear_images();
     print_score(score);
@@ -69,6 +72,8 @@ static const struct dg_flag flags[] = {
     {FLAG_THRESHOLD, .number = &given.threshold},
     {FLAG_MAX_BAD_IMAGES("unreadable images to leave out before giving up"),
      .parsed = &given.evaluation.options.max_bad, .unset = "0"},
+    {FLAG_EXIF, .given = &given.evaluation.images.exif},
+    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {0}};
 

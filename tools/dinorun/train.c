@@ -23,6 +23,7 @@ static struct {
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
     struct dg_flag_values data;
+    struct image_flags images;
 } given = {.options = {.steps = -1, .max_bad = {.images = 10}}};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
@@ -233,7 +234,7 @@ static int train(void)
     struct opened_plan *of = &given.of;
     const struct dg_log log = {on_message, &progress, console.trace};
     given.options.log = &log;
-    given.options.data = data_of(&given.data, NULL);
+    given.options.data = data_of(&given.data, NULL, &given.images);
     given.options.events =
         (struct dg_train_events){.context = &progress, .start = on_start, .step = on_step, .stop = on_stop};
     if (find_run(&err) == DG_OK) open_plan(of, &err);
@@ -277,6 +278,8 @@ static const struct dg_flag flags[] = {
      .unset = DEFAULT_THREADS},
     {"loader-threads", "N", "threads to read images with", .count = &given.options.loader_threads, .min = 1, .max = 256,
      .unset = "as many as --threads"},
+    {FLAG_EXIF, .given = &given.images.exif, .unless = "replay"},
+    {FLAG_PILLOW, .text = &given.images.pillow, .unless = "replay"},
     {FLAG_MAX_BAD_IMAGES("unreadable images to replace by others before giving up"), .parsed = &given.options.max_bad,
      .unset = "10"},
     {"time-limit", "T", "finish the step, save and stop after this time: 90s, 45m, 12h, 3d", .parse = read_duration,

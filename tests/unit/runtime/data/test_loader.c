@@ -481,7 +481,8 @@ static void test_evaluation(void **state)
                 float floats[CROP];
                 assert_int_equal(batch->item[row], next);
                 assert_ok(dg_image_decode_file(&decoder, image_path(next), &image, try_err));
-                assert_ok(dg_image_resize_center_crop(&image, DG_FILTER_BICUBIC, 32, 28, 28, bytes, &work, try_err));
+                assert_ok(dg_image_resize_center_crop(&image, (struct dg_resampling){DG_FILTER_BICUBIC}, 32, 28, 28,
+                                                      bytes, &work, try_err));
                 dg_normalize(&normalizer, bytes, 28 * 28, floats);
                 assert_memory_equal(batch->data + row * CROP, floats, sizeof floats);
             }
