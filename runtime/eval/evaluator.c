@@ -1,10 +1,13 @@
 #include "runtime/eval/evaluator.h"
 
+#include "runtime/base/finite.h"
 #include "runtime/data/views.h"
 #include "runtime/exec/cpus.h"
+#include "runtime/exec/fault.h"
 #include "runtime/image/decode.h"
 #include "runtime/state/facts.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,8 +127,27 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, co
 struct sinking {
     dg_evaluated *sink;
     void *context;
-    int64_t first, all; /* the batch's first image, of all */
+    int64_t first, all;               /* the batch's first image, of all */
+    const struct dg_dataset *dataset; /* which has the images' names, or */
+    const char *const *path;
 };
+
+/* Fails where a readable image's row is not finite, with the first operation that made it so. The batch is still bound. */
+static enum dg_status check_rows(struct dg_evaluator *e, const struct sinking *s, const struct dg_step_info *info,
+                                 const bool *bad, int64_t rows, struct dg_error *err)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t at = bad[r] ? -1 : dg_first_not_finite(e->result + r * e->dim, e->dim);
+        if (at < 0) continue;
+        double value = e->result[r * e->dim + at]; /* the search computes the batch again */
+        char first[1024];
+        const char *name = s->dataset ? dg_dataset_path(s->dataset, s->first + r) : s->path[s->first + r];
+        DG_TRY(dg_fault_find(e->session, e->plan, info, first, sizeof first, err));
+        return dg_fail(err, DG_ERR_NUMERIC, "%s: number %" PRId64 " of its %" PRId64 " is %g, which is none; %s", name,
+                       at, e->dim, value, first);
+    }
+    return DG_OK;
+}
 
 static enum dg_status sink_rows(const struct dg_evaluator *e, const struct sinking *s, const bool *bad, int64_t rows,
                                 struct dg_error *err)
@@ -158,6 +180,7 @@ static enum dg_status run_batches(struct dg_evaluator *e, struct dg_loader *load
             const struct dg_step_info info = {.step = batch->step};
             dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
             status = dg_session_compute(e->session, &info, err);
+            if (status == DG_OK) status = check_rows(e, s, &info, unread, rows, err);
         }
         dg_loader_release(loader, batch);
         if (compute && status == DG_OK) status = sink_rows(e, s, unread, rows, err);
@@ -173,7 +196,7 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, d
     struct dg_loader_config config = dg_loader_config_make(e->images->dim[0], dg_session_threads(e->session), log);
     struct dg_bad_images bad;
     struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images), .bad = &bad};
-    struct sinking s = {sink, context, 0, dg_dataset_count(dataset)};
+    struct sinking s = {sink, context, 0, dg_dataset_count(dataset), .dataset = dataset};
     struct dg_loader *loader = NULL;
     bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
     dg_bad_images_init(&bad);
@@ -261,7 +284,9 @@ static enum dg_status run_whole(struct dg_evaluator *e, const char *const *path,
             if (!unread[row])
                 dg_log(dg_session_log(e->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s", path[s->first + row]);
         if (bad->count > limit) continue;
-        DG_TRY(dg_session_compute(e->session, &(struct dg_step_info){.step = s->first / batch}, err));
+        const struct dg_step_info info = {.step = s->first / batch};
+        DG_TRY(dg_session_compute(e->session, &info, err));
+        DG_TRY(check_rows(e, s, &info, unread, rows, err));
         DG_TRY(sink_rows(e, s, unread, rows, err));
     }
     return DG_OK;
@@ -270,7 +295,7 @@ static enum dg_status run_whole(struct dg_evaluator *e, const char *const *path,
 enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path, int64_t count, dg_evaluated *sink,
                                  void *context, struct dg_error *err)
 {
-    struct sinking s = {sink, context, 0, count};
+    struct sinking s = {sink, context, 0, count, .path = path};
     struct dg_bad_images bad;
     struct dg_image_notes notes;
     bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);

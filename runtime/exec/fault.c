@@ -1,6 +1,7 @@
 #include "runtime/exec/fault.h"
 
 #include "ops/kernels/bf16.h"
+#include "runtime/base/finite.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -89,29 +90,41 @@ static void on_op(void *context, uint32_t n, double seconds)
     }
 }
 
-/* Looks at what the step reads and does not compute: inputs, weights, optimiser state. */
-static void look_at_given(struct search *search)
+/* Looks at what lies in memory before a step, where `in` is true of its region; `was` follows its name. */
+static void look_at_given(struct search *search, const bool in[DG_REGIONS], const char *was)
 {
     const struct dg_plan *plan = search->plan;
     const struct dg_plan_entry *entry = dg_session_entry(search->session);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && !search->found; t++) {
         const struct dg_plan_tensor *tensor = &plan->tensor[t];
-        if (tensor->region == DG_REGION_STEP) continue;
+        if (!in[tensor->region]) continue;
+        const void *data = dg_session_data(search->session, t);
         int64_t count = (int64_t)tensor->bytes / dg_dtype_size((enum dg_dtype)tensor->dtype);
-        struct statistics s = look(tensor, dg_session_data(search->session, t), count);
+        if (tensor->dtype == DG_F32 && data && dg_first_not_finite(data, count) < 0) continue;
+        struct statistics s = look(tensor, data, count);
         if (!s.nan && !s.infinite) continue;
         char what[512];
         search->found = true;
-        snprintf(what, sizeof what, "%s was bad before the step: it", dg_plan_string(plan, tensor->name));
+        snprintf(what, sizeof what, "%s%s", dg_plan_string(plan, tensor->name), was);
         describe(search, &s, what);
     }
+}
+
+bool dg_fault_in_stored(const struct dg_session *session, const struct dg_plan *plan, char *text, size_t size)
+{
+    static const bool stored[DG_REGIONS] = {[DG_REGION_PARAM] = true, [DG_REGION_STATE] = true};
+    struct search search = {.session = session, .plan = plan, .text = text, .size = size};
+    look_at_given(&search, stored, "");
+    return search.found;
 }
 
 enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *plan, const struct dg_step_info *step,
                              char *text, size_t size, struct dg_error *err)
 {
     struct search search = {.session = session, .plan = plan, .text = text, .size = size};
-    look_at_given(&search);
+    static const bool given[DG_REGIONS] = {
+        [DG_REGION_PARAM] = true, [DG_REGION_STATE] = true, [DG_REGION_INPUT] = true};
+    look_at_given(&search, given, " was bad before the step: it");
     if (search.found) return DG_OK;
     dg_session_observe_ops(session, on_op, &search);
     enum dg_status status = dg_session_compute(session, step, err);

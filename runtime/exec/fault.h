@@ -11,4 +11,7 @@
 enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *plan, const struct dg_step_info *step,
                              char *text, size_t size, struct dg_error *err);
 
+/* True if a parameter or a state of the session is not finite: `text` receives its name and how many numbers are not. */
+bool dg_fault_in_stored(const struct dg_session *session, const struct dg_plan *plan, char *text, size_t size);
+
 #endif

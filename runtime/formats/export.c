@@ -1,7 +1,8 @@
 #include "runtime/formats/export.h"
 
-#include "runtime/formats/safetensors.h"
+#include "runtime/formats/checksum.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,17 @@ static void see_fact(void *context, const char *key, const char *value)
         meta->item[meta->count++] = (struct dg_safetensors_meta){key, value};
 }
 
+/* Damaged weights and numbers that are none do not leave. */
+static enum dg_status check_tensor(const struct dg_safetensors *file, const struct dg_safetensors_tensor *tensor,
+                                   const char *in, struct dg_error *err)
+{
+    DG_TRY(dg_checksum_check_tensor(file, tensor, in, err));
+    int64_t bad = dg_safetensors_first_not_finite(tensor);
+    if (bad < 0) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%s: %.200s is NaN or infinite at number %" PRId64 " of %" PRId64, in,
+                   tensor->name, bad, dg_safetensors_elements(tensor));
+}
+
 enum dg_status dg_export(const char *in, const char *out, const char *backbone, const struct dg_log *log,
                          struct dg_error *err)
 {
@@ -70,6 +82,7 @@ enum dg_status dg_export(const char *in, const char *out, const char *backbone, 
         const struct dg_safetensors_tensor *tensor = dg_safetensors_at(file, i);
         const char *name = exported(tensor->name, prefix);
         if (!name) continue;
+        status = check_tensor(file, tensor, in, err);
         item[count] = (struct dg_safetensors_item){
             .name = name, .dtype = tensor->dtype, .ndim = tensor->ndim, .data = tensor->data};
         memcpy(item[count].dim, tensor->dim, sizeof tensor->dim);

@@ -8,7 +8,7 @@
  * "student") that network's backbone under bare names (cls_token, blocks.0...); with NULL student.*, teacher.* and
  * center. Optimiser state and position are left out. Names and shapes are those of PyTorch's modules, so that
  * load_state_dict(strict=True) accepts them. `log` (may be NULL) receives what was written and left out (level info).
- * DG_ERR_INPUT: a broken file, or one without the tensors asked for. */
+ * DG_ERR_INPUT: a broken or damaged file, one without the tensors asked for, or with numbers that are not finite. */
 enum dg_status dg_export(const char *in, const char *out, const char *backbone, const struct dg_log *log,
                          struct dg_error *err);
 

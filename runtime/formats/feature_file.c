@@ -1,6 +1,7 @@
 #include "runtime/formats/feature_file.h"
 
 #include "runtime/base/class_names.h"
+#include "runtime/base/finite.h"
 #include "runtime/base/name.h"
 
 #include <errno.h>
@@ -138,6 +139,10 @@ enum dg_status dg_feature_file_read(const char *path, struct dg_feature_file *fi
     *file = (struct dg_feature_file){0};
     enum dg_status status = read_array(path, file, err);
     if (status == DG_OK) status = read_labels(path, file, err);
+    int64_t bad = status == DG_OK ? dg_first_not_finite(file->features, file->rows * file->dim) : -1;
+    if (bad >= 0)
+        status = dg_fail(err, DG_ERR_INPUT, "%s: row %" PRId64 " (%.500s) has %g in it, which is no number", path,
+                         bad / file->dim, file->path[bad / file->dim], (double)file->features[bad]);
     if (status != DG_OK) dg_feature_file_free(file);
     return status;
 }

@@ -351,6 +351,28 @@ enum dg_status dg_safetensors_read_f32(const struct dg_safetensors_tensor *tenso
     }
 }
 
+/* All exponent bits are set. */
+static bool is_not_finite(enum dg_safetensors_dtype dtype, const unsigned char *data)
+{
+    uint64_t bits = 0;
+    memcpy(&bits, data, (size_t)dtypes[dtype].size);
+    uint64_t exponent = dtype == DG_SAFETENSORS_F64   ? UINT64_C(0x7ff0000000000000)
+                        : dtype == DG_SAFETENSORS_F32 ? 0x7f800000
+                        : dtype == DG_SAFETENSORS_F16 ? 0x7c00
+                                                      : 0x7f80;
+    return (bits & exponent) == exponent;
+}
+
+int64_t dg_safetensors_first_not_finite(const struct dg_safetensors_tensor *tensor)
+{
+    if (tensor->dtype > DG_SAFETENSORS_BF16) return -1;
+    int64_t count = dg_safetensors_elements(tensor);
+    const unsigned char *data = tensor->data;
+    for (int64_t i = 0; i < count; i++)
+        if (is_not_finite(tensor->dtype, data + i * dtypes[tensor->dtype].size)) return i;
+    return -1;
+}
+
 /* ---- writing ---- */
 
 /* jansson does not tell text that is not UTF-8 from a lack of memory. */

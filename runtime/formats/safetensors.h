@@ -64,6 +64,9 @@ int64_t dg_safetensors_elements(const struct dg_safetensors_tensor *tensor);
 /* All elements of an F64, F32, F16 or BF16 tensor as f32 into `out`; DG_ERR_UNSUPPORTED for the others. */
 enum dg_status dg_safetensors_read_f32(const struct dg_safetensors_tensor *tensor, float *out);
 
+/* The first element of an F64, F32, F16 or BF16 tensor that is NaN or infinite; -1: there is none, or no such type. */
+int64_t dg_safetensors_first_not_finite(const struct dg_safetensors_tensor *tensor);
+
 /* ---- writing ---- */
 
 struct dg_safetensors_item {

@@ -1,12 +1,13 @@
 #include "runtime/state/checkpoint.h"
 
+#include "runtime/exec/fault.h"
+#include "runtime/formats/checksum.h"
 #include "runtime/state/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #define FORMAT "dinograph checkpoint 1"
 
@@ -35,21 +36,19 @@ static void add_facts(struct dg_facts *m, const struct dg_knobs *knobs, const st
         dg_facts_add(m, p->facts->fact[i].key, "%s", p->facts->fact[i].value);
 }
 
-/* CRC-32 of a tensor's bytes, in the metadata under "crc32.<name>": detects damage on the disk. */
-static uint32_t checksum(const void *data, uint64_t bytes) { return (uint32_t)crc32_z(0, data, bytes); }
-
 static void add_checksums(struct dg_facts *m, const struct dg_safetensors_item *item, const uint64_t *bytes, int count)
 {
     uint32_t *sum = calloc((size_t)count + 1, sizeof *sum);
     if (!sum) return; /* a checkpoint without them is still one */
 #pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < count; i++) sum[i] = checksum(item[i].data, bytes[i]);
+    for (int i = 0; i < count; i++) sum[i] = dg_checksum(item[i].data, bytes[i]);
     for (int i = 0; i < count; i++) {
         char key[KEY];
-        snprintf(key, sizeof key, "crc32.%s", item[i].name);
+        snprintf(key, sizeof key, DG_CHECKSUM ".%s", item[i].name);
         dg_facts_add(m, key, "%08" PRIx32, sum[i]);
     }
     free(sum);
+    dg_facts_add(m, DG_CHECKSUM, "%08" PRIx32, dg_checksum_meta(m->fact, m->count));
 }
 
 static bool is_saved(const struct dg_plan_tensor *tensor)
@@ -78,6 +77,9 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
     const struct dg_plan_entry *entry = dg_session_entry(session);
     struct dg_safetensors_item *item = calloc(entry->num_tensors + 1, sizeof *item);
     struct dg_facts m = {0};
+    char bad[512];
+    if (dg_fault_in_stored(session, plan, bad, sizeof bad))
+        return dg_fail(err, DG_ERR_NUMERIC, "%s was not written: %s", path, bad);
     uint64_t *bytes = calloc(entry->num_tensors + 1, sizeof *bytes);
     int count = 0;
     enum dg_status status = DG_ERR_MEMORY;
@@ -118,15 +120,12 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
         const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
         if (!source) return dg_fail(err, DG_ERR_INPUT, "%s: the checkpoint has no %s", path, name);
-        char key[KEY], sum[VALUE];
-        snprintf(key, sizeof key, "crc32.%s", name);
-        snprintf(sum, sizeof sum, "%08" PRIx32, checksum(source->data, source->bytes));
-        const char *want = dg_safetensors_metadata(file, key);
-        if (want && strcmp(want, sum))
-            return dg_fail(err, DG_ERR_INPUT, "%s: %s is damaged (its checksum is %s, not %s)", path, name, sum, want);
+        DG_TRY(dg_checksum_check_tensor(file, source, path, err));
         DG_TRY(dg_weights_copy(session, plan, t, source, path, err));
     }
-    return DG_OK;
+    char bad[512];
+    if (!dg_fault_in_stored(session, plan, bad, sizeof bad)) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%s: %s: no run goes on from that", path, bad);
 }
 
 /* Logs what may differ between the run so far and this one. */
@@ -251,6 +250,7 @@ static enum dg_status load(struct dg_session *session, const struct dg_knobs *kn
                            const struct dg_log *log, struct dg_error *err)
 {
     const struct dg_plan *plan = knobs->plan;
+    DG_TRY(dg_checksum_check_meta(file, path, err));
     DG_TRY(check_kind(file, plan, path, err));
     DG_TRY(check_seed(file, position, rules, path, err));
     DG_TRY(compare_facts(file, knobs, position, rules, path, log, err));

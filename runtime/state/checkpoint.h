@@ -20,7 +20,8 @@ struct dg_progress {
 int64_t dg_checkpoint_bytes(const struct dg_plan *plan, const struct dg_plan_entry *entry);
 
 /* Writes all parameters and state of the session, the position, and the run's facts.
- * The file is complete or absent. DG_ERR_IO, DG_ERR_MEMORY. */
+ * The file is complete or absent. DG_ERR_NUMERIC: a parameter or state is not finite, and nothing is written. DG_ERR_IO,
+ * DG_ERR_MEMORY. */
 enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct dg_knobs *knobs,
                                   const struct dg_progress *position, const char *path, struct dg_error *err);
 

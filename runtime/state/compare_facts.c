@@ -1,4 +1,5 @@
 /* Compares the facts of a checkpoint with those of what is about to be done. */
+#include "runtime/formats/checksum.h"
 #include "runtime/state/facts.h"
 
 #include <stdio.h>
@@ -232,7 +233,8 @@ enum dg_status dg_facts_check_weights(const char *path, struct dg_knobs *knobs, 
 {
     struct dg_safetensors *file;
     if (dg_safetensors_open(path, &file, NULL) != DG_OK) return DG_OK;
-    enum dg_status status = compare_weights_file(file, path, knobs, accept, log, err);
+    enum dg_status status = dg_checksum_check(file, path, err);
+    if (status == DG_OK) status = compare_weights_file(file, path, knobs, accept, log, err);
     if (status == DG_OK) dg_facts_take_pixels(file, path, knobs, log);
     dg_safetensors_close(file);
     return status;
@@ -244,7 +246,8 @@ enum dg_status dg_facts_check_init(const char *path, const struct dg_knobs *knob
     struct dg_safetensors *file;
     char other[256];
     if (dg_safetensors_open(path, &file, NULL) != DG_OK) return DG_OK;
-    enum dg_status status = compare_weights_file(file, path, knobs, accept, log, err);
+    enum dg_status status = dg_checksum_check(file, path, err);
+    if (status == DG_OK) status = compare_weights_file(file, path, knobs, accept, log, err);
     if (*dg_facts_other_pixels(file, knobs, other, sizeof other))
         dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "%s was trained with %s, and this run normalises images otherwise",
                path, other);

@@ -73,7 +73,7 @@ const char *dg_facts_other_pixels(const struct dg_safetensors *file, const struc
 void dg_facts_take_pixels(const struct dg_safetensors *file, const char *path, struct dg_knobs *knobs,
                           const struct dg_log *log);
 
-/* For a file of weights that has been loaded: dg_facts_compare for DG_FACTS_WEIGHTS. A file that is to be evaluated is then given to
+/* For a file of weights that has been loaded: its checksums, and dg_facts_compare for DG_FACTS_WEIGHTS. A file that is to be evaluated is then given to
  * dg_facts_take_pixels; of one that a run begins with it is logged where its images were normalised in another way. Files that
  * cannot be read as safetensors are left to who loads them. */
 enum dg_status dg_facts_check_weights(const char *path, struct dg_knobs *knobs, bool accept, const struct dg_log *log,

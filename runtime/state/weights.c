@@ -1,6 +1,7 @@
 #include "runtime/state/weights.h"
 
 #include "ops/token/position.h"
+#include "runtime/exec/fault.h"
 #include "runtime/layouts/groups.h"
 #include "runtime/layouts/weight_file.h"
 
@@ -561,6 +562,13 @@ static enum dg_status no_backbone(const struct fit *fit, const char *from, struc
                    dg_groups_text(&groups));
 }
 
+static enum dg_status check_finite(const struct dg_session *session, const struct fit *fit, struct dg_error *err)
+{
+    char text[512];
+    if (!dg_fault_in_stored(session, fit->plan, text, sizeof text)) return DG_OK;
+    return dg_fail(err, DG_ERR_NUMERIC, "%s: %s, and gives no features: are its weights sound?", fit->path, text);
+}
+
 static enum dg_status load(struct dg_session *session, struct fit *fit, const struct dg_weights_options *options,
                            struct dg_error *err)
 {
@@ -582,7 +590,7 @@ static enum dg_status load(struct dg_session *session, struct fit *fit, const st
            fit->count, what, not_needed(fit, others, sizeof others),
            taken_differently(fit, differences, sizeof differences));
     compare_eps(session, fit);
-    return DG_OK;
+    return check_finite(session, fit, err);
 }
 
 enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan *plan, const char *path,
@@ -655,7 +663,7 @@ static enum dg_status init(struct dg_session *session, struct fit *fit, bool par
             "not with its features",
             fit->path);
     compare_eps(session, fit);
-    return DG_OK;
+    return check_finite(session, fit, err);
 }
 
 enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path,

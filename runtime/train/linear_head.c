@@ -1,7 +1,9 @@
 #include "runtime/train/linear_head.h"
 
+#include "runtime/exec/fault.h"
 #include "runtime/state/weights.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -60,6 +62,10 @@ enum dg_status dg_linear_head_score(struct dg_linear_head *head, const float *fe
         dg_linear_head_put(head, features + first * head->dim, rows);
         for (int64_t r = 0; r < rows; r++) head->labels[r] = label[first + r];
         DG_TRY(dg_session_compute(head->session, &(struct dg_step_info){0}, err));
+        if (!isfinite(*head->loss))
+            return dg_fail(err, DG_ERR_NUMERIC,
+                           "the loss of images %" PRId64 " to %" PRId64 " is %g: the layer has no score", first,
+                           first + rows - 1, *head->loss);
         sum += *head->loss * (double)rows;
         for (int64_t r = 0; r < rows; r++) {
             int64_t rank = rank_of(head->logits + r * head->classes, head->classes, head->labels[r]);
@@ -94,5 +100,8 @@ enum dg_status dg_linear_head_load(struct dg_linear_head *head, const struct dg_
                                path, name);
     }
     dg_safetensors_close(file);
+    char bad[512];
+    if (status == DG_OK && dg_fault_in_stored(head->session, plan, bad, sizeof bad))
+        return dg_fail(err, DG_ERR_INPUT, "%s: %s: such a layer has no score", path, bad);
     return status;
 }

@@ -1,8 +1,10 @@
 #include "runtime/train/linear_probe.h"
 
+#include "runtime/base/finite.h"
 #include "runtime/base/memory.h"
 #include "runtime/data/views.h"
 #include "runtime/eval/evaluator.h"
+#include "runtime/formats/checksum.h"
 #include "runtime/train/run.h"
 
 #include <inttypes.h>
@@ -277,11 +279,6 @@ static enum dg_status resume_best(struct probe *p, struct dg_error *err)
 
 static enum dg_status bad_step(const struct probe *p, struct dg_error *err)
 {
-    for (int64_t i = 0; i < p->head.batch * p->head.dim; i++)
-        if (!isfinite(p->head.input[i]))
-            return dg_fail(err, DG_ERR_NUMERIC,
-                           "step %" PRId64 ": the backbone's features are not finite: are its weights sound?",
-                           p->run.position.step);
     return dg_fail(err, DG_ERR_NUMERIC,
                    "step %" PRId64 ": the loss is %g and the gradient's norm %g; lower lr with --set, and --resume",
                    p->run.position.step, *p->head.loss, p->head.summary[0]);
@@ -292,6 +289,10 @@ static enum dg_status train_step(struct probe *p, const struct dg_batch *batch, 
     const float *features;
     struct dg_step_info info = {.seed = p->run.position.seed, .step = p->run.position.step};
     DG_TRY(dg_evaluate_batch(p->backbone, batch->data, &features, err));
+    for (int r = 0; r < batch->rows; r++)
+        if (dg_first_not_finite(features + r * p->head.dim, p->head.dim) >= 0)
+            return dg_fail(err, DG_ERR_NUMERIC, "step %" PRId64 ": the backbone's features of %s are not finite",
+                           info.step, dg_dataset_path(p->train, batch->item[r]));
     dg_linear_head_put(&p->head, features, batch->rows);
     for (int r = 0; r < batch->rows; r++) p->head.labels[r] = dg_dataset_label(p->train, batch->item[r]);
     dg_session_set_controls(p->run.session, p->knobs, p->run.position.step, p->run.length);
@@ -309,7 +310,7 @@ static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *repo
     double sum = 0, begin = dg_seconds_now();
     for (int64_t s = 0; s < p->run.length.steps_per_epoch; s++) {
         const struct dg_batch *batch;
-        double loss;
+        double loss = 0;
         DG_TRY(dg_run_next_batch(&p->run, &batch, err));
         int rows = batch->rows;
         enum dg_status status = train_step(p, batch, &loss, err);
@@ -429,9 +430,10 @@ static enum dg_status compare_head(struct probe *p, const char *path, struct dg_
     DG_TRY(add_facts(p, p->val, err));
     dg_facts_add_plan(now, p->knobs);
     DG_TRY(dg_safetensors_open(path, &file, err));
+    enum dg_status status = dg_checksum_check(file, path, err);
     const struct dg_facts_question question = {DG_FACTS_HEAD,  path, now, p->knobs, p->options->accept_changes,
                                                p->options->log};
-    enum dg_status status = dg_facts_compare(&question, file, err);
+    if (status == DG_OK) status = dg_facts_compare(&question, file, err);
     dg_safetensors_close(file);
     return status;
 }

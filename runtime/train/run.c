@@ -2,6 +2,7 @@
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
+#include "runtime/formats/checksum.h"
 #include "runtime/state/checkpoint_files.h"
 #include "runtime/train/run_folder.h"
 
@@ -37,7 +38,12 @@ static struct dg_safetensors *open_newest(const struct dg_training_run *run)
     char path[DG_MAX_PATH] = "";
     int64_t below = INT64_MAX;
     struct dg_safetensors *file = NULL;
-    while (!file && next_checkpoint(run, path, &below)) dg_safetensors_open(path, &file, NULL);
+    while (!file && next_checkpoint(run, path, &below)) {
+        if (dg_safetensors_open(path, &file, NULL) != DG_OK || dg_checksum_check_meta(file, path, NULL) == DG_OK)
+            continue;
+        dg_safetensors_close(file);
+        file = NULL;
+    }
     return file;
 }
 

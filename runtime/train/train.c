@@ -272,6 +272,14 @@ static enum dg_status tell(struct training *t, const struct dg_step_report *repo
     return DG_OK;
 }
 
+static enum dg_status save(struct training *t, struct dg_error *err)
+{
+    const struct dg_train_events *events = &t->options->events;
+    DG_TRY(dg_run_save(&t->run, err));
+    if (events->saved) events->saved(events->context, t->run.position.step);
+    return DG_OK;
+}
+
 static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
@@ -291,7 +299,7 @@ static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err
         report.images_per_s = (double)t->entry->batch / seconds;
         if (!skip) DG_TRY(tell(t, &report, seconds, loaded - begin, err));
         bool copy = due(retain, t->run.position.step);
-        if (copy || due(every, t->run.position.step)) DG_TRY(dg_run_save(&t->run, err));
+        if (copy || due(every, t->run.position.step)) DG_TRY(save(t, err));
         if (copy) DG_TRY(dg_run_retain(&t->run, err));
         if (t->dataset && (++done == 1 || due(t->run.length.steps_per_epoch, t->run.position.step)))
             dg_dataset_say_notes(t->dataset, t->options->log);
@@ -336,7 +344,8 @@ static enum dg_status run_training(struct training *t, struct dg_error *err)
     if (t->dataset) dg_dataset_say_notes(t->dataset, t->options->log);
     if (run->saved_step == run->position.step || (status != DG_OK && run->position.step == first)) return status;
     struct dg_error second = {0};
-    enum dg_status saved = dg_run_save(run, status == DG_OK ? err : &second);
+    enum dg_status saved = save(t, status == DG_OK ? err : &second);
+    if (second.status != DG_OK) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", second.text);
     return status == DG_OK ? saved : status;
 }
 

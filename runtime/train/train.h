@@ -22,7 +22,8 @@ struct dg_train_events {
     void *context;
     void (*start)(void *context, const struct dg_train_start *start);
     void (*step)(void *context, const struct dg_step_report *report, double seconds, double waited_for_data);
-    bool (*stop)(void *context); /* true: finish the step, save, return */
+    void (*saved)(void *context, int64_t step); /* OUT/checkpoint.safetensors is of that step now */
+    bool (*stop)(void *context);                /* true: finish the step, save, return */
 };
 
 struct dg_train_options {

@@ -75,6 +75,7 @@ struct progress {
     int64_t steps;
     double begin; /* of the program, for --time-limit */
     struct dg_step_report last;
+    int64_t saved; /* step of the newest checkpoint that this program wrote; -1: none */
 };
 
 /* Seconds of "90", "90s", "45m", "12h" or "3d". */
@@ -153,6 +154,12 @@ static void on_step(void *context, const struct dg_step_report *r, double second
     if (fflush(stdout) && (errno == EPIPE || errno == EIO)) atomic_store(&stop_asked, true);
 }
 
+static void on_saved(void *context, int64_t step)
+{
+    struct progress *p = context;
+    p->saved = step;
+}
+
 static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     end_line(context);
@@ -172,9 +179,16 @@ static int64_t steps_done(const struct progress *p) { return p->steps ? p->last.
 static void print_end(const struct progress *p)
 {
     char peak[32];
-    if (p->steps || interrupted)
-        printf("%s at step %" PRId64 ": %s/checkpoint.safetensors\n", interrupted ? "stopped" : "ended", steps_done(p),
-               given.options.out);
+    const char *how = interrupted ? "stopped" : "ended";
+    int64_t done = steps_done(p), saved = p->saved < 0 && p->start.first_step ? p->start.first_step : p->saved;
+    if (!p->steps && !interrupted) return;
+    if (saved >= done)
+        printf("%s at step %" PRId64 ": %s/checkpoint.safetensors\n", how, done, given.options.out);
+    else if (saved >= 0)
+        printf("%s at step %" PRId64 ", which is not saved: the newest checkpoint is of step %" PRId64 "\n", how, done,
+               saved);
+    else
+        printf("%s at step %" PRId64 ", which is not saved\n", how, done);
     if (!p->steps) return;
     printf("%.3f s a step, %.1f %% of it waiting for images; most memory in use %s\n", p->seconds / (double)p->steps,
            100 * p->waited / p->seconds, dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
@@ -230,13 +244,13 @@ static enum dg_status find_run(struct dg_error *err)
 static int train(void)
 {
     struct dg_error err = {0};
-    struct progress progress = {.terminal = isatty(STDOUT_FILENO), .begin = dg_seconds_now()};
+    struct progress progress = {.terminal = isatty(STDOUT_FILENO), .begin = dg_seconds_now(), .saved = -1};
     struct opened_plan *of = &given.of;
     const struct dg_log log = {on_message, &progress, console.trace};
     given.options.log = &log;
     given.options.data = data_of(&given.data, NULL, &given.images);
-    given.options.events =
-        (struct dg_train_events){.context = &progress, .start = on_start, .step = on_step, .stop = on_stop};
+    given.options.events = (struct dg_train_events){
+        .context = &progress, .start = on_start, .step = on_step, .saved = on_saved, .stop = on_stop};
     if (find_run(&err) == DG_OK) open_plan(of, &err);
     watch_signals();
     if (err.status == DG_OK) dg_train(&of->plan, &of->knobs, &given.options, &err);
