@@ -98,6 +98,6 @@ void dg_class_names_tell_absent(const struct dg_class_names *training, const boo
     for (int c = 0; c < training->count; c++)
         if (!present[c]) add_few(&few, training->name[c]);
     if (few.count)
-        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%d of %d classes have no images to validate with: %s", few.count,
+        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%d of %d classes without an image to validate with: %s", few.count,
                training->count, few_text(&few));
 }

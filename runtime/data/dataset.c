@@ -107,10 +107,6 @@ static enum dg_status no_images(const struct dg_dataset *d, const struct dg_data
 static enum dg_status list_images(struct dg_dataset *d, const struct dg_data *data, enum dg_labels labels,
                                   const struct dg_log *log, struct dg_error *err)
 {
-    d->sources = data->paths;
-    d->rules = data->rules;
-    DG_TRY(check_apart(data, err));
-    if (data->classes_from && labels != DG_LABELS_UNUSED) DG_TRY(dg_classes_read(data->classes_from, &d->classes, err));
     for (int p = 0; p < data->paths; p++) {
         struct dg_source source = {.dataset = d, .data = data, .labels = labels, .log = log, .number = p};
         DG_TRY(add_source(&source, data->path[p], err));
@@ -118,9 +114,19 @@ static enum dg_status list_images(struct dg_dataset *d, const struct dg_data *da
     if (!d->count) return no_images(d, data, err);
     DG_TRY(dg_classes_sort(d, err));
     DG_TRY(check_mixture(d, data, err));
-    DG_TRY(dg_classes_check(d, data, labels, err));
-    dg_passed_over_say(&d->over, log);
-    return DG_OK;
+    return dg_classes_check(d, data, labels, err);
+}
+
+static enum dg_status open_images(struct dg_dataset *d, const struct dg_data *data, enum dg_labels labels,
+                                  const struct dg_log *log, struct dg_error *err)
+{
+    d->sources = data->paths;
+    d->rules = data->rules;
+    DG_TRY(check_apart(data, err));
+    if (data->classes_from && labels != DG_LABELS_UNUSED) DG_TRY(dg_classes_read(data->classes_from, &d->classes, err));
+    enum dg_status status = list_images(d, data, labels, log, err);
+    if (d->count) dg_passed_over_say(&d->over, data->path[0], log); /* it may be the reason of a failure */
+    return status;
 }
 
 enum dg_status dg_dataset_open(const struct dg_data *data, enum dg_labels labels, const struct dg_log *log,
@@ -130,7 +136,7 @@ enum dg_status dg_dataset_open(const struct dg_data *data, enum dg_labels labels
     if (opened) opened->notes = malloc(sizeof *opened->notes);
     if (opened && opened->notes) dg_image_notes_init(opened->notes);
     enum dg_status status =
-        opened && opened->notes ? list_images(opened, data, labels, log, err) : dg_listing_no_memory(err);
+        opened && opened->notes ? open_images(opened, data, labels, log, err) : dg_listing_no_memory(err);
     *dataset = status == DG_OK ? opened : NULL;
     if (status != DG_OK) dg_dataset_close(opened);
     return status;

@@ -154,8 +154,8 @@ static enum dg_status tell_repeated(const struct dg_source *s, int64_t first, st
         }
     char name[512];
     if (repeated)
-        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD, "%s names %zu images again, and they count each time (%s)", s->path,
-               repeated, dg_name_escape(example, name, sizeof name));
+        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD, "%s names images again (%zu: %s), and they count each time",
+               s->path, repeated, dg_name_escape(example, name, sizeof name));
     free(path);
     return DG_OK;
 }

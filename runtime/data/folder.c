@@ -330,18 +330,17 @@ static enum dg_status settle_strays(struct dg_source *s, struct top *top, struct
     dg_name_escape(d->image[top->first].path + root_size(s), stray, sizeof stray);
     if (s->labels == DG_LABELS_UNUSED) {
         dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%s: %" PRId64 " images lie beside its folders (%s) and %" PRId64 " in them (%s/): all are taken",
+               "%s: images lie beside its folders (%" PRId64 ": %s) and in them (%" PRId64 ": %s/): all are taken",
                s->path, top->strays, stray, top->below, folder);
         return DG_OK;
     }
     if (!d->classes.fixed)
-        return dg_fail(
-            err, DG_ERR_INPUT,
-            "%s: %" PRId64 " images lie beside its folders (%s) and %" PRId64
-            " in them (%s/), so it is not plain whether the folders are classes. %sMove the images beside the "
-            "folders into folders or away; or name the classes, --classes-from FILE; or the images, @FILE",
-            s->path, top->strays, stray, top->below, folder,
-            s->labels == DG_LABELS_NEEDED ? "" : "--flat takes all without classes. ");
+        return dg_fail(err, DG_ERR_INPUT,
+                       "%s: images lie beside its folders (%" PRId64 ": %s) and in them (%" PRId64
+                       ": %s/), so it is not plain whether the folders are classes. %sMove the images beside the "
+                       "folders into folders or away; or name the classes, --classes-from FILE; or the images, @FILE",
+                       s->path, top->strays, stray, top->below, folder,
+                       s->labels == DG_LABELS_NEEDED ? "" : "--flat takes all without classes. ");
     for (int64_t i = top->first; i < top->first + top->strays; i++) {
         pass_over(s, DG_PASS_NO_CLASS, d->image[i].path);
         free(d->image[i].path);
@@ -358,11 +357,10 @@ static enum dg_status settle_classes(struct dg_source *s, const struct top *top,
     if (s->labels != DG_LABELS_NEEDED || s->dataset->classes.fixed) return DG_OK;
     dg_name_escape(top->no_images ? top->no_images : "", name, sizeof name);
     if (top->below && top->without)
-        return dg_fail(
-            err, DG_ERR_INPUT,
-            "%s: %" PRId64 " of its folders %s no image (%s/), and would be a class without any: remove %s, or "
-            "name the classes, --classes-from FILE",
-            s->path, top->without, top->without == 1 ? "holds" : "hold", name, top->without == 1 ? "it" : "them");
+        return dg_fail(err, DG_ERR_INPUT,
+                       "%s: %" PRId64 " of its folders (%s/) would be a class without an image: remove it, or name the "
+                       "classes, --classes-from FILE",
+                       s->path, top->without, name);
     if (top->strays && !top->below)
         return dg_fail(
             err, DG_ERR_INPUT,

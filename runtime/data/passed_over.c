@@ -12,14 +12,14 @@ static const char *const what[DG_PASS_REASONS] = {
     [DG_PASS_HIDDEN] = "hidden",
     [DG_PASS_LEFTOVER] = "left by viewers, drives or archives",
     [DG_PASS_OWN] = "written by dinorun",
-    [DG_PASS_OTHER] = "no images",
+    [DG_PASS_OTHER] = "of other kinds",
     [DG_PASS_EMPTY] = "empty",
-    [DG_PASS_DANGLING] = "links to nothing",
-    [DG_PASS_LOOP] = "links in a circle",
-    [DG_PASS_LINKED] = "links to folders that are among these",
-    [DG_PASS_SPECIAL] = "pipes, sockets or devices",
+    [DG_PASS_DANGLING] = "linked to nothing",
+    [DG_PASS_LOOP] = "linked in a circle",
+    [DG_PASS_LINKED] = "linked to what is here by itself",
+    [DG_PASS_SPECIAL] = "neither file nor folder",
     [DG_PASS_CLOSED] = "without permission to read",
-    [DG_PASS_NO_IMAGES] = "folders without images",
+    [DG_PASS_NO_IMAGES] = "without images",
     [DG_PASS_NO_CLASS] = "not of the classes asked for",
 };
 
@@ -101,13 +101,13 @@ static int64_t sum(const int64_t *count, int n)
     return total;
 }
 
-void dg_passed_over_say(const struct dg_passed_over *over, const struct dg_log *log)
+void dg_passed_over_say(const struct dg_passed_over *over, const char *data, const struct dg_log *log)
 {
     char text[4096];
     int64_t others = sum(over->count, DG_PASS_REASONS), images = sum(over->format_count, DG_FORMAT_COUNT);
     struct words w = {text, sizeof text, 0};
     add_reasons(&w, over);
-    if (others) dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "passed over: %s", text);
+    if (others) dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%s: passed over: %s", data, text);
     w.at = 0;
     add_formats(&w, over);
     int most = 0;
@@ -115,6 +115,6 @@ void dg_passed_over_say(const struct dg_passed_over *over, const struct dg_log *
         if (over->format_count[f] > over->format_count[most]) most = f;
     if (images)
         dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%" PRId64 " images are left out, since this build does not read their format: %s; %s: %s", images, text,
+               "%s: %" PRId64 " in formats that this build does not read, left out: %s; %s: %s", data, images, text,
                dg_image_format_name(most), dg_image_format_advice(most));
 }

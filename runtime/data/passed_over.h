@@ -35,11 +35,11 @@ void dg_passed_over_free(struct dg_passed_over *over);
 /* DG_PASS_HIDDEN or DG_PASS_LEFTOVER by the name alone; else DG_PASS_NONE. */
 enum dg_pass_reason dg_pass_by_name(const char *name);
 
-/* "3 hidden (.DS_Store), 2 files that are no images (notes.txt), 1 WebP (a.webp)" into `text`; "" if there is nothing.
+/* "3 hidden (.DS_Store), 2 of other kinds (notes.txt), 1 HEIC (a.heic)" into `text`; "" if there is nothing.
  * Returns `text`. */
 const char *dg_passed_over_text(const struct dg_passed_over *over, char *text, size_t size);
 
-/* One line to the log for what is no data, and one for images of formats that are not read, with what to do. */
-void dg_passed_over_say(const struct dg_passed_over *over, const struct dg_log *log);
+/* One line to the log, for `data`, of what is no data, and one of images in formats that are not read, with what to do. */
+void dg_passed_over_say(const struct dg_passed_over *over, const char *data, const struct dg_log *log);
 
 #endif

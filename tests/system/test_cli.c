@@ -215,13 +215,13 @@ static void test_knn(void **state)
                                    "a/02.png\ta\ta\ta\na/03.jpg\ta\ta\ta\na/04.png\ta\ta\ta\n"
                                    "b/00.png\tb\ta\ta\nb/01.png\tb\ta\ta\nb/02.png\tb\ta\ta\n";
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i), 1,
-            "1 of its folders holds no image (none/)");
+            "1 of its folders (none/) would be a class without an image");
     struct path classes = keep("classes.txt");
     write_file(classes.text, "a\nb\nnone\n", 9);
     const struct process *p = RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "-k", "1,10",
                                   "--temperature", "1000", "--predictions", file.text, "--classes-from", classes.text);
     process_assert_status(p, 0);
-    process_assert_says(p, p->err, "1 folders without images (none)");
+    process_assert_says(p, p->err, "1 without images (none)");
     process_assert_says(p, p->out, "10-NN of 8 images is 8-NN\n");
     process_assert_says(p, p->out, "8 images vote on 8, 3 classes\n1-NN: top-1 62.50 %, top-5 62.50 %\n");
     process_assert_says(p, p->out, "8-NN: top-1 62.50 %, top-5 100.00 %\n");
@@ -239,7 +239,7 @@ static void test_knn(void **state)
     assert_int_equal(rmdir(none.text), 0);
     p = RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", alone.text, "-k", "1");
     process_assert_status(p, 0);
-    process_assert_says(p, p->err, "1 of 2 classes have no images to validate with: b");
+    process_assert_says(p, p->err, "1 of 2 classes without an image to validate with: b");
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", i, "-k", "1"), 1,
             "class b is not");
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", alone.text, "--predictions",

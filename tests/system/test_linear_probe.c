@@ -341,7 +341,7 @@ static void test_resume(void **state)
     json_decref(a);
     json_decref(b);
     assert_non_null(strstr(dg_test_said, "tensors, the teacher's backbone"));
-    assert_non_null(strstr(dg_test_said, "1 of 3 classes have no images to validate with: class1\n"));
+    assert_non_null(strstr(dg_test_said, "1 of 3 classes without an image to validate with: class1\n"));
     int lines = 0;
     for (const char *c = dg_test_said; *c; c++) lines += *c == '\n';
     assert_int_equal(lines, 2); /* and nothing else */

@@ -135,13 +135,13 @@ static void test_flat_with_subfolder(void **state)
 {
     (void)state;
     ADD("p0.png", "p1.png", "p2.png", "p3.png", "p4.png", "thumbs/t0.png", "thumbs/t1.png");
-    refuses(features(in("set"), NULL, NULL), "5 images lie beside its folders (p0.png) and 2 in them (thumbs/)");
+    refuses(features(in("set"), NULL, NULL), "images lie beside its folders (5: p0.png) and in them (2: thumbs/)");
     takes(features(in("set"), "--flat", NULL),
           "p0.png\t\np1.png\t\np2.png\t\np3.png\t\np4.png\t\nthumbs/t0.png\t\nthumbs/t1.png\t\n");
     const struct process *p = train_once(in("set"));
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "7 images, 1 steps an epoch");
-    process_assert_says(p, p->err, "5 images lie beside its folders (p0.png) and 2 in them (thumbs/): all are taken");
+    process_assert_says(p, p->err, "images lie beside its folders (5: p0.png) and in them (2: thumbs/): all are taken");
     p = knn(in("set"), in("set"));
     process_assert_status(p, 1);
     process_assert_says(p, p->err, "so it is not plain whether the folders are classes");
@@ -152,7 +152,7 @@ static void test_stray(void **state)
 {
     (void)state;
     ADD("a/0.png", "b/1.png", "sample.png");
-    refuses(features(in("set"), NULL, NULL), "1 images lie beside its folders (sample.png)");
+    refuses(features(in("set"), NULL, NULL), "images lie beside its folders (1: sample.png)");
     add_text("classes.txt", "a\nb\n");
     const struct process *p = features(in("set"), "--classes-from", set_path("classes.txt"));
     takes(p, "a/0.png\ta\nb/1.png\tb\n");
@@ -173,12 +173,11 @@ static void test_contents(void **state)
     add_text("b/x.heic", "....ftypheic....");
     const struct process *p = features(in("set"), NULL, NULL);
     takes(p, "a/0.png\ta\na/0a1b2c3d\ta\nb/photo.png_large\tb\nb/x.dat\tb\n");
-    process_assert_says(p, p->err, "passed over: 2 no images (a/0.txt), 1 empty (b/zero)");
-    process_assert_says(p, p->err,
-                        "1 images are left out, since this build does not read their format: 1 HEIC (b/x.heic)");
+    process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
+    process_assert_says(p, p->err, "1 in formats that this build does not read, left out: 1 HEIC (b/x.heic)");
     p = train_once(in("set"));
     process_assert_says(p, p->out, "4 images, 1 steps");
-    process_assert_says(p, p->err, "passed over: 2 no images (a/0.txt), 1 empty (b/zero)");
+    process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
     p = knn(in("set"), in("set"));
     process_assert_status(p, 0);
     process_assert_says(p, p->err, "1 HEIC (b/x.heic)");
@@ -186,11 +185,11 @@ static void test_contents(void **state)
     p = RUN(DINORUN, "linear", probe, "--weights", weights, "--train", in("set"), "--val", in("set"), "--out",
             in("once"), "--epochs", "1", "--ignore-memory");
     process_assert_status(p, 0);
-    process_assert_says(p, p->err, "passed over: 2 no images (a/0.txt), 1 empty (b/zero)");
+    process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
     p = RUN(DINORUN, "crops", plan, "--data", in("set"), "--out", in("crops.png"));
-    process_assert_says(p, p->err, "passed over: 2 no images (a/0.txt), 1 empty (b/zero)");
+    process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
     p = RUN(DINORUN, "bench", plan, "--data", in("set"), "--images", "4", "--threads", "1");
-    process_assert_says(p, p->err, "passed over: 2 no images (a/0.txt), 1 empty (b/zero)");
+    process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
 }
 
 /* A validation set as a zip of macOS unpacks, with all that other systems add. */
@@ -311,8 +310,11 @@ static void test_unreadable(void **state)
     process_assert_status(p, 1);
     process_assert_says(p, p->err, "3 of 10 images cannot be read");
     p = RUN(DINORUN, "knn", plan, "--weights", weights, "--train", in("set"), "--val", in("set"), "-k", "1",
-            "--max-bad-images", "3");
+            "--max-bad-images", "3", "--predictions", in("votes.tsv"));
     process_assert_status(p, 0);
+    out = read_file(in("votes.tsv.left-out.tsv"), &png_size);
+    assert_non_null(strstr(out, "b/4.png\tthe file is a web page"));
+    free(out);
     process_assert_says(p, p->out, "7 images vote on 7, 2 classes\n1-NN: top-1 100.00 %");
     p = RUN(DINORUN, "linear", probe, "--weights", weights, "--train", in("set"), "--val", in("set"), "--out",
             in("once"), "--epochs", "1", "--ignore-memory", "--max-bad-images", "3");
@@ -352,7 +354,7 @@ static void test_doubtful(void **state)
     ADD("up/images/a/0.png", "up/images/b/0.png");
     refuses(knn(set_path("up"), set_path("up")), "up/images");
     add_text("val/plots/loss.csv", "1");
-    refuses(knn(set_path("train"), set_path("val")), "1 of its folders holds no image (plots/)");
+    refuses(knn(set_path("train"), set_path("val")), "1 of its folders (plots/) would be a class without an image");
     add_text("val/plots/broken.png", "none");
     refuses(knn(set_path("train"), set_path("val")), "of the class plots no image can be read (1 files)");
     p = RUN(DINORUN, "knn", plan, "--weights", weights, "--train", set_path("train"), "--val", set_path("val"), "-k",
@@ -370,7 +372,7 @@ static void test_sources(void **state)
                                   set_path("y"), "--val", set_path("y"), "-k", "1");
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "4 images vote on 2, 3 classes\n1-NN: top-1 100.00 %");
-    process_assert_says(p, p->err, "1 of 3 classes have no images to validate with: a");
+    process_assert_says(p, p->err, "1 of 3 classes without an image to validate with: a");
     p = RUN(DINORUN, "train", plan, "--data", set_path("x"), "--data", set_path("flat"), "--data", set_path("y"),
             "--out", in("once"), "--steps", "0", "--ignore-memory");
     process_assert_status(p, 0);

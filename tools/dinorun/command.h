@@ -104,6 +104,9 @@ int evaluation_threads(const struct evaluation *evaluation);
 
 /* A name in a list, escaped (runtime/base/name.h). */
 void write_name(FILE *out, const char *name);
+/* Writes FILE.left-out.tsv, the images that have no line in FILE: path, tab, reason. If there are none, one of an earlier run
+ * goes. */
+enum dg_status write_left_out(const struct dg_dataset *dataset, const char *file, struct dg_error *err);
 
 /* Where the runtime's messages go: what was done to standard output, warnings and traces to standard error. The traces are those
  * that DINOGRAPH_TRACE asks for. */

@@ -2,6 +2,7 @@
 #include "tools/dinorun/command.h"
 
 #include "ops/dnnl/cpu.h"
+#include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
 #include "runtime/data/image_reader.h"
 
@@ -110,6 +111,28 @@ void write_name(FILE *out, const char *name)
     char *text = malloc(size);
     if (text) fputs(dg_name_escape(name, text, size), out);
     free(text);
+}
+
+enum dg_status write_left_out(const struct dg_dataset *dataset, const char *file, struct dg_error *err)
+{
+    struct dg_atomic_file list;
+    int64_t count;
+    const struct dg_left_out *one = dg_dataset_left_out(dataset, &count);
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s.left-out.tsv", file) >= (int)sizeof path)
+        return dg_fail(err, DG_ERR_USAGE, "%s: the path is too long", file);
+    if (!count) {
+        unlink(path);
+        return DG_OK;
+    }
+    DG_TRY(dg_atomic_open(path, &list, err));
+    for (int64_t i = 0; i < count; i++) {
+        write_name(list.stream, one[i].relative);
+        fprintf(list.stream, "\t%s\n", one[i].reason);
+    }
+    DG_TRY(dg_atomic_commit(&list, err));
+    printf("%s: the images left out of %s, and why\n", path, file);
+    return DG_OK;
 }
 
 void show_images(int64_t done, int64_t all)

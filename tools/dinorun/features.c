@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct {
     struct evaluation evaluation;
@@ -20,8 +19,7 @@ static struct {
 /* The files; each is complete or absent. */
 struct output {
     struct dg_npy array;
-    struct dg_atomic_file list, left_out;
-    int64_t left_out_count;
+    struct dg_atomic_file list;
 };
 
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
@@ -32,24 +30,13 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     return dg_npy_append(array, output, rows, err);
 }
 
-static enum dg_status finish_list(struct dg_atomic_file *file, struct dg_error *err)
-{
-    if (!fflush(file->stream) && !ferror(file->stream)) return DG_OK;
-    return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
-}
-
-static enum dg_status open_list(const char *ending, struct dg_atomic_file *file, struct dg_error *err)
-{
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s%s", given.out, ending) >= (int)sizeof path)
-        return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
-    return dg_atomic_open(path, file, err);
-}
-
 /* Writes OUT.tsv: path, tab, label; the label of an image without classes is empty. The caller commits the file. */
 static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_atomic_file *file, struct dg_error *err)
 {
-    DG_TRY(open_list(".tsv", file, err));
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s.tsv", given.out) >= (int)sizeof path)
+        return dg_fail(err, DG_ERR_USAGE, "--out: the path is too long");
+    DG_TRY(dg_atomic_open(path, file, err));
     for (int64_t i = 0; i < dg_dataset_count(dataset); i++) {
         int label = dg_dataset_label(dataset, i);
         write_name(file->stream, dg_dataset_relative(dataset, i));
@@ -57,27 +44,8 @@ static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_ato
         write_name(file->stream, label < 0 ? "" : dg_dataset_class_name(dataset, label));
         fputc('\n', file->stream);
     }
-    return finish_list(file, err);
-}
-
-#define LEFT_OUT ".left-out.tsv"
-
-/* Writes OUT.left-out.tsv, the images that have no row: path, tab, reason. If there are none, one of an earlier run goes. */
-static enum dg_status write_left_out(const struct dg_dataset *dataset, struct output *out, struct dg_error *err)
-{
-    const struct dg_left_out *one = dg_dataset_left_out(dataset, &out->left_out_count);
-    char path[4096];
-    if (!out->left_out_count) {
-        if (snprintf(path, sizeof path, "%s" LEFT_OUT, given.out) < (int)sizeof path) unlink(path);
-        return DG_OK;
-    }
-    DG_TRY(open_list(LEFT_OUT, &out->left_out, err));
-    for (int64_t i = 0; i < out->left_out_count; i++) {
-        write_name(out->left_out.stream, one[i].relative);
-        fprintf(out->left_out.stream, "\t%s\n", one[i].reason);
-    }
-    DG_TRY(finish_list(&out->left_out, err));
-    return dg_atomic_commit(&out->left_out, err);
+    if (!fflush(file->stream) && !ferror(file->stream)) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
 static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
@@ -94,12 +62,11 @@ static enum dg_status write_features(struct dg_dataset **dataset, struct output 
     DG_TRY(dg_npy_end(&out->array, err));
     /* The list is written before the array takes its place, so that both are there or neither. */
     DG_TRY(write_list(*dataset, &out->list, err));
-    DG_TRY(write_left_out(*dataset, out, err));
+    DG_TRY(write_left_out(*dataset, given.out, err));
     DG_TRY(dg_npy_commit(&out->array, err));
     DG_TRY(dg_atomic_commit(&out->list, err));
     printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(*dataset), dim,
            given.out);
-    if (out->left_out_count) printf("%s" LEFT_OUT ": the images without a row, and why\n", given.out);
     return DG_OK;
 }
 
@@ -111,7 +78,6 @@ static int features(void)
     write_features(&dataset, &out, &err);
     dg_npy_abandon(&out.array);
     dg_atomic_abandon(&out.list);
-    dg_atomic_abandon(&out.left_out);
     dg_dataset_close(dataset);
     close_evaluation(&given.evaluation);
     return exit_status(&err);

@@ -224,6 +224,7 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
     DG_TRY(dg_knn(&question, vote->result, vote->predicted, err));
     if (given.predictions) {
         write_predictions(vote, train, val);
+        if (val->dataset) DG_TRY(write_left_out(val->dataset, given.predictions, err));
         DG_TRY(dg_atomic_commit(&vote->file, err));
     }
     printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", train->count, val->count, train->classes);

@@ -97,12 +97,12 @@ static void test_flat(void **state)
     assert_true(dg_dataset_hash(d) == hash);
     says("1 hidden (.hidden.jpg)");
     says("1 empty (zero)");
-    says("1 links to nothing (dangling.jpg)");
-    says("1 links in a circle (circle.jpg)");
-    says("1 pipes, sockets or devices (pipe.jpg)");
-    says("1 folders without images (empty)");
+    says("1 linked to nothing (dangling.jpg)");
+    says("1 linked in a circle (circle.jpg)");
+    says("1 neither file nor folder (pipe.jpg)");
+    says("1 without images (empty)");
     says("1 HEIC (x.heic)");
-    says("no images (");
+    says("of other kinds (");
 }
 
 /* What viewers, drives, archives and tools leave behind, as folders of images and as files. */
@@ -207,8 +207,8 @@ static void test_class_tree(void **state)
     has(open_folder(with_slash, DG_LABELS_NEEDED),
         "n01/x.jpg=n01 n01/deep/y.png=n01 n01/deep-er/y.png=n01 n01/deep/er/y.png=n01 n02/a.jpg=n02 n02/z.jpg=n02");
     assert_int_equal(dg_dataset_classes(opened), 2);
-    says("2 no images (labels.csv)");
-    says("1 links in a circle (n01/up)");
+    says("2 of other kinds (labels.csv)");
+    says("1 linked in a circle (n01/up)");
     uint64_t hash = dg_dataset_hash(opened);
     assert_true(dg_dataset_hash(open_folder(test_folder, DG_LABELS_UNUSED)) == hash);
 }
@@ -222,15 +222,15 @@ static void test_strays(void **state)
     touch("b.jpg");
     touch("a.jpg");
     has(open_folder(test_folder, DG_LABELS_UNUSED), "a.jpg b.jpg thumbs/t.jpg");
-    says("2 images lie beside its folders (a.jpg) and 1 in them (thumbs/): all are taken");
-    refuses(test_folder, DG_LABELS_IF_ANY, "2 images lie beside its folders (a.jpg) and 1 in them (thumbs/)");
+    says("images lie beside its folders (2: a.jpg) and in them (1: thumbs/): all are taken");
+    refuses(test_folder, DG_LABELS_IF_ANY, "images lie beside its folders (2: a.jpg) and in them (1: thumbs/)");
     refuses(test_folder, DG_LABELS_IF_ANY, "--flat");
     refuses(test_folder, DG_LABELS_NEEDED, "--classes-from FILE");
     make_dir("c");
     touch("c/1.jpg");
     make_dir("d");
     touch("d/1.jpg");
-    refuses(test_folder, DG_LABELS_NEEDED, "2 images lie beside its folders (a.jpg) and 3 in them (c/)");
+    refuses(test_folder, DG_LABELS_NEEDED, "images lie beside its folders (2: a.jpg) and in them (3: c/)");
     text("classes.txt", "d\nc\n");
     struct dg_data data = DG_FOLDER(test_folder);
     data.classes_from = in("classes.txt");
@@ -248,9 +248,9 @@ static void test_empty_classes(void **state)
     touch("ant/1.jpg");
     touch("bee/1.jpg");
     text("plots/loss.csv", "1");
-    refuses(test_folder, DG_LABELS_NEEDED, "1 of its folders holds no image (plots/)");
+    refuses(test_folder, DG_LABELS_NEEDED, "1 of its folders (plots/) would be a class without an image");
     has(open_folder(test_folder, DG_LABELS_IF_ANY), "ant/1.jpg=ant bee/1.jpg=bee");
-    says("1 folders without images (plots)");
+    says("1 without images (plots)");
     /* Files that are named as images and are none. */
     text("plots/loss.csv.png", "<html>");
     text("plots/x.png", "");
@@ -328,7 +328,7 @@ static void test_match(void **state)
     dg_test_hush();
     assert_ok(dg_dataset_match_classes(v, t, number, &dg_test_log, try_err));
     assert_int_equal(number[0], 1);
-    says("2 of 3 classes have no images to validate with: a, c");
+    says("2 of 3 classes without an image to validate with: a, c");
     dg_dataset_close(v);
     assert_ok(dg_dataset_open(&DG_FOLDER(in("w")), DG_LABELS_NEEDED, NULL, &v, try_err));
     assert_int_equal(dg_dataset_match_classes(v, t, number, NULL, &err), DG_ERR_INPUT);
@@ -425,7 +425,7 @@ static void test_list(void **state)
     assert_string_equal(dg_dataset_relative(opened, 0), in("set/two words.jpg"));
     assert_int_equal(dg_dataset_label(opened, 0), 1);
     assert_string_equal(dg_dataset_class_name(opened, 1), "b\tb");
-    says("names 1 images again");
+    says("names images again (1: ");
     hash = dg_dataset_hash(opened);
     snprintf(lines, sizeof lines, "%s\tb\\tb\n#1.jpg\ta\nend \ta\nend \tb\n", in("set/two words.jpg"));
     text("set/classes.txt", lines);
@@ -521,7 +521,7 @@ static void test_links(void **state)
     assert_int_equal(symlink("../else", in("set/d")), 0);
     assert_int_equal(symlink("set", in("link")), 0);
     has(open_folder(in("link"), DG_LABELS_NEEDED), "a/1.jpg=a b/2.jpg=b c/3.jpg=c d/4.jpg=d");
-    says("2 links to folders that are among these (a/b)");
+    says("2 linked to what is here by itself (a/b)");
     refuses_with(&DG_FOLDER(""), DG_LABELS_UNUSED, DG_ERR_USAGE, "is empty");
 }
 
@@ -532,7 +532,7 @@ static void test_failures(void **state)
     text("notes.txt", "x");
     refuses_with(&DG_FOLDER(in("notes.txt")), DG_LABELS_UNUSED, DG_ERR_USAGE, "not a directory");
     refuses(test_folder, DG_LABELS_UNUSED, "no images in");
-    refuses(test_folder, DG_LABELS_UNUSED, "1 no images (notes.txt)");
+    refuses(test_folder, DG_LABELS_UNUSED, "1 of other kinds (notes.txt)");
     touch("a.png");
     make_dir("closed");
     touch("closed/b.png");
