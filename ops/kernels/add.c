@@ -1,16 +1,13 @@
 #include "ops/kernels/add.h"
 
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/loops.h"
+#include "ops/kernels/put.h"
+
+static DG_INLINE float sum_of(bool relu, float a, float b) { return relu && !(a + b > 0) ? 0 : a + b; }
 
 static DG_INLINE void add(struct dg_range part, bool a_bf16, const void *a, bool b_bf16, const void *b, bool relu,
                           bool dst_bf16, void *dst)
 {
-#pragma omp simd
-    for (int64_t i = part.first; i < part.end; i++) {
-        float sum = dg_get(a, a_bf16, i) + dg_get(b, b_bf16, i);
-        dg_put(dst, dst_bf16, i, relu && !(sum > 0) ? 0 : sum);
-    }
+    DG_PUT_EACH(dst, dst_bf16, i, part.first, part.end, sum_of(relu, dg_get(a, a_bf16, i), dg_get(b, b_bf16, i)));
 }
 
 static DG_INLINE void add_part(struct dg_range part, bool a_bf16, bool b_bf16, const struct dg_add_args *args)

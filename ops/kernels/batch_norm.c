@@ -1,8 +1,7 @@
 #include "ops/kernels/batch_norm.h"
 
-#include "ops/kernels/bf16.h"
 #include "ops/kernels/lanes.h"
-#include "ops/kernels/loops.h"
+#include "ops/kernels/put.h"
 
 #include <math.h>
 
@@ -114,6 +113,8 @@ static void batch_norm_moments(const struct dg_batch_norm_moments_args *args)
     }
 }
 
+static DG_INLINE float activation(bool relu, float v) { return relu && !(v > 0) ? 0 : v; }
+
 static DG_INLINE void apply(const struct dg_batch_norm_apply_args *args, bool bf16, bool relu)
 {
     int64_t cols = args->cols;
@@ -122,11 +123,7 @@ static DG_INLINE void apply(const struct dg_batch_norm_apply_args *args, bool bf
     for (int64_t r = 0; r < args->rows; r++) {
         const void *x = dg_at(args->src, bf16, r * cols);
         void *y = dg_at_out(args->dst, bf16, r * cols);
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) {
-            float v = (dg_get(x, bf16, c) - mean[c]) * scale[c] + bias[c];
-            dg_put(y, bf16, c, relu && !(v > 0) ? 0 : v);
-        }
+        DG_PUT_EACH(y, bf16, c, 0, cols, activation(relu, (dg_get(x, bf16, c) - mean[c]) * scale[c] + bias[c]));
     }
 }
 
@@ -188,10 +185,8 @@ static DG_INLINE void source_gradient(const struct dg_batch_norm_grad_args *args
         const void *x = dg_at(args->src, bf16, r * cols), *d = dg_at(args->diff_dst, bf16, r * cols),
                    *y = relu ? dg_at(args->dst, bf16, r * cols) : NULL;
         void *dx = dg_at_out(args->diff_src, bf16, r * cols);
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++)
-            dg_put(dx, bf16, c,
-                   scale[c] * (gradient(bf16, relu, y, d, c) - mean_g[c] - (dg_get(x, bf16, c) - mean[c]) * slope[c]));
+        DG_PUT_EACH(dx, bf16, c, 0, cols,
+                    scale[c] * (gradient(bf16, relu, y, d, c) - mean_g[c] - (dg_get(x, bf16, c) - mean[c]) * slope[c]));
     }
 }
 

@@ -1,11 +1,19 @@
 #include "ops/kernels/convert.h"
 
-#include "ops/kernels/bf16.h"
+#include "ops/kernels/put.h"
 
 static void to_bf16(int64_t count, const float *src, uint16_t *dst)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) dst[i] = dg_to_bf16(src[i]);
+#pragma omp parallel
+    {
+        struct dg_range part = dg_my_range(count);
+        if (DG_ROUNDS_BLOCKS) {
+            DG_PUT_EACH(dst, 1, i, part.first, part.end, src[i]);
+        } else {
+#pragma omp simd
+            for (int64_t i = part.first; i < part.end; i++) dst[i] = dg_to_bf16(src[i]);
+        }
+    }
 }
 
 DG_KERNELS(convert) = {.to_bf16 = to_bf16};

@@ -1,16 +1,13 @@
 #include "ops/kernels/drop_path.h"
 
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/loops.h"
+#include "ops/kernels/put.h"
+
+static DG_INLINE float added(const float *residual, int64_t i, float x) { return residual ? residual[i] + x : x; }
 
 static DG_INLINE void image(int64_t size, bool survives, float keep, bool src_bf16, const void *src,
                             const float *residual, bool dst_bf16, void *dst)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < size; i++) {
-        float x = survives ? dg_get(src, src_bf16, i) / keep : 0;
-        dg_put(dst, dst_bf16, i, residual ? residual[i] + x : x);
-    }
+    DG_PUT_EACH(dst, dst_bf16, i, 0, size, added(residual, i, survives ? dg_get(src, src_bf16, i) / keep : 0));
 }
 
 static DG_INLINE void all_images(bool src_bf16, bool dst_bf16, const struct dg_drop_path_args *a)

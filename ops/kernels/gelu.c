@@ -1,17 +1,19 @@
 #include "ops/kernels/gelu.h"
 
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/loops.h"
+#include "ops/kernels/put.h"
 #include "ops/kernels/vmath.h"
+
+/* x Phi(x) is x or 0 less |x| times the tail beyond |x|. A NaN stays one, in z. */
+static DG_INLINE float gelu(bool bf16, float x)
+{
+    const float most = bf16 ? DG_ROUGH_TAIL_END : DG_TAIL_END;
+    float size = fabsf(x), z = size > most ? most : size;
+    return (x > 0 ? x : 0) - z * (bf16 ? dg_rough_normal_tail(z) : dg_normal_tail(z));
+}
 
 static DG_INLINE void forward(struct dg_range part, bool bf16, const void *src, void *dst)
 {
-#pragma omp simd
-    for (int64_t i = part.first; i < part.end; i++) {
-        float x = dg_get(src, bf16, i), h = 0.5f * x, size = fabsf(x);
-        float z = size > DG_TAIL_END ? DG_TAIL_END : size;
-        dg_put(dst, bf16, i, h + fabsf(h) - z * dg_normal_tail(bf16, z)); /* h + |h|: max(x, 0), but NaN of a NaN */
-    }
+    DG_PUT_EACH(dst, bf16, i, part.first, part.end, gelu(bf16, dg_get(src, bf16, i)));
 }
 
 static void gelu_forward(int64_t count, bool bf16, const void *src, void *dst)
@@ -19,24 +21,47 @@ static void gelu_forward(int64_t count, bool bf16, const void *src, void *dst)
     DG_EACH_PART(count, bf16, forward, src, dst)
 }
 
-/* Phi(x) + x phi(x). */
+/* The slope Phi(x) + x phi(x) with an absolute error of 7e-5: enough for what is rounded to bf16. Less 1/2 it is odd, x times a
+ * polynomial of x^2, of which half its largest value is taken away so that its terms are small. Beyond 4.5 it is 0 or 1. */
+static DG_INLINE float rough_slope(float x)
+{
+    const float end = 4.5f;
+    float most = x > end ? end : x, z = most < -end ? -end : most, t = z * z - 10.125f;
+    float p = -2.36668384e-11f;
+    p = p * t + 5.19362727e-10f;
+    p = p * t - 3.89805648e-9f;
+    p = p * t + 4.22472707e-8f;
+    p = p * t - 8.39736454e-7f;
+    p = p * t + 1.00960298e-5f;
+    p = p * t - 9.15927739e-5f;
+    p = p * t + 8.39179831e-4f;
+    p = p * t - 8.88260184e-3f;
+    p = p * t + 1.59449147e-1f;
+    return p * z + 0.5f;
+}
+
 static DG_INLINE float slope(bool bf16, float x)
 {
+    if (bf16) return rough_slope(x);
     float size = fabsf(x), z = size > DG_TAIL_END ? DG_TAIL_END : size;
-    float at_minus_z = dg_normal_tail(bf16, z) - 0.398942280f * z * dg_exp2f(bf16, -0.721347520f * z * z);
+    float at_minus_z = dg_normal_tail(z) - 0.398942280f * z * dg_exp2f(-0.721347520f * z * z);
     return x < 0 ? at_minus_z : 1.0f - at_minus_z;
 }
 
 static DG_INLINE void backward(struct dg_range part, bool bf16, const void *src, const void *diff_dst, void *diff_src)
 {
-#pragma omp simd
-    for (int64_t i = part.first; i < part.end; i++)
-        dg_put(diff_src, bf16, i, dg_get(diff_dst, bf16, i) * slope(bf16, dg_get(src, bf16, i)));
+    DG_PUT_EACH(diff_src, bf16, i, part.first, part.end, dg_get(diff_dst, bf16, i) * slope(bf16, dg_get(src, bf16, i)));
 }
 
 static void gelu_backward(int64_t count, bool bf16, const void *src, const void *diff_dst, void *diff_src)
 {
     DG_EACH_PART(count, bf16, backward, src, diff_dst, diff_src)
+}
+
+static DG_INLINE float add_to(float *sum, float x)
+{
+    *sum += x;
+    return x;
 }
 
 static DG_INLINE void backward_sums(int64_t rows, int64_t cols, bool bf16, const void *src, const void *diff_dst,
@@ -47,12 +72,7 @@ static DG_INLINE void backward_sums(int64_t rows, int64_t cols, bool bf16, const
     for (int64_t r = 0; r < rows; r++) {
         const void *x = dg_at(src, bf16, r * cols), *dy = dg_at(diff_dst, bf16, r * cols);
         void *dx = dg_at_out(diff_src, bf16, r * cols);
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++) {
-            float d = dg_get(dy, bf16, c) * slope(bf16, dg_get(x, bf16, c));
-            dg_put(dx, bf16, c, d);
-            sum[c] += d;
-        }
+        DG_PUT_EACH(dx, bf16, c, 0, cols, add_to(&sum[c], dg_get(dy, bf16, c) * slope(bf16, dg_get(x, bf16, c))));
     }
 }
 

@@ -1,7 +1,6 @@
 #include "ops/kernels/layer_norm.h"
 
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/loops.h"
+#include "ops/kernels/put.h"
 
 #include <math.h>
 
@@ -15,8 +14,7 @@ static DG_INLINE void normalize(int64_t cols, const float *x, const float *weigh
 #pragma omp simd reduction(+ : square)
     for (int64_t c = 0; c < cols; c++) square += (x[c] - m) * (x[c] - m);
     float s = 1.0f / sqrtf(square / (float)cols + eps);
-#pragma omp simd
-    for (int64_t c = 0; c < cols; c++) dg_put(y, dst_bf16, c, (x[c] - m) * s * weight[c] + bias[c]);
+    DG_PUT_EACH(y, dst_bf16, c, 0, cols, (x[c] - m) * s * weight[c] + bias[c]);
     if (mean) *mean = m;
     if (rstd) *rstd = s;
 }

@@ -1,7 +1,6 @@
 #include "ops/kernels/pool.h"
 
-#include "ops/kernels/bf16.h"
-#include "ops/kernels/loops.h"
+#include "ops/kernels/put.h"
 
 static DG_INLINE void mean(int64_t images, int64_t pixels, int64_t channels, bool bf16, const void *src, float *dst)
 {
@@ -36,8 +35,7 @@ static DG_INLINE void backward(int64_t images, int64_t pixels, int64_t channels,
     for (int64_t row = 0; row < images * pixels; row++) {
         const float *d = diff_dst + row / pixels * channels;
         void *dx = dg_at_out(diff_src, bf16, row * channels);
-#pragma omp simd
-        for (int64_t c = 0; c < channels; c++) dg_put(dx, bf16, c, d[c] * share);
+        DG_PUT_EACH(dx, bf16, c, 0, channels, d[c] * share);
     }
 }
 
