@@ -128,19 +128,13 @@ static inline void dg_amx_pack_columns(struct dg_amx_rows rows, int64_t wide, vo
     dg_panels(DG_AMX_BLOCK, wide / 2, (const float *)rows.at, rows.ld / 2, 16, dst);
 }
 
-typedef uint16_t dg_amx_numbers __attribute__((vector_size(32), aligned(2), may_alias));
-typedef uint32_t dg_amx_units __attribute__((vector_size(64), aligned(4), may_alias));
-
 /* Packs 32 rows as the depth of right operands: `wide` / 16 tiles. */
 static inline void dg_amx_pack_depth(struct dg_amx_rows rows, int64_t wide, void *dst)
 {
-    dg_amx_units *to = dst;
+    uint32_t *to = dst;
     for (int64_t c = 0; c < wide; c += 16)
-        for (int64_t r = 0; r < DG_AMX_BLOCK; r += 2, to++) {
-            const dg_bf16 *x = rows.at + r * rows.ld + c;
-            *to = __builtin_convertvector(*(const dg_amx_numbers *)x, dg_amx_units) |
-                  __builtin_convertvector(*(const dg_amx_numbers *)(x + rows.ld), dg_amx_units) << 16;
-        }
+        for (int64_t r = 0; r < DG_AMX_BLOCK; r += 2, to += 16)
+            dg_pair_bf16(16, rows.at + r * rows.ld + c, rows.at + (r + 1) * rows.ld + c, to);
 }
 
 /* Packs 32 rows, transposed, as a left operand: dst [wide, 32]. `units` is room for [wide / 2, 32]. */

@@ -73,16 +73,34 @@ static inline void dg_panels(int64_t rows, int64_t width, const float *src, int6
         dg_transpose(dg_min_i64(panel, rows - i), width, src + i * ld, ld, panel, dst + i * width);
 }
 
+/* dst[c] = (first[c], second[c]). */
+static DG_INLINE void dg_pair_bf16(int64_t count, const dg_bf16 *first, const dg_bf16 *second, uint32_t *dst)
+{
+    int64_t c = 0;
+#ifdef __AVX512F__ /* gcc would widen halves of vectors */
+    for (; c + DG_LANES <= count; c += DG_LANES) {
+        __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(first + c))),
+                high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(second + c)));
+        _mm512_storeu_si512(dst + c, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+#endif
+#pragma omp simd
+    for (int64_t i = c; i < count; i++) dst[i] = first[i] | (uint32_t)second[i] << 16;
+}
+
 /* Packs two rows of `width` numbers to `panel` units in bf16, zeros behind the width. A second row that is NULL counts as
  * zeros. */
 static DG_INLINE void dg_pair(bool bf16, int64_t width, const void *first, const void *second, int64_t panel,
                               uint32_t *dst)
 {
+    if (second && width == panel && bf16) {
+        dg_pair_bf16(panel, first, second, dst);
+        return;
+    }
     if (second && width == panel) {
 #pragma omp simd
         for (int64_t c = 0; c < panel; c++)
-            dst[c] = bf16 ? ((const dg_bf16 *)first)[c] | (uint32_t)((const dg_bf16 *)second)[c] << 16
-                          : dg_bf16_pair(((const float *)first)[c], ((const float *)second)[c]);
+            dst[c] = dg_bf16_pair(((const float *)first)[c], ((const float *)second)[c]);
         return;
     }
     for (int64_t c = 0; c < panel; c++)
