@@ -116,30 +116,43 @@ static inline void dg_grad_prefetch(struct dg_grad_rows *r, int64_t step, int64_
             __builtin_prefetch((const char *)dg_grad_row_at(r, r->prefetched) + b, 0, 2);
 }
 
-/* Packs rows by panels of `panel` columns: dst [panels][units][panel]. In bf16 a unit is two rows. Units behind the rows are
- * zeros. */
+/* Packs columns `cols` of unit u to `panel` units of 32 bits. A unit is a row or, in bf16, two; behind the rows it is zeros. */
+static DG_INLINE void dg_grad_pack_unit(bool bf16, bool from_bf16, const struct dg_grad_rows *r, int64_t u,
+                                        struct dg_range cols, int panel, uint32_t *dst)
+{
+    int64_t row = bf16 ? 2 * u : u, width = cols.end - cols.first;
+    if (row >= r->count) {
+        memset(dst, 0, (size_t)panel * 4);
+        return;
+    }
+    const void *x = dg_at(dg_grad_row_at(r, row), from_bf16, cols.first);
+    if (bf16) {
+        const void *y = row + 1 < r->count ? dg_at(dg_grad_row_at(r, row + 1), from_bf16, cols.first) : NULL;
+        dg_pair(from_bf16, width, x, y, panel, dst);
+    } else if (width == panel) {
+        memcpy(dst, x, (size_t)panel * 4);
+    } else {
+        memset(dst, 0, (size_t)panel * 4);
+        memcpy(dst, x, (size_t)width * 4);
+    }
+}
+
+/* Packs rows by panels of `panel` columns: dst [panels][units][panel]. It goes from panel to panel every few units, so that it
+ * reads rows that are in the L1 cache and writes long pieces. */
 static DG_INLINE void dg_grad_pack_as(bool bf16, bool from_bf16, const struct dg_grad_rows *r, int64_t units, int panel,
                                       uint32_t *dst)
 {
-    int64_t full = dg_blocks(r->count, 1 + bf16);
-    for (int64_t u = 0; u < units; u++)
+    enum { FEW = 16 };
+    for (int64_t first = 0; first < units; first += FEW)
         for (int64_t c = 0; c < r->cols; c += panel) {
-            int64_t width = dg_min_i64(panel, r->cols - c);
-            uint32_t *to = dst + c * units + u * panel;
-            if (u >= full) {
-                memset(to, 0, (size_t)panel * 4);
-                continue;
-            }
-            const void *x = dg_at(dg_grad_row_at(r, bf16 ? 2 * u : u), from_bf16, c);
-            if (bf16) {
-                const void *y = 2 * u + 1 < r->count ? dg_at(dg_grad_row_at(r, 2 * u + 1), from_bf16, c) : NULL;
-                dg_pair(from_bf16, width, x, y, panel, to);
-            } else if (width == panel) {
-                memcpy(to, x, (size_t)panel * 4);
-            } else {
-                memset(to, 0, (size_t)panel * 4);
-                memcpy(to, x, (size_t)width * 4);
-            }
+            const struct dg_range cols = {c, dg_min_i64(c + panel, r->cols)};
+            const int64_t end = dg_min_i64(first + FEW, units), full = dg_min_i64(end, r->count / 2);
+            uint32_t *to = dst + c * units + first * panel;
+            int64_t u = first;
+            for (; bf16 && cols.end - c == panel && u < full; u++, to += panel)
+                dg_pair(from_bf16, panel, dg_at(dg_grad_row_at(r, 2 * u), from_bf16, c),
+                        dg_at(dg_grad_row_at(r, 2 * u + 1), from_bf16, c), panel, to);
+            for (; u < end; u++, to += panel) dg_grad_pack_unit(bf16, from_bf16, r, u, cols, panel, to);
         }
 }
 
