@@ -68,10 +68,23 @@ static bool add_evaluation(struct compile *c, enum dg_entry_role role, struct dg
                                            .slots = slots});
 }
 
+/* Whether --ranks can be: by a form of the step in one piece, which tells what couples rows. */
+static bool can_be_shared(struct compile *c)
+{
+    struct dg_step_request alone = c->source;
+    alone.ranks = 0;
+    struct dg_step_choice whole = dg_default_choice(&alone);
+    struct dg_entry entry;
+    struct dg_train_step step;
+    return dg_build_step(&alone, &whole, &entry, &step) && dg_step_can_be_shared(&c->source, &step);
+}
+
 /* False: errors are in diag, or err says that --memory cannot be met. */
 static bool train_entry(struct compile *c, struct dg_error *err)
 {
-    struct dg_step_choice choice = dg_default_choice(&c->pipeline);
+    c->source.ranks = c->options->ranks;
+    struct dg_step_choice choice = dg_default_choice(&c->source);
+    if (c->options->ranks > 1 && !can_be_shared(c)) return false;
     if (c->options->memory) {
         if (dg_budget_search(&c->source, c->options->memory, &c->budget, err) != DG_OK) return false;
         choice = c->budget.choice;
@@ -313,6 +326,8 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
     if (loaded && options->memory && c->definition->kind != DG_DEFINITION_RECIPE)
         status = dg_fail(err, DG_ERR_USAGE, "--memory is for recipes, and %s is none; choose its --batch instead",
                          c->definition->name);
+    else if (loaded && options->ranks && c->definition->kind != DG_DEFINITION_RECIPE)
+        status = dg_fail(err, DG_ERR_USAGE, "--ranks is for recipes, and %s is none", c->definition->name);
     else if (loaded && (c->definition->kind == DG_DEFINITION_RECIPE  ? compile_recipe(c, err)
                         : c->definition->kind == DG_DEFINITION_PROBE ? compile_probe(c)
                                                                      : compile_module(c)))

@@ -12,6 +12,7 @@ struct dg_compile_options {
     int num_sets;
     int64_t batch;         /* 0: the description's (a module alone: 1) */
     int64_t height, width; /* of the images of evaluation entries, in pixels; 0: the description's */
+    int64_t ranks;         /* processes that share a recipe's step; 0: it is made for one */
     int64_t memory;        /* what a recipe's step may take, planned, in bytes; 0: no limit */
     const char *explain;   /* describe this node, or all whose path begins with it, instead of the report; NULL: no */
     const char *dtype;     /* "f32" or "bf16"; NULL: the description's (a module alone: f32) */

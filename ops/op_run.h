@@ -9,6 +9,8 @@ struct dg_step_info {
     uint64_t seed;
     int64_t step;  /* from 0 */
     int64_t slice; /* index of the slice of the batch, from 0 */
+    /* Where processes share a batch, an input may hold this process's slices only: so many of them, from this one on; 0: all. */
+    int64_t input_slices, input_first;
 };
 
 /* Filled by `prepare`. Everything but the out fields is input. */

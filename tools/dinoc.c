@@ -93,6 +93,11 @@ static const struct dg_flag flags[] = {
      "again as far as that takes, at the least extra time. SIZE bounds what is planned; dinorun adds scratch, the "
      "loader and some 100 MB, and says so",
      .parse = read_bytes, .parsed = &given.options.memory, .expected = "a size, as in 2G or 800M", .unset = "no limit"},
+    {"ranks", "N",
+     "make a recipe's step so that up to N processes (of mpirun) can share each batch: N divides it. --memory is then "
+     "that of "
+     "each process",
+     .integer = &given.options.ranks, .min = 1, .max = 65536, .unset = "one process"},
     {"set", "a.b=value", "change a key of the recipe or probe, or an argument of the module", .texts = &given.set},
     {"plain", NULL, "optimise nothing: slower, larger, and the same results to rounding",
      .given = &given.options.plain},

@@ -170,6 +170,7 @@ static void emit_entry(struct emitter *e, const struct dg_entry *entry, const st
     struct dg_plan_entry record = {.name = string(e, dg_entry_name(entry->role)),
                                    .bind = string(e, entry->bind),
                                    .batch = (uint32_t)entry->batch,
+                                   .ranks = (uint32_t)entry->ranks,
                                    .dtype = entry->bf16 ? DG_BF16 : DG_F32,
                                    .step_bound = layout->step.bound,
                                    .step_naive = layout->step.naive};

@@ -18,6 +18,7 @@ struct dg_entry {
     const char *bind; /* what is put before its parameters' names to find them in a checkpoint: "teacher.backbone." */
     struct dg_graph *graph;
     int64_t batch;        /* images */
+    int64_t ranks;        /* processes that can share the step's slices; 0: made for one */
     bool constant_params; /* evaluation: weights may be packed once */
     bool bf16;
     struct dg_slots slots;

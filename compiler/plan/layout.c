@@ -3,6 +3,8 @@
 #include "compiler/graph/verify.h"
 #include "runtime/plan/overlap.h"
 
+#include <stdlib.h>
+
 /* Lifetimes of all values; also of inputs that no node reads, and of values that others are initialised from. */
 struct lives {
     struct dg_life *life;
@@ -42,15 +44,60 @@ static void place_lasting(const struct dg_graph *graph, const struct lives *l, s
     }
 }
 
-static enum dg_status place_step(const struct dg_graph *graph, const struct lives *l, struct dg_layout *layout,
+/* A sum over slices, and the last op of the loop that adds to it. */
+struct sum {
+    dg_value value;
+    uint32_t last_writer;
+};
+
+static int by_last_writer(const void *a, const void *b)
+{
+    const struct sum *x = a, *y = b;
+    if (x->last_writer != y->last_writer) return x->last_writer < y->last_writer ? -1 : 1;
+    return x->value < y->value ? -1 : x->value > y->value;
+}
+
+/* Moves the sums over slices out of the intervals to the beginning of the step's region, in the order in which they are complete, so
+ * that processes exchange few and long ranges. Returns their bytes. */
+static uint64_t place_sums(struct dg_graph *graph, struct lives *l)
+{
+    struct sum *sum = dg_arena_alloc(graph->arena, ((size_t)l->count + 1) * sizeof *sum);
+    uint32_t *writer = dg_arena_alloc(graph->arena, ((size_t)graph->num_values + 1) * sizeof *writer); /* by root */
+    uint32_t first, loop, count = 0, left = 0;
+    dg_graph_loop(graph, &first, &loop);
+    for (uint32_t n = first; n < first + loop; n++)
+        for (int o = 0; o < graph->node[n].num_outputs; o++) writer[l->life[graph->node[n].output[o]].root] = n;
+    for (uint32_t i = 0; i < l->count; i++) {
+        if (graph->value[l->value[i]].collects) {
+            sum[count++] = (struct sum){l->value[i], writer[l->value[i]]};
+            continue;
+        }
+        l->interval[left] = l->interval[i];
+        l->value[left++] = l->value[i];
+    }
+    l->count = left;
+    qsort(sum, count, sizeof *sum, by_last_writer);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        l->life[sum[i].value].offset = bytes;
+        bytes += l->life[sum[i].value].bytes;
+    }
+    return bytes;
+}
+
+static enum dg_status place_step(struct dg_graph *graph, struct lives *l, struct dg_layout *layout,
                                  struct dg_error *err)
 {
+    uint64_t sums = layout->sums;
     layout->step = dg_plan_memory(graph->arena, l->interval, l->count);
+    layout->step.peak += sums;
+    layout->step.bound += sums;
+    layout->step.naive += sums;
     layout->bytes[DG_REGION_STEP] = layout->step.peak;
     struct dg_placed *placed = dg_arena_alloc(graph->arena, ((size_t)l->count + 1) * sizeof *placed);
     for (uint32_t i = 0; i < l->count; i++) {
         const struct dg_interval *in = &l->interval[i];
-        l->life[l->value[i]].offset = in->offset;
+        l->life[l->value[i]].offset = sums + in->offset;
         placed[i] = (struct dg_placed){in->first, in->last, in->offset, in->bytes, l->value[i]};
     }
     uint32_t clash[2];
@@ -68,6 +115,7 @@ enum dg_status dg_lay_out(const struct dg_entry *entry, struct dg_layout *layout
     layout->life = lives.life;
     layout->used = lives.used;
     place_lasting(entry->graph, &lives, layout);
+    if (entry->ranks > 1) layout->sums = place_sums(entry->graph, &lives);
     return place_step(entry->graph, &lives, layout, err);
 }
 
@@ -76,7 +124,8 @@ enum dg_status dg_layout_bound(const struct dg_entry *entry, uint64_t *bound, st
     struct dg_arena_mark mark = dg_arena_mark(entry->graph->arena);
     struct lives lives;
     enum dg_status status = find_lives(entry, &lives, err);
-    if (status == DG_OK) *bound = dg_memory_bound(entry->graph->arena, lives.interval, lives.count);
+    uint64_t sums = status == DG_OK && entry->ranks > 1 ? place_sums(entry->graph, &lives) : 0;
+    if (status == DG_OK) *bound = sums + dg_memory_bound(entry->graph->arena, lives.interval, lives.count);
     dg_arena_release(entry->graph->arena, mark);
     return status;
 }

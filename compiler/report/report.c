@@ -35,6 +35,15 @@ void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct 
         char naive[32], bound[32];
         dg_text_add(text, "  entry %s: batch %lld, %u operations, %.1f GFLOP\n", dg_entry_name(en->role),
                     (long long)en->batch, en->graph->num_nodes, flops / 1e9);
+        if (en->ranks > 1) {
+            int64_t slices = en->graph->slices / en->ranks;
+            dg_text_add(text,
+                        "    %lld processes of %lld slice%s of %lld images; each sends and receives %s a step\n",
+                        (long long)en->ranks, (long long)slices, slices == 1 ? "" : "s",
+                        (long long)(en->batch / en->graph->slices),
+                        dg_format_bytes(naive, sizeof naive,
+                                        2.0 * (double)(en->ranks - 1) / (double)en->ranks * (double)l->sums));
+        }
         line(text, "parameters", l->bytes[DG_REGION_PARAM], "");
         if (l->bytes[DG_REGION_STATE]) line(text, "optimiser state", l->bytes[DG_REGION_STATE], "");
         double over = l->step.bound ? 100.0 * (double)(l->step.peak - l->step.bound) / (double)l->step.bound : 0;

@@ -192,9 +192,9 @@ static enum dg_status walk_all(struct search *s, struct dg_error *err)
     const struct dg_train_step *step = &s->step;
     bool uncut = step->coupling || step->uncut;
     for (int64_t slices = 1; slices <= (uncut ? 1 : s->from->recipe->batch); slices++) {
-        if (s->from->recipe->batch % slices) continue;
-        for (int order = 0; order < (step->coupling || step->slots.of[DG_SLOT_CROPS_LOCAL] == DG_NO_VALUE ? 1 : 2);
-             order++) {
+        if (s->from->recipe->batch % slices || (s->from->ranks > 1 && slices % s->from->ranks)) continue;
+        bool two = !step->coupling && step->slots.of[DG_SLOT_CROPS_LOCAL] != DG_NO_VALUE;
+        for (int order = s->from->ranks > 1 && two; order < 1 + two; order++) {
             struct chain chain;
             struct dg_step_choice choice = {
                 .slices = slices, .smallest_first = order, .recompute = dg_recompute_cheap()};
@@ -245,7 +245,7 @@ enum dg_status dg_budget_search(const struct dg_step_request *from, int64_t byte
     struct dg_step_request source = *from;
     source.pipeline = &silent;
     struct search s = {.from = &source, .room = (uint64_t)bytes, .smallest_bound = UINT64_MAX};
-    struct dg_step_choice choice = dg_default_choice(&silent);
+    struct dg_step_choice choice = dg_default_choice(&source);
     struct chain chain;
     struct dg_entry entry;
     struct dg_layout layout;

@@ -5,11 +5,48 @@
 
 #include <string.h>
 
-struct dg_step_choice dg_default_choice(const struct dg_pipeline *pipeline)
+struct dg_step_choice dg_default_choice(const struct dg_step_request *from)
 {
     struct dg_step_choice choice = {0};
-    if (!pipeline->plain) choice.recompute = dg_recompute_cheap();
+    if (!from->pipeline->plain) choice.recompute = dg_recompute_cheap();
+    if (from->ranks > 1) {
+        choice.slices = from->ranks;
+        choice.smallest_first = true;
+    }
     return choice;
+}
+
+/* "1, 2, 3, 4, 6, 8": the numbers that divide the batch, up to a few above `ranks`. */
+static const char *divisors(struct dg_arena *arena, int64_t batch, int64_t ranks)
+{
+    const char *text = "1";
+    int above = 0;
+    for (int64_t d = 2; d <= batch && above < 2; d++) {
+        if (batch % d) continue;
+        text = dg_arena_printf(arena, "%s, %lld", text, (long long)d);
+        above += d > ranks;
+    }
+    return text;
+}
+
+bool dg_step_can_be_shared(const struct dg_step_request *from, const struct dg_train_step *step)
+{
+    int64_t batch = from->recipe->batch, ranks = from->ranks;
+    const struct dg_graph_node *op = step->uncut ? step->uncut : step->coupling;
+    const struct dg_origin *at = &from->recipe->model.origin;
+    if (ranks <= 1) return true;
+    if (batch % ranks)
+        dg_diag_error(
+            from->diag, at,
+            "--ranks %lld: %lld processes cannot share a batch of %lld equally; take %s, or --batch %lld or %lld",
+            (long long)ranks, (long long)ranks, (long long)batch, divisors(from->program->arena, batch, ranks),
+            (long long)(batch / ranks * ranks + ranks), (long long)(batch / ranks ? batch / ranks * ranks : 2 * ranks));
+    else if (op)
+        dg_diag_error(
+            from->diag, at,
+            "--ranks %lld: %s (%s, %s:%d) sees all rows of the batch at once, which processes cannot share yet",
+            (long long)ranks, op->origin.path, op->op->name, op->origin.file, op->origin.line);
+    return dg_diag_errors(from->diag) == 0;
 }
 
 /* All runs of `parts` words joined by dots within the names of what is trained: what could have been meant. */
@@ -79,8 +116,12 @@ bool dg_build_step(const struct dg_step_request *from, const struct dg_step_choi
     bool built = dg_build_train_step(from, choice, graph, step);
     if (step->slots.of[DG_SLOT_CROPS_GLOBAL] != DG_NO_VALUE) check_freeze(from, graph);
     if (!built || dg_diag_errors(from->diag)) return false;
-    *entry = (struct dg_entry){
-        .role = DG_ENTRY_TRAIN, .bind = "", .graph = graph, .batch = from->recipe->batch, .slots = step->slots};
+    *entry = (struct dg_entry){.role = DG_ENTRY_TRAIN,
+                               .bind = "",
+                               .graph = graph,
+                               .batch = from->recipe->batch,
+                               .ranks = from->ranks,
+                               .slots = step->slots};
     return true;
 }
 

@@ -5,9 +5,13 @@
 #include "compiler/plan/entry.h"
 #include "compiler/step/step.h"
 
-/* What is chosen where no limit says otherwise: the whole batch at once; cheap activations are recomputed, unless the plan is to
- * be plain. */
-struct dg_step_choice dg_default_choice(const struct dg_pipeline *pipeline);
+/* What is chosen where no limit says otherwise: the whole batch at once, or a slice a rank; cheap activations are recomputed, unless
+ * the plan is to be plain. Between ranks the larger resolution comes last: its longer backward hides more of the exchange. */
+struct dg_step_choice dg_default_choice(const struct dg_step_request *from);
+
+/* Whether the step can be shared by from->ranks processes: they divide the batch, and no op sees more images than a slice has. False:
+ * the error is in from->diag. */
+bool dg_step_can_be_shared(const struct dg_step_request *from, const struct dg_train_step *step);
 
 /* Builds the step in a form as an entry on which no entry pass has run; choice->recompute is for dg_finish_entry. False: errors are
  * in from->diag. */

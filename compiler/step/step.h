@@ -14,6 +14,8 @@ struct dg_step_request {
     const struct dg_train_recipe *recipe; /* of a training step */
     const struct dg_probe_recipe *probe;  /* of a probe's graphs */
     const struct dg_pipeline *pipeline;
+    int64_t
+        ranks; /* the slices of a training step are a multiple of this, so that as many processes can share them; 0, 1: any */
 };
 
 /* What may be chosen about a step and does not change its result, but to rounding. */

@@ -26,8 +26,8 @@ static enum dg_status infer_take(const struct dg_op_call *call, struct dg_desc *
 }
 
 struct take {
-    int64_t views;
-    size_t slice, batch; /* bytes of one view's images */
+    int64_t views, slices;
+    size_t slice; /* bytes of one view's images */
 };
 
 static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
@@ -39,7 +39,7 @@ static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
     if (dst->dim[0] % images) return dg_fail(err, DG_ERR_INPUT, "%d images do not divide the rows", p->batch);
     t->views = dst->dim[0] / images;
     t->slice = (size_t)(dg_desc_bytes(dst) / t->views);
-    t->batch = t->slice * (size_t)dg_slices(p->call);
+    t->slices = dg_slices(p->call);
     return DG_OK;
 }
 
@@ -47,9 +47,11 @@ static enum dg_status run_take(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct take *t = r->state;
-    const char *src = (const char *)r->input[SRC] + (size_t)r->step->slice * t->slice;
+    int64_t held = r->step->input_slices ? r->step->input_slices : t->slices,
+            at = r->step->slice - r->step->input_first;
+    const char *src = r->input[SRC];
     for (int64_t v = 0; v < t->views; v++)
-        memcpy((char *)r->output[DST] + (size_t)v * t->slice, src + (size_t)v * t->batch, t->slice);
+        memcpy((char *)r->output[DST] + (size_t)v * t->slice, src + (size_t)(v * held + at) * t->slice, t->slice);
     return DG_OK;
 }
 

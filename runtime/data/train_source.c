@@ -13,7 +13,7 @@ _Static_assert((int)DG_MAX_VIEWS <= (int)DG_LOADER_MAX_PARTS, "every view is a p
 struct train_source {
     struct dg_batch_source base;
     struct dg_train_reading reading;
-    int batch;
+    int64_t whole, first; /* rows of the whole batch, and where this loader's begin */
     int64_t images;
     int64_t largest;                  /* pixels of the largest view */
     int64_t *row_floats;              /* [view_count] */
@@ -51,11 +51,12 @@ static enum dg_status check(const struct dg_loader_config *config, const struct 
         DG_TRY(dg_view_spec_check(&reading->views[v], name, err));
     }
     int64_t images = dg_dataset_count(reading->dataset);
-    if (images < config->batch && !reading->rest)
+    int64_t batch = reading->whole ? reading->whole : config->batch;
+    if (images < batch && !reading->rest)
         return dg_fail(err, DG_ERR_INPUT,
-                       "%lld images are fewer than one batch of %d; add images or use a smaller batch",
-                       (long long)images, config->batch);
-    int64_t most = (images + (reading->rest ? config->batch - 1 : 0)) / config->batch;
+                       "%lld images are fewer than one batch of %lld; add images or use a smaller batch",
+                       (long long)images, (long long)batch);
+    int64_t most = (images + (reading->rest ? batch - 1 : 0)) / batch;
     DG_TRY(dg_loader_check_range("steps per epoch", reading->steps_per_epoch, 1, most, err));
     DG_TRY(dg_loader_check_range("the first epoch", reading->epoch, 0, (1 << 24) - 1, err));
     DG_TRY(dg_loader_check_range("the first step in its epoch", reading->step, 0, reading->steps_per_epoch - 1, err));
@@ -145,7 +146,7 @@ static enum dg_status decode_place(struct train_source *s, struct dg_image_reade
 static enum dg_status fill_views(struct train_source *s, struct dg_image_reader *reader, struct dg_row *row,
                                  struct dg_error *err)
 {
-    int64_t place = row->step * s->batch + row->index;
+    int64_t place = row->step * s->whole + s->first + row->index;
     DG_TRY(decode_place(s, reader, row, place, err));
     const struct dg_image *image = &reader->image;
     for (int v = 0; v < s->reading.view_count; v++) {
@@ -193,7 +194,7 @@ static void begin(struct dg_batch_source *source, int64_t number, struct dg_batc
     struct train_source *s = (struct train_source *)source;
     batch->epoch = epoch_of(s, number);
     batch->step = step_of(s, number) % s->reading.steps_per_epoch;
-    batch->rows = (int)dg_min_i64(batch->rows, s->images - batch->step * s->batch);
+    batch->rows = (int)dg_min_i64(batch->rows, s->images - batch->step * s->whole - s->first);
     if (batch->epoch == s->order_epoch) return;
     dg_epoch_order(s->reading.seed, batch->epoch, s->images, s->order);
     s->order_epoch = batch->epoch;
@@ -232,7 +233,8 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
     if (!s) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     pthread_mutex_init(&s->lock, NULL);
     s->reading = *reading;
-    s->batch = config->batch;
+    s->whole = reading->whole ? reading->whole : config->batch;
+    s->first = reading->first;
     s->images = dg_dataset_count(reading->dataset);
     s->order_epoch = -1;
     size_t views = (size_t)reading->view_count;

@@ -15,7 +15,9 @@ struct dg_train_reading {
     int64_t steps_per_epoch; /* at most images / batch; what is left of an epoch's order is dropped */
     bool rest;               /* at most that rounded up: a last, smaller batch takes what is left */
     int64_t batches;         /* to read in all; 0: without end */
-    int64_t max_bad;         /* unreadable images (distinct ones) that are replaced before giving up */
+    int64_t whole,
+        first; /* where processes share a batch of `whole` rows: the loader's are those from `first` on. 0: alone */
+    int64_t max_bad; /* unreadable images (distinct ones) that are replaced before giving up */
 };
 
 /* Bytes that opening takes, known before it: batches, a thread's room to decode and one view, the order of an epoch.

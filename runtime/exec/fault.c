@@ -119,16 +119,17 @@ bool dg_fault_in_stored(const struct dg_session *session, const struct dg_plan *
 }
 
 enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *plan, const struct dg_step_info *step,
-                             char *text, size_t size, struct dg_error *err)
+                             bool *found, char *text, size_t size, struct dg_error *err)
 {
     struct search search = {.session = session, .plan = plan, .text = text, .size = size};
     static const bool given[DG_REGIONS] = {
         [DG_REGION_PARAM] = true, [DG_REGION_STATE] = true, [DG_REGION_INPUT] = true};
     look_at_given(&search, given, " was bad before the step: it");
-    if (search.found) return DG_OK;
+    /* Also where it is found: other processes wait for this one's sums. */
     dg_session_observe_ops(session, on_op, &search);
     enum dg_status status = dg_session_compute(session, step, err);
     dg_session_observe_ops(session, NULL, NULL);
+    *found = search.found;
     if (status == DG_OK && !search.found)
         snprintf(text, size, "computed once more all is finite: this points to the machine (memory, overheating)");
     return status;

@@ -23,6 +23,13 @@ struct bound_op {
     void **pointer; /* inputs, then outputs */
 };
 
+/* Sums over slices that follow each other in memory and are of one type. */
+struct sums {
+    void *data;
+    int64_t count;
+    bool f64;
+};
+
 struct dg_session {
     const struct dg_plan *plan;
     const struct dg_plan_entry *entry;
@@ -34,6 +41,11 @@ struct dg_session {
     void **pointers; /* of all ops, one array */
     struct dg_session_memory memory;
     struct dg_step_info step;
+    struct dg_comm *comm;
+    struct dg_session_share share;
+    struct sums *sums; /* [num_sums] what is exchanged at the end of the loop over slices */
+    uint32_t num_sums;
+    double exchange; /* seconds, in the last step */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     const struct dg_log *log;
@@ -176,7 +188,7 @@ static enum dg_status check_memory(struct dg_session *session, const struct dg_s
 {
     struct dg_session_memory *m = &session->memory;
     m->allowance = outside_bytes(session->threads);
-    m->total = m->scratch + m->packed + m->allowance + options->other_bytes;
+    m->total = m->scratch + m->packed + m->allowance + options->other_bytes + dg_comm_bytes(session->comm);
     for (int r = 0; r < DG_REGIONS; r++) {
         m->region[r] = (int64_t)session->entry->region_bytes[r];
         m->total += m->region[r];
@@ -272,6 +284,93 @@ static void bind(struct dg_session *session)
     }
 }
 
+/* ---- processes that share a batch ---- */
+
+enum dg_status dg_session_share_check(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                                      const struct dg_comm *comm, struct dg_error *err)
+{
+    int64_t slices = entry->slices, ranks = dg_comm_ranks(comm);
+    if (ranks < 2) return DG_OK;
+    const char *source = dg_plan_string(plan, plan->header->source);
+    if (entry->ranks < 2)
+        return dg_fail(err, DG_ERR_USAGE,
+                       "%" PRId64 " processes were started, and the plan was made for one: compile it with dinoc %s "
+                       "--ranks %" PRId64,
+                       ranks, source, ranks);
+    if (slices % ranks) {
+        char fitting[128] = "";
+        size_t at = 0;
+        for (int64_t p = 1; p <= slices && at + 32 < sizeof fitting; p++)
+            if (slices % p == 0)
+                at += (size_t)snprintf(fitting + at, sizeof fitting - at, "%s%" PRId64, at ? ", " : "", p);
+        return dg_fail(err, DG_ERR_USAGE,
+                       "this plan cuts its batch into %" PRId64 " slices, which %" PRId64
+                       " processes cannot share: start %s processes, or compile with --ranks %" PRId64,
+                       slices, ranks, fitting, ranks);
+    }
+    return DG_OK;
+}
+
+struct dg_session_share dg_session_share(const struct dg_session *session) { return session->share; }
+double dg_session_exchange(const struct dg_session *session) { return session->exchange; }
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct dg_plan_tensor *x = *(void *const *)a, *y = *(void *const *)b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* The sums of the plan, the fewest ranges that hold them. Between them is only what rounds a tensor up to DG_PLAN_ALIGN. */
+static enum dg_status find_sums(struct dg_session *session, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry = session->entry;
+    if (dg_comm_ranks(session->comm) < 2) return DG_OK;
+    const struct dg_plan_tensor **tensor = calloc(entry->num_tensors + 1, sizeof *tensor);
+    session->sums = calloc(entry->num_tensors + 1, sizeof *session->sums);
+    if (!tensor || !session->sums) {
+        free(tensor);
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    }
+    uint32_t count = 0;
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+        const struct dg_plan_tensor *one = &session->plan->tensor[t];
+        if (one->root == t && dg_plan_is_sum(entry, one)) tensor[count++] = one;
+    }
+    qsort(tensor, count, sizeof *tensor, by_offset);
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dg_plan_tensor *t = tensor[i];
+        bool f64 = t->dtype == DG_F64;
+        int64_t size = f64 ? 8 : 4;
+        struct sums *last = session->num_sums ? &session->sums[session->num_sums - 1] : NULL;
+        char *data = (char *)session->region[DG_REGION_STEP] + t->offset;
+        if (!last || last->f64 != f64 || (uint64_t)dg_round_up((int64_t)end, DG_PLAN_ALIGN) != t->offset) {
+            last = &session->sums[session->num_sums++];
+            *last = (struct sums){.data = data, .f64 = f64};
+        }
+        last->count = (data - (char *)last->data + (int64_t)t->bytes) / size;
+        end = t->offset + t->bytes;
+    }
+    free(tensor);
+    return DG_OK;
+}
+
+static enum dg_status exchange(struct dg_session *session, struct dg_error *err)
+{
+    double begin = dg_seconds_now();
+    for (uint32_t s = 0; s < session->num_sums; s++)
+        DG_TRY(dg_comm_sum(session->comm, session->sums[s].data, session->sums[s].count, session->sums[s].f64, err));
+    session->exchange = dg_seconds_now() - begin;
+    return DG_OK;
+}
+
+enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err)
+{
+    for (int r = DG_REGION_PARAM; r <= DG_REGION_STATE; r++)
+        DG_TRY(dg_comm_broadcast(session->comm, session->region[r], session->memory.region[r], err));
+    return DG_OK;
+}
+
 static void trace_entry(const struct dg_session *session)
 {
     const struct dg_plan_entry *entry = session->entry;
@@ -300,6 +399,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     session->plan = plan;
     session->entry = entry;
     session->log = options->log;
+    session->comm = options->comm;
     session->threads = options->threads > 0 ? options->threads : dg_default_threads();
     omp_set_dynamic(0);
     session->threads = team_size(session->threads);
@@ -322,9 +422,13 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
         goto fail;
     }
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY_GOTO(fail, status, prepare_op(session, n, err));
+    DG_TRY_GOTO(fail, status, dg_session_share_check(plan, entry, session->comm, err));
+    int64_t share = entry->slices / dg_comm_ranks(session->comm);
+    session->share = (struct dg_session_share){share * dg_comm_rank(session->comm), share};
     DG_TRY_GOTO(fail, status, check_memory(session, options, err));
     DG_TRY_GOTO(fail, status, allocate(session, err));
     bind(session);
+    DG_TRY_GOTO(fail, status, find_sums(session, err));
     trace_entry(session);
     *result = session;
     return DG_OK;
@@ -352,6 +456,7 @@ void dg_session_close(struct dg_session *session)
     free(session->data);
     free(session->op);
     free(session->pointers);
+    free(session->sums);
     free(session);
 }
 
@@ -468,11 +573,12 @@ enum dg_status dg_session_compute(struct dg_session *session, const struct dg_st
     session->step = *step;
     session->step.slice = 0;
     DG_TRY(run_ops(session, 0, entry->loop_first, err));
-    for (uint32_t slice = 0; slice < entry->slices && entry->loop_ops; slice++) {
-        session->step.slice = slice;
+    for (int64_t slice = 0; slice < session->share.count && entry->loop_ops; slice++) {
+        session->step.slice = session->share.first + slice;
         DG_TRY(run_ops(session, entry->loop_first, loop_end, err));
     }
     session->step.slice = 0;
+    DG_TRY(exchange(session, err));
     return run_ops(session, loop_end, entry->first_commit, err);
 }
 

@@ -5,6 +5,7 @@
 #define DG_RUNTIME_EXEC_SESSION_H
 
 #include "runtime/base/log.h"
+#include "runtime/comm/comm.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/plan/open.h"
 
@@ -15,6 +16,7 @@ struct dg_session_options {
     int64_t other_bytes; /* the caller will allocate so much besides (loader, ...); counted when memory is checked */
     bool ignore_memory;  /* start even if the machine seems to have too little */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
+    struct dg_comm *comm;     /* the processes that share each batch; outlives the session. NULL: there is one */
 };
 
 /* What a session takes, in bytes. */
@@ -30,6 +32,19 @@ struct dg_session_memory {
 enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry, const struct dg_session_options *options,
                                struct dg_session **session, struct dg_error *err);
 void dg_session_close(struct dg_session *session); /* NULL is fine */
+
+/* DG_ERR_USAGE: the entry's step cannot be shared by so many processes; the text says what can. Opening a session asks it, too. */
+enum dg_status dg_session_share_check(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                                      const struct dg_comm *comm, struct dg_error *err);
+/* The slices of each batch that this process computes. */
+struct dg_session_share {
+    int64_t first, count;
+};
+struct dg_session_share dg_session_share(const struct dg_session *session);
+/* Seconds of the last step in which this process exchanged sums with others, or waited for them. */
+double dg_session_exchange(const struct dg_session *session);
+/* Lets all processes have the parameters and states of rank 0. */
+enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);
 
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session);
 struct dg_session_memory dg_session_memory(const struct dg_session *session);

@@ -156,7 +156,10 @@ struct dg_plan_entry {
     uint32_t slot[DG_SLOTS];            /* by role: tensor; DG_PLAN_NONE: the entry has none */
     uint32_t bind;                      /* string: prefix of this entry's parameter names in a full checkpoint, e.g.
                                               "teacher.backbone."; empty: names are complete */
-    uint32_t reserved;
+    uint32_t ranks;                     /* processes that the step was made for; as many as divide `slices` may share
+                                              them. 0: one process alone. Sums over slices (dg_plan_is_sum) are then
+                                              at the beginning of DG_REGION_STEP, in the order in which the last slice
+                                              completes them */
     uint64_t region_bytes[DG_REGIONS];
     uint64_t step_bound, step_naive; /* largest sum of live bytes; sum of all step tensors */
 };

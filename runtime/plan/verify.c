@@ -526,6 +526,8 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
         !range_ok(entry->loop_first, entry->loop_ops, entry->first_commit) ||
         (entry->slices > 1) != (entry->loop_ops > 0))
         return bad(err, "entry %u: bad loop over slices", index);
+    if (entry->ranks > 1 && entry->slices % entry->ranks)
+        return bad(err, "entry %u: its slices cannot be shared by %u processes", index, entry->ranks);
     if (entry->dtype != DG_F32 && entry->dtype != DG_BF16) return bad(err, "entry %u is of no type", index);
     for (int r = 0; r < DG_REGIONS; r++)
         if (entry->region_bytes[r] > UINT64_C(1) << 46)

@@ -27,6 +27,13 @@ static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t
     return n - entry->loop_first < entry->loop_ops ? entry->slices : 1; /* before the loop the difference is huge */
 }
 
+/* Whether tensor `t` of the entry has the bytes of a sum over slices: made before the loop, and read after it. */
+static inline bool dg_plan_is_sum(const struct dg_plan_entry *entry, const struct dg_plan_tensor *t)
+{
+    return entry->loop_ops && t->region == DG_REGION_STEP && t->first < entry->loop_first &&
+           t->last >= entry->loop_first + entry->loop_ops;
+}
+
 /* The entry of that name, or an error that lists the ones there are. */
 enum dg_status dg_plan_find_entry(const struct dg_plan *plan, const char *name, const struct dg_plan_entry **entry,
                                   struct dg_error *err);

@@ -103,7 +103,8 @@ enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, str
     struct dg_session_options options = {.threads = run->setup.threads,
                                          .other_bytes = other_bytes,
                                          .ignore_memory = run->setup.ignore_memory,
-                                         .log = run->setup.log};
+                                         .log = run->setup.log,
+                                         .comm = run->setup.comm};
     DG_TRY(dg_session_open(run->knobs->plan, "train", &options, &run->session, err));
     run->position.threads = dg_session_threads(run->session);
     run->position.steps_per_epoch = run->length.steps_per_epoch;

@@ -18,8 +18,9 @@ struct dg_run_setup {
     int64_t last;       /* how many of those before the newest stay */
     bool resume, new_data, accept_changes;
     uint64_t seed;
-    bool seed_given; /* otherwise a resumed run has its own */
-    int threads;     /* 0: all */
+    bool seed_given;      /* otherwise a resumed run has its own */
+    int threads;          /* 0: all */
+    struct dg_comm *comm; /* the processes that share each batch; NULL: there is one */
     bool ignore_memory;
     const struct dg_log *log;
 };

@@ -9,6 +9,7 @@
 #include "runtime/state/checkpoint_files.h"
 #include "runtime/state/weights.h"
 #include "runtime/train/collapse.h"
+#include "runtime/train/ranks.h"
 #include "runtime/train/run.h"
 
 #include <inttypes.h>
@@ -28,6 +29,8 @@ struct training {
     struct dg_replay *replay;
     struct dg_view_spec view[DG_MAX_VIEWS];
     struct dg_collapse_watch watch;
+    int threads;
+    bool parted; /* this process has failed within a step, and the others cannot know */
 };
 
 /* --- opening --- */
@@ -70,10 +73,14 @@ static enum dg_status plan_loader(struct training *t, struct dg_error *err)
         .dataset = t->dataset, .views = t->view, .max_bad = dg_bad_limit_of(o->max_bad, dg_dataset_count(t->dataset))};
     DG_TRY(dg_views_init(t->plan, t->knobs, t->view, &reading.view_count, err));
     int threads = o->loader_threads ? o->loader_threads : o->threads;
-    return dg_run_plan_loader(&t->run, &reading, t->entry->batch, threads ? threads : dg_default_threads(), err);
+    int64_t batch = t->entry->batch / dg_comm_ranks(o->comm);
+    reading.whole = t->entry->batch;
+    reading.first = batch * dg_comm_rank(o->comm);
+    return dg_run_plan_loader(&t->run, &reading, batch, threads ? threads : t->threads, err);
 }
 
-static enum dg_status set_state(struct training *t, struct dg_error *err)
+/* Initial values, weights or a checkpoint: rank 0's. */
+static enum dg_status set_own_state(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
     if (o->resume) {
@@ -90,6 +97,23 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
     if (!o->init) return DG_OK;
     DG_TRY(dg_weights_init(t->run.session, t->plan, o->init, &o->choice, err));
     return dg_facts_check_init(o->init, t->knobs, o->accept_changes, o->log, err);
+}
+
+/* Rank 0 owns the run: it reads and writes all files but the images. */
+static bool leads(const struct training *t) { return dg_comm_rank(t->options->comm) == 0; }
+
+static enum dg_status set_state(struct training *t, struct dg_error *err)
+{
+    struct dg_comm *comm = t->options->comm;
+    struct dg_progress *position = &t->run.position, own = *position;
+    enum dg_status status = DG_OK;
+    if (leads(t)) status = set_own_state(t, err);
+    DG_TRY(dg_ranks_agree(comm, status, err));
+    DG_TRY(dg_comm_broadcast(comm, position, sizeof *position, err));
+    if (leads(t)) own = *position;
+    position->threads = own.threads; /* and this process's copy of the facts */
+    position->facts = own.facts;
+    return comm ? dg_session_broadcast(t->run.session, err) : DG_OK;
 }
 
 static int64_t out_dim(const struct training *t) { return dg_plan_slot(t->plan, t->entry, DG_SLOT_CENTER)->dim[1]; }
@@ -132,14 +156,30 @@ static enum dg_status check_disk(const struct training *t, struct dg_error *err)
     return dg_disk_check(t->options->out, dg_disk_need(&disk), text, err);
 }
 
-static enum dg_status open_training(struct training *t, struct dg_error *err)
+/* That all processes run the same: to be asked before the first of them writes anything. The settings are those that were given to
+ * each; of the images it is asked once they are open. */
+static enum dg_status check_ranks(struct training *t, struct dg_error *err)
+{
+    struct dg_rank_facts facts = {
+        .plan = t->plan->header->checksum, .seed = t->options->seed, .knobs = t->knobs, .images_from = ""};
+    if (t->dataset || t->replay) {
+        facts.data = t->run.position.data_hash;
+        facts.images =
+            t->dataset ? dg_dataset_count(t->dataset) : t->run.length.steps_per_epoch * (int64_t)t->entry->batch;
+        facts.images_from = t->dataset ? t->options->data.path[0] : t->options->replay;
+    }
+    return t->options->comm ? dg_ranks_check(t->options->comm, &facts, err) : DG_OK;
+}
+
+/* The run, and its settings: those of rank 0, who has the folder. */
+static enum dg_status init_run(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
     if (t->plan->header->kind == DG_PLAN_PROBE)
         return dg_fail(err, DG_ERR_USAGE, "the plan is a linear probe's: dinorun linear trains it");
     DG_TRY(dg_plan_find_role(t->plan, DG_ENTRY_TRAIN, &t->entry, err));
     const struct dg_run_setup setup = {
-        .folder = o->out,
+        .folder = leads(t) ? o->out : NULL,
         .name = "checkpoint",
         .what = "run",
         .has_older = true,
@@ -150,21 +190,46 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
         .accept_changes = o->accept_changes,
         .seed = o->seed,
         .seed_given = o->seed_given,
-        .threads = o->threads,
+        .threads = t->threads,
+        .comm = o->comm,
         .ignore_memory = o->ignore_memory,
         .log = o->log};
-    DG_TRY(dg_run_init(&t->run, &setup, t->knobs, err));
+    DG_TRY(dg_session_share_check(t->plan, t->entry, o->comm, err));
+    return dg_run_init(&t->run, &setup, t->knobs, err);
+}
+
+static enum dg_status open_images(struct training *t, struct dg_error *err)
+{
     DG_TRY(open_data(t, err));
-    DG_TRY(plan_loader(t, err));
-    DG_TRY(dg_run_open(&t->run, t->run.loader_bytes, err));
-    dg_threads_check(dg_session_threads(t->run.session), o->log);
-    dg_knobs_trace(t->knobs, o->log);
-    DG_TRY(set_state(t, err));
+    return plan_loader(t, err);
+}
+
+static enum dg_status open_files(struct training *t, struct dg_error *err)
+{
+    if (!leads(t)) return DG_OK;
     DG_TRY(check_disk(t, err));
-    t->watch.log_out_dim = log((double)out_dim(t));
     DG_TRY(dg_run_write_settings(&t->run, err));
     dg_run_write_plan(&t->run);
     return dg_run_open_log(&t->run, err);
+}
+
+static enum dg_status open_training(struct training *t, struct dg_error *err)
+{
+    struct dg_comm *comm = t->options->comm;
+    t->threads = t->options->threads;
+    if (!t->threads) DG_TRY(dg_ranks_threads(comm, &t->threads, err));
+    DG_TRY(check_ranks(t, err));
+    DG_TRY(dg_ranks_agree(comm, init_run(t, err), err));
+    int64_t settings = t->plan->num_knobs * (int64_t)sizeof *t->knobs->knob;
+    DG_TRY(dg_comm_broadcast(comm, t->knobs->knob, settings, err));
+    DG_TRY(dg_ranks_agree(comm, open_images(t, err), err));
+    DG_TRY(check_ranks(t, err));
+    DG_TRY(dg_ranks_agree(comm, dg_run_open(&t->run, t->run.loader_bytes, err), err));
+    dg_threads_check(dg_session_threads(t->run.session), t->options->log);
+    dg_knobs_trace(t->knobs, t->options->log);
+    DG_TRY(set_state(t, err));
+    t->watch.log_out_dim = log((double)out_dim(t));
+    return dg_ranks_agree(comm, open_files(t, err), err);
 }
 
 static bool due(int64_t every, int64_t step) { return every && step % every == 0; }
@@ -208,12 +273,15 @@ static void name_images(const struct training *t, const struct dg_batch *batch, 
 static enum dg_status bad_step(struct training *t, const struct dg_step_info *info, const struct dg_step_report *report,
                                const struct dg_batch *batch, struct dg_error *err)
 {
-    char first[1024], images[512];
-    DG_TRY(dg_fault_find(t->run.session, t->plan, info, first, sizeof first, err));
-    name_images(t, batch, images, sizeof images);
+    char first[1536];
+    bool found;
+    DG_TRY(dg_fault_find(t->run.session, t->plan, info, &found, first, sizeof first / 2, err));
+    size_t length = strlen(first);
+    name_images(t, batch, first + length, sizeof first - length);
+    DG_TRY(dg_ranks_fault(t->options->comm, found, first, sizeof first, err));
     return dg_fail(err, DG_ERR_NUMERIC,
-                   "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; %s%s",
-                   info->step, report->loss, report->grad_norm, first, images);
+                   "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; %s",
+                   info->step, report->loss, report->grad_norm, first);
 }
 
 static enum dg_status run_step(struct training *t, const struct dg_batch *batch, struct dg_step_report *report,
@@ -221,6 +289,11 @@ static enum dg_status run_step(struct training *t, const struct dg_batch *batch,
 {
     int64_t step = t->run.position.step;
     struct dg_step_info info = {.seed = t->run.position.seed, .step = step};
+    if (!t->replay) { /* the loader's batch has this process's images only */
+        struct dg_session_share share = dg_session_share(t->run.session);
+        info.input_slices = share.count;
+        info.input_first = share.first;
+    }
     dg_session_set_controls(t->run.session, t->knobs, step, t->run.length);
     DG_TRY(dg_session_compute(t->run.session, &info, err));
     const double *summary = dg_session_slot(t->run.session, DG_SLOT_GRAD_SUMMARY);
@@ -265,7 +338,7 @@ static enum dg_status tell(struct training *t, const struct dg_step_report *repo
                            struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
-    DG_TRY(dg_run_log_write(t->run.lines, report, err));
+    if (leads(t)) DG_TRY(dg_run_log_write(t->run.lines, report, err));
     if (events->step) events->step(events->context, report, seconds, waited);
     const char *warning = dg_collapse_step(&t->watch, report);
     if (warning) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", warning);
@@ -280,31 +353,50 @@ static enum dg_status save(struct training *t, struct dg_error *err)
     return DG_OK;
 }
 
+/* The checkpoints that are due after a step. */
+static enum dg_status save_due(struct training *t, int64_t every, int64_t retain, struct dg_error *err)
+{
+    bool copy = due(retain, t->run.position.step);
+    if (!leads(t)) return DG_OK;
+    if (copy || due(every, t->run.position.step)) DG_TRY(save(t, err));
+    return copy ? dg_run_retain(&t->run, err) : DG_OK;
+}
+
+/* A step that all processes have agreed to take. */
+static enum dg_status take_step(struct training *t, const struct dg_batch *batch, double begin, struct dg_error *err)
+{
+    struct dg_step_report report;
+    double loaded = dg_seconds_now();
+    enum dg_status status = run_step(t, batch, &report, err);
+    bool skip = status == DG_ERR_NUMERIC && leave_out(t, err);
+    if (!skip) DG_TRY(status);
+    t->run.position.step++;
+    double seconds = dg_seconds_now() - begin;
+    report.images_per_s = (double)t->entry->batch / seconds;
+    return skip ? DG_OK : tell(t, &report, seconds, loaded - begin, err);
+}
+
 static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
     int64_t every = interval(t, "checkpoint.every"), retain = interval(t, "checkpoint.keep"), done = 0;
-    while (t->run.position.step < end && !(events->stop && events->stop(events->context))) {
+    enum dg_status status = DG_OK; /* of what this process does without the others */
+    while (t->run.position.step < end) {
         const struct dg_batch *batch = NULL;
+        bool stop = status == DG_OK && events->stop && events->stop(events->context);
         double begin = dg_seconds_now();
-        DG_TRY(next_crops(t, &batch, err));
-        double loaded = dg_seconds_now();
-        struct dg_step_report report;
-        enum dg_status status = run_step(t, batch, &report, err);
+        if (status == DG_OK && !stop) status = next_crops(t, &batch, err);
+        status = dg_ranks_before_step(t->options->comm, t->run.position.step, status, &stop, err);
+        bool agreed = status == DG_OK && !stop;
+        if (agreed) status = take_step(t, batch, begin, err);
+        t->parted = t->options->comm && agreed && status != DG_OK && status != DG_ERR_NUMERIC;
         if (batch) dg_loader_release(t->run.loader, batch);
-        bool skip = status == DG_ERR_NUMERIC && leave_out(t, err);
-        if (!skip) DG_TRY(status);
-        t->run.position.step++;
-        double seconds = dg_seconds_now() - begin;
-        report.images_per_s = (double)t->entry->batch / seconds;
-        if (!skip) DG_TRY(tell(t, &report, seconds, loaded - begin, err));
-        bool copy = due(retain, t->run.position.step);
-        if (copy || due(every, t->run.position.step)) DG_TRY(save(t, err));
-        if (copy) DG_TRY(dg_run_retain(&t->run, err));
+        if (status != DG_OK || stop) return status;
+        status = save_due(t, every, retain, err);
         if (t->dataset && (++done == 1 || due(t->run.length.steps_per_epoch, t->run.position.step)))
             dg_dataset_say_notes(t->dataset, t->options->log);
     }
-    return DG_OK;
+    return dg_ranks_agree(t->options->comm, status, err);
 }
 
 static void close_training(struct training *t)
@@ -329,7 +421,8 @@ static void tell_start(const struct training *t)
                                    .end_step = end_of(t),
                                    .seed = run->position.seed,
                                    .threads = run->position.threads,
-                                   .loader_threads = run->loading.threads};
+                                   .loader_threads = run->loading.threads,
+                                   .slices = dg_session_share(run->session).count};
     if (events->start) events->start(events->context, &start);
 }
 
@@ -342,7 +435,8 @@ static enum dg_status run_training(struct training *t, struct dg_error *err)
     enum dg_status status = t->replay || first >= end ? DG_OK : dg_run_open_loader(run, end, err);
     if (status == DG_OK) status = loop(t, end, err);
     if (t->dataset) dg_dataset_say_notes(t->dataset, t->options->log);
-    if (run->saved_step == run->position.step || (status != DG_OK && run->position.step == first)) return status;
+    if (!leads(t) || run->saved_step == run->position.step || (status != DG_OK && run->position.step == first))
+        return status;
     struct dg_error second = {0};
     enum dg_status saved = save(t, status == DG_OK ? err : &second);
     if (second.status != DG_OK) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", second.text);
@@ -360,6 +454,10 @@ enum dg_status dg_train(const struct dg_plan *plan, struct dg_knobs *knobs, cons
     t->run.lock = -1;
     enum dg_status status = open_training(t, err);
     if (status == DG_OK) status = run_training(t, err);
+    if (t->parted || dg_comm_failed(options->comm)) {
+        dg_log(options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", err->text);
+        dg_comm_abort(options->comm, 1);
+    }
     close_training(t);
     return status;
 }

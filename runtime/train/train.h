@@ -2,6 +2,7 @@
 #ifndef DG_RUNTIME_TRAIN_TRAIN_H
 #define DG_RUNTIME_TRAIN_TRAIN_H
 
+#include "runtime/comm/comm.h"
 #include "runtime/data/dataset.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
@@ -15,6 +16,7 @@ struct dg_train_start {
     int64_t images, steps_per_epoch, epochs, first_step, end_step;
     uint64_t seed;
     int threads, loader_threads;
+    int64_t slices; /* of each batch, that this process computes */
 };
 
 /* Calls to the program as the run goes on; any may be NULL. */
@@ -43,6 +45,7 @@ struct dg_train_options {
     int loader_threads;          /* 0: as many as threads */
     struct dg_bad_limit max_bad; /* unreadable images to replace before giving up */
     bool ignore_memory, ignore_disk;
+    struct dg_comm *comm;     /* the processes that share each batch; NULL: there is one. Rank 0 writes all files */
     const struct dg_log *log; /* NULL: none; unreadable images, collapse, what a resume changes, ... */
     struct dg_train_events events;
 };

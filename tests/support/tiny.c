@@ -21,7 +21,7 @@ const char *const dg_tiny_sets[TINY_SETS] = {"student.with.dim=32",
                                              "entries.features.batch=7",
                                              "epochs=3"};
 
-void dg_tiny_compile_within(const char *path, const char *more, int64_t memory)
+static void compile(const char *path, const char *more, int64_t memory, int64_t ranks)
 {
     const char *set[TINY_SETS + 1];
     memcpy(set, dg_tiny_sets, sizeof dg_tiny_sets);
@@ -31,9 +31,14 @@ void dg_tiny_compile_within(const char *path, const char *more, int64_t memory)
                                          .set = set,
                                          .num_sets = TINY_SETS + (more != NULL),
                                          .batch = TINY_BATCH,
-                                         .memory = memory};
+                                         .memory = memory,
+                                         .ranks = ranks};
     compile_plan(&options);
 }
+
+void dg_tiny_compile_within(const char *path, const char *more, int64_t memory) { compile(path, more, memory, 0); }
+
+void dg_tiny_compile_ranks(const char *path, const char *more, int64_t ranks) { compile(path, more, 0, ranks); }
 
 void dg_tiny_compile(const char *path, const char *more) { dg_tiny_compile_within(path, more, 0); }
 

@@ -14,6 +14,8 @@ extern const char *const dg_tiny_sets[TINY_SETS];
 
 /* Writes the plan, of a step that fits into `memory` bytes (0: any); `more` (may be NULL) goes on top. */
 void dg_tiny_compile_within(const char *path, const char *more, int64_t memory);
+/* The same for several processes; 0: for one. */
+void dg_tiny_compile_ranks(const char *path, const char *more, int64_t ranks);
 
 void dg_tiny_compile(const char *path, const char *more);
 

@@ -1,5 +1,6 @@
 /* dinorun: runs plans that dinoc made. */
 #include "ops/kernels/level.h"
+#include "runtime/comm/comm.h"
 #include "tools/cli/help.h"
 #include "tools/dinorun/command.h"
 
@@ -57,6 +58,12 @@ static int run(int argc, char **argv)
     bool help = is_help(argv[1]); /* dinorun help COMMAND */
     const struct dg_command *command = find_command(argv[1 + help]);
     if (!command) return 2;
+    int processes = dg_comm_launched();
+    if (processes > 1 && command != &command_train && !help) {
+        fprintf(stderr, "dinorun: dinorun %s is for one process, and %d were started: start it without mpirun\n",
+                command->name, processes);
+        return 2;
+    }
     if (!help) return dg_command_run(command, argc - 1, argv + 1);
     dg_command_help(command, stdout);
     return 0;

@@ -24,7 +24,9 @@ static struct {
     double time_limit; /* seconds; 0: none */
     struct dg_flag_values data;
     struct image_flags images;
-} given = {.options = {.steps = -1, .max_bad = {.images = 10}}};
+    struct dg_comm_options comm;
+    const char *reduce;
+} given = {.options = {.steps = -1, .max_bad = {.images = 10}}, .comm = {.stall_limit = 600}, .reduce = "ranks"};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
  * oneDNN's generated code was seen to lose values that it stores there. */
@@ -114,10 +116,38 @@ static const char *duration(char *text, size_t size, double seconds)
     return text;
 }
 
+/* "4 processes on 2 machines: a (2), b (2); ..." */
+static void print_ranks(struct dg_comm *comm, const struct dg_train_start *start)
+{
+    int ranks = dg_comm_ranks(comm), machines = 0;
+    char hosts[256] = "";
+    size_t at = 0;
+    for (int r = 0; r < ranks; r++) {
+        int here = 0, before = 0;
+        for (int o = 0; o < ranks; o++) {
+            bool same = !strcmp(dg_comm_host(comm, o), dg_comm_host(comm, r));
+            here += same;
+            before += same && o < r;
+        }
+        if (before) continue;
+        machines++;
+        if (at + 80 < sizeof hosts)
+            at += (size_t)snprintf(hosts + at, sizeof hosts - at, "%s%s (%d)", at ? ", " : "", dg_comm_host(comm, r),
+                                   here);
+    }
+    printf("%d processes on %d machine%s: %s; each computes %" PRId64 " slice%s of a batch; %s; sums %s\n", ranks,
+           machines, machines == 1 ? "" : "s", hosts, start->slices, start->slices == 1 ? "" : "s",
+           dg_comm_library(comm),
+           given.comm.library_sums ? "by the library: the last bits depend on it" : "in the order of ranks");
+    printf("to stop and save: kill -USR1 of mpirun or of any process; Ctrl-C ends mpirun before the run is saved\n");
+}
+
 static void on_start(void *context, const struct dg_train_start *start)
 {
     struct progress *p = context;
     p->start = *start;
+    struct dg_comm *comm = given.options.comm;
+    if (comm) print_ranks(comm, start);
     print_memory(&start->memory, start->loader_bytes);
     printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64
            ", %d thread%s, kernels %s\n",
@@ -162,8 +192,11 @@ static void on_saved(void *context, int64_t step)
 
 static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
+    char line[2048];
+    int rank = dg_comm_rank(given.options.comm);
+    if (rank) snprintf(line, sizeof line, "rank %d (%s): %s", rank, dg_comm_host(given.options.comm, rank), text);
     end_line(context);
-    write_to_stderr(level, topic, text);
+    write_to_stderr(level, topic, rank ? line : text);
 }
 
 static bool on_stop(void *context)
@@ -253,12 +286,22 @@ static int train(void)
         .context = &progress, .start = on_start, .step = on_step, .saved = on_saved, .stop = on_stop};
     if (find_run(&err) == DG_OK) open_plan(of, &err);
     watch_signals();
+    given.comm.log = &log;
+    given.comm.library_sums = !strcmp(given.reduce, "mpi");
+    if (err.status == DG_OK) dg_comm_open(&given.comm, &given.options.comm, &err);
+    bool leads = dg_comm_rank(given.options.comm) == 0;
+    if (!leads) given.options.events = (struct dg_train_events){.context = &progress, .stop = on_stop};
     if (err.status == DG_OK) dg_train(&of->plan, &of->knobs, &given.options, &err);
     end_line(&progress);
-    print_end(&progress);
+    if (leads) print_end(&progress);
     close_plan(of);
-    if (err.status != DG_OK) return exit_status(&err);
-    return interrupted && steps_done(&progress) < progress.start.end_step ? STOPPED_EARLY : 0;
+    int status = 0; /* of other ranks, too: what fails is rank 0's to tell, and its status is the launcher's */
+    if (leads && err.status != DG_OK)
+        status = exit_status(&err);
+    else if (leads && interrupted && steps_done(&progress) < progress.start.end_step)
+        status = STOPPED_EARLY;
+    dg_comm_close(given.options.comm);
+    return status;
 }
 
 static const struct dg_flag flags[] = {
@@ -298,6 +341,12 @@ static const struct dg_flag flags[] = {
      .unset = "10"},
     {"time-limit", "T", "finish the step, save and stop after this time: 90s, 45m, 12h, 3d", .parse = read_duration,
      .parsed = &given.time_limit, .expected = "a time, as in 90s, 45m, 12h or 3d", .unset = "none"},
+    {"stall-limit", "T", "with several processes: how long to wait for the others before giving up",
+     .parse = read_duration, .parsed = &given.comm.stall_limit, .expected = "a time, as in 90s or 10m", .unset = "10m"},
+    {"reduce", "BY",
+     "with several processes: who adds up their gradients. ranks: dinorun, in the order of ranks, so that the "
+     "bits depend on the number of processes alone; mpi: the library, which may be faster on some networks",
+     .text = &given.reduce, .choices = "ranks|mpi"},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
     {"ignore-disk", NULL, "start even if the disk seems to have too little room", .given = &given.options.ignore_disk},
     {0}};

@@ -28,7 +28,7 @@ static int setup(void **state)
     static struct dg_train_recipe recipe;
     struct dg_pipeline pipeline = {.skip = "fuse_late"}; /* which leaves one of several forward nodes */
     struct dg_step_request request = {.program = program, .diag = diag, .recipe = &recipe, .pipeline = &pipeline};
-    struct dg_step_choice choice = dg_default_choice(&pipeline);
+    struct dg_step_choice choice = dg_default_choice(&request);
     struct dg_train_step step;
     if (program && dg_recipe_read(program, "recomputed", &recipe) && dg_compile_step(&request, &choice, &entry, &step))
         return 0;

@@ -143,7 +143,7 @@ static void test_a_step_runs_and_learns(void **state)
                                      .model.origin = {.file = "test", .path = "test"}};
     struct dg_pipeline pipeline = {0};
     struct dg_step_request request = {.program = program, .diag = diag, .recipe = &recipe, .pipeline = &pipeline};
-    struct dg_step_choice choice = dg_default_choice(&pipeline);
+    struct dg_step_choice choice = dg_default_choice(&request);
     struct dg_entry entry;
     struct dg_train_step step;
     struct dg_layout layout;

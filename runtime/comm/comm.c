@@ -1,0 +1,242 @@
+/* One chunk of a sum, of at most CHUNK bytes, which is cut into a piece for each process:
+ *
+ *   all to all     piece j of every process comes to process j
+ *   sum            process j adds up its pieces in the order of ranks
+ *   gather         the sums come to all, into the array
+ *
+ * That moves 2 (P - 1) / P of the bytes each way, the least possible. */
+#include "runtime/comm/comm.h"
+
+#include "runtime/comm/launcher.h"
+#include "runtime/comm/plugin.h"
+
+#include <dlfcn.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHUNK = 16 << 20, HOST = 64, WARN_AFTER = 60, MOST_GATHERED = 1 << 20 };
+
+struct dg_comm {
+    struct dg_comm_options options;
+    const struct dg_mpi_plugin *mpi;
+    void *library; /* of dlopen */
+    struct dg_mpi_world world;
+    char reason[256];
+    bool warned, failed;
+    char *host;  /* [ranks, HOST] */
+    char *piece; /* [ranks, piece_bytes]: what others send of this process's piece */
+    char *sum;   /* [piece_bytes] */
+    int64_t piece_bytes;
+    int *bytes, *at, *own_bytes, *own_at; /* [ranks] each: ranges of a call */
+    int local_rank, local_ranks;
+};
+
+int dg_comm_rank(const struct dg_comm *comm) { return comm ? comm->world.rank : 0; }
+int dg_comm_ranks(const struct dg_comm *comm) { return comm ? comm->world.ranks : 1; }
+int dg_comm_local_rank(const struct dg_comm *comm) { return comm ? comm->local_rank : 0; }
+int dg_comm_local_ranks(const struct dg_comm *comm) { return comm ? comm->local_ranks : 1; }
+const char *dg_comm_host(const struct dg_comm *comm, int rank) { return comm ? comm->host + rank * HOST : ""; }
+const char *dg_comm_library(const struct dg_comm *comm) { return comm ? comm->world.library : ""; }
+int64_t dg_comm_bytes(const struct dg_comm *comm) { return comm ? comm->piece_bytes * (comm->world.ranks + 1) : 0; }
+
+bool dg_comm_failed(const struct dg_comm *comm) { return comm && comm->failed; }
+
+static bool waiting(void *context, double seconds)
+{
+    struct dg_comm *comm = context;
+    if (seconds >= WARN_AFTER && !comm->warned) {
+        comm->warned = true;
+        dg_log(comm->options.log, DG_LOG_WARNING, DG_LOG_RUN, "rank %d on %s has waited for %d s for other processes",
+               comm->world.rank, comm->host ? dg_comm_host(comm, comm->world.rank) : "this machine", WARN_AFTER);
+    }
+    return comm->options.stall_limit <= 0 || seconds < comm->options.stall_limit;
+}
+
+static enum dg_status check(struct dg_comm *comm, bool ok, struct dg_error *err)
+{
+    comm->warned = false;
+    comm->failed |= !ok;
+    return ok ? DG_OK : dg_fail(err, DG_ERR_IO, "rank %d: %s", comm->world.rank, comm->reason);
+}
+
+/* ---- sums ---- */
+
+/* sum [count] = part[0] + part[1] + ..., each [stride] apart. */
+static void add_up_f32(int64_t count, int parts, const float *part, int64_t stride, float *sum)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        float total = part[i];
+        for (int p = 1; p < parts; p++) total += part[p * stride + i];
+        sum[i] = total;
+    }
+}
+
+static void add_up_f64(int64_t count, int parts, const double *part, int64_t stride, double *sum)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double total = part[i];
+        for (int p = 1; p < parts; p++) total += part[p * stride + i];
+        sum[i] = total;
+    }
+}
+
+/* The sum of `count` elements at `data`, which fit into a chunk. */
+static enum dg_status sum_chunk(struct dg_comm *comm, char *data, int64_t count, bool f64, struct dg_error *err)
+{
+    int ranks = comm->world.ranks, size = f64 ? 8 : 4;
+    for (int r = 0; r < ranks; r++) {
+        comm->at[r] = (int)(count * r / ranks * size);
+        comm->bytes[r] = (int)(count * (r + 1) / ranks * size) - comm->at[r];
+    }
+    int mine = comm->bytes[comm->world.rank];
+    for (int r = 0; r < ranks; r++) {
+        comm->own_bytes[r] = mine;
+        comm->own_at[r] = mine * r;
+    }
+    const struct dg_mpi_ranges pieces = {comm->bytes, comm->at}, own = {comm->own_bytes, comm->own_at};
+    DG_TRY(check(comm, comm->mpi->all_to_all(data, pieces, comm->piece, own), err));
+    if (f64)
+        add_up_f64(mine / size, ranks, (const double *)(const void *)comm->piece, mine / size,
+                   (double *)(void *)comm->sum);
+    else
+        add_up_f32(mine / size, ranks, (const float *)(const void *)comm->piece, mine / size,
+                   (float *)(void *)comm->sum);
+    return check(comm, comm->mpi->all_gather(comm->sum, mine, data, pieces), err);
+}
+
+enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err)
+{
+    int64_t size = f64 ? 8 : 4, most = CHUNK / size;
+    if (!comm) return DG_OK;
+    for (int64_t first = 0; first < count; first += most) {
+        char *chunk = (char *)data + first * size;
+        int64_t length = dg_min_i64(most, count - first);
+        if (comm->options.library_sums)
+            DG_TRY(check(comm, comm->mpi->all_reduce(chunk, (int)length, f64), err));
+        else
+            DG_TRY(sum_chunk(comm, chunk, length, f64, err));
+    }
+    return DG_OK;
+}
+
+/* ---- bytes ---- */
+
+enum dg_status dg_comm_broadcast(struct dg_comm *comm, void *data, int64_t bytes, struct dg_error *err)
+{
+    if (!comm) return DG_OK;
+    for (int64_t at = 0; at < bytes; at += CHUNK)
+        DG_TRY(check(comm, comm->mpi->broadcast((char *)data + at, (int)dg_min_i64(CHUNK, bytes - at)), err));
+    return DG_OK;
+}
+
+enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t bytes, void *all, struct dg_error *err)
+{
+    if (!comm) {
+        memcpy(all, mine, (size_t)bytes);
+        return DG_OK;
+    }
+    if (bytes > MOST_GATHERED) return dg_fail(err, DG_ERR_INTERNAL, "a gather of %lld bytes", (long long)bytes);
+    for (int r = 0; r < comm->world.ranks; r++) {
+        comm->bytes[r] = (int)bytes;
+        comm->at[r] = (int)bytes * r;
+    }
+    return check(comm, comm->mpi->all_gather(mine, (int)bytes, all, (struct dg_mpi_ranges){comm->bytes, comm->at}),
+                 err);
+}
+
+/* ---- opening and closing ---- */
+
+int dg_comm_launched(void)
+{
+    struct dg_launcher launcher;
+    return dg_launcher_find(&launcher, NULL) == DG_OK ? launcher.ranks
+                                                      : 2; /* more than one, and they do not know each other */
+}
+
+/* Where this process stands among those of its machine. */
+static enum dg_status find_hosts(struct dg_comm *comm, struct dg_error *err)
+{
+    char mine[HOST] = "";
+    gethostname(mine, sizeof mine - 1);
+    DG_TRY(dg_comm_gather(comm, mine, HOST, comm->host, err));
+    for (int r = 0; r < comm->world.ranks; r++) {
+        if (strcmp(dg_comm_host(comm, r), mine)) continue;
+        if (r < comm->world.rank) comm->local_rank++;
+        comm->local_ranks++;
+    }
+    return DG_OK;
+}
+
+static enum dg_status allocate(struct dg_comm *comm, struct dg_error *err)
+{
+    size_t ranks = (size_t)comm->world.ranks;
+    comm->piece_bytes = (CHUNK / comm->world.ranks + 64) & ~63;
+    comm->host = calloc(ranks, HOST);
+    comm->piece = aligned_alloc(64, ranks * (size_t)comm->piece_bytes);
+    comm->sum = aligned_alloc(64, (size_t)comm->piece_bytes);
+    comm->bytes = calloc(4 * ranks, sizeof *comm->bytes);
+    if (!comm->host || !comm->piece || !comm->sum || !comm->bytes)
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory for the exchange with %d processes", comm->world.ranks);
+    comm->at = comm->bytes + ranks;
+    comm->own_bytes = comm->bytes + 2 * ranks;
+    comm->own_at = comm->bytes + 3 * ranks;
+    return DG_OK;
+}
+
+static enum dg_status open_plugin(struct dg_comm *comm, const struct dg_launcher *launcher, struct dg_error *err)
+{
+    DG_TRY(dg_plugin_open(launcher, &comm->library, err));
+    comm->mpi = dlsym(comm->library, DG_MPI_PLUGIN_SYMBOL);
+    if (!comm->mpi || comm->mpi->interface != DG_MPI_PLUGIN_INTERFACE)
+        return dg_fail(err, DG_ERR_UNSUPPORTED, "the plugin for %s is of another version of dinorun: install both anew",
+                       launcher->family);
+    const struct dg_mpi_caller caller = {waiting, comm, comm->reason, sizeof comm->reason};
+    DG_TRY(check(comm, comm->mpi->open(&caller, &comm->world), err));
+    if (comm->world.ranks == launcher->ranks) return DG_OK;
+    return dg_fail(err, DG_ERR_UNSUPPORTED,
+                   "the launcher has started %d processes, and %s sees %d: start it with the mpirun of %s",
+                   launcher->ranks, comm->world.library, comm->world.ranks, launcher->family);
+}
+
+enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_comm **result, struct dg_error *err)
+{
+    struct dg_launcher launcher;
+    *result = NULL;
+    DG_TRY(dg_launcher_find(&launcher, err));
+    if (launcher.ranks < 2) return DG_OK;
+    struct dg_comm *comm = calloc(1, sizeof *comm);
+    if (!comm) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    comm->options = *options;
+    enum dg_status status = open_plugin(comm, &launcher, err);
+    if (status == DG_OK) status = allocate(comm, err);
+    if (status == DG_OK) status = find_hosts(comm, err);
+    if (status == DG_OK)
+        *result = comm;
+    else if (comm->world.ranks > 1)
+        comm->mpi->abort(1);
+    else
+        free(comm);
+    return status;
+}
+
+void dg_comm_close(struct dg_comm *comm)
+{
+    if (!comm) return;
+    comm->mpi->close();
+    free(comm->host);
+    free(comm->piece);
+    free(comm->sum);
+    free(comm->bytes);
+    free(comm); /* the library stays: MPI may have threads and exit handlers of its own */
+}
+
+void dg_comm_abort(struct dg_comm *comm, int status)
+{
+    fflush(NULL);
+    if (comm) comm->mpi->abort(status);
+    _exit(status);
+}

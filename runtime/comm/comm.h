@@ -1,0 +1,62 @@
+/* This process among others that train the same model: how many there are, and what they exchange.
+ *
+ * Processes are started by a launcher of MPI (mpirun, srun). The MPI library is no dependency: a plugin is linked with it
+ * (runtime/comm/plugin.h), and opened where a launcher's variables say that there are other processes. Without them every function
+ * takes NULL for the communicator and means one process.
+ *
+ * Sums are made here, in the order of ranks, over MPI's movement of bytes: element by element x0 + x1 + ... in the type of the
+ * array. So their bits depend on the number of processes alone, not on the library, its version, the transport or where processes
+ * run. All functions but the small questions are collective: every process calls them in the same order. One thread calls them. */
+#ifndef DG_RUNTIME_COMM_COMM_H
+#define DG_RUNTIME_COMM_COMM_H
+
+#include "runtime/base/log.h"
+
+struct dg_comm;
+
+struct dg_comm_options {
+    double stall_limit;       /* seconds that a call waits for others before it fails; 0: without end */
+    bool library_sums;        /* sums by the library's own all-reduce; bits then depend on it */
+    const struct dg_log *log; /* NULL: none */
+};
+
+/* The number of processes that the launcher has started, by its variables; 1 without one. No MPI is opened. */
+int dg_comm_launched(void);
+
+/* Joins the other processes. *comm is NULL and there is no error where there are none. DG_ERR_UNSUPPORTED: this build has no plugin for
+ * the launcher's MPI, or the launcher is of another family than its library (the text names the package or command);
+ * DG_ERR_IO: MPI failed. Afterwards all agree on the number of processes. */
+enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_comm **comm, struct dg_error *err);
+
+/* Waits for the others and leaves. NULL is fine. */
+void dg_comm_close(struct dg_comm *comm);
+
+/* Ends all processes with the status, for failures that the others cannot know of. NULL: ends this one. */
+void dg_comm_abort(struct dg_comm *comm, int status) __attribute__((noreturn));
+
+int dg_comm_rank(const struct dg_comm *comm);  /* from 0 */
+int dg_comm_ranks(const struct dg_comm *comm); /* 1 or more */
+/* Of the processes on this machine: their number, and which of them this is. */
+int dg_comm_local_ranks(const struct dg_comm *comm);
+int dg_comm_local_rank(const struct dg_comm *comm);
+/* The machine that a rank runs on. */
+const char *dg_comm_host(const struct dg_comm *comm, int rank);
+/* "Open MPI 4.1.4". */
+const char *dg_comm_library(const struct dg_comm *comm);
+/* Bytes that sums take besides what they sum up, 0 for one process. */
+int64_t dg_comm_bytes(const struct dg_comm *comm);
+
+/* Whether a collective call has failed: the other processes may wait for this one, and dg_comm_abort is all that is left. */
+bool dg_comm_failed(const struct dg_comm *comm);
+
+/* data [count] of f32 or f64 = its sum over all processes, the same bits on each. DG_ERR_IO, as of the next two: MPI failed, or the
+ * others did not come within the stall limit; the process can only end then. */
+enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err);
+
+/* data [bytes] of rank 0 goes to all. */
+enum dg_status dg_comm_broadcast(struct dg_comm *comm, void *data, int64_t bytes, struct dg_error *err);
+
+/* all [ranks, bytes] = `mine` [bytes] of every process, in the order of ranks; up to 1 MiB. */
+enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t bytes, void *all, struct dg_error *err);
+
+#endif

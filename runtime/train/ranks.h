@@ -1,0 +1,37 @@
+/* What the processes of one training run agree on: at the start, that they run the same thing; before each step, whether to take it;
+ * and after a failure, whose it was. With one process (a NULL communicator) each function only says what this process knows. */
+#ifndef DG_RUNTIME_TRAIN_RANKS_H
+#define DG_RUNTIME_TRAIN_RANKS_H
+
+#include "runtime/comm/comm.h"
+#include "runtime/exec/knobs.h"
+
+/* What must be the same in all processes. */
+struct dg_rank_facts {
+    uint64_t plan, data; /* checksum of the plan; hash of the list of images, or of recorded crops */
+    int64_t images;      /* in the list */
+    uint64_t seed;
+    const struct dg_knobs *knobs;
+    const char *images_from; /* for messages: the folder */
+};
+
+/* DG_ERR_USAGE: a process runs another plan, build, kernels, settings or data than rank 0, or sees a part of its machine's CPUs only; the
+ * text names rank, machine, and both values. The same error on all. */
+enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *facts, struct dg_error *err);
+
+/* Threads for this process where none are asked for: those that it may use, or its part of them where the processes of a machine may all use
+ * the same. */
+enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err);
+
+/* Collective: DG_OK if `status` is DG_OK everywhere; else the failure of the lowest rank that failed, with rank and machine, in all
+ * processes. Where this process failed, *err has its failure already. */
+enum dg_status dg_ranks_agree(struct dg_comm *comm, enum dg_status status, struct dg_error *err);
+
+/* Collective: the same before step `step`, and whether any process was asked to stop. */
+enum dg_status dg_ranks_before_step(struct dg_comm *comm, int64_t step, enum dg_status status, bool *stop,
+                                    struct dg_error *err);
+
+/* Collective: of what each process says of a fault, the text of the lowest rank that has found one, else that of rank 0. */
+enum dg_status dg_ranks_fault(struct dg_comm *comm, bool found, char *text, size_t size, struct dg_error *err);
+
+#endif

@@ -1,0 +1,283 @@
+/* Training by several processes, under the launchers of the MPI libraries that this build has plugins for; without one the tests say
+ * what they leave out. */
+#include "tests/support/compile.h"
+#include "tests/support/process.h"
+#include "tests/support/tiny.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DINORUN DG_BUILD_DIR "/dinorun"
+
+enum { STEPS = 4, MOST = 48 };
+
+/* Of a tensor's largest number: gradients are sums of at most some thousand terms, whose order differs. */
+#define SUMS 1e-4
+
+/* An MPI: its plugin, and how to start processes on one machine that has fewer CPUs. */
+struct mpi {
+    const char *name, *plugin;
+    const char *launch[12];
+};
+
+static const struct mpi open_mpi = {"Open MPI",
+                                    DG_BUILD_DIR "/dinograph-mpi-openmpi.so",
+                                    {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "^tcp",
+                                     "--mca", "mpi_yield_when_idle", "1", "-n"}},
+                        open_mpi_tcp = {"Open MPI over TCP",
+                                        DG_BUILD_DIR "/dinograph-mpi-openmpi.so",
+                                        {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl",
+                                         "self,tcp", "-n"}},
+                        mpich = {"MPICH", DG_BUILD_DIR "/dinograph-mpi-mpich.so", {"mpirun.mpich", "-n"}};
+
+static bool in_path(const char *program)
+{
+    char *path = strdup(getenv("PATH") ? getenv("PATH") : ""), file[1024];
+    bool found = false;
+    for (char *folder = strtok(path, ":"); folder && !found; folder = strtok(NULL, ":")) {
+        snprintf(file, sizeof file, "%s/%s", folder, program);
+        found = !access(file, X_OK);
+    }
+    free(path);
+    return found;
+}
+
+static bool usable(const struct mpi *mpi)
+{
+    bool has = !access(mpi->plugin, F_OK) && in_path(mpi->launch[0]);
+    if (!has) print_message("left out: %s (no plugin in this build, or no %s)\n", mpi->name, mpi->launch[0]);
+    return has;
+}
+
+/* The command line: the launcher, the number of processes, and what each of them runs. */
+static void command(const struct mpi *mpi, const char *ranks, const char *const *run, const char *argv[MOST])
+{
+    int count = 0;
+    for (int i = 0; mpi && mpi->launch[i]; i++) argv[count++] = mpi->launch[i];
+    if (mpi) argv[count++] = ranks;
+    for (int i = 0; run[i]; i++) argv[count++] = run[i];
+    argv[count] = NULL;
+    assert_true(count < MOST);
+}
+
+static const struct process *launch(const struct mpi *mpi, const char *ranks, const char *const *run)
+{
+    const char *argv[MOST];
+    command(mpi, ranks, run, argv);
+    return process_run(argv, NULL);
+}
+#define LAUNCH(mpi, ranks, ...) launch(mpi, ranks, (const char *const[]){__VA_ARGS__, NULL})
+#define TRAIN(plan, out) DINORUN, "train", plan, "--data", in("pictures"), "--out", out, "--ignore-memory"
+
+static char four[128], alone[128];
+
+static int setup(void **state)
+{
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    setenv("OMP_NUM_THREADS", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    /* Open MPI leaves some memory at its end. */
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+    make_test_folder(state);
+    dg_tiny_pictures(in("pictures"), 4 * TINY_BATCH);
+    snprintf(four, sizeof four, "%s/four.plan", test_folder);
+    snprintf(alone, sizeof alone, "%s/alone.plan", test_folder);
+    dg_tiny_compile_ranks(four, NULL, 4);
+    dg_tiny_compile(alone, NULL);
+    return 0;
+}
+
+/* The checkpoints of two runs, all tensors: equal to the bit, or to `tolerance` times the largest number of each. */
+static void assert_same_state(const char *run, const char *other, double tolerance)
+{
+    struct dg_safetensors *a, *b;
+    char path[2][512];
+    snprintf(path[0], sizeof path[0], "%s/checkpoint.safetensors", run);
+    snprintf(path[1], sizeof path[1], "%s/checkpoint.safetensors", other);
+    assert_ok(dg_safetensors_open(path[0], &a, try_err));
+    assert_ok(dg_safetensors_open(path[1], &b, try_err));
+    assert_int_equal(dg_safetensors_count(a), dg_safetensors_count(b));
+    for (int i = 0; i < dg_safetensors_count(a); i++) {
+        const struct dg_safetensors_tensor *x = dg_safetensors_at(a, i), *y = dg_safetensors_find(b, x->name);
+        assert_non_null(y);
+        assert_int_equal(x->bytes, y->bytes);
+        if (tolerance == 0 || x->dtype != DG_SAFETENSORS_F32) {
+            if (memcmp(x->data, y->data, x->bytes)) fail_msg("%s and %s differ in %s", run, other, x->name);
+            continue;
+        }
+        const float *p = x->data, *q = y->data;
+        double most = 0, apart = 0;
+        for (size_t e = 0; e < x->bytes / sizeof *p; e++) {
+            most = fmax(most, fabs((double)p[e]));
+            apart = fmax(apart, fabs((double)p[e] - (double)q[e]));
+        }
+        if (apart > tolerance * most) fail_msg("%s: %g apart, the largest is %g", x->name, apart, most);
+    }
+    dg_safetensors_close(a);
+    dg_safetensors_close(b);
+}
+
+static void train(const struct mpi *mpi, const char *ranks, const char *plan, const char *out, const char *steps)
+{
+    const struct process *p = LAUNCH(mpi, ranks, TRAIN(plan, out), "--steps", steps);
+    process_assert_status(p, 0);
+}
+
+/* Two runs' losses, step by step: equal to rounding. */
+static void assert_same_losses(const char *run, const char *other)
+{
+    char path[2][512];
+    FILE *log[2];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path[i], sizeof path[i], "%s/log.jsonl", i ? other : run);
+        log[i] = fopen(path[i], "r");
+        assert_non_null(log[i]);
+    }
+    for (int step = 0; step < STEPS; step++) {
+        double loss[2];
+        for (int i = 0; i < 2; i++) {
+            char line[1024];
+            assert_non_null(fgets(line, sizeof line, log[i]));
+            const char *at = strstr(line, "\"loss\": ");
+            assert_non_null(at);
+            loss[i] = strtod(at + strlen("\"loss\": "), NULL);
+        }
+        if (fabs(loss[0] - loss[1]) > 1e-5 * fabs(loss[0])) fail_msg("step %d: %.9g and %.9g", step, loss[0], loss[1]);
+    }
+    fclose(log[0]);
+    fclose(log[1]);
+}
+
+/* One, two and four processes compute what one does with a plan that knows of none: by SGD, whose parameters differ as little as its
+ * gradients do, and by AdamW, whose steps do not depend on the size of a gradient, so that its losses are compared. */
+static void test_equal_to_one(void **state)
+{
+    (void)state;
+    if (!usable(&open_mpi)) skip();
+    train(NULL, NULL, alone, in("plain"), "4");
+    train(&open_mpi, "2", four, in("two"), "4");
+    assert_same_losses(in("plain"), in("two"));
+    dg_tiny_compile_ranks(in("sgd4.plan"), "optim.kind=sgd", 4);
+    dg_tiny_compile(in("sgd.plan"), "optim.kind=sgd");
+    train(NULL, NULL, in("sgd.plan"), in("sgd"), "4");
+    train(NULL, NULL, in("sgd4.plan"), in("sgd1"), "4");
+    train(&open_mpi, "2", in("sgd4.plan"), in("sgd2"), "4");
+    train(&open_mpi, "4", in("sgd4.plan"), in("sgd4"), "4");
+    assert_same_state(in("sgd"), in("sgd1"), SUMS);
+    assert_same_state(in("sgd"), in("sgd2"), SUMS);
+    assert_same_state(in("sgd"), in("sgd4"), SUMS);
+}
+
+/* Bits depend on the number of processes alone: not on the library, not on the transport; and a resumed run goes on with them. */
+static void test_same_bits(void **state)
+{
+    (void)state;
+    if (!usable(&open_mpi)) skip();
+    train(&open_mpi, "2", four, in("memory"), "4");
+    train(&open_mpi_tcp, "2", four, in("tcp"), "4");
+    assert_same_state(in("memory"), in("tcp"), 0);
+    train(&open_mpi, "2", four, in("resumed"), "2");
+    process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("resumed")), "--resume", "--steps", "4"), 0);
+    assert_same_state(in("memory"), in("resumed"), 0);
+    /* With another number of processes the run goes on, equal to rounding. */
+    train(&open_mpi, "4", four, in("fewer"), "2");
+    process_assert_status(LAUNCH(NULL, NULL, TRAIN(four, in("fewer")), "--resume", "--steps", "4"), 0);
+    assert_same_losses(in("memory"), in("fewer"));
+    train(&open_mpi, "2", four, in("library"), "1");
+    process_assert_status(
+        LAUNCH(&open_mpi, "2", TRAIN(four, in("library")), "--resume", "--reduce", "mpi", "--steps", "2"), 0);
+    if (!usable(&mpich)) return;
+    train(&mpich, "2", four, in("mpich"), "4");
+    assert_same_state(in("memory"), in("mpich"), 0);
+}
+
+static void test_replay(void **state)
+{
+    (void)state;
+    if (!usable(&open_mpi)) skip();
+    struct dg_tiny_crops recorded = dg_tiny_crops(STEPS);
+    assert_ok(dg_safetensors_write(in("crops"), recorded.item, recorded.count, NULL, 0, try_err));
+    dg_tiny_crops_free(&recorded);
+#define REPLAY(plan, out)                                                                                              \
+    DINORUN, "train", plan, "--replay", in("crops"), "--out", out, "--ignore-memory", "--epochs", "1"
+    process_assert_status(LAUNCH(NULL, NULL, REPLAY(alone, in("replay1"))), 0);
+    process_assert_status(LAUNCH(&open_mpi, "2", REPLAY(four, in("replay2"))), 0);
+    assert_same_losses(in("replay1"), in("replay2"));
+}
+
+/* What the user sees, and refusals: each says what to do, and leaves no run. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    /* Each process has a folder of its own, and where they are equal, a setting of its own. */
+    static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec $1 train $2 --data $3 --out $5\n"
+                               "[ $3 = $4 ] && exec $1 train $2 --data $4 --out $5 --set lr.peak=0.1\n"
+                               "exec $1 train $2 --data $4 --out $5\n";
+    dg_tiny_pictures(in("fewer_pictures"), 4 * TINY_BATCH - 1);
+    unsetenv("OMPI_COMM_WORLD_SIZE");
+    setenv("PMI_SIZE", "3", 1);
+    const struct process *p = RUN(TRAIN(four, in("no")));
+    process_assert_status(p, 1);
+    process_assert_says(p, p->err,
+                        access(mpich.plugin, F_OK) ? "libmpich-dev" : "sees 1: start it with the mpirun of MPICH");
+    p = RUN(DINORUN, "info", four);
+    process_assert_status(p, 2);
+    process_assert_says(p, p->err, "dinorun info is for one process, and 3 were started");
+    unsetenv("PMI_SIZE");
+    setenv("SLURM_NTASKS", "2", 1);
+    setenv("SLURM_PROCID", "0", 1);
+    setenv("SLURM_STEP_ID", "0", 1);
+    p = RUN(TRAIN(four, in("no")));
+    process_assert_says(p, p->err, "--mpi=pmix");
+    unsetenv("SLURM_NTASKS");
+    if (!usable(&open_mpi)) skip();
+    p = LAUNCH(&open_mpi, "3", TRAIN(four, in("no")));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "start 1, 2, 4 processes, or compile with --ranks 3");
+    p = LAUNCH(&open_mpi, "2", TRAIN(alone, in("no")));
+    process_assert_says(p, p->err, "compile it with dinoc demo.yaml --ranks 2");
+    write_file(in("each"), each, sizeof each - 1);
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("fewer_pictures"), in("no"));
+    process_assert_says(p, p->err, "rank 1 (");
+    process_assert_says(p, p->err, "and rank 0 has 16");
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("pictures"), in("no"));
+    process_assert_says(p, p->err, "other settings: lr.peak=");
+    assert_int_not_equal(access(in("no"), F_OK), 0);
+}
+
+/* One process is asked to stop: all end the step, rank 0 saves. */
+static void test_stop(void **state)
+{
+    (void)state;
+    if (!usable(&open_mpi)) skip();
+    const char *argv[MOST];
+    struct process *p = calloc(1, sizeof *p);
+    command(&open_mpi, "2", (const char *const[]){TRAIN(four, in("stopped")), "--epochs", "100000", NULL}, argv);
+    process_start(p, argv, NULL);
+    for (int i = 0; i < 600; i++) { /* until the log has a line */
+        struct stat info;
+        if (!stat(in("stopped/log.jsonl"), &info) && info.st_size > 0) break;
+        usleep(100 * 1000);
+    }
+    kill(p->pid, SIGUSR1); /* mpirun passes it on */
+    process_wait(p);
+    process_assert_says(p, p->out, "stopped at step");
+    assert_int_equal(access(in("stopped/checkpoint.safetensors"), F_OK), 0);
+    free(p);
+    process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("stopped")), "--resume", "--steps", "1"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits), cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_stop),
+    };
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
+}
