@@ -20,7 +20,10 @@ struct dg_evaluator {
     const float *result;
     int64_t dim;
     struct dg_bad_limit max_bad;
-    struct dg_image_rules rules;  /* of images that are no data set's */
+    struct dg_image_rules rules;   /* of images that are no data set's */
+    const char *weights;           /* the file */
+    struct dg_image_rules trained; /* how images were read in the training of the weights */
+    bool trained_is_known, said_rules;
     struct dg_image_notes *notes; /* on them, while they are read */
 };
 
@@ -36,16 +39,22 @@ static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_k
     return dg_loader_eval_bytes(&config, &crop, bytes, err);
 }
 
-/* Says where images of the same size are resized otherwise than the recipe of the weights says. */
-static void check_resize(const struct dg_knobs *knobs, const struct dg_plan_tensor *images,
+/* Says where images of the same size are resized otherwise than the recipe of the weights says, and keeps how they were read in
+ * the training. */
+static void check_images(struct dg_evaluator *e, const struct dg_knobs *knobs, const struct dg_plan_tensor *images,
                          const struct dg_evaluator_options *options)
 {
     struct dg_safetensors *file;
     if (dg_safetensors_open(options->weights, &file, NULL) != DG_OK) return;
+    const char *exif = dg_safetensors_metadata(file, "images.exif"),
+               *pillow = dg_safetensors_metadata(file, "images.pillow");
+    e->weights = options->weights;
+    e->trained_is_known = exif && pillow;
+    if (exif && pillow) e->trained = (struct dg_image_rules){!strcmp(exif, "true"), atoi(pillow)};
     const char *size = dg_safetensors_metadata(file, "recipe.entries.features.size"),
                *was = dg_safetensors_metadata(file, "set.entries.features.resize");
     int now = dg_evaluate_crop(knobs, images).resize;
-    if (size && was && atoi(size) == images->dim[2] && atoi(was) != now)
+    if (options->role == DG_ENTRY_FEATURES && size && was && atoi(size) == images->dim[2] && atoi(was) != now)
         dg_log(options->log, DG_LOG_WARNING, DG_LOG_PLAN,
                "images are resized to %d pixels before the crop, as the plan says; the recipe of %s resizes to %s", now,
                options->weights, was);
@@ -72,8 +81,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
         dg_knobs_trace(knobs, options->log);
         status = dg_session_open(plan, dg_entry_name(options->role), &session, &e->session, err);
     }
-    if (status == DG_OK && options->role == DG_ENTRY_FEATURES)
-        check_resize(knobs, dg_plan_slot(plan, entry, DG_SLOT_IMAGES), options);
+    if (status == DG_OK) check_images(e, knobs, dg_plan_slot(plan, entry, DG_SLOT_IMAGES), options);
     if (status == DG_OK) dg_threads_check(dg_session_threads(e->session), options->log);
     if (status == DG_OK) status = dg_weights_load(e->session, plan, options->weights, &options->choice, err);
     if (status == DG_OK) /* now that names and shapes fit */
@@ -190,6 +198,20 @@ static enum dg_status run_batches(struct dg_evaluator *e, struct dg_loader *load
     }
 }
 
+/* Says once that images are read otherwise than in the training. */
+static void compare_rules(struct dg_evaluator *e, struct dg_image_rules now)
+{
+    bool twelve = now.pillow == 12;
+    if (!e->trained_is_known || e->said_rules || (e->trained.exif == now.exif && (e->trained.pillow == 12) == twelve))
+        return;
+    e->said_rules = true;
+    dg_log(
+        dg_session_log(e->session), DG_LOG_WARNING, DG_LOG_LOAD,
+        "images are read %s --exif and with --pillow %d, and were %s --exif and with --pillow %d in the training of %s",
+        now.exif ? "with" : "without", twelve ? 12 : 13, e->trained.exif ? "with" : "without", e->trained.pillow,
+        e->weights);
+}
+
 enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, dg_evaluated *sink, void *context,
                            struct dg_error *err)
 {
@@ -200,6 +222,7 @@ enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, d
     struct sinking s = {sink, context, 0, dg_dataset_count(dataset), .dataset = dataset};
     struct dg_loader *loader = NULL;
     bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
+    compare_rules(e, dg_dataset_rules(dataset));
     dg_bad_images_init(&bad);
     enum dg_status status = unread ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (status == DG_OK) status = dg_loader_open_eval(&config, &reading, &loader, err);
@@ -300,6 +323,7 @@ enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path
     struct dg_bad_images bad;
     struct dg_image_notes notes;
     bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
+    compare_rules(e, e->rules);
     dg_bad_images_init(&bad);
     dg_image_notes_init(&notes);
     e->notes = &notes;

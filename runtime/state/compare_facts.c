@@ -51,6 +51,8 @@ static bool is_given(const struct comparison *c, const char *key)
 static const char *compared(const struct comparison *c, const char *key)
 {
     static const char *const of_head[] = {"blocks", "avgpool"};
+    if (c->question->use != DG_FACTS_WEIGHTS && !strcmp(key, "images.exif")) return "--exif";
+    if (c->question->use != DG_FACTS_WEIGHTS && !strcmp(key, "images.pillow")) return "--pillow";
     const char *recipe = rest_of(key, "recipe."), *knob = rest_of(key, "plan.");
     if (c->question->use == DG_FACTS_RUN) {
         if (recipe) return is_free(recipe) ? NULL : recipe;

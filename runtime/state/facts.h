@@ -4,6 +4,7 @@
  *   network.*, recipe.*   of the plan (struct dg_plan_header)
  *   plan.KNOB             the plan's value of a knob, with its unit
  *   set.KNOB              the value in force
+ *   images                how many there are; .exif, .pillow: how they are read
  *   classes               of a probe: names in the order of the outputs, with tabs between them
  *   weights               of a probe: a hash of the backbone's parameters
  *   machine.*             kernels by the CPU, oneDNN: numbers depend on them in their last bits

@@ -221,7 +221,7 @@ static enum dg_status add_facts(struct probe *p, const struct dg_dataset *datase
     char *classes = name ? dg_facts_join(name, count) : NULL;
     if (classes) dg_facts_add(&p->run.facts, "classes", "%s", classes);
     dg_facts_add(&p->run.facts, "weights", "%016" PRIx64, hash_weights(p, DG_FNV_BASIS));
-    dg_facts_add(&p->run.facts, "images", "%" PRId64, dg_dataset_count(dataset));
+    dg_run_add_images(&p->run, dataset);
     free(name);
     if (!classes) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     free(classes);

@@ -87,6 +87,14 @@ void dg_run_add_path(struct dg_training_run *run, const char *key, const char *p
     free(absolute);
 }
 
+void dg_run_add_images(struct dg_training_run *run, const struct dg_dataset *dataset)
+{
+    struct dg_image_rules rules = dg_dataset_rules(dataset);
+    dg_facts_add(&run->facts, "images", "%" PRId64, dg_dataset_count(dataset));
+    dg_facts_add(&run->facts, "images.exif", "%s", rules.exif ? "true" : "false");
+    dg_facts_add(&run->facts, "images.pillow", "%d", rules.pillow == 12 ? 12 : 13);
+}
+
 enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,
                                   int threads, struct dg_error *err)
 {
@@ -176,7 +184,7 @@ void dg_run_write_plan(const struct dg_training_run *run)
         dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s; --resume will need the plan", err.text);
 }
 
-bool dg_run_find_path(const char *folder, const char *key, char *value, size_t size)
+bool dg_run_find_fact(const char *folder, const char *key, char *value, size_t size)
 {
     struct dg_training_run run = {.setup = {.folder = folder, .has_older = true}};
     if (snprintf(run.newest, sizeof run.newest, "%s/checkpoint.safetensors", folder) >= DG_MAX_PATH) return false;

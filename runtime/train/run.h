@@ -53,6 +53,9 @@ enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setu
 /* Adds a path that the run reads to its facts, as an absolute one; "@FILE" stays one of FILE. */
 void dg_run_add_path(struct dg_training_run *run, const char *key, const char *path);
 
+/* Adds how many images the run reads, and how they are read. */
+void dg_run_add_images(struct dg_training_run *run, const struct dg_dataset *dataset);
+
 /* Sets what the loader will read, `reading` but for seed and position, with `threads` threads. Sets loader_bytes.
  * Errors are dg_loader_train_bytes'. */
 enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,
@@ -70,8 +73,8 @@ enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg
 /* Writes FOLDER/run.plan, a copy of the plan. A failure is logged: the run does not need it. */
 void dg_run_write_plan(const struct dg_training_run *run);
 void dg_run_plan_path(const char *folder, char path[DG_MAX_PATH]);
-/* A path among the facts of the newest checkpoint of FOLDER that can be read; false: it has none, or there is no checkpoint. */
-bool dg_run_find_path(const char *folder, const char *key, char *value, size_t size);
+/* A fact, or a path, of the newest checkpoint of FOLDER that can be read; false: it has none, or there is no checkpoint. */
+bool dg_run_find_fact(const char *folder, const char *key, char *value, size_t size);
 
 /* Writes FOLDER/settings.txt: the knobs' values in force, one --set a line. */
 enum dg_status dg_run_write_settings(const struct dg_training_run *run, struct dg_error *err);

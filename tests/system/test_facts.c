@@ -274,6 +274,26 @@ static void test_pixels(void **state)
     process_assert_says(p, p->err, "images are resized to 40 pixels before the crop, as the plan says");
 }
 
+/* How images are read is the run's own, and a difference is named. */
+static void test_images(void **state)
+{
+    (void)state;
+    char folder[96];
+    snprintf(folder, sizeof folder, "%s/turned", test_folder);
+    process_assert_status(RUN(TRAIN(plan, folder), "--steps", "1", "--exif", "--pillow", "12"), 0);
+    refuses(RUN(TRAIN(plan, folder), "--resume", "--steps", "2", "--pillow", "13"), 2, "--pillow was 12 and is 13");
+    process_assert_status(
+        RUN(DINORUN, "train", "--resume", folder, "--steps", "2", "--threads", "2", "--ignore-memory"), 0);
+    refuses(RUN(TRAIN(plan, run_folder), "--resume", "--exif"), 2, "--exif was false and is true");
+    assert_same_file(weights, before);
+    const struct process *p = RUN(DINORUN, "pca", plan, "--weights", path_in(folder, "checkpoint.safetensors"),
+                                  "--image", picture, "--out", in("p.png"));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->err,
+                        "images are read without --exif and with --pillow 13, and were with --exif and with "
+                        "--pillow 12 in the training");
+}
+
 /* The file without what newer versions say of it. */
 static void make_old(const char *from, const char *to)
 {
@@ -363,14 +383,11 @@ static void test_head(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_another_recipe),
-                                       cmocka_unit_test(test_same_recipe),
-                                       cmocka_unit_test(test_own_settings),
-                                       cmocka_unit_test(test_accepted),
-                                       cmocka_unit_test(test_another_network),
-                                       cmocka_unit_test(test_another_definition),
-                                       cmocka_unit_test(test_pixels),
-                                       cmocka_unit_test(test_old_checkpoints),
-                                       cmocka_unit_test(test_head)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_another_recipe),  cmocka_unit_test(test_same_recipe),
+        cmocka_unit_test(test_own_settings),    cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_another_network), cmocka_unit_test(test_another_definition),
+        cmocka_unit_test(test_pixels),          cmocka_unit_test(test_images),
+        cmocka_unit_test(test_old_checkpoints), cmocka_unit_test(test_head)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

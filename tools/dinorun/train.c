@@ -238,14 +238,15 @@ static enum dg_status find_images(struct dg_error *err)
     int count = 0;
     for (; count < MOST; count++) {
         snprintf(key, sizeof key, "data.%d", count);
-        if (!dg_run_find_path(o->out, key, path[count], DG_MAX_PATH)) break;
+        if (!dg_run_find_fact(o->out, key, path[count], DG_MAX_PATH)) break;
         paths[count] = path[count];
     }
     if (count) {
-        o->data = (struct dg_data){.path = paths, .paths = count};
+        o->data.path = paths;
+        o->data.paths = count;
         return DG_OK;
     }
-    if (dg_run_find_path(o->out, "replay", path[0], DG_MAX_PATH)) {
+    if (dg_run_find_fact(o->out, "replay", path[0], DG_MAX_PATH)) {
         o->replay = path[0];
         return DG_OK;
     }
@@ -271,6 +272,11 @@ static enum dg_status find_run(struct dg_error *err)
         given.of.path = plan;
     }
     if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
+    static char exif[8], pillow[8]; /* the run's own, unless there are flags */
+    if (dg_run_find_fact(o->out, "images.exif", exif, sizeof exif)) given.images.exif |= !strcmp(exif, "true");
+    if (!given.images.pillow && dg_run_find_fact(o->out, "images.pillow", pillow, sizeof pillow))
+        given.images.pillow = pillow;
+    o->data.rules = image_rules(&given.images);
     return o->data.paths || o->replay ? DG_OK : find_images(err);
 }
 
