@@ -48,6 +48,7 @@ enum dg_operand_flags {
     DG_COMPACT = 1 << 6,  /* holds only the surviving images, packed, where the row map is there */
     DG_ROW_MAP = 1 << 7,  /* is a row map: the output of an op that draws it, and such outputs only as an input */
     DG_INTERNAL = 1 << 8, /* optional input that a pass adds, behind all others; never named in `from` */
+    DG_OPAQUE = 1 << 9,   /* output: bytes in an order of a kernel's own, perhaps with gaps, which are no numbers */
 };
 
 /* What an op works on and what it makes of it are first in the tables: the image or token grid, the images that are left out

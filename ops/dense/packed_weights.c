@@ -110,7 +110,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 }
 
 static const struct dg_operand inputs[] = {[WEIGHT] = {"weight"}, {0}};
-static const struct dg_operand outputs[] = {[PACKED] = {"packed", DG_BF16_OK}, {0}};
+static const struct dg_operand outputs[] = {[PACKED] = {"packed", DG_BF16_OK | DG_OPAQUE}, {0}};
 
 const struct dg_op dg_op_pack_weights = {
     .name = "pack_weights",

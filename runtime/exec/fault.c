@@ -75,9 +75,10 @@ static void on_op(void *context, uint32_t n, double seconds)
     if (search->found) return;
     const struct dg_plan *plan = search->plan;
     const struct dg_plan_op *op = &plan->op[dg_session_entry(search->session)->first_op + n];
+    const struct dg_op *kind = dg_op_find(dg_plan_string(plan, op->op));
     for (uint32_t o = 0; o < op->num_outputs; o++) {
         uint32_t t = plan->operand[op->first_operand + op->num_inputs + o];
-        if (t == DG_PLAN_NONE) continue;
+        if (t == DG_PLAN_NONE || kind->outputs[o].flags & DG_OPAQUE) continue;
         struct statistics s = look(&plan->tensor[t], dg_session_data(search->session, t), count_of(search, op, o));
         if (!s.nan && !s.infinite) continue;
         char what[512];

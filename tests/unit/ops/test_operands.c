@@ -48,7 +48,7 @@ static void test_flags(void **state)
     (void)state;
     const uint32_t of_inputs =
         DG_OPTIONAL | DG_PARAM | DG_VARIADIC | DG_UPDATED | DG_BF16_OK | DG_COMPACT | DG_ROW_MAP | DG_INTERNAL;
-    const uint32_t of_outputs = DG_OPTIONAL | DG_SAVED | DG_BF16_OK | DG_COMPACT | DG_ROW_MAP;
+    const uint32_t of_outputs = DG_OPTIONAL | DG_SAVED | DG_BF16_OK | DG_COMPACT | DG_ROW_MAP | DG_OPAQUE;
     uint32_t seen = 0;
     bool reuses = false, views = false;
     for (int n = 0; n < dg_op_count(); n++) {
