@@ -103,6 +103,7 @@ static void find_kind(DIR *folder, const struct dirent *item, struct name *name)
     }
     name->is_folder = type == DT_DIR;
     if (type != DT_DIR && type != DT_REG) name->pass = DG_PASS_SPECIAL;
+    if (type == DT_REG && dg_is_unfinished(item->d_name)) name->pass = DG_PASS_UNFINISHED;
 }
 
 static enum dg_status add_name(struct names *names, DIR *folder, const struct dirent *item, struct dg_error *err)

@@ -1,5 +1,6 @@
 #include "runtime/data/passed_over.h"
 
+#include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
 
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 static const char *const what[DG_PASS_REASONS] = {
     [DG_PASS_HIDDEN] = "hidden",
     [DG_PASS_LEFTOVER] = "left by viewers, drives or archives",
+    [DG_PASS_UNFINISHED] = "backups or unfinished",
     [DG_PASS_OWN] = "written by dinorun",
     [DG_PASS_OTHER] = "of other kinds",
     [DG_PASS_EMPTY] = "empty",
@@ -25,14 +27,45 @@ static const char *const what[DG_PASS_REASONS] = {
 
 enum dg_pass_reason dg_pass_by_name(const char *name)
 {
-    static const char *const leftover[] = {
-        "__MACOSX",    "@eaDir",       "@Recycle", "@Recently-Snapshot",        "@tmp",           "#recycle",
-        "#snapshot",   "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "lost+found",     "Thumbs.db",
-        "ehthumbs.db", "desktop.ini",  "Icon\r",   "Network Trash Folder",      "Temporary Items"};
+    static const char *const leftover[] = {"__MACOSX",
+                                           "__pycache__",
+                                           "@__thumb",
+                                           "@SynoResource",
+                                           "@SynoEAStream",
+                                           "RECYCLED",
+                                           "FOUND.000",
+                                           "Picasa.ini",
+                                           "@eaDir",
+                                           "@Recycle",
+                                           "@Recently-Snapshot",
+                                           "@tmp",
+                                           "#recycle",
+                                           "#snapshot",
+                                           "$RECYCLE.BIN",
+                                           "RECYCLER",
+                                           "System Volume Information",
+                                           "lost+found",
+                                           "Thumbs.db",
+                                           "ehthumbs.db",
+                                           "desktop.ini",
+                                           "Icon\r",
+                                           "Network Trash Folder",
+                                           "Temporary Items"};
     if (name[0] == '.') return DG_PASS_HIDDEN;
     for (size_t l = 0; l < sizeof leftover / sizeof *leftover; l++)
         if (!strcasecmp(name, leftover[l])) return DG_PASS_LEFTOVER;
     return DG_PASS_NONE;
+}
+
+bool dg_is_unfinished(const char *name)
+{
+    static const char *const unfinished[] = {"~", ".bak", ".crdownload", ".download", ".part", ".partial", ".tmp"};
+    size_t size = strlen(name);
+    for (size_t u = 0; u < sizeof unfinished / sizeof *unfinished; u++) {
+        size_t ending = strlen(unfinished[u]);
+        if (size > ending && !strcasecmp(name + size - ending, unfinished[u])) return true;
+    }
+    return strstr(name, DG_ATOMIC_PART);
 }
 
 static void add(int64_t *count, char **example, const char *path)

@@ -8,9 +8,10 @@
 enum dg_pass_reason {
     DG_PASS_NONE, /* it is not passed over */
     DG_PASS_HIDDEN,
-    DG_PASS_LEFTOVER, /* of viewers, drives and archives */
-    DG_PASS_OWN,      /* a folder that dinorun wrote */
-    DG_PASS_OTHER,    /* a file that is no image */
+    DG_PASS_LEFTOVER,   /* of viewers, drives and archives */
+    DG_PASS_UNFINISHED, /* backups, downloads and files that are being written, by their endings */
+    DG_PASS_OWN,        /* a folder that dinorun wrote */
+    DG_PASS_OTHER,      /* a file that is no image */
     DG_PASS_EMPTY,
     DG_PASS_DANGLING,  /* a link to nothing */
     DG_PASS_LOOP,      /* a link to a folder above, or in a circle */
@@ -34,6 +35,8 @@ void dg_passed_over_free(struct dg_passed_over *over);
 
 /* DG_PASS_HIDDEN or DG_PASS_LEFTOVER by the name alone; else DG_PASS_NONE. */
 enum dg_pass_reason dg_pass_by_name(const char *name);
+/* True for the name of a file that is a backup, or is being written. */
+bool dg_is_unfinished(const char *name);
 
 /* "3 hidden (.DS_Store), 2 of other kinds (notes.txt), 1 HEIC (a.heic)" into `text`; "" if there is nothing.
  * Returns `text`. */

@@ -18,8 +18,9 @@ struct scoring {
     const char **path; /* [count] images that have masks */
     char **mask;       /* [count] paths */
     int64_t count;
-    int *objects;  /* [count]; UNREAD: the image could not be read */
-    double *score; /* [count, heads + EXTRA] */
+    int *objects;             /* [count]; UNREAD: the image or its mask could not be read */
+    double *score;            /* [count, heads + EXTRA] */
+    struct dg_bad_images bad; /* masks that cannot be used */
     void (*progress)(int64_t done, int64_t all);
 };
 
@@ -115,12 +116,18 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
                               struct dg_error *err)
 {
     struct scoring *s = context;
-    int64_t tokens = dg_patches_count(s->patches) + 1, size = s->heads * tokens * tokens, first = done - rows,
-            bad = rows;
-#pragma omp parallel for schedule(dynamic) num_threads(s->threads) reduction(min : bad)
-    for (int64_t r = 0; r < rows; r++)
-        if (score_one(s, first + r, output + r * size, NULL) != DG_OK) bad = dg_min_i64(bad, r);
-    if (bad < rows) DG_TRY(score_one(s, first + bad, output + bad * size, err)); /* the first one's reason */
+    int64_t tokens = dg_patches_count(s->patches) + 1, size = s->heads * tokens * tokens, first = done - rows;
+    int worst = DG_OK;
+#pragma omp parallel for schedule(dynamic) num_threads(s->threads) reduction(max : worst)
+    for (int64_t r = 0; r < rows; r++) {
+        struct dg_error reason = {0};
+        enum dg_status status = score_one(s, first + r, output + r * size, &reason);
+        if (status == DG_OK) continue;
+        s->objects[first + r] = UNREAD;
+        if (status != DG_ERR_MEMORY) status = dg_bad_images_add(&s->bad, first + r, s->mask[first + r], &reason, NULL);
+        if (status == DG_ERR_MEMORY) worst = DG_ERR_MEMORY;
+    }
+    if (worst != DG_OK) return dg_fail(err, DG_ERR_MEMORY, "no memory for the masks");
     if (s->progress) s->progress(done, all);
     return DG_OK;
 }
@@ -207,6 +214,7 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
                         .threads = dg_session_threads(dg_evaluator_session(evaluator)),
                         .progress = options->progress};
     *score = (struct dg_segment_score){0};
+    dg_bad_images_init(&s.bad);
     enum dg_status status = find_masks(&s, dataset, options->masks, score, err);
     if (status == DG_OK) {
         s.score = malloc((size_t)s.count * (size_t)(s.heads + EXTRA) * sizeof *s.score);
@@ -215,7 +223,11 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
         if (!s.score || !s.objects) status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     if (status == DG_OK) status = dg_evaluate_whole(evaluator, s.path, s.count, on_rows, &s, err);
+    if (status == DG_OK)
+        status = dg_bad_images_settle(&s.bad, s.count, dg_bad_limit_of(options->max_bad, s.count),
+                                      dg_session_log(dg_evaluator_session(evaluator)), err);
     if (status == DG_OK) status = add_up(&s, options->masks, score, err);
+    dg_bad_images_free(&s.bad);
     for (int64_t i = 0; i < s.count; i++) free(s.mask[i]);
     free(s.path);
     free(s.mask);

@@ -14,7 +14,7 @@ struct dg_segment_score {
     int64_t objects;  /* in them */
     int64_t unmasked; /* left out: they have no mask */
     int64_t empty;    /* left out: their mask shows no object */
-    int64_t unread;   /* left out: they cannot be read */
+    int64_t unread;   /* left out: they or their masks cannot be read */
     int heads;
     double best;     /* of each object's best head: the published figure */
     double *head;    /* [heads], each for all objects */
@@ -28,12 +28,13 @@ struct dg_segment_options {
     const char *masks;                           /* folder */
     double keep;                                 /* dg_attention_mask's */
     struct dg_image_rules rules;                 /* the evaluator's; masks are read as they are stored */
+    struct dg_bad_limit max_bad;                 /* the evaluator's; of masks, too */
     void (*progress)(int64_t done, int64_t all); /* after each batch; may be NULL */
 };
 
 /* Scores the images that have a mask. The mask of DATA/a/b.jpg is MASKS/a/b.png, read by dg_mask_read, of the image's size.
- * `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object, or a mask has another size than its
- * image; else as dg_evaluate_whole. */
+ * `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object; more masks than max_bad cannot be
+ * read or have another size than their image; else as dg_evaluate_whole. */
 enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_dataset *dataset,
                                 const struct dg_segment_options *options, struct dg_segment_score *score,
                                 struct dg_error *err);

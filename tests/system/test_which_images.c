@@ -327,6 +327,31 @@ static void test_unreadable(void **state)
     assert_int_not_equal(access(left_out, F_OK), 0);
 }
 
+/* The score of a segmentation goes on without images and masks that cannot be read. */
+static void test_masks(void **state)
+{
+    (void)state;
+    ADD("i/0.png", "i/1.png", "i/2.png", "i/3.png");
+    for (int m = 0; m < 4; m++) {
+        char name[32];
+        snprintf(name, sizeof name, "m/%d.png", m);
+        make_above(set_path(name));
+        uint8_t pixels[40 * 33] = {[300] = 255, [301] = 255};
+        assert_ok(dg_image_write_png(set_path(name), pixels, 40, 33, 1, try_err));
+    }
+    add_text("m/1.png", "no mask");
+    const struct process *p =
+        RUN(DINORUN, "segment-score", plan, "--weights", weights, "--data", set_path("i"), "--masks", set_path("m"));
+    process_assert_status(p, 1);
+    process_assert_says(p, p->err, "1 of 4 images cannot be read; the first: ");
+    process_assert_says(p, p->err, "m/1.png: the file is");
+    add_text("i/3.png", "");
+    p = RUN(DINORUN, "segment-score", plan, "--weights", weights, "--data", set_path("i"), "--masks", set_path("m"),
+            "--max-bad-images", "1");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "2 images with 2 objects; 2 that cannot be read left out");
+}
+
 /* Classes that people take for one, in one set and in two. */
 static void test_alike(void **state)
 {
@@ -431,6 +456,7 @@ int main(void)
                                        TEST(test_names),
                                        TEST(test_unreadable),
                                        TEST(test_alike),
+                                       TEST(test_masks),
                                        TEST(test_doubtful),
                                        TEST(test_sources),
                                        TEST(test_resume)};

@@ -38,6 +38,7 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
                                                .masks = given.masks,
                                                .keep = given.threshold,
                                                .rules = image_rules(&e->images),
+                                               .max_bad = e->options.max_bad,
                                                .progress = show_images};
     DG_TRY(dg_segment_score(e->evaluator, *dataset, &options, score, err));
     clear_images();
@@ -70,7 +71,7 @@ static const struct dg_flag flags[] = {
      "in PASCAL VOC's colours: each colour but black is an object, (224, 224, 192) is none",
      .text = &given.masks, .required = true},
     {FLAG_THRESHOLD, .number = &given.threshold},
-    {FLAG_MAX_BAD_IMAGES("unreadable images to leave out before giving up"),
+    {FLAG_MAX_BAD_IMAGES("unreadable images, or masks, to leave out before giving up"),
      .parsed = &given.evaluation.options.max_bad, .unset = "0"},
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},

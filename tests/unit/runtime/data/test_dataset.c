@@ -138,6 +138,9 @@ static void test_leftovers(void **state)
         touch(name);
         touch(file[f]);
     }
+    static const char *const unfinished[] = {"bee/2.jpg~", "ant/1.jpg.part", "ant/3.jpg.crdownload",
+                                             "x.jpg.bak",  "y.tmp",          "bee/f.png.part-123"};
+    for (int u = 0; u < 6; u++) touch(unfinished[u]);
     static const enum dg_labels labels[] = {DG_LABELS_UNUSED, DG_LABELS_IF_ANY, DG_LABELS_NEEDED};
     for (int l = 0; l < 3; l++) {
         struct dg_dataset *d = open_folder(test_folder, labels[l]);
@@ -146,7 +149,19 @@ static void test_leftovers(void **state)
         snprintf(hidden, sizeof hidden, "%d hidden (.AppleDouble)", 2 * (2 + 6));
         says(hidden);
         says("left by viewers, drives or archives");
+        says("6 backups or unfinished (");
     }
+}
+
+/* Endings of files say nothing of folders. */
+static void test_folder_endings(void **state)
+{
+    (void)state;
+    make_dir("a.tmp");
+    make_dir("b~");
+    touch("a.tmp/1.jpg");
+    touch("b~/2.jpg");
+    has(open_folder(test_folder, DG_LABELS_NEEDED), "a.tmp/1.jpg=a.tmp b~/2.jpg=b~");
 }
 
 /* Folders that this program wrote, among the images. */
@@ -549,10 +564,10 @@ static void test_failures(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_flat),       TEST(test_leftovers), TEST(test_own),
-                                       TEST(test_class_tree), TEST(test_strays),    TEST(test_empty_classes),
-                                       TEST(test_alike),      TEST(test_levels),    TEST(test_match),
-                                       TEST(test_several),    TEST(test_list),      TEST(test_wrong_lists),
-                                       TEST(test_left_out),   TEST(test_failures),  TEST(test_links)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_flat),     TEST(test_leftovers),     TEST(test_own),   TEST(test_class_tree),
+        TEST(test_strays),   TEST(test_empty_classes), TEST(test_alike), TEST(test_levels),
+        TEST(test_match),    TEST(test_several),       TEST(test_list),  TEST(test_wrong_lists),
+        TEST(test_left_out), TEST(test_failures),      TEST(test_links), TEST(test_folder_endings)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
