@@ -14,9 +14,15 @@ enum dg_bf16_support dg_bf16_support(void)
 {
     int isa = (int)dnnl_get_effective_cpu_isa();
 #if defined(__x86_64__)
-    const int fast = (int)dnnl_cpu_isa_avx512_core_bf16,
-              slow = (int)dnnl_cpu_isa_avx512_core; /* bit sets of instructions */
-    return (isa & fast) == fast ? DG_BF16_FAST : (isa & slow) == slow ? DG_BF16_SLOW : DG_BF16_NONE;
+    static const struct {
+        int isa; /* a bit set of instructions */
+        enum dg_bf16_support support;
+    } known[] = {{(int)dnnl_cpu_isa_avx512_core_amx, DG_BF16_AMX},
+                 {(int)dnnl_cpu_isa_avx512_core_bf16, DG_BF16_VDPBF16PS},
+                 {(int)dnnl_cpu_isa_avx512_core, DG_BF16_CONVERTED}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if ((isa & known[i].isa) == known[i].isa) return known[i].support;
+    return DG_BF16_NONE;
 #else
     (void)isa;
     return DG_BF16_NONE; /* not tried */

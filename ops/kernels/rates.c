@@ -1,5 +1,6 @@
 #include "ops/kernels/rates.h"
 
+#include "ops/kernels/amx.h"
 #include "ops/kernels/lanes.h"
 #include "ops/kernels/tile.h"
 
@@ -19,6 +20,24 @@ static DG_INLINE double run(int64_t turns, bool bf16)
     return (double)turns * SUMS * DG_LANES * (bf16 ? 4 : 2);
 }
 
-static double multiply_add(int64_t turns, bool bf16) { return bf16 ? run(turns, 1) : run(turns, 0); }
+#ifdef DG_AMX
+/* Four sums of two left and two right operands, which are zeros. */
+static double run_tiles(int64_t turns)
+{
+    dg_amx_begin();
+    for (int64_t t = 0; t < turns; t++) {
+        dg_amx_product(0, 4, 6);
+        dg_amx_product(1, 4, 7);
+        dg_amx_product(2, 5, 6);
+        dg_amx_product(3, 5, 7);
+    }
+    dg_amx_end();
+    return (double)turns * 4 * 2 * DG_AMX_ROWS * DG_AMX_UNITS * (2 * DG_AMX_UNITS);
+}
+#else
+static double run_tiles(int64_t turns) { return run(turns, 1); }
+#endif
+
+static double multiply_add(int64_t turns, bool bf16) { return bf16 ? run_tiles(turns) : run(turns, 0); }
 
 DG_KERNELS(rates) = {.multiply_add = multiply_add};

@@ -17,10 +17,11 @@ DG_KERNEL_FAMILY(rates);
 enum dg_product {
     DG_PRODUCT_F32,       /* multiply-add of f32 */
     DG_PRODUCT_VDPBF16PS, /* pairs of bf16, AVX-512 BF16 */
+    DG_PRODUCT_TDPBF16PS, /* tiles of bf16, AMX */
     DG_PRODUCTS           /* their number */
 };
 
-/* "f32 multiply-add", "vdpbf16ps". */
+/* "f32 multiply-add", "vdpbf16ps", "tdpbf16ps". */
 const char *dg_product_name(enum dg_product product);
 
 /* GFLOP/s of one thread on registers alone, the best of several short runs; 0 where the CPU does not have the instruction.

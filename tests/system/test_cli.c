@@ -1,4 +1,6 @@
 /* The command lines of dinoc and dinorun, run as processes: help, what is refused and how, full disks, interruption. */
+#include "ops/dnnl/cpu.h"
+#include "ops/kernels/rates.h"
 #include "runtime/exec/cpus.h"
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
@@ -355,6 +357,35 @@ static void test_cpu_level(void **state)
     refuses(RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("new")), 2, "there is no level avx9");
     unsetenv("DINOGRAPH_CPU");
     leaves_nothing("new");
+}
+
+/* A plan in bf16 where f32 would be faster: no instructions for it, or one that is measured to be slow. */
+static void test_slow_bf16(void **state)
+{
+    (void)state;
+    if (dg_bf16_support() == DG_BF16_NONE) {
+        print_message("skipped: this CPU has no bf16\n");
+        return;
+    }
+    const char *note = "note: the plan is in bf16, ", *before = getenv("DNNL_MAX_CPU_ISA");
+    char *saved = before ? strdup(before) : NULL;
+    dg_tiny_compile(in("bf16.plan"), "dtype=bf16");
+    setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE", 1);
+    const struct process *p = RUN(DINORUN, "bench", in("bf16.plan"), "--steps", "1");
+    process_assert_says(p, p->err, note);
+    process_assert_says(p, p->err, "this CPU has no instructions (or DNNL_MAX_CPU_ISA hides them)");
+    process_assert_says(p, p->err, "compiled with --dtype f32 it would be faster");
+    p = RUN(DINORUN, "bench", plan, "--steps", "1");
+    process_assert_status(p, 0);
+    assert_null(strstr(p->err, note));
+    if (dg_cpu_has_level(DG_CPU_V4B)) {
+        setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE_BF16", 1);
+        p = RUN(DINORUN, "bench", in("bf16.plan"), "--steps", "1");
+        assert_int_equal(strstr(p->err, note) == NULL, dg_product_pays(DG_PRODUCT_VDPBF16PS));
+    }
+    unsetenv("DNNL_MAX_CPU_ISA");
+    if (saved) setenv("DNNL_MAX_CPU_ISA", saved, 1);
+    free(saved);
 }
 
 /* What DINOGRAPH_TRACE asks for goes to standard error, and changes nothing else. */
@@ -734,6 +765,7 @@ int main(void)
                                        cmocka_unit_test(test_import_and_export),
                                        cmocka_unit_test(test_dinorun_refuses),
                                        cmocka_unit_test(test_cpu_level),
+                                       cmocka_unit_test(test_slow_bf16),
                                        cmocka_unit_test(test_trace),
                                        cmocka_unit_test(test_threads),
                                        cmocka_unit_test(test_many_threads),

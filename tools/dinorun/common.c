@@ -2,6 +2,7 @@
 #include "tools/dinorun/command.h"
 
 #include "ops/dnnl/cpu.h"
+#include "ops/kernels/rates.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
 #include "runtime/data/image_reader.h"
@@ -60,13 +61,29 @@ bool read_bad_limit(const char *text, void *parsed)
     return true;
 }
 
+/* Why bf16 is slower than f32 here; NULL: it is not. The library's products are most of a step. */
+static const char *slow_bf16(void)
+{
+    switch (dg_bf16_support()) {
+    case DG_BF16_CONVERTED: return "for which this CPU has no instructions (or DNNL_MAX_CPU_ISA hides them)";
+    case DG_BF16_VDPBF16PS:
+        return dg_product_pays(DG_PRODUCT_VDPBF16PS)
+                   ? NULL
+                   : "whose instruction (vdpbf16ps) is no faster on this CPU than f32's, and it has no AMX (or "
+                     "DNNL_MAX_CPU_ISA hides it)";
+    case DG_BF16_NONE: /* dg_session_open() refuses the plan */
+    case DG_BF16_AMX: break;
+    }
+    return NULL;
+}
+
 enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
 {
     DG_TRY(dg_plan_open(opened->path, &opened->plan, err));
-    if (opened->plan.entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_SLOW)
+    const char *slow = opened->plan.entry->dtype == DG_BF16 ? slow_bf16() : NULL;
+    if (slow)
         dg_log(&console, DG_LOG_WARNING, DG_LOG_PLAN,
-               "note: the plan is in bf16, for which this CPU has no instructions: it runs, but --dtype f32 would be "
-               "faster");
+               "note: the plan is in bf16, %s: it runs, but compiled with --dtype f32 it would be faster", slow);
     DG_TRY(dg_knobs_open(&opened->plan, &opened->knobs, err));
     for (int s = 0; s < opened->set.count; s++) DG_TRY(dg_knobs_set(&opened->knobs, opened->set.value[s], err));
     if (!opened->epochs) return DG_OK;

@@ -83,7 +83,7 @@ static void test_rates(void **state)
 {
     (void)state;
     static const enum dg_cpu_level level[DG_PRODUCTS] = {
-        [DG_PRODUCT_F32] = DG_CPU_V1, [DG_PRODUCT_VDPBF16PS] = DG_CPU_V4B};
+        [DG_PRODUCT_F32] = DG_CPU_V1, [DG_PRODUCT_VDPBF16PS] = DG_CPU_V4B, [DG_PRODUCT_TDPBF16PS] = DG_CPU_V5};
     for (enum dg_product p = 0; p < DG_PRODUCTS; p++) {
         bool has = dg_cpu_has_level(level[p]);
         assert_true((dg_product_rate(p) > 0) == has && (dg_product_rate_of(p, 2) > 0) == has);
