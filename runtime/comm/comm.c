@@ -11,7 +11,8 @@
 #include "runtime/comm/plugin.h"
 
 #include <dlfcn.h>
-#include <omp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,26 @@
 
 enum { CHUNK = 16 << 20, HOST = 64, WARN_AFTER = 60, MOST_GATHERED = 1 << 20 };
 
+/* What the courier is to do. */
+struct job {
+    enum dg_status (*run)(struct dg_comm *comm, const struct job *job, struct dg_error *err);
+    void *data;
+    const void *mine; /* of a gather */
+    int64_t count;    /* elements of a sum; bytes */
+    bool f64;
+    const struct dg_launcher *launcher; /* of opening */
+};
+
 struct dg_comm {
     struct dg_comm_options options;
+    pthread_t courier;
+    pthread_mutex_t lock; /* guards the queue, `done` and `error` */
+    pthread_cond_t changed;
+    struct job *queue; /* [capacity], of which those from `done` on wait */
+    size_t queued, done, capacity;
+    bool ends;
+    atomic_bool awaited;   /* somebody waits for the queue to be done */
+    struct dg_error error; /* the first failure; jobs behind it do nothing */
     const struct dg_mpi_plugin *mpi;
     void *library; /* of dlopen */
     struct dg_mpi_world world;
@@ -44,6 +63,8 @@ int64_t dg_comm_bytes(const struct dg_comm *comm) { return comm ? comm->piece_by
 
 bool dg_comm_failed(const struct dg_comm *comm) { return comm && comm->failed; }
 
+static bool hurries(void *context) { return atomic_load(&((struct dg_comm *)context)->awaited); }
+
 static bool waiting(void *context, double seconds)
 {
     struct dg_comm *comm = context;
@@ -64,10 +85,9 @@ static enum dg_status check(struct dg_comm *comm, bool ok, struct dg_error *err)
 
 /* ---- sums ---- */
 
-/* sum [count] = part[0] + part[1] + ..., each [stride] apart. */
+/* sum [count] = part[0] + part[1] + ..., each [stride] apart. By one thread: the others compute. */
 static void add_up_f32(int64_t count, int parts, const float *part, int64_t stride, float *sum)
 {
-#pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) {
         float total = part[i];
         for (int p = 1; p < parts; p++) total += part[p * stride + i];
@@ -108,29 +128,113 @@ static enum dg_status sum_chunk(struct dg_comm *comm, char *data, int64_t count,
     return check(comm, comm->mpi->all_gather(comm->sum, mine, data, pieces), err);
 }
 
-enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err)
+static enum dg_status run_sum(struct dg_comm *comm, const struct job *job, struct dg_error *err)
 {
-    int64_t size = f64 ? 8 : 4, most = CHUNK / size;
-    if (!comm) return DG_OK;
-    for (int64_t first = 0; first < count; first += most) {
-        char *chunk = (char *)data + first * size;
-        int64_t length = dg_min_i64(most, count - first);
+    int64_t size = job->f64 ? 8 : 4, most = CHUNK / size;
+    for (int64_t first = 0; first < job->count; first += most) {
+        char *chunk = (char *)job->data + first * size;
+        int64_t length = dg_min_i64(most, job->count - first);
         if (comm->options.library_sums)
-            DG_TRY(check(comm, comm->mpi->all_reduce(chunk, (int)length, f64), err));
+            DG_TRY(check(comm, comm->mpi->all_reduce(chunk, (int)length, job->f64), err));
         else
-            DG_TRY(sum_chunk(comm, chunk, length, f64, err));
+            DG_TRY(sum_chunk(comm, chunk, length, job->f64, err));
     }
     return DG_OK;
 }
 
 /* ---- bytes ---- */
 
-enum dg_status dg_comm_broadcast(struct dg_comm *comm, void *data, int64_t bytes, struct dg_error *err)
+static enum dg_status run_broadcast(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    for (int64_t at = 0; at < job->count; at += CHUNK)
+        DG_TRY(check(comm, comm->mpi->broadcast((char *)job->data + at, (int)dg_min_i64(CHUNK, job->count - at)), err));
+    return DG_OK;
+}
+
+static enum dg_status run_gather(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    for (int r = 0; r < comm->world.ranks; r++) {
+        comm->bytes[r] = (int)job->count;
+        comm->at[r] = (int)job->count * r;
+    }
+    const struct dg_mpi_ranges to = {comm->bytes, comm->at};
+    return check(comm, comm->mpi->all_gather(job->mine, (int)job->count, job->data, to), err);
+}
+
+/* ---- the courier ---- */
+
+static void *carry(void *context)
+{
+    struct dg_comm *comm = context;
+    pthread_mutex_lock(&comm->lock);
+    for (;;) {
+        while (comm->done == comm->queued && !comm->ends) pthread_cond_wait(&comm->changed, &comm->lock);
+        if (comm->done == comm->queued) break;
+        struct job job = comm->queue[comm->done]; /* a copy: the queue may move */
+        bool runs = comm->error.status == DG_OK;
+        pthread_mutex_unlock(&comm->lock);
+        struct dg_error err = {0};
+        if (runs) job.run(comm, &job, &err);
+        pthread_mutex_lock(&comm->lock);
+        if (runs) comm->error = err;
+        comm->done++;
+        pthread_cond_broadcast(&comm->changed);
+    }
+    pthread_mutex_unlock(&comm->lock);
+    return NULL;
+}
+
+static void start(struct dg_comm *comm, const struct job *job)
+{
+    pthread_mutex_lock(&comm->lock);
+    if (comm->done == comm->queued) comm->done = comm->queued = 0;
+    if (comm->queued == comm->capacity) {
+        size_t capacity = comm->capacity ? 2 * comm->capacity : 64;
+        struct job *queue = realloc(comm->queue, capacity * sizeof *queue);
+        if (queue) {
+            comm->queue = queue;
+            comm->capacity = capacity;
+        } else if (comm->error.status == DG_OK) {
+            dg_fail(&comm->error, DG_ERR_MEMORY, "out of memory for the exchange");
+        }
+    }
+    if (comm->queued < comm->capacity) comm->queue[comm->queued++] = *job;
+    pthread_cond_broadcast(&comm->changed);
+    pthread_mutex_unlock(&comm->lock);
+}
+
+enum dg_status dg_comm_wait(struct dg_comm *comm, struct dg_error *err)
 {
     if (!comm) return DG_OK;
-    for (int64_t at = 0; at < bytes; at += CHUNK)
-        DG_TRY(check(comm, comm->mpi->broadcast((char *)data + at, (int)dg_min_i64(CHUNK, bytes - at)), err));
-    return DG_OK;
+    atomic_store(&comm->awaited, true);
+    pthread_mutex_lock(&comm->lock);
+    while (comm->done < comm->queued) pthread_cond_wait(&comm->changed, &comm->lock);
+    struct dg_error failure = comm->error;
+    pthread_mutex_unlock(&comm->lock);
+    atomic_store(&comm->awaited, false);
+    return failure.status == DG_OK ? DG_OK : dg_fail(err, failure.status, "%s", failure.text);
+}
+
+static enum dg_status run_now(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    start(comm, job);
+    return dg_comm_wait(comm, err);
+}
+
+void dg_comm_start_sum(struct dg_comm *comm, void *data, int64_t count, bool f64)
+{
+    if (comm) start(comm, &(struct job){.run = run_sum, .data = data, .count = count, .f64 = f64});
+}
+
+enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err)
+{
+    dg_comm_start_sum(comm, data, count, f64);
+    return dg_comm_wait(comm, err);
+}
+
+enum dg_status dg_comm_broadcast(struct dg_comm *comm, void *data, int64_t bytes, struct dg_error *err)
+{
+    return comm ? run_now(comm, &(struct job){.run = run_broadcast, .data = data, .count = bytes}, err) : DG_OK;
 }
 
 enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t bytes, void *all, struct dg_error *err)
@@ -140,12 +244,7 @@ enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t by
         return DG_OK;
     }
     if (bytes > MOST_GATHERED) return dg_fail(err, DG_ERR_INTERNAL, "a gather of %lld bytes", (long long)bytes);
-    for (int r = 0; r < comm->world.ranks; r++) {
-        comm->bytes[r] = (int)bytes;
-        comm->at[r] = (int)bytes * r;
-    }
-    return check(comm, comm->mpi->all_gather(mine, (int)bytes, all, (struct dg_mpi_ranges){comm->bytes, comm->at}),
-                 err);
+    return run_now(comm, &(struct job){.run = run_gather, .data = all, .mine = mine, .count = bytes}, err);
 }
 
 /* ---- opening and closing ---- */
@@ -187,19 +286,39 @@ static enum dg_status allocate(struct dg_comm *comm, struct dg_error *err)
     return DG_OK;
 }
 
-static enum dg_status open_plugin(struct dg_comm *comm, const struct dg_launcher *launcher, struct dg_error *err)
+/* On the courier: MPI takes the thread that opens it for its main thread. */
+static enum dg_status run_open(struct dg_comm *comm, const struct job *job, struct dg_error *err)
 {
+    const struct dg_launcher *launcher = job->launcher;
     DG_TRY(dg_plugin_open(launcher, &comm->library, err));
     comm->mpi = dlsym(comm->library, DG_MPI_PLUGIN_SYMBOL);
     if (!comm->mpi || comm->mpi->interface != DG_MPI_PLUGIN_INTERFACE)
         return dg_fail(err, DG_ERR_UNSUPPORTED, "the plugin for %s is of another version of dinorun: install both anew",
                        launcher->family);
-    const struct dg_mpi_caller caller = {waiting, comm, comm->reason, sizeof comm->reason};
+    const struct dg_mpi_caller caller = {waiting, hurries, comm, comm->reason, sizeof comm->reason};
     DG_TRY(check(comm, comm->mpi->open(&caller, &comm->world), err));
     if (comm->world.ranks == launcher->ranks) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,
                    "the launcher has started %d processes, and %s sees %d: start it with the mpirun of %s",
                    launcher->ranks, comm->world.library, comm->world.ranks, launcher->family);
+}
+
+/* Ends the courier, once it has done all that is queued. */
+static void dismiss(struct dg_comm *comm)
+{
+    pthread_mutex_lock(&comm->lock);
+    comm->ends = true;
+    pthread_cond_broadcast(&comm->changed);
+    pthread_mutex_unlock(&comm->lock);
+    pthread_join(comm->courier, NULL);
+    pthread_mutex_destroy(&comm->lock);
+    pthread_cond_destroy(&comm->changed);
+    free(comm->queue);
+    free(comm->host);
+    free(comm->piece);
+    free(comm->sum);
+    free(comm->bytes);
+    free(comm);
 }
 
 enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_comm **result, struct dg_error *err)
@@ -211,7 +330,13 @@ enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_com
     struct dg_comm *comm = calloc(1, sizeof *comm);
     if (!comm) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     comm->options = *options;
-    enum dg_status status = open_plugin(comm, &launcher, err);
+    pthread_mutex_init(&comm->lock, NULL);
+    pthread_cond_init(&comm->changed, NULL);
+    if (pthread_create(&comm->courier, NULL, carry, comm)) {
+        free(comm);
+        return dg_fail(err, DG_ERR_MEMORY, "no thread for the exchange");
+    }
+    enum dg_status status = run_now(comm, &(struct job){.run = run_open, .launcher = &launcher}, err);
     if (status == DG_OK) status = allocate(comm, err);
     if (status == DG_OK) status = find_hosts(comm, err);
     if (status == DG_OK)
@@ -219,19 +344,22 @@ enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_com
     else if (comm->world.ranks > 1)
         comm->mpi->abort(1);
     else
-        free(comm);
+        dismiss(comm);
     return status;
+}
+
+static enum dg_status run_close(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    (void)job, (void)err;
+    comm->mpi->close();
+    return DG_OK;
 }
 
 void dg_comm_close(struct dg_comm *comm)
 {
     if (!comm) return;
-    comm->mpi->close();
-    free(comm->host);
-    free(comm->piece);
-    free(comm->sum);
-    free(comm->bytes);
-    free(comm); /* the library stays: MPI may have threads and exit handlers of its own */
+    run_now(comm, &(struct job){.run = run_close}, NULL);
+    dismiss(comm); /* the library stays: MPI may have threads and exit handlers of its own */
 }
 
 void dg_comm_abort(struct dg_comm *comm, int status)

@@ -6,7 +6,8 @@
  *
  * Sums are made here, in the order of ranks, over MPI's movement of bytes: element by element x0 + x1 + ... in the type of the
  * array. So their bits depend on the number of processes alone, not on the library, its version, the transport or where processes
- * run. All functions but the small questions are collective: every process calls them in the same order. One thread calls them. */
+ * run. All functions but the small questions are collective: every process calls them in the same order. One thread calls them; a
+ * thread of the communicator, the courier, makes all calls of MPI, so that sums that were started go on beside the computation. */
 #ifndef DG_RUNTIME_COMM_COMM_H
 #define DG_RUNTIME_COMM_COMM_H
 
@@ -52,6 +53,12 @@ bool dg_comm_failed(const struct dg_comm *comm);
 /* data [count] of f32 or f64 = its sum over all processes, the same bits on each. DG_ERR_IO, as of the next two: MPI failed, or the
  * others did not come within the stall limit; the process can only end then. */
 enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err);
+
+/* Starts such a sum and returns; the array must stay as it is until dg_comm_wait. Sums are made in the order in which they were started. */
+void dg_comm_start_sum(struct dg_comm *comm, void *data, int64_t count, bool f64);
+
+/* Waits for all sums that were started. */
+enum dg_status dg_comm_wait(struct dg_comm *comm, struct dg_error *err);
 
 /* data [bytes] of rank 0 goes to all. */
 enum dg_status dg_comm_broadcast(struct dg_comm *comm, void *data, int64_t bytes, struct dg_error *err);

@@ -17,6 +17,8 @@
 struct dg_mpi_caller {
     /* Called now and then while a call waits for others, with the seconds that it has waited; false: give up. */
     bool (*waiting)(void *context, double seconds);
+    /* Whether somebody waits for this call: it may then test without a pause; else it leaves its core to the computation. */
+    bool (*hurries)(void *context);
     void *context;
     char *reason; /* [reason_size]: why a call failed */
     int reason_size;

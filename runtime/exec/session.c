@@ -23,12 +23,16 @@ struct bound_op {
     void **pointer; /* inputs, then outputs */
 };
 
-/* Sums over slices that follow each other in memory and are of one type. */
+/* Sums over slices that follow each other in memory, are of one type, and are complete after op `ready` of the last slice. */
 struct sums {
     void *data;
     int64_t count;
     bool f64;
+    uint32_t ready;
 };
+
+/* Bytes from which on sums are exchanged at once: less would cost more in latency, more would begin later. */
+enum { BUCKET = 8 << 20 };
 
 struct dg_session {
     const struct dg_plan *plan;
@@ -43,7 +47,7 @@ struct dg_session {
     struct dg_step_info step;
     struct dg_comm *comm;
     struct dg_session_share share;
-    struct sums *sums; /* [num_sums] what is exchanged at the end of the loop over slices */
+    struct sums *sums; /* [num_sums] what processes exchange, in the order in which it is complete */
     uint32_t num_sums;
     double exchange; /* seconds, in the last step */
     dnnl_engine_t engine;
@@ -320,48 +324,63 @@ static int by_offset(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* The sums of the plan, the fewest ranges that hold them. Between them is only what rounds a tensor up to DG_PLAN_ALIGN. */
+/* By tensor of the entry: the last op of the loop that writes into its bytes, if that is a root. */
+static void find_last_writers(const struct dg_session *session, uint32_t *writer)
+{
+    const struct dg_plan_entry *entry = session->entry;
+    for (uint32_t n = entry->loop_first; n < entry->loop_first + entry->loop_ops; n++) {
+        const struct dg_plan_op *op = &session->plan->op[entry->first_op + n];
+        for (uint32_t o = 0; o < op->num_outputs; o++) {
+            uint32_t t = session->plan->operand[op->first_operand + op->num_inputs + o];
+            if (t != DG_PLAN_NONE) writer[session->plan->tensor[t].root - entry->first_tensor] = n;
+        }
+    }
+}
+
+/* A sum of the plan joins the range before it, or begins a new one. Between both is only what rounds up to DG_PLAN_ALIGN. */
+static void add_sum(struct dg_session *session, const struct dg_plan_tensor *t, uint32_t ready)
+{
+    bool f64 = t->dtype == DG_F64;
+    int64_t size = f64 ? 8 : 4;
+    char *data = (char *)session->region[DG_REGION_STEP] + t->offset;
+    struct sums *last = session->num_sums ? &session->sums[session->num_sums - 1] : NULL;
+    if (!last || last->f64 != f64 || last->count * size >= BUCKET ||
+        (char *)last->data + dg_round_up(last->count * size, DG_PLAN_ALIGN) != data) {
+        last = &session->sums[session->num_sums++];
+        *last = (struct sums){.data = data, .f64 = f64};
+    }
+    last->count = (data - (char *)last->data + (int64_t)t->bytes) / size;
+    if (ready > last->ready) last->ready = ready;
+}
+
 static enum dg_status find_sums(struct dg_session *session, struct dg_error *err)
 {
     const struct dg_plan_entry *entry = session->entry;
     if (dg_comm_ranks(session->comm) < 2) return DG_OK;
     const struct dg_plan_tensor **tensor = calloc(entry->num_tensors + 1, sizeof *tensor);
+    uint32_t *writer = calloc(entry->num_tensors + 1, sizeof *writer), count = 0;
     session->sums = calloc(entry->num_tensors + 1, sizeof *session->sums);
-    if (!tensor || !session->sums) {
-        free(tensor);
-        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    }
-    uint32_t count = 0;
-    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
-        const struct dg_plan_tensor *one = &session->plan->tensor[t];
-        if (one->root == t && dg_plan_is_sum(entry, one)) tensor[count++] = one;
-    }
-    qsort(tensor, count, sizeof *tensor, by_offset);
-    uint64_t end = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct dg_plan_tensor *t = tensor[i];
-        bool f64 = t->dtype == DG_F64;
-        int64_t size = f64 ? 8 : 4;
-        struct sums *last = session->num_sums ? &session->sums[session->num_sums - 1] : NULL;
-        char *data = (char *)session->region[DG_REGION_STEP] + t->offset;
-        if (!last || last->f64 != f64 || (uint64_t)dg_round_up((int64_t)end, DG_PLAN_ALIGN) != t->offset) {
-            last = &session->sums[session->num_sums++];
-            *last = (struct sums){.data = data, .f64 = f64};
+    enum dg_status status = DG_OK;
+    if (tensor && writer && session->sums) {
+        find_last_writers(session, writer);
+        for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
+            const struct dg_plan_tensor *one = &session->plan->tensor[t];
+            if (one->root == t && dg_plan_is_sum(entry, one)) tensor[count++] = one;
         }
-        last->count = (data - (char *)last->data + (int64_t)t->bytes) / size;
-        end = t->offset + t->bytes;
+        qsort(tensor, count, sizeof *tensor, by_offset);
+        for (uint32_t i = 0; i < count; i++)
+            add_sum(session, tensor[i], writer[tensor[i] - session->plan->tensor - entry->first_tensor]);
+    } else {
+        status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     free(tensor);
-    return DG_OK;
+    free(writer);
+    return status;
 }
 
-static enum dg_status exchange(struct dg_session *session, struct dg_error *err)
+static void start_sum(struct dg_session *session, const struct sums *sums)
 {
-    double begin = dg_seconds_now();
-    for (uint32_t s = 0; s < session->num_sums; s++)
-        DG_TRY(dg_comm_sum(session->comm, session->sums[s].data, session->sums[s].count, session->sums[s].f64, err));
-    session->exchange = dg_seconds_now() - begin;
-    return DG_OK;
+    dg_comm_start_sum(session->comm, sums->data, sums->count, sums->f64);
 }
 
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err)
@@ -559,6 +578,23 @@ static enum dg_status run_ops(struct dg_session *session, uint32_t first, uint32
     return DG_OK;
 }
 
+/* Sums are exchanged as soon as they are complete, beside the rest of the slice. */
+static enum dg_status run_last_slice(struct dg_session *session, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry = session->entry;
+    uint32_t next = entry->loop_first;
+    for (uint32_t s = 0; s < session->num_sums; s++) {
+        DG_TRY(run_ops(session, next, session->sums[s].ready + 1, err));
+        if (session->sums[s].ready >= next) next = session->sums[s].ready + 1;
+        start_sum(session, &session->sums[s]);
+    }
+    DG_TRY(run_ops(session, next, entry->loop_first + entry->loop_ops, err));
+    double begin = dg_seconds_now();
+    DG_TRY(dg_comm_wait(session->comm, err));
+    session->exchange = dg_seconds_now() - begin;
+    return DG_OK;
+}
+
 enum dg_status dg_session_compute(struct dg_session *session, const struct dg_step_info *step, struct dg_error *err)
 {
     /* Ops and oneDNN's primitives divide work and scratch among the number of threads that they were prepared for. */
@@ -575,10 +611,12 @@ enum dg_status dg_session_compute(struct dg_session *session, const struct dg_st
     DG_TRY(run_ops(session, 0, entry->loop_first, err));
     for (int64_t slice = 0; slice < session->share.count && entry->loop_ops; slice++) {
         session->step.slice = session->share.first + slice;
-        DG_TRY(run_ops(session, entry->loop_first, loop_end, err));
+        if (slice + 1 < session->share.count)
+            DG_TRY(run_ops(session, entry->loop_first, loop_end, err));
+        else
+            DG_TRY(run_last_slice(session, err));
     }
     session->step.slice = 0;
-    DG_TRY(exchange(session, err));
     return run_ops(session, loop_end, entry->first_commit, err);
 }
 

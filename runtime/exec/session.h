@@ -41,7 +41,7 @@ struct dg_session_share {
     int64_t first, count;
 };
 struct dg_session_share dg_session_share(const struct dg_session *session);
-/* Seconds of the last step in which this process exchanged sums with others, or waited for them. */
+/* Seconds at the end of the last step's slices in which this process waited for sums: those of others, or their way. */
 double dg_session_exchange(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);

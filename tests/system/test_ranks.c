@@ -273,10 +273,91 @@ static void test_stop(void **state)
     process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("stopped")), "--resume", "--steps", "1"), 0);
 }
 
+/* A picture that one process alone cannot read: all end, and rank 0 saves what the last whole step left. */
+static void test_bad_picture(void **state)
+{
+    (void)state;
+    static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && d=$3 || d=$4\n"
+                               "exec $1 train $2 --data $d --out $5 --max-bad-images 0 --ignore-memory\n";
+    char copy[1100];
+    if (!usable(&open_mpi)) skip();
+    snprintf(copy, sizeof copy, "cp -r %s %s", in("pictures"), in("damaged"));
+    assert_int_equal(system(copy), 0);
+    write_file(in("damaged/05.png"), "\x89PNG\r\n\x1a\nand no more", 18);
+    write_file(in("each"), each, sizeof each - 1);
+    const struct process *p =
+        LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("damaged"), in("bad"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "dinorun: rank ");
+    process_assert_says(p, p->err, "damaged/05.png");
+}
+
+/* Recorded crops of which one is no number: all come to the same end, and say where it was. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    if (!usable(&open_mpi)) skip();
+    struct dg_tiny_crops recorded = dg_tiny_crops(STEPS);
+    float *crop = (float *)(uintptr_t)recorded.item[2 * TINY_VIEWS].data; /* of the third step, the last image */
+    crop[(TINY_BATCH - 1) * 3 * TINY_GLOBAL * TINY_GLOBAL] = NAN;
+    assert_ok(dg_safetensors_write(in("nan"), recorded.item, recorded.count, NULL, 0, try_err));
+    dg_tiny_crops_free(&recorded);
+    const struct process *p = LAUNCH(&open_mpi, "2", DINORUN, "train", four, "--replay", in("nan"), "--out", in("none"),
+                                     "--ignore-memory", "--epochs", "1");
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "step 2: the loss is nan");
+    process_assert_says(p, p->err, "crops.global was bad before the step: it has 1 NaN");
+    process_assert_status(LAUNCH(NULL, NULL, DINORUN, "info", four), 0);
+}
+
+static pid_t number_in(const char *path)
+{
+    char text[32] = "";
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return (pid_t)atoi(text);
+}
+
+/* A process dies in the middle: the launcher ends all, the newest checkpoint resumes, and the end is that of a run that nobody
+ * interrupted, to the bit. */
+static void test_killed(void **state)
+{
+    (void)state;
+    static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
+                               "exec $1 train $2 --data $3 --out $4 --ignore-memory --set checkpoint.every=0.25\n";
+    if (!usable(&open_mpi)) skip();
+    write_file(in("each"), each, sizeof each - 1);
+    for (int victim = 0; victim < 2; victim++) {
+        const char *argv[MOST];
+        char run[512], pid[544], log[544];
+        struct process *p = calloc(1, sizeof *p);
+        snprintf(run, sizeof run, "%s%d", in("killed"), victim);
+        snprintf(pid, sizeof pid, "%s.%d", run, victim);
+        snprintf(log, sizeof log, "%s/checkpoint.safetensors", run);
+        command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), run, NULL},
+                argv);
+        process_start(p, argv, NULL);
+        for (int i = 0; i < 600 && access(log, F_OK); i++) usleep(50 * 1000);
+        assert_true(number_in(pid) > 0);
+        kill(number_in(pid), SIGKILL);
+        process_wait(p);
+        assert_int_not_equal(p->status, 0);
+        free(p);
+        process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, run), "--resume"), 0);
+        if (!victim)
+            process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("whole")), "--set", "checkpoint.every=0.25"),
+                                  0);
+        assert_same_state(in("whole"), run, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits), cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_bad_picture),  cmocka_unit_test(test_not_finite), cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_replay),
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);

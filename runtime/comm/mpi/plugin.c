@@ -43,7 +43,7 @@ static bool finish(MPI_Request request, const char *what)
         int done;
         if (failed(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what)) return false;
         if (done) return true;
-        if (turn < SPINS)
+        if (turn < SPINS && caller.hurries(caller.context))
             sched_yield();
         else
             nanosleep(&nap, NULL);
