@@ -79,6 +79,7 @@ void dg_parity_train(const char *plan_file, const char *crops, const char *out, 
                                        .out = in(out),
                                        .init = resume ? NULL : in("weights"),
                                        .resume = resume,
+                                       .accept_changes = resume, /* of the type of products */
                                        .steps = steps,
                                        .threads = 2};
     assert_ok(dg_train(&plan, &knobs, &options, try_err));
