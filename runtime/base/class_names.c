@@ -92,12 +92,13 @@ enum dg_status dg_class_names_match(const struct dg_class_names *names, const st
     return missing(names, training, number, err);
 }
 
-void dg_class_names_tell_absent(const struct dg_class_names *training, const bool *present, const struct dg_log *log)
+void dg_class_names_tell_absent(const struct dg_class_names *classes, const bool *present, const char *purpose,
+                                const struct dg_log *log)
 {
     struct few few = {0};
-    for (int c = 0; c < training->count; c++)
-        if (!present[c]) add_few(&few, training->name[c]);
+    for (int c = 0; c < classes->count; c++)
+        if (!present[c]) add_few(&few, classes->name[c]);
     if (few.count)
-        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%d of %d classes without an image to validate with: %s", few.count,
-               training->count, few_text(&few));
+        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%d of %d classes without an image%s: %s", few.count, classes->count,
+               purpose, few_text(&few));
 }

@@ -14,7 +14,8 @@ struct dg_class_names {
 enum dg_status dg_class_names_match(const struct dg_class_names *names, const struct dg_class_names *training,
                                     int *number, struct dg_error *err);
 
-/* Tells the log which training classes have no images to validate with: those that are not present[training]. */
-void dg_class_names_tell_absent(const struct dg_class_names *training, const bool *present, const struct dg_log *log);
+/* Tells the log which classes have no image `purpose` (" to validate with", or ""): those that are not present[classes]. */
+void dg_class_names_tell_absent(const struct dg_class_names *classes, const bool *present, const char *purpose,
+                                const struct dg_log *log);
 
 #endif

@@ -304,11 +304,10 @@ enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const 
         snprintf(err->text + strlen(err->text), sizeof err->text - strlen(err->text),
                  "; --classes-from names the classes to take");
     DG_TRY(status);
-    if (dataset == reference) return DG_OK;
     bool *present = calloc((size_t)training.count + 1, sizeof *present);
     if (!present) return dg_listing_no_memory(err);
     for (int64_t i = 0; i < dataset->count; i++) present[number[dataset->image[i].label]] = true;
-    dg_class_names_tell_absent(&training, present, log);
+    dg_class_names_tell_absent(&training, present, dataset == reference ? "" : " to validate with", log);
     free(present);
     return DG_OK;
 }

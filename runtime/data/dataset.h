@@ -30,7 +30,7 @@ int dg_dataset_classes(const struct dg_dataset *dataset); /* 0: without */
 const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label);
 
 /* Sets number[classes of `dataset`] to the number of the class of that name in `reference`, and tells `log` which
- * classes of `reference` have no images in `dataset`. DG_ERR_INPUT: `reference` lacks classes; the text names them, and
+ * classes of `reference`, which may be `dataset` itself, have no images in `dataset`. DG_ERR_INPUT: `reference` lacks classes; the text names them, and
  * those of nearly the same name. */
 enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
                                         int *number, const struct dg_log *log, struct dg_error *err);

@@ -172,7 +172,8 @@ enum dg_status dg_feature_file_match(struct dg_feature_file *file, const struct 
     enum dg_status status =
         number && present ? renumber(file, train, number, present, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (status == DG_OK)
-        dg_class_names_tell_absent(&(struct dg_class_names){train->class_name, train->classes}, present, log);
+        dg_class_names_tell_absent(&(struct dg_class_names){train->class_name, train->classes}, present,
+                                   " to validate with", log);
     free(number);
     free(present);
     return status;

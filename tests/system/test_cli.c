@@ -224,6 +224,7 @@ static void test_knn(void **state)
                                   "--temperature", "1000", "--predictions", file.text, "--classes-from", classes.text);
     process_assert_status(p, 0);
     process_assert_says(p, p->err, "1 without images (none)");
+    process_assert_says(p, p->err, "1 of 3 classes without an image: none");
     process_assert_says(p, p->out, "10-NN of 8 images is 8-NN\n");
     process_assert_says(p, p->out, "8 images vote on 8, 3 classes\n1-NN: top-1 62.50 %, top-5 62.50 %\n");
     process_assert_says(p, p->out, "8-NN: top-1 62.50 %, top-5 100.00 %\n");
