@@ -322,32 +322,54 @@ static enum dg_status read_to_end(struct png *p, struct dg_error *err)
 
 /* ---- pixels ---- */
 
-static uint8_t paeth(int a, int b, int c)
+/* Without branches, which noise would mispredict. */
+static inline int paeth(int a, int b, int c)
 {
     int pa = abs(b - c), pb = abs(a - c), pc = abs(a + b - 2 * c);
-    return (uint8_t)(pa <= pb && pa <= pc ? a : pb <= pc ? b : c);
+    int other = pb <= pc ? b : c, least = pb <= pc ? pb : pc;
+    return pa <= least ? a : other;
 }
 
-/* Undoes a row's filter in place; `above` is the row above, or zeros. */
-static inline void undo_filter(int filter, uint8_t *row, const uint8_t *above, size_t size, size_t pixel)
+enum { MAX_PIXEL = 8 }; /* bytes */
+
+/* Undoes a row's filter in place; `above` is the row above, or zeros. What is to the left of a pixel, and of the one above
+ * it, stays in registers where `pixel` is a constant. */
+static inline __attribute__((always_inline)) void undo_of_pixel(int filter, uint8_t *row, const uint8_t *above,
+                                                                size_t size, size_t pixel)
 {
-    size_t first = pixel < size ? pixel : size;
-    switch (filter) {
-    case 1:
-        for (size_t i = first; i < size; i++) row[i] = (uint8_t)(row[i] + row[i - pixel]);
-        break;
-    case 2:
-        for (size_t i = 0; i < size; i++) row[i] = (uint8_t)(row[i] + above[i]);
-        break;
-    case 3:
-        for (size_t i = 0; i < first; i++) row[i] = (uint8_t)(row[i] + above[i] / 2);
-        for (size_t i = first; i < size; i++) row[i] = (uint8_t)(row[i] + (row[i - pixel] + above[i]) / 2);
-        break;
-    case 4:
-        for (size_t i = 0; i < first; i++) row[i] = (uint8_t)(row[i] + above[i]);
-        for (size_t i = first; i < size; i++)
-            row[i] = (uint8_t)(row[i] + paeth(row[i - pixel], above[i], above[i - pixel]));
+    int left[MAX_PIXEL] = {0}, corner[MAX_PIXEL] = {0};
+    for (size_t i = 0; i < size; i += pixel) {
+        for (size_t c = 0; c < pixel; c++) {
+            int up = above[i + c];
+            int guess = filter == 1 ? left[c] : filter == 3 ? (left[c] + up) / 2 : paeth(left[c], up, corner[c]);
+            left[c] = row[i + c] = (uint8_t)(row[i + c] + guess);
+            corner[c] = up;
+        }
     }
+}
+
+static void undo_filter(int filter, uint8_t *row, const uint8_t *above, size_t size, size_t pixel)
+{
+    if (filter == 0) return;
+    if (filter == 2) {
+        for (size_t i = 0; i < size; i++) row[i] = (uint8_t)(row[i] + above[i]);
+        return;
+    }
+#define UNDO(n)                                                                                                        \
+    case n:                                                                                                            \
+        if (filter == 1) undo_of_pixel(1, row, above, size, n);                                                        \
+        if (filter == 3) undo_of_pixel(3, row, above, size, n);                                                        \
+        if (filter == 4) undo_of_pixel(4, row, above, size, n);                                                        \
+        break
+    switch (pixel) {
+        UNDO(1);
+        UNDO(2);
+        UNDO(3);
+        UNDO(4);
+        UNDO(6);
+        UNDO(8);
+    }
+#undef UNDO
 }
 
 static int channels_of(enum png_colour colour)
@@ -364,15 +386,27 @@ static uint8_t sample(const struct png *p, const uint8_t *row, int at)
     return (uint8_t)(row[bits / 8] >> (8 - p->depth - bits % 8) & mask);
 }
 
+/* The usual rows: 8 bits a channel, pixels close together. False for others. */
+static bool convert_plain_row(const struct png *p, const uint8_t *row, int count, uint8_t *rgb)
+{
+    if (p->depth != 8) return false;
+    switch (p->colour) {
+    case RGB: memcpy(rgb, row, (size_t)count * 3); return true;
+    case GRAY: dg_rgb_from_gray(row, rgb, count); return true;
+    case RGB_ALPHA:
+        for (int x = 0; x < count; x++)
+            for (int c = 0; c < 3; c++) rgb[3 * x + c] = row[4 * x + c];
+        return true;
+    default: return false;
+    }
+}
+
 /* `count` pixels to rgb, rgb + step, ... */
 static void convert_row(struct png *p, const uint8_t *row, int count, uint8_t *rgb, size_t step)
 {
     const int channels = channels_of(p->colour);
     const int scale = p->depth == 1 ? 255 : p->depth == 2 ? 85 : p->depth == 4 ? 17 : 1;
-    if (p->colour == RGB && p->depth == 8 && step == 3) {
-        memcpy(rgb, row, (size_t)count * 3);
-        return;
-    }
+    if (step == 3 && convert_plain_row(p, row, count, rgb)) return;
     for (int x = 0; x < count; x++, rgb += step) {
         uint8_t value = sample(p, row, x * channels);
         if (p->colour == PALETTE) {
