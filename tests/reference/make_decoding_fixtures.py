@@ -116,6 +116,8 @@ def special_files():
         for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
             name = f"{mode.replace(';', '')}_{compression}.tif"
             files[name] = saved(image, "TIFF", compression=compression), note
+        if mode in ("RGB", "RGBA", "L", "P", "1"):
+            files[f"{mode}.bmp"] = saved(image, "BMP"), 0
         if mode in ("RGB", "L", "CMYK"):
             files[f"{mode}_jpeg.tif"] = saved(image, "TIFF", compression="jpeg"), note
     files["ycbcr.tif"] = saved(soft("ycbcr", 16, 16).convert("YCbCr"), "TIFF"), 0

@@ -205,6 +205,6 @@ void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes)
     if (memory->available != INT64_MAX) line("free on this machine", memory->available);
     if (loader_bytes)
         printf("  images above %.1f megapixels take their file and 3 bytes a pixel more while they are read "
-               "(progressive JPEG up to 11); the largest have %.0f megapixels\n",
+               "(progressive JPEG up to 11, TIFF 7); the largest have %.0f megapixels\n",
                (double)DG_IMAGE_READER_BYTES / 3e6, (double)DG_IMAGE_MAX_PIXELS / 1e6);
 }
