@@ -189,8 +189,6 @@ uint64_t dg_dataset_hash(const struct dg_dataset *dataset)
         const char *name = dataset->classes.name[image->label];
         hash = dg_fnv1a(dg_fnv1a(hash, name, strlen(name) + 1), &image->label, sizeof image->label);
     }
-    if (dataset->rules.exif) hash = dg_fnv1a(hash, "exif", 4);
-    if (dataset->rules.pillow == 12) hash = dg_fnv1a(hash, "pillow 12", 9);
     return hash;
 }
 

@@ -36,7 +36,7 @@ enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const 
                                         int *number, const struct dg_log *log, struct dg_error *err);
 
 /* Hash of the relative paths in order, each with its terminating zero, and of their classes where the paths do not have
- * them, and of rules that are not the usual: the same list, the same hash, on any machine. */
+ * them: the same list, the same hash, on any machine. */
 uint64_t dg_dataset_hash(const struct dg_dataset *dataset);
 
 /* ---- how its images are read ---- */

@@ -103,30 +103,6 @@ static void test_notes(void **state)
     process_assert_says(process, process->err, "turned.jpg): to be shown turned");
 }
 
-/* --exif and --pillow are part of what a run was made with. */
-static void test_rules_stay(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 6; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "%d.jpg", i);
-        add("decoding/exif6.jpg", name);
-    }
-    process_assert_status(RUN(DINORUN, "train", plan, "--data", in("set"), "--out", in("again"), "--steps", "1",
-                              "--ignore-memory", "--exif"),
-                          0);
-    const struct process *process = RUN(DINORUN, "train", plan, "--data", in("set"), "--out", in("again"), "--steps",
-                                        "2", "--ignore-memory", "--resume");
-    process_assert_status(process, 2);
-    process_assert_says(process, process->err, "other --exif or --pillow");
-    process = RUN(DINORUN, "train", plan, "--data", in("set"), "--out", in("again"), "--steps", "2", "--ignore-memory",
-                  "--resume", "--exif", "--pillow", "12");
-    process_assert_status(process, 2);
-    process_assert_status(RUN(DINORUN, "train", plan, "--data", in("set"), "--out", in("again"), "--steps", "2",
-                              "--ignore-memory", "--resume", "--exif", "--pillow", "13"),
-                          0);
-}
-
 /* By content: the endings are wrong or missing. */
 static void test_formats(void **state)
 {
@@ -174,7 +150,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_notes, clean),
-        cmocka_unit_test_teardown(test_rules_stay, clean),
         cmocka_unit_test_teardown(test_formats, clean),
         cmocka_unit_test(test_other_formats),
     };
