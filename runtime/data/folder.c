@@ -186,6 +186,7 @@ static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_
     if (!dg_image_format_is_read(format)) {
         enum dg_pass_reason reason = dg_look_into(path, &format);
         if (reason) pass_over(s, reason, path);
+        if (reason == DG_PASS_OTHER) dg_passed_over_add_known(&s->dataset->over, format, path + root_size(s));
         if (!reason && !dg_image_format_is_read(format))
             dg_passed_over_add_format(&s->dataset->over, format, path + root_size(s));
         if (reason || !dg_image_format_is_read(format)) return DG_OK;

@@ -83,8 +83,16 @@ void dg_passed_over_add_format(struct dg_passed_over *over, enum dg_image_format
     add(&over->format_count[format], &over->format_example[format], path);
 }
 
+void dg_passed_over_add_known(struct dg_passed_over *over, enum dg_image_format format, const char *path)
+{
+    if (over->known || !format) return;
+    over->known = format;
+    over->known_example = strdup(path);
+}
+
 void dg_passed_over_free(struct dg_passed_over *over)
 {
+    free(over->known_example);
     for (int r = 0; r < DG_PASS_REASONS; r++) free(over->example[r]);
     for (int f = 0; f < DG_FORMAT_COUNT; f++) free(over->format_example[f]);
     *over = (struct dg_passed_over){0};
@@ -124,6 +132,10 @@ const char *dg_passed_over_text(const struct dg_passed_over *over, char *text, s
     *text = 0;
     add_reasons(&w, over);
     add_formats(&w, over);
+    char name[256];
+    if (over->known_example && w.at < size)
+        snprintf(text + w.at, size - w.at, "; %s is %s: %s", dg_name_escape(over->known_example, name, sizeof name),
+                 dg_image_format_name(over->known), dg_image_format_advice(over->known));
     return text;
 }
 

@@ -26,11 +26,15 @@ enum dg_pass_reason {
 struct dg_passed_over {
     int64_t count[DG_PASS_REASONS], format_count[DG_FORMAT_COUNT];    /* format: images of formats that are not read */
     char *example[DG_PASS_REASONS], *format_example[DG_FORMAT_COUNT]; /* the first of each; owned */
+    enum dg_image_format known; /* of the first file of another kind that is known: an archive, a video */
+    char *known_example;        /* owned */
 };
 
 /* Zero-initialise; free with dg_passed_over_free. */
 void dg_passed_over_add(struct dg_passed_over *over, enum dg_pass_reason reason, const char *path);
 void dg_passed_over_add_format(struct dg_passed_over *over, enum dg_image_format format, const char *path);
+/* Of a file that was added as DG_PASS_OTHER. */
+void dg_passed_over_add_known(struct dg_passed_over *over, enum dg_image_format format, const char *path);
 void dg_passed_over_free(struct dg_passed_over *over);
 
 /* DG_PASS_HIDDEN or DG_PASS_LEFTOVER by the name alone; else DG_PASS_NONE. */
@@ -38,7 +42,7 @@ enum dg_pass_reason dg_pass_by_name(const char *name);
 /* True for the name of a file that is a backup, or is being written. */
 bool dg_is_unfinished(const char *name);
 
-/* "3 hidden (.DS_Store), 2 of other kinds (notes.txt), 1 HEIC (a.heic)" into `text`; "" if there is nothing.
+/* "3 hidden (.DS_Store), 2 of other kinds (notes.txt), 1 HEIC (a.heic); b.zip is an archive: unpack it" into `text`; "" if there is nothing.
  * Returns `text`. */
 const char *dg_passed_over_text(const struct dg_passed_over *over, char *text, size_t size);
 
