@@ -44,11 +44,29 @@ static bool add_entry(struct compile *c, const struct dg_entry *entry)
     return dg_finish_entry(&c->source, &none, added);
 }
 
+/* Gives the position tables of a graph that is not trained the grid that they are used on, where that is no square: weights of
+ * such a grid are then taken as they are, and those of a square are resized when they are loaded. */
+static void fit_position_tables(struct dg_graph *graph)
+{
+    const struct dg_op *add = dg_op_find("add_position");
+    int height = dg_op_attr(add, "grid_h"), width = dg_op_attr(add, "grid_w"), same = dg_op_attr(add, "same_grid");
+    for (uint32_t n = 0; n < graph->num_nodes; n++) {
+        struct dg_graph_node *node = &graph->node[n];
+        struct dg_graph_value *table = &graph->value[node->input[1]];
+        int64_t h = node->attr[height].i, w = node->attr[width].i;
+        uint32_t *reads = dg_graph_reads(graph, NULL, 0);
+        if (node->op != add || h == w || table->region != DG_REGION_PARAM || reads[node->input[1]] != 1) continue;
+        table->desc.dim[1] = 1 + h * w;
+        node->attr[same].i = 1;
+    }
+}
+
 /* An entry from images to one output: one application of a network. */
 static bool add_evaluation(struct compile *c, enum dg_entry_role role, struct dg_graph *graph, int64_t batch,
                            dg_value images, dg_value output)
 {
     const char *name = dg_entry_name(role);
+    fit_position_tables(graph);
     struct dg_pass_context context = {.graph = graph,
                                       .diag = c->diag,
                                       .subject = dg_arena_printf(c->arena, "entry %s", name),

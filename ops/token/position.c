@@ -1,7 +1,7 @@
 /* add_position: dst = src + position table, which is resized to the grid of src (interpolate_pos_encoding of the official
  * vision_transformer.py).
  *
- *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D]) -> dst
+ *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D], or [1, 1+h*w, D] with same_grid) -> dst
  *   add_position_grad (diff_dst, [acc_table]) -> diff_table, added to its accumulator
  *
  * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale:
@@ -17,7 +17,7 @@
 
 extern const struct dg_op dg_op_add_position_grad;
 
-enum { TABLE_NAME, GRID_H, GRID_W };
+enum { TABLE_NAME, GRID_H, GRID_W, SAME_GRID };
 enum { SRC, TABLE };          /* inputs */
 enum { DST };                 /* output */
 enum { DIFF_DST, ACC_TABLE }; /* inputs of the gradient */
@@ -27,6 +27,7 @@ static const struct dg_attr_spec attrs[] = {
     {.name = "table", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1 + grid * grid, dim]"},
     {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true, .grid = DG_ATTR_GRID_HEIGHT},
     {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true, .grid = DG_ATTR_GRID_WIDTH},
+    {.name = "same_grid", .type = DG_ATTR_INT, .max = 1, .internal = true}, /* 1: the table has the tokens' grid */
     {0},
 };
 
@@ -51,9 +52,13 @@ static enum dg_status grid_of(const struct dg_op_call *call, int64_t tokens, int
                    (long long)grid[0], (long long)grid[1]);
 }
 
-static enum dg_status check_table(const struct dg_desc *table, int64_t dim, struct dg_error *err)
+/* `tokens`: rows of a table of the tokens' own grid; 0: the table is square. */
+static enum dg_status check_table(const struct dg_desc *table, int64_t dim, int64_t tokens, struct dg_error *err)
 {
-    if (table->ndim != 3 || table->dim[0] != 1 || table->dim[2] != dim || square_root(table->dim[1] - 1) <= 0) {
+    if (tokens && table->ndim == 3 && table->dim[0] == 1 && table->dim[1] == tokens && table->dim[2] == dim)
+        return DG_OK;
+    if (tokens || table->ndim != 3 || table->dim[0] != 1 || table->dim[2] != dim ||
+        square_root(table->dim[1] - 1) <= 0) {
         char text[96];
         return dg_fail(err, DG_ERR_INPUT, "table must be [1, 1 + grid * grid, %lld], got %s", (long long)dim,
                        dg_desc_text(text, sizeof text, table));
@@ -66,7 +71,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     const struct dg_desc *src = &call->input[SRC];
     int64_t grid[2];
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(check_table(&call->input[TABLE], src->dim[2], err));
+    DG_TRY(check_table(&call->input[TABLE], src->dim[2], call->attr[SAME_GRID].i ? src->dim[1] : 0, err));
     DG_TRY(grid_of(call, src->dim[1], grid, err));
     output[DST] = *src;
     return DG_OK;
@@ -76,7 +81,10 @@ static enum dg_status grad(struct dg_grad_builder *b)
 {
     if (b->wants[TABLE]) {
         dg_value made[DG_MAX_OUTPUTS];
-        union dg_attr attr[] = {b->call->attr[GRID_H], b->call->attr[GRID_W], {.i = b->call->input[TABLE].dim[1]}};
+        union dg_attr attr[] = {b->call->attr[GRID_H],
+                                b->call->attr[GRID_W],
+                                {.i = b->call->input[TABLE].dim[1]},
+                                b->call->attr[SAME_GRID]};
         DG_TRY(b->emit(b, &dg_op_add_position_grad, attr,
                        (dg_value[]){b->diff_output[DST], b->gradient_so_far(b, TABLE)}, 2, made));
         b->set_gradient(b, TABLE, made[DIFF_TABLE]);
@@ -108,16 +116,16 @@ static void axis_taps(int64_t i, int64_t out, int64_t size, int64_t from[4], dou
     }
 }
 
-/* The 16 entries of the row of the resize that makes token (y, x) of a grid of height x width; `from` counts the table's rows. */
-static void token_taps(int64_t y, int64_t x, int64_t height, int64_t width, int64_t size, int64_t from[16],
-                       double weight[16])
+/* The 16 entries of the row of the resize that makes token t of the grid `to` from a table of the grid `size`; `from` counts
+ * the table's rows. */
+static void token_taps(int64_t t, const int64_t to[2], const int64_t size[2], int64_t from[16], double weight[16])
 {
     int64_t row[4], column[4];
     double wy[4], wx[4];
-    axis_taps(y, height, size, row, wy);
-    axis_taps(x, width, size, column, wx);
+    axis_taps(t / to[1], to[0], size[0], row, wy);
+    axis_taps(t % to[1], to[1], size[1], column, wx);
     for (int k = 0; k < 16; k++) {
-        from[k] = 1 + row[k / 4] * size + column[k % 4];
+        from[k] = 1 + row[k / 4] * size[1] + column[k % 4];
         weight[k] = wy[k / 4] * wx[k % 4];
     }
 }
@@ -128,13 +136,13 @@ int64_t dg_position_grid(int64_t rows)
     return grid > 0 ? grid : 0;
 }
 
-void dg_position_resize(const float *table, int64_t from, float *out, int64_t to, int64_t dim)
+void dg_position_resize(const float *table, const int64_t from[2], float *out, const int64_t to[2], int64_t dim)
 {
     memcpy(out, table, (size_t)dim * sizeof *out);
-    for (int64_t t = 0; t < to * to; t++) {
+    for (int64_t t = 0; t < to[0] * to[1]; t++) {
         int64_t row[16];
         double weight[16];
-        token_taps(t / to, t % to, to, to, from, row, weight);
+        token_taps(t, to, from, row, weight);
         float *result = out + (1 + t) * dim;
         memset(result, 0, (size_t)dim * sizeof *result);
         for (int k = 0; k < 16; k++) /* products and sums as in run() */
@@ -142,13 +150,13 @@ void dg_position_resize(const float *table, int64_t from, float *out, int64_t to
     }
 }
 
-static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, int64_t grid_h,
-                                 int64_t grid_w, struct dg_error *err)
+static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, bool same,
+                                 const int64_t grid[2], struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    int64_t size = square_root(table_rows - 1);
-    bool as_is = grid_h == size && grid_w == size;
+    const int64_t side = square_root(table_rows - 1), size[2] = {side, side};
+    bool as_is = same || (grid[0] == side && grid[1] == side);
     *s = (struct state){.images = tokens->dim[0],
                         .tokens = tokens->dim[1],
                         .dim = tokens->dim[2],
@@ -168,7 +176,7 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tok
         }
         int64_t row[16];
         double factor[16];
-        token_taps((t - 1) / grid_w, (t - 1) % grid_w, grid_h, grid_w, size, row, factor);
+        token_taps(t - 1, grid, size, row, factor);
         for (int k = 0; k < 16; k++) {
             from[k] = (int32_t)row[k];
             weight[k] = (float)factor[k];
@@ -193,7 +201,7 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     const struct dg_desc *src = &p->call->input[SRC];
     int64_t grid[2];
     DG_TRY(grid_of(p->call, src->dim[1], grid, err));
-    return open_state(p, src, p->call->input[TABLE].dim[1], grid[0], grid[1], err);
+    return open_state(p, src, p->call->input[TABLE].dim[1], p->call->attr[SAME_GRID].i, grid, err);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
@@ -244,11 +252,12 @@ const struct dg_op dg_op_add_position = {
     .release = release,
 };
 
-enum { GRAD_GRID_H, GRAD_GRID_W, TABLE_ROWS }; /* attributes */
+enum { GRAD_GRID_H, GRAD_GRID_W, TABLE_ROWS, GRAD_SAME_GRID }; /* attributes */
 static const struct dg_attr_spec grad_attrs[] = {
     {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
     {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true},
     {.name = "table_rows", .type = DG_ATTR_INT, .required = true, .min = 2, .max = 1 << 24, .internal = true},
+    {.name = "same_grid", .type = DG_ATTR_INT, .max = 1, .internal = true},
     {0},
 };
 
@@ -266,7 +275,8 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
     DG_TRY(grad_grid(call, grid, err));
     output[DIFF_TABLE] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[TABLE_ROWS].i, diff_dst->dim[2]});
-    DG_TRY(check_table(&output[DIFF_TABLE], diff_dst->dim[2], err));
+    DG_TRY(
+        check_table(&output[DIFF_TABLE], diff_dst->dim[2], call->attr[GRAD_SAME_GRID].i ? diff_dst->dim[1] : 0, err));
     return dg_want_accumulator(&call->input[ACC_TABLE], &output[DIFF_TABLE], err);
 }
 
@@ -274,7 +284,8 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
     int64_t grid[2];
     DG_TRY(grad_grid(p->call, grid, err));
-    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[TABLE_ROWS].i, grid[0], grid[1], err);
+    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[TABLE_ROWS].i, p->call->attr[GRAD_SAME_GRID].i, grid,
+                      err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)

@@ -7,9 +7,9 @@
 /* The side g of a table of `rows` = 1 + g * g rows; 0 when there is none. */
 int64_t dg_position_grid(int64_t rows);
 
-/* `table` [1 + from * from, dim] resized to `out` [1 + to * to, dim] as add_position resizes it for an image of that grid, and
- * interpolate_pos_encoding of the official code: bicubic with a = -0.75, borders repeated, no antialiasing, scale
- * (to + 0.1) / from. The class token's row is copied. */
-void dg_position_resize(const float *table, int64_t from, float *out, int64_t to, int64_t dim);
+/* `table` of a grid of from[0] x from[1], [1 + from[0] * from[1], dim], resized to `out` of to[0] x to[1] as add_position resizes
+ * it for an image of that grid, and interpolate_pos_encoding of the official code: bicubic with a = -0.75, borders repeated, no
+ * antialiasing, scale (to + 0.1) / from. The class token's row is copied. */
+void dg_position_resize(const float *table, const int64_t from[2], float *out, const int64_t to[2], int64_t dim);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "ops/op.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,13 +44,39 @@ enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role 
     return DG_OK;
 }
 
+/* The attribute of that name; NULL: the op has none. */
+static const union dg_attr *find_attr(const struct dg_plan *plan, const struct dg_plan_op *record,
+                                      const struct dg_op *op, const char *name)
+{
+    int index = dg_op_attr(op, name);
+    return index < 0 ? NULL : &plan->attr[record->first_attr + (uint32_t)index];
+}
+
+bool dg_plan_position_grid(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t table,
+                           int64_t grid[2])
+{
+    const struct dg_op *op = dg_op_find("add_position");
+    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) {
+        const struct dg_plan_op *record = &plan->op[n];
+        if (strcmp(dg_plan_string(plan, record->op), op->name) || plan->operand[record->first_operand + 1] != table)
+            continue;
+        int64_t side = llround(sqrt((double)(plan->tensor[table].dim[1] - 1)));
+        grid[0] = grid[1] = side;
+        if (!find_attr(plan, record, op, "same_grid")->i) return true;
+        grid[0] = find_attr(plan, record, op, "grid_h")->i;
+        grid[1] = find_attr(plan, record, op, "grid_w")->i;
+        return true;
+    }
+    return false;
+}
+
 double dg_plan_layer_norm_eps(const struct dg_plan *plan, const struct dg_plan_entry *entry)
 {
     for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) {
         const char *name = dg_plan_string(plan, plan->op[n].op);
         const struct dg_op *op = strstr(name, "layer_norm") ? dg_op_find(name) : NULL;
-        for (uint32_t a = 0; op && a < plan->op[n].num_attrs; a++)
-            if (!strcmp(op->attrs[a].name, "eps")) return plan->attr[plan->op[n].first_attr + a].f;
+        const union dg_attr *eps = op ? find_attr(plan, &plan->op[n], op, "eps") : NULL;
+        if (eps) return eps->f;
     }
     return 0;
 }

@@ -78,10 +78,10 @@ static void add_line(struct lines *lines, const char *format, ...)
 }
 
 struct taken {
-    uint32_t tensor;  /* of the plan */
-    int source;       /* of the file */
-    int scale;        /* of the file: a factor for each row, LayerScale's gamma; NONE */
-    int64_t from, to; /* grids of a position table to resize; 0: taken as it is */
+    uint32_t tensor;        /* of the plan */
+    int source;             /* of the file */
+    int scale;              /* of the file: a factor for each row, LayerScale's gamma; NONE */
+    int64_t from[2], to[2]; /* grids of a position table to resize; 0: taken as it is */
 };
 
 /* Which tensors of a file an entry takes, and how the two differ. */
@@ -90,6 +90,7 @@ struct fit {
     const struct dg_plan_entry *entry;
     struct dg_weight_file *file;
     const char *path;
+    const struct dg_weights_options *options;
     struct taken *taken;
     int64_t count, wanted, absent, scaled;
     bool *used;          /* tensors of the file */
@@ -147,16 +148,38 @@ static const char *plan_name(const void *context, int index)
     return rest && find(names->fit, names->theirs, rest) == NONE ? rest : NULL;
 }
 
-/* True if both are position tables, of different square grids; sets the grids. */
-static bool other_grid(const struct dg_plan_tensor *tensor, const struct dg_safetensors_tensor *source,
-                       struct taken *taken)
+/* True if both are position tables, of different grids; sets the grids. The file's is a square, or what the user says. */
+static bool other_grid(const struct fit *fit, const struct dg_safetensors_tensor *source, struct taken *taken)
 {
+    const struct dg_plan_tensor *tensor = &fit->plan->tensor[taken->tensor];
+    const int64_t *said = fit->options->positions;
     if (!ends(source->name, "pos_embed") || source->ndim != 3 || tensor->ndim != 3 || tensor->dtype != DG_F32 ||
         source->dim[0] != 1 || tensor->dim[0] != 1 || source->dim[2] != tensor->dim[2])
         return false;
-    taken->from = dg_position_grid(source->dim[1]);
-    taken->to = dg_position_grid(tensor->dim[1]);
-    return taken->from && taken->to;
+    taken->from[0] = taken->from[1] = dg_position_grid(source->dim[1]);
+    if (said[0] && said[0] * said[1] == source->dim[1] - 1) memcpy(taken->from, said, sizeof taken->from);
+    bool known = dg_plan_position_grid(fit->plan, fit->entry, taken->tensor, taken->to);
+    return known && taken->from[0] && memcmp(taken->from, taken->to, sizeof taken->to) != 0;
+}
+
+/* False, with a line of what is wrong: the grid that the user says is not that of the table, or it is asked for, since the
+ * rows make a square as well as the plan's grid. */
+static bool check_positions(struct fit *fit, const struct dg_safetensors_tensor *source, const struct taken *taken)
+{
+    const int64_t *said = fit->options->positions, *plan = taken->to, rows = source->dim[1];
+    if (!ends(source->name, "pos_embed") || source->ndim != 3 || !plan[0]) return true;
+    if (said[0] && said[0] * said[1] != rows - 1) {
+        add_line(&fit->shape,
+                 "--positions %" PRId64 "x%" PRId64 ": %.120s has %" PRId64 " rows beside the class token's", said[0],
+                 said[1], source->name, rows - 1);
+        return false;
+    }
+    if (said[0] || plan[0] == plan[1] || plan[0] * plan[1] != rows - 1 || !dg_position_grid(rows)) return true;
+    int64_t side = dg_position_grid(rows);
+    add_line(&fit->shape,
+             "%.120s may be of %" PRId64 "x%" PRId64 " or of %" PRId64 "x%" PRId64 ": say which with --positions",
+             source->name, side, side, plan[0], plan[1]);
+    return false;
 }
 
 /* True if some entry of the plan has the parameter. The entry for attention lacks some of the last block's. */
@@ -232,14 +255,20 @@ static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs
         const struct dg_safetensors_tensor *source = dg_weight_file_at(fit->file, taken.source);
         fit->used[taken.source] = true;
         char text[LINE];
-        if (same_shape(tensor, source)) {
+        bool resizes = other_grid(fit, source, &taken);
+        if (!check_positions(fit, source, &taken)) {
+            count_difference(fit, ours);
+        } else if (same_shape(tensor, source) && !(resizes && fit->options->positions[0])) {
+            memset(taken.from, 0, sizeof taken.from);
             taken.scale = find_scale(fit, theirs, rest, tensor);
             if (taken.scale != NONE) fit->scaled += !fit->used[taken.scale], fit->used[taken.scale] = true;
             fit->taken[fit->count++] = taken;
-        } else if (other_grid(tensor, source, &taken)) {
+        } else if (resizes) {
+            bool square = taken.to[0] == taken.to[1] || fit->options->positions[0];
             add_line(&fit->resized,
-                     "%.120s: positions of %" PRId64 "x%" PRId64 " resized to %" PRId64 "x%" PRId64 " (bicubic)",
-                     source->name, taken.from, taken.from, taken.to, taken.to);
+                     "%.120s: positions of %" PRId64 "x%" PRId64 " resized to %" PRId64 "x%" PRId64 " (bicubic)%s",
+                     source->name, taken.from[0], taken.from[1], taken.to[0], taken.to[1],
+                     square ? "" : "; if they are of no square, say of what: --positions HxW");
             fit->taken[fit->count++] = taken;
         } else {
             count_difference(fit, ours);
@@ -448,7 +477,7 @@ static enum dg_status copy(struct dg_session *session, const struct fit *fit, co
         const struct taken *taken = &fit->taken[i];
         struct dg_safetensors_tensor source;
         if (!rest_of(param_name(fit, taken->tensor), ours)) continue;
-        if (taken->from) {
+        if (taken->from[0]) {
             DG_TRY(resize(session, fit, taken, err));
             continue;
         }
@@ -596,7 +625,7 @@ static enum dg_status load(struct dg_session *session, struct fit *fit, const st
 enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan *plan, const char *path,
                                const struct dg_weights_options *options, struct dg_error *err)
 {
-    struct fit fit = {.plan = plan, .path = path};
+    struct fit fit = {.plan = plan, .path = path, .options = options};
     enum dg_status status = open_fit(&fit, session, "", options, err);
     if (status == DG_OK) status = load(session, &fit, options, err);
     close_fit(&fit);
@@ -669,7 +698,7 @@ static enum dg_status init(struct dg_session *session, struct fit *fit, bool par
 enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path,
                                const struct dg_weights_options *options, struct dg_error *err)
 {
-    struct fit fit = {.plan = plan, .path = path};
+    struct fit fit = {.plan = plan, .path = path, .options = options};
     enum dg_status status = open_fit(&fit, session, "student.backbone.", options, err);
     if (status == DG_OK) status = init(session, &fit, options->partial, err);
     close_fit(&fit);

@@ -63,33 +63,36 @@ class Plain:
 class Bench:
     def __init__(self, folder):
         self.folder, self.cases, self.wrong = folder, 0, 0
-        os.mkdir(self.at("images"))
-        rng = np.random.default_rng(1)
-        pixels = rng.integers(0, 256, (4, RESIZED, RESIZED, 3), np.uint8)
-        for i, p in enumerate(pixels):
-            Image.fromarray(p).save(self.at(f"images/{i}.png"))
-        edge = (RESIZED - SIZE) // 2
-        x = (pixels[:, edge:edge + SIZE, edge:edge + SIZE].astype(np.float32) / 255 - MEAN) / STD
-        self.x = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+        self.x, self.tall = self.draw("images", 1), self.draw("tall images", 2)
         self.plan = {}
+
+    def draw(self, name, times):
+        """Four images of SIZE * times x SIZE pixels, and what is around them."""
+        os.mkdir(self.at(name))
+        pixels = np.random.default_rng(1).integers(0, 256, (4, RESIZED * times, RESIZED, 3), np.uint8)
+        for i, p in enumerate(pixels):
+            Image.fromarray(p).save(self.at(f"{name}/{i}.png"))
+        top, left = (RESIZED - SIZE) * times // 2, (RESIZED - SIZE) // 2
+        x = (pixels[:, top:top + SIZE * times, left:left + SIZE].astype(np.float32) / 255 - MEAN) / STD
+        return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
 
     def at(self, name):
         return os.path.join(self.folder, name)
 
-    def compile(self, name, module, *sets):
+    def compile(self, name, module, *sets, size=str(SIZE)):
         self.plan[name] = self.at(name + ".plan")
         flags = [f for s in sets for f in ("--set", s)]
-        done = subprocess.run([DINOC, os.path.join(GRAPHS, module), "--image-size", str(SIZE), "--batch", "4", "-o",
+        done = subprocess.run([DINOC, os.path.join(GRAPHS, module), "--image-size", size, "--batch", "4", "-o",
                                self.plan[name], *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             sys.exit(done.stdout)
 
-    def case(self, what, path, plan, want, *flags):
+    def case(self, what, path, plan, want, *flags, images="images"):
         """`want`: features [4, dim], or words of the refusal."""
         out = self.at("f.npy")
         if os.path.exists(out):
             os.remove(out)
-        done = subprocess.run([DINORUN, "features", self.plan[plan], "--weights", self.at(path), "--data", self.at("images"),
+        done = subprocess.run([DINORUN, "features", self.plan[plan], "--weights", self.at(path), "--data", self.at(images),
                                "--out", out, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.cases += 1
         said = " / ".join(l.strip() for l in done.stdout.replace(self.folder + "/", "").splitlines() if "f.npy" not in l)
@@ -359,6 +362,35 @@ def check_other_vits(b):
     b.case("positions of 10x10 at 7x7, as the official code resizes them", "m.pth", "vit", smaller.forward_features(b.x)[:, 0])
 
 
+def check_rectangles(b):
+    """Tables of 14x7 patches, in a plan of such images."""
+    def vit(h, w):
+        return randomize(timm.models.vision_transformer.VisionTransformer(
+            img_size=(h, w), patch_size=PATCH, embed_dim=DIM, depth=DEPTH, num_heads=HEADS, num_classes=0))
+
+    def resized(model, h, w):
+        grid, table = model.patch_embed.grid_size, model.pos_embed.data
+        patches = torch.nn.functional.interpolate(
+            table[:, 1:].reshape(1, *grid, DIM).permute(0, 3, 1, 2), scale_factor=((h + 0.1) / grid[0], (w + 0.1) / grid[1]),
+            mode="bicubic")
+        other = vit(h * PATCH, w * PATCH)
+        table = torch.cat((table[:, :1], patches.permute(0, 2, 3, 1).reshape(1, h * w, DIM)), 1)
+        other.load_state_dict({**model.state_dict(), "pos_embed": table})
+        return other
+
+    model = vit(2 * SIZE, SIZE)
+    torch.save(model.state_dict(), b.at("m.pth"))
+    b.case("positions of 14x7 in a plan of 14x7", "m.pth", "tall", model.forward_features(b.tall)[:, 0], images="tall images")
+    model = vit(SIZE, SIZE)
+    torch.save(model.state_dict(), b.at("m.pth"))
+    b.case("positions of 7x7 in a plan of 14x7", "m.pth", "tall", resized(model, 14, 7).forward_features(b.tall)[:, 0],
+           images="tall images")
+    model = vit(16 * PATCH, 4 * PATCH)
+    torch.save(model.state_dict(), b.at("m.pth"))
+    b.case("positions of 16x4 in a plan of 14x7", "m.pth", "tall", resized(model, 14, 7).forward_features(b.tall)[:, 0],
+           "--positions", "16x4", images="tall images")
+
+
 def check_transformers(b):
     vit = dict(hidden_size=DIM, num_hidden_layers=DEPTH, num_attention_heads=HEADS, intermediate_size=4 * DIM, image_size=SIZE,
                patch_size=PATCH)
@@ -464,6 +496,7 @@ def main():
         small = f"dim={DIM}", f"depth={DEPTH}", f"heads={HEADS}", f"image={SIZE}", f"patch={PATCH}"
         b.compile("vit", "vit.yaml:vit", *small)
         b.compile("vit12", "vit.yaml:vit", *small, "eps=1e-12")
+        b.compile("tall", "vit.yaml:vit", *small, size=f"{2 * SIZE}x{SIZE}")
         b.compile("resnet18", "resnet.yaml:resnet18")
         b.compile("resnet50", "resnet.yaml:resnet50")
         if timm:
@@ -476,6 +509,7 @@ def main():
             check_beside(b, model, state, f)
             check_published(b, model, state, f)
             check_other_vits(b)
+            check_rectangles(b)
         check_no_weights(b, None)
         if torchvision:
             check_torchvision(b)

@@ -321,6 +321,7 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(TRAIN, "--set", "lr.peek=1"), 2, "did you mean lr.peak?");
     refuses(RUN(TRAIN, "--replay", crops), 2, "--replay FILE goes without --data");
     refuses(RUN(TRAIN, "--new-data"), 2, "--new-data goes with --resume");
+    refuses(RUN(TRAIN, "--init", "w", "--positions", "4x"), 2, "--positions 4x: expected rows and columns, as in 16x4");
     refuses(RUN(TRAIN, "--partial"), 2, "--partial goes with --init FILE");
     refuses(RUN(DINORUN, "train", plan, "--out", out), 2, "--data DIR (or --replay FILE) is needed: images");
     refuses(RUN(DINORUN, "train", plan, "--data", pictures), 2,
@@ -340,7 +341,7 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(KNN, "--weights-from", "me"), 2, "expected teacher or student");
     refuses(RUN(DINORUN, "knn", plan, "--features", "--train", "t", "--val", "v"), 2, "--features goes without PLAN");
     refuses(RUN(DINORUN, "knn", "--features", "--train", "t", "--val", "v", "--partial"), 2,
-            "--features goes without --weights, --weights-from, --key, --prefix, --partial and --accept-changes");
+            "--features goes without --weights, --weights-from, --key, --prefix, --positions, --partial and --accept-changes");
     refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
     refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
     refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2,

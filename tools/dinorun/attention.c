@@ -186,6 +186,7 @@ static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
     {FLAG_KEY, .text = &given.evaluation.options.choice.key},
     {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
+    {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions},
     {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
     {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
     {"image", "FILE", "an image, resized to the plan's image size (bilinear)", .text = &given.image, .required = true},

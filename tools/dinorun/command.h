@@ -28,6 +28,9 @@ int exit_status(const struct dg_error *err);
     "key", "NAME", "of several networks in a file of torch.save, the one under this key", .unset = "the only one"
 #define FLAG_PREFIX                                                                                                    \
     "prefix", "NAME", "of several networks in a file, the one whose names begin so", .unset = "the only one"
+#define FLAG_POSITIONS                                                                                                 \
+    "positions", "HxW", "rows and columns of patches that the file's position table is for",                           \
+        .parse = parse_positions, .expected = "rows and columns, as in 16x4", .unset = "a square, or the plan's"
 #define FLAG_PARTIAL "partial", NULL, "go on with a file that has more, or other heads, than the plan knows"
 #define DEFAULT_THREADS "OMP_NUM_THREADS, or as many as there are CPUs to use"
 #define FLAG_ACCEPT_CHANGES                                                                                            \
@@ -71,6 +74,9 @@ struct dg_data data_of(const struct dg_flag_values *path, const char *classes_fr
 
 /* "10" or "0.5%" into a struct dg_bad_limit. */
 bool read_bad_limit(const char *text, void *parsed);
+
+/* Reads "HxW" into int64_t[2]. */
+bool parse_positions(const char *text, void *positions);
 
 /* ---- plans ---- */
 

@@ -77,6 +77,14 @@ static const char *slow_bf16(void)
     return NULL;
 }
 
+bool parse_positions(const char *text, void *positions)
+{
+    int64_t *grid = positions;
+    int used = 0;
+    return sscanf(text, "%5" SCNd64 "x%5" SCNd64 "%n", &grid[0], &grid[1], &used) == 2 && !text[used] && grid[0] > 0 &&
+           grid[1] > 0;
+}
+
 enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
 {
     DG_TRY(dg_plan_open(opened->path, &opened->plan, err));

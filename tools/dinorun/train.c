@@ -330,6 +330,7 @@ static const struct dg_flag flags[] = {
      .unset = "the recipe's initial values"},
     {FLAG_KEY, .text = &given.options.choice.key, .with = "init"},
     {FLAG_PREFIX, .text = &given.options.choice.prefix, .with = "init"},
+    {FLAG_POSITIONS, .parsed = given.options.choice.positions, .with = "init"},
     {FLAG_PARTIAL, .given = &given.options.choice.partial, .with = "init"},
     {FLAG_EPOCHS, .integer = &given.of.epochs},
     {"steps", "N", "stop once N steps of the run are done; 0 writes the untrained checkpoint",

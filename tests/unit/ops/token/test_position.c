@@ -154,7 +154,7 @@ static void test_resized_tables_add_the_same(void **state)
         float *table = random_f32("table", 1, (1 + from * from) * D), *got = position(table, from, to, to, D, true);
         float *resized = malloc((size_t)size * sizeof *resized);
         assert_non_null(resized);
-        dg_position_resize(table, from, resized, to, D);
+        dg_position_resize(table, (int64_t[]){from, from}, resized, (int64_t[]){to, to}, D);
         for (int64_t i = 0; i < size; i++) assert_true(fabsf(resized[i] - got[i]) <= 1e-6f);
         free(table);
         free(got);
@@ -235,6 +235,29 @@ static void test_refusals(void **state)
     op_refused(&op, "table must be [1, 1 + grid * grid, 4], got f32 [1, 11, 4]");
     op_input(&op, "table")->desc = F32(1, 10, 5);
     op_refused(&op, "table must be");
+    op_set_attr(&op, "same_grid", 1);
+    op_input(&op, "table")->desc = F32(1, 10, 4);
+    op_refused(&op, "table must be");
+}
+
+/* A table of the tokens' own grid is added as it is, also where its rows would make a square. */
+static void test_the_same_grid_is_not_resized(void **state)
+{
+    (void)state;
+    static const int64_t grids[][2] = {{2, 3}, {2, 8}};
+    for (int k = 0; k < 2; k++) {
+        int64_t tokens = 1 + grids[k][0] * grids[k][1];
+        float *table = random_f32("table", 1, tokens * 4), *zero = calloc((size_t)(tokens * 4), sizeof *zero);
+        struct op_result r = op_run(&(struct op_run){
+            .op = "add_position",
+            .attrs = {ATTR("grid_h", grids[k][0]), ATTR("grid_w", grids[k][1]), ATTR("same_grid", 1)},
+            .input = {{"src", F32(1, tokens, 4), zero}, {"table", F32(1, tokens, 4), table}},
+        });
+        assert_memory_equal(r.data[0], table, (size_t)(tokens * 4) * sizeof *table);
+        free(r.data[0]);
+        free(table);
+        free(zero);
+    }
 }
 
 static const struct op_test tests[] = {
@@ -244,6 +267,7 @@ static const struct op_test tests[] = {
     OP_TEST("add_position", OP_VALUE, test_resized_tables_add_the_same),
     OP_TEST("add_position", OP_VALUE, test_constants_rows_and_columns),
     OP_TEST("add_position_grad", OP_VALUE, test_backward_is_the_transpose),
+    OP_TEST("add_position", OP_VALUE, test_the_same_grid_is_not_resized),
     OP_TEST("add_position", 0, test_refusals),
 };
 

@@ -459,6 +459,65 @@ static void test_positions_of_another_grid(void **state)
     free_build(b);
 }
 
+/* A plan of images of 64x32 pixels has a table of 8x4 patches: one of that grid is taken as it is, one of a square is resized as
+ * the op does it, and one of 16 x 4 = 8 x 8 is what the user says. */
+static void test_positions_of_a_rectangle(void **state)
+{
+    (void)state;
+    char wide[96];
+    snprintf(wide, sizeof wide, "%s/wide.plan", test_folder);
+    compile_plan(&(struct dg_compile_options){
+        .file = DG_SOURCE_DIR "/graphs/vit.yaml",
+        .name = "vit",
+        .output = wide,
+        .set = (const char *const[]){"dim=32", "depth=2", "heads=2", "image=32", "patch=8"},
+        .num_sets = 5,
+        .batch = 2,
+        .height = 64,
+        .width = 32});
+    struct build *b = bare();
+    struct dg_safetensors_item *positions = item(b, "pos_embed");
+    static float table[65 * 32];
+    for (int i = 0; i < 65 * 32; i++) table[i] = (float)(i % 97) / 16;
+    void *data = (void *)(uintptr_t)positions->data;
+    positions->data = table;
+    const struct {
+        int64_t rows, grid[2];
+        const char *words; /* NULL: taken as it is */
+    } cases[] = {{33, {0, 0}, NULL},
+                 {33, {8, 4}, NULL},
+                 {33, {4, 8}, "positions of 4x8 resized to 8x4 (bicubic)"},
+                 {17,
+                  {0, 0},
+                  "positions of 4x4 resized to 8x4 (bicubic); if they are of no square, say of what: --positions HxW"},
+                 {65, {0, 0}, "positions of 8x8 resized to 8x4"},
+                 {65, {16, 4}, "positions of 16x4 resized to 8x4 (bicubic)"}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct opened o;
+        struct dg_weights_options options = {.positions = {cases[c].grid[0], cases[c].grid[1]}};
+        positions->dim[1] = cases[c].rows;
+        write_weights(b);
+        open_plan(&o, wide, "features");
+        dg_test_hush();
+        assert_ok(dg_weights_load(o.session, &o.plan, path, &options, try_err));
+        const float *have = values(&o, "pos_embed");
+        if (cases[c].words)
+            contains(dg_test_said, cases[c].words);
+        else
+            assert_memory_equal(have, table, 33 * 32 * sizeof *table);
+        close_plan(&o);
+    }
+    struct opened o;
+    struct dg_error err = {0};
+    open_plan(&o, wide, "features");
+    assert_int_equal(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){.positions = {5, 5}}, &err),
+                     DG_ERR_INPUT);
+    contains(err.text, "--positions 5x5: pos_embed has 64 rows beside the class token's");
+    close_plan(&o);
+    positions->data = data;
+    free_build(b);
+}
+
 /* ---- the start of a training run ---- */
 
 static enum dg_status start(struct opened *o, bool partial, struct dg_error *err)
@@ -540,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_whose_backbone),
         cmocka_unit_test(test_entries_that_need_less),
         cmocka_unit_test(test_positions_of_another_grid),
+        cmocka_unit_test(test_positions_of_a_rectangle),
         cmocka_unit_test(test_init_bare),
         cmocka_unit_test(test_init_full),
     };
