@@ -1,5 +1,6 @@
 #include "tests/support/net.h"
 
+#include "ops/token/position.h"
 #include "tests/support/compile.h"
 #include "tests/support/values.h"
 
@@ -37,6 +38,26 @@ void dg_net_compile(const char *path, const struct dg_net_spec *spec)
     compile_plan(&options);
 }
 
+/* Fills a parameter. The position table of a grid that is no square is made of that of 224x224 pixels, as for weights of a file. */
+static void fill(const struct dg_net *net, const struct dg_net_spec *spec, uint32_t t, const char *name)
+{
+    void (*value)(const char *, int, const int64_t *, float *) = spec->value ? spec->value : dg_initial_value;
+    const struct dg_plan_tensor *tensor = &net->plan.tensor[t];
+    float *data = dg_session_data(net->session, t);
+    int64_t grid[2];
+    if (!dg_plan_position_grid(&net->plan, dg_session_entry(net->session), t, grid) || grid[0] == grid[1]) {
+        value(name, tensor->ndim, tensor->dim, data);
+        return;
+    }
+    const int64_t side = 224 / (atoi(spec->size) / grid[0]), square[2] = {side, side},
+                  dim[] = {1, 1 + side * side, tensor->dim[2]};
+    float *table = malloc((size_t)(dim[1] * dim[2]) * sizeof *table);
+    assert_non_null(table);
+    value(name, 3, dim, table);
+    dg_position_resize(table, square, data, grid, dim[2]);
+    free(table);
+}
+
 void dg_net_run(struct dg_net *net, const struct dg_net_spec *spec, const char *entry_name)
 {
     char path[] = "/tmp/dinograph-net-XXXXXX";
@@ -55,8 +76,7 @@ void dg_net_run(struct dg_net *net, const struct dg_net_spec *spec, const char *
             continue; /* a counter: evaluation has no use */
         char name[256];
         snprintf(name, sizeof name, "student.backbone.%s", dg_plan_string(&net->plan, tensor->name));
-        (spec->value ? spec->value : dg_initial_value)(name, tensor->ndim, tensor->dim,
-                                                       dg_session_data(net->session, t));
+        fill(net, spec, t, name);
     }
     assert_ok(dg_session_pack(net->session, try_err));
     const struct dg_plan_tensor *images;
