@@ -130,13 +130,13 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
 
 /* Logs what may differ between the run so far and this one. */
 static void log_differences(const struct dg_safetensors *file, const struct dg_knobs *knobs,
-                            const struct dg_progress *p, const struct dg_log *log)
+                            const struct dg_progress *p, bool accepted, const struct dg_log *log)
 {
     const struct dg_plan *plan = knobs->plan;
     char now[VALUE];
     const char *was = dg_safetensors_metadata(file, "plan_checksum");
     snprintf(now, sizeof now, "%016" PRIx64, plan->header->checksum);
-    if (was && strcmp(was, now))
+    if (was && strcmp(was, now) && !accepted) /* what was accepted changes more than that, and has been listed */
         dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
                "the plan is not the one the run began with (another memory plan or dinoc): from here on the "
                "numbers may differ in their last bits");
@@ -235,8 +235,9 @@ static void renumber(const struct dg_safetensors *file, const struct dg_plan *pl
     int64_t was = number_of(file, "recipe.batch", 0), epoch = number_of(file, "steps_per_epoch", 0), step = p->step;
     int64_t now = plan->entry[plan->header->entry[DG_ENTRY_TRAIN]].batch;
     if (was < 1 || epoch < 1 || was == now) return;
-    int64_t within = dg_min_i64(step % epoch * was / now, p->steps_per_epoch - 1);
-    p->step = step / epoch * p->steps_per_epoch + within;
+    int64_t images, done; /* of the epoch; of the epochs before it, steps */
+    if (!dg_mul_i64(step % epoch, was, &images) || !dg_mul_i64(step / epoch, p->steps_per_epoch, &done)) return;
+    p->step = done + dg_min_i64(images / now, p->steps_per_epoch - 1);
     p->step_before = step;
     dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
            "the batch was %" PRId64 " and is %" PRId64 ": step %" PRId64 " of the run so far is step %" PRId64
@@ -262,7 +263,7 @@ static enum dg_status load(struct dg_session *session, const struct dg_knobs *kn
     if (position->step < 0 || position->skipped < 0)
         return dg_fail(err, DG_ERR_INPUT, "%s: step %" PRId64 ", of which %" PRId64 " were left out", path,
                        position->step, position->skipped);
-    log_differences(file, knobs, position, log);
+    log_differences(file, knobs, position, rules.accept_changes, log);
     renumber(file, plan, position, log);
     return DG_OK;
 }
