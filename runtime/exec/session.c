@@ -365,7 +365,8 @@ static enum dg_status find_sums(struct dg_session *session, struct dg_error *err
         find_last_writers(session, writer);
         for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
             const struct dg_plan_tensor *one = &session->plan->tensor[t];
-            if (one->root == t && dg_plan_is_sum(entry, one)) tensor[count++] = one;
+            bool written = writer[t - entry->first_tensor]; /* in the loop; weights that are packed before it are not */
+            if (one->root == t && written && dg_plan_is_sum(entry, one)) tensor[count++] = one;
         }
         qsort(tensor, count, sizeof *tensor, by_offset);
         for (uint32_t i = 0; i < count; i++)
