@@ -160,13 +160,28 @@ static bool apply_flags(struct compile *c, const char *size_key)
     return ok;
 }
 
+/* What all entries compute in. */
+static bool choose_types(struct compile *c, bool bf16)
+{
+    const char *math = c->options->math;
+    struct dg_origin at = {.file = c->options->file};
+    c->pipeline.bf16 = bf16;
+    c->pipeline.math = !math || !strcmp(math, "f32") ? DG_MATH_F32
+                       : !strcmp(math, "bf16x3")     ? DG_MATH_BF16X3
+                                                     : DG_MATH_BF16X6;
+    if (!bf16 || c->pipeline.math == DG_MATH_F32) return true;
+    dg_diag_error(c->diag, &at,
+                  "--math %s is about products of f32, and the plan is in bf16: give --dtype f32, or no --math", math);
+    return false;
+}
+
 static bool compile_recipe(struct compile *c, struct dg_error *err)
 {
     const struct dg_compile_options *o = c->options;
     bool ok = apply_flags(c, "entries.features.size");
     if (!dg_recipe_read(c->program, c->definition->name, &c->recipe) || !ok) return false;
     if (o->print) return true;
-    c->pipeline.bf16 = c->model.dtype == DG_RECIPE_BF16;
+    if (!choose_types(c, c->model.dtype == DG_RECIPE_BF16)) return false;
     if (!train_entry(c, err) || dg_diag_errors(c->diag)) return false;
     evaluation_entries(c);
     return !dg_diag_errors(c->diag);
@@ -179,7 +194,7 @@ static bool compile_probe(struct compile *c)
     bool ok = apply_flags(c, "crops.size");
     if (!dg_probe_read(c->program, c->definition->name, &c->probe) || !ok) return false;
     if (o->print) return true;
-    c->pipeline.bf16 = c->model.dtype == DG_RECIPE_BF16;
+    if (!choose_types(c, c->model.dtype == DG_RECIPE_BF16)) return false;
     struct dg_graph *frozen = dg_graph_create(c->arena), *step = dg_graph_create(c->arena);
     struct dg_train_step *train = &c->step;
     dg_value images, features = dg_build_probe_features(&c->source, frozen, &images);
@@ -207,6 +222,7 @@ static const char *probe_settings(const struct compile *c)
     if (o->height > 0)
         text = dg_arena_printf(c->arena, "%s --image-size %lldx%lld", text, (long long)o->height, (long long)o->width);
     if (o->dtype) text = dg_arena_printf(c->arena, "%s --dtype %s", text, o->dtype);
+    if (o->math) text = dg_arena_printf(c->arena, "%s --math %s", text, o->math);
     return text;
 }
 
@@ -216,7 +232,7 @@ static bool compile_module(struct compile *c)
     const struct dg_compile_options *o = c->options;
     struct dg_yaml *with = dg_arena_alloc(c->arena, sizeof *with);
     *with = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = c->definition->map->origin};
-    c->pipeline.bf16 = o->dtype && !strcmp(o->dtype, "bf16");
+    if (!choose_types(c, o->dtype && !strcmp(o->dtype, "bf16"))) return false;
     c->model = (struct dg_model_recipe){.name = c->definition->name,
                                         .origin = c->definition->map->origin,
                                         .dtype = c->pipeline.bf16 ? DG_RECIPE_BF16 : DG_RECIPE_F32,
@@ -310,7 +326,10 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                 kind == DG_DEFINITION_RECIPE  ? "recipe"
                 : kind == DG_DEFINITION_PROBE ? "probe"
                                               : "module",
-                c->model.name, c->model.dtype == DG_RECIPE_BF16 ? " in bf16" : "");
+                c->model.name,
+                c->model.dtype == DG_RECIPE_BF16 ? " in bf16"
+                : c->pipeline.math               ? dg_arena_printf(c->arena, ", products by %s", o->math)
+                                                 : "");
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
     dg_report_coupling(&c->text, &c->step);

@@ -16,6 +16,7 @@ struct dg_compile_options {
     int64_t memory;        /* what a recipe's step may take, planned, in bytes; 0: no limit */
     const char *explain;   /* describe this node, or all whose path begins with it, instead of the report; NULL: no */
     const char *dtype;     /* "f32" or "bf16"; NULL: the description's (a module alone: f32) */
+    const char *math;      /* how products of f32 are computed: "f32", "bf16x3" or "bf16x6"; NULL: "f32" */
     bool plain;            /* no optimisation: for tests and for finding faults */
     const char *skip;      /* passes not to run, with commas between them; NULL: none */
     const char *dump; /* passes after which graphs are added to the result's dumps, "PASS[,PASS][:NODE]"; NULL: none */

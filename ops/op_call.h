@@ -17,6 +17,10 @@ union dg_attr {
     double f;  /* FLOAT */
 };
 
+/* How products of f32 operands are computed in a plan in f32: as they are, or as three or six products of bf16 parts whose sums
+ * are f32 (ops/dense/parts.h). Linear layers go by it, forward and backward; other products stay f32. */
+enum dg_math { DG_MATH_F32, DG_MATH_BF16X3, DG_MATH_BF16X6, DG_MATHS };
+
 struct dg_op_call {
     const struct dg_op *op;
     const union dg_attr *attr;    /* in the order of the op's attributes */
@@ -29,6 +33,7 @@ struct dg_op_call {
     int64_t slices;            /* how often a step runs the op, each time on the next slice of the batch; 0 or 1: once,
                                      on all of the batch */
     bool bf16;                 /* the plan is in bf16: matmuls may round their operands, also those stored as f32 */
+    enum dg_math math;         /* of the plan; DG_MATH_F32 where it is in bf16 */
 };
 static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
 

@@ -15,6 +15,7 @@ enum { MAX_PACKINGS = 4 }; /* ops that pack */
 struct packings {
     struct dg_graph *graph;
     bool bf16;
+    enum dg_math math;
     struct packing of[MAX_PACKINGS];
     int count;
 };
@@ -48,6 +49,7 @@ static struct packing *find_packing(struct packings *all, const struct dg_graph_
     if (!node->op->packing) return NULL;
     struct dg_op_call call = dg_graph_call(all->graph, node, NULL);
     call.bf16 = all->bf16;
+    call.math = all->math;
     *use = node->op->packing(&call);
     *weight = node->input[dg_op_input_index(node->op, "weight")];
     use->rows *= dg_slices(&call);
@@ -100,7 +102,7 @@ static bool append_packing(struct dg_pass_context *c, struct packings *all, cons
 bool dg_pack_weights(struct dg_pass_context *c)
 {
     struct dg_graph *graph = c->graph;
-    struct packings all = {.graph = graph, .bf16 = c->bf16};
+    struct packings all = {.graph = graph, .bf16 = c->bf16, .math = c->math};
     uint32_t num_nodes = graph->num_nodes;
     const struct dg_graph_node *before = graph->node;
     if (c->constant_params || c->recompute.packing) return true; /* a session packs such weights once */

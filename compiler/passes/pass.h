@@ -16,6 +16,7 @@ struct dg_pass_context {
     int num_keep;
     bool constant_params; /* evaluation: parameters do not change, so weights may be folded into each other */
     bool bf16;            /* the plan is in bf16 */
+    enum dg_math math;    /* of the plan */
     struct dg_recompute_levels recompute;
 };
 

@@ -13,6 +13,7 @@ extern const struct dg_pass dg_entry_passes[];  /* on the complete graph of an e
 /* How passes are run; the same for all of one compile. */
 struct dg_pipeline {
     bool plain, bf16;      /* which of them: enum dg_pass_when */
+    enum dg_math math;     /* of the plan */
     const char *skip;      /* names with commas between them; NULL: none */
     const char *dump;      /* names with commas, and ":NODE" behind them; NULL: none */
     struct dg_text *dumps; /* where dumps are added */

@@ -172,6 +172,7 @@ static void emit_entry(struct emitter *e, const struct dg_entry *entry, const st
                                    .batch = (uint32_t)entry->batch,
                                    .ranks = (uint32_t)entry->ranks,
                                    .dtype = entry->bf16 ? DG_BF16 : DG_F32,
+                                   .math = entry->math,
                                    .step_bound = layout->step.bound,
                                    .step_naive = layout->step.naive};
     memcpy(record.region_bytes, layout->bytes, sizeof record.region_bytes);

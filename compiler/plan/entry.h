@@ -21,6 +21,7 @@ struct dg_entry {
     int64_t ranks;        /* processes that can share the step's slices; 0: made for one */
     bool constant_params; /* evaluation: weights may be packed once */
     bool bf16;
+    enum dg_math math;
     struct dg_slots slots;
 };
 

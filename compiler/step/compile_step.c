@@ -104,8 +104,10 @@ bool dg_finish_entry(const struct dg_step_request *from, const struct dg_recompu
                                       .num_keep = dg_entry_outputs(entry, output),
                                       .constant_params = entry->constant_params,
                                       .bf16 = from->pipeline->bf16,
+                                      .math = from->pipeline->math,
                                       .recompute = *recompute};
     entry->bf16 = from->pipeline->bf16;
+    entry->math = from->pipeline->math;
     return dg_run_passes(dg_entry_passes, from->pipeline, &context);
 }
 

@@ -12,11 +12,16 @@
  *
  * In a plan in bf16 the operands of all three are bf16 and sums are f32: packing rounds the weights, and activations that are
  * stored as f32 are rounded in scratch. The gradient of the weights is then a kernel of our own (ops/kernels/grad_weights.c):
- * oneDNN's inner product is as fast on one thread, but it shares its work less evenly and cannot add to an accumulator. */
+ * oneDNN's inner product is as fast on one thread, but it shares its work less evenly and cannot add to an accumulator.
+ *
+ * In a plan whose products are made of bf16 parts (parts.h) each operand is split in scratch, and the same matmuls and the same kernel
+ * run on each pair of parts, adding to what is there. */
 #include "ops/dense/bf16_operand.h"
 #include "ops/dense/packed_weights.h"
+#include "ops/dense/parts.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/column_sum.h"
+#include "ops/kernels/convert.h"
 #include "ops/kernels/grad_weights.h"
 
 #include <math.h>
@@ -107,15 +112,23 @@ static struct dg_cost cost(const struct dg_op_call *call)
     return (struct dg_cost){flops, flops};
 }
 
-/* A matmul whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
-struct matmul {
+/* A matmul of a number of rows, and of fewer where images are left out. */
+struct product {
     struct dg_gemm gemm;
     int64_t images;        /* this and the next two are set if there is a row map */
     int64_t step;          /* the number of survivors is rounded up to a multiple of this, so that few sizes occur */
     struct dg_gemm *fewer; /* by the number of steps; a matmul is made when its size occurs first. NULL: no row map */
+};
+
+/* A product whose weights are parameters: packed per call in scratch, or once (`packed`), or not at all. */
+struct matmul {
+    struct product first, more; /* more: adds to dst; with operands in parts */
+    enum dg_math math;
     bool packs, packed_once, packed_before; /* in a run; once a session; by another op */
     struct dg_bf16_operand src;
-    int64_t scratch, packed_at; /* offsets in scratch */
+    struct dg_parts src_parts;
+    int64_t weights, packed_each;        /* numbers of the weights; bytes of a packed part */
+    int64_t scratch, packed_at, rest_at; /* offsets in scratch; rest_at: what parts of the weights leave */
 };
 
 enum { MAX_SIZES = 64 };
@@ -126,47 +139,102 @@ struct matmul_inputs {
     enum dg_packed_for use;
 };
 
+static enum dg_status open_product(struct dg_prepare *p, const struct dg_gemm_spec *spec, int rows,
+                                   struct product *product, struct dg_error *err)
+{
+    DG_TRY(dg_gemm_open(p->engine, spec, &product->gemm, err));
+    if (dg_absent(&p->call->input[rows])) return DG_OK;
+    product->images = p->call->input[SRC].dim[0];
+    product->step = (product->images + MAX_SIZES - 1) / MAX_SIZES;
+    product->fewer = calloc(MAX_SIZES + 1, sizeof *product->fewer);
+    return product->fewer ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+}
+
 /* Prepares the product of input 0 with the weights, into output 0. */
 static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spec, const struct matmul_inputs *inputs,
                                   struct dg_error *err)
 {
     struct matmul *state = dg_op_state(p, sizeof *state, err);
     if (!state) return DG_ERR_MEMORY;
-    spec->bf16 = p->call->bf16;
+    bool in_parts = p->call->math != DG_MATH_F32;
+    int parts = dg_part_count(p->call->math);
+    state->math = p->call->math;
+    spec->bf16 = p->call->bf16 || in_parts;
     spec->bf16_dst = p->call->output[DST].dtype == DG_BF16;
     spec->packs = spec->packs || spec->bf16;
     state->packs = spec->packs;
     state->packed_once = spec->packs && p->constant_params;
-    DG_TRY(dg_gemm_open(p->engine, spec, &state->gemm, err));
-    state->packed_before = dg_packed_fits(p, &p->call->input[inputs->packed], inputs->use, &state->gemm);
+    DG_TRY(open_product(p, spec, inputs->rows, &state->first, err));
+    state->packed_before =
+        !in_parts && dg_packed_fits(p, &p->call->input[inputs->packed], inputs->use, &state->first.gemm);
+    state->packed_each = dg_round_up(state->first.gemm.packed_bytes, 64);
     if (state->packed_once)
-        p->packed_bytes = state->gemm.packed_bytes;
+        p->packed_bytes = parts * state->packed_each;
     else if (state->packs && !state->packed_before)
-        state->packed_at = dg_op_scratch(p, state->gemm.packed_bytes);
-    if (!dg_absent(&p->call->input[inputs->rows])) {
-        state->images = p->call->input[SRC].dim[0];
-        state->step = (state->images + MAX_SIZES - 1) / MAX_SIZES;
-        state->fewer = calloc(MAX_SIZES + 1, sizeof *state->fewer);
-        if (!state->fewer) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        state->packed_at = dg_op_scratch(p, parts * state->packed_each);
+    if (in_parts) {
+        spec->bias = false;
+        spec->post.sum = true;
+        DG_TRY(open_product(p, spec, inputs->rows, &state->more, err));
+        if (!dg_gemm_packs_alike(&state->first.gemm, &state->more.gemm))
+            return dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN packs weights of a sum in another way");
+        state->weights = spec->n * spec->k;
+        state->rest_at = dg_op_scratch(p, state->weights * dg_dtype_size(DG_F32));
+        state->src_parts = dg_parts_make(p, dg_desc_count(&p->call->input[SRC]));
     }
     state->src = dg_bf16_operand_make(p, &p->call->input[SRC]);
-    state->scratch = dg_op_scratch(p, state->gemm.scratch_bytes);
+    int64_t bytes[] = {state->first.gemm.scratch_bytes, state->more.gemm.scratch_bytes};
+    state->scratch = dg_op_scratch(p, bytes[bytes[1] > bytes[0]]);
     return DG_OK;
 }
 
 /* The matmul for the survivors' rows or a few more, which nothing reads. NULL: there are no survivors. */
-static struct dg_gemm *of_survivors(struct matmul *state, const int64_t *row_map)
+static struct dg_gemm *of_survivors(struct product *product, const int64_t *row_map)
 {
-    int64_t steps = state->fewer ? (dg_survivors(row_map, state->images) + state->step - 1) / state->step : -1;
+    int64_t steps = product->fewer ? (dg_survivors(row_map, product->images) + product->step - 1) / product->step : -1;
     if (!steps) return NULL;
-    if (steps < 0 || steps * state->step >= state->images) return &state->gemm;
-    struct dg_gemm *fewer = &state->fewer[steps];
-    int64_t rows = state->gemm.spec.m / state->images * steps * state->step;
+    if (steps < 0 || steps * product->step >= product->images) return &product->gemm;
+    struct dg_gemm *fewer = &product->fewer[steps];
+    int64_t rows = product->gemm.spec.m / product->images * steps * product->step;
     struct dg_error err;
-    if (!fewer->matmul && (dg_gemm_open_rows(&state->gemm, rows, fewer, &err) != DG_OK ||
-                           fewer->scratch_bytes > state->gemm.scratch_bytes))
-        state->step = state->images; /* from now on the matmul of all rows is used */
-    return state->step < state->images ? fewer : &state->gemm;
+    if (!fewer->matmul && (dg_gemm_open_rows(&product->gemm, rows, fewer, &err) != DG_OK ||
+                           fewer->scratch_bytes > product->gemm.scratch_bytes))
+        product->step = product->images; /* from now on the matmul of all rows is used */
+    return product->step < product->images ? fewer : &product->gemm;
+}
+
+/* Packs the weights, or each of their parts. */
+static enum dg_status pack_parts(const struct dg_run *r, const float *weight, char *packed, struct dg_error *err)
+{
+    struct matmul *state = r->state;
+    char *scratch = r->scratch;
+    float *rest = (float *)(scratch + state->rest_at);
+    for (int k = 0, parts = dg_part_count(state->math); k < parts; k++) {
+        DG_TRY(dg_gemm_pack(&state->first.gemm, r->stream, weight, packed + k * state->packed_each,
+                            scratch + state->scratch, err));
+        if (k + 1 < parts) dg_convert_kernels()->rest(state->weights, weight, rest);
+        weight = rest;
+    }
+    return DG_OK;
+}
+
+/* Products of parts, which all add to dst but the first. */
+static enum dg_status run_parts(const struct dg_run *r, const char *packed, const float *bias, const int64_t *row_map,
+                                struct dg_error *err)
+{
+    struct matmul *state = r->state;
+    char *scratch = (char *)r->scratch + state->scratch;
+    const struct dg_part_product *product;
+    int count = dg_part_products(state->math, &product);
+    dg_parts_fill(&state->src_parts, r, r->input[SRC], state->src_parts.count);
+    for (int k = 0; k < count; k++) {
+        struct dg_gemm *gemm = of_survivors(k ? &state->more : &state->first, row_map);
+        if (gemm)
+            DG_TRY(dg_gemm_run(gemm, r->stream, dg_part(&state->src_parts, r, product[k].a),
+                               packed + product[k].b * state->packed_each, k ? NULL : bias, r->output[DST], scratch,
+                               err));
+    }
+    return DG_OK;
 }
 
 static enum dg_status run_matmul(const struct dg_run *r, const float *bias, const struct matmul_inputs *inputs,
@@ -174,29 +242,43 @@ static enum dg_status run_matmul(const struct dg_run *r, const float *bias, cons
 {
     struct matmul *state = r->state;
     char *scratch = r->scratch;
-    struct dg_gemm *gemm = of_survivors(state, r->input[inputs->rows]);
+    const int64_t *row_map = r->input[inputs->rows];
+    struct dg_gemm *gemm = of_survivors(&state->first, row_map);
     if (!gemm) return DG_OK;
-    const void *weights = r->input[WEIGHT], *src = dg_bf16_operand_of(&state->src, r, r->input[SRC]);
+    const void *weights = r->input[WEIGHT];
     if (state->packed_once) {
         weights = r->packed;
     } else if (state->packed_before) {
         weights = r->input[inputs->packed];
     } else if (state->packs) {
-        DG_TRY(
-            dg_gemm_pack(&state->gemm, r->stream, weights, scratch + state->packed_at, scratch + state->scratch, err));
+        DG_TRY(pack_parts(r, weights, scratch + state->packed_at, err));
         weights = scratch + state->packed_at;
     }
+    if (state->math != DG_MATH_F32) return run_parts(r, weights, bias, row_map, err);
+    const void *src = dg_bf16_operand_of(&state->src, r, r->input[SRC]);
     return dg_gemm_run(gemm, r->stream, src, weights, bias, r->output[DST], scratch + state->scratch, err);
+}
+
+static void close_product(struct product *product)
+{
+    for (int s = 0; product->fewer && s <= MAX_SIZES; s++) dg_gemm_close(&product->fewer[s]);
+    free(product->fewer);
+    dg_gemm_close(&product->gemm);
 }
 
 static void release(void *opaque)
 {
     struct matmul *state = opaque;
     if (!state) return;
-    for (int s = 0; state->fewer && s <= MAX_SIZES; s++) dg_gemm_close(&state->fewer[s]);
-    free(state->fewer);
-    dg_gemm_close(&state->gemm);
+    close_product(&state->first);
+    close_product(&state->more);
     free(state);
+}
+
+/* Is it packed by itself, and so by an op that packs for several? Parts are packed in each run. */
+static bool packs_alone(const struct dg_op_call *call, int64_t rows)
+{
+    return call->math == DG_MATH_F32 && (rows >= PACK_FROM_ROWS || call->bf16);
 }
 
 static const struct matmul_inputs forward = {ROWS, PACKED, DG_PACKED_FOR_DST};
@@ -204,7 +286,7 @@ static const struct matmul_inputs forward = {ROWS, PACKED, DG_PACKED_FOR_DST};
 static struct dg_packing packing(const struct dg_op_call *call)
 {
     int64_t rows = dg_desc_rows(&call->input[SRC]);
-    return (struct dg_packing){rows >= PACK_FROM_ROWS || call->bf16 ? &dg_op_pack_weights : NULL, rows};
+    return (struct dg_packing){packs_alone(call, rows) ? &dg_op_pack_weights : NULL, rows};
 }
 
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
@@ -223,14 +305,12 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 
 static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 {
-    struct matmul *state = r->state;
-    if (!state->packed_once) return DG_OK;
-    return dg_gemm_pack(&state->gemm, r->stream, r->input[WEIGHT], r->packed, (char *)r->scratch + state->scratch, err);
+    return ((struct matmul *)r->state)->packed_once ? pack_parts(r, r->input[WEIGHT], r->packed, err) : DG_OK;
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
-    return run_matmul(r, ((struct matmul *)r->state)->gemm.bias ? r->input[BIAS] : NULL, &forward, err);
+    return run_matmul(r, ((struct matmul *)r->state)->first.gemm.bias ? r->input[BIAS] : NULL, &forward, err);
 }
 
 static const struct dg_operand linear_inputs[] = {
@@ -289,7 +369,7 @@ static const struct matmul_inputs backward = {GRAD_ROWS, GRAD_PACKED, DG_PACKED_
 static struct dg_packing packing_grad_src(const struct dg_op_call *call)
 {
     int64_t rows = dg_desc_rows(&call->input[GRAD_DIFF_DST]);
-    return (struct dg_packing){rows >= PACK_FROM_ROWS || call->bf16 ? &dg_op_pack_weights_grad_src : NULL, rows};
+    return (struct dg_packing){packs_alone(call, rows) ? &dg_op_pack_weights_grad_src : NULL, rows};
 }
 
 static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *err)
@@ -357,7 +437,10 @@ static struct dg_cost cost_grad_weights(const struct dg_op_call *call)
 
 struct weights_state {
     int64_t images, each, in, out;  /* each: rows per image */
-    bool bf16, src_bf16, diff_bf16; /* the plan is in bf16; src and diff_dst are stored as bf16 */
+    bool bf16, src_bf16, diff_bf16; /* operands are bf16; src and diff_dst are stored as bf16 */
+    enum dg_math math;
+    struct dg_parts src, diff_dst;
+    int64_t kernel_at; /* offset in scratch */
 };
 
 static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error *err)
@@ -368,13 +451,45 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     s->each = dg_desc_rows(&p->call->input[OUTER_SRC]) / s->images;
     s->in = p->call->output[DIFF_WEIGHT].dim[1];
     s->out = p->call->output[DIFF_WEIGHT].dim[0];
-    s->bf16 = p->call->bf16;
+    s->math = p->call->math;
+    s->bf16 = p->call->bf16 || s->math != DG_MATH_F32;
     s->src_bf16 = dg_is_bf16(&p->call->input[OUTER_SRC]);
     s->diff_bf16 = dg_is_bf16(&p->call->input[OUTER_DIFF_DST]);
     int64_t bytes = s->out * p->threads * (int64_t)sizeof(float);
     if (s->bf16) bytes = dg_grad_weights_kernels()->scratch(s->in, s->out, NULL, p->threads);
-    dg_op_scratch(p, bytes);
+    s->kernel_at = dg_op_scratch(p, bytes);
+    s->src = dg_parts_make(p, dg_desc_count(&p->call->input[OUTER_SRC]));
+    s->diff_dst = dg_parts_make(p, dg_desc_count(&p->call->input[OUTER_DIFF_DST]));
     return DG_OK;
+}
+
+/* Products of parts; the first adds to the accumulators, the others to the result. Each part of diff_dst is in the bias once. */
+static void run_weights_parts(const struct dg_run *r, int64_t rows)
+{
+    const struct weights_state *s = r->state;
+    const struct dg_part_product *product;
+    int count = dg_part_products(s->math, &product);
+    struct dg_grad_weights_args args = {.bf16 = true,
+                                        .rows = rows,
+                                        .in = s->in,
+                                        .out = s->out,
+                                        .src_bf16 = true,
+                                        .diff_dst_bf16 = true,
+                                        .acc_weight = r->input[ACC_WEIGHT],
+                                        .acc_bias = r->input[ACC_BIAS],
+                                        .diff_weight = r->output[DIFF_WEIGHT],
+                                        .scratch = (char *)r->scratch + s->kernel_at,
+                                        .threads = r->threads};
+    dg_parts_fill(&s->src, r, r->input[OUTER_SRC], rows * s->in);
+    dg_parts_fill(&s->diff_dst, r, r->input[OUTER_DIFF_DST], rows * s->out);
+    for (int k = 0; k < count; k++) {
+        args.src = dg_part(&s->src, r, product[k].b);
+        args.diff_dst = dg_part(&s->diff_dst, r, product[k].a);
+        args.diff_bias = product[k].b ? NULL : r->output[DIFF_BIAS];
+        dg_grad_weights_kernels()->grad_weights(&args);
+        args.acc_weight = args.diff_weight;
+        if (args.diff_bias) args.acc_bias = args.diff_bias;
+    }
 }
 
 static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *err)
@@ -384,6 +499,10 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
     if (!rows) { /* no image survives */
         dg_begin_sum(r->output[DIFF_WEIGHT], r->input[ACC_WEIGHT], s->out * s->in);
         if (r->output[DIFF_BIAS]) dg_begin_sum(r->output[DIFF_BIAS], r->input[ACC_BIAS], s->out);
+        return DG_OK;
+    }
+    if (s->math != DG_MATH_F32) {
+        run_weights_parts(r, rows);
         return DG_OK;
     }
     if (s->bf16) {

@@ -136,7 +136,7 @@ static enum dg_status measure(struct bench *b, struct dg_bench_result *result, s
 {
     const struct dg_plan_entry *entry = dg_session_entry(b->session);
     result->batch = entry->batch;
-    result->dtype = dg_dtype_name((enum dg_dtype)entry->dtype);
+    result->dtype = dg_plan_type(entry);
     result->threads = dg_session_threads(b->session);
     result->memory = dg_session_memory(b->session);
     result->op = calloc(entry->num_ops + 1, sizeof *result->op);

@@ -22,7 +22,7 @@ struct dg_bench_result {
     double peak;          /* FLOP/s of the better of two plain matmuls, run between the steps (runtime/exec/peak.h) */
     double peak_of[2];    /* each of them: the median */
     int64_t batch;
-    const char *dtype; /* "f32", "bf16" */
+    const char *dtype; /* as dg_plan_type() */
     int threads;
     struct dg_session_memory memory;
     struct dg_bench_op *op; /* slowest first; owned */

@@ -161,7 +161,8 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                               .output_wanted = wanted,
                               .train = record->flags & DG_PLAN_OP_TRAIN,
                               .slices = dg_plan_slices(session->entry, index),
-                              .bf16 = session->entry->dtype == DG_BF16};
+                              .bf16 = session->entry->dtype == DG_BF16,
+                              .math = (enum dg_math)session->entry->math};
     /* The plan has no shapes of outputs that nothing reads, but ops may size their work by them. */
     struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
     enum dg_status status = dg_op_infer(&call, inferred, err);
@@ -397,8 +398,7 @@ static void trace_entry(const struct dg_session *session)
     dg_log(session->log, DG_LOG_TRACE, DG_LOG_PLAN,
            "entry %s of %s: batch %u, %s, %u operations, %u slices; %d threads, kernels %s",
            dg_plan_string(session->plan, entry->name), dg_plan_string(session->plan, session->plan->header->recipe),
-           entry->batch, dg_dtype_name((enum dg_dtype)entry->dtype), entry->num_ops, entry->slices, session->threads,
-           dg_kernels_name().text);
+           entry->batch, dg_plan_type(entry), entry->num_ops, entry->slices, session->threads, dg_kernels_name().text);
 }
 
 enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_name,
@@ -414,6 +414,11 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
                        "entry %s is in bf16, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
                        "compile it with --dtype f32",
                        entry_name);
+    if (entry->math != DG_MATH_F32 && dg_bf16_support() == DG_BF16_NONE)
+        return dg_fail(err, DG_ERR_UNSUPPORTED,
+                       "entry %s is in %s, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
+                       "compile it with --math f32",
+                       entry_name, dg_plan_type(entry));
     struct dg_session *session = calloc(1, sizeof *session);
     if (!session) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     session->plan = plan;

@@ -17,7 +17,7 @@
 #include "ops/op.h"
 
 #define DG_PLAN_MAGIC "DINOPLAN"
-#define DG_PLAN_VERSION 5u
+#define DG_PLAN_VERSION 6u
 #define DG_PLAN_ENDIAN 0x01020304u
 #define DG_PLAN_ALIGN 64 /* of every tensor in its region */
 #define DG_PLAN_NONE UINT32_MAX
@@ -160,6 +160,7 @@ struct dg_plan_entry {
                                               them. 0: one process alone. Sums over slices (dg_plan_is_sum) are then
                                               at the beginning of DG_REGION_STEP, in the order in which the last slice
                                               completes them */
+    uint32_t math;                      /* enum dg_math, with dtype DG_F32 */
     uint64_t region_bytes[DG_REGIONS];
     uint64_t step_bound, step_naive; /* largest sum of live bytes; sum of all step tensors */
 };

@@ -246,7 +246,8 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
                                  .input = v.input,
                                  .train = record->flags & DG_PLAN_OP_TRAIN,
                                  .slices = dg_plan_slices(entry, n),
-                                 .bf16 = entry->dtype == DG_BF16};
+                                 .bf16 = entry->dtype == DG_BF16,
+                                 .math = (enum dg_math)entry->math};
     enum dg_status status = check_one(&v, err);
     free(v.input);
     return status;
@@ -529,6 +530,8 @@ static enum dg_status check_entry(const struct dg_plan *plan, uint32_t index, st
     if (entry->ranks > 1 && entry->slices % entry->ranks)
         return bad(err, "entry %u: its slices cannot be shared by %u processes", index, entry->ranks);
     if (entry->dtype != DG_F32 && entry->dtype != DG_BF16) return bad(err, "entry %u is of no type", index);
+    if (entry->math >= DG_MATHS || (entry->math && entry->dtype != DG_F32))
+        return bad(err, "entry %u: unknown products", index);
     for (int r = 0; r < DG_REGIONS; r++)
         if (entry->region_bytes[r] > UINT64_C(1) << 46)
             return bad(err, "entry %u: a region of more than 64 TiB", index);

@@ -135,7 +135,8 @@ static void open_world(const struct op_run *r, struct dg_desc *output, struct wo
                                   .output_wanted = w->wanted,
                                   .train = !r->eval,
                                   .slices = r->slices,
-                                  .bf16 = r->bf16};
+                                  .bf16 = r->bf16,
+                                  .math = r->math};
 }
 
 static bool has_row_map(const struct world *w)

@@ -36,6 +36,7 @@ struct op_run {
     bool eval;
     bool constant_params; /* as in an evaluation entry: weights are packed once, before the run */
     bool bf16;            /* as in a plan in bf16; outputs that may be bf16 are */
+    enum dg_math math;
     uint32_t f32_outputs; /* bit o: output o stays f32 even so */
     int threads;          /* 0: 2 */
     uint64_t stream;

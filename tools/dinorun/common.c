@@ -92,6 +92,8 @@ enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
     if (slow)
         dg_log(&console, DG_LOG_WARNING, DG_LOG_PLAN,
                "note: the plan is in bf16, %s: it runs, but compiled with --dtype f32 it would be faster", slow);
+    if (opened->plan.entry->math != DG_MATH_F32)
+        dg_log(&console, DG_LOG_INFO, DG_LOG_PLAN, "note: the plan is in %s", dg_plan_type(opened->plan.entry));
     DG_TRY(dg_knobs_open(&opened->plan, &opened->knobs, err));
     for (int s = 0; s < opened->set.count; s++) DG_TRY(dg_knobs_set(&opened->knobs, opened->set.value[s], err));
     if (!opened->epochs) return DG_OK;

@@ -24,7 +24,7 @@ static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *
     }
     for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) flops += plan->op[n].flops;
     printf("entry %s: batch %u, %s, %u operations, %.1f GFLOP\n", dg_plan_string(plan, entry->name), entry->batch,
-           dg_dtype_name((enum dg_dtype)entry->dtype), entry->num_ops, flops / 1e9);
+           dg_plan_type(entry), entry->num_ops, flops / 1e9);
     if (entry->slices > 1)
         printf("  %-14s %u of %u images: operations %u to %u run once for each\n", "slices", entry->slices,
                entry->batch / entry->slices, entry->loop_first, entry->loop_first + entry->loop_ops - 1);

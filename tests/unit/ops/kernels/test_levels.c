@@ -411,6 +411,13 @@ static void convert_to_bf16(struct trial *t)
     AT(convert)->to_bf16(count, (const float *)src, out(t, true, count, same_bits));
 }
 
+static void convert_rest(struct trial *t)
+{
+    int64_t count = size(t, 1000);
+    const float *src = in(t, false, count, -3, 3);
+    AT(convert)->rest(count, src, out(t, false, count, same_bits));
+}
+
 /* With center, s and t up to 1: logits over a temperature of 0.05 are at most 2 / 0.05 = 40, and so is what an exponential is of. */
 #define TEMP 0.05F
 enum { MOST = 40 };
@@ -960,6 +967,7 @@ static const struct kernel_case cases[] = {
     CASE(class_attention, backward),
     CASE(column_sum, column_sum),
     CASE(convert, to_bf16),
+    CASE(convert, rest),
     CASE(dino, target),
     CASE(dino, row_mean),
     CASE(dino, loss),

@@ -193,6 +193,8 @@ static void test_hostile_loops(void **state)
     open_sliced(&plan);
     struct dg_plan_entry *entry = (void *)(uintptr_t)&plan.entry[0];
     uint32_t end = entry->loop_first + entry->loop_ops;
+    refused(&entry->math, DG_MATHS, "unknown products");
+    refused(&entry->math, UINT32_MAX, "unknown products");
     refused(&entry->slices, 0, "bad loop");
     refused(&entry->slices, 1, "bad loop");
     refused(&entry->slices, UINT32_MAX, "bad loop");
