@@ -95,8 +95,10 @@ DINOGRAPH_API void dinograph_session_close(dinograph_session *session);
  * which NULL stands for, or "student"), or a backbone in a safetensors file or one of torch.save, under the names of a
  * library that tools/README.md lists; of several networks in a file, dinorun import takes one out. Needed once
  * before the first run, and may be called again. After a failure there are no weights, and dinograph_run says so, until
- * a call succeeds. DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another
- * shape). */
+ * a call succeeds. Where the file says how images were normalised in its training, dinograph_set_image* do so from then
+ * on. DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another shape; what differs
+ * from the network that was trained; what is damaged), DINOGRAPH_ERR_NUMERIC (a tensor has numbers that are not
+ * finite). */
 DINOGRAPH_API dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from);
 
 /* ---- inputs and outputs ---- */

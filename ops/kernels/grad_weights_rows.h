@@ -73,6 +73,20 @@ static inline struct dg_range dg_grad_panel_columns(const struct dg_grad_job *j,
     return (struct dg_range){first, first + cols};
 }
 
+/* at[i]: where windows of one line have a pixel, `step` pixels to the right from one to the next, the first at pixel x of a line of
+ * `width`; `outside` where the line ends. A pixel has `bytes`. */
+static inline void dg_grad_line(int64_t count, int64_t x, int64_t step, int64_t width, const void *line, int64_t bytes,
+                                const void *outside, const void **at)
+{
+    const uintptr_t begin = (uintptr_t)line, none = (uintptr_t)outside;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        int64_t pixel = x + i * step;
+        bool inside = pixel >= 0 && pixel < width;
+        at[i] = (const void *)(inside ? begin + (uintptr_t)(pixel * bytes) : none);
+    }
+}
+
 /* at[i]: where window first + i has a panel's tap and channels; zeros outside of the image. */
 static inline void dg_grad_window_rows(const struct dg_grad_job *j, int64_t first, int64_t panel, int64_t count,
                                        const void **at)
@@ -82,15 +96,14 @@ static inline void dg_grad_window_rows(const struct dg_grad_job *j, int64_t firs
     bool bf16 = j->args.src_bf16;
     int64_t tap = panel % j->taps, down = tap / w->kernel * w->dilation - w->pad,
             right = tap % w->kernel * w->dilation - w->pad, channel = panel / j->taps * j->panel;
-    int64_t line = first / w->out_width, column = first % w->out_width;
-    for (int64_t i = 0; i < count; line++, column = 0) {
+    int64_t line = first / w->out_width, column = first % w->out_width, some;
+    for (int64_t i = 0; i < count; i += some, line++, column = 0) {
         int64_t y = line % w->out_height * w->stride + down, top = line / w->out_height * w->height;
         bool inside = y >= 0 && y < w->height;
-        const void *from = dg_at(j->args.src, bf16, (inside ? top + y : 0) * w->width * w->channels + channel);
-        for (; column < w->out_width && i < count; column++, i++) {
-            int64_t x = column * w->stride + right;
-            at[i] = inside && x >= 0 && x < w->width ? dg_at(from, bf16, x * w->channels) : zeros;
-        }
+        some = dg_min_i64(w->out_width - column, count - i);
+        dg_grad_line(some, column * w->stride + right, w->stride, inside ? w->width : 0,
+                     dg_at(j->args.src, bf16, (inside ? top + y : 0) * w->width * w->channels + channel),
+                     w->channels * (bf16 ? 2 : 4), zeros, at + i);
     }
 }
 

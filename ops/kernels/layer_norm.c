@@ -1,19 +1,45 @@
 #include "ops/kernels/layer_norm.h"
 
+#include "ops/kernels/lanes.h"
 #include "ops/kernels/put.h"
 
 #include <math.h>
 
+/* Vectors of sums, so many that an addition need not wait for the one before it. */
+enum { SUMS = 4 };
+
+static DG_INLINE float total(const dg_lanes *sum)
+{
+    dg_lanes all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    float lane[DG_LANES], result = 0;
+    memcpy(lane, &all, sizeof lane);
+#pragma omp simd reduction(+ : result)
+    for (int i = 0; i < DG_LANES; i++) result += lane[i];
+    return result;
+}
+
+/* The sum of x or, with `squares`, of (x - from)^2. */
+static DG_INLINE float row_sum(bool squares, int64_t cols, const float *x, float from)
+{
+    dg_lanes sum[SUMS] = {0};
+    int64_t c = 0;
+    for (; c + SUMS * DG_LANES <= cols; c += SUMS * DG_LANES)
+        for (int v = 0; v < SUMS; v++) {
+            dg_lanes y = *(const dg_lanes *)(x + c + v * DG_LANES);
+            if (squares) y = (y - from) * (y - from);
+            sum[v] += y;
+        }
+    float rest = 0;
+#pragma omp simd reduction(+ : rest)
+    for (int64_t i = c; i < cols; i++) rest += squares ? (x[i] - from) * (x[i] - from) : x[i];
+    return total(sum) + rest;
+}
+
 static DG_INLINE void normalize(int64_t cols, const float *x, const float *weight, const float *bias, float eps,
                                 bool dst_bf16, void *y, float *mean, float *rstd)
 {
-    float sum = 0, square = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < cols; c++) sum += x[c];
-    float m = sum / (float)cols;
-#pragma omp simd reduction(+ : square)
-    for (int64_t c = 0; c < cols; c++) square += (x[c] - m) * (x[c] - m);
-    float s = 1.0f / sqrtf(square / (float)cols + eps);
+    float m = row_sum(0, cols, x, 0) / (float)cols;
+    float s = 1.0f / sqrtf(row_sum(1, cols, x, m) / (float)cols + eps);
     DG_PUT_EACH(y, dst_bf16, c, 0, cols, (x[c] - m) * s * weight[c] + bias[c]);
     if (mean) *mean = m;
     if (rstd) *rstd = s;

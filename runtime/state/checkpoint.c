@@ -111,14 +111,16 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
     return status;
 }
 
+/* `imported`: state of the optimiser that is missing begins as it is, as for a layer that was frozen so far. */
 static enum dg_status restore(struct dg_session *session, const struct dg_plan *plan, const struct dg_safetensors *file,
-                              const char *path, struct dg_error *err)
+                              const char *path, bool imported, struct dg_error *err)
 {
     const struct dg_plan_entry *entry = dg_session_entry(session);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
         if (!is_saved(&plan->tensor[t])) continue;
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
         const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
+        if (!source && imported && plan->tensor[t].region == DG_REGION_STATE) continue;
         if (!source) return dg_fail(err, DG_ERR_INPUT, "%s: the checkpoint has no %s", path, name);
         DG_TRY(dg_checksum_check_tensor(file, source, path, err));
         DG_TRY(dg_weights_copy(session, plan, t, source, path, err));
@@ -130,13 +132,13 @@ static enum dg_status restore(struct dg_session *session, const struct dg_plan *
 
 /* Logs what may differ between the run so far and this one. */
 static void log_differences(const struct dg_safetensors *file, const struct dg_knobs *knobs,
-                            const struct dg_progress *p, const struct dg_log *log)
+                            const struct dg_progress *p, bool accepted, const struct dg_log *log)
 {
     const struct dg_plan *plan = knobs->plan;
     char now[VALUE];
     const char *was = dg_safetensors_metadata(file, "plan_checksum");
     snprintf(now, sizeof now, "%016" PRIx64, plan->header->checksum);
-    if (was && strcmp(was, now))
+    if (was && strcmp(was, now) && !accepted) /* what was accepted changes more than that, and has been listed */
         dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
                "the plan is not the one the run began with (another memory plan or dinoc): from here on the "
                "numbers may differ in their last bits");
@@ -205,8 +207,7 @@ static enum dg_status check_data(const struct dg_safetensors *file, const struct
         return DG_OK;
     }
     return dg_fail(err, DG_ERR_USAGE,
-                   "the data are not the ones the run in %s began with (files added, removed or renamed, other --exif "
-                   "or --pillow, or "
+                   "the data are not the ones the run in %s began with (files added, removed or renamed, or "
                    "another recording)%s: put them back, or go on with --new-data",
                    path, counts);
 }
@@ -236,13 +237,47 @@ static void renumber(const struct dg_safetensors *file, const struct dg_plan *pl
     int64_t was = number_of(file, "recipe.batch", 0), epoch = number_of(file, "steps_per_epoch", 0), step = p->step;
     int64_t now = plan->entry[plan->header->entry[DG_ENTRY_TRAIN]].batch;
     if (was < 1 || epoch < 1 || was == now) return;
-    int64_t within = dg_min_i64(step % epoch * was / now, p->steps_per_epoch - 1);
-    p->step = step / epoch * p->steps_per_epoch + within;
+    int64_t images, done; /* of the epoch; of the epochs before it, steps */
+    if (!dg_mul_i64(step % epoch, was, &images) || !dg_mul_i64(step / epoch, p->steps_per_epoch, &done)) return;
+    p->step = done + dg_min_i64(images / now, p->steps_per_epoch - 1);
     p->step_before = step;
     dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
            "the batch was %" PRId64 " and is %" PRId64 ": step %" PRId64 " of the run so far is step %" PRId64
            " from here on, at the same place of the same epoch",
            was, now, step, p->step);
+}
+
+/* True for a full checkpoint of the published code that dinorun import has read: it has the optimiser's state, and says how many
+ * epochs are done. */
+static bool is_imported(const struct dg_safetensors *file)
+{
+    bool optimizer = false;
+    for (int i = 0; i < dg_safetensors_count(file) && !optimizer; i++)
+        optimizer = !strncmp(dg_safetensors_at(file, i)->name, "optim.", 6);
+    return optimizer && dg_safetensors_metadata(file, "imported_from") && dg_safetensors_metadata(file, "epoch");
+}
+
+/* The run goes on behind the epochs that are done. Its recipe is the plan's: the file has none to compare. */
+static enum dg_status load_imported(struct dg_session *session, const struct dg_plan *plan,
+                                    struct dg_progress *position, const struct dg_safetensors *file, const char *path,
+                                    const struct dg_log *log, struct dg_error *err)
+{
+    int64_t epochs = number_of(file, "epoch", 0);
+    if (epochs < 0 || epochs > position->epochs)
+        return dg_fail(err, DG_ERR_INPUT, "%s: %" PRId64 " epochs are done, and the run has %" PRId64, path, epochs,
+                       position->epochs);
+    DG_TRY(dg_session_initialize(session, position->seed, err));
+    DG_TRY(restore(session, plan, file, path, true, err));
+    position->step = epochs * position->steps_per_epoch;
+    position->skipped = 0;
+    position->step_before = -1;
+    dg_log(
+        log, DG_LOG_WARNING, DG_LOG_RUN,
+        "%s was imported from %s, after epoch %" PRId64 ": the run goes on at step %" PRId64
+        " with its optimiser's state. That recipe, batch and data are those of before is for you to see to: the file "
+        "does not say",
+        path, dg_safetensors_metadata(file, "imported_from"), epochs, position->step);
+    return DG_OK;
 }
 
 static enum dg_status load(struct dg_session *session, const struct dg_knobs *knobs, struct dg_progress *position,
@@ -251,11 +286,12 @@ static enum dg_status load(struct dg_session *session, const struct dg_knobs *kn
 {
     const struct dg_plan *plan = knobs->plan;
     DG_TRY(dg_checksum_check_meta(file, path, err));
+    if (is_imported(file)) return load_imported(session, plan, position, file, path, log, err);
     DG_TRY(check_kind(file, plan, path, err));
     DG_TRY(check_seed(file, position, rules, path, err));
     DG_TRY(compare_facts(file, knobs, position, rules, path, log, err));
     DG_TRY(check_data(file, position, rules, path, log, err));
-    DG_TRY(restore(session, plan, file, path, err));
+    DG_TRY(restore(session, plan, file, path, false, err));
     position->seed = strtoull(dg_safetensors_metadata(file, "seed"), NULL, 10);
     position->step = number_of(file, "step", 0);
     position->skipped = number_of(file, "skipped", 0); /* older files have none */
@@ -263,7 +299,7 @@ static enum dg_status load(struct dg_session *session, const struct dg_knobs *kn
     if (position->step < 0 || position->skipped < 0)
         return dg_fail(err, DG_ERR_INPUT, "%s: step %" PRId64 ", of which %" PRId64 " were left out", path,
                        position->step, position->skipped);
-    log_differences(file, knobs, position, log);
+    log_differences(file, knobs, position, rules.accept_changes, log);
     renumber(file, plan, position, log);
     return DG_OK;
 }

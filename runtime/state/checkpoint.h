@@ -36,7 +36,10 @@ struct dg_resume_rules {
  * the file. DG_ERR_USAGE: the file is of another recipe (dg_facts_compare), has another seed than was given, or other
  * data. DG_ERR_INPUT: it is damaged, holds numbers that are not finite, or has no position (weights only). `log` (may be
  * NULL) receives a warning for each other difference: knobs, run length, threads, memory plan. A batch that was accepted
- * as another one changes the step: the epoch and the place in it stay. */
+ * as another one changes the step: the epoch and the place in it stay.
+ *
+ * A full checkpoint of the published code, as dinorun import leaves it, says no more than how many epochs are done: the run
+ * goes on behind them, with a warning. */
 enum dg_status dg_checkpoint_load(struct dg_session *session, const struct dg_knobs *knobs,
                                   struct dg_progress *position, struct dg_resume_rules rules, const char *path,
                                   const struct dg_log *log, struct dg_error *err);

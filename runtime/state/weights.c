@@ -519,9 +519,11 @@ static void say_anew(const struct dg_session *session, const struct fit *fit)
     for (int i = 0; i < dg_tensor_file_count(tensors) && !optimizer; i++)
         optimizer = rest_of(dg_tensor_file_at(tensors, i)->name, "optim.") != NULL;
     if (!optimizer && !epoch) return;
-    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
-           "%s: the optimiser's state%s%s%s is not used: the run begins at its first step", fit->path,
-           epoch ? " (after epoch " : "", epoch ? epoch : "", epoch ? ")" : "");
+    dg_log(
+        dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
+        "%s: the optimiser's state%s%s%s is not used: the run begins at its first step. As OUT/checkpoint.safetensors "
+        "the file goes on with --resume",
+        fit->path, epoch ? " (after epoch " : "", epoch ? epoch : "", epoch ? ")" : "");
 }
 
 /* Lists what was not taken as it is in the file, a line each; "" if all was. Returns `text`. */

@@ -212,6 +212,41 @@ static void test_resume(void **state)
           "made with another recipe than the plan's");
 }
 
+/* What import makes of a full checkpoint of the published code: tensors, and how many epochs are done. The run goes on behind
+ * them to the bit, since its seed and recipe are those of before. */
+static void test_resume_imported(void **state)
+{
+    (void)state;
+    struct dg_safetensors *file;
+    runs((struct asked){.out = "epoch", .steps = 0});
+    assert_ok(dg_safetensors_open(in("epoch/checkpoint.safetensors"), &file, try_err));
+    int steps = atoi(dg_safetensors_metadata(file, "steps_per_epoch"));
+    dg_safetensors_close(file);
+    assert_true(steps > 0 && steps < 12);
+    runs((struct asked){.out = "epoch", .steps = steps, .resume = true});
+    assert_ok(dg_safetensors_open(in("epoch/checkpoint.safetensors"), &file, try_err));
+    int count = dg_safetensors_count(file);
+    struct dg_safetensors_item *item = calloc((size_t)count, sizeof *item);
+    assert_non_null(item);
+    for (int i = 0; i < count; i++) {
+        const struct dg_safetensors_tensor *tensor = dg_safetensors_at(file, i);
+        item[i] = (struct dg_safetensors_item){tensor->name, tensor->dtype, tensor->ndim, {0}, tensor->data};
+        memcpy(item[i].dim, tensor->dim, sizeof tensor->dim);
+    }
+    struct dg_safetensors_meta meta[] = {{"format", "pt"}, {"imported_from", "checkpoint.pth"}, {"epoch", "1"}};
+    assert_int_equal(mkdir(in("official"), 0777), 0);
+    assert_ok(dg_safetensors_write(in("official/checkpoint.safetensors"), item, count, meta, 3, try_err));
+    runs((struct asked){.out = "official", .steps = 12, .resume = true});
+    says("was imported from checkpoint.pth, after epoch 1: the run goes on at step ");
+    same_state("whole/checkpoint.safetensors", "official/checkpoint.safetensors");
+    meta[2].value = "1000000";
+    assert_int_equal(mkdir(in("later"), 0777), 0);
+    assert_ok(dg_safetensors_write(in("later/checkpoint.safetensors"), item, count, meta, 3, try_err));
+    fails((struct asked){.out = "later", .steps = 12, .resume = true}, DG_ERR_INPUT, "1000000 epochs are done");
+    dg_safetensors_close(file);
+    free(item);
+}
+
 /* A batch cut into slices, with activations computed again: the losses are those of the whole batch, to rounding, and such a
  * run repeats and resumes to the bit. Its checkpoints are those of the same model. */
 static void test_a_small_plan(void **state)
@@ -670,6 +705,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_imported),
         cmocka_unit_test(test_a_small_plan),
         cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_init),

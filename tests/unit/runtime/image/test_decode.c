@@ -188,6 +188,44 @@ static void test_absurd_sizes(void **state)
     dg_image_decoder_free(&decoder);
 }
 
+/* Small files of every other format that promise more pixels than Pillow takes. */
+static void test_bombs(void **state)
+{
+    (void)state;
+#define BOMB(text)                                                                                                     \
+    {                                                                                                                  \
+        text, sizeof text - 1                                                                                          \
+    }
+    static const struct {
+        const char *bytes;
+        size_t count;
+    } bombs[] = {
+        BOMB("P5 20000 20000 255 "),
+        BOMB("P1 999999 999999 1"),
+        BOMB("GIF89a\x60\xea\x60\xea\0\0\0,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;"), /* a screen of 60000 x 60000 */
+        BOMB("GIF89a\1\0\1\0\0\0\0,\0\0\0\0\x60\xea\x60\xea\0\2\2\x44\1\0;"), /* a picture of that size */
+        BOMB("BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\0\0\1\0\0\0\1\0\1\0\x18\0\0\0\0\0\0\0\0\0\0\0\0\0"
+             "\0\0\0\0\0\0\0\0\0\0\0\0"),
+        BOMB("II*\0\x8\0\0\0\3\0\0\1\3\0\1\0\0\0\x60\xea\0\0\1\1\3\0\1\0\0\0\x60\xea\0\0\x11\1\4\0\1\0\0\0\x8"
+             "\0\0\0\0\0\0\0"),
+        BOMB("RIFF\x1e\0\0\0WEBPVP8X\xa\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0VP8L\0\0\0\0"),
+    };
+#undef BOMB
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
+        struct dg_error err = {0};
+        enum dg_status status = dg_image_decode_memory(&decoder, "bomb", bombs[i].bytes, bombs[i].count, &image, &err);
+        assert_int_equal(status, DG_ERR_INPUT);
+        bool known = dg_image_format_is_read(dg_image_format(bombs[i].bytes, bombs[i].count));
+        bool webp = dg_image_format(bombs[i].bytes, bombs[i].count) == DG_FORMAT_WEBP; /* refused by libwebp itself */
+        if (known && !webp && !strstr(err.text, "178956970")) fail_msg("file %zu: %s", i, err.text);
+        assert_null(image.pixels);
+        assert_null(decoder.work.bytes);
+    }
+    dg_image_decoder_free(&decoder);
+}
+
 static void expect_failure(const char *path, enum dg_status expected, const char *says)
 {
     struct dg_image_decoder decoder = {0};
@@ -281,6 +319,7 @@ static void test_failed_write_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_equal_to_pillow_13),
         cmocka_unit_test(test_equal_to_pillow),
         cmocka_unit_test(test_buffers_are_reused),
