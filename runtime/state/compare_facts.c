@@ -156,8 +156,10 @@ static void compare_weights(struct comparison *c)
 /* Differences that change numbers in their last bits. */
 static void log_machine(const struct comparison *c)
 {
-    static const char *const keys[][2] = {{"machine.kernels", "the kernels' level"}, {"machine.onednn", "oneDNN"}};
-    for (int k = 0; k < 2 && c->question->use == DG_FACTS_RUN; k++) {
+    static const char *const keys[][2] = {{"machine.kernels", "the kernels' level"},
+                                          {"machine.onednn", "oneDNN"},
+                                          {"machine.processes", "the number of processes"}};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys && c->question->use == DG_FACTS_RUN; k++) {
         const char *was = dg_safetensors_metadata(c->file, keys[k][0]),
                    *now = dg_facts_find(c->question->now, keys[k][0]);
         if (was && now && strcmp(was, now))

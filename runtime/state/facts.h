@@ -7,7 +7,7 @@
  *   images                how many there are; .exif, .pillow: how they are read
  *   classes               of a probe: names in the order of the outputs, with tabs between them
  *   weights               of a probe: a hash of the backbone's parameters
- *   machine.*             kernels by the CPU, oneDNN: numbers depend on them in their last bits
+ *   machine.*             kernels by the CPU, oneDNN, processes: numbers depend on them in their last bits
  *   data.N, replay        the absolute paths that the run reads; not compared
  *
  * Older checkpoints have none but set.*. */

@@ -60,6 +60,7 @@ static enum dg_status open_data(struct training *t, struct dg_error *err)
         dg_run_add_path(&t->run, key, o->data.path[i]);
     }
     if (t->dataset) dg_run_add_images(&t->run, t->dataset);
+    dg_facts_add(&t->run.facts, "machine.processes", "%d", dg_comm_ranks(o->comm));
     t->run.length.epochs = (int64_t)dg_knobs_value(t->knobs, "epochs", 1);
     return dg_knobs_check(t->knobs, t->entry, t->run.length, err);
 }
