@@ -170,7 +170,8 @@ static enum dg_status read_raw(const struct tiff *t, const struct picture *p, st
     if (!offsets.count) return dg_tiff_refuse(t, err, "it does not say where its pixels are");
     if (!w || !h) return dg_tiff_refuse(t, err, "empty tiles");
     if (t->planes == 2 && !planes_are_read(t)) return dg_tiff_refuse(t, err, "channels that stand apart");
-    if (t->reversed && t->mode == TIFF_PALETTE && t->bits < 8) return dg_tiff_refuse(t, err, "its order of bits");
+    bool order_is_read = t->mode == TIFF_PALETTE ? t->bits == 8 : !(t->inverted && t->bits == 8);
+    if (t->reversed && !order_is_read) return dg_tiff_refuse(t, err, "its order of bits");
     bool one = w == t->width && h == t->height && t->planes != 2;
     uint64_t x = 0, y = 0;
     int plane = 0;
@@ -364,8 +365,9 @@ static enum dg_status read_blocks(const struct tiff *t, const struct picture *p,
     bool done = (TIFFIsTiled(tiff) ? read_tiles : read_strips)(t, p, tiff, planes, room.bytes);
     dg_scratch_free(&room);
     if (!done) return dg_tiff_refuse(t, err, "damaged image data");
-    for (size_t i = 0; planes > 3 && t->premultiplied && i < p->width * t->height; i++)
-        divide_by_alpha(p->pixels + 4 * i);
+    /* Pillow, as libtiff, takes a fourth channel that nothing is said of for one that the others are multiplied by. */
+    bool divide = planes > 3 && t->mode == TIFF_RGBA && (t->premultiplied || !t->extras);
+    for (size_t i = 0; divide && i < p->width * t->height; i++) divide_by_alpha(p->pixels + 4 * i);
     return DG_OK;
 }
 

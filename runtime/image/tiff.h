@@ -30,7 +30,8 @@ struct tiff {
     struct dg_decoding *d;
     bool big_endian, big_tiff;
     struct tiff_values values[TIFF_TAGS];
-    bool several; /* another one follows */
+    bool has_other_types; /* of these tags one whose values are not whole numbers */
+    bool several;         /* another one follows */
     uint64_t width, height;
     enum tiff_mode mode;
     int compression, photometric, planes; /* planes: 2 where each channel stands apart */

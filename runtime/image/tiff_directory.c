@@ -43,7 +43,11 @@ static int size_of_type(unsigned type)
     return type < sizeof sizes ? sizes[type] : 0;
 }
 
-static bool is_whole_number(unsigned type) { return type == 3 || type == 4 || type == 16; }
+/* Short, long, their signed kinds (which are not negative here), directories, and longs of 8 bytes. */
+static bool is_whole_number(unsigned type)
+{
+    return type == 3 || type == 4 || type == 6 || type == 8 || type == 9 || type == 13 || type == 16;
+}
 
 /* Where the values of a tag are kept; -1 for tags that nobody asks for. */
 static int slot_of(int tag)
@@ -96,8 +100,11 @@ static void read_entries(struct tiff *t, uint64_t at, uint64_t count)
         }
         if (!values) continue;
         seen[tag / 8] |= (uint8_t)(1 << tag % 8);
-        if (slot_of(tag) >= 0 && is_whole_number(type))
+        if (slot_of(tag) < 0) continue;
+        if (is_whole_number(type))
             t->values[slot_of(tag)] = (struct tiff_values){bytes, values, (int)unit};
+        else if (tag != ORIENTATION && tag != PLANES)
+            t->has_other_types = true;
     }
 }
 
@@ -255,6 +262,7 @@ static enum dg_status find_directory(struct tiff *t, struct dg_error *err)
 enum dg_status dg_tiff_open(struct tiff *t, struct dg_error *err)
 {
     DG_TRY(find_directory(t, err));
+    if (t->has_other_types) return dg_tiff_refuse(t, err, "a number of an unexpected type");
     struct tiff_values width = dg_tiff_values(t, WIDTH), height = dg_tiff_values(t, HEIGHT);
     if (!width.count || !height.count) return dg_tiff_refuse(t, err, "it has no size, or its directory is cut short");
     t->width = dg_tiff_value(t, width, 0);
