@@ -267,6 +267,7 @@ enum dg_status dg_decode_gif(struct dg_decoding *d, struct dg_error *err)
                               .pass = g.interlaced ? 1 : 0};
     DG_TRY(read_codes(&g, bits, &painter, err));
     convert(&g, d->work->bytes);
+    if (g.transparent >= 0 && memchr(d->work->bytes, g.transparent, count)) d->notes |= DG_NOTE_ALPHA;
     if (has_more(&g)) d->notes |= DG_NOTE_FRAMES;
     return DG_OK;
 }

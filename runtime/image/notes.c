@@ -68,6 +68,7 @@ static const char *const texts[DG_IMAGE_NOTES] = {
     "with pixels of colours that their palette lacks, which are black, as since Pillow 10.1",
     "to be shown turned, by EXIF's orientation, and read as they are stored, as with Pillow. --exif turns them",
     "files of several pictures, of which the first is read, as with Pillow",
+    "with transparent parts; the colours under them show, as with Pillow. Put such images on a background first",
 };
 
 static void say(const struct dg_image_notes *notes, int n, const struct dg_log *log)

@@ -14,8 +14,9 @@ enum dg_image_note {
     DG_NOTE_PALETTE = 8,  /* pixels are of colours that the palette lacks: black */
     DG_NOTE_TURNED = 16,  /* EXIF says that the image is to be shown turned, and it was not turned */
     DG_NOTE_FRAMES = 32,  /* it is the first of several pictures in the file */
+    DG_NOTE_ALPHA = 64,   /* parts of it are transparent, and are not here */
 };
-enum { DG_IMAGE_NOTES = 6, DG_NOTE_EXAMPLES = 3, DG_NOTE_EXAMPLE_BYTES = 256 };
+enum { DG_IMAGE_NOTES = 7, DG_NOTE_EXAMPLES = 3, DG_NOTE_EXAMPLE_BYTES = 256 };
 
 /* Counts images, each once for a note however often it is decoded; from many threads. */
 struct dg_image_notes {

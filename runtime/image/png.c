@@ -20,7 +20,9 @@ struct png {
     enum png_colour colour;
     bool has_header, interlaced;
     uint8_t palette[256][3];
-    int colours; /* in the palette; -1: there is none */
+    int colours;           /* in the palette; -1: there is none */
+    uint8_t alpha[256];    /* of the palette's colours */
+    bool has_clear_colour; /* one colour of a picture without palette is transparent */
     struct {
         int64_t left, top, width, height;
     } frame; /* width < 0: the whole image */
@@ -163,6 +165,12 @@ static const char *read_palette(struct png *p, const struct chunk *c)
     return NULL;
 }
 
+static void read_transparency(struct png *p, const struct chunk *c)
+{
+    if (p->colour == GRAY || p->colour == RGB) p->has_clear_colour = true;
+    if (p->colour == PALETTE) memcpy(p->alpha, c->bytes, c->size < 256 ? c->size : 256);
+}
+
 static const char *read_sequence(struct png *p, uint32_t number, bool may_be_first)
 {
     bool right = p->has_sequence ? p->sequence == number - 1 : may_be_first && number == 0;
@@ -218,6 +226,7 @@ static const char *read_chunk(struct png *p, const struct chunk *c)
     if (is_chunk(c, "iCCP")) return check_profile(p, c);
     if (is_chunk(c, "tEXt") || is_chunk(c, "zTXt") || is_chunk(c, "iTXt")) return check_text(p, c);
     if (is_chunk(c, "fcTL")) return read_frame(p, c);
+    if (is_chunk(c, "tRNS")) read_transparency(p, c);
     if (is_chunk(c, "acTL")) read_animation(p, c);
     if (is_chunk(c, "eXIf")) p->d->orientation = dg_exif_orientation(c->bytes, c->size);
     return NULL;
@@ -387,16 +396,21 @@ static uint8_t sample(const struct png *p, const uint8_t *row, int at)
 }
 
 /* The usual rows: 8 bits a channel, pixels close together. False for others. */
-static bool convert_plain_row(const struct png *p, const uint8_t *row, int count, uint8_t *rgb)
+static bool convert_plain_row(struct png *p, const uint8_t *row, int count, uint8_t *rgb)
 {
     if (p->depth != 8) return false;
     switch (p->colour) {
     case RGB: memcpy(rgb, row, (size_t)count * 3); return true;
     case GRAY: dg_rgb_from_gray(row, rgb, count); return true;
-    case RGB_ALPHA:
-        for (int x = 0; x < count; x++)
+    case RGB_ALPHA: {
+        uint8_t all = 255;
+        for (int x = 0; x < count; x++) {
             for (int c = 0; c < 3; c++) rgb[3 * x + c] = row[4 * x + c];
+            all &= row[4 * x + 3];
+        }
+        if (all != 255) p->d->notes |= DG_NOTE_ALPHA;
         return true;
+    }
     default: return false;
     }
 }
@@ -407,10 +421,13 @@ static void convert_row(struct png *p, const uint8_t *row, int count, uint8_t *r
     const int channels = channels_of(p->colour);
     const int scale = p->depth == 1 ? 255 : p->depth == 2 ? 85 : p->depth == 4 ? 17 : 1;
     if (step == 3 && convert_plain_row(p, row, count, rgb)) return;
+    const bool has_alpha = p->colour == GRAY_ALPHA || p->colour == RGB_ALPHA;
     for (int x = 0; x < count; x++, rgb += step) {
         uint8_t value = sample(p, row, x * channels);
+        if (has_alpha && sample(p, row, x * channels + channels - 1) != 255) p->d->notes |= DG_NOTE_ALPHA;
         if (p->colour == PALETTE) {
             if (value >= p->colours) p->d->notes |= DG_NOTE_PALETTE;
+            if (p->alpha[value] != 255) p->d->notes |= DG_NOTE_ALPHA;
             memcpy(rgb, p->palette[value], 3);
         } else if (p->colour == RGB || p->colour == RGB_ALPHA) {
             rgb[0] = value;
@@ -564,12 +581,14 @@ static enum dg_status read_pixels(struct png *p, struct dg_error *err)
 enum dg_status dg_decode_png(struct dg_decoding *d, struct dg_error *err)
 {
     struct png p = {.d = d, .at = 8, .colours = -1, .frame.width = -1};
+    memset(p.alpha, 255, sizeof p.alpha);
     DG_TRY(read_to_data(&p, err));
     if (!p.has_header) return refuse(&p, err, "no header, or a kind of pixels that there is not");
     DG_TRY(dg_decode_reserve(d, p.width, p.height, err));
     /* Without a frame header before them, the data are a picture beside those of the animation. */
     p.several = p.animated && (p.frames > 1 || p.frame.width < 0);
     if (p.several) d->notes |= DG_NOTE_FRAMES;
+    if (p.has_clear_colour) d->notes |= DG_NOTE_ALPHA;
     DG_TRY(read_pixels(&p, err));
     return read_to_end(&p, err);
 }

@@ -477,7 +477,9 @@ static void convert(const struct tiff *t, const struct picture *p)
 {
     uint8_t *rgb = t->d->image->pixels;
     const uint8_t *pixel = p->pixels;
+    const int alpha = t->mode == TIFF_RGBA ? 3 : 1; /* its channel, where there is one */
     for (size_t i = 0; i < p->width * t->height; i++, pixel += 4, rgb += 3) {
+        if (t->has_alpha && pixel[alpha] != 255) t->d->notes |= DG_NOTE_ALPHA;
         switch (t->mode) {
         case TIFF_GRAY:
         case TIFF_GRAY_ALPHA: memset(rgb, p->wide ? gray_of(t, pixel) : pixel[0], 3); break;

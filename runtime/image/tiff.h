@@ -38,7 +38,7 @@ struct tiff {
     int bits;                             /* a sample: 1, 2, 4, 8, 12, 16 or 32 */
     int samples, extras;                  /* a pixel; how many of them mean no colour */
     bool inverted, reversed;              /* 0 is white; the lowest bit of a byte comes first */
-    bool is_signed, is_float, premultiplied;
+    bool is_signed, is_float, premultiplied, has_alpha;
 };
 
 /* The values of a tag of the directory. */

@@ -276,6 +276,7 @@ enum dg_status dg_tiff_open(struct tiff *t, struct dg_error *err)
     t->photometric = k.photometric;
     t->bits = k.bits;
     t->extras = k.extras;
+    t->has_alpha = t->mode == TIFF_RGBA || (k.samples == 2 && k.extra[0] == 2);
     t->samples = k.samples;
     t->reversed = k.fill == 2;
     t->is_signed = k.format == 2 && k.bits > 8;

@@ -29,6 +29,7 @@ static enum dg_status read_frame(struct dg_decoding *d, const WebPIterator *fram
 {
     struct dg_image *image = d->image;
     int width = 0, height = 0;
+    if (frame->has_alpha) d->notes |= DG_NOTE_ALPHA;
     if (!WebPGetInfo(frame->fragment.bytes, frame->fragment.size, &width, &height) || width != frame->width ||
         height != frame->height)
         return refuse(d, err, "damaged image data");

@@ -20,7 +20,7 @@ import philox
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "fixtures" / "image"
 FILTERS = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}
-CLIPPED, LOST, CHECKSUM, PALETTE, TURNED, FRAMES = 1, 2, 4, 8, 16, 32
+CLIPPED, LOST, CHECKSUM, PALETTE, TURNED, FRAMES, ALPHA = 1, 2, 4, 8, 16, 32, 64
 
 warnings.simplefilter("ignore")
 
@@ -78,6 +78,15 @@ def special_files():
     files["animated.webp"] = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True), FRAMES
     files["pages.tif"] = saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]), FRAMES
 
+    rgba = np.dstack([noise("see-through", 6, 4), np.full((4, 6), 255, np.uint8)])
+    files["opaque.png"] = saved(Image.fromarray(rgba), "PNG"), 0
+    rgba[2, 3, 3] = 254
+    files["nearly_opaque.png"] = saved(Image.fromarray(rgba), "PNG"), ALPHA
+    files["clear_colour.gif"] = saved(frames[0].quantize(8), "GIF", transparency=0), ALPHA
+    files["clear_palette.png"] = saved(frames[0].quantize(8), "PNG", transparency=0), ALPHA
+    files["clear_colour_unused.png"] = saved(frames[0].quantize(8), "PNG", transparency=bytes([255] * 8 + [0])), 0
+    files["clear_gray.png"] = saved(frames[0].convert("L"), "PNG", transparency=7), ALPHA
+
     colour = soft("half", 40, 36)
     jpeg = saved(colour, "JPEG", quality=60)
     files["no_end_marker.jpg"] = jpeg[:-2], 0
@@ -112,7 +121,7 @@ def special_files():
             image = Image.fromarray(array[..., :3].copy()).quantize(16)
         elif mode == "1":
             image = image.convert("1")
-        note = CLIPPED if mode in ("I;16", "I", "F") else 0
+        note = CLIPPED if mode in ("I;16", "I", "F") else ALPHA if mode in ("RGBA", "LA") else 0
         for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
             name = f"{mode.replace(';', '')}_{compression}.tif"
             files[name] = saved(image, "TIFF", compression=compression), note
@@ -126,7 +135,8 @@ def special_files():
         image = soft(kind, 24, 17).convert(mode)
         if mode == "RGBA":
             image.putalpha(Image.fromarray(noise("alpha", 24, 17)[..., 0]))
-        files[f"{kind}.webp"] = saved(image, "WEBP", lossless="lossless" in kind, exact=True), 0
+        note = ALPHA if mode == "RGBA" else 0
+        files[f"{kind}.webp"] = saved(image, "WEBP", lossless="lossless" in kind, exact=True), note
     cut = files["lossy.webp"][0]
     files["cut_short.webp"] = cut[: len(cut) // 2], 0
     wide = b"".join(struct.pack(">H", v) for v in (0, 255, 256, 65535))

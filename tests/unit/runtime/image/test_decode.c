@@ -64,7 +64,7 @@ static void test_equal_to_pillow_13(void **state)
         free(file);
         count++;
     }
-    assert_int_equal(count, 209);
+    assert_int_equal(count, 215);
     fclose(table);
     dg_image_free(&image);
     dg_image_decoder_free(&decoder);
