@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     MAX_NAME = 256,
@@ -270,9 +272,23 @@ static enum dg_status list_safetensors(struct dg_tensor_file *f, int part, struc
 
 enum format { SAFETENSORS, TORCH, INDEX };
 
+/* Names the file of weights in a folder that was given in its place. */
+static enum dg_status is_folder(const char *path, struct dg_error *err)
+{
+    static const char *const usual[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                        "pytorch_model.bin.index.json", "checkpoint.safetensors"};
+    char file[PATH];
+    for (size_t u = 0; u < sizeof usual / sizeof *usual; u++)
+        if (snprintf(file, sizeof file, "%s/%s", path, usual[u]) < PATH && !access(file, R_OK))
+            return dg_fail(err, DG_ERR_INPUT, "%s: a folder, not a file of weights; it has %s", path, usual[u]);
+    return dg_fail(err, DG_ERR_INPUT, "%s: a folder, not a file of weights", path);
+}
+
 static enum dg_status find_format(const char *path, enum format *format, struct dg_error *err)
 {
     struct dg_file_map map = {0};
+    struct stat about;
+    if (!stat(path, &about) && S_ISDIR(about.st_mode)) return is_folder(path, err);
     DG_TRY(dg_file_map_open(path, "a file of weights", &map, err));
     const unsigned char *bytes = map.bytes;
     const char *what = NULL;

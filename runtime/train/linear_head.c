@@ -1,6 +1,7 @@
 #include "runtime/train/linear_head.h"
 
 #include "runtime/exec/fault.h"
+#include "runtime/layouts/weight_file.h"
 #include "runtime/state/weights.h"
 
 #include <inttypes.h>
@@ -83,23 +84,23 @@ enum dg_status dg_linear_head_load(struct dg_linear_head *head, const struct dg_
 {
     static const enum dg_slot slots[] = {DG_SLOT_WEIGHT, DG_SLOT_BIAS};
     const struct dg_plan_entry *entry = dg_session_entry(head->session);
-    struct dg_safetensors *file;
-    DG_TRY(dg_safetensors_open(path, &file, err));
+    struct dg_weight_file *file;
+    DG_TRY(dg_weight_file_open(path, NULL, &file, err));
     dg_log(dg_session_log(head->session), DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", path,
-           dg_safetensors_count(file));
+           dg_weight_file_count(file));
     enum dg_status status = DG_OK;
     for (int s = 0; s < 2 && status == DG_OK; s++) {
         uint32_t t = entry->slot[slots[s]];
         const char *name = dg_plan_string(plan, plan->tensor[t].name);
-        const struct dg_safetensors_tensor *source = dg_safetensors_find(file, name);
-        status = source
-                     ? dg_weights_copy(head->session, plan, t, source, path, err)
-                     : dg_fail(err, DG_ERR_INPUT,
-                               "%s has no %s: a head is what dinorun linear leaves, or what dinorun import makes of a "
-                               "published one",
-                               path, name);
+        struct dg_safetensors_tensor source;
+        int index = dg_weight_file_find(file, name);
+        status = index < 0
+                     ? dg_fail(err, DG_ERR_INPUT,
+                               "%s has no %s: a head is what dinorun linear leaves, or a published one", path, name)
+                     : dg_weight_file_read(file, index, &source, err);
+        if (status == DG_OK) status = dg_weights_copy(head->session, plan, t, &source, path, err);
     }
-    dg_safetensors_close(file);
+    dg_weight_file_close(file);
     char bad[512];
     if (status == DG_OK && dg_fault_in_stored(head->session, plan, bad, sizeof bad))
         return dg_fail(err, DG_ERR_INPUT, "%s: %s: such a layer has no score", path, bad);

@@ -387,7 +387,9 @@ static void test_evaluate(void **state)
         fail_msg("%s", err.text);
     assert_memory_equal(&score, &last, sizeof last);
 
-    /* A published head, as the importer leaves it: of other shapes here. */
+    /* A published head, as it is and as the importer leaves it: of other shapes here. */
+    assert_int_equal(symlink(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", in("published.pth")), 0);
+    refuses((struct asked){.head = in("published.pth"), .classes_from = "train"}, DG_ERR_INPUT, "linear.weight is [");
     assert_ok(dg_import(DG_SOURCE_DIR "/tests/fixtures/torch/linear_zip.pth", NULL, in("published.safetensors"), NULL,
                         try_err));
     refuses((struct asked){.head = in("published.safetensors"), .classes_from = "train"}, DG_ERR_INPUT,
