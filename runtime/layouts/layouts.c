@@ -60,6 +60,18 @@ static const struct dg_layout_row torchvision_vit[] = {
     {0},
 };
 
+/* mmpretrain's, of MMSelfSup before. */
+static const struct dg_layout_row mmpretrain_vit[] = {
+    {"patch_embed.projection.", "patch_embed.proj.", 0},
+    {"layers.#.ln1.", "blocks.#.norm1.", 0},
+    {"layers.#.attn.", "blocks.#.attn.", 0},
+    {"layers.#.ln2.", "blocks.#.norm2.", 0},
+    {"layers.#.ffn.layers.0.0.", "blocks.#.mlp.fc1.", 0},
+    {"layers.#.ffn.layers.1.", "blocks.#.mlp.fc2.", 0},
+    {"ln1.", "norm.", 0},
+    {0},
+};
+
 /* DINOv2's blocks in chunks, as its training writes them: blocks.<chunk>.<block>. */
 static const struct dg_layout_row chunks[] = {{"blocks.*.#.", "blocks.#.", 0}, {0}};
 
@@ -119,6 +131,10 @@ const struct dg_name_layout dg_layouts[] = {
     {"a Vision Transformer (torchvision's names)",
      {"conv_proj.weight", "encoder.layers.encoder_layer_0.ln_1.weight"},
      torchvision_vit,
+     1e-6},
+    {"a Vision Transformer (mmpretrain's names)",
+     {"patch_embed.projection.weight", "layers.0.ln1.weight"},
+     mmpretrain_vit,
      1e-6},
     {"a ResNet (torchvision's names, timm's)", {"layer1.0.conv1.weight", NULL}, NULL, 0},
     {"a ResNet (the numbers of nn.Sequential)", {"4.0.conv1.weight", "0.weight"}, sequential_resnet, 0},

@@ -92,8 +92,9 @@ struct fit {
     const char *path;
     const struct dg_weights_options *options;
     struct taken *taken;
-    int64_t count, wanted, absent, scaled;
+    int64_t count, wanted, absent, zero, scaled;
     bool *used;          /* tensors of the file */
+    bool no_qkv_bias;    /* the file has none at all */
     int64_t differences; /* of heads, of groups that are not known */
     int64_t on_path;     /* those of a backbone, which make it another network */
     struct lines missing, extra, shape, unknown, resized;
@@ -221,14 +222,18 @@ static void count_difference(struct fit *fit, const char *ours)
     ++*(is_backbone(ours) ? &fit->on_path : &fit->differences);
 }
 
-/* A counter of batches does not change what batch norm computes; files of before PyTorch 0.4.1 have none. */
-static bool may_lack(const char *name) { return ends(name, "num_batches_tracked"); }
+/* A counter of batches does not change what batch norm computes; files of before PyTorch 0.4.1 have none. Where no block has
+ * a bias of query, key and value, it is zero. */
+static bool may_lack(const struct fit *fit, const char *name)
+{
+    return ends(name, "num_batches_tracked") || (ends(name, ".attn.qkv.bias") && fit->no_qkv_bias);
+}
 
 static void name_missing(struct fit *fit, const char *ours, const char *theirs)
 {
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
         const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
-        if (!rest || may_lack(rest) || find(fit, theirs, rest) != NONE) continue;
+        if (!rest || may_lack(fit, rest) || find(fit, theirs, rest) != NONE) continue;
         const char *near =
             fit->missing.count < SHOWN
                 ? dg_nearest_name(rest, file_name, &(struct names){fit, ours, theirs}, dg_weight_file_count(fit->file))
@@ -244,13 +249,17 @@ static void name_missing(struct fit *fit, const char *ours, const char *theirs)
 static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs)
 {
     int64_t before = fit->count;
+    fit->no_qkv_bias = true;
+    for (int i = 0; i < dg_weight_file_count(fit->file); i++)
+        fit->no_qkv_bias &= !ends(dg_weight_file_at(fit->file, i)->name, ".attn.qkv.bias");
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
         const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
         if (!rest) continue;
         const struct dg_plan_tensor *tensor = &fit->plan->tensor[t];
         struct taken taken = {.tensor = t, .source = find(fit, theirs, rest), .scale = NONE};
-        fit->wanted += taken.source != NONE || !may_lack(rest);
+        fit->wanted += taken.source != NONE || !may_lack(fit, rest);
         fit->absent += taken.source == NONE;
+        fit->zero += taken.source == NONE && may_lack(fit, rest) && ends(rest, ".bias");
         if (taken.source == NONE) continue; /* named below, when all used tensors are known */
         const struct dg_safetensors_tensor *source = dg_weight_file_at(fit->file, taken.source);
         fit->used[taken.source] = true;
@@ -322,8 +331,11 @@ static enum extra kind_of_extra(const struct fit *fit, const char *ours, const c
     static const char *const on_path[] = {"register_tokens", "reg_token",    "storage_tokens", "dist_token", "fc_norm",
                                           "norm_pre",        "rel_pos_bias", "rope_embed",     NULL};
     size_t length = strcspn(rest, ".");
-    if (ends(rest, "num_batches_tracked") || is_one_of(rest, length, beside) || rest_of(rest, "decoder_"))
-        return BESIDE;
+    static const char *const noted[] = {"num_batches_tracked", "total_ops", "total_params", "position_ids",
+                                        "n_averaged"};
+    for (size_t n = 0; n < sizeof noted / sizeof *noted; n++)
+        if (ends(rest, noted[n])) return BESIDE; /* what profilers and averaging note down */
+    if (is_one_of(rest, length, beside) || rest_of(rest, "decoder_")) return BESIDE;
     if (is_one_of(rest, length, on_path)) return ON_PATH;
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
         const char *name = param_name(fit, t), *own = name ? rest_of(name, ours) : NULL;
@@ -537,6 +549,10 @@ static const char *taken_differently(const struct fit *fit, char *text, size_t s
             "\n  LayerScale, which the plan has no op for, is multiplied into attn.proj and mlp.fc2 (%" PRId64
             " tensors): the same network",
             fit->scaled);
+    if (fit->zero && used < size)
+        used += (size_t)snprintf(text + used, size - used,
+                                 "\n  query, key and value have no bias in the file: it is zero (%" PRId64 " tensors)",
+                                 fit->zero);
     if (fit->count < fit->wanted && used < size)
         used += (size_t)snprintf(text + used, size - used,
                                  "\n  %" PRId64 " of %" PRId64 " parameters keep their initial values",

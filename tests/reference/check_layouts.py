@@ -345,6 +345,15 @@ def check_other_vits(b):
     torch.save(timm_vit(init_values=0.3, reg_tokens=4).state_dict(), b.at("m.pth"))
     b.case("DINOv2 with registers", "m.pth", "vit", "not in the plan: reg_token")
     b.case("the same with --partial", "m.pth", "vit", "not in the plan: reg_token", "--partial")
+    model = timm_vit(qkv_bias=False)
+    torch.save({**model.state_dict(), "blocks.0.total_ops": torch.zeros(1), "n_averaged": torch.tensor(3)}, b.at("m.pth"))
+    b.case("no bias of query, key and value; a profiler's notes", "m.pth", "vit", model.forward_features(b.x)[:, 0])
+    model = timm_vit(init_values=None)
+    mm = renamed(model.state_dict(), ("patch_embed.proj.", "patch_embed.projection."), ("norm1", "ln1"), ("norm2", "ln2"),
+                 ("mlp.fc1", "ffn.layers.0.0"), ("mlp.fc2", "ffn.layers.1"), ("blocks.", "layers."))
+    mm = {"backbone." + ("ln1" + n[4:] if n.startswith("norm.") else n): t for n, t in mm.items() if "head" not in n}
+    torch.save({"meta": {}, "state_dict": mm, "message_hub": {}}, b.at("m.pth"))
+    b.case("mmpretrain", "m.pth", "vit", model.forward_features(b.x)[:, 0])
     torch.save(timm_vit(global_pool="avg").state_dict(), b.at("m.pth"))
     b.case("timm ViT with fc_norm", "m.pth", "vit", "missing from the file: norm.weight (nearest there: fc_norm.weight)")
     larger = randomize(timm.models.vision_transformer.VisionTransformer(

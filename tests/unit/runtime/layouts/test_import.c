@@ -72,7 +72,8 @@ static void test_notes(void **state)
 {
     (void)state;
     check_notes("full_zip",
-                (const char *const[]){"a full checkpoint: a Vision Transformer", "of student and teacher; torch.save, zip form",
+                (const char *const[]){"a full checkpoint: a Vision Transformer",
+                                      "of student and teacher; torch.save, zip form",
                                       "student.backbone (18), student.head (8)", "center (1)", "optimizer: 75 tensors",
                                       "epochs done: 7", "not read: args (argparse.Namespace), fp16_scaler", NULL});
     struct dg_safetensors *file;
@@ -81,10 +82,10 @@ static void test_notes(void **state)
     assert_string_equal(dg_safetensors_metadata(file, "imported_from"), "full_zip.pth");
     dg_safetensors_close(file);
     check_notes("first_stream", (const char *const[]){"stream form", "first revision", NULL});
-    check_notes("timm_zip",
-                (const char *const[]){"a Vision Transformer", "left out: head (2), a classifier", NULL});
+    check_notes("timm_zip", (const char *const[]){"a Vision Transformer", "left out: head (2), a classifier", NULL});
     check_notes("torchvision_zip", (const char *const[]){"a ResNet", "left out: fc (2), a classifier", NULL});
-    check_notes("linear_zip", (const char *const[]){"weights under state_dict.", "taken: 2 tensors", "not read: scheduler, best_acc", NULL});
+    check_notes("linear_zip", (const char *const[]){"weights under state_dict.", "taken: 2 tensors",
+                                                    "not read: scheduler, best_acc", NULL});
 }
 
 /* ---- hostile files ---- */

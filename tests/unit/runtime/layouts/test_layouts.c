@@ -109,6 +109,18 @@ static const struct spelling torchvision[] = {
     {"heads.head.weight", "head.head.weight"},
     {0},
 };
+static const struct spelling mmpretrain[] = {
+    {"cls_token", "cls_token"},
+    {"pos_embed", "pos_embed"},
+    {"patch_embed.projection.weight", "patch_embed.proj.weight"},
+    {"layers.0.ln1.weight", "blocks.0.norm1.weight"},
+    {"layers.11.attn.qkv.bias", "blocks.11.attn.qkv.bias"},
+    {"layers.11.attn.proj.bias", "blocks.11.attn.proj.bias"},
+    {"layers.11.ffn.layers.0.0.bias", "blocks.11.mlp.fc1.bias"},
+    {"layers.11.ffn.layers.1.bias", "blocks.11.mlp.fc2.bias"},
+    {"ln1.bias", "norm.bias"},
+    {0},
+};
 static const struct spelling resnet[] = {
     {"conv1.weight", "conv1.weight"},
     {"layer1.0.conv1.weight", "layer1.0.conv1.weight"},
@@ -142,6 +154,7 @@ static const struct {
     {transformers5, "a Vision Transformer (transformers' names)", 1e-12},
     {dinov2, "a DINOv2 (transformers' names)", 1e-6},
     {torchvision, "a Vision Transformer (torchvision's names)", 1e-6},
+    {mmpretrain, "a Vision Transformer (mmpretrain's names)", 1e-6},
     {resnet, "a ResNet (torchvision's names, timm's)", 0},
     {sequential, "a ResNet (the numbers of nn.Sequential)", 0},
     {transformers_resnet, "a ResNet (transformers' names)", 0},
