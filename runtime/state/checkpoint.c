@@ -138,7 +138,9 @@ static void log_differences(const struct dg_safetensors *file, const struct dg_k
     char now[VALUE];
     const char *was = dg_safetensors_metadata(file, "plan_checksum");
     snprintf(now, sizeof now, "%016" PRIx64, plan->header->checksum);
-    if (was && strcmp(was, now) && !accepted) /* what was accepted changes more than that, and has been listed */
+    /* What was accepted, or could not be compared, may change more than that, and has been said. */
+    bool same = !accepted && dg_safetensors_metadata(file, "dinoc");
+    if (was && strcmp(was, now) && same)
         dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
                "the plan is not the one the run began with (another memory plan or dinoc): from here on the "
                "numbers may differ in their last bits");
