@@ -28,6 +28,10 @@ struct dg_bench_result {
     struct dg_bench_op *op; /* slowest first; owned */
     int num_ops;
     double *node_seconds; /* [ops of the entry], a step; owned */
+    /* Of a plan for several processes: what they exchange, in order (owned), and what each step waited for it on average. */
+    struct dg_session_sums *sums;
+    uint32_t num_sums;
+    double exchange;
 };
 
 /* Is told of each step that is timed: where it begins, after each op, and where it ends. Functions may be NULL. */
@@ -43,10 +47,11 @@ struct dg_bench_options {
     int steps, threads;                       /* threads 0: all */
     const struct dg_log *log;                 /* NULL: none; traces of ops cost time that is measured, too */
     const struct dg_bench_observer *observer; /* NULL: none */
+    struct dg_comm *comm;                     /* the processes that share each batch; NULL: there is one */
 };
 
 /* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by
- * both matmuls. */
+ * both matmuls. Of several processes each measures itself, and all have to call. */
 enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs,
                         const struct dg_bench_options *options, struct dg_bench_result *result, struct dg_error *err);
 void dg_bench_free(struct dg_bench_result *result);

@@ -357,7 +357,7 @@ static void add_sum(struct dg_session *session, const struct dg_plan_tensor *t, 
 static enum dg_status find_sums(struct dg_session *session, struct dg_error *err)
 {
     const struct dg_plan_entry *entry = session->entry;
-    if (dg_comm_ranks(session->comm) < 2) return DG_OK;
+    if (entry->ranks < 2) return DG_OK;
     const struct dg_plan_tensor **tensor = calloc(entry->num_tensors + 1, sizeof *tensor);
     uint32_t *writer = calloc(entry->num_tensors + 1, sizeof *writer), count = 0;
     session->sums = calloc(entry->num_tensors + 1, sizeof *session->sums);
@@ -378,6 +378,15 @@ static enum dg_status find_sums(struct dg_session *session, struct dg_error *err
     free(tensor);
     free(writer);
     return status;
+}
+
+uint32_t dg_session_sums(const struct dg_session *session, struct dg_session_sums *sums)
+{
+    for (uint32_t s = 0; sums && s < session->num_sums; s++) {
+        const struct sums *one = &session->sums[s];
+        sums[s] = (struct dg_session_sums){one->count * (one->f64 ? 8 : 4), one->ready};
+    }
+    return session->num_sums;
 }
 
 static void start_sum(struct dg_session *session, const struct sums *sums)

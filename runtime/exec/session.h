@@ -41,6 +41,14 @@ struct dg_session_share {
     int64_t first, count;
 };
 struct dg_session_share dg_session_share(const struct dg_session *session);
+/* Sums over slices that processes exchange together: complete after op `ready` (its number within the entry) of the last slice. */
+struct dg_session_sums {
+    int64_t bytes;
+    uint32_t ready;
+};
+/* Their number, in the order in which they are complete; 0 for plans that were made for one process. sums [at most the entry's tensors]
+ * receives them; NULL: they are only counted. */
+uint32_t dg_session_sums(const struct dg_session *session, struct dg_session_sums *sums);
 /* Seconds at the end of the last step's slices in which this process waited for sums: those of others, or their way. */
 double dg_session_exchange(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */

@@ -353,12 +353,44 @@ static void test_killed(void **state)
     }
 }
 
+/* What several machines would make of a step: with a slow link more of it is waiting, and all rows are there. */
+static void test_scale(void **state)
+{
+    (void)state;
+    double step[2][3];
+    static const char *const links[2] = {"10M", "1000G"};
+    for (int l = 0; l < 2; l++) {
+        const struct process *p =
+            RUN(DINORUN, "scale", four, "--link", links[l], "--machines", "4", "--latency", "0us", "--steps", "2");
+        process_assert_status(p, 0);
+        static const char *const rows[] = {"\n        1 ", "\n        2 ", "\n        4 "};
+        for (int r = 0; r < 3; r++) {
+            process_assert_says(p, p->out, rows[r]);
+            step[l][r] = strtod(strstr(p->out, rows[r]) + strlen(rows[r]), NULL);
+            assert_true(step[l][r] > 0);
+        }
+    }
+    assert_true(step[1][1] < step[1][0] && step[1][2] < step[1][1]); /* nothing but slices to share */
+    assert_true(step[0][1] > step[0][0]);                            /* 10 Mbit/s cost more than half a step saves */
+    const struct process *p = RUN(DINORUN, "scale", alone, "--link", "1G");
+    process_assert_status(p, 2);
+    process_assert_says(p, p->err, "compile it with dinoc demo.yaml --ranks N");
+    p = RUN(DINORUN, "scale", four, "--link", "fast");
+    process_assert_status(p, 2);
+    process_assert_says(p, p->err, "expected bits a second, as in 10G or 800M");
+    if (!usable(&open_mpi)) skip();
+    p = LAUNCH(&open_mpi, "2", DINORUN, "bench", four, "--steps", "2");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "sent and received by each of 2 processes a step");
+    process_assert_says(p, p->out, "  rank 1 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_picture),  cmocka_unit_test(test_not_finite), cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_scale),  cmocka_unit_test(test_bad_picture),  cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_killed), cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_replay), cmocka_unit_test(test_refusals),     cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

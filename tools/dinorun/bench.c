@@ -7,13 +7,14 @@
 #include "ops/kernels/rates.h"
 #include "runtime/base/memory.h"
 #include "runtime/data/bench_crops.h"
+#include "runtime/train/ranks.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RATE_RUNS = 10 };
+enum { RATE_RUNS = 10, MOST_RANKS = 1024, STALL_LIMIT = 600 };
 
 /* ILSVRC 2012's training images, which the published recipes count their epochs in. */
 #define IMAGENET_IMAGES 1281167
@@ -24,6 +25,7 @@ static struct {
     struct dg_flag_values data;
     int steps, threads;
     bool nodes, regions;
+    struct dg_comm *comm; /* the processes that share the step; NULL: there is one */
     int64_t images;
 } given = {.steps = 10, .images = 100};
 
@@ -170,11 +172,35 @@ static double best_rate(enum dg_product product, int threads)
     return best;
 }
 
+/* What several processes exchange, and what each of them has taken: the slowest makes the step. */
+static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_error *err)
+{
+    struct {
+        double seconds, exchange;
+    } mine = {r->seconds, r->exchange}, all[MOST_RANKS];
+    int ranks = dg_comm_ranks(given.comm);
+    double bytes = 0;
+    char text[32];
+    if (ranks < 2) return DG_OK;
+    if (ranks > MOST_RANKS) return dg_fail(err, DG_ERR_USAGE, "bench takes up to %d processes", MOST_RANKS);
+    DG_TRY(dg_comm_gather(given.comm, &mine, sizeof mine, all, err));
+    if (dg_comm_rank(given.comm)) return DG_OK;
+    for (uint32_t s = 0; s < r->num_sums; s++) bytes += (double)r->sums[s].bytes;
+    printf("exchange     %s sent and received by each of %d processes a step, in %u parts; %s\n",
+           dg_format_bytes(text, sizeof text, 2.0 * (ranks - 1) / ranks * bytes), ranks, r->num_sums,
+           dg_comm_library(given.comm));
+    for (int p = 0; p < ranks; p++)
+        printf("  rank %-6d %s: %.1f ms a step, %.1f of them waiting for sums\n", p, dg_comm_host(given.comm, p),
+               1e3 * all[p].seconds, 1e3 * all[p].exchange);
+    return DG_OK;
+}
+
 static void print_result(const struct dg_plan_entry *record, const struct dg_bench_result *r)
 {
     const struct dg_plan *plan = &given.of.plan;
     const char *entry = dg_plan_string(plan, record->name);
     double rate = (double)r->batch / r->seconds;
+    int ranks = dg_comm_ranks(given.comm); /* flops are those of all of them */
     char peak[32];
     printf("%s of %s: batch %" PRId64 ", %s, %d threads, %d steps\n", entry, dg_plan_string(plan, plan->header->recipe),
            r->batch, r->dtype, r->threads, r->steps);
@@ -183,7 +209,7 @@ static void print_result(const struct dg_plan_entry *record, const struct dg_ben
     if (given.nodes) print_nodes(plan, record, r);
     print_table(r);
     printf("\nstep         %.1f ms (median; best %.1f), %.2f images/s, %.2f for each thread\n", 1e3 * r->seconds,
-           1e3 * r->best, rate, rate / r->threads);
+           1e3 * r->best, rate, rate / r->threads / ranks);
     print_days(record, rate);
     printf("work         %.1f GFLOP a step, %.1f of them useful: %.1f GFLOP/s\n", r->flops / 1e9, r->useful / 1e9,
            r->useful / r->seconds / 1e9);
@@ -193,8 +219,8 @@ static void print_result(const struct dg_plan_entry *record, const struct dg_ben
     double instruction = 1e9 * best_rate(product, r->threads);
     printf("instruction  %.1f GFLOP/s (%s on registers, %d threads)\n", instruction / 1e9, dg_product_name(product),
            r->threads);
-    printf("share        %.1f %% of the peak, %.1f %% of the instruction\n", 100 * r->useful / r->seconds / r->peak,
-           100 * r->useful / r->seconds / instruction);
+    printf("share        %.1f %% of the peak, %.1f %% of the instruction\n",
+           100 * r->useful / ranks / r->seconds / r->peak, 100 * r->useful / ranks / r->seconds / instruction);
     print_regions(plan, record, r);
 }
 
@@ -209,23 +235,33 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
     seen.node = calloc(entry->num_ops + 1, sizeof *seen.node);
     if (!seen.node) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     const struct dg_bench_observer observer = {.begin = step_begins, .op = op_ends, .end = step_ends};
-    const struct dg_bench_options options = {
-        .entry = name, .steps = given.steps, .threads = given.threads, .log = &console, .observer = &observer};
-    dg_threads_check(given.threads ? given.threads : dg_default_threads(), &console);
+    int threads = given.threads;
+    if (!threads) DG_TRY(dg_ranks_threads(given.comm, &threads, err));
+    const struct dg_bench_options options = {.entry = name,
+                                             .steps = given.steps,
+                                             .threads = threads,
+                                             .log = &console,
+                                             .observer = &observer,
+                                             .comm = given.comm};
+    dg_threads_check(threads, &console);
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
-    print_result(entry, r);
-    return DG_OK;
+    if (dg_comm_rank(given.comm) == 0) print_result(entry, r);
+    return print_exchange(r, err);
 }
 
 static int bench(void)
 {
     struct dg_error err = {0};
     struct dg_bench_result r = {0};
-    time_steps(&r, &err);
+    const struct dg_comm_options exchange = {.stall_limit = STALL_LIMIT, .log = &console};
+    if (dg_comm_open(&exchange, &given.comm, &err) == DG_OK) time_steps(&r, &err);
+    int status = exit_status(&err);
+    if (status) dg_comm_abort(given.comm, status); /* the others may wait for this one */
+    dg_comm_close(given.comm);
     dg_bench_free(&r);
     free(seen.node);
     close_plan(&given.of);
-    return exit_status(&err);
+    return status;
 }
 
 static const struct dg_flag flags[] = {

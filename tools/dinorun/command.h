@@ -14,7 +14,8 @@
 #include <stdio.h>
 
 extern const struct dg_command command_train, command_crops, command_features, command_knn, command_linear,
-    command_attention, command_pca, command_segment_score, command_info, command_bench, command_import, command_export;
+    command_attention, command_pca, command_segment_score, command_info, command_bench, command_scale, command_import,
+    command_export;
 
 /* Reports the error, and returns the exit status: 0 if there is none, 2 for a mistake in the command line, else 1. */
 int exit_status(const struct dg_error *err);

@@ -8,8 +8,9 @@
 #include <string.h>
 
 static const struct dg_command *const commands[] = {
-    &command_train, &command_crops,         &command_features, &command_knn,   &command_linear, &command_attention,
-    &command_pca,   &command_segment_score, &command_info,     &command_bench, &command_import, &command_export};
+    &command_train,     &command_crops,  &command_features,      &command_knn,  &command_linear,
+    &command_attention, &command_pca,    &command_segment_score, &command_info, &command_bench,
+    &command_scale,     &command_import, &command_export};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *context, int index)
@@ -59,7 +60,7 @@ static int run(int argc, char **argv)
     const struct dg_command *command = find_command(argv[1 + help]);
     if (!command) return 2;
     int processes = dg_comm_launched();
-    if (processes > 1 && command != &command_train && !help) {
+    if (processes > 1 && command != &command_train && command != &command_bench && !help) {
         fprintf(stderr, "dinorun: dinorun %s is for one process, and %d were started: start it without mpirun\n",
                 command->name, processes);
         return 2;

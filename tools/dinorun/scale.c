@@ -1,0 +1,181 @@
+/* dinorun scale: what a run would take on several machines, from a step measured on this one and the plan's own exchange. */
+#include "runtime/exec/bench.h"
+
+#include "tools/dinorun/command.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ILSVRC 2012's training images. */
+#define IMAGENET_IMAGES 1281167
+
+static struct {
+    struct opened_plan of;
+    int machines, steps, threads;
+    double link; /* bytes a second, each way */
+    double latency;
+    double speed; /* of a machine, this one being 1 */
+} given = {.machines = 16, .steps = 5, .latency = 100e-6, .speed = 1};
+
+/* "10G" or "10Gbit/s", in bits a second as links are named, to bytes a second. */
+static bool read_link(const char *text, void *parsed)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double bits = strtod(text, &end), *bytes = parsed;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (unit) {
+        bits *= pow(1000, (double)(unit - units + 1));
+        end++;
+    }
+    if (end == text || (*end && strcmp(end, "bit") && strcmp(end, "bit/s"))) return false;
+    *bytes = bits / 8;
+    return bits > 0 && bits < 1e15;
+}
+
+/* "100us" or "0.1ms", to seconds. */
+static bool read_latency(const char *text, void *parsed)
+{
+    char *end;
+    double value = strtod(text, &end), *seconds = parsed;
+    double unit = !strcmp(end, "us") ? 1e-6 : !strcmp(end, "ms") ? 1e-3 : !strcmp(end, "s") ? 1 : 0;
+    *seconds = value * unit;
+    return end != text && unit > 0 && value >= 0 && *seconds < 10;
+}
+
+/* A step of this machine in three parts, and where in a slice each range of sums is complete. */
+struct model {
+    double before, slice, after; /* seconds; a slice: one of them */
+    int64_t slices, batch;
+    double *ready; /* [num_sums] seconds from the beginning of the last slice */
+    const struct dg_bench_result *bench;
+};
+
+static enum dg_status make_model(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                                 const struct dg_bench_result *r, struct model *m, struct dg_error *err)
+{
+    uint32_t loop_end = entry->loop_first + entry->loop_ops;
+    (void)plan;
+    *m = (struct model){.slices = entry->slices, .batch = entry->batch, .bench = r};
+    m->ready = calloc(r->num_sums + 1, sizeof *m->ready);
+    if (!m->ready) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    double sum = 0;
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        double seconds = r->node_seconds[n];
+        bool loop = n >= entry->loop_first && n < loop_end;
+        *(n < entry->loop_first ? &m->before
+          : loop                ? &m->slice
+                                : &m->after) += loop ? seconds / (double)m->slices : seconds;
+        sum += seconds;
+        for (uint32_t s = 0; s < r->num_sums; s++)
+            if (r->sums[s].ready == n) m->ready[s] = m->slice;
+    }
+    /* What is between ops, and what the median differs from the mean of the ops. */
+    double factor = r->seconds / sum / given.speed;
+    m->before *= factor;
+    m->slice *= factor;
+    m->after *= factor;
+    for (uint32_t s = 0; s < r->num_sums; s++) m->ready[s] *= factor;
+    return DG_OK;
+}
+
+/* Seconds of a step on `machines` of them: a range of sums leaves when it is complete and the one before it has arrived. */
+static double step_of(const struct model *m, int64_t machines)
+{
+    int64_t own = m->slices / machines;
+    double last = m->before + (double)(own - 1) * m->slice, end = last + m->slice, arrived = 0;
+    for (uint32_t s = 0; machines > 1 && s < m->bench->num_sums; s++) {
+        double share = 2.0 * (double)(machines - 1) / (double)machines;
+        arrived = fmax(arrived, last + m->ready[s]) + 2 * given.latency +
+                  share * (double)m->bench->sums[s].bytes / given.link;
+    }
+    return fmax(end, arrived) + m->after;
+}
+
+static void print_table(const struct model *m)
+{
+    double one = step_of(m, 1), epochs = dg_knobs_value(&given.of.knobs, "epochs", 0);
+    int64_t most = 0;
+    printf("\n%9s %10s %12s %10s %12s\n", "machines", "step", "computing", "images/s", "days");
+    for (int64_t p = 1; p <= given.machines && p <= m->slices; p++) {
+        if (m->slices % p) continue;
+        double step = step_of(m, p), computing = (one - m->after - m->before) / (double)p + m->before + m->after;
+        double rate = (double)m->batch / step;
+        printf("%9" PRId64 " %8.1f ms %10.1f %% %10.1f %12.2f\n", p, 1e3 * step, 100 * computing / step, rate,
+               epochs > 0 ? IMAGENET_IMAGES * epochs / rate / 86400 : 0);
+        if (computing / step >= 0.95) most = p;
+    }
+    printf("95 %% of a step are computing on up to %" PRId64 " machine%s\n", most, most == 1 ? "" : "s");
+}
+
+static void print_assumptions(const struct model *m)
+{
+    double bytes = 0;
+    char text[32];
+    for (uint32_t s = 0; s < m->bench->num_sums; s++) bytes += (double)m->bench->sums[s].bytes;
+    printf("a step here: %.1f ms, %d threads, %s; %" PRId64 " slices of %" PRId64
+           " images, %.1f ms each; %.1f ms before "
+           "and after them\n",
+           1e3 * m->bench->seconds, m->bench->threads, m->bench->dtype, m->slices, m->batch / m->slices, 1e3 * m->slice,
+           1e3 * (m->before + m->after));
+    printf(
+        "assumed: every machine is one process of this speed times %g; links of %.3g Gbit/s both ways at once, %.0f us "
+        "a message;\n%s of sums in %u parts, each exchanged when the last slice has completed it, beside the rest of "
+        "the slice at no cost;\nevery process makes the whole commit; images are read in time; days are those of "
+        "ImageNet's %d images times the recipe's epochs\n",
+        given.speed, given.link * 8e-9, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes),
+        m->bench->num_sums, IMAGENET_IMAGES);
+}
+
+static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_error *err)
+{
+    DG_TRY(open_plan(&given.of, err));
+    const struct dg_plan *plan = &given.of.plan;
+    const struct dg_plan_entry *entry;
+    DG_TRY(dg_plan_find_role(plan, DG_ENTRY_TRAIN, &entry, err));
+    if (entry->ranks < 2)
+        return dg_fail(err, DG_ERR_USAGE,
+                       "the plan was made for one process: compile it with dinoc %s --ranks N, the number of machines",
+                       dg_plan_string(plan, plan->header->source));
+    const struct dg_bench_options options = {
+        .entry = dg_plan_string(plan, entry->name), .steps = given.steps, .threads = given.threads, .log = &console};
+    DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
+    DG_TRY(make_model(plan, entry, r, m, err));
+    print_assumptions(m);
+    print_table(m);
+    return DG_OK;
+}
+
+static int scale(void)
+{
+    struct dg_error err = {0};
+    struct dg_bench_result r = {0};
+    struct model m = {0};
+    run(&r, &m, &err);
+    free(m.ready);
+    dg_bench_free(&r);
+    close_plan(&given.of);
+    return exit_status(&err);
+}
+
+static const struct dg_flag flags[] = {
+    {"link", "RATE", "of each machine's network, in bits a second, as in 10G", .parse = read_link,
+     .parsed = &given.link, .expected = "bits a second, as in 10G or 800M", .required = true},
+    {"machines", "N", "the most of them", .count = &given.machines, .min = 1, .max = 65536},
+    {"latency", "T", "of a message between two machines", .parse = read_latency, .parsed = &given.latency,
+     .expected = "a time, as in 100us", .unset = "100us"},
+    {"speed", "X", "how many times as fast as this one each machine is", .number = &given.speed, .max = 1e6},
+    {"steps", "N", "steps to time here, after one to warm up", .count = &given.steps, .min = 1, .max = 100000},
+    {FLAG_THREADS, .count = &given.threads},
+    {0}};
+
+const struct dg_command command_scale = {.program = "dinorun",
+                                         .name = "scale",
+                                         .summary =
+                                             "says what a run would take on several machines, from a step on this one",
+                                         .file = {.name = "PLAN", .value = &given.of.path},
+                                         .flags = flags,
+                                         .run = scale};
