@@ -2,24 +2,48 @@
 
 #include "ops/kernels/put.h"
 
-static DG_INLINE float sum_of(bool relu, float a, float b) { return relu && !(a + b > 0) ? 0 : a + b; }
+/* What becomes of a sum. */
+enum finish { PLAIN, RELU, THROUGH_F32, THROUGH_BF16 };
 
-static DG_INLINE void add(struct dg_range part, bool a_bf16, const void *a, bool b_bf16, const void *b, bool relu,
-                          bool dst_bf16, void *dst)
+static DG_INLINE float finished(enum finish finish, float sum, const void *through, int64_t i)
 {
-    DG_PUT_EACH(dst, dst_bf16, i, part.first, part.end, sum_of(relu, dg_get(a, a_bf16, i), dg_get(b, b_bf16, i)));
+    switch (finish) {
+    case RELU: return sum > 0 ? sum : 0;
+    case THROUGH_F32: return dg_get(through, 0, i) > 0 ? sum : 0;
+    case THROUGH_BF16: return dg_get(through, 1, i) > 0 ? sum : 0;
+    case PLAIN: break;
+    }
+    return sum;
+}
+
+static DG_INLINE void add(struct dg_range part, bool a_bf16, bool b_bf16, enum finish finish, bool dst_bf16,
+                          const struct dg_add_args *args)
+{
+    const void *a = args->a, *b = args->b, *through = args->through;
+    void *dst = args->dst;
+    DG_PUT_EACH(dst, dst_bf16, i, part.first, part.end,
+                finished(finish, dg_get(a, a_bf16, i) + dg_get(b, b_bf16, i), through, i));
+}
+
+static DG_INLINE void add_types(struct dg_range part, bool a_bf16, bool b_bf16, enum finish finish,
+                                const struct dg_add_args *args)
+{
+    if (args->dst_bf16)
+        add(part, a_bf16, b_bf16, finish, 1, args);
+    else
+        add(part, a_bf16, b_bf16, finish, 0, args);
 }
 
 static DG_INLINE void add_part(struct dg_range part, bool a_bf16, bool b_bf16, const struct dg_add_args *args)
 {
-    const void *a = args->a, *b = args->b;
-    void *dst = args->dst;
-    switch (args->relu << 1 | args->dst_bf16) {
-    case 0: add(part, a_bf16, a, b_bf16, b, 0, 0, dst); break;
-    case 1: add(part, a_bf16, a, b_bf16, b, 0, 1, dst); break;
-    case 2: add(part, a_bf16, a, b_bf16, b, 1, 0, dst); break;
-    case 3: add(part, a_bf16, a, b_bf16, b, 1, 1, dst); break;
-    }
+    if (args->through && args->through_bf16)
+        add_types(part, a_bf16, b_bf16, THROUGH_BF16, args);
+    else if (args->through)
+        add_types(part, a_bf16, b_bf16, THROUGH_F32, args);
+    else if (args->relu)
+        add_types(part, a_bf16, b_bf16, RELU, args);
+    else
+        add_types(part, a_bf16, b_bf16, PLAIN, args);
 }
 
 static void add_arrays(const struct dg_add_args *args)

@@ -152,6 +152,14 @@ static void gelu_sums(struct net *net)
     keep(net, made[1]);
 }
 
+/* The gradients of two readers of a ReLU. */
+static void sum_of_gradients(struct net *net)
+{
+    net->options.role = DG_ROLE_BACKWARD;
+    dg_value sum = NODE(net, "add", NULL, in(net, "a", F32(6, 7)), in(net, "b", F32(6, 7)))[0];
+    keep(net, NODE(net, "relu_grad", NULL, sum, in(net, "dst", F32(6, 7)))[0]);
+}
+
 enum { BATCH = 2, PROTOTYPES = 300, WIDTH = 8, VIEWS = 3 };
 
 static dg_value layer(struct net *net, const char *name, int64_t rows)
@@ -207,6 +215,7 @@ static const struct rewrite_case cases[] = {
     {"drop_path_add + layer_norm", drop_add_norm, "drop_path add layer_norm", "add_layer_norm", 0},
     {"gelu_grad + linear_grad_weights", gelu_sums, "gelu_grad linear_grad_weights",
      "gelu_grad_sums linear_grad_weights", 1e-5},
+    {"add + relu_grad", sum_of_gradients, "add relu_grad", "add_relu_grad", 0},
 };
 enum { NUM_CASES = sizeof cases / sizeof *cases };
 

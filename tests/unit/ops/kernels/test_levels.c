@@ -174,14 +174,16 @@ static void compare(const char *kernel, const struct trial *low, const struct tr
 static void add_add(struct trial *t)
 {
     int64_t count = size(t, 1000);
-    bool a = flag(t), b = flag(t), dst = flag(t);
+    bool a = flag(t), b = flag(t), dst = flag(t), through = flag(t), relu = flag(t);
     AT(add)->add(&(struct dg_add_args){.count = count,
-                                       .relu = flag(t),
+                                       .relu = relu,
                                        .a_bf16 = a,
                                        .b_bf16 = b,
                                        .dst_bf16 = dst,
+                                       .through_bf16 = through,
                                        .a = in(t, a, count, -1, 1),
                                        .b = in(t, b, count, -1, 1),
+                                       .through = relu ? NULL : in_or_null(t, through, count, -1, 1),
                                        .dst = out(t, dst, count, same_bits)});
 }
 
