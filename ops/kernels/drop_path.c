@@ -1,13 +1,16 @@
 #include "ops/kernels/drop_path.h"
 
 #include "ops/kernels/put.h"
+#include "ops/kernels/vmath.h"
 
 static DG_INLINE float added(const float *residual, int64_t i, float x) { return residual ? residual[i] + x : x; }
 
 static DG_INLINE void image(int64_t size, bool survives, float keep, bool src_bf16, const void *src,
                             const float *residual, bool dst_bf16, void *dst)
 {
-    DG_PUT_EACH(dst, dst_bf16, i, 0, size, added(residual, i, survives ? dg_get(src, src_bf16, i) / keep : 0));
+    const float reciprocal = 1 / keep;
+    DG_PUT_EACH(dst, dst_bf16, i, 0, size,
+                added(residual, i, survives ? dg_quotient(dg_get(src, src_bf16, i), keep, reciprocal) : 0));
 }
 
 static DG_INLINE void all_images(bool src_bf16, bool dst_bf16, const struct dg_drop_path_args *a)

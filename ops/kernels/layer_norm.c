@@ -77,10 +77,11 @@ enum branch { DROPPED, SURVIVING, UNSCALED };
 static DG_INLINE void add(int64_t cols, enum branch branch, float keep, bool src_bf16, const void *src,
                           bool residual_bf16, const void *residual, float *sum)
 {
+    const float reciprocal = 1 / keep;
 #pragma omp simd
     for (int64_t c = 0; c < cols; c++) {
         float x = branch == DROPPED ? 0 : dg_get(src, src_bf16, c);
-        sum[c] = dg_get(residual, residual_bf16, c) + (branch == SURVIVING ? x / keep : x);
+        sum[c] = dg_get(residual, residual_bf16, c) + (branch == SURVIVING ? dg_quotient(x, keep, reciprocal) : x);
     }
 }
 

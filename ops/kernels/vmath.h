@@ -115,6 +115,19 @@ static inline float dg_logf(float x)
     return (float)n * 0.693147181f + (p + f) + (x - x); /* x - x: a NaN gives a NaN */
 }
 
+/* x / divisor with the bits of a division, given 1 / divisor: multiply-adds that correct a product take a third of the time
+ * (Markstein 1990). Near underflow the last bit may differ, a zero loses its sign, and an infinite x gives a NaN. */
+static DG_INLINE float dg_quotient(float x, float divisor, float reciprocal)
+{
+#ifdef __FMA__
+    float near = x * reciprocal;
+    return fmaf(fmaf(-near, divisor, x), reciprocal, near);
+#else
+    (void)reciprocal;
+    return x / divisor;
+#endif
+}
+
 /* The maximum of x[count]. It is taken in 16 lanes, because a compiler that respects NaN does not vectorise one running
  * maximum. */
 static inline float dg_largest(int64_t count, const float *x)
