@@ -36,7 +36,7 @@ static bool is_knob(const struct facts *f, const char *key)
 /* The keys of a description and their values, but for knobs. */
 static void add_tree(struct facts *f, const char *key, const struct dg_yaml *node)
 {
-    if (is_knob(f, key)) return;
+    if (is_knob(f, key) || !strcmp(key, "teacher.with")) return; /* what the teacher computes is computes.teacher */
     const char *full = dg_arena_printf(f->arena, "recipe.%s", key);
     if (node->kind == DG_YAML_SCALAR) {
         add(f, full, node->text);
@@ -88,19 +88,21 @@ static void add_network(struct facts *f)
     struct dg_definition *base;
     const struct dg_scope *scope;
     if (!dg_program_bind_args(in->program, model->backbone, &model->origin, model->args, &base, &scope)) return;
-    add(f, "network.module", base->name);
+    add(f, "computes.module", base->name);
     for (; scope; scope = scope->outer) {
         char value[256];
         add(f, dg_arena_printf(f->arena, "network.%s", scope->name), dg_term_text(value, sizeof value, &scope->value));
     }
     const struct dg_recipe_crops *image = &model->image;
     struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){1, image->height, image->width, 3});
-    add_identity(f, "network.evaluated", model->backbone, model->args, &desc, false);
+    add_identity(f, "computes.evaluated", model->backbone, model->args, &desc, false);
     if (!in->recipe) return;
     const struct dg_train_recipe *recipe = in->recipe;
     desc = dg_desc_make(DG_F32, 4, (int64_t[]){2, recipe->global.height, recipe->global.width, 3});
-    add_identity(f, "network.trained", model->backbone, recipe->student_args, &desc, true);
-    add_identity(f, "network.head", recipe->head, recipe->head_args, &desc, true);
+    add_identity(f, "computes.trained", model->backbone, recipe->student_args, &desc, true);
+    struct dg_desc teacher = dg_desc_make(DG_F32, 4, (int64_t[]){2, recipe->global.height, recipe->global.width, 3});
+    add_identity(f, "computes.teacher", model->backbone, model->args, &teacher, true);
+    add_identity(f, "computes.head", recipe->head, recipe->head_args, &desc, true);
 }
 
 const char *dg_facts_text(const struct dg_facts_input *in)

@@ -47,8 +47,8 @@ struct exported_meta {
 static void see_fact(void *context, const char *key, const char *value)
 {
     struct exported_meta *meta = context;
-    bool taken = !strcmp(key, "dinoc") || after(key, "network.") || after(key, "set.crops.mean.") ||
-                 after(key, "set.crops.std.");
+    bool taken = !strcmp(key, "dinoc") || after(key, "network.") || after(key, "computes.") ||
+                 after(key, "set.crops.mean.") || after(key, "set.crops.std.");
     if (taken && meta->count < (int)(sizeof meta->item / sizeof *meta->item))
         meta->item[meta->count++] = (struct dg_safetensors_meta){key, value};
 }

@@ -80,9 +80,9 @@ struct dg_plan_header {
     uint32_t entry[DG_ENTRY_ROLES]; /* by role: index of the entry; DG_PLAN_NONE: there is none */
     uint32_t facts;                 /* string: what results depend on, lines "key=value":
                                          dinoc                             its version
-                                         network.module, network.ARGUMENT  the backbone's module and its arguments
-                                         network.evaluated                 a hash of what it computes (compiler/graph/identity.h)
-                                         network.trained                   of a recipe: likewise, in training; .head of its head
+                                         computes.module, network.ARGUMENT  the backbone's module and its arguments
+                                         computes.evaluated                 a hash of what it computes (compiler/graph/identity.h)
+                                         computes.trained                   of a recipe: likewise, in training; .teacher, .head of those
                                          recipe.KEY                        of a recipe or probe: each key that is no knob
                                        Empty in plans that older compilers made. */
 };

@@ -90,9 +90,7 @@ static bool add_arguments(struct comparison *c)
     for (int i = 0; i < c->question->now->count; i++) {
         const struct dg_safetensors_meta *now = &c->question->now->fact[i];
         const char *argument = rest_of(now->key, "network."), *was = dg_safetensors_metadata(c->file, now->key);
-        bool hash =
-            argument && (!strcmp(argument, "evaluated") || !strcmp(argument, "trained") || !strcmp(argument, "head"));
-        if (argument && !hash && was && !dg_same_value(was, now->value))
+        if (argument && was && !dg_same_value(was, now->value))
             add_difference(c, "%s was %.100s and is %.100s", argument, was, now->value);
     }
     return c->count > before;
@@ -114,18 +112,20 @@ static void compare_networks(struct comparison *c)
 {
     static const struct {
         const char *key, *what, *recipe, *probe;
-    } parts[] = {{"network.evaluated", "the backbone", "recipe.student.", "recipe.with."},
-                 {"network.trained", "the backbone in training", "recipe.student.", "recipe.with."},
-                 {"network.head", "the head", "recipe.head.", "recipe.head."}};
+    } parts[] = {{"computes.evaluated", "the backbone", "recipe.student.", "recipe.with."},
+                 {"computes.trained", "the backbone in training", "recipe.student.", "recipe.with."},
+                 {"computes.teacher", "the teacher in training", "recipe.student.", "recipe.with."},
+                 {"computes.head", "the head", "recipe.head.", "recipe.head."}};
     bool run = c->question->use == DG_FACTS_RUN;
-    for (int p = 0; p < (run ? 3 : 1); p++) {
+    for (int p = 0; p < (run ? 4 : 1); p++) {
         const char *was = dg_safetensors_metadata(c->file, parts[p].key),
                    *now = dg_facts_find(c->question->now, parts[p].key);
         if (!was || !now || !strcmp(was, now)) continue;
         bool named = run ? recipe_differs(c, parts[p].recipe) || recipe_differs(c, parts[p].probe) : add_arguments(c);
         if (!named)
-            add_difference(c, "%s computes something else: the definition of its module was changed", parts[p].what);
-        if (p == 0) p = 1; /* one line is enough for both */
+            add_difference(c, "%s computes something else: %s", parts[p].what,
+                           p == 2 ? "teacher.with was changed" : "the definition of its module was changed");
+        if (p < 2) p = 2; /* one line is enough for all of the backbone */
     }
 }
 

@@ -17,6 +17,11 @@ void dg_facts_add(struct dg_facts *facts, const char *key, const char *format, .
     va_start(args, format);
     bool ok = vasprintf(&value, format, args) >= 0 && name;
     va_end(args);
+    if (ok && dg_facts_find(facts, key)) { /* the first counts */
+        free(name);
+        free(value);
+        return;
+    }
     if (ok && facts->count == facts->capacity) {
         int capacity = facts->capacity ? 2 * facts->capacity : 64;
         void *more = realloc(facts->fact, sizeof *facts->fact * (size_t)capacity);

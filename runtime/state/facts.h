@@ -1,7 +1,7 @@
 /* Facts: what the numbers of a run depend on, "key" = "value", as metadata of its checkpoints. What reads a checkpoint compares
  * them with the facts of what it is about to do.
  *
- *   network.*, recipe.*   of the plan (struct dg_plan_header)
+ *   network.*, computes.*, recipe.*   of the plan (struct dg_plan_header)
  *   plan.KNOB             the plan's value of a knob, with its unit
  *   set.KNOB              the value in force
  *   images                how many there are; .exif, .pillow: how they are read
@@ -23,7 +23,7 @@ struct dg_facts { /* zero-initialise */
     bool lost; /* memory ran out, and some are not there */
 };
 
-/* Adds a fact; both texts are copied. */
+/* Adds a fact, unless there is one of that key; both texts are copied. */
 void dg_facts_add(struct dg_facts *facts, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Adds network.*, recipe.*, plan.*, set.* and machine.*. */

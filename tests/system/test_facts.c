@@ -70,6 +70,7 @@ static void test_another_recipe(void **state)
         {"head.with.out_dim=80", "head.with.out_dim was 64 and is 80"},
         {"head.with.norm_last_layer=false", "head.with.norm_last_layer was true and is false"},
         {"teacher.buffers=ema", "teacher.buffers was own and is ema"},
+        {"teacher.with.drop_path=0.3", "the teacher in training computes something else: teacher.with was changed"},
         {"teacher.momentum.from=0.9", "teacher.momentum.from was 0.99 and is 0.9"},
         {"loss.student_temp=0.2", "loss.student_temp was 0.1 and is 0.2"},
         {"optim.kind=sgd", "optim.kind was adamw and is sgd"},
@@ -114,6 +115,23 @@ static void test_same_recipe(void **state)
         process_assert_status(RUN(TRAIN(other, run_folder), "--resume", "--steps", "3"), 0);
         assert_same_file(weights, before);
     }
+}
+
+/* The description that --print writes, with all defaults, is the same recipe. */
+static void test_printed(void **state)
+{
+    (void)state;
+    char command[1200], other[128];
+    snprintf(other, sizeof other, "%s/printed.plan", test_folder);
+    int used =
+        snprintf(command, sizeof command, DINOC " " DG_SOURCE_DIR "/graphs/demo.yaml --batch %d --print", TINY_BATCH);
+    for (int s = 0; s < TINY_SETS; s++)
+        used += snprintf(command + used, sizeof command - (size_t)used, " --set %s", dg_tiny_sets[s]);
+    snprintf(command + used, sizeof command - (size_t)used, " > %s/printed.yaml && " DINOC " %s/printed.yaml -o %s",
+             test_folder, test_folder, other);
+    process_assert_status(RUN("sh", "-c", command), 0);
+    process_assert_status(RUN(TRAIN(other, run_folder), "--resume", "--steps", "3"), 0);
+    assert_same_file(weights, before);
 }
 
 /* A run goes on with its own settings, seed and images, which the folder alone names, and ends as one that was never interrupted. */
@@ -383,11 +401,16 @@ static void test_head(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_another_recipe),  cmocka_unit_test(test_same_recipe),
-        cmocka_unit_test(test_own_settings),    cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_another_network), cmocka_unit_test(test_another_definition),
-        cmocka_unit_test(test_pixels),          cmocka_unit_test(test_images),
-        cmocka_unit_test(test_old_checkpoints), cmocka_unit_test(test_head)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_another_recipe),
+                                       cmocka_unit_test(test_same_recipe),
+                                       cmocka_unit_test(test_printed),
+                                       cmocka_unit_test(test_own_settings),
+                                       cmocka_unit_test(test_accepted),
+                                       cmocka_unit_test(test_another_network),
+                                       cmocka_unit_test(test_another_definition),
+                                       cmocka_unit_test(test_pixels),
+                                       cmocka_unit_test(test_images),
+                                       cmocka_unit_test(test_old_checkpoints),
+                                       cmocka_unit_test(test_head)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
