@@ -341,7 +341,8 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(KNN, "--weights-from", "me"), 2, "expected teacher or student");
     refuses(RUN(DINORUN, "knn", plan, "--features", "--train", "t", "--val", "v"), 2, "--features goes without PLAN");
     refuses(RUN(DINORUN, "knn", "--features", "--train", "t", "--val", "v", "--partial"), 2,
-            "--features goes without --weights, --weights-from, --key, --prefix, --positions, --partial and --accept-changes");
+            "--features goes without --weights, --weights-from, --key, --prefix, --positions, --partial and "
+            "--accept-changes");
     refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
     refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
     refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2,
@@ -741,6 +742,11 @@ static void test_time_limit(void **state)
     process_assert_status(p, 3);
     process_assert_says(p, p->out, "stopped at step ");
     process_assert_status(RUN(TIMED, "--resume", "--time-limit", "1m", "--steps", "1"), 0); /* all done already */
+    write_file(in("timed/stop"), "", 0);
+    p = RUN(TIMED, "--resume", "--steps", "100000");
+    process_assert_status(p, 3);
+    process_assert_says(p, p->out, "stopped at step");
+    assert_int_equal(access(in("timed/stop"), F_OK), -1);
     refuses(RUN(TIMED, "--time-limit", "soon"), 2, "expected a time, as in 90s, 45m, 12h or 3d");
 }
 

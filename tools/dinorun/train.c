@@ -2,6 +2,7 @@
 #include "runtime/train/train.h"
 #include "runtime/train/run.h"
 
+#include "runtime/base/path.h"
 #include "tools/dinorun/command.h"
 
 #include "ops/kernels/rates.h"
@@ -199,9 +200,18 @@ static void on_message(void *context, enum dg_log_level level, enum dg_log_topic
     write_to_stderr(level, topic, rank ? line : text);
 }
 
+/* `touch RUN/stop` asks from anywhere that sees the folder; the file is taken away, so that --resume goes on. */
+static bool stop_file(void)
+{
+    char path[DG_MAX_PATH];
+    int length = snprintf(path, sizeof path, "%s/stop", given.options.out);
+    return length < (int)sizeof path && !unlink(path);
+}
+
 static bool on_stop(void *context)
 {
     const struct progress *p = context;
+    if (dg_comm_rank(given.options.comm) == 0 && stop_file()) return interrupted = true;
     if (given.time_limit > 0 && dg_seconds_now() - p->begin >= given.time_limit) return interrupted = true;
     if (atomic_load(&stop_asked)) interrupted = true;
     return interrupted;
@@ -364,12 +374,10 @@ const struct dg_command command_train = {
     .program = "dinorun",
     .name = "train",
     .summary = "trains, and leaves log and checkpoints in a folder",
-    .more =
-        "Ctrl-C, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGXCPU, the end of whoever reads its output,\n"
-        "and --time-limit finish the step, save, and "
-        "exit\n"
-        "with status 3: --resume goes on. A second Ctrl-C or SIGTERM ends the program at once; the newest checkpoint\n"
-        "is then that of the recipe's checkpoint.every.\n",
+    .more = "Ctrl-C, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGXCPU, the end of whoever reads its output,\n"
+            "a file RUN/stop, and --time-limit finish the step, save, and exit with status 3: --resume goes on. A "
+            "second Ctrl-C or SIGTERM ends the program at once; the newest checkpoint\n"
+            "is then that of the recipe's checkpoint.every.\n",
     .file = {.name = "PLAN", .value = &given.of.path},
     .lifts = "resume",
     .flags = flags,
