@@ -46,6 +46,7 @@ static void add(struct build *b, const char *name, int ndim, const int64_t *dim)
     assert_non_null(data);
     for (int64_t i = 0; i < elements; i++) data[i] = (float)b->count + (float)(i % 7) / 8;
     snprintf(b->name[b->count], sizeof b->name[0], "%s", name);
+    free((void *)(uintptr_t)b->item[b->count].data); /* of one that was cut off */
     b->item[b->count] = (struct dg_safetensors_item){b->name[b->count], DG_SAFETENSORS_F32, ndim, {0}, data};
     memcpy(b->item[b->count++].dim, dim, (size_t)ndim * sizeof *dim);
 }
