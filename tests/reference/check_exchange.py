@@ -4,7 +4,8 @@
 
 - every kind of file of make_torch_files.py, written by the PyTorch at hand, is imported bit for bit;
 - a checkpoint of ViT-S/16 (its initial values) is exported, and modules take it with load_state_dict(strict=True);
-- a full checkpoint of torchvision's ResNet-50 goes in by import and comes out by export, and the model takes it."""
+- a full checkpoint of torchvision's ResNet-50 goes in by import and comes out by export, and the model takes it;
+- a full checkpoint after PyTorch's first epoch goes in by import, and `train --resume` ends where PyTorch's second epoch does."""
 import copy
 import json
 import os
@@ -26,8 +27,9 @@ except ImportError:
     load_file = None
 
 import st
-from dino import Head, Network, VisionTransformer
+from dino import Dino, Head, Network, VisionTransformer, set_initial
 from make_torch_files import make, raw
+from values import crop_value
 
 DINOC, DINORUN, GRAPHS = sys.argv[1:]
 
@@ -133,8 +135,45 @@ def check_resnet(folder):
     print("ResNet-50: imported, exported, loads strictly")
 
 
+def check_resume(folder):
+    steps, sizes, plan, out = 5, (64, 64, 32, 32), os.path.join(folder, "r.plan"), os.path.join(folder, "resumed")
+    crops = [[crop_value(f"step{i}.crop{v}", (2, 3, size, size)) for v, size in enumerate(sizes)] for i in range(steps)]
+    st.save(os.path.join(folder, "recorded"), {f"step{i}.crop{v}": c for i in range(steps) for v, c in enumerate(crops[i])})
+    network = Network("vit_tiny", 16, 64)
+    set_initial(network, "student.")
+    dino = Dino(network)
+
+    def epoch():
+        for step in crops:
+            dino.step([torch.from_numpy(c) for c in step], 0, 5e-4, 0.04, 0.99, 0.04, keep_grads=False)
+
+    epoch()
+    saved = os.path.join(folder, "epoch1.pth")
+    torch.save({"student": {"module." + n: x for n, x in dino.student.state_dict().items()},
+                "teacher": dino.teacher.state_dict(), "optimizer": dino.optimizer.state_dict(), "epoch": 1,
+                "dino_loss": {"center": dino.center}}, saved)
+    epoch()
+    sets = ("student.backbone=vit_tiny", "student.with.drop_path=0", "head.with.out_dim=64", "crops.local.count=2",
+            "crops.global.size=64", "crops.local.size=32", "teacher.momentum=0.99", "lr=5e-4", "weight_decay=0.04",
+            "optim.clip=0", "optim.freeze.for=0 epochs", "loss.teacher_temp=0.04")
+    run(DINOC, os.path.join(GRAPHS, "dino_vits16_100ep.yaml"), "-o", plan, "--batch", "2",
+        *(flag for s in sets for flag in ("--set", s)))
+    os.mkdir(out)
+    run(DINORUN, "import", saved, "-o", os.path.join(out, "checkpoint.safetensors"))
+    said = run(DINORUN, "train", plan, "--replay", os.path.join(folder, "recorded"), "--out", out, "--resume", "--epochs", "2",
+               "--ignore-memory")
+    assert f"going on at step {steps} of {2 * steps}" in said, said
+    have, worst = load(os.path.join(out, "checkpoint.safetensors")), 0
+    for name, x in dino.state().items():
+        if not name.endswith("qkv.bias"):  # the key's gradient is zero but for rounding, which AdamW makes large
+            worst = max(worst, np.linalg.norm(have[name].numpy() - x) / np.linalg.norm(x))
+    assert worst < 1e-5, worst
+    print(f"a run of PyTorch goes on here: largest relative difference of a tensor after the second epoch {worst:.1e}")
+
+
 with tempfile.TemporaryDirectory() as here:
     print("safetensors.torch.load_file" if load_file else "safetensors is not installed: read by st.py")
     check_imports(here)
     check_vit(here)
     check_resnet(here)
+    check_resume(here)
