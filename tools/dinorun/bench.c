@@ -202,8 +202,9 @@ static void print_result(const struct dg_plan_entry *record, const struct dg_ben
     double rate = (double)r->batch / r->seconds;
     int ranks = dg_comm_ranks(given.comm); /* flops are those of all of them */
     char peak[32];
-    printf("%s of %s: batch %" PRId64 ", %s, %d threads, %d steps\n", entry, dg_plan_string(plan, plan->header->recipe),
-           r->batch, r->dtype, r->threads, r->steps);
+    printf("%s of %s: batch %" PRId64 ", %s, %d threads, kernels %s, %d steps\n", entry,
+           dg_plan_string(plan, plan->header->recipe), r->batch, r->dtype, r->threads, dg_kernels_name().text,
+           r->steps);
     print_memory(&r->memory, 0);
     printf("  %-26s %10s\n", "most in use so far", dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
     if (given.nodes) print_nodes(plan, record, r);
