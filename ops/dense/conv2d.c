@@ -1,17 +1,19 @@
 /* conv2d: 2-D convolution of an NHWC image; weight [out, in / groups, kh, kw] as in PyTorch.
  *
- *   conv2d              (src [N,H,W,C], weight, [bias], [batch norm: its five parameters], [addend]) -> dst [N,OH,OW,out]
- *   conv2d_grad_src     (diff_dst, weight) -> diff_src
+ *   conv2d              (src [N,H,W,C], weight, [bias], [batch norm: its five parameters], [addend], [packed]) -> dst [N,OH,OW,out]
+ *   conv2d_grad_src     (diff_dst, weight, [packed]) -> diff_src
  *   conv2d_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias]
  *
  * There are three algorithms. AS_IS: a window of 1x1 at stride 1 is a matmul on the pixels. IM2COL: windows that do not overlap
  * (patch embedding, 1x1 at stride 2) are copied out in the order c, ky, kx of the weight and multiplied, which is up to twice as
- * fast as oneDNN's convolution. DIRECT: oneDNN's convolution, with weights packed for each run, in evaluation once; some
+ * fast as oneDNN's convolution. DIRECT: oneDNN's convolution, with weights packed for each run, in evaluation once (those of the first two may be packed once a
+ * step: packed_weights.h); some
  * gradients of weights are a kernel of our own (see is_outer_faster).
  *
  * Evaluation plans may fold the batch norm that follows into the weights, and add another tensor and apply a ReLU before the result is
  * stored (ops/fused/conv_bn.c). */
 #include "ops/dense/bf16_operand.h"
+#include "ops/dense/packed_weights.h"
 #include "ops/dnnl/dnnl.h"
 #include "ops/kernels/add.h"
 #include "ops/kernels/bf16.h"
@@ -26,9 +28,9 @@
 
 extern const struct dg_op dg_op_conv2d_grad_src, dg_op_conv2d_grad_weights;
 
-enum { SRC, WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_TRACKED, ADDEND }; /* inputs */
-enum { DST };                                                                                  /* output */
-enum { GRAD_DIFF_DST, GRAD_WEIGHT };                      /* inputs of conv2d_grad_src */
+enum { SRC, WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_TRACKED, ADDEND, PACKED }; /* inputs */
+enum { DST };                                                                                          /* output */
+enum { GRAD_DIFF_DST, GRAD_WEIGHT, GRAD_PACKED };         /* inputs of conv2d_grad_src */
 enum { DIFF_SRC };                                        /* output of conv2d_grad_src */
 enum { OUTER_SRC, OUTER_DIFF_DST, ACC_WEIGHT, ACC_BIAS }; /* inputs of conv2d_grad_weights */
 enum { DIFF_WEIGHT, DIFF_BIAS };                          /* outputs of conv2d_grad_weights */
@@ -153,7 +155,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
     struct dg_desc addend = dg_desc_wide(&call->input[ADDEND]);
     if (!there(&addend, &output[DST], !dg_absent(&addend)))
         return dg_fail(err, DG_ERR_INPUT, "addend has not the shape of dst");
-    return DG_OK;
+    return dg_packed_check(&call->input[PACKED], &call->input[WEIGHT], err);
 }
 
 static enum dg_status grad(struct dg_grad_builder *b)
@@ -194,8 +196,9 @@ struct state {
     struct shape shape;
     struct dg_gemm gemm; /* AS_IS and IM2COL */
     struct dg_conv conv; /* DIRECT */
-    bool bias, fold, packed_once, bf16;
-    bool outer; /* grad_weights runs our own kernel; with DIRECT it reads windows in place */
+    bool bias, fold, bf16;
+    bool packed_once, packed_before; /* once a session; by another op */
+    bool outer;                      /* grad_weights runs our own kernel; with DIRECT it reads windows in place */
     struct dg_windows windows;
     bool src_bf16, addend_bf16, dst_bf16; /* stored as bf16 */
     bool diff_bf16;                       /* grad_weights: diff_dst is stored as bf16 */
@@ -260,6 +263,14 @@ static const void *operand_of(const struct dg_run *r, const struct state *s)
     return at(r, s->im2col_at);
 }
 
+static struct dg_packing packing(const struct dg_op_call *call)
+{
+    struct shape s;
+    struct dg_error err;
+    bool known = shape_of(&call->input[SRC], call->attr, &s, &err) == DG_OK;
+    return (struct dg_packing){known && s.algo != DIRECT ? &dg_op_pack_weights : NULL, known ? s.rows : 0};
+}
+
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
@@ -300,9 +311,10 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
         s->packed_bytes = s->gemm.packed_bytes;
     }
     s->packed_bytes = dg_round_up(s->packed_bytes, 64);
+    s->packed_before = dg_packed_fits(p, &p->call->input[PACKED], DG_PACKED_FOR_DST, &s->gemm);
     if (s->packed_once)
         p->packed_bytes = s->packed_bytes + s->shape.out * (int64_t)sizeof(float);
-    else
+    else if (!s->packed_before)
         s->packed_at = dg_op_scratch(p, s->packed_bytes);
     if (s->fold) s->plain_at = dg_op_scratch(p, s->shape.out * s->shape.columns * (int64_t)sizeof(float));
     s->dnnl_at = dg_op_scratch(p, s->gemm.scratch_bytes + s->conv.scratch_bytes);
@@ -352,11 +364,11 @@ static void put_addend(const struct dg_run *r, const struct state *s)
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
-    void *weights = s->packed_once ? r->packed : at(r, s->packed_at);
+    void *weights = s->packed_once ? r->packed : s->packed_before ? r->input[PACKED] : at(r, s->packed_at);
     const float *bias = s->fold   ? (const float *)((char *)r->packed + s->packed_bytes)
                         : s->bias ? r->input[BIAS]
                                   : NULL;
-    if (!s->packed_once) DG_TRY(pack_weights(r, s, r->input[WEIGHT], weights, err));
+    if (!s->packed_once && !s->packed_before) DG_TRY(pack_weights(r, s, r->input[WEIGHT], weights, err));
     const void *src = operand_of(r, s);
     put_addend(r, s);
     if (s->shape.algo == DIRECT)
@@ -374,6 +386,7 @@ static const struct dg_operand conv2d_inputs[] = {
     [NORM_VAR] = {"norm_var", DG_PARAM | DG_OPTIONAL},
     [NORM_TRACKED] = {"norm_tracked", DG_PARAM | DG_OPTIONAL, .dtype = DG_I64},
     [ADDEND] = {"addend", DG_BF16_OK | DG_OPTIONAL | DG_INTERNAL},
+    [PACKED] = {"packed", DG_BF16_OK | DG_OPTIONAL | DG_INTERNAL},
     {0},
 };
 static const struct dg_operand conv2d_outputs[] = {
@@ -393,6 +406,7 @@ const struct dg_op dg_op_conv2d = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .packing = packing,
     .prepare = prepare,
     .pack = pack,
     .run = run,
@@ -429,12 +443,20 @@ static enum dg_status infer_grad_src(const struct dg_op_call *call, struct dg_de
     struct shape s;
     DG_TRY(shape_of_grad_src(call, &s, err));
     output[DIFF_SRC] = dg_desc_make(DG_F32, 4, (int64_t[]){s.images, s.height, s.width, s.channels});
-    return DG_OK;
+    return dg_packed_check(&call->input[GRAD_PACKED], &call->input[GRAD_WEIGHT], err);
 }
 
 static struct dg_cost cost_grad_src(const struct dg_op_call *call)
 {
     return cost_of(&call->input[GRAD_DIFF_DST], &call->input[GRAD_WEIGHT]);
+}
+
+static struct dg_packing packing_grad_src(const struct dg_op_call *call)
+{
+    struct shape s;
+    struct dg_error err;
+    bool known = shape_of_grad_src(call, &s, &err) == DG_OK;
+    return (struct dg_packing){known && s.algo != DIRECT ? &dg_op_pack_weights_grad_src : NULL, known ? s.rows : 0};
 }
 
 static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *err)
@@ -462,7 +484,8 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
         DG_TRY(dg_gemm_open(p->engine, &spec, &s->gemm, err));
         s->packed_bytes = s->gemm.packed_bytes;
     }
-    s->packed_at = dg_op_scratch(p, s->packed_bytes);
+    s->packed_before = dg_packed_fits(p, &p->call->input[GRAD_PACKED], DG_PACKED_FOR_DIFF_SRC, &s->gemm);
+    if (!s->packed_before) s->packed_at = dg_op_scratch(p, s->packed_bytes);
     s->dnnl_at = dg_op_scratch(p, s->gemm.scratch_bytes + s->conv.scratch_bytes);
     return DG_OK;
 }
@@ -470,8 +493,8 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
 static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
-    float *packed = at(r, s->packed_at), *scratch = at(r, s->dnnl_at);
-    DG_TRY(pack_weights(r, s, r->input[GRAD_WEIGHT], packed, err));
+    float *packed = s->packed_before ? r->input[GRAD_PACKED] : at(r, s->packed_at), *scratch = at(r, s->dnnl_at);
+    if (!s->packed_before) DG_TRY(pack_weights(r, s, r->input[GRAD_WEIGHT], packed, err));
     const void *diff_dst = dg_bf16_operand_of(&s->operand, r, r->input[GRAD_DIFF_DST]);
     if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, r->output[DIFF_SRC], packed, NULL, diff_dst, scratch, err);
@@ -481,6 +504,7 @@ static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
 static const struct dg_operand conv2d_grad_src_inputs[] = {
     [GRAD_DIFF_DST] = {"diff_dst", DG_BF16_OK},
     [GRAD_WEIGHT] = {"weight"},
+    [GRAD_PACKED] = {"packed", DG_BF16_OK | DG_OPTIONAL | DG_INTERNAL},
     {0},
 };
 static const struct dg_operand conv2d_grad_src_outputs[] = {
@@ -496,6 +520,7 @@ const struct dg_op dg_op_conv2d_grad_src = {
     .infer = infer_grad_src,
     .grad = dg_no_gradient,
     .cost = cost_grad_src,
+    .packing = packing_grad_src,
     .prepare = prepare_grad_src,
     .run = run_grad_src,
     .release = release,
