@@ -18,6 +18,7 @@ enum {
     MAX_REPEAT = 16,
     MAX_PARTS = 512,
     MAX_LEFT = 8,
+    MAX_ITEMS = 64,
     MAX_ATTRIBUTES = 512,
     LEFT = 1000,
     PATH = 4096
@@ -197,12 +198,34 @@ static enum dg_status walk_module(struct dg_tensor_file *f, const struct dg_pick
     return DG_OK;
 }
 
+static bool is_list(const struct dg_pickle_value *value)
+{
+    return (value->kind == DG_PICKLE_LIST || value->kind == DG_PICKLE_TUPLE) && value->list.count <= MAX_ITEMS;
+}
+
+/* Adds the tensors of the dicts in a list, whose keys are their places: (state dict, epoch). */
+static enum dg_status walk_list(struct dg_tensor_file *f, const struct dg_pickle_value *list, struct place at,
+                                struct dg_error *err)
+{
+    for (int64_t i = 0; i < list->list.count; i++) {
+        char place[24];
+        snprintf(place, sizeof place, "%" PRId64, i);
+        if (++f->visits > MAX_VISITS) return dg_fail(err, DG_ERR_INPUT, "its lists have too many items");
+        if (list->list.item[i]->kind != DG_PICKLE_DICT && !is_module(list->list.item[i])) continue;
+        const char *key = put_together(f, at.key, place);
+        if (!key) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        DG_TRY(walk(f, list->list.item[i], (struct place){key, "", at.depth + 1}, err));
+    }
+    return DG_OK;
+}
+
 /* Adds the tensors of a dict and of those inside it. The values may form circles: depth and visits are bounded. */
 static enum dg_status walk(struct dg_tensor_file *f, const struct dg_pickle_value *dict, struct place at,
                            struct dg_error *err)
 {
     if (at.depth > MAX_DEPTH || is_optimizer(dict)) return DG_OK;
     if (is_module(dict)) return walk_module(f, dict, at, err);
+    if (is_list(dict)) return walk_list(f, dict, at, err);
     if (dict->kind != DG_PICKLE_DICT) return DG_OK;
     for (int64_t i = 0; i < dict->list.count; i += 2) {
         const char *name = dg_pickle_text(dict->list.item[i]);
@@ -211,7 +234,8 @@ static enum dg_status walk(struct dg_tensor_file *f, const struct dg_pickle_valu
         int before = f->count;
         if (name && value->kind == DG_PICKLE_TENSOR) {
             DG_TRY(add_pickled(f, at.key, name, value->tensor, err));
-        } else if (name && strlen(name) < MAX_NAME && (value->kind == DG_PICKLE_DICT || is_module(value))) {
+        } else if (name && strlen(name) < MAX_NAME &&
+                   (value->kind == DG_PICKLE_DICT || is_list(value) || is_module(value))) {
             const char *key = put_together(f, at.key, name);
             if (!key) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
             DG_TRY(walk(f, value, (struct place){key, "", at.depth + 1}, err));
@@ -228,6 +252,8 @@ static enum dg_status no_tensors(const struct dg_tensor_file *f, const struct dg
         return dg_fail(err, DG_ERR_INPUT,
                        "it holds a %.100s, and no dict of tensors; nothing was run. Save its state_dict()",
                        object->class_name);
+    if (object->kind != DG_PICKLE_DICT)
+        return dg_fail(err, DG_ERR_INPUT, "what was saved is a list without a dict of tensors: they have no names");
     return dg_fail(err, DG_ERR_INPUT, "no tensors under a name in it; its entries are %s",
                    *f->left_out ? f->left_out : "none");
 }
@@ -243,7 +269,7 @@ static enum dg_status list_object(struct dg_tensor_file *f, struct dg_error *err
     snprintf(f->format, sizeof f->format, "torch.save, %s form", dg_torch_form(part->torch));
     if (object->kind == DG_PICKLE_TENSOR)
         return dg_fail(err, DG_ERR_INPUT, "a single tensor without a name, not a state dict");
-    if (object->kind != DG_PICKLE_DICT && object->kind != DG_PICKLE_OBJECT)
+    if (object->kind != DG_PICKLE_DICT && object->kind != DG_PICKLE_OBJECT && !is_list(object))
         return dg_fail(err, DG_ERR_INPUT, "what was saved is not a dict of tensors");
     DG_TRY(walk(f, object, (struct place){"", "", 0}, err));
     if (f->left > MAX_LEFT) {

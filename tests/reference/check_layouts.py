@@ -207,6 +207,10 @@ def check_wrappers(b, state, f):
     for key in "state_dict", "model", "model_state_dict", "net", "weights":
         torch.save({key: state, "epoch": 3}, b.at("m.pth"))
         b.case(f"key {key}", "m.pth", "vit", f)
+    torch.save(({"epoch": 1}, state), b.at("m.pth"))
+    b.case("a tuple of dicts", "m.pth", "vit", f)
+    torch.save(list(state.values()), b.at("m.pth"))
+    b.case("a list of tensors", "m.pth", "vit", "a list without a dict of tensors")
     torch.save({"a": {"b": {"c": prefixed(state, "module.")}}}, b.at("m.pth"))
     b.case("three dicts deep", "m.pth", "vit", f)
 
