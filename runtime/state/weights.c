@@ -509,10 +509,18 @@ static void note_others(struct fit *fit, const char *theirs)
     }
 }
 
+static bool is_taken(const struct fit *fit, int index)
+{
+    for (int64_t t = 0; t < fit->count; t++)
+        if (fit->taken[t].source == index || fit->taken[t].scale == index) return true;
+    return false;
+}
+
 /* Tensors of the file that were not taken, and what they are: "12 others in the file were not needed: head (8), fc (4)". */
 static const char *not_needed(struct fit *fit, char *text, size_t size)
 {
-    int64_t all = dg_weight_file_count(fit->file) + dg_weight_file_beside_count(fit->file) - fit->count - fit->scaled;
+    int64_t all = dg_weight_file_beside_count(fit->file);
+    for (int i = 0; i < dg_weight_file_count(fit->file); i++) all += !is_taken(fit, i);
     const char *of = dg_groups_text(&fit->beside), *others = dg_weight_file_beside(fit->file);
     size_t used = (size_t)snprintf(text, size, "%" PRId64 " others in the file were not needed", all);
     if ((*of || *others) && used < size)
@@ -531,11 +539,10 @@ static void say_anew(const struct dg_session *session, const struct fit *fit)
     for (int i = 0; i < dg_tensor_file_count(tensors) && !optimizer; i++)
         optimizer = rest_of(dg_tensor_file_at(tensors, i)->name, "optim.") != NULL;
     if (!optimizer && !epoch) return;
-    dg_log(
-        dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
-        "%s: the optimiser's state%s%s%s is not used: the run begins at its first step. As OUT/checkpoint.safetensors "
-        "the file goes on with --resume",
-        fit->path, epoch ? " (after epoch " : "", epoch ? epoch : "", epoch ? ")" : "");
+    dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
+           "%s: the optimiser's state%s%s%s is not used: the run begins at its first step (dinorun import FILE "
+           "-o OUT/checkpoint.safetensors, and train --resume, go on from it)",
+           fit->path, epoch ? " (after epoch " : "", epoch ? epoch : "", epoch ? ")" : "");
 }
 
 /* Lists what was not taken as it is in the file, a line each; "" if all was. Returns `text`. */
@@ -583,7 +590,7 @@ static void compare_eps(const struct dg_session *session, const struct fit *fit)
     dg_log(
         dg_session_log(session), DG_LOG_WARNING, DG_LOG_LOAD,
         "note: the layer norms of these weights have eps %g where they are from, the plan's have %g: features differ "
-        "by some 1e-4 of their size; for theirs compile the plan with --set eps=%g",
+        "by some 1e-4 of their size; for theirs compile the plan with --set eps=%g (of a recipe: student.with.eps)",
         theirs, ours, theirs);
 }
 

@@ -548,6 +548,24 @@ static void test_init_bare(void **state)
     free_build(b);
 }
 
+/* A teacher alone begins both networks. */
+static void test_init_teacher(void **state)
+{
+    (void)state;
+    struct build *b = calloc(1, sizeof *b);
+    struct opened o;
+    assert_non_null(b);
+    add_params(b, train_plan, "teacher.backbone.", "teacher.backbone.");
+    write_weights(b);
+    assert_ok(start(&o, false, try_err));
+    contains(dg_test_said, "student's backbone, teacher's backbone; the rest is new");
+    contains(dg_test_said, "0 others in the file were not needed");
+    assert_memory_equal(values(&o, "student.backbone.norm.bias"), item(b, "teacher.backbone.norm.bias")->data, 32 * 4);
+    assert_memory_equal(values(&o, "teacher.backbone.norm.bias"), item(b, "teacher.backbone.norm.bias")->data, 32 * 4);
+    close_plan(&o);
+    free_build(b);
+}
+
 static void test_init_full(void **state)
 {
     (void)state;
@@ -602,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_positions_of_another_grid),
         cmocka_unit_test(test_positions_of_a_rectangle),
         cmocka_unit_test(test_init_bare),
+        cmocka_unit_test(test_init_teacher),
         cmocka_unit_test(test_init_full),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
