@@ -344,8 +344,8 @@ static enum dg_status put_image(struct dinograph_session *session, const struct 
     const struct dg_eval_crop *crop = &session->crop;
     int64_t pixels = (int64_t)crop->height * crop->width;
     DG_TRY(dg_scratch_reserve(&session->view, (size_t)pixels * 3, err));
-    DG_TRY(dg_image_resize_center_crop(image, crop->how, crop->resize, crop->width, crop->height,
-                                       session->view.bytes, &session->work, err));
+    DG_TRY(dg_image_resize_center_crop(image, crop->how, crop->resize, crop->width, crop->height, session->view.bytes,
+                                       &session->work, err));
     dg_normalize(&session->normalizer, session->view.bytes, pixels, out);
     return DG_OK;
 }

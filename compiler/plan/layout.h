@@ -10,7 +10,7 @@ struct dg_layout {
         *life; /* by value: lifetime, the value whose bytes it shares, and of that one the offset in its region */
     const bool *used;           /* by value: it is in the plan */
     uint64_t bytes[DG_REGIONS]; /* of each region */
-    uint64_t sums;              /* of the sums over slices, which processes exchange: at the beginning of DG_REGION_STEP */
+    uint64_t sums; /* of the sums over slices, which processes exchange: at the beginning of DG_REGION_STEP */
     struct dg_memory_plan step; /* of DG_REGION_STEP: peak, lower bound, and the sum without sharing */
 };
 

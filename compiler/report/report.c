@@ -37,8 +37,7 @@ void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct 
                     (long long)en->batch, en->graph->num_nodes, flops / 1e9);
         if (en->ranks > 1) {
             int64_t slices = en->graph->slices / en->ranks;
-            dg_text_add(text,
-                        "    %lld processes of %lld slice%s of %lld images; each sends and receives %s a step\n",
+            dg_text_add(text, "    %lld processes of %lld slice%s of %lld images; each sends and receives %s a step\n",
                         (long long)en->ranks, (long long)slices, slices == 1 ? "" : "s",
                         (long long)(en->batch / en->graph->slices),
                         dg_format_bytes(naive, sizeof naive,
