@@ -4,19 +4,29 @@
 #include "ops/kernels/lanes.h"
 #include "ops/kernels/tile.h"
 
-/* More sums than any CPU has multiply-adds under way, and no more than the registers of each level hold. */
+/* More sums than any CPU has multiply-adds under way, and no more than the registers of each level hold. They have names, since the
+ * compiler does not always hold an array in registers. */
 enum { SUMS = 12 };
+#define EACH_SUM(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+#define DECLARE(i) dg_lanes sum##i = (dg_lanes){0} + i; /* different, else they are one */
+#define MULTIPLY(i) sum##i = dg_multiply_add(bf16, sum##i, a, x);
+#define ADD(i) total += sum##i;
+#define RETAIN(i) DG_IN_REGISTER(sum##i);
 
 static DG_INLINE double run(int64_t turns, bool bf16)
 {
-    dg_lanes sum[SUMS], x = (dg_lanes){0} + 1;
+    dg_lanes x = (dg_lanes){0} + 1;
     float a = 1;
-    for (int i = 0; i < SUMS; i++) sum[i] = (dg_lanes){0};
+    EACH_SUM(DECLARE)
     for (int64_t t = 0; t < turns; t++) {
         DG_IN_REGISTER(x); /* else the products are those of the turn before */
-        for (int i = 0; i < SUMS; i++) sum[i] = dg_multiply_add(bf16, sum[i], a, x);
-        for (int i = 0; i < SUMS; i++) DG_IN_REGISTER(sum[i]);
+        EACH_SUM(MULTIPLY)
+        EACH_SUM(RETAIN)
     }
+    dg_lanes total = {0};
+    EACH_SUM(ADD)
+    volatile float result = total[0]; /* else nothing of it is wanted */
+    (void)result;
     return (double)turns * SUMS * DG_LANES * (bf16 ? 4 : 2);
 }
 
