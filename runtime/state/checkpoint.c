@@ -75,11 +75,11 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
 {
     const struct dg_plan *plan = knobs->plan;
     const struct dg_plan_entry *entry = dg_session_entry(session);
-    struct dg_safetensors_item *item = calloc(entry->num_tensors + 1, sizeof *item);
     struct dg_facts m = {0};
     char bad[512];
     if (dg_fault_in_stored(session, plan, bad, sizeof bad))
         return dg_fail(err, DG_ERR_NUMERIC, "%s was not written: %s", path, bad);
+    struct dg_safetensors_item *item = calloc(entry->num_tensors + 1, sizeof *item);
     uint64_t *bytes = calloc(entry->num_tensors + 1, sizeof *bytes);
     int count = 0;
     enum dg_status status = DG_ERR_MEMORY;
