@@ -673,7 +673,7 @@ static enum dg_status global(struct machine *m)
 static enum dg_status instance(struct machine *m, bool named)
 {
     int64_t count;
-    const struct dg_pickle_value *class, *args;
+    const struct dg_pickle_value *class = NULL, *args;
     if (named) {
         DG_TRY(global(m));
         DG_TRY(pop(m, &class));
@@ -682,7 +682,7 @@ static enum dg_status instance(struct machine *m, bool named)
     if (!named && count < 1) return bad(m, "it takes from an empty stack");
     DG_TRY(collect(m, DG_PICKLE_TUPLE, named ? count : count - 1));
     DG_TRY(pop(m, &args));
-    if (named) DG_TRY(push(m, class));
+    if (class) DG_TRY(push(m, class));
     return call_below(m, args);
 }
 
