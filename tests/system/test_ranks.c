@@ -180,8 +180,13 @@ static void test_same_bits(void **state)
     (void)state;
     if (!usable(&open_mpi)) skip();
     train(&open_mpi, "2", four, in("memory"), "4");
-    train(&open_mpi_tcp, "2", four, in("tcp"), "4");
-    assert_same_state(in("memory"), in("tcp"), 0);
+    const struct process *p = LAUNCH(&open_mpi_tcp, "2", TRAIN(four, in("tcp")), "--steps", "4");
+    if (p->status && strstr(p->err, "reach each other")) { /* a root without /sys: Open MPI 5 finds no interface */
+        print_message("left out: TCP (Open MPI finds no way between two processes here)\n");
+    } else {
+        process_assert_status(p, 0);
+        assert_same_state(in("memory"), in("tcp"), 0);
+    }
     train(&open_mpi, "2", four, in("resumed"), "2");
     process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("resumed")), "--resume", "--steps", "4"), 0);
     assert_same_state(in("memory"), in("resumed"), 0);
