@@ -36,11 +36,11 @@ enum dg_status dg_add_prepare(struct dg_prepare *p, struct dg_error *err)
     return DG_OK;
 }
 
-static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+enum dg_status dg_add_run(const struct dg_run *r, bool relu)
 {
-    (void)err;
     const struct dg_add_state *s = r->state;
     dg_add_kernels()->add(&(struct dg_add_args){.count = s->count,
+                                                .relu = relu,
                                                 .a_bf16 = s->bf16[DG_ADD_A],
                                                 .a = r->input[DG_ADD_A],
                                                 .b_bf16 = s->bf16[DG_ADD_B],
@@ -48,6 +48,12 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                                 .dst_bf16 = s->dst_bf16,
                                                 .dst = r->output[DG_ADD_DST]});
     return DG_OK;
+}
+
+static enum dg_status run(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    return dg_add_run(r, false);
 }
 
 static const struct dg_operand inputs[] = {DG_ADD_INPUTS, {0}};

@@ -17,6 +17,8 @@ struct dg_add_state {
 
 enum dg_status dg_add_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
 enum dg_status dg_add_prepare(struct dg_prepare *p, struct dg_error *err);
+/* dst = a + b, or with `relu` max(a + b, 0). */
+enum dg_status dg_add_run(const struct dg_run *r, bool relu);
 /* The gradient of the sum is that of each term. */
 enum dg_status dg_add_gradient(struct dg_grad_builder *b, dg_value diff_sum);
 

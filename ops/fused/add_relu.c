@@ -1,6 +1,5 @@
 /* add_relu (a, b) -> dst = max(0, a + b): a sum and the ReLU on it, the end of a ResNet's block. */
 #include "ops/elementwise/add.h"
-#include "ops/kernels/add.h"
 #include "ops/op_rewrite.h"
 
 extern const struct dg_op dg_op_add, dg_op_relu, dg_op_relu_grad, dg_op_add_relu;
@@ -15,16 +14,7 @@ static enum dg_status grad(struct dg_grad_builder *b)
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
-    const struct dg_add_state *s = r->state;
-    dg_add_kernels()->add(&(struct dg_add_args){.count = s->count,
-                                                .relu = true,
-                                                .a_bf16 = s->bf16[DG_ADD_A],
-                                                .a = r->input[DG_ADD_A],
-                                                .b_bf16 = s->bf16[DG_ADD_B],
-                                                .b = r->input[DG_ADD_B],
-                                                .dst_bf16 = s->dst_bf16,
-                                                .dst = r->output[DG_ADD_DST]});
-    return DG_OK;
+    return dg_add_run(r, true);
 }
 
 static const struct dg_operand inputs[] = {DG_ADD_INPUTS, {0}};

@@ -50,13 +50,10 @@ struct dg_comm {
     char *sum;   /* [piece_bytes] */
     int64_t piece_bytes;
     int *bytes, *at, *own_bytes, *own_at; /* [ranks] each: ranges of a call */
-    int local_rank, local_ranks;
 };
 
 int dg_comm_rank(const struct dg_comm *comm) { return comm ? comm->world.rank : 0; }
 int dg_comm_ranks(const struct dg_comm *comm) { return comm ? comm->world.ranks : 1; }
-int dg_comm_local_rank(const struct dg_comm *comm) { return comm ? comm->local_rank : 0; }
-int dg_comm_local_ranks(const struct dg_comm *comm) { return comm ? comm->local_ranks : 1; }
 const char *dg_comm_host(const struct dg_comm *comm, int rank) { return comm ? comm->host + rank * HOST : ""; }
 const char *dg_comm_library(const struct dg_comm *comm) { return comm ? comm->world.library : ""; }
 int64_t dg_comm_bytes(const struct dg_comm *comm) { return comm ? comm->piece_bytes * (comm->world.ranks + 1) : 0; }
@@ -252,22 +249,15 @@ enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t by
 int dg_comm_launched(void)
 {
     struct dg_launcher launcher;
-    return dg_launcher_find(&launcher, NULL) == DG_OK ? launcher.ranks
-                                                      : 2; /* more than one, and they do not know each other */
+    dg_launcher_find(&launcher, NULL); /* Slurm's processes without MPI are as many */
+    return launcher.ranks;
 }
 
-/* Where this process stands among those of its machine. */
 static enum dg_status find_hosts(struct dg_comm *comm, struct dg_error *err)
 {
     char mine[HOST] = "";
     gethostname(mine, sizeof mine - 1);
-    DG_TRY(dg_comm_gather(comm, mine, HOST, comm->host, err));
-    for (int r = 0; r < comm->world.ranks; r++) {
-        if (strcmp(dg_comm_host(comm, r), mine)) continue;
-        if (r < comm->world.rank) comm->local_rank++;
-        comm->local_ranks++;
-    }
-    return DG_OK;
+    return dg_comm_gather(comm, mine, HOST, comm->host, err);
 }
 
 static enum dg_status allocate(struct dg_comm *comm, struct dg_error *err)

@@ -37,9 +37,6 @@ void dg_comm_abort(struct dg_comm *comm, int status) __attribute__((noreturn));
 
 int dg_comm_rank(const struct dg_comm *comm);  /* from 0 */
 int dg_comm_ranks(const struct dg_comm *comm); /* 1 or more */
-/* Of the processes on this machine: their number, and which of them this is. */
-int dg_comm_local_ranks(const struct dg_comm *comm);
-int dg_comm_local_rank(const struct dg_comm *comm);
 /* The machine that a rank runs on. */
 const char *dg_comm_host(const struct dg_comm *comm, int rank);
 /* "Open MPI 4.1.4". */

@@ -22,6 +22,7 @@ enum dg_status dg_launcher_find(struct dg_launcher *launcher, struct dg_error *e
     else
         *launcher = (struct dg_launcher){pmi > 0 ? pmi : 1, "MPICH", "mpich", "mpich"};
     if (open_mpi || pmi || slurm < 2 || !getenv("SLURM_PROCID") || !getenv("SLURM_STEP_ID")) return DG_OK;
+    launcher->ranks = slurm;
     return dg_fail(
         err, DG_ERR_UNSUPPORTED,
         "Slurm has started %d processes without MPI, and each would train alone: add --mpi=pmix (Open MPI) or "

@@ -11,7 +11,7 @@ struct dg_launcher {
     const char *package; /* Debian's, that has the library */
 };
 
-/* DG_ERR_UNSUPPORTED: Slurm has started several processes without an MPI. */
+/* DG_ERR_UNSUPPORTED: Slurm has started several processes without an MPI; launcher->ranks says how many. */
 enum dg_status dg_launcher_find(struct dg_launcher *launcher, struct dg_error *err);
 
 /* Opens dinograph-mpi-<plugin>.so, which lies beside the program or in the library folder beside it. DG_ERR_UNSUPPORTED: there is none, or it

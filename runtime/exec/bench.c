@@ -109,7 +109,7 @@ static enum dg_status run_steps(struct bench *b, struct dg_bench_result *result,
         DG_TRY(run_step(b, s + 1, length, &seconds, err));
         if (s >= 0 && observer->end) observer->end(observer->context);
         if (s >= 0) b->time[s] = seconds;
-        if (s >= 0) result->exchange += dg_session_exchange(b->session) / b->steps;
+        if (s >= 0) result->waited += dg_session_waited(b->session) / b->steps;
         for (int i = 0; i < DG_PEAK_MATMULS; i++) {
             double now;
             DG_TRY(dg_peak_run(b->peak, i, &now, err));
@@ -142,12 +142,14 @@ static enum dg_status measure(struct bench *b, struct dg_bench_result *result, s
     result->memory = dg_session_memory(b->session);
     result->op = calloc(entry->num_ops + 1, sizeof *result->op);
     result->node_seconds = calloc(entry->num_ops + 1, sizeof *result->node_seconds);
-    result->sums = calloc(dg_session_sums(b->session, NULL) + 1, sizeof *result->sums);
+    const struct dg_exchange *exchange = dg_session_exchange(b->session);
+    result->range = calloc(exchange->num_ranges + 1, sizeof *result->range);
     b->time = calloc((size_t)b->steps, sizeof *b->time);
     b->rate = calloc((size_t)b->steps * DG_PEAK_MATMULS, sizeof *b->rate);
-    if (!result->op || !result->node_seconds || !result->sums || !b->time || !b->rate)
+    if (!result->op || !result->node_seconds || !result->range || !b->time || !b->rate)
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    result->num_sums = dg_session_sums(b->session, result->sums);
+    result->num_ranges = exchange->num_ranges;
+    if (exchange->num_ranges) memcpy(result->range, exchange->range, exchange->num_ranges * sizeof *result->range);
     DG_TRY(dg_peak_open(entry->dtype == DG_BF16, &b->peak, err));
     DG_TRY(run_steps(b, result, err));
     sum_up(b, result);
@@ -178,6 +180,6 @@ void dg_bench_free(struct dg_bench_result *result)
 {
     free(result->op);
     free(result->node_seconds);
-    free(result->sums);
+    free(result->range);
     *result = (struct dg_bench_result){0};
 }

@@ -29,9 +29,9 @@ struct dg_bench_result {
     int num_ops;
     double *node_seconds; /* [ops of the entry], a step; owned */
     /* Of a plan for several processes: what they exchange, in order (owned), and what each step waited for it on average. */
-    struct dg_session_sums *sums;
-    uint32_t num_sums;
-    double exchange;
+    struct dg_exchange_range *range;
+    uint32_t num_ranges;
+    double waited;
 };
 
 /* Is told of each step that is timed: where it begins, after each op, and where it ends. Functions may be NULL. */

@@ -23,17 +23,6 @@ struct bound_op {
     void **pointer; /* inputs, then outputs */
 };
 
-/* Sums over slices that follow each other in memory, are of one type, and are complete after op `ready` of the last slice. */
-struct sums {
-    void *data;
-    int64_t count;
-    bool f64;
-    uint32_t ready;
-};
-
-/* Bytes from which on sums are exchanged at once: less would cost more in latency, more would begin later. */
-enum { BUCKET = 8 << 20 };
-
 struct dg_session {
     const struct dg_plan *plan;
     const struct dg_plan_entry *entry;
@@ -46,10 +35,8 @@ struct dg_session {
     struct dg_session_memory memory;
     struct dg_step_info step;
     struct dg_comm *comm;
-    struct dg_session_share share;
-    struct sums *sums; /* [num_sums] what processes exchange, in the order in which it is complete */
-    uint32_t num_sums;
-    double exchange; /* seconds, in the last step */
+    struct dg_exchange exchange;
+    double waited; /* seconds for sums, in the last step */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     const struct dg_log *log;
@@ -289,110 +276,8 @@ static void bind(struct dg_session *session)
     }
 }
 
-/* ---- processes that share a batch ---- */
-
-enum dg_status dg_session_share_check(const struct dg_plan *plan, const struct dg_plan_entry *entry,
-                                      const struct dg_comm *comm, struct dg_error *err)
-{
-    int64_t slices = entry->slices, ranks = dg_comm_ranks(comm);
-    if (ranks < 2) return DG_OK;
-    const char *source = dg_plan_string(plan, plan->header->source);
-    if (entry->ranks < 2)
-        return dg_fail(err, DG_ERR_USAGE,
-                       "%" PRId64 " processes were started, and the plan was made for one: compile it with dinoc %s "
-                       "--ranks %" PRId64,
-                       ranks, source, ranks);
-    if (slices % ranks) {
-        char fitting[128] = "";
-        size_t at = 0;
-        for (int64_t p = 1; p <= slices && at + 32 < sizeof fitting; p++)
-            if (slices % p == 0)
-                at += (size_t)snprintf(fitting + at, sizeof fitting - at, "%s%" PRId64, at ? ", " : "", p);
-        return dg_fail(err, DG_ERR_USAGE,
-                       "this plan cuts its batch into %" PRId64 " slices, which %" PRId64
-                       " processes cannot share: start %s processes, or compile with --ranks %" PRId64,
-                       slices, ranks, fitting, ranks);
-    }
-    return DG_OK;
-}
-
-struct dg_session_share dg_session_share(const struct dg_session *session) { return session->share; }
-double dg_session_exchange(const struct dg_session *session) { return session->exchange; }
-
-static int by_offset(const void *a, const void *b)
-{
-    const struct dg_plan_tensor *x = *(void *const *)a, *y = *(void *const *)b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-/* By tensor of the entry: the last op of the loop that writes into its bytes, if that is a root. */
-static void find_last_writers(const struct dg_session *session, uint32_t *writer)
-{
-    const struct dg_plan_entry *entry = session->entry;
-    for (uint32_t n = entry->loop_first; n < entry->loop_first + entry->loop_ops; n++) {
-        const struct dg_plan_op *op = &session->plan->op[entry->first_op + n];
-        for (uint32_t o = 0; o < op->num_outputs; o++) {
-            uint32_t t = session->plan->operand[op->first_operand + op->num_inputs + o];
-            if (t != DG_PLAN_NONE) writer[session->plan->tensor[t].root - entry->first_tensor] = n;
-        }
-    }
-}
-
-/* A sum of the plan joins the range before it, or begins a new one. Between both is only what rounds up to DG_PLAN_ALIGN. */
-static void add_sum(struct dg_session *session, const struct dg_plan_tensor *t, uint32_t ready)
-{
-    bool f64 = t->dtype == DG_F64;
-    int64_t size = f64 ? 8 : 4;
-    char *data = (char *)session->region[DG_REGION_STEP] + t->offset;
-    struct sums *last = session->num_sums ? &session->sums[session->num_sums - 1] : NULL;
-    if (!last || last->f64 != f64 || last->count * size >= BUCKET ||
-        (char *)last->data + dg_round_up(last->count * size, DG_PLAN_ALIGN) != data) {
-        last = &session->sums[session->num_sums++];
-        *last = (struct sums){.data = data, .f64 = f64};
-    }
-    last->count = (data - (char *)last->data + (int64_t)t->bytes) / size;
-    if (ready > last->ready) last->ready = ready;
-}
-
-static enum dg_status find_sums(struct dg_session *session, struct dg_error *err)
-{
-    const struct dg_plan_entry *entry = session->entry;
-    if (entry->ranks < 2) return DG_OK;
-    const struct dg_plan_tensor **tensor = calloc(entry->num_tensors + 1, sizeof *tensor);
-    uint32_t *writer = calloc(entry->num_tensors + 1, sizeof *writer), count = 0;
-    session->sums = calloc(entry->num_tensors + 1, sizeof *session->sums);
-    enum dg_status status = DG_OK;
-    if (tensor && writer && session->sums) {
-        find_last_writers(session, writer);
-        for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
-            const struct dg_plan_tensor *one = &session->plan->tensor[t];
-            bool written = writer[t - entry->first_tensor]; /* in the loop; weights that are packed before it are not */
-            if (one->root == t && written && dg_plan_is_sum(entry, one)) tensor[count++] = one;
-        }
-        qsort(tensor, count, sizeof *tensor, by_offset);
-        for (uint32_t i = 0; i < count; i++)
-            add_sum(session, tensor[i], writer[tensor[i] - session->plan->tensor - entry->first_tensor]);
-    } else {
-        status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    }
-    free(tensor);
-    free(writer);
-    return status;
-}
-
-uint32_t dg_session_sums(const struct dg_session *session, struct dg_session_sums *sums)
-{
-    for (uint32_t s = 0; sums && s < session->num_sums; s++) {
-        const struct sums *one = &session->sums[s];
-        sums[s] = (struct dg_session_sums){one->count * (one->f64 ? 8 : 4), one->ready};
-    }
-    return session->num_sums;
-}
-
-static void start_sum(struct dg_session *session, const struct sums *sums)
-{
-    dg_comm_start_sum(session->comm, sums->data, sums->count, sums->f64);
-}
+const struct dg_exchange *dg_session_exchange(const struct dg_session *session) { return &session->exchange; }
+double dg_session_waited(const struct dg_session *session) { return session->waited; }
 
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err)
 {
@@ -456,13 +341,10 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
         goto fail;
     }
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY_GOTO(fail, status, prepare_op(session, n, err));
-    DG_TRY_GOTO(fail, status, dg_session_share_check(plan, entry, session->comm, err));
-    int64_t share = entry->slices / dg_comm_ranks(session->comm);
-    session->share = (struct dg_session_share){share * dg_comm_rank(session->comm), share};
+    DG_TRY_GOTO(fail, status, dg_exchange_init(plan, entry, session->comm, &session->exchange, err));
     DG_TRY_GOTO(fail, status, check_memory(session, options, err));
     DG_TRY_GOTO(fail, status, allocate(session, err));
     bind(session);
-    DG_TRY_GOTO(fail, status, find_sums(session, err));
     trace_entry(session);
     *result = session;
     return DG_OK;
@@ -490,7 +372,7 @@ void dg_session_close(struct dg_session *session)
     free(session->data);
     free(session->op);
     free(session->pointers);
-    free(session->sums);
+    dg_exchange_free(&session->exchange);
     free(session);
 }
 
@@ -598,15 +480,17 @@ static enum dg_status run_last_slice(struct dg_session *session, struct dg_error
 {
     const struct dg_plan_entry *entry = session->entry;
     uint32_t next = entry->loop_first;
-    for (uint32_t s = 0; s < session->num_sums; s++) {
-        DG_TRY(run_ops(session, next, session->sums[s].ready + 1, err));
-        if (session->sums[s].ready >= next) next = session->sums[s].ready + 1;
-        start_sum(session, &session->sums[s]);
+    for (uint32_t r = 0; session->comm && r < session->exchange.num_ranges; r++) {
+        const struct dg_exchange_range *range = &session->exchange.range[r];
+        DG_TRY(run_ops(session, next, range->ready + 1, err));
+        if (range->ready >= next) next = range->ready + 1;
+        dg_comm_start_sum(session->comm, (char *)session->region[DG_REGION_STEP] + range->offset, range->count,
+                          range->f64);
     }
     DG_TRY(run_ops(session, next, entry->loop_first + entry->loop_ops, err));
     double begin = dg_seconds_now();
     DG_TRY(dg_comm_wait(session->comm, err));
-    session->exchange = dg_seconds_now() - begin;
+    session->waited = dg_seconds_now() - begin;
     return DG_OK;
 }
 
@@ -624,9 +508,10 @@ enum dg_status dg_session_compute(struct dg_session *session, const struct dg_st
     session->step = *step;
     session->step.slice = 0;
     DG_TRY(run_ops(session, 0, entry->loop_first, err));
-    for (int64_t slice = 0; slice < session->share.count && entry->loop_ops; slice++) {
-        session->step.slice = session->share.first + slice;
-        if (slice + 1 < session->share.count)
+    int64_t slices = session->exchange.slices;
+    for (int64_t slice = 0; slice < slices && entry->loop_ops; slice++) {
+        session->step.slice = session->exchange.first_slice + slice;
+        if (slice + 1 < slices)
             DG_TRY(run_ops(session, entry->loop_first, loop_end, err));
         else
             DG_TRY(run_last_slice(session, err));

@@ -5,7 +5,7 @@
 #define DG_RUNTIME_EXEC_SESSION_H
 
 #include "runtime/base/log.h"
-#include "runtime/comm/comm.h"
+#include "runtime/exec/exchange.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/plan/open.h"
 
@@ -33,24 +33,10 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry, co
                                struct dg_session **session, struct dg_error *err);
 void dg_session_close(struct dg_session *session); /* NULL is fine */
 
-/* DG_ERR_USAGE: the entry's step cannot be shared by so many processes; the text says what can. Opening a session asks it, too. */
-enum dg_status dg_session_share_check(const struct dg_plan *plan, const struct dg_plan_entry *entry,
-                                      const struct dg_comm *comm, struct dg_error *err);
-/* The slices of each batch that this process computes. */
-struct dg_session_share {
-    int64_t first, count;
-};
-struct dg_session_share dg_session_share(const struct dg_session *session);
-/* Sums over slices that processes exchange together: complete after op `ready` (its number within the entry) of the last slice. */
-struct dg_session_sums {
-    int64_t bytes;
-    uint32_t ready;
-};
-/* Their number, in the order in which they are complete; 0 for plans that were made for one process. sums [at most the entry's tensors]
- * receives them; NULL: they are only counted. */
-uint32_t dg_session_sums(const struct dg_session *session, struct dg_session_sums *sums);
+/* What this process computes of a step, and what it exchanges with others; valid until close. */
+const struct dg_exchange *dg_session_exchange(const struct dg_session *session);
 /* Seconds at the end of the last step's slices in which this process waited for sums: those of others, or their way. */
-double dg_session_exchange(const struct dg_session *session);
+double dg_session_waited(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);
 

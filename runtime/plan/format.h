@@ -157,7 +157,7 @@ struct dg_plan_entry {
     uint32_t bind;                      /* string: prefix of this entry's parameter names in a full checkpoint, e.g.
                                               "teacher.backbone."; empty: names are complete */
     uint32_t ranks;                     /* processes that the step was made for; as many as divide `slices` may share
-                                              them. 0: one process alone. Sums over slices (dg_plan_is_sum) are then
+                                              them. 0: one process alone. Sums over slices are then
                                               at the beginning of DG_REGION_STEP, in the order in which the last slice
                                               completes them */
     uint32_t math;                      /* enum dg_math, with dtype DG_F32 */

@@ -27,14 +27,6 @@ static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t
     return n - entry->loop_first < entry->loop_ops ? entry->slices : 1; /* before the loop the difference is huge */
 }
 
-/* Whether tensor `t` of the entry lives as long as a sum over slices: made before the loop, and there after it. Sums are those that
- * an op of the loop writes. */
-static inline bool dg_plan_is_sum(const struct dg_plan_entry *entry, const struct dg_plan_tensor *t)
-{
-    return entry->loop_ops && t->region == DG_REGION_STEP && t->first < entry->loop_first &&
-           t->last >= entry->loop_first + entry->loop_ops;
-}
-
 /* What the entry computes in, for people: "f32", "bf16", "f32 by bf16x3", "f32 by bf16x6". */
 static inline const char *dg_plan_type(const struct dg_plan_entry *entry)
 {

@@ -195,7 +195,7 @@ static enum dg_status init_run(struct training *t, struct dg_error *err)
         .comm = o->comm,
         .ignore_memory = o->ignore_memory,
         .log = o->log};
-    DG_TRY(dg_session_share_check(t->plan, t->entry, o->comm, err));
+    DG_TRY(dg_exchange_check(t->plan, t->entry, o->comm, err));
     return dg_run_init(&t->run, &setup, t->knobs, err);
 }
 
@@ -291,9 +291,9 @@ static enum dg_status run_step(struct training *t, const struct dg_batch *batch,
     int64_t step = t->run.position.step;
     struct dg_step_info info = {.seed = t->run.position.seed, .step = step};
     if (!t->replay) { /* the loader's batch has this process's images only */
-        struct dg_session_share share = dg_session_share(t->run.session);
-        info.input_slices = share.count;
-        info.input_first = share.first;
+        const struct dg_exchange *exchange = dg_session_exchange(t->run.session);
+        info.input_slices = exchange->slices;
+        info.input_first = exchange->first_slice;
     }
     dg_session_set_controls(t->run.session, t->knobs, step, t->run.length);
     DG_TRY(dg_session_compute(t->run.session, &info, err));
@@ -423,7 +423,7 @@ static void tell_start(const struct training *t)
                                    .seed = run->position.seed,
                                    .threads = run->position.threads,
                                    .loader_threads = run->loading.threads,
-                                   .slices = dg_session_share(run->session).count};
+                                   .slices = dg_session_exchange(run->session)->slices};
     if (events->start) events->start(events->context, &start);
 }
 

@@ -33,7 +33,10 @@ if int(PIL.__version__.split(".")[0]) < 13:
     print(f"skipped: Pillow {PIL.__version__} is older than 13")
     sys.exit(77)
 
+from png_bytes import ADAM7, chunk, row_bytes
+
 warnings.simplefilter("ignore")
+
 
 def fnv1a(data):
     value = 0xCBF29CE484222325
@@ -86,26 +89,11 @@ def exif(rng):
 # ---- PNG ----
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
-
-
 def png_rows(samples, depth, rng):
     """Filtered rows of [height, width * channels] samples: any filter is right for any row, since all can be undone."""
     rows = b""
     for row in samples:
-        if depth == 16:
-            data = row.astype(">u2").tobytes()
-        elif depth == 8:
-            data = row.astype(np.uint8).tobytes()
-        else:
-            bits = "".join(format(int(v), f"0{depth}b") for v in row)
-            bits += "0" * (-len(bits) % 8)
-            data = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
-        rows += bytes([rng.randint(0, 4)]) + data
+        rows += bytes([rng.randint(0, 4)]) + row_bytes(row, depth)
     return rows
 
 

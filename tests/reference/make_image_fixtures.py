@@ -20,6 +20,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 import philox
 from pictures import MEAN, STD, probe_draw, probe_view
+from png_bytes import ADAM7, chunk, row_bytes
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "fixtures" / "image"
@@ -45,27 +46,12 @@ def digest(array):
 # ---- files to decode ----
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def pack_rows(samples, depth):
     """[height, width * channels] samples to PNG rows with filter byte 0."""
     rows = b""
     for row in samples:
-        if depth == 16:
-            data = row.astype(">u2").tobytes()
-        elif depth == 8:
-            data = row.astype(np.uint8).tobytes()
-        else:
-            bits = "".join(format(int(v), f"0{depth}b") for v in row)
-            bits += "0" * (-len(bits) % 8)
-            data = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
-        rows += b"\0" + data
+        rows += b"\0" + row_bytes(row, depth)
     return rows
-
-
-ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 
 
 def png(samples, depth, colour_type, interlaced=False, extra=b""):

@@ -86,6 +86,14 @@ void *read_file(const char *path, size_t *size)
     return bytes;
 }
 
+void copy_file(const char *from, const char *to)
+{
+    size_t size;
+    void *bytes = read_file(from, &size);
+    write_file(to, bytes, size);
+    free(bytes);
+}
+
 void assert_same_file(const char *a, const char *b)
 {
     size_t size_a, size_b;

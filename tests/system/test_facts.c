@@ -17,14 +17,6 @@
 
 static char plan[96], pictures[96], run_folder[96], weights[128], picture[128], before[128];
 
-static void copy(const char *from, const char *to)
-{
-    size_t size;
-    char *bytes = read_file(from, &size);
-    write_file(to, bytes, size);
-    free(bytes);
-}
-
 static int setup(void **state)
 {
     setenv("OMP_WAIT_POLICY", "passive", 1);
@@ -40,7 +32,7 @@ static int setup(void **state)
     process_assert_status(RUN(TRAIN(plan, run_folder), "--steps", "3", "--epochs", "4", "--set", "lr.peak=2e-3",
                               "--set", "crops.mean.0=0.5", "--seed", "5"),
                           0);
-    copy(weights, before);
+    copy_file(weights, before);
     return 0;
 }
 
@@ -260,8 +252,8 @@ static void test_another_definition(void **state)
     assert_int_equal(mkdir(folder, 0777), 0);
     write_file(path_in(folder, "vit.yaml"), text, size);
     free(text);
-    copy(DG_SOURCE_DIR "/graphs/demo.yaml", path_in(folder, "demo.yaml"));
-    copy(DG_SOURCE_DIR "/graphs/dino_head.yaml", path_in(folder, "dino_head.yaml"));
+    copy_file(DG_SOURCE_DIR "/graphs/demo.yaml", path_in(folder, "demo.yaml"));
+    copy_file(DG_SOURCE_DIR "/graphs/dino_head.yaml", path_in(folder, "dino_head.yaml"));
     char demo[128];
     snprintf(demo, sizeof demo, "%s/demo.yaml", folder);
     compile_plan(&(struct dg_compile_options){
@@ -376,7 +368,7 @@ static void test_head(void **state)
             assert_int_equal(mkdir(folder, 0777), 0);
             for (int i = 0; i < 2; i++) {
                 snprintf(name, sizeof name, "%02d.png", 4 * i + c);
-                copy(path_in(pictures, name), path_in(folder, name));
+                copy_file(path_in(pictures, name), path_in(folder, name));
             }
         }
     }

@@ -210,14 +210,6 @@ static void test_older_block(void **state)
 
 /* --- whole runs --- */
 
-static void copy(const char *from, const char *to)
-{
-    size_t size;
-    uint8_t *bytes = read_file(from, &size);
-    write_file(to, bytes, size);
-    free(bytes);
-}
-
 static const char *const files[] = {"linear.safetensors", "best.safetensors", "log.jsonl"};
 
 static void on_epoch(void *context, const struct dg_linear_report *r)
@@ -231,7 +223,7 @@ static void on_epoch(void *context, const struct dg_linear_report *r)
         char from[64], to[64];
         snprintf(from, sizeof from, "whole/%s", files[f]);
         snprintf(to, sizeof to, "half/%s", files[f]);
-        copy(in(from), in(to));
+        copy_file(in(from), in(to));
     }
 }
 

@@ -17,14 +17,6 @@
 
 static char plan[96], pictures[96], picture[128], weights[128], broken[128], classes[96];
 
-static void copy(const char *from, const char *to)
-{
-    size_t size;
-    char *bytes = read_file(from, &size);
-    write_file(to, bytes, size);
-    free(bytes);
-}
-
 static int setup(void **state)
 {
     setenv("OMP_WAIT_POLICY", "passive", 1);
@@ -45,7 +37,7 @@ static int setup(void **state)
         for (int i = 0; i < 2; i++) {
             char name[32];
             snprintf(name, sizeof name, "%02d.png", 4 * i + c);
-            copy(path_in(pictures, name), path_in(folder, name));
+            copy_file(path_in(pictures, name), path_in(folder, name));
         }
     }
     process_assert_status(RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("run"), "--steps", "2",
@@ -224,7 +216,7 @@ static void test_states(void **state)
     snprintf(newest, sizeof newest, "%s/checkpoint.safetensors", folder);
     snprintf(previous, sizeof previous, "%s/previous-00000002.safetensors", folder);
     assert_int_equal(mkdir(folder, 0777), 0);
-    copy(weights, previous);
+    copy_file(weights, previous);
     break_weights("student.head.mlp.0.weight", 7, NAN, newest);
     const struct process *p = resume(folder, "3");
     process_assert_status(p, 0);
@@ -237,7 +229,7 @@ static void test_states(void **state)
     struct dg_knobs knobs;
     struct dg_session *session;
     struct dg_error err = {0};
-    copy(weights, newest);
+    copy_file(weights, newest);
     assert_ok(dg_plan_open(plan, &opened, try_err));
     assert_ok(dg_knobs_open(&opened, &knobs, try_err));
     assert_ok(dg_session_open(&opened, "train", &(struct dg_session_options){.threads = 1, .ignore_memory = true},
@@ -271,7 +263,7 @@ static void test_damage(void **state)
         write_file(newest, bytes, size);
         write_file(broken, bytes, size); /* the run mends its own */
         free(bytes);
-        copy(weights, previous);
+        copy_file(weights, previous);
         const struct process *p = resume(folder, "2");
         process_assert_status(p, 0);
         process_assert_says(p, p->err, "damaged (its checksum is ");
@@ -291,7 +283,7 @@ static void test_failed_save(void **state)
     snprintf(folder, sizeof folder, "%s/limited", test_folder);
     snprintf(newest, sizeof newest, "%s/checkpoint.safetensors", folder);
     assert_int_equal(mkdir(folder, 0777), 0);
-    copy(weights, newest);
+    copy_file(weights, newest);
     snprintf(command, sizeof command,
              "trap '' XFSZ; ulimit -f 64; exec " DINORUN
              " train %s --data %s --out %s --threads 2 --ignore-memory --ignore-disk "

@@ -1,10 +1,12 @@
 /* Training by several processes, under the launchers of the MPI libraries that this build has plugins for; without one the tests say
  * what they leave out. */
+#include "ops/kernels/level.h"
 #include "tests/support/compile.h"
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
 #include <math.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +255,20 @@ static void test_refusals(void **state)
     process_assert_says(p, p->err, "and rank 0 has 16");
     p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("pictures"), in("no"));
     process_assert_says(p, p->err, "other settings: lr.peak=");
+    /* Kernels of another level on the second process; and both processes on one CPU. */
+    static const char apart[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] || export DINOGRAPH_CPU=v1\n"
+                                "exec $1 train $2 --data $3 --out $4\n",
+                      bound[] = "exec taskset -c 0 $1 train $2 --data $3 --out $4\n";
+    if (dg_cpu_level() != DG_CPU_V1) {
+        write_file(in("each"), apart, sizeof apart - 1);
+        p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("no"));
+        process_assert_says(p, p->err, "has kernels v1 where rank 0 has ");
+    }
+    if (omp_get_num_procs() > 1) {
+        write_file(in("each"), bound, sizeof bound - 1);
+        p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("no"));
+        process_assert_says(p, p->err, "add --bind-to none to mpirun");
+    }
     assert_int_not_equal(access(in("no"), F_OK), 0);
 }
 
@@ -358,6 +374,31 @@ static void test_killed(void **state)
     }
 }
 
+/* A process stands still: the other gives up after the limit, and the newest checkpoint goes on. */
+static void test_stall(void **state)
+{
+    (void)state;
+    static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
+                               "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000 --stall-limit 2s\n";
+    const char *argv[MOST];
+    if (!usable(&open_mpi)) skip();
+    struct process *p = calloc(1, sizeof *p);
+    write_file(in("each"), each, sizeof each - 1);
+    command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), in("stalled"), NULL},
+            argv);
+    process_start(p, argv, NULL);
+    for (int i = 0; i < 600 && access(in("stalled/checkpoint.safetensors"), F_OK); i++) usleep(50 * 1000);
+    pid_t still = number_in(in("stalled.1"));
+    assert_true(still > 0);
+    kill(still, SIGSTOP);
+    process_wait(p);
+    kill(still, SIGKILL); /* where the launcher has left it */
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "other processes did not come for ");
+    free(p);
+    process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("stalled")), "--resume", "--steps", "1"), 0);
+}
+
 /* What several machines would make of a step: with a slow link more of it is waiting, and all rows are there. */
 static void test_scale(void **state)
 {
@@ -393,9 +434,10 @@ static void test_scale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scale),  cmocka_unit_test(test_bad_picture),  cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_killed), cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_replay), cmocka_unit_test(test_refusals),     cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_scale),      cmocka_unit_test(test_stall),  cmocka_unit_test(test_bad_picture),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_killed), cmocka_unit_test(test_equal_to_one),
+        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_replay), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -14,10 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RATE_RUNS = 10, MOST_RANKS = 1024, STALL_LIMIT = 600 };
-
-/* ILSVRC 2012's training images, which the published recipes count their epochs in. */
-#define IMAGENET_IMAGES 1281167
+enum { RATE_RUNS = 10, MOST_RANKS = 1024 };
 
 static struct {
     struct opened_plan of;
@@ -158,7 +155,7 @@ static void print_days(const struct dg_plan_entry *entry, double rate)
     double epochs = dg_knobs_value(&given.of.knobs, "epochs", 0);
     if (entry->first_commit == entry->num_ops || epochs <= 0) return;
     printf("ImageNet     %d images, %g epochs: %.1f days on this machine\n", IMAGENET_IMAGES, epochs,
-           IMAGENET_IMAGES * epochs / rate / 86400);
+           imagenet_days(epochs, rate));
 }
 
 /* What the instruction gives on this machine, in GFLOP/s: the best of some runs, since others may compute, too. */
@@ -176,8 +173,8 @@ static double best_rate(enum dg_product product, int threads)
 static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_error *err)
 {
     struct {
-        double seconds, exchange;
-    } mine = {r->seconds, r->exchange}, all[MOST_RANKS];
+        double seconds, waited;
+    } mine = {r->seconds, r->waited}, all[MOST_RANKS];
     int ranks = dg_comm_ranks(given.comm);
     double bytes = 0;
     char text[32];
@@ -185,13 +182,13 @@ static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_
     if (ranks > MOST_RANKS) return dg_fail(err, DG_ERR_USAGE, "bench takes up to %d processes", MOST_RANKS);
     DG_TRY(dg_comm_gather(given.comm, &mine, sizeof mine, all, err));
     if (dg_comm_rank(given.comm)) return DG_OK;
-    for (uint32_t s = 0; s < r->num_sums; s++) bytes += (double)r->sums[s].bytes;
+    for (uint32_t s = 0; s < r->num_ranges; s++) bytes += (double)dg_exchange_bytes(&r->range[s]);
     printf("exchange     %s sent and received by each of %d processes a step, in %u parts; %s\n",
-           dg_format_bytes(text, sizeof text, 2.0 * (ranks - 1) / ranks * bytes), ranks, r->num_sums,
+           dg_format_bytes(text, sizeof text, 2.0 * (ranks - 1) / ranks * bytes), ranks, r->num_ranges,
            dg_comm_library(given.comm));
     for (int p = 0; p < ranks; p++)
         printf("  rank %-6d %s: %.1f ms a step, %.1f of them waiting for sums\n", p, dg_comm_host(given.comm, p),
-               1e3 * all[p].seconds, 1e3 * all[p].exchange);
+               1e3 * all[p].seconds, 1e3 * all[p].waited);
     return DG_OK;
 }
 
@@ -257,7 +254,7 @@ static int bench(void)
     const struct dg_comm_options exchange = {.stall_limit = STALL_LIMIT, .log = &console};
     if (dg_comm_open(&exchange, &given.comm, &err) == DG_OK) time_steps(&r, &err);
     int status = exit_status(&err);
-    if (status) dg_comm_abort(given.comm, status); /* the others may wait for this one */
+    if (status && given.comm) dg_comm_abort(given.comm, status); /* the others may wait for this one */
     dg_comm_close(given.comm);
     dg_bench_free(&r);
     free(seen.node);

@@ -61,6 +61,15 @@ int exit_status(const struct dg_error *err);
     "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
                                                                   .unset = "the plan's"
 
+/* The rows of a table that choose weights within the file of FLAG_WEIGHTS; `options` are the command's struct dg_evaluator_options. */
+#define ROWS_CHOOSE_WEIGHTS(options)                                                                                   \
+    {FLAG_WEIGHTS_FROM, .text = &(options).choice.from}, {FLAG_KEY, .text = &(options).choice.key},                    \
+        {FLAG_PREFIX, .text = &(options).choice.prefix}, {FLAG_POSITIONS, .parsed = (options).choice.positions},       \
+        {FLAG_PARTIAL, .given = &(options).choice.partial},                                                            \
+    {                                                                                                                  \
+        FLAG_ACCEPT_CHANGES, .given = &(options).accept_changes                                                        \
+    }
+
 /* ---- data ---- */
 
 /* --exif and --pillow. */
@@ -106,6 +115,15 @@ enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size s
 enum dg_status open_evaluator(struct evaluation *evaluation, struct dg_error *err);
 void close_evaluation(struct evaluation *evaluation);
 int evaluation_threads(const struct evaluation *evaluation);
+
+/* ---- runs ---- */
+
+enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
+
+/* ILSVRC 2012's training images, in which the published recipes count their epochs, and the days that so many epochs of them take
+ * at `rate` images a second. */
+enum { IMAGENET_IMAGES = 1281167 };
+double imagenet_days(double epochs, double rate);
 
 /* ---- output ---- */
 

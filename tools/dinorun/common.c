@@ -218,3 +218,5 @@ void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes)
                "(progressive JPEG up to 11, TIFF 7); the largest have %.0f megapixels\n",
                (double)DG_IMAGE_READER_BYTES / 3e6, (double)DG_IMAGE_MAX_PIXELS / 1e6);
 }
+
+double imagenet_days(double epochs, double rate) { return IMAGENET_IMAGES * epochs / rate / 86400; }

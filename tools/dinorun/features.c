@@ -85,12 +85,7 @@ static int features(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
-    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
-    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
-    {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
-    {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
+    ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {FLAG_DATA, .texts = &given.data, .required = true},
     {FLAG_FLAT, .given = &given.flat},
     {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "flat"},

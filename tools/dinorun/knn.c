@@ -285,12 +285,7 @@ static int knn(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights, .unless = "features"},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
-    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
-    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
-    {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
-    {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
+    ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {"features", NULL,
      "--train and --val are files that `dinorun features` wrote: nothing is computed anew, and there is no PLAN",
      .given = &given.of_files, .without = "weights weights-from key prefix positions partial accept-changes"},

@@ -137,12 +137,7 @@ static int pca(void)
 }
 
 static const struct dg_flag flags[] = {{FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-                                       {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
-                                       {FLAG_KEY, .text = &given.evaluation.options.choice.key},
-                                       {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
-                                       {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions},
-                                       {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
-                                       {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
+                                       ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
                                        {"image", "FILE",
                                         "an image, resized to the plan's image size; all images have the components "
                                         "in common: what is alike to the network has one colour",

@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ILSVRC 2012's training images. */
-#define IMAGENET_IMAGES 1281167
-
 static struct {
     struct opened_plan of;
     int machines, steps, threads;
@@ -50,17 +47,16 @@ static bool read_latency(const char *text, void *parsed)
 struct model {
     double before, slice, after; /* seconds; a slice: one of them */
     int64_t slices, batch;
-    double *ready; /* [num_sums] seconds from the beginning of the last slice */
+    double *ready; /* [num_ranges] seconds from the beginning of the last slice */
     const struct dg_bench_result *bench;
 };
 
-static enum dg_status make_model(const struct dg_plan *plan, const struct dg_plan_entry *entry,
-                                 const struct dg_bench_result *r, struct model *m, struct dg_error *err)
+static enum dg_status make_model(const struct dg_plan_entry *entry, const struct dg_bench_result *r, struct model *m,
+                                 struct dg_error *err)
 {
     uint32_t loop_end = entry->loop_first + entry->loop_ops;
-    (void)plan;
     *m = (struct model){.slices = entry->slices, .batch = entry->batch, .bench = r};
-    m->ready = calloc(r->num_sums + 1, sizeof *m->ready);
+    m->ready = calloc(r->num_ranges + 1, sizeof *m->ready);
     if (!m->ready) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     double sum = 0;
     for (uint32_t n = 0; n < entry->num_ops; n++) {
@@ -70,15 +66,15 @@ static enum dg_status make_model(const struct dg_plan *plan, const struct dg_pla
           : loop                ? &m->slice
                                 : &m->after) += loop ? seconds / (double)m->slices : seconds;
         sum += seconds;
-        for (uint32_t s = 0; s < r->num_sums; s++)
-            if (r->sums[s].ready == n) m->ready[s] = m->slice;
+        for (uint32_t s = 0; s < r->num_ranges; s++)
+            if (r->range[s].ready == n) m->ready[s] = m->slice;
     }
     /* What is between ops, and what the median differs from the mean of the ops. */
     double factor = r->seconds / sum / given.speed;
     m->before *= factor;
     m->slice *= factor;
     m->after *= factor;
-    for (uint32_t s = 0; s < r->num_sums; s++) m->ready[s] *= factor;
+    for (uint32_t s = 0; s < r->num_ranges; s++) m->ready[s] *= factor;
     return DG_OK;
 }
 
@@ -87,10 +83,10 @@ static double step_of(const struct model *m, int64_t machines)
 {
     int64_t own = m->slices / machines;
     double last = m->before + (double)(own - 1) * m->slice, end = last + m->slice, arrived = 0;
-    for (uint32_t s = 0; machines > 1 && s < m->bench->num_sums; s++) {
+    for (uint32_t s = 0; machines > 1 && s < m->bench->num_ranges; s++) {
         double share = 2.0 * (double)(machines - 1) / (double)machines;
         arrived = fmax(arrived, last + m->ready[s]) + 2 * given.latency +
-                  share * (double)m->bench->sums[s].bytes / given.link;
+                  share * (double)dg_exchange_bytes(&m->bench->range[s]) / given.link;
     }
     return fmax(end, arrived) + m->after;
 }
@@ -105,7 +101,7 @@ static void print_table(const struct model *m)
         double step = step_of(m, p), computing = (one - m->after - m->before) / (double)p + m->before + m->after;
         double rate = (double)m->batch / step;
         printf("%9" PRId64 " %8.1f ms %10.1f %% %10.1f %12.2f\n", p, 1e3 * step, 100 * computing / step, rate,
-               epochs > 0 ? IMAGENET_IMAGES * epochs / rate / 86400 : 0);
+               imagenet_days(epochs, rate));
         if (computing / step >= 0.95) most = p;
     }
     printf("95 %% of a step are computing on up to %" PRId64 " machine%s\n", most, most == 1 ? "" : "s");
@@ -115,7 +111,7 @@ static void print_assumptions(const struct model *m)
 {
     double bytes = 0;
     char text[32];
-    for (uint32_t s = 0; s < m->bench->num_sums; s++) bytes += (double)m->bench->sums[s].bytes;
+    for (uint32_t s = 0; s < m->bench->num_ranges; s++) bytes += (double)dg_exchange_bytes(&m->bench->range[s]);
     printf("a step here: %.1f ms, %d threads, %s; %" PRId64 " slices of %" PRId64
            " images, %.1f ms each; %.1f ms before "
            "and after them\n",
@@ -127,7 +123,7 @@ static void print_assumptions(const struct model *m)
         "the slice at no cost;\nevery process makes the whole commit; images are read in time; days are those of "
         "ImageNet's %d images times the recipe's epochs\n",
         given.speed, given.link * 8e-9, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes),
-        m->bench->num_sums, IMAGENET_IMAGES);
+        m->bench->num_ranges, IMAGENET_IMAGES);
 }
 
 static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_error *err)
@@ -143,7 +139,7 @@ static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_
     const struct dg_bench_options options = {
         .entry = dg_plan_string(plan, entry->name), .steps = given.steps, .threads = given.threads, .log = &console};
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
-    DG_TRY(make_model(plan, entry, r, m, err));
+    DG_TRY(make_model(entry, r, m, err));
     print_assumptions(m);
     print_table(m);
     return DG_OK;

@@ -60,12 +60,7 @@ static int segment_score(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from},
-    {FLAG_KEY, .text = &given.evaluation.options.choice.key},
-    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix},
-    {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions},
-    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial},
-    {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes},
+    ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {"data", "DIR", "images, resized to the plan's image size", .text = &given.data, .required = true},
     {"masks", "DIR",
      "their masks, under the same names and of the same size: of a/b.jpg a/b.png. Gray: the object is 128 or brighter; "

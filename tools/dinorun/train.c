@@ -27,7 +27,8 @@ static struct {
     struct image_flags images;
     struct dg_comm_options comm;
     const char *reduce;
-} given = {.options = {.steps = -1, .max_bad = {.images = 10}}, .comm = {.stall_limit = 600}, .reduce = "ranks"};
+} given = {
+    .options = {.steps = -1, .max_bad = {.images = 10}}, .comm = {.stall_limit = STALL_LIMIT}, .reduce = "ranks"};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
  * oneDNN's generated code was seen to lose values that it stores there. */

@@ -6,7 +6,6 @@
  * result. A sum of n terms is off by at most n units of the sum of their magnitudes, whatever its order; roundings are independent
  * of each other, so a few times sqrt(n) are not passed either. A number that is rounded to bf16 may fall on the other side, which
  * is one unit in its last place. */
-#include "ops/base/rng.h"
 #include "ops/kernels/add.h"
 #include "ops/kernels/attention.h"
 #include "ops/kernels/batch_norm.h"
@@ -29,7 +28,7 @@
 #include "ops/kernels/softmax.h"
 #include "ops/kernels/weight_norm.h"
 #include "tests/support/amx_trap.h"
-#include "tests/support/guarded.h"
+#include "tests/support/kernel_trial.h"
 #include "tests/support/op_run.h"
 
 #include <math.h>
@@ -42,157 +41,33 @@
 
 #include <cmocka.h>
 
-/* --- a run of a kernel --- */
-
-enum { TRIALS = 24, MAX_BUFFERS = 24 };
-
-/* How far two levels may differ: units of rounding to f32 (2^-24) and to bf16 (2^-8), of numbers as large as `magnitude`. A buffer
- * of bf16 may be one unit in the last place further off. */
-struct bound {
-    bool bits; /* not at all */
-    double f32, bf16, magnitude;
-    enum { ABSOLUTE, OF_EACH, OF_LARGEST } scale; /* magnitude 1 is: 1, the number itself, the largest of the buffer */
-};
-static const struct bound same_bits = {.bits = true};
-
-/* Of two sums of n terms, each off by as much. */
-static double sum_of(int64_t n) { return 2 * fmin((double)n, 4 * sqrt((double)n)); }
-
-struct buffer {
-    void *data;
-    int64_t bytes;
-    struct dg_desc desc;
-    bool compared;
-    struct bound bound;
-};
-
-/* What a case draws from and writes to. The same seed gives the same inputs at each level. */
-struct trial {
-    struct dg_rng rng;
-    enum dg_cpu_level level;
-    int threads;
-    struct buffer buffer[MAX_BUFFERS];
-    int count;
-};
+enum { TRIALS = 24 };
 #define AT(family) dg_##family##_kernels_at(t->level)
-
-static bool flag(struct trial *t) { return dg_rng_u32(&t->rng) & 1; }
-
-/* 1 to `most`; every other time at the edge of a vector or a tile. */
-static int64_t size(struct trial *t, int64_t most)
-{
-    static const int64_t edges[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65};
-    int64_t edge = edges[dg_rng_u32(&t->rng) % (sizeof edges / sizeof *edges)];
-    int64_t any = 1 + dg_rng_u32(&t->rng) % most;
-    return flag(t) && edge <= most ? edge : any;
-}
-
-static void *add_buffer(struct trial *t, enum dg_dtype type, int64_t count)
-{
-    assert_true(t->count < MAX_BUFFERS);
-    struct buffer *b = &t->buffer[t->count++];
-    b->desc = dg_desc_make(type, 1, &count);
-    b->bytes = dg_desc_bytes(&b->desc);
-    return b->data = guarded_alloc(b->bytes);
-}
-
-/* `count` numbers in (lo, hi), bf16 or f32. */
-static void *in(struct trial *t, bool bf16, int64_t count, float lo, float hi)
-{
-    void *data = add_buffer(t, bf16 ? DG_BF16 : DG_F32, count);
-    for (int64_t i = 0; i < count; i++) dg_put(data, bf16, i, dg_rng_uniform(&t->rng, lo, hi));
-    return data;
-}
-
-/* The same or, every other time, NULL: an operand that may be absent. */
-static void *in_or_null(struct trial *t, bool bf16, int64_t count, float lo, float hi)
-{
-    return flag(t) ? in(t, bf16, count, lo, hi) : NULL;
-}
-
-static void *scratch(struct trial *t, int64_t bytes) { return add_buffer(t, DG_U8, bytes > 0 ? bytes : 1); }
-
-static void compare_last(struct trial *t, struct bound bound)
-{
-    t->buffer[t->count - 1].compared = true;
-    t->buffer[t->count - 1].bound = bound;
-}
-
-static void *out_of(struct trial *t, enum dg_dtype type, int64_t count, struct bound bound)
-{
-    void *data = add_buffer(t, type, count);
-    compare_last(t, bound);
-    return data;
-}
-static void *out(struct trial *t, bool bf16, int64_t count, struct bound bound)
-{
-    return out_of(t, bf16 ? DG_BF16 : DG_F32, count, bound);
-}
-
-/* Numbers that the kernel updates. */
-static void *in_out(struct trial *t, int64_t count, float lo, float hi, struct bound bound)
-{
-    void *data = in(t, false, count, lo, hi);
-    compare_last(t, bound);
-    return data;
-}
-
-static void close_trial(struct trial *t, const char *kernel)
-{
-    for (int i = 0; i < t->count; i++) {
-        guarded_check(t->buffer[i].data, t->buffer[i].bytes, kernel);
-        free(t->buffer[i].data);
-    }
-}
-
-static void compare(const char *kernel, const struct trial *low, const struct trial *high, int seed)
-{
-    const char *level = dg_cpu_level_name(high->level);
-    assert_int_equal(low->count, high->count);
-    for (int b = 0; b < low->count; b++) {
-        const struct buffer *x = &low->buffer[b], *y = &high->buffer[b];
-        if (!x->compared) continue;
-        const struct bound *bound = &x->bound;
-        double units = bound->magnitude * (bound->f32 * 0x1p-24 + bound->bf16 * 0x1p-8), most = 0;
-        for (int64_t i = 0; i < dg_desc_count(&x->desc); i++) most = fmax(most, fabs(op_element(&x->desc, x->data, i)));
-        for (int64_t i = 0; i < dg_desc_count(&x->desc); i++) {
-            double is = op_element(&y->desc, y->data, i), want = op_element(&x->desc, x->data, i);
-            double each = fmax(fabs(is), fabs(want)), place = dg_is_bf16(&x->desc) ? 2 * bf16_half_ulp(each) : 0;
-            double off = units * (bound->scale == OF_EACH ? each : bound->scale == OF_LARGEST ? most : 1);
-            int64_t bytes = dg_dtype_size(x->desc.dtype);
-            bool fine = bound->bits ? !memcmp((char *)x->data + i * bytes, (char *)y->data + i * bytes, (size_t)bytes)
-                                    : fabs(is - want) <= off + place;
-            if (!fine)
-                fail_msg("%s at %s, seed %d, buffer %d, element %lld: %.9g, at the lowest level %.9g (bound %.3g)",
-                         kernel, level, seed, b, (long long)i, is, want, bound->bits ? 0 : off + place);
-        }
-    }
-}
 
 /* --- the cases, by families --- */
 
 static void add_add(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    bool a = flag(t), b = flag(t), dst = flag(t), through = flag(t), relu = flag(t);
+    int64_t count = trial_size(t, 1000);
+    bool a = trial_flag(t), b = trial_flag(t), dst = trial_flag(t), through = trial_flag(t), relu = trial_flag(t);
     AT(add)->add(&(struct dg_add_args){.count = count,
                                        .relu = relu,
                                        .a_bf16 = a,
                                        .b_bf16 = b,
                                        .dst_bf16 = dst,
                                        .through_bf16 = through,
-                                       .a = in(t, a, count, -1, 1),
-                                       .b = in(t, b, count, -1, 1),
-                                       .through = relu ? NULL : in_or_null(t, through, count, -1, 1),
-                                       .dst = out(t, dst, count, same_bits)});
+                                       .a = trial_in(t, a, count, -1, 1),
+                                       .b = trial_in(t, b, count, -1, 1),
+                                       .through = relu ? NULL : trial_in_or_null(t, through, count, -1, 1),
+                                       .dst = trial_out(t, dst, count, trial_same_bits)});
 }
 
 /* The last of the scratch that a smaller problem needs is there for a larger one. */
 static void attention_scratch(struct trial *t)
 {
-    int64_t tokens = size(t, 300), width = size(t, 80);
+    int64_t tokens = trial_size(t, 300), width = trial_size(t, 80);
     struct dg_attention_scratch some = AT(attention)->scratch(tokens, width),
-                                more = AT(attention)->scratch(tokens + size(t, 100), width + size(t, 20));
+                                more = AT(attention)->scratch(tokens + trial_size(t, 100), width + trial_size(t, 20));
     assert_true(some.forward > 0 && some.backward > 0);
     assert_true(more.forward >= some.forward && more.backward >= some.backward);
 }
@@ -205,8 +80,8 @@ struct attention {
 
 static struct attention attention_of(struct trial *t)
 {
-    bool bf16 = flag(t);
-    int64_t tokens = size(t, 300), queries = flag(t) ? tokens : 1, width = size(t, 80), ld;
+    bool bf16 = trial_flag(t);
+    int64_t tokens = trial_size(t, 300), queries = trial_flag(t) ? tokens : 1, width = trial_size(t, 80), ld;
     if (bf16) width += width % 2;
     ld = width + 2 * (dg_rng_u32(&t->rng) % 8);
     double score = sqrt((double)width) / 4;
@@ -214,20 +89,20 @@ static struct attention attention_of(struct trial *t)
                                        .queries = queries,
                                        .tokens = tokens,
                                        .width = width,
-                                       .q = in(t, bf16, queries * ld, -0.5F, 0.5F),
-                                       .k = in(t, bf16, tokens * ld, -0.5F, 0.5F),
-                                       .v = in(t, bf16, tokens * ld, -1, 1),
+                                       .q = trial_in(t, bf16, queries * ld, -0.5F, 0.5F),
+                                       .k = trial_in(t, bf16, tokens * ld, -0.5F, 0.5F),
+                                       .v = trial_in(t, bf16, tokens * ld, -1, 1),
                                        .ld = ld,
                                        .ld_dst = ld,
                                        .scale = 1 / sqrtf((float)width)},
                               .score = score,
-                              .error = score * (sum_of(width) + 4)};
+                              .error = score * (trial_sum_of(width) + 4)};
 }
 
 /* Rows of `ld` numbers, of which the kernel writes `width`. */
-static void *rows_out(struct trial *t, const struct dg_attention_head *h, int64_t rows, struct bound bound)
+static void *rows_out(struct trial *t, const struct dg_attention_head *h, int64_t rows, struct trial_bound bound)
 {
-    void *data = out(t, h->bf16, rows * h->ld, bound);
+    void *data = trial_out(t, h->bf16, rows * h->ld, bound);
     for (int64_t i = 0; i < rows * h->ld; i++) dg_put(data, h->bf16, i, 0);
     return data;
 }
@@ -237,13 +112,14 @@ static void attention_forward(struct trial *t)
 {
     struct attention a = attention_of(t);
     const struct dg_attention_head *h = &a.head;
-    double units = a.error + sum_of(h->tokens) + 40;
-    struct bound probs = {.f32 = units, .magnitude = 1, .scale = OF_EACH};
-    struct bound dst = {.f32 = units + sum_of(h->tokens), .bf16 = h->bf16, .magnitude = 1};
-    struct bound lse = {.f32 = units + 10, .magnitude = 1 + a.score + log((double)h->tokens)};
-    float *p = flag(t) ? out(t, false, h->queries * h->tokens, probs) : NULL;
-    AT(attention)->forward(h, rows_out(t, h, h->queries, dst), p, flag(t) ? out(t, false, h->queries, lse) : NULL,
-                           scratch(t, AT(attention)->scratch(h->tokens, h->width).forward));
+    double units = a.error + trial_sum_of(h->tokens) + 40;
+    struct trial_bound probs = {.f32 = units, .magnitude = 1, .scale = OF_EACH};
+    struct trial_bound dst = {.f32 = units + trial_sum_of(h->tokens), .bf16 = h->bf16, .magnitude = 1};
+    struct trial_bound lse = {.f32 = units + 10, .magnitude = 1 + a.score + log((double)h->tokens)};
+    float *p = trial_flag(t) ? trial_out(t, false, h->queries * h->tokens, probs) : NULL;
+    AT(attention)->forward(h, rows_out(t, h, h->queries, dst), p,
+                           trial_flag(t) ? trial_out(t, false, h->queries, lse) : NULL,
+                           trial_scratch(t, AT(attention)->scratch(h->tokens, h->width).forward));
 }
 
 /* Probabilities are e^score / tokens, of no consequence to their sum: all results are sums of products of random numbers. */
@@ -251,173 +127,174 @@ static void attention_backward(struct trial *t)
 {
     struct attention a = attention_of(t);
     const struct dg_attention_head *h = &a.head;
-    struct bound bound = {.f32 = a.error + 2 * sum_of(h->width) + sum_of(h->tokens) + 60,
-                          .bf16 = 2 * h->bf16,
-                          .magnitude = 1,
-                          .scale = OF_LARGEST};
-    float *lse = in(t, false, h->queries, 0, 1);
+    struct trial_bound bound = {.f32 = a.error + 2 * trial_sum_of(h->width) + trial_sum_of(h->tokens) + 60,
+                                .bf16 = 2 * h->bf16,
+                                .magnitude = 1,
+                                .scale = OF_LARGEST};
+    float *lse = trial_in(t, false, h->queries, 0, 1);
     for (int64_t i = 0; i < h->queries; i++) lse[i] = logf((float)h->tokens);
-    AT(attention)->backward(
-        &(struct dg_attention_grad_args){.head = *h,
-                                         .dst = in(t, h->bf16, h->queries * h->ld, -1, 1),
-                                         .diff_dst = in(t, h->bf16, h->queries * h->ld, -1, 1),
-                                         .lse = lse,
-                                         .diff_q = rows_out(t, h, h->queries, bound),
-                                         .diff_k = rows_out(t, h, h->tokens, bound),
-                                         .diff_v = rows_out(t, h, h->tokens, bound),
-                                         .scratch = scratch(t, AT(attention)->scratch(h->tokens, h->width).backward)});
+    AT(attention)->backward(&(struct dg_attention_grad_args){
+        .head = *h,
+        .dst = trial_in(t, h->bf16, h->queries * h->ld, -1, 1),
+        .diff_dst = trial_in(t, h->bf16, h->queries * h->ld, -1, 1),
+        .lse = lse,
+        .diff_q = rows_out(t, h, h->queries, bound),
+        .diff_k = rows_out(t, h, h->tokens, bound),
+        .diff_v = rows_out(t, h, h->tokens, bound),
+        .scratch = trial_scratch(t, AT(attention)->scratch(h->tokens, h->width).backward)});
 }
 
 /* Deviations from the first row are at most 2. */
 static void batch_norm_moments(struct trial *t)
 {
-    int64_t rows = 1 + size(t, 200), cols = size(t, 100);
-    bool bf16 = flag(t);
-    double units = sum_of(rows) + 10;
+    int64_t rows = 1 + trial_size(t, 200), cols = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
+    double units = trial_sum_of(rows) + 10;
     AT(batch_norm)
         ->moments(&(struct dg_batch_norm_moments_args){
             .rows = rows,
             .cols = cols,
             .bf16 = bf16,
-            .src = in(t, bf16, rows * cols, -1, 1),
-            .mean = out(t, false, cols, (struct bound){.f32 = units, .magnitude = 2}),
-            .var = out(t, false, cols, (struct bound){.f32 = units, .magnitude = 4}),
-            .partial = scratch(t, 2 * cols * t->threads * 8),
+            .src = trial_in(t, bf16, rows * cols, -1, 1),
+            .mean = trial_out(t, false, cols, (struct trial_bound){.f32 = units, .magnitude = 2}),
+            .var = trial_out(t, false, cols, (struct trial_bound){.f32 = units, .magnitude = 4}),
+            .partial = trial_scratch(t, 2 * cols * t->threads * 8),
             .threads = t->threads});
 }
 
 /* Of numbers, means and weights up to 1 and variances from 1/2: at most 2 sqrt(2) + 1. */
 static void batch_norm_apply(struct trial *t)
 {
-    int64_t rows = size(t, 100), cols = size(t, 100);
-    bool bf16 = flag(t);
+    int64_t rows = trial_size(t, 100), cols = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
     AT(batch_norm)
         ->apply(&(struct dg_batch_norm_apply_args){
             .rows = rows,
             .cols = cols,
             .bf16 = bf16,
-            .src = in(t, bf16, rows * cols, -1, 1),
-            .mean = in(t, false, cols, -1, 1),
-            .var = in(t, false, cols, 0.5F, 1.5F),
-            .weight = in(t, false, cols, -1, 1),
-            .bias = in(t, false, cols, -1, 1),
+            .src = trial_in(t, bf16, rows * cols, -1, 1),
+            .mean = trial_in(t, false, cols, -1, 1),
+            .var = trial_in(t, false, cols, 0.5F, 1.5F),
+            .weight = trial_in(t, false, cols, -1, 1),
+            .bias = trial_in(t, false, cols, -1, 1),
             .eps = 1e-5,
-            .relu = flag(t),
-            .dst = out(t, bf16, rows * cols, (struct bound){.f32 = 16, .magnitude = 4}),
-            .scale = scratch(t, cols * 4)});
+            .relu = trial_flag(t),
+            .dst = trial_out(t, bf16, rows * cols, (struct trial_bound){.f32 = 16, .magnitude = 4}),
+            .scale = trial_scratch(t, cols * 4)});
 }
 
 static void batch_norm_backward(struct trial *t)
 {
-    int64_t rows = 1 + size(t, 200), cols = size(t, 100);
-    bool bf16 = flag(t);
-    double units = sum_of(rows) + 30;
-    struct bound sums = {.f32 = units, .magnitude = 1 + 3 * (double)rows}, each = {.f32 = units, .magnitude = 15};
+    int64_t rows = 1 + trial_size(t, 200), cols = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
+    double units = trial_sum_of(rows) + 30;
+    struct trial_bound sums = {.f32 = units, .magnitude = 1 + 3 * (double)rows}, each = {.f32 = units, .magnitude = 15};
     AT(batch_norm)
         ->backward(&(struct dg_batch_norm_grad_args){
             .rows = rows,
             .cols = cols,
             .bf16 = bf16,
-            .src = in(t, bf16, rows * cols, -1, 1),
-            .mean = in(t, false, cols, -1, 1),
-            .var = in(t, false, cols, 0.5F, 1.5F),
-            .weight = in(t, false, cols, -1, 1),
+            .src = trial_in(t, bf16, rows * cols, -1, 1),
+            .mean = trial_in(t, false, cols, -1, 1),
+            .var = trial_in(t, false, cols, 0.5F, 1.5F),
+            .weight = trial_in(t, false, cols, -1, 1),
             .eps = 1e-5,
-            .dst = in_or_null(t, bf16, rows * cols, -1, 1),
-            .diff_dst = in(t, bf16, rows * cols, -1, 1),
-            .acc_weight = in_or_null(t, false, cols, -1, 1),
-            .acc_bias = in_or_null(t, false, cols, -1, 1),
-            .diff_src = flag(t) ? out(t, bf16, rows * cols, each) : NULL,
-            .diff_weight = out(t, false, cols, sums),
-            .diff_bias = flag(t) ? out(t, false, cols, sums) : NULL,
-            .partial = scratch(t, 2 * cols * t->threads * 8 + 2 * cols * t->threads * 4 + 3 * cols * 4),
+            .dst = trial_in_or_null(t, bf16, rows * cols, -1, 1),
+            .diff_dst = trial_in(t, bf16, rows * cols, -1, 1),
+            .acc_weight = trial_in_or_null(t, false, cols, -1, 1),
+            .acc_bias = trial_in_or_null(t, false, cols, -1, 1),
+            .diff_src = trial_flag(t) ? trial_out(t, bf16, rows * cols, each) : NULL,
+            .diff_weight = trial_out(t, false, cols, sums),
+            .diff_bias = trial_flag(t) ? trial_out(t, false, cols, sums) : NULL,
+            .partial = trial_scratch(t, 2 * cols * t->threads * 8 + 2 * cols * t->threads * 4 + 3 * cols * 4),
             .threads = t->threads});
 }
 
 static struct dg_class_attention_shape class_shape(struct trial *t)
 {
-    return (struct dg_class_attention_shape){size(t, 5), size(t, 4), size(t, 40), size(t, 100)};
+    return (struct dg_class_attention_shape){trial_size(t, 5), trial_size(t, 4), trial_size(t, 40), trial_size(t, 100)};
 }
 
 static void class_attention_scores(struct trial *t)
 {
     struct dg_class_attention_shape s = class_shape(t);
-    bool bf16 = flag(t);
+    bool bf16 = trial_flag(t);
     double n = (double)s.cols;
-    const float *vectors = in(t, false, s.images * s.heads * s.cols, -1, 1);
-    const void *src = in(t, bf16, s.images * s.tokens * s.cols, -1, 1);
+    const float *vectors = trial_in(t, false, s.images * s.heads * s.cols, -1, 1);
+    const void *src = trial_in(t, bf16, s.images * s.tokens * s.cols, -1, 1);
     AT(class_attention)
-        ->scores(
-            &s, vectors, bf16, src,
-            out(t, false, s.images * s.heads * s.tokens, (struct bound){.f32 = sum_of((int64_t)n), .magnitude = n}));
+        ->scores(&s, vectors, bf16, src,
+                 trial_out(t, false, s.images * s.heads * s.tokens,
+                           (struct trial_bound){.f32 = trial_sum_of((int64_t)n), .magnitude = n}));
 }
 
 static void class_attention_sums(struct trial *t)
 {
     struct dg_class_attention_shape s = class_shape(t);
-    bool bf16 = flag(t);
+    bool bf16 = trial_flag(t);
     double n = (double)s.tokens;
-    const float *weights = in(t, false, s.images * s.heads * s.tokens, -1, 1);
-    const void *src = in(t, bf16, s.images * s.tokens * s.cols, -1, 1);
+    const float *weights = trial_in(t, false, s.images * s.heads * s.tokens, -1, 1);
+    const void *src = trial_in(t, bf16, s.images * s.tokens * s.cols, -1, 1);
     AT(class_attention)
         ->sums(&s, weights, bf16, src,
-               out(t, false, s.images * s.heads * s.cols, (struct bound){.f32 = sum_of((int64_t)n), .magnitude = n}));
+               trial_out(t, false, s.images * s.heads * s.cols,
+                         (struct trial_bound){.f32 = trial_sum_of((int64_t)n), .magnitude = n}));
 }
 
 static void class_attention_backward(struct trial *t)
 {
     struct dg_class_attention_shape s = class_shape(t);
-    bool bf16 = flag(t);
+    bool bf16 = trial_flag(t);
     double n = 1 + 2 * (double)s.heads;
     AT(class_attention)
         ->backward(&(struct dg_class_attention_grad_args){
             .shape = s,
-            .diff_scores = in(t, false, s.images * s.heads * s.tokens, -1, 1),
-            .vectors = in(t, false, s.images * s.heads * s.cols, -1, 1),
-            .weights = in(t, false, s.images * s.heads * s.tokens, -1, 1),
-            .diff_sums = in(t, false, s.images * s.heads * s.cols, -1, 1),
+            .diff_scores = trial_in(t, false, s.images * s.heads * s.tokens, -1, 1),
+            .vectors = trial_in(t, false, s.images * s.heads * s.cols, -1, 1),
+            .weights = trial_in(t, false, s.images * s.heads * s.tokens, -1, 1),
+            .diff_sums = trial_in(t, false, s.images * s.heads * s.cols, -1, 1),
             .query = dg_rng_u32(&t->rng) % s.tokens,
-            .diff_query = in(t, false, s.images * s.cols, -1, 1),
-            .scratch = scratch(t, t->threads * s.cols * 4),
+            .diff_query = trial_in(t, false, s.images * s.cols, -1, 1),
+            .scratch = trial_scratch(t, t->threads * s.cols * 4),
             .threads = t->threads,
             .diff_src_bf16 = bf16,
-            .diff_src =
-                out(t, bf16, s.images * s.tokens * s.cols, (struct bound){.f32 = sum_of((int64_t)n), .magnitude = n})});
+            .diff_src = trial_out(t, bf16, s.images * s.tokens * s.cols,
+                                  (struct trial_bound){.f32 = trial_sum_of((int64_t)n), .magnitude = n})});
 }
 
 /* Down the rows one after another, at every level. */
 static void column_sum_column_sum(struct trial *t)
 {
-    int64_t rows = size(t, 200), cols = size(t, 100);
-    bool bf16 = flag(t);
+    int64_t rows = trial_size(t, 200), cols = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
     AT(column_sum)
         ->column_sum(&(struct dg_column_sum_args){.rows = rows,
                                                   .cols = cols,
                                                   .src_bf16 = bf16,
-                                                  .src = in(t, bf16, rows * cols, -1, 1),
-                                                  .acc = in_or_null(t, false, cols, -1, 1),
-                                                  .dst = out(t, false, cols, same_bits),
-                                                  .partial = scratch(t, t->threads * cols * 4),
+                                                  .src = trial_in(t, bf16, rows * cols, -1, 1),
+                                                  .acc = trial_in_or_null(t, false, cols, -1, 1),
+                                                  .dst = trial_out(t, false, cols, trial_same_bits),
+                                                  .partial = trial_scratch(t, t->threads * cols * 4),
                                                   .threads = t->threads});
 }
 
 /* Any bits, with infinities and NaNs; of denormals see test_rounding.c. */
 static void convert_to_bf16(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    uint32_t *src = in(t, false, count, 0, 1);
+    int64_t count = trial_size(t, 1000);
+    uint32_t *src = trial_in(t, false, count, 0, 1);
     for (int64_t i = 0; i < count; i++) {
         src[i] = dg_rng_u32(&t->rng) | (dg_rng_u32(&t->rng) % 8 ? 0 : 0x7f800000);
         if (!(src[i] & 0x7f800000)) src[i] |= 0x00800000;
     }
-    AT(convert)->to_bf16(count, (const float *)src, out(t, true, count, same_bits));
+    AT(convert)->to_bf16(count, (const float *)src, trial_out(t, true, count, trial_same_bits));
 }
 
 static void convert_rest(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    const float *src = in(t, false, count, -3, 3);
-    AT(convert)->rest(count, src, out(t, false, count, same_bits));
+    int64_t count = trial_size(t, 1000);
+    const float *src = trial_in(t, false, count, -3, 3);
+    AT(convert)->rest(count, src, trial_out(t, false, count, trial_same_bits));
 }
 
 /* With center, s and t up to 1: logits over a temperature of 0.05 are at most 2 / 0.05 = 40, and so is what an exponential is of. */
@@ -427,44 +304,44 @@ enum { MOST = 40 };
 /* `rows` of views of a batch beside the targets of two. */
 static struct dg_dino_pairs pairs_of(struct trial *t)
 {
-    int64_t batch = size(t, 4), rows = batch * (1 + dg_rng_u32(&t->rng) % 3), cols = size(t, 2100);
+    int64_t batch = trial_size(t, 4), rows = batch * (1 + dg_rng_u32(&t->rng) % 3), cols = trial_size(t, 2100);
     return (struct dg_dino_pairs){.rows = rows,
                                   .cols = cols,
                                   .batch = batch,
                                   .view0 = dg_rng_u32(&t->rng) % 3,
-                                  .s = in(t, false, rows * cols, -1, 1),
-                                  .q = in(t, false, 2 * batch * cols, 0, 2 / (float)cols),
+                                  .s = trial_in(t, false, rows * cols, -1, 1),
+                                  .q = trial_in(t, false, 2 * batch * cols, 0, 2 / (float)cols),
                                   .temp = TEMP};
 }
 
 /* A log-sum-exp beyond all of the student's logits, which are at most 1 / 0.05. */
-static float *lse_of(struct trial *t, int64_t rows) { return in(t, false, rows, 0.5F * MOST, 0.5F * MOST + 1); }
+static float *lse_of(struct trial *t, int64_t rows) { return trial_in(t, false, rows, 0.5F * MOST, 0.5F * MOST + 1); }
 
 static void dino_target(struct trial *t)
 {
-    int64_t rows = size(t, 6), cols = size(t, 2100);
-    double units = 4 * MOST + sum_of(cols) + 40;
-    const float *logits = in(t, false, rows * cols, -1, 1), *center = in(t, false, cols, -1, 1);
-    float *q = out(t, false, rows * cols, (struct bound){.f32 = units, .magnitude = 1, .scale = OF_EACH});
+    int64_t rows = trial_size(t, 6), cols = trial_size(t, 2100);
+    double units = 4 * MOST + trial_sum_of(cols) + 40;
+    const float *logits = trial_in(t, false, rows * cols, -1, 1), *center = trial_in(t, false, cols, -1, 1);
+    float *q = trial_out(t, false, rows * cols, (struct trial_bound){.f32 = units, .magnitude = 1, .scale = OF_EACH});
     AT(dino)->target(rows, cols, logits, center, TEMP, q,
-                     out_of(t, DG_F64, rows, (struct bound){.f32 = units, .magnitude = 2 * MOST}));
+                     trial_out_of(t, DG_F64, rows, (struct trial_bound){.f32 = units, .magnitude = 2 * MOST}));
 }
 
 /* Row after row, at every level. */
 static void dino_row_mean(struct trial *t)
 {
-    int64_t rows = size(t, 20), cols = size(t, 2100);
-    const float *logits = in(t, false, rows * cols, -1, 1);
-    AT(dino)->row_mean(rows, cols, logits, out(t, false, cols, same_bits));
+    int64_t rows = trial_size(t, 20), cols = trial_size(t, 2100);
+    const float *logits = trial_in(t, false, rows * cols, -1, 1);
+    AT(dino)->row_mean(rows, cols, logits, trial_out(t, false, cols, trial_same_bits));
 }
 
 static void dino_loss(struct trial *t)
 {
     struct dg_dino_pairs pairs = pairs_of(t);
-    double units = 4 * MOST + sum_of(pairs.cols) + 40;
-    struct bound bound = {.f32 = units, .magnitude = 4 * MOST};
-    float *lse = flag(t) ? out(t, false, pairs.rows, bound) : NULL;
-    AT(dino)->loss(&pairs, lse, out_of(t, DG_F64, pairs.rows, bound));
+    double units = 4 * MOST + trial_sum_of(pairs.cols) + 40;
+    struct trial_bound bound = {.f32 = units, .magnitude = 4 * MOST};
+    float *lse = trial_flag(t) ? trial_out(t, false, pairs.rows, bound) : NULL;
+    AT(dino)->loss(&pairs, lse, trial_out_of(t, DG_F64, pairs.rows, bound));
 }
 
 static void dino_loss_backward(struct trial *t)
@@ -473,54 +350,54 @@ static void dino_loss_backward(struct trial *t)
     const float *lse = lse_of(t, pairs.rows);
     AT(dino)->loss_backward(
         &pairs, lse, 0.5F,
-        out(t, false, pairs.rows * pairs.cols, (struct bound){.f32 = 4 * MOST + 40, .magnitude = 2}));
+        trial_out(t, false, pairs.rows * pairs.cols, (struct trial_bound){.f32 = 4 * MOST + 40, .magnitude = 2}));
 }
 
 /* A maximum and sums of exponentials, of two tiles one after the other. */
 static void dino_tile_target_sums(struct trial *t)
 {
-    int64_t rows = size(t, 6);
-    double *sums =
-        out_of(t, DG_F64, 3 * rows, (struct bound){.f32 = 4 * MOST + 2 * sum_of(256) + 40, .magnitude = 2 * 256});
+    int64_t rows = trial_size(t, 6);
+    double *sums = trial_out_of(
+        t, DG_F64, 3 * rows, (struct trial_bound){.f32 = 4 * MOST + 2 * trial_sum_of(256) + 40, .magnitude = 2 * 256});
     for (int64_t r = 0; r < rows; r++) memcpy(sums + 3 * r, (double[]){-INFINITY, 0, 0}, 3 * sizeof *sums);
     for (int tile = 0; tile < 2; tile++) {
-        int64_t cols = size(t, 256);
-        float *logits = in_out(t, rows * cols, -1, 1, (struct bound){.f32 = 8, .magnitude = MOST});
-        const float *center = in(t, false, cols, -1, 1);
-        AT(dino_tile)->target_sums(rows, cols, logits, center, TEMP, out(t, false, cols, same_bits), sums);
+        int64_t cols = trial_size(t, 256);
+        float *logits = trial_in_out(t, rows * cols, -1, 1, (struct trial_bound){.f32 = 8, .magnitude = MOST});
+        const float *center = trial_in(t, false, cols, -1, 1);
+        AT(dino_tile)->target_sums(rows, cols, logits, center, TEMP, trial_out(t, false, cols, trial_same_bits), sums);
     }
 }
 
 static void dino_tile_target_probs(struct trial *t)
 {
-    int64_t rows = size(t, 6), cols = size(t, 256);
-    float *logits =
-        in_out(t, rows * cols, -1, 1, (struct bound){.f32 = 4 * MOST + 40, .magnitude = 1, .scale = OF_EACH});
-    const float *center = in(t, false, cols, -1, 1);
-    float *stats = in(t, false, 2 * rows, 0, 1);
+    int64_t rows = trial_size(t, 6), cols = trial_size(t, 256);
+    float *logits = trial_in_out(t, rows * cols, -1, 1,
+                                 (struct trial_bound){.f32 = 4 * MOST + 40, .magnitude = 1, .scale = OF_EACH});
+    const float *center = trial_in(t, false, cols, -1, 1);
+    float *stats = trial_in(t, false, 2 * rows, 0, 1);
     for (int64_t r = 0; r < rows; r++) stats[2 * r] += MOST;
     AT(dino_tile)->target_probs(rows, cols, logits, center, TEMP, stats);
 }
 
 static struct dg_dino_tile tile_of(struct trial *t)
 {
-    int64_t batch = size(t, 4), cols = size(t, 256);
+    int64_t batch = trial_size(t, 4), cols = trial_size(t, 256);
     return (struct dg_dino_tile){.rows = batch * (1 + dg_rng_u32(&t->rng) % 3),
                                  .cols = cols,
                                  .batch = batch,
                                  .view0 = dg_rng_u32(&t->rng) % 3,
-                                 .q = in(t, false, 2 * batch * cols, 0, 2 / (float)cols),
+                                 .q = trial_in(t, false, 2 * batch * cols, 0, 2 / (float)cols),
                                  .temp = TEMP};
 }
 
 static void dino_tile_loss_sums(struct trial *t)
 {
     struct dg_dino_tile tile = tile_of(t);
-    struct bound bound = {.f32 = 4 * MOST + 2 * sum_of(256) + 40, .magnitude = 2 * 256};
-    double *sums = out_of(t, DG_F64, 4 * tile.rows, bound);
+    struct trial_bound bound = {.f32 = 4 * MOST + 2 * trial_sum_of(256) + 40, .magnitude = 2 * 256};
+    double *sums = trial_out_of(t, DG_F64, 4 * tile.rows, bound);
     for (int64_t r = 0; r < tile.rows; r++) memcpy(sums + 4 * r, (double[]){-INFINITY, 0, 0, 0}, 4 * sizeof *sums);
     for (int turn = 0; turn < 2; turn++)
-        AT(dino_tile)->loss_sums(&tile, in(t, false, tile.rows * tile.cols, -1, 1), sums);
+        AT(dino_tile)->loss_sums(&tile, trial_in(t, false, tile.rows * tile.cols, -1, 1), sums);
 }
 
 static void dino_tile_loss_backward(struct trial *t)
@@ -529,70 +406,72 @@ static void dino_tile_loss_backward(struct trial *t)
     const float *lse = lse_of(t, tile.rows);
     AT(dino_tile)->loss_backward(
         &tile, lse, 0.5F,
-        in_out(t, tile.rows * tile.cols, -1, 1, (struct bound){.f32 = 4 * MOST + 40, .magnitude = 2}));
+        trial_in_out(t, tile.rows * tile.cols, -1, 1, (struct trial_bound){.f32 = 4 * MOST + 40, .magnitude = 2}));
 }
 
 /* A division and a sum. */
 static void drop_path_drop_path(struct trial *t)
 {
-    int64_t images = size(t, 20), numbers = size(t, 300);
-    bool src = flag(t), dst = flag(t);
-    int64_t *from = out_of(t, DG_I64, images, same_bits);
+    int64_t images = trial_size(t, 20), numbers = trial_size(t, 300);
+    bool src = trial_flag(t), dst = trial_flag(t);
+    int64_t *from = trial_out_of(t, DG_I64, images, trial_same_bits);
     for (int64_t i = 0; i < images; i++) from[i] = (int64_t)(dg_rng_u32(&t->rng) % (images + 1)) - 1;
-    AT(drop_path)->drop_path(&(struct dg_drop_path_args){.images = images,
-                                                         .size = numbers,
-                                                         .from = from,
-                                                         .keep = 0.7F,
-                                                         .src_bf16 = src,
-                                                         .dst_bf16 = dst,
-                                                         .src = in(t, src, images * numbers, -1, 1),
-                                                         .residual = in_or_null(t, false, images * numbers, -1, 1),
-                                                         .dst = out(t, dst, images * numbers, same_bits)});
+    AT(drop_path)->drop_path(
+        &(struct dg_drop_path_args){.images = images,
+                                    .size = numbers,
+                                    .from = from,
+                                    .keep = 0.7F,
+                                    .src_bf16 = src,
+                                    .dst_bf16 = dst,
+                                    .src = trial_in(t, src, images * numbers, -1, 1),
+                                    .residual = trial_in_or_null(t, false, images * numbers, -1, 1),
+                                    .dst = trial_out(t, dst, images * numbers, trial_same_bits)});
 }
 
 /* As test_gelu_line.c has it of each level: 2e-7 of numbers up to 10; in bf16 the slope is right to 7e-5. */
 static void gelu_forward(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    bool bf16 = flag(t);
-    const void *src = in(t, bf16, count, -10, 10);
-    AT(gelu)->forward(count, bf16, src, out(t, bf16, count, (struct bound){.f32 = 2 * 2e-7 * 0x1p24, .magnitude = 10}));
+    int64_t count = trial_size(t, 1000);
+    bool bf16 = trial_flag(t);
+    const void *src = trial_in(t, bf16, count, -10, 10);
+    AT(gelu)->forward(count, bf16, src,
+                      trial_out(t, bf16, count, (struct trial_bound){.f32 = 2 * 2e-7 * 0x1p24, .magnitude = 10}));
 }
 
-static struct bound gelu_slopes(bool bf16, double count)
+static struct trial_bound gelu_slopes(bool bf16, double count)
 {
     double off = bf16 ? 7e-5 : 2.5e-7;
-    return (struct bound){.f32 = 2 * (off * 0x1p24 + count), .magnitude = 1.13 * count};
+    return (struct trial_bound){.f32 = 2 * (off * 0x1p24 + count), .magnitude = 1.13 * count};
 }
 
 static void gelu_backward(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    bool bf16 = flag(t);
-    const void *src = in(t, bf16, count, -10, 10), *diff = in(t, bf16, count, -1, 1);
-    AT(gelu)->backward(count, bf16, src, diff, out(t, bf16, count, gelu_slopes(bf16, 1)));
+    int64_t count = trial_size(t, 1000);
+    bool bf16 = trial_flag(t);
+    const void *src = trial_in(t, bf16, count, -10, 10), *diff = trial_in(t, bf16, count, -1, 1);
+    AT(gelu)->backward(count, bf16, src, diff, trial_out(t, bf16, count, gelu_slopes(bf16, 1)));
 }
 
 static void gelu_backward_sums(struct trial *t)
 {
-    int64_t rows = size(t, 100), cols = size(t, 100);
-    bool bf16 = flag(t);
+    int64_t rows = trial_size(t, 100), cols = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
     AT(gelu)->backward_sums(
         &(struct dg_gelu_sums_args){.rows = rows,
                                     .cols = cols,
                                     .bf16 = bf16,
-                                    .src = in(t, bf16, rows * cols, -10, 10),
-                                    .diff_dst = in(t, bf16, rows * cols, -1, 1),
-                                    .diff_src = out(t, bf16, rows * cols, gelu_slopes(bf16, 1)),
-                                    .acc = in_or_null(t, false, cols, -1, 1),
-                                    .sums = out(t, false, cols, gelu_slopes(bf16, 1 + (double)rows)),
-                                    .partial = scratch(t, t->threads * cols * 4),
+                                    .src = trial_in(t, bf16, rows * cols, -10, 10),
+                                    .diff_dst = trial_in(t, bf16, rows * cols, -1, 1),
+                                    .diff_src = trial_out(t, bf16, rows * cols, gelu_slopes(bf16, 1)),
+                                    .acc = trial_in_or_null(t, false, cols, -1, 1),
+                                    .sums = trial_out(t, false, cols, gelu_slopes(bf16, 1 + (double)rows)),
+                                    .partial = trial_scratch(t, t->threads * cols * 4),
                                     .threads = t->threads});
 }
 
 static void grad_weights_scratch(struct trial *t)
 {
-    int64_t in = size(t, 300), out = size(t, 300);
+    int64_t in = trial_size(t, 300), out = trial_size(t, 300);
     int64_t some = AT(grad_weights)->scratch(in, out, NULL, t->threads);
     assert_true(some > 0 && AT(grad_weights)->scratch(in, out, NULL, t->threads + 1) >= some);
 }
@@ -600,7 +479,7 @@ static void grad_weights_scratch(struct trial *t)
 /* Of a matrix, or of the windows of images; test_grad_weights.c has the exact sums of whole numbers. */
 static void grad_weights_grad_weights(struct trial *t)
 {
-    int64_t images = size(t, 3), side = 3 + size(t, 6), channels = size(t, 40);
+    int64_t images = trial_size(t, 3), side = 3 + trial_size(t, 6), channels = trial_size(t, 40);
     struct dg_windows w = {.height = side,
                            .width = side + 1,
                            .channels = channels,
@@ -609,11 +488,11 @@ static void grad_weights_grad_weights(struct trial *t)
                            .kernel = 3,
                            .stride = 1,
                            .dilation = 1};
-    bool windows = flag(t), bf16 = flag(t), src = bf16 && flag(t), diff = bf16 && flag(t);
-    int64_t rows = windows ? images * w.out_height * w.out_width : size(t, 600),
-            cols = windows ? channels * 9 : size(t, 300), outputs = size(t, 100),
+    bool windows = trial_flag(t), bf16 = trial_flag(t), src = bf16 && trial_flag(t), diff = bf16 && trial_flag(t);
+    int64_t rows = windows ? images * w.out_height * w.out_width : trial_size(t, 600),
+            cols = windows ? channels * 9 : trial_size(t, 300), outputs = trial_size(t, 100),
             pixels = windows ? images * w.height * w.width * channels : rows * cols;
-    struct bound sums = {.f32 = sum_of(rows + 1), .magnitude = (double)(rows + 1)};
+    struct trial_bound sums = {.f32 = trial_sum_of(rows + 1), .magnitude = (double)(rows + 1)};
     AT(grad_weights)
         ->grad_weights(&(struct dg_grad_weights_args){
             .bf16 = bf16,
@@ -623,140 +502,144 @@ static void grad_weights_grad_weights(struct trial *t)
             .windows = windows ? &w : NULL,
             .src_bf16 = src,
             .diff_dst_bf16 = diff,
-            .src = in(t, src, pixels, -1, 1),
-            .diff_dst = in(t, diff, rows * outputs, -1, 1),
-            .acc_weight = in_or_null(t, false, outputs * cols, -1, 1),
-            .acc_bias = in_or_null(t, false, outputs, -1, 1),
-            .diff_weight = out(t, false, outputs * cols, sums),
-            .diff_bias = flag(t) ? out(t, false, outputs, sums) : NULL,
-            .scratch = scratch(t, AT(grad_weights)->scratch(cols, outputs, windows ? &w : NULL, t->threads)),
+            .src = trial_in(t, src, pixels, -1, 1),
+            .diff_dst = trial_in(t, diff, rows * outputs, -1, 1),
+            .acc_weight = trial_in_or_null(t, false, outputs * cols, -1, 1),
+            .acc_bias = trial_in_or_null(t, false, outputs, -1, 1),
+            .diff_weight = trial_out(t, false, outputs * cols, sums),
+            .diff_bias = trial_flag(t) ? trial_out(t, false, outputs, sums) : NULL,
+            .scratch = trial_scratch(t, AT(grad_weights)->scratch(cols, outputs, windows ? &w : NULL, t->threads)),
             .threads = t->threads});
 }
 
 static void im2col_im2col(struct trial *t)
 {
-    int64_t images = size(t, 3), kernel = size(t, 4), stride = kernel + dg_rng_u32(&t->rng) % 3, channels = size(t, 40);
-    int64_t height = kernel + size(t, 9), width = kernel + size(t, 9);
-    bool src = flag(t), dst = src || flag(t);
+    int64_t images = trial_size(t, 3), kernel = trial_size(t, 4), stride = kernel + dg_rng_u32(&t->rng) % 3,
+            channels = trial_size(t, 40);
+    int64_t height = kernel + trial_size(t, 9), width = kernel + trial_size(t, 9);
+    bool src = trial_flag(t), dst = src || trial_flag(t);
     int64_t rows = images * ((height - kernel) / stride + 1) * ((width - kernel) / stride + 1);
-    AT(im2col)->im2col(&(struct dg_im2col_args){.images = images,
-                                                .height = height,
-                                                .width = width,
-                                                .channels = channels,
-                                                .kernel = kernel,
-                                                .stride = stride,
-                                                .src_bf16 = src,
-                                                .dst_bf16 = dst,
-                                                .src = in(t, src, images * height * width * channels, -1, 1),
-                                                .dst = out(t, dst, rows * channels * kernel * kernel, same_bits)});
+    AT(im2col)->im2col(
+        &(struct dg_im2col_args){.images = images,
+                                 .height = height,
+                                 .width = width,
+                                 .channels = channels,
+                                 .kernel = kernel,
+                                 .stride = stride,
+                                 .src_bf16 = src,
+                                 .dst_bf16 = dst,
+                                 .src = trial_in(t, src, images * height * width * channels, -1, 1),
+                                 .dst = trial_out(t, dst, rows * channels * kernel * kernel, trial_same_bits)});
 }
 
 /* Where images of another tensor are: all of them, shuffled by a step; with `some`, every third is nowhere. */
 static int64_t *places(struct trial *t, int64_t images, bool some)
 {
-    int64_t *place = out_of(t, DG_I64, images, same_bits);
+    int64_t *place = trial_out_of(t, DG_I64, images, trial_same_bits);
     for (int64_t i = 0; i < images; i++) place[i] = some && i % 3 == 1 ? -1 : images - 1 - i;
     return place;
 }
 
 /* eps of 0.1 bounds rstd by 3.2, its change by 16 times that of the variance, and a result by 10. */
 #define EPS 0.1F
-static struct bound norm_bound(int64_t cols, double magnitude)
+static struct trial_bound norm_bound(int64_t cols, double magnitude)
 {
-    return (struct bound){.f32 = sum_of(cols) + 30, .magnitude = magnitude};
+    return (struct trial_bound){.f32 = trial_sum_of(cols) + 30, .magnitude = magnitude};
 }
 
 static void layer_norm_forward(struct trial *t)
 {
-    int64_t images = size(t, 6), each = size(t, 5), rows = images * each, cols = size(t, 400);
-    bool bf16 = flag(t);
+    int64_t images = trial_size(t, 6), each = trial_size(t, 5), rows = images * each, cols = trial_size(t, 400);
+    bool bf16 = trial_flag(t);
     AT(layer_norm)
-        ->forward(&(struct dg_layer_norm_args){.rows = rows,
-                                               .cols = cols,
-                                               .image_rows = each,
-                                               .src_image = flag(t) ? places(t, images, false) : NULL,
-                                               .src = in(t, false, rows * cols, -1, 1),
-                                               .weight = in(t, false, cols, -1, 1),
-                                               .bias = in(t, false, cols, -1, 1),
-                                               .eps = EPS,
-                                               .dst_bf16 = bf16,
-                                               .dst = out(t, bf16, rows * cols, norm_bound(cols, 40)),
-                                               .mean = flag(t) ? out(t, false, rows, norm_bound(cols, 1)) : NULL,
-                                               .rstd = flag(t) ? out(t, false, rows, norm_bound(cols, 16)) : NULL});
+        ->forward(&(struct dg_layer_norm_args){
+            .rows = rows,
+            .cols = cols,
+            .image_rows = each,
+            .src_image = trial_flag(t) ? places(t, images, false) : NULL,
+            .src = trial_in(t, false, rows * cols, -1, 1),
+            .weight = trial_in(t, false, cols, -1, 1),
+            .bias = trial_in(t, false, cols, -1, 1),
+            .eps = EPS,
+            .dst_bf16 = bf16,
+            .dst = trial_out(t, bf16, rows * cols, norm_bound(cols, 40)),
+            .mean = trial_flag(t) ? trial_out(t, false, rows, norm_bound(cols, 1)) : NULL,
+            .rstd = trial_flag(t) ? trial_out(t, false, rows, norm_bound(cols, 16)) : NULL});
 }
 
 /* The sum is a division and an addition: bits. */
 static void layer_norm_add_forward(struct trial *t)
 {
-    int64_t images = size(t, 6), each = size(t, 5), rows = images * each, cols = size(t, 400);
-    bool bf16 = flag(t), src = flag(t), residual = flag(t), drops = flag(t);
+    int64_t images = trial_size(t, 6), each = trial_size(t, 5), rows = images * each, cols = trial_size(t, 400);
+    bool bf16 = trial_flag(t), src = trial_flag(t), residual = trial_flag(t), drops = trial_flag(t);
     AT(layer_norm)
-        ->add_forward(
-            &(struct dg_add_layer_norm_args){.rows = rows,
-                                             .cols = cols,
-                                             .image_rows = each,
-                                             .src_image = drops ? places(t, images, true) : NULL,
-                                             .keep = drops ? 0.7F : 1,
-                                             .src_bf16 = src,
-                                             .residual_bf16 = residual,
-                                             .src = in(t, src, rows * cols, -1, 1),
-                                             .residual = in(t, residual, rows * cols, -1, 1),
-                                             .weight = in(t, false, cols, -1, 1),
-                                             .bias = in(t, false, cols, -1, 1),
-                                             .eps = EPS,
-                                             .sum = out(t, false, rows * cols, same_bits),
-                                             .dst_image = flag(t) ? places(t, images, false) : NULL,
-                                             .dst_bf16 = bf16,
-                                             .dst = out(t, bf16, rows * cols, norm_bound(cols, 100)),
-                                             .mean = flag(t) ? out(t, false, rows, norm_bound(cols, 3)) : NULL,
-                                             .rstd = flag(t) ? out(t, false, rows, norm_bound(cols, 40)) : NULL});
+        ->add_forward(&(struct dg_add_layer_norm_args){
+            .rows = rows,
+            .cols = cols,
+            .image_rows = each,
+            .src_image = drops ? places(t, images, true) : NULL,
+            .keep = drops ? 0.7F : 1,
+            .src_bf16 = src,
+            .residual_bf16 = residual,
+            .src = trial_in(t, src, rows * cols, -1, 1),
+            .residual = trial_in(t, residual, rows * cols, -1, 1),
+            .weight = trial_in(t, false, cols, -1, 1),
+            .bias = trial_in(t, false, cols, -1, 1),
+            .eps = EPS,
+            .sum = trial_out(t, false, rows * cols, trial_same_bits),
+            .dst_image = trial_flag(t) ? places(t, images, false) : NULL,
+            .dst_bf16 = bf16,
+            .dst = trial_out(t, bf16, rows * cols, norm_bound(cols, 100)),
+            .mean = trial_flag(t) ? trial_out(t, false, rows, norm_bound(cols, 3)) : NULL,
+            .rstd = trial_flag(t) ? trial_out(t, false, rows, norm_bound(cols, 40)) : NULL});
 }
 
 static void layer_norm_backward(struct trial *t)
 {
-    int64_t images = size(t, 20), each = size(t, 5), rows = images * each, cols = size(t, 400);
-    bool bf16 = flag(t);
-    struct bound sums = {.f32 = sum_of(rows) + 20, .magnitude = 1 + 2.5 * (double)rows};
+    int64_t images = trial_size(t, 20), each = trial_size(t, 5), rows = images * each, cols = trial_size(t, 400);
+    bool bf16 = trial_flag(t);
+    struct trial_bound sums = {.f32 = trial_sum_of(rows) + 20, .magnitude = 1 + 2.5 * (double)rows};
     AT(layer_norm)
-        ->backward(&(struct dg_layer_norm_grad_args){.rows = rows,
-                                                     .cols = cols,
-                                                     .image_rows = each,
-                                                     .src = in(t, false, rows * cols, -1, 1),
-                                                     .dst_image = flag(t) ? places(t, images, true) : NULL,
-                                                     .diff_dst_bf16 = bf16,
-                                                     .diff_dst = in(t, bf16, rows * cols, -1, 1),
-                                                     .weight = in(t, false, cols, -1, 1),
-                                                     .mean = in(t, false, rows, -1, 1),
-                                                     .rstd = in(t, false, rows, 0.8F, 1.2F),
-                                                     .acc_src = in_or_null(t, false, rows * cols, -1, 1),
-                                                     .acc_weight = in_or_null(t, false, cols, -1, 1),
-                                                     .acc_bias = in_or_null(t, false, cols, -1, 1),
-                                                     .diff_src = out(t, false, rows * cols, norm_bound(cols, 12)),
-                                                     .diff_weight = out(t, false, cols, sums),
-                                                     .diff_bias = flag(t) ? out(t, false, cols, sums) : NULL,
-                                                     .partial = scratch(t, t->threads * 2 * cols * 4),
-                                                     .threads = t->threads});
+        ->backward(
+            &(struct dg_layer_norm_grad_args){.rows = rows,
+                                              .cols = cols,
+                                              .image_rows = each,
+                                              .src = trial_in(t, false, rows * cols, -1, 1),
+                                              .dst_image = trial_flag(t) ? places(t, images, true) : NULL,
+                                              .diff_dst_bf16 = bf16,
+                                              .diff_dst = trial_in(t, bf16, rows * cols, -1, 1),
+                                              .weight = trial_in(t, false, cols, -1, 1),
+                                              .mean = trial_in(t, false, rows, -1, 1),
+                                              .rstd = trial_in(t, false, rows, 0.8F, 1.2F),
+                                              .acc_src = trial_in_or_null(t, false, rows * cols, -1, 1),
+                                              .acc_weight = trial_in_or_null(t, false, cols, -1, 1),
+                                              .acc_bias = trial_in_or_null(t, false, cols, -1, 1),
+                                              .diff_src = trial_out(t, false, rows * cols, norm_bound(cols, 12)),
+                                              .diff_weight = trial_out(t, false, cols, sums),
+                                              .diff_bias = trial_flag(t) ? trial_out(t, false, cols, sums) : NULL,
+                                              .partial = trial_scratch(t, t->threads * 2 * cols * 4),
+                                              .threads = t->threads});
 }
 
 static void optimizer_sum_squares(struct trial *t)
 {
-    int64_t count = size(t, 10000);
-    const float *x = in(t, false, count, -1, 1);
-    double *sum = out_of(t, DG_F64, 1, (struct bound){.f32 = 0x1p-20, .magnitude = (double)count});
+    int64_t count = trial_size(t, 10000);
+    const float *x = trial_in(t, false, count, -1, 1);
+    double *sum = trial_out_of(t, DG_F64, 1, (struct trial_bound){.f32 = 0x1p-20, .magnitude = (double)count});
     *sum = AT(optimizer)->sum_squares(count, x);
 }
 
 /* Second moments from 1/4 bound a step by lr times 2. */
 static void optimizer_adamw(struct trial *t)
 {
-    int64_t count = size(t, 10000);
-    struct bound bound = {.f32 = 16, .magnitude = 2};
+    int64_t count = trial_size(t, 10000);
+    struct trial_bound bound = {.f32 = 16, .magnitude = 2};
     AT(optimizer)->adamw(&(struct dg_adamw_args){.count = count,
-                                                 .param = in_out(t, count, -1, 1, bound),
-                                                 .exp_avg = in_out(t, count, -1, 1, bound),
-                                                 .exp_avg_sq = in_out(t, count, 0.25F, 1, bound),
-                                                 .grad = in(t, false, count, -1, 1),
-                                                 .teacher = flag(t) ? in_out(t, count, -1, 1, bound) : NULL,
+                                                 .param = trial_in_out(t, count, -1, 1, bound),
+                                                 .exp_avg = trial_in_out(t, count, -1, 1, bound),
+                                                 .exp_avg_sq = trial_in_out(t, count, 0.25F, 1, bound),
+                                                 .grad = trial_in(t, false, count, -1, 1),
+                                                 .teacher = trial_flag(t) ? trial_in_out(t, count, -1, 1, bound) : NULL,
                                                  .grad_scale = 0.3F,
                                                  .decay = 0.99F,
                                                  .beta1 = 0.9F,
@@ -772,13 +655,13 @@ static void optimizer_adamw(struct trial *t)
 
 static void optimizer_sgd(struct trial *t)
 {
-    int64_t count = size(t, 10000);
-    struct bound bound = {.f32 = 16, .magnitude = 3};
+    int64_t count = trial_size(t, 10000);
+    struct trial_bound bound = {.f32 = 16, .magnitude = 3};
     AT(optimizer)->sgd(&(struct dg_sgd_args){.count = count,
-                                             .param = in_out(t, count, -1, 1, bound),
-                                             .buffer = in_out(t, count, -1, 1, bound),
-                                             .grad = in(t, false, count, -1, 1),
-                                             .teacher = flag(t) ? in_out(t, count, -1, 1, bound) : NULL,
+                                             .param = trial_in_out(t, count, -1, 1, bound),
+                                             .buffer = trial_in_out(t, count, -1, 1, bound),
+                                             .grad = trial_in(t, false, count, -1, 1),
+                                             .teacher = trial_flag(t) ? trial_in_out(t, count, -1, 1, bound) : NULL,
                                              .grad_scale = 0.3F,
                                              .decay = 0.01F,
                                              .scale = 0.7F,
@@ -790,10 +673,10 @@ static void optimizer_sgd(struct trial *t)
 
 static void optimizer_lars_norms(struct trial *t)
 {
-    int64_t count = size(t, 10000);
-    const float *param = in(t, false, count, -1, 1), *grad = in(t, false, count, -1, 1);
-    double *squares = out_of(t, DG_F64, 2, (struct bound){.f32 = 8, .magnitude = (double)count});
-    double *partial = scratch(t, 2 * (count / 4096 + 1) * 8);
+    int64_t count = trial_size(t, 10000);
+    const float *param = trial_in(t, false, count, -1, 1), *grad = trial_in(t, false, count, -1, 1);
+    double *squares = trial_out_of(t, DG_F64, 2, (struct trial_bound){.f32 = 8, .magnitude = (double)count});
+    double *partial = trial_scratch(t, 2 * (count / 4096 + 1) * 8);
     struct dg_lars_norms norms = AT(optimizer)->lars_norms(count, param, grad, 0.3F, 0.5F, partial);
     squares[0] = norms.param_square;
     squares[1] = norms.direction_square;
@@ -801,32 +684,34 @@ static void optimizer_lars_norms(struct trial *t)
 
 static void optimizer_ema(struct trial *t)
 {
-    int64_t count = size(t, 10000);
-    const float *param = in(t, false, count, -1, 1);
-    AT(optimizer)->ema(count, param, in_out(t, count, -1, 1, (struct bound){.f32 = 4, .magnitude = 1}), 0.99F, 0.01F);
+    int64_t count = trial_size(t, 10000);
+    const float *param = trial_in(t, false, count, -1, 1);
+    AT(optimizer)->ema(count, param, trial_in_out(t, count, -1, 1, (struct trial_bound){.f32 = 4, .magnitude = 1}),
+                       0.99F, 0.01F);
 }
 
 static void pool_global_mean(struct trial *t)
 {
-    int64_t images = size(t, 4), pixels = size(t, 100), channels = size(t, 100);
-    bool bf16 = flag(t);
-    const void *src = in(t, bf16, images * pixels * channels, -1, 1);
-    AT(pool)->global_mean(images, pixels, channels, bf16, src,
-                          out(t, false, images * channels, (struct bound){.f32 = sum_of(pixels) + 4, .magnitude = 1}));
+    int64_t images = trial_size(t, 4), pixels = trial_size(t, 100), channels = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
+    const void *src = trial_in(t, bf16, images * pixels * channels, -1, 1);
+    AT(pool)->global_mean(
+        images, pixels, channels, bf16, src,
+        trial_out(t, false, images * channels, (struct trial_bound){.f32 = trial_sum_of(pixels) + 4, .magnitude = 1}));
 }
 
 static void pool_global_mean_backward(struct trial *t)
 {
-    int64_t images = size(t, 4), pixels = size(t, 100), channels = size(t, 100);
-    bool bf16 = flag(t);
-    const float *diff = in(t, false, images * channels, -1, 1);
+    int64_t images = trial_size(t, 4), pixels = trial_size(t, 100), channels = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
+    const float *diff = trial_in(t, false, images * channels, -1, 1);
     AT(pool)->global_mean_backward(images, pixels, channels, diff, bf16,
-                                   out(t, bf16, images * pixels * channels, same_bits));
+                                   trial_out(t, bf16, images * pixels * channels, trial_same_bits));
 }
 
 static void prototypes_scratch(struct trial *t)
 {
-    int64_t rows = size(t, 20), features = size(t, 300), prototypes = size(t, 256);
+    int64_t rows = trial_size(t, 20), features = trial_size(t, 300), prototypes = trial_size(t, 256);
     struct dg_prototype_scratch some = AT(prototypes)->scratch(rows, features, prototypes),
                                 more = AT(prototypes)->scratch(rows + 1, features + 1, prototypes + 1);
     assert_true(some.features > 0 && some.thread > 0);
@@ -836,7 +721,7 @@ static void prototypes_scratch(struct trial *t)
 /* Vectors of 16, 4 or 1 numbers that are 1 or -1, whose length is exact, and g of few digits: no level rounds a weight otherwise. */
 static float *exact_vectors(struct trial *t, int64_t count, int64_t width)
 {
-    float *v = in(t, false, count * width, -1, 1);
+    float *v = trial_in(t, false, count * width, -1, 1);
     int64_t ones = width >= 16 ? 16 : width >= 4 ? 4 : 1;
     for (int64_t i = 0; i < count * width; i++) v[i] = (i % width + i / width) % width < ones ? copysignf(1, v[i]) : 0;
     return v;
@@ -846,86 +731,90 @@ static float *exact_vectors(struct trial *t, int64_t count, int64_t width)
  * products sum to at most sqrt(in). */
 static void prototypes_all(struct trial *t)
 {
-    int64_t rows = size(t, 40), width = size(t, 300), count = size(t, 256);
+    int64_t rows = trial_size(t, 40), width = trial_size(t, 300), count = trial_size(t, 256);
     struct dg_prototype_scratch need = AT(prototypes)->scratch(rows, width, count);
-    const float *src = in(t, false, rows * width, -1, 1), *v = exact_vectors(t, count, width),
-                *diff = in(t, false, rows * count, -1, 1);
-    float *g = in(t, false, count, -1, 1);
+    const float *src = trial_in(t, false, rows * width, -1, 1), *v = exact_vectors(t, count, width),
+                *diff = trial_in(t, false, rows * count, -1, 1);
+    float *g = trial_in(t, false, count, -1, 1);
     for (int64_t p = 0; p < count; p++) g[p] = roundf(64 * g[p]) / 64;
     struct dg_prototype_tile tile = {
-        .rows = rows, .in = width, .prototypes = count, .scratch = scratch(t, need.thread)};
-    void *features = scratch(t, need.features);
+        .rows = rows, .in = width, .prototypes = count, .scratch = trial_scratch(t, need.thread)};
+    void *features = trial_scratch(t, need.features);
     tile.features = features;
     AT(prototypes)->pack_features(rows, width, src, features);
-    float *length = out(t, false, count, (struct bound){.f32 = 4, .magnitude = 4});
-    float *logits = out(t, false, rows * count, (struct bound){.f32 = sum_of(width), .magnitude = sqrt((double)width)});
+    float *length = trial_out(t, false, count, (struct trial_bound){.f32 = 4, .magnitude = 4});
+    float *logits = trial_out(t, false, rows * count,
+                              (struct trial_bound){.f32 = trial_sum_of(width), .magnitude = sqrt((double)width)});
     AT(prototypes)->logits(&tile, g, v, 0, length, logits);
-    struct bound by_src = {.f32 = sum_of(count + 1), .magnitude = (double)(count + 1)};
-    struct bound by_w = {.f32 = sum_of(rows), .magnitude = (double)rows};
-    float *diff_src = flag(t) ? in_out(t, rows * width, -1, 1, by_src) : NULL;
-    AT(prototypes)->grads(&tile, diff, diff_src, out(t, false, count * width, by_w));
+    struct trial_bound by_src = {.f32 = trial_sum_of(count + 1), .magnitude = (double)(count + 1)};
+    struct trial_bound by_w = {.f32 = trial_sum_of(rows), .magnitude = (double)rows};
+    float *diff_src = trial_flag(t) ? trial_in_out(t, rows * width, -1, 1, by_src) : NULL;
+    AT(prototypes)->grads(&tile, diff, diff_src, trial_out(t, false, count * width, by_w));
 }
 
 /* It leaves nothing behind but how much it did, which the width of vectors decides. */
 static void rates_multiply_add(struct trial *t)
 {
-    bool bf16 = flag(t);
+    bool bf16 = trial_flag(t);
     double one = AT(rates)->multiply_add(1, bf16), ten = AT(rates)->multiply_add(10, bf16);
     assert_true(one > 0 && ten == 10 * one);
 }
 
 static void relu_forward(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    bool bf16 = flag(t);
-    const void *src = in(t, bf16, count, -1, 1);
-    AT(relu)->forward(count, bf16, src, out(t, bf16, count, same_bits));
+    int64_t count = trial_size(t, 1000);
+    bool bf16 = trial_flag(t);
+    const void *src = trial_in(t, bf16, count, -1, 1);
+    AT(relu)->forward(count, bf16, src, trial_out(t, bf16, count, trial_same_bits));
 }
 
 static void relu_backward(struct trial *t)
 {
-    int64_t count = size(t, 1000);
-    bool bf16 = flag(t);
-    const void *dst = in(t, bf16, count, -1, 1), *diff = in(t, bf16, count, -1, 1);
-    AT(relu)->backward(count, bf16, dst, diff, out(t, bf16, count, same_bits));
+    int64_t count = trial_size(t, 1000);
+    bool bf16 = trial_flag(t);
+    const void *dst = trial_in(t, bf16, count, -1, 1), *diff = trial_in(t, bf16, count, -1, 1);
+    AT(relu)->backward(count, bf16, dst, diff, trial_out(t, bf16, count, trial_same_bits));
 }
 
 static void softmax_forward(struct trial *t)
 {
-    int64_t rows = size(t, 20), cols = size(t, 400);
-    const float *src = in(t, false, rows * cols, -5, 5);
+    int64_t rows = trial_size(t, 20), cols = trial_size(t, 400);
+    const float *src = trial_in(t, false, rows * cols, -5, 5);
     AT(softmax)->forward(
         rows, cols, src,
-        out(t, false, rows * cols, (struct bound){.f32 = sum_of(cols) + 60, .magnitude = 1, .scale = OF_EACH}));
+        trial_out(t, false, rows * cols,
+                  (struct trial_bound){.f32 = trial_sum_of(cols) + 60, .magnitude = 1, .scale = OF_EACH}));
 }
 
 static void softmax_backward(struct trial *t)
 {
-    int64_t rows = size(t, 20), cols = size(t, 400);
-    const float *dst = in(t, false, rows * cols, 0, 1 / (float)cols), *diff = in(t, false, rows * cols, -1, 1);
+    int64_t rows = trial_size(t, 20), cols = trial_size(t, 400);
+    const float *dst = trial_in(t, false, rows * cols, 0, 1 / (float)cols),
+                *diff = trial_in(t, false, rows * cols, -1, 1);
     AT(softmax)->backward(
         rows, cols, dst, diff,
-        out(t, false, rows * cols, (struct bound){.f32 = sum_of(cols) + 8, .magnitude = 2 / (double)cols}));
+        trial_out(t, false, rows * cols,
+                  (struct trial_bound){.f32 = trial_sum_of(cols) + 8, .magnitude = 2 / (double)cols}));
 }
 
 /* Numbers from 1/2 to 3/2: a row is at least sqrt(cols) / 2 long. */
 static void weight_norm_rows(struct trial *t)
 {
-    int64_t rows = size(t, 40), cols = size(t, 300);
-    const float *g = in(t, false, rows, -1, 1), *v = in(t, false, rows * cols, 0.5F, 1.5F);
-    double units = sum_of(cols) + 10;
-    float *w = out(t, false, rows * cols, (struct bound){.f32 = units, .magnitude = 1});
+    int64_t rows = trial_size(t, 40), cols = trial_size(t, 300);
+    const float *g = trial_in(t, false, rows, -1, 1), *v = trial_in(t, false, rows * cols, 0.5F, 1.5F);
+    double units = trial_sum_of(cols) + 10;
+    float *w = trial_out(t, false, rows * cols, (struct trial_bound){.f32 = units, .magnitude = 1});
     AT(weight_norm)
         ->rows(rows, cols, g, v, w,
-               out(t, false, rows, (struct bound){.f32 = units, .magnitude = 2 * sqrt((double)cols)}));
+               trial_out(t, false, rows, (struct trial_bound){.f32 = units, .magnitude = 2 * sqrt((double)cols)}));
 }
 
 static void weight_norm_rows_backward(struct trial *t)
 {
-    int64_t rows = size(t, 40), cols = size(t, 300);
-    double units = sum_of(cols) + 20, most = sqrt((double)cols);
-    const float *v = in(t, false, rows * cols, 0.5F, 1.5F);
-    float *length = in(t, false, rows, 0, 1);
+    int64_t rows = trial_size(t, 40), cols = trial_size(t, 300);
+    double units = trial_sum_of(cols) + 20, most = sqrt((double)cols);
+    const float *v = trial_in(t, false, rows * cols, 0.5F, 1.5F);
+    float *length = trial_in(t, false, rows, 0, 1);
     for (int64_t r = 0; r < rows; r++) {
         double square = 0;
         for (int64_t c = 0; c < cols; c++) square += (double)v[r * cols + c] * (double)v[r * cols + c];
@@ -935,14 +824,17 @@ static void weight_norm_rows_backward(struct trial *t)
         ->rows_backward(&(struct dg_weight_norm_grad_args){
             .rows = rows,
             .cols = cols,
-            .g = in(t, false, rows, -1, 1),
+            .g = trial_in(t, false, rows, -1, 1),
             .v = v,
             .length = length,
-            .diff_w = in(t, false, rows * cols, -1, 1),
-            .acc_g = in_or_null(t, false, rows, -1, 1),
-            .acc_v = in_or_null(t, false, rows * cols, -1, 1),
-            .diff_g = flag(t) ? out(t, false, rows, (struct bound){.f32 = units, .magnitude = 1 + 3 * most}) : NULL,
-            .diff_v = out(t, false, rows * cols, (struct bound){.f32 = units, .magnitude = 1 + 20 / most})});
+            .diff_w = trial_in(t, false, rows * cols, -1, 1),
+            .acc_g = trial_in_or_null(t, false, rows, -1, 1),
+            .acc_v = trial_in_or_null(t, false, rows * cols, -1, 1),
+            .diff_g = trial_flag(t)
+                          ? trial_out(t, false, rows, (struct trial_bound){.f32 = units, .magnitude = 1 + 3 * most})
+                          : NULL,
+            .diff_v =
+                trial_out(t, false, rows * cols, (struct trial_bound){.f32 = units, .magnitude = 1 + 20 / most})});
 }
 
 /* --- the table --- */
@@ -1043,10 +935,10 @@ static void test_kernel(void **state)
             struct trial high;
             if (!dg_cpu_has_level(level) && !(level == DG_CPU_V5 && amx_can_run())) continue;
             run_at(c, level, seed, &high);
-            compare(c->kernel, &low, &high, seed);
-            close_trial(&high, c->kernel);
+            trial_compare(c->kernel, &low, &high, seed);
+            trial_close(&high, c->kernel);
         }
-        close_trial(&low, c->kernel);
+        trial_close(&low, c->kernel);
     }
 }
 
