@@ -91,6 +91,7 @@ static enum dg_status init_run(struct probe *p, struct dg_error *err)
                                        .seed_given = o->seed_given,
                                        .threads = o->threads,
                                        .ignore_memory = o->ignore_memory,
+                                       .command = o->command,
                                        .log = o->log};
     return dg_run_init(&p->run, &setup, p->knobs, err);
 }
@@ -353,7 +354,7 @@ static enum dg_status log_epoch(struct probe *p, int64_t first_step, const struc
     return dg_run_log_line(p->run.lines, err,
                            "{\"step\": %" PRId64 ", \"epoch\": %" PRId64 ", \"loss\": %.9g, \"lr\": %.17g, "
                            "\"val_loss\": %.9g, \"top1\": %.6g, \"top5\": %.6g, \"best_top1\": %.6g, "
-                           "\"images_per_s\": %.4g}",
+                           "\"images_per_s\": %.4g",
                            first_step, r->epoch, r->loss, r->lr, r->val.loss, r->val.top1, r->val.top5, r->best,
                            r->images_per_s);
 }
@@ -376,6 +377,14 @@ static enum dg_status run_epochs(struct probe *p, struct dg_error *err)
     return DG_OK;
 }
 
+static enum dg_status train_and_score(struct probe *p, struct dg_error *err)
+{
+    if (p->run.position.step >= p->run.length.epochs * p->run.length.steps_per_epoch) return DG_OK; /* it is done */
+    DG_TRY(compute_features(p, err));
+    DG_TRY(resume_best(p, err));
+    return run_epochs(p, err);
+}
+
 /* All inputs are opened before the folder is made, so that a call that fails for one of them leaves no folder. */
 static enum dg_status train(struct probe *p, struct dg_error *err)
 {
@@ -388,11 +397,16 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
     DG_TRY(open_head(p, err));
     DG_TRY(set_state(p, err));
     DG_TRY(dg_run_open_log(&p->run, err));
+    dg_run_open_record(&p->run, (struct dg_run_about){.kind = "linear",
+                                                      .data = &p->options->train,
+                                                      .val = &p->options->val,
+                                                      .batch = p->head.batch,
+                                                      .images = dg_dataset_count(p->train),
+                                                      .out_dim = p->head.classes});
     tell_start(p);
-    if (p->run.position.step >= p->run.length.epochs * p->run.length.steps_per_epoch) return DG_OK; /* it is done */
-    DG_TRY(compute_features(p, err));
-    DG_TRY(resume_best(p, err));
-    return run_epochs(p, err);
+    enum dg_status status = train_and_score(p, err);
+    dg_run_end_record(&p->run, status == DG_OK ? "finished" : "failed", status == DG_OK ? NULL : err->text);
+    return status;
 }
 
 static struct probe *open_probe(const struct dg_plan *plan, struct dg_knobs *knobs,

@@ -52,7 +52,8 @@ struct dg_linear_options {
     /* Unreadable images before giving up: training images to replace, validation images to leave out. */
     struct dg_bad_limit max_bad, max_bad_val;
     bool ignore_memory;
-    const struct dg_log *log; /* NULL: none; weights taken, unreadable images, what a resume changes */
+    const char *const *command; /* for OUT/run.json: the words of the command line, ended by NULL; NULL: not known */
+    const struct dg_log *log;   /* NULL: none; weights taken, unreadable images, what a resume changes */
     struct dg_linear_events events;
 };
 

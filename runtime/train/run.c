@@ -4,6 +4,7 @@
 #include "runtime/base/name.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/state/checkpoint_files.h"
+#include "runtime/train/results.h"
 #include "runtime/train/run_folder.h"
 
 #include <inttypes.h>
@@ -220,6 +221,45 @@ enum dg_status dg_run_open_log(struct dg_training_run *run, struct dg_error *err
     return dg_run_log_open(path, run->position.step, &run->lines, err);
 }
 
+/* Without a record from here on, if it could not be written. */
+static void check_record(struct dg_training_run *run, enum dg_status status, const struct dg_error *err)
+{
+    if (status == DG_OK) return;
+    dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s; the run goes on without it", err->text);
+    dg_run_record_close(run->record);
+    run->record = NULL;
+}
+
+void dg_run_open_record(struct dg_training_run *run, struct dg_run_about about)
+{
+    char path[DG_MAX_PATH];
+    struct dg_error err = {0};
+    about.plan = run->knobs->plan;
+    about.steps_per_epoch = run->length.steps_per_epoch;
+    about.epochs = run->length.epochs;
+    about.seed = run->position.seed;
+    about.first_step = run->position.step;
+    about.goes_on = run->setup.resume;
+    about.threads = run->position.threads;
+    about.loader_threads = run->loading.threads;
+    about.processes = dg_comm_ranks(run->setup.comm);
+    about.memory = dg_session_memory(run->session).total;
+    about.command = run->setup.command;
+    path_in(run, "run", ".json", path);
+    check_record(run, dg_run_record_open(path, &about, run->setup.log, &run->record, &err), &err);
+    err = (struct dg_error){0};
+    if (dg_results_cut(run->setup.folder, run->position.step, &err) != DG_OK)
+        dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s", err.text);
+}
+
+void dg_run_end_record(struct dg_training_run *run, const char *how, const char *why)
+{
+    struct dg_error err = {0};
+    if (!run->record) return;
+    int64_t saved = run->saved_step < 0 ? 0 : run->saved_step;
+    check_record(run, dg_run_record_end(run->record, saved, how, why, &err), &err);
+}
+
 static enum dg_status save_to(const struct dg_training_run *run, const char *path, struct dg_error *err)
 {
     return dg_checkpoint_save(run->session, run->knobs, &run->position, path, err);
@@ -241,6 +281,8 @@ enum dg_status dg_run_save(struct dg_training_run *run, struct dg_error *err)
     DG_TRY(save_to(run, run->newest, err));
     if (setup->has_older) dg_previous_remove(setup->folder, run->intact_step, setup->last);
     run->saved_step = run->intact_step = run->position.step;
+    struct dg_error record = {0};
+    if (run->record) check_record(run, dg_run_record_saved(run->record, run->saved_step, &record), &record);
     return DG_OK;
 }
 
@@ -276,6 +318,7 @@ void dg_run_close(struct dg_training_run *run)
     dg_loader_close(run->loader);
     dg_session_close(run->session);
     dg_run_log_close(run->lines);
+    dg_run_record_close(run->record);
     dg_run_folder_close(run->lock);
     dg_facts_free(&run->facts);
 }

@@ -8,6 +8,7 @@
 #include "runtime/data/train_source.h"
 #include "runtime/state/checkpoint.h"
 #include "runtime/train/run_log.h"
+#include "runtime/train/run_record.h"
 
 /* What a run is asked to do. */
 struct dg_run_setup {
@@ -22,6 +23,7 @@ struct dg_run_setup {
     int threads;          /* 0: all */
     struct dg_comm *comm; /* the processes that share each batch; NULL: there is one */
     bool ignore_memory;
+    const char *const *command; /* for the record: the words of the command line, ended by NULL; NULL: not known */
     const struct dg_log *log;
 };
 
@@ -32,11 +34,12 @@ struct dg_training_run {
     struct dg_progress position;
     struct dg_facts facts; /* the position's; the caller adds to them before dg_run_resume */
     struct dg_run_length length;
-    struct dg_run_log *lines; /* log.jsonl */
-    char newest[DG_MAX_PATH]; /* path of the newest checkpoint */
-    int64_t saved_step;       /* of the newest checkpoint; -1: none, or a damaged one */
-    int64_t intact_step;      /* of the newest intact checkpoint, whatever its name; -1: none */
-    int lock;                 /* of the folder; -1: none */
+    struct dg_run_log *lines;     /* log.jsonl */
+    struct dg_run_record *record; /* run.json; NULL: none */
+    char newest[DG_MAX_PATH];     /* path of the newest checkpoint */
+    int64_t saved_step;           /* of the newest checkpoint; -1: none, or a damaged one */
+    int64_t intact_step;          /* of the newest intact checkpoint, whatever its name; -1: none */
+    int lock;                     /* of the folder; -1: none */
 
     struct dg_loader_config loading;
     struct dg_train_reading reading;
@@ -80,6 +83,12 @@ bool dg_run_find_fact(const char *folder, const char *key, char *value, size_t s
 enum dg_status dg_run_write_settings(const struct dg_training_run *run, struct dg_error *err);
 /* Opens FOLDER/log.jsonl at the position. */
 enum dg_status dg_run_open_log(struct dg_training_run *run, struct dg_error *err);
+
+/* Opens FOLDER/run.json at the position, and cuts FOLDER/results.csv behind it. Of `about` the run fills in what it knows itself: plan,
+ * seed, position, length, threads, memory, processes, command. Failures of this file are logged: the run does not need it. */
+void dg_run_open_record(struct dg_training_run *run, struct dg_run_about about);
+/* Notes there how it ended ("finished", "stopped", "failed"; `why` of the last). */
+void dg_run_end_record(struct dg_training_run *run, const char *how, const char *why);
 
 /* Starts the loader at the position; it ends after step `end`. */
 enum dg_status dg_run_open_loader(struct dg_training_run *run, int64_t end, struct dg_error *err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct dg_run_log {
@@ -54,8 +55,10 @@ enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, con
     va_start(args, format);
     fseek(log->file, 0, SEEK_END);
     vfprintf(log->file, format, args);
-    fputc('\n', log->file);
     va_end(args);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    fprintf(log->file, ", \"time\": %lld.%03ld}\n", (long long)now.tv_sec, now.tv_nsec / 1000000);
     if (!fflush(log->file) && !ferror(log->file)) return DG_OK;
     return dg_fail(err, DG_ERR_IO, "%s: %s", log->path, strerror(errno));
 }
@@ -65,7 +68,7 @@ enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_rep
     return dg_run_log_line(log, err,
                            "{\"step\": %lld, \"epoch\": %lld, \"loss\": %.9g, \"lr\": %.17g, \"weight_decay\": %.17g, "
                            "\"momentum\": %.17g, \"teacher_temp\": %.17g, \"teacher_entropy\": %.9g, \"kl\": %.9g, "
-                           "\"grad_norm\": %.9g, \"images_per_s\": %.4g}",
+                           "\"grad_norm\": %.9g, \"images_per_s\": %.4g",
                            (long long)r->step, (long long)r->epoch, r->loss, r->lr, r->weight_decay, r->momentum,
                            r->teacher_temp, r->teacher_entropy, r->kl, r->grad_norm, r->images_per_s);
 }

@@ -15,14 +15,14 @@ struct dg_step_report {
 
 struct dg_run_log;
 
-enum { DG_RUN_LOG_LINE = 400 }; /* upper bound of a step's line, in bytes */
+enum { DG_RUN_LOG_LINE = 440 }; /* upper bound of a step's line, in bytes */
 
 /* Opens the log for a run that continues at `step`. Lines of that step and later, left by a run that ended without a
  * checkpoint, are cut off; step 0 empties the log. DG_ERR_IO. */
 enum dg_status dg_run_log_open(const char *path, int64_t step, struct dg_run_log **log, struct dg_error *err);
 /* Writes a line, which is in the file when this returns. DG_ERR_IO (a full disk). */
 enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_report *report, struct dg_error *err);
-/* The same for any line that begins with {"step": N, without its line end. */
+/* The same for any object that begins with {"step": N, without its closing brace, which follows the key "time". */
 enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Syncs the log: all lines so far survive a power cut. DG_ERR_IO. */

@@ -117,6 +117,11 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
     return comm ? dg_session_broadcast(t->run.session, err) : DG_OK;
 }
 
+static int64_t images_of(const struct training *t)
+{
+    return t->dataset ? dg_dataset_count(t->dataset) : t->run.length.steps_per_epoch * t->entry->batch;
+}
+
 static int64_t out_dim(const struct training *t) { return dg_plan_slot(t->plan, t->entry, DG_SLOT_CENTER)->dim[1]; }
 
 static int64_t interval(const struct training *t, const char *key)
@@ -194,6 +199,7 @@ static enum dg_status init_run(struct training *t, struct dg_error *err)
         .threads = t->threads,
         .comm = o->comm,
         .ignore_memory = o->ignore_memory,
+        .command = o->command,
         .log = o->log};
     DG_TRY(dg_exchange_check(t->plan, t->entry, o->comm, err));
     return dg_run_init(&t->run, &setup, t->knobs, err);
@@ -211,7 +217,14 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
     DG_TRY(check_disk(t, err));
     DG_TRY(dg_run_write_settings(&t->run, err));
     dg_run_write_plan(&t->run);
-    return dg_run_open_log(&t->run, err);
+    DG_TRY(dg_run_open_log(&t->run, err));
+    dg_run_open_record(&t->run, (struct dg_run_about){.kind = "train",
+                                                      .data = &t->options->data,
+                                                      .replay = t->options->replay,
+                                                      .batch = t->entry->batch,
+                                                      .images = images_of(t),
+                                                      .out_dim = out_dim(t)});
+    return DG_OK;
 }
 
 static enum dg_status open_training(struct training *t, struct dg_error *err)
@@ -414,8 +427,7 @@ static void tell_start(const struct training *t)
     const struct dg_train_events *events = &t->options->events;
     struct dg_train_start start = {.memory = dg_session_memory(run->session),
                                    .loader_bytes = run->loader_bytes,
-                                   .images = t->dataset ? dg_dataset_count(t->dataset)
-                                                        : run->length.steps_per_epoch * t->entry->batch,
+                                   .images = images_of(t),
                                    .steps_per_epoch = run->length.steps_per_epoch,
                                    .epochs = run->length.epochs,
                                    .first_step = run->position.step,
@@ -427,8 +439,7 @@ static void tell_start(const struct training *t)
     if (events->start) events->start(events->context, &start);
 }
 
-/* Runs to the end and saves. If the loop fails, the session still holds the state after the last step committed. */
-static enum dg_status run_training(struct training *t, struct dg_error *err)
+static enum dg_status run_and_save(struct training *t, struct dg_error *err)
 {
     struct dg_training_run *run = &t->run;
     int64_t first = run->position.step, end = end_of(t);
@@ -442,6 +453,18 @@ static enum dg_status run_training(struct training *t, struct dg_error *err)
     enum dg_status saved = save(t, status == DG_OK ? err : &second);
     if (second.status != DG_OK) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", second.text);
     return status == DG_OK ? saved : status;
+}
+
+/* Runs to the end and saves. If the loop fails, the session still holds the state after the last step committed. */
+static enum dg_status run_training(struct training *t, struct dg_error *err)
+{
+    enum dg_status status = run_and_save(t, err);
+    bool all = t->run.position.step >= t->run.length.epochs * t->run.length.steps_per_epoch;
+    if (status != DG_OK)
+        dg_run_end_record(&t->run, "failed", err->text);
+    else
+        dg_run_end_record(&t->run, all ? "finished" : "stopped", NULL);
+    return status;
 }
 
 enum dg_status dg_train(const struct dg_plan *plan, struct dg_knobs *knobs, const struct dg_train_options *options,

@@ -45,8 +45,9 @@ struct dg_train_options {
     int loader_threads;          /* 0: as many as threads */
     struct dg_bad_limit max_bad; /* unreadable images to replace before giving up */
     bool ignore_memory, ignore_disk;
-    struct dg_comm *comm;     /* the processes that share each batch; NULL: there is one. Rank 0 writes all files */
-    const struct dg_log *log; /* NULL: none; unreadable images, collapse, what a resume changes, ... */
+    const char *const *command; /* for RUN/run.json: the words of the command line, ended by NULL; NULL: not known */
+    struct dg_comm *comm;       /* the processes that share each batch; NULL: there is one. Rank 0 writes all files */
+    const struct dg_log *log;   /* NULL: none; unreadable images, collapse, what a resume changes, ... */
     struct dg_train_events events;
 };
 

@@ -17,6 +17,9 @@ extern const struct dg_command command_train, command_crops, command_features, c
     command_attention, command_pca, command_segment_score, command_info, command_bench, command_scale, command_import,
     command_export;
 
+/* The words of the command line, ended by NULL. */
+extern const char *const *command_line;
+
 /* Reports the error, and returns the exit status: 0 if there is none, 2 for a mistake in the command line, else 1. */
 int exit_status(const struct dg_error *err);
 

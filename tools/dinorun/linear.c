@@ -109,6 +109,7 @@ static int linear(void)
     struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
     const struct dg_log log = {on_message, &screen, console.trace};
     given.options.log = &log;
+    given.options.command = command_line;
     given.options.train = data_of(&given.train, given.classes_from, &given.images);
     given.options.val = data_of(&given.val, given.classes_from, &given.images);
     if (given.max_bad_given) given.options.max_bad_val = given.options.max_bad;

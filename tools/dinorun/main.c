@@ -13,6 +13,8 @@ static const struct dg_command *const commands[] = {
     &command_scale,     &command_import, &command_export};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 
+const char *const *command_line;
+
 static const char *command_name(const void *context, int index)
 {
     (void)context;
@@ -73,6 +75,7 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct dg_error err = {0};
+    command_line = (const char *const *)argv;
     if (dg_log_read_environment(&console.trace, &err) != DG_OK || dg_cpu_level_check(&err) != DG_OK)
         return exit_status(&err);
     return dg_finish_output("dinorun", run(argc, argv));

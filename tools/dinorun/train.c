@@ -300,6 +300,7 @@ static int train(void)
     struct opened_plan *of = &given.of;
     const struct dg_log log = {on_message, &progress, console.trace};
     given.options.log = &log;
+    given.options.command = command_line;
     given.options.data = data_of(&given.data, NULL, &given.images);
     given.options.events = (struct dg_train_events){
         .context = &progress, .start = on_start, .step = on_step, .saved = on_saved, .stop = on_stop};

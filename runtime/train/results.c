@@ -1,0 +1,127 @@
+#include "runtime/train/results.h"
+
+#include "runtime/base/about.h"
+#include "runtime/base/atomic_file.h"
+#include "runtime/base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEADER "time,step,by,measure,value,most_frequent,network,weights,train,val,images\n"
+
+/* A field as RFC 4180 has it. */
+static void put_text(FILE *out, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text; text++) fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
+    fputc('"', out);
+}
+
+/* The paths, absolute, with semicolons between them. */
+static void put_data(FILE *out, const struct dg_data *data)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *paths = open_memstream(&text, &size);
+    if (!paths) return;
+    for (int i = 0; data && i < data->paths; i++) {
+        bool list = *data->path[i] == '@';
+        char *absolute = realpath(data->path[i] + list, NULL);
+        fprintf(paths, "%s%s%s", i ? ";" : "", list ? "@" : "", absolute ? absolute : data->path[i] + list);
+        free(absolute);
+    }
+    fclose(paths);
+    if (text) put_text(out, text);
+    free(text);
+}
+
+static void put_line(FILE *out, const char *now, const struct dg_results *r, const struct dg_result *one)
+{
+    const char *slash = strrchr(r->weights, '/');
+    fprintf(out, "%s,", now);
+    if (r->step >= 0) fprintf(out, "%" PRId64, r->step);
+    fprintf(out, ",%s,%s,%.6g,", r->by, one->measure, one->value);
+    if (!isnan(one->most_frequent)) fprintf(out, "%.6g", one->most_frequent);
+    fprintf(out, ",%s,", r->network);
+    put_text(out, slash ? slash + 1 : r->weights);
+    fputc(',', out);
+    put_data(out, r->train);
+    fputc(',', out);
+    put_data(out, r->val);
+    fprintf(out, ",%" PRId64 "\n", r->images);
+}
+
+static enum dg_status path_of(const char *folder, char path[DG_MAX_PATH], struct dg_error *err)
+{
+    if (snprintf(path, DG_MAX_PATH, "%s/results.csv", folder) < DG_MAX_PATH) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE, "%s: the path is too long", folder);
+}
+
+/* In one write: lines of two programs that end at the same time do not mix. */
+static enum dg_status append(const char *path, const char *text, size_t size, struct dg_error *err)
+{
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    bool ok = file >= 0 && write(file, text, size) == (ssize_t)size && (!fsync(file) || errno == EINVAL);
+    enum dg_status status = ok ? DG_OK : dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (file >= 0) close(file);
+    return status;
+}
+
+enum dg_status dg_results_add(const char *folder, const struct dg_results *results, struct dg_error *err)
+{
+    char path[DG_MAX_PATH], now[DG_TIME_TEXT], *text = NULL;
+    size_t size;
+    struct stat info;
+    DG_TRY(path_of(folder, path, err));
+    FILE *lines = open_memstream(&text, &size);
+    if (!lines) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (stat(path, &info) || !info.st_size) fputs(HEADER, lines);
+    dg_time_text(time(NULL), now);
+    for (int i = 0; i < results->count; i++) put_line(lines, now, results, &results->result[i]);
+    enum dg_status status =
+        fclose(lines) ? dg_fail(err, DG_ERR_MEMORY, "out of memory") : append(path, text, size, err);
+    free(text);
+    return status;
+}
+
+/* "TIME,STEP,train,...", and the step is above `step`. */
+static bool is_later(const char *line, int64_t step)
+{
+    long long at;
+    int end = 0;
+    const char *comma = strchr(line, ',');
+    return comma && sscanf(comma, ",%lld,train,%n", &at, &end) == 1 && end && at > step;
+}
+
+enum dg_status dg_results_cut(const char *folder, int64_t step, struct dg_error *err)
+{
+    char path[DG_MAX_PATH], *line = NULL;
+    size_t room = 0;
+    DG_TRY(path_of(folder, path, err));
+    FILE *old = fopen(path, "re");
+    if (!old) return DG_OK;
+    struct dg_atomic_file file;
+    enum dg_status status = dg_atomic_open(path, &file, err);
+    bool cut = false;
+    while (status == DG_OK && getline(&line, &room, old) > 0) {
+        bool later = is_later(line, step);
+        cut |= later;
+        if (!later) fputs(line, file.stream);
+    }
+    free(line);
+    fclose(old);
+    if (status == DG_OK && cut) return dg_atomic_commit(&file, err);
+    if (status == DG_OK) dg_atomic_abandon(&file);
+    return status;
+}
