@@ -205,7 +205,7 @@ static void test_leftover_folders(void **state)
     add_text("val/ant/._0.png", "\5\x16\7");
     const struct process *p = knn(set_path("train"), set_path("val"));
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "2 images vote on 2, 2 classes\n");
+    process_assert_says(p, p->out, "2 images vote on 2, 2 classes; the most frequent class alone would get 50.00 %\n");
     process_assert_says(p, p->err, "passed over: 3 hidden (");
     process_assert_says(p, p->err, "5 left by viewers, drives or archives (");
     p = RUN(DINORUN, "linear", probe, "--weights", weights, "--train", set_path("val"), "--val", set_path("train"),
@@ -246,7 +246,9 @@ static void test_names(void **state)
     const struct process *p = RUN(DINORUN, "knn", "--features", "--train", npy, "--val", npy, "-k", "1",
                                   "--predictions", in("predictions.tsv"));
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "6 images vote on 6, 2 classes\n1-NN: top-1 100.00 %");
+    process_assert_says(
+        p, p->out,
+        "6 images vote on 6, 2 classes; the most frequent class alone would get 50.00 %\n1-NN: top-1 100.00 %");
     size_t size;
     char *have = read_file(in("predictions.tsv"), &size);
     assert_non_null(strstr(have, "\nb\\tc/\\xff.png\tb\\tc\tb\\tc\n"));
@@ -259,7 +261,9 @@ static void test_names(void **state)
     snprintf(at, sizeof at, "@%s", set_path("list.tsv"));
     p = knn(at, in("set"));
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "6 images vote on 6, 2 classes\n1-NN: top-1 100.00 %");
+    process_assert_says(
+        p, p->out,
+        "6 images vote on 6, 2 classes; the most frequent class alone would get 50.00 %\n1-NN: top-1 100.00 %");
     add_text("a/bad\x1b[31m\n.png", "no image");
     p = features(in("set"), "--max-bad-images", "0");
     process_assert_status(p, 1);
@@ -305,7 +309,9 @@ static void test_unreadable(void **state)
     free(less);
     free(out);
     p = RUN(DINORUN, "knn", "--features", "--train", npy, "--val", npy, "-k", "1");
-    process_assert_says(p, p->out, "7 images vote on 7, 2 classes\n1-NN: top-1 100.00 %");
+    process_assert_says(
+        p, p->out,
+        "7 images vote on 7, 2 classes; the most frequent class alone would get 57.14 %\n1-NN: top-1 100.00 %");
     p = knn(in("set"), in("set"));
     process_assert_status(p, 1);
     process_assert_says(p, p->err, "3 of 10 images cannot be read");
@@ -315,7 +321,9 @@ static void test_unreadable(void **state)
     out = read_file(in("votes.tsv.left-out.tsv"), &png_size);
     assert_non_null(strstr(out, "b/4.png\tthe file is a web page"));
     free(out);
-    process_assert_says(p, p->out, "7 images vote on 7, 2 classes\n1-NN: top-1 100.00 %");
+    process_assert_says(
+        p, p->out,
+        "7 images vote on 7, 2 classes; the most frequent class alone would get 57.14 %\n1-NN: top-1 100.00 %");
     p = RUN(DINORUN, "linear", probe, "--weights", weights, "--train", in("set"), "--val", in("set"), "--out",
             in("once"), "--epochs", "1", "--ignore-memory", "--max-bad-images", "3");
     process_assert_says(p, p->err, "3 of 10 images cannot be read and are left out");
@@ -396,7 +404,9 @@ static void test_sources(void **state)
     const struct process *p = RUN(DINORUN, "knn", plan, "--weights", weights, "--train", set_path("x"), "--train",
                                   set_path("y"), "--val", set_path("y"), "-k", "1");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "4 images vote on 2, 3 classes\n1-NN: top-1 100.00 %");
+    process_assert_says(
+        p, p->out,
+        "4 images vote on 2, 3 classes; the most frequent class alone would get 50.00 %\n1-NN: top-1 100.00 %");
     process_assert_says(p, p->err, "1 of 3 classes without an image to validate with: a");
     p = RUN(DINORUN, "train", plan, "--data", set_path("x"), "--data", set_path("flat"), "--data", set_path("y"),
             "--out", in("once"), "--steps", "0", "--ignore-memory");
@@ -414,7 +424,9 @@ static void test_sources(void **state)
     takes(features(at, "--classes-from", set_path("order.txt")), "y/c/3.png\tsea\nflat/4.png\tland\nx/a/0.png\tsea\n");
     p = knn(at, at);
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "3 images vote on 3, 2 classes\n1-NN: top-1 100.00 %");
+    process_assert_says(
+        p, p->out,
+        "3 images vote on 3, 2 classes; the most frequent class alone would get 66.67 %\n1-NN: top-1 100.00 %");
     remove(npy);
     remove(tsv);
     add_text("list.txt", "y/c/3.png 0\nflat/4.png 1\n");

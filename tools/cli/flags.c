@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* What the command line has said so far. */
 struct parse {
@@ -213,9 +214,12 @@ static int check_required(const struct parse *p)
     const struct dg_command *command = p->command;
     const struct dg_flag *missing[DG_MAX_FLAGS];
     int count = 0;
+    struct stat info;
+    bool folder = p->file && !stat(p->file, &info) && S_ISDIR(info.st_mode);
     if (any_given(p, command->lifts)) return 0;
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
-        if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless)) missing[count++] = flag;
+        if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless) && !(flag->in_folder && folder))
+            missing[count++] = flag;
     if (!count) return 0;
     char *text = NULL, name[64];
     size_t size;

@@ -101,7 +101,10 @@ static void print_flag(FILE *out, const struct dg_command *command, const struct
     struct remarks r = {.out = open_memstream(&help, &size)};
     if (!r.out) return;
     fputs(flag->help, r.out);
-    if (flag->required && !flag->unless) add_remark(&r, "needed");
+    if (flag->in_folder)
+        add_remark(&r, "of a run's folder: %s", flag->in_folder);
+    else if (flag->required && !flag->unless)
+        add_remark(&r, "needed");
     add_relation(&r, command, "needed unless", flag->unless);
     add_relation(&r, command, "only with", flag->with);
     add_relation(&r, command, "not with", flag->without);
@@ -129,6 +132,10 @@ static void print_needed(FILE *out, const struct dg_command *command, const stru
     const char *others = flag->unless;
     const struct dg_flag *other = dg_flag_next(command, &others);
     bool choice = other && !*others && !replaces_file(command, other);
+    if (flag->in_folder) {
+        fprintf(out, " [%s]", dg_flag_text(flag, true, text, sizeof text));
+        return;
+    }
     fprintf(out, " %s%s", choice ? "(" : "", dg_flag_text(flag, true, text, sizeof text));
     if (choice) fprintf(out, " | %s)", dg_flag_text(other, true, text, sizeof text));
 }

@@ -40,6 +40,9 @@ struct dg_flag {
     const char *unset;    /* the default in words, where the variable does not say it */
 
     bool required;
+    const char
+        *in_folder;      /* what stands in its place where the argument that is no flag is a folder; it is not required
+                              then. NULL: it is */
     const char *unless;  /* not required where one of these is given */
     const char *with;    /* makes sense only with this one */
     const char *without; /* excludes these */

@@ -3,12 +3,14 @@
 #define DINORUN_COMMAND_H
 
 #include "runtime/base/log.h"
+#include "runtime/base/path.h"
 #include "runtime/data/dataset.h"
 #include "runtime/draw/patches.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/exec/cpus.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
+#include "runtime/train/results.h"
 #include "tools/cli/flags.h"
 
 #include <stdio.h>
@@ -25,8 +27,10 @@ int exit_status(const struct dg_error *err);
 
 /* ---- flags of several commands: a row of the table, but for what is the command's own ---- */
 
+#define PLAN_OR_RUN "PLAN|RUN"
 #define FLAG_WEIGHTS                                                                                                   \
-    "weights", "FILE", "checkpoint of a run, or a backbone's file (safetensors or torch.save)", .required = true
+    "weights", "FILE", "checkpoint of a run, or a backbone's file (safetensors or torch.save)",                        \
+        .required = true, .in_folder = "the newest checkpoint"
 #define FLAG_WEIGHTS_FROM "weights-from", "NET", "the network of a checkpoint", .choices = "teacher|student"
 #define FLAG_KEY                                                                                                       \
     "key", "NAME", "of several networks in a file of torch.save, the one under this key", .unset = "the only one"
@@ -95,7 +99,8 @@ bool parse_positions(const char *text, void *positions);
 
 /* A plan and the values of its knobs after --set and --epochs (0: not given). Close it, whatever open_plan returned. */
 struct opened_plan {
-    const char *path;
+    const char *path; /* a plan, or a run's folder, which has a copy of its own */
+    const char *run;  /* the folder; NULL: it is a plan */
     struct dg_flag_values set;
     int64_t epochs;
     struct dg_plan plan;
@@ -110,7 +115,11 @@ struct evaluation {
     struct dg_evaluator_options options;
     struct image_flags images;
     struct dg_evaluator *evaluator;
+    char found[DG_MAX_PATH]; /* the weights, where no flag names them */
 };
+/* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, and images are read, resized and
+ * normalised as the run says. */
+enum dg_status open_weights_plan(struct evaluation *evaluation, struct dg_error *err);
 /* Opens the plan, and finds the patches of its images. A `size` other than zero is the one they must have. */
 enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size size, struct dg_patches *patches,
                             struct dg_error *err);
@@ -120,6 +129,17 @@ void close_evaluation(struct evaluation *evaluation);
 int evaluation_threads(const struct evaluation *evaluation);
 
 /* ---- runs ---- */
+
+bool is_folder(const char *path);
+/* The copy of a run's plan in its folder, and its newest checkpoint. DG_ERR_USAGE: there is none. */
+enum dg_status find_run_plan(const char *run, char path[DG_MAX_PATH], struct dg_error *err);
+enum dg_status find_run_weights(const char *run, char path[DG_MAX_PATH], struct dg_error *err);
+/* Images are read as in the run, unless flags say otherwise. */
+void take_run_images(const char *run, struct image_flags *images);
+/* Appends what was measured to results.csv of the run's folder that was given in the place of a plan, if one was. Sets step,
+ * network and weights of the results. */
+enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluator_options *options,
+                           struct dg_results *results, struct dg_error *err);
 
 enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
 

@@ -87,7 +87,10 @@ bool parse_positions(const char *text, void *positions)
 
 enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
 {
-    DG_TRY(dg_plan_open(opened->path, &opened->plan, err));
+    char copy[DG_MAX_PATH];
+    opened->run = is_folder(opened->path) ? opened->path : NULL;
+    if (opened->run) DG_TRY(find_run_plan(opened->run, copy, err));
+    DG_TRY(dg_plan_open(opened->run ? copy : opened->path, &opened->plan, err));
     const char *slow = opened->plan.entry->dtype == DG_BF16 ? slow_bf16() : NULL;
     if (slow)
         dg_log(&console, DG_LOG_WARNING, DG_LOG_PLAN,
@@ -111,7 +114,7 @@ void close_plan(struct opened_plan *opened)
 enum dg_status open_patches(struct evaluation *e, struct dg_flag_size size, struct dg_patches *patches,
                             struct dg_error *err)
 {
-    DG_TRY(open_plan(&e->of, err));
+    DG_TRY(open_weights_plan(e, err));
     DG_TRY(dg_patches_init(&e->of.plan, e->options.role, patches, err));
     if (!size.height) return DG_OK;
     return dg_patches_want_size(&e->of.plan, patches, size.height, size.width, err);

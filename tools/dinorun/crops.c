@@ -55,6 +55,6 @@ static const struct dg_flag flags[] = {{FLAG_DATA, .texts = &given.data, .requir
 const struct dg_command command_crops = {.program = "dinorun",
                                          .name = "crops",
                                          .summary = "draws what the network will be shown in training",
-                                         .file = {.name = "PLAN", .value = &given.of.path},
+                                         .file = {.name = PLAN_OR_RUN, .value = &given.of.path},
                                          .flags = flags,
                                          .run = crops};

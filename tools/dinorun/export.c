@@ -10,7 +10,10 @@ static struct {
 static int export(void)
 {
     struct dg_error err = {0};
-    dg_export(given.checkpoint, given.out, given.backbone, &console, &err);
+    char newest[DG_MAX_PATH];
+    if (is_folder(given.checkpoint) && find_run_weights(given.checkpoint, newest, &err) == DG_OK)
+        given.checkpoint = newest;
+    if (err.status == DG_OK) dg_export(given.checkpoint, given.out, given.backbone, &console, &err);
     return exit_status(&err);
 }
 
@@ -24,6 +27,6 @@ const struct dg_command command_export = {.program = "dinorun",
                                           .name = "export",
                                           .summary =
                                               "makes a safetensors file of a run's weights, for PyTorch and others",
-                                          .file = {.name = "CHECKPOINT", .value = &given.checkpoint},
+                                          .file = {.name = "CHECKPOINT|RUN", .value = &given.checkpoint},
                                           .flags = flags,
                                           .run = export};

@@ -51,8 +51,8 @@ static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_ato
 static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
-    const struct dg_data data = data_of(&given.data, given.classes_from, &given.evaluation.images);
-    DG_TRY(open_plan(&e->of, err));
+    DG_TRY(open_weights_plan(e, err));
+    const struct dg_data data = data_of(&given.data, given.classes_from, &e->images);
     DG_TRY(dg_dataset_open(&data, given.flat ? DG_LABELS_UNUSED : DG_LABELS_IF_ANY, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
     int64_t dim = dg_evaluator_dim(e->evaluator);
@@ -102,6 +102,6 @@ static const struct dg_flag flags[] = {
 const struct dg_command command_features = {.program = "dinorun",
                                             .name = "features",
                                             .summary = "writes the backbone's features of images as a NumPy array",
-                                            .file = {.name = "PLAN", .value = &given.evaluation.of.path},
+                                            .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
                                             .flags = flags,
                                             .run = features};

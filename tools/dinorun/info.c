@@ -127,7 +127,10 @@ static void print_layout(const struct dg_plan *plan, const struct dg_plan_entry 
 
 static enum dg_status print_plan(struct dg_plan *plan, struct dg_error *err)
 {
-    DG_TRY(dg_plan_open(given.plan, plan, err));
+    char copy[DG_MAX_PATH];
+    bool run = is_folder(given.plan);
+    if (run) DG_TRY(find_run_plan(given.plan, copy, err));
+    DG_TRY(dg_plan_open(run ? copy : given.plan, plan, err));
     const struct dg_plan_entry *entry = plan->entry;
     if (given.entry) DG_TRY(dg_plan_find_entry(plan, given.entry, &entry, err));
     printf("%s, from %s; model %016" PRIx64 "\n", dg_plan_string(plan, plan->header->recipe),
@@ -165,6 +168,6 @@ static const struct dg_flag flags[] = {
 const struct dg_command command_info = {.program = "dinorun",
                                         .name = "info",
                                         .summary = "says what is in a plan: entries, shapes, memory, knobs",
-                                        .file = {.name = "PLAN", .value = &given.plan},
+                                        .file = {.name = PLAN_OR_RUN, .value = &given.plan},
                                         .flags = flags,
                                         .run = info};

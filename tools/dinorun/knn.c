@@ -4,9 +4,11 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/memory.h"
 #include "runtime/eval/knn.h"
+#include "runtime/eval/most_frequent.h"
 #include "runtime/formats/feature_file.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +210,27 @@ static void write_predictions(const struct vote *vote, const struct split *train
     fputc('\n', out);
 }
 
+/* Of a run's folder, to its results.csv. */
+static enum dg_status write_results(const struct vote *vote, const struct split *val, double most, struct dg_error *err)
+{
+    struct dg_result result[2 * MAX_K];
+    const struct dg_data images = data_of(&given.train, NULL, &given.evaluation.images),
+                         measured = data_of(&given.val, NULL, &given.evaluation.images);
+    for (int i = 0; i < given.k.count; i++) {
+        result[2 * i] = (struct dg_result){.value = vote->result[i].top1, .most_frequent = most};
+        result[2 * i + 1] = (struct dg_result){.value = vote->result[i].top5, .most_frequent = NAN};
+        snprintf(result[2 * i].measure, sizeof result->measure, "knn%d.top1", given.k.value[i]);
+        snprintf(result[2 * i + 1].measure, sizeof result->measure, "knn%d.top5", given.k.value[i]);
+    }
+    struct dg_results results = {.by = "knn",
+                                 .train = &images,
+                                 .val = &measured,
+                                 .images = val->count,
+                                 .result = result,
+                                 .count = 2 * given.k.count};
+    return add_results(&given.evaluation.of, &given.evaluation.options, &results, err);
+}
+
 static enum dg_status answer(struct vote *vote, struct split *train, struct split *val, int threads,
                              struct dg_error *err)
 {
@@ -227,10 +250,12 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
         if (val->dataset) DG_TRY(write_left_out(val->dataset, given.predictions, err));
         DG_TRY(dg_atomic_commit(&vote->file, err));
     }
-    printf("%" PRId64 " images vote on %" PRId64 ", %d classes\n", train->count, val->count, train->classes);
+    double most = dg_most_frequent(val->label, val->count, train->classes);
+    printf("%" PRId64 " images vote on %" PRId64 ", %d classes; the most frequent class alone would get %.2f %%\n",
+           train->count, val->count, train->classes, most);
     for (int i = 0; i < given.k.count; i++)
         printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", given.k.value[i], vote->result[i].top1, vote->result[i].top5);
-    return DG_OK;
+    return given.of_files ? DG_OK : write_results(vote, val, most, err);
 }
 
 static enum dg_status vote_of_files(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
@@ -251,7 +276,7 @@ static enum dg_status vote_of_files(struct vote *vote, struct split *train, stru
 static enum dg_status vote_of_images(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
-    DG_TRY(open_plan(&e->of, err));
+    DG_TRY(open_weights_plan(e, err));
     DG_TRY(open_split(train, &given.train, err));
     DG_TRY(open_split(val, &given.val, err));
     DG_TRY(read_labels(train, train, given.train.value[0], &console, err));
@@ -309,6 +334,6 @@ const struct dg_command command_knn = {
     .program = "dinorun",
     .name = "knn",
     .summary = "classifies images by their nearest neighbours among the features, without any training",
-    .file = {.name = "PLAN", .value = &given.evaluation.of.path, .unless = "features"},
+    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path, .unless = "features"},
     .flags = flags,
     .run = knn};

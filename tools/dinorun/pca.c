@@ -154,6 +154,6 @@ const struct dg_command command_pca = {
     .program = "dinorun",
     .name = "pca",
     .summary = "colours images by the first three principal components of their patches' features",
-    .file = {.name = "PLAN", .value = &given.evaluation.of.path},
+    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = pca};

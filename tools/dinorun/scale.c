@@ -172,6 +172,6 @@ const struct dg_command command_scale = {.program = "dinorun",
                                          .name = "scale",
                                          .summary =
                                              "says what a run would take on several machines, from a step on this one",
-                                         .file = {.name = "PLAN", .value = &given.of.path},
+                                         .file = {.name = PLAN_OR_RUN, .value = &given.of.path},
                                          .flags = flags,
                                          .run = scale};

@@ -4,6 +4,7 @@
 #include "tools/dinorun/command.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 static struct {
@@ -27,6 +28,21 @@ static void print_score(const struct dg_segment_score *score)
            100 * score->together);
 }
 
+/* Of a run's folder, to its results.csv. */
+static enum dg_status write_results(const struct dg_segment_score *score, struct dg_error *err)
+{
+    const struct dg_result result[] = {{"jaccard.best", 100 * score->best, NAN},
+                                       {"jaccard.mean", 100 * score->mean, NAN},
+                                       {"jaccard.everything", 100 * score->all, NAN},
+                                       {"jaccard.all", 100 * score->together, NAN}};
+    struct dg_results results = {.by = "segment-score",
+                                 .val = &DG_FOLDER(given.data),
+                                 .images = score->images,
+                                 .result = result,
+                                 .count = sizeof result / sizeof *result};
+    return add_results(&given.evaluation.of, &given.evaluation.options, &results, err);
+}
+
 static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_score *score, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
@@ -43,7 +59,7 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
     DG_TRY(dg_segment_score(e->evaluator, *dataset, &options, score, err));
     clear_images();
     print_score(score);
-    return DG_OK;
+    return write_results(score, err);
 }
 
 static int segment_score(void)
@@ -81,6 +97,6 @@ const struct dg_command command_segment_score = {
     .more = "\nThe published measure takes each object by itself: the Jaccard index of the head that fits it best, the "
             "mean over\n"
             "the objects of an image, the mean over images.\n",
-    .file = {.name = "PLAN", .value = &given.evaluation.of.path},
+    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = segment_score};

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static struct {
@@ -269,26 +268,25 @@ static enum dg_status find_images(struct dg_error *err)
 /* With --resume alone the run is the folder in the place of PLAN, which has a copy of its plan. */
 static enum dg_status find_run(struct dg_error *err)
 {
-    static char plan[DG_MAX_PATH];
+    char plan[DG_MAX_PATH];
     struct dg_train_options *o = &given.options;
-    struct stat info;
+    bool folder = is_folder(given.of.path);
+    if (folder && !o->resume)
+        return dg_fail(err, DG_ERR_USAGE, "%s is a folder: --resume goes on with a run; a new one needs a plan",
+                       given.of.path);
     if (!o->resume) return DG_OK;
-    if (!stat(given.of.path, &info) && S_ISDIR(info.st_mode)) {
+    if (folder) {
         if (o->out) return dg_fail(err, DG_ERR_USAGE, "--out goes with a PLAN; %s is a folder", given.of.path);
         o->out = given.of.path;
-        dg_run_plan_path(o->out, plan);
-        if (access(plan, F_OK))
+        if (strlen(o->out) < DG_MAX_PATH - 64) dg_run_plan_path(o->out, plan);
+        if (strlen(o->out) < DG_MAX_PATH - 64 && access(plan, F_OK))
             return dg_fail(err, DG_ERR_USAGE,
                            "%s has no run.plan: is it a run? One of an older version goes on with dinorun train PLAN "
                            "--data DIR --out %s --resume",
                            o->out, o->out);
-        given.of.path = plan;
     }
     if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
-    static char exif[8], pillow[8]; /* the run's own, unless there are flags */
-    if (dg_run_find_fact(o->out, "images.exif", exif, sizeof exif)) given.images.exif |= !strcmp(exif, "true");
-    if (!given.images.pillow && dg_run_find_fact(o->out, "images.pillow", pillow, sizeof pillow))
-        given.images.pillow = pillow;
+    take_run_images(o->out, &given.images);
     o->data.rules = image_rules(&given.images);
     return o->data.paths || o->replay ? DG_OK : find_images(err);
 }

@@ -1,0 +1,127 @@
+/* A run's folder in the place of a plan and of weights, and what evaluations leave in it. */
+#include "tests/support/process.h"
+#include "tests/support/tiny.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DINORUN DG_BUILD_DIR "/dinorun"
+
+static char run[96], plan[96], pictures[96], weights[128];
+
+static void in_folder(char *path, size_t size, const char *name) { snprintf(path, size, "%s/%s", test_folder, name); }
+
+static int setup(void **state)
+{
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    make_test_folder(state);
+    in_folder(run, sizeof run, "run");
+    in_folder(plan, sizeof plan, "tiny.plan");
+    in_folder(pictures, sizeof pictures, "pictures");
+    in_folder(weights, sizeof weights, "run/checkpoint.safetensors");
+    dg_tiny_compile(plan, NULL);
+    mkdir(pictures, 0777);
+    dg_tiny_pictures(in("pictures/a"), 5);
+    dg_tiny_pictures(in("pictures/b"), 3);
+    process_assert_status(RUN(DINORUN, "train", plan, "--data", pictures, "--out", run, "--steps", "2", "--pillow",
+                              "12", "--set", "entries.features.resize=40", "--set", "crops.std.0=0.5",
+                              "--ignore-memory"),
+                          0);
+    return 0;
+}
+
+static void refuses(const struct process *process, int status, const char *text)
+{
+    process_assert_status(process, status);
+    process_assert_says(process, process->err, text);
+    assert_string_equal(process->out, "");
+}
+
+/* Lines of RUN/results.csv that have `text`. */
+static int results(const char *text)
+{
+    size_t size;
+    int count = 0;
+    char *all = read_file(in("run/results.csv"), &size), *rest = all;
+    for (char *line; (line = strsep(&rest, "\n"));) count += strstr(line, text) != NULL;
+    free(all);
+    return count;
+}
+
+/* Features of the folder are those of plan and weights with the run's own settings, and neither is typed. */
+static void test_features(void **state)
+{
+    (void)state;
+    process_assert_status(RUN(DINORUN, "features", run, "--data", pictures, "--out", in("folder.npy")), 0);
+    process_assert_status(RUN(DINORUN, "features", plan, "--weights", weights, "--data", pictures, "--out",
+                              in("files.npy"), "--pillow", "12"),
+                          0);
+    size_t size, other;
+    char *a = read_file(in("folder.npy"), &size), *b = read_file(in("files.npy"), &other);
+    assert_int_equal(size, other);
+    assert_true(memcmp(a, b, size) != 0); /* the plan resizes otherwise */
+    free(a);
+    free(b);
+    dg_tiny_compile(in("resized.plan"), "entries.features.resize=40");
+    process_assert_status(RUN(DINORUN, "features", in("resized.plan"), "--weights", weights, "--data", pictures,
+                              "--out", in("files.npy"), "--pillow", "12"),
+                          0);
+    assert_same_file(in("folder.npy"), in("files.npy"));
+}
+
+static void test_knn(void **state)
+{
+    (void)state;
+#define KNN DINORUN, "knn", run, "--train", pictures, "--val", pictures, "-k", "1,3"
+    const struct process *p = RUN(KNN);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "8 images vote on 8, 2 classes; the most frequent class alone would get 62.50 %");
+    assert_int_equal(results("time,step,by"), 1);
+    assert_int_equal(results(",2,knn,knn1.top1,"), 1);
+    assert_int_equal(results(",62.5,teacher,checkpoint.safetensors,/"), 2);
+    process_assert_status(RUN(KNN, "--weights-from", "student"), 0);
+    assert_int_equal(results(",62.5,student,checkpoint.safetensors,/"), 2);
+    process_assert_status(RUN(DINORUN, "export", run, "-o", in("bare"), "--backbone", "teacher"), 0);
+    process_assert_status(RUN(KNN, "--weights", in("bare")), 0);
+    assert_int_equal(results(",62.5,teacher,bare,/"), 2);
+    assert_int_equal(results(",,knn,"), 4);
+    process_assert_status(RUN(DINORUN, "knn", plan, "--weights", weights, "--train", pictures, "--val", pictures), 0);
+    assert_int_equal(results(",knn,"), 12); /* not of a plan */
+}
+
+static void test_drawings(void **state)
+{
+    (void)state;
+    char image[128];
+    in_folder(image, sizeof image, "pictures/a/00.png");
+    process_assert_status(RUN(DINORUN, "attention", run, "--image", image, "--out", in("attention")), 0);
+    process_assert_status(RUN(DINORUN, "pca", run, "--image", image, "--out", in("pca.png")), 0);
+    const struct process *p = RUN(DINORUN, "info", run);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "from demo.yaml");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    refuses(RUN(DINORUN, "knn", pictures, "--train", "t", "--val", "v"), 2,
+            "pictures is a folder without run.plan: is it a run's folder?");
+    refuses(RUN(DINORUN, "train", run, "--data", pictures, "--out", in("other")), 2,
+            "run is a folder: --resume goes on with a run; a new one needs a plan");
+    mkdir(in("early"), 0777);
+    copy_file(plan, in("early/run.plan"));
+    refuses(RUN(DINORUN, "features", in("early"), "--data", pictures, "--out", in("x.npy")), 2,
+            "early has no checkpoint yet");
+    refuses(RUN(DINORUN, "export", in("early"), "-o", in("x")), 2, "early has no checkpoint yet");
+    unlink(in("early/run.plan"));
+    copy_file(weights, in("early/checkpoint.safetensors"));
+    refuses(RUN(DINORUN, "features", in("early"), "--data", pictures, "--out", in("x.npy")), 2,
+            "has no run.plan, as runs of 0.1: give its plan, and --weights ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
+                                       cmocka_unit_test(test_drawings), cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
+}
