@@ -60,7 +60,13 @@ static int team_size(int asked)
     return size;
 }
 
+const struct dg_plan *dg_session_plan(const struct dg_session *session) { return session->plan; }
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session) { return session->entry; }
+const void *dg_session_region(const struct dg_session *session, enum dg_region region, int64_t *bytes)
+{
+    *bytes = session->memory.region[region];
+    return session->region[region];
+}
 struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
 int dg_session_threads(const struct dg_session *session) { return session->threads; }
 const char *dg_session_library(char *text, size_t size)

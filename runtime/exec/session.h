@@ -40,7 +40,10 @@ double dg_session_waited(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);
 
+const struct dg_plan *dg_session_plan(const struct dg_session *session);
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session);
+/* A region, of *bytes; NULL where the entry has none. */
+const void *dg_session_region(const struct dg_session *session, enum dg_region region, int64_t *bytes);
 struct dg_session_memory dg_session_memory(const struct dg_session *session);
 int dg_session_threads(const struct dg_session *session);
 /* oneDNN's version, on which numbers depend in their last bits. Returns `text`. */

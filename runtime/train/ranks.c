@@ -2,6 +2,7 @@
 
 #include "ops/kernels/rates.h"
 #include "runtime/exec/cpus.h"
+#include "runtime/exec/replica.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -148,41 +149,108 @@ enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_er
 
 /* ---- the run ---- */
 
+/* The process whose number is another one than most have, or than rank 0 has; -1: all are equal. *most has the number of most. */
+static int odd_one(const uint64_t *number, int64_t stride, int ranks, uint64_t *most)
+{
+    int best = 0;
+    *most = 0;
+    for (int r = 0; r < ranks; r++) {
+        int same = 0;
+        for (int o = 0; o < ranks; o++) same += number[o * stride] == number[r * stride];
+        if (same > best) {
+            best = same;
+            *most = number[r * stride];
+        }
+    }
+    for (int r = 0; r < ranks; r++)
+        if (number[r * stride] != *most) return r;
+    return -1;
+}
+
+/* all [ranks, count]: the hashes of all tensors. Fails with the first that differs, if there is one. */
+static enum dg_status name_tensor(struct dg_comm *comm, const struct dg_session *session, const uint64_t *all,
+                                  int64_t count, struct dg_error *err)
+{
+    int64_t first = -1, others = 0;
+    uint64_t most;
+    int ranks = dg_comm_ranks(comm);
+    for (int64_t t = 0; t < count; t++) {
+        if (odd_one(all + t, count, ranks, &most) < 0) continue;
+        if (first < 0) first = t;
+        others += first != t;
+    }
+    if (first < 0) return DG_OK; /* what lies between tensors */
+    const struct dg_plan *plan = dg_session_plan(session);
+    const char *name = dg_plan_string(plan, plan->tensor[dg_session_entry(session)->first_tensor + first].name);
+    int odd = odd_one(all + first, count, ranks, &most), like = 0;
+    while (all[like * count + first] != most) like++;
+    char more[64] = "";
+    if (others) snprintf(more, sizeof more, ", as do %" PRId64 " more", others);
+    return dg_fail(
+        err, DG_ERR_NUMERIC,
+        "the processes no longer train the same network: rank %d (%s) has another %s than rank %d (%s)%s. A "
+        "machine computes or remembers wrongly (memory, overheating), or has other libraries; nothing of this "
+        "is saved, and --resume goes on from the newest checkpoint",
+        odd, dg_comm_host(comm, odd), name, like, dg_comm_host(comm, like), more);
+}
+
+static enum dg_status compare_tensors(struct dg_comm *comm, const struct dg_session *session, struct dg_error *err)
+{
+    int64_t count = dg_session_entry(session)->num_tensors;
+    uint64_t *mine = calloc((size_t)count + 1, sizeof *mine), *all = NULL;
+    if (!mine) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    dg_replica_hash_tensors(session, mine);
+    enum dg_status status = gather(comm, mine, (size_t)count * sizeof *mine, (void **)&all, err);
+    if (status == DG_OK) status = name_tensor(comm, session, all, count, err);
+    free(mine);
+    free(all);
+    return status;
+}
+
 /* What a process says before a step. */
 struct record {
     int64_t step;
+    uint64_t hash; /* of the step's share of parameters and states */
     int32_t status, stop;
     char text[TEXT]; /* of its failure */
 };
 
-enum dg_status dg_ranks_before_step(struct dg_comm *comm, int64_t step, enum dg_status status, bool *stop,
-                                    struct dg_error *err)
+/* What all say, in the order of ranks. */
+static enum dg_status read_records(struct dg_comm *comm, const struct record *all, struct dg_rank_step *agreed,
+                                   struct dg_error *err)
 {
-    if (!comm) return status;
-    struct record mine = {.step = step, .status = (int32_t)status, .stop = *stop}, *all;
-    if (status != DG_OK) snprintf(mine.text, sizeof mine.text, "%.*s", TEXT - 1, err->text);
-    DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));
-    enum dg_status verdict = DG_OK;
     for (int r = 0; r < dg_comm_ranks(comm); r++) {
-        *stop |= all[r].stop;
-        if (verdict != DG_OK) continue;
-        verdict = (enum dg_status)all[r].status;
-        all[r].text[TEXT - 1] = 0;
-        *err = (struct dg_error){0};
-        if (verdict != DG_OK)
-            dg_fail(err, verdict, "rank %d (%s): %s", r, dg_comm_host(comm, r), all[r].text);
-        else if (all[r].step != step)
-            verdict = dg_fail(err, DG_ERR_INTERNAL, "rank %d (%s) is at step %" PRId64 ", not %" PRId64, r,
-                              dg_comm_host(comm, r), all[r].step, step);
+        if (all[r].status != DG_OK) return dg_comm_fail(comm, r, (enum dg_status)all[r].status, all[r].text, err);
+        if (all[r].step != agreed->step)
+            return dg_fail(err, DG_ERR_INTERNAL, "rank %d (%s) is at step %" PRId64 ", not %" PRId64, r,
+                           dg_comm_host(comm, r), all[r].step, agreed->step);
+        agreed->stop |= all[r].stop;
+        agreed->apart |= all[r].hash != all[0].hash;
     }
-    free(all);
-    return verdict;
+    return DG_OK;
 }
 
-enum dg_status dg_ranks_agree(struct dg_comm *comm, enum dg_status status, struct dg_error *err)
+enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_session *session, struct dg_rank_step *agreed,
+                                    enum dg_status status, struct dg_error *err)
 {
-    bool stop = false;
-    return dg_ranks_before_step(comm, -1, status, &stop, err);
+    if (!comm) return status;
+    struct record mine = {.step = agreed->step, .status = (int32_t)status, .stop = agreed->stop}, *all;
+    mine.hash = dg_replica_hash(session, agreed->step % DG_RANK_SHARES, DG_RANK_SHARES);
+    if (status != DG_OK) snprintf(mine.text, sizeof mine.text, "%.*s", TEXT - 1, err->text);
+    DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));
+    enum dg_status verdict = read_records(comm, all, agreed, err);
+    free(all);
+    return verdict == DG_OK && agreed->apart ? compare_tensors(comm, session, err) : verdict;
+}
+
+enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *session, struct dg_error *err)
+{
+    if (!comm) return DG_OK;
+    uint64_t mine = dg_replica_hash(session, 0, 1), *all, most;
+    DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));
+    bool apart = odd_one(all, 1, dg_comm_ranks(comm), &most) >= 0;
+    free(all);
+    return apart ? compare_tensors(comm, session, err) : DG_OK;
 }
 
 enum dg_status dg_ranks_fault(struct dg_comm *comm, bool found, char *text, size_t size, struct dg_error *err)

@@ -3,8 +3,9 @@
 #ifndef DG_RUNTIME_TRAIN_RANKS_H
 #define DG_RUNTIME_TRAIN_RANKS_H
 
-#include "runtime/comm/comm.h"
+#include "runtime/comm/agree.h"
 #include "runtime/exec/knobs.h"
+#include "runtime/exec/session.h"
 
 /* What must be the same in all processes. */
 struct dg_rank_facts {
@@ -23,13 +24,22 @@ enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *
  * the same. */
 enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err);
 
-/* Collective: DG_OK if `status` is DG_OK everywhere; else the failure of the lowest rank that failed, with rank and machine, in all
- * processes. Where this process failed, *err has its failure already. */
-enum dg_status dg_ranks_agree(struct dg_comm *comm, enum dg_status status, struct dg_error *err);
+/* What the processes agree on before a step. */
+struct dg_rank_step {
+    int64_t step;
+    bool stop;  /* this process was asked to stop; afterwards: any of them was */
+    bool apart; /* afterwards: parameters or states differ */
+};
 
-/* Collective: the same before step `step`, and whether any process was asked to stop. */
-enum dg_status dg_ranks_before_step(struct dg_comm *comm, int64_t step, enum dg_status status, bool *stop,
-                                    struct dg_error *err);
+/* Collective, before a step: dg_comm_agree, and whether to stop. Each step compares another 1/DG_RANK_SHARES of all parameters and states by
+ * their hashes: a difference is found within so many steps, and is DG_ERR_NUMERIC, as by dg_ranks_compare. */
+enum { DG_RANK_SHARES = 128 };
+enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_session *session, struct dg_rank_step *agreed,
+                                    enum dg_status status, struct dg_error *err);
+
+/* Collective: compares all parameters and states. DG_ERR_NUMERIC: they are not the same on all processes; the text names the first
+ * tensor that differs, and the rank whose values are others than those of most. */
+enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *session, struct dg_error *err);
 
 /* Collective: of what each process says of a fault, the text of the lowest rank that has found one, else that of rank 0. */
 enum dg_status dg_ranks_fault(struct dg_comm *comm, bool found, char *text, size_t size, struct dg_error *err);

@@ -31,6 +31,7 @@ struct training {
     struct dg_collapse_watch watch;
     int threads;
     bool parted; /* this process has failed within a step, and the others cannot know */
+    bool apart;  /* the processes' parameters differ */
 };
 
 /* --- opening --- */
@@ -109,7 +110,7 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
     struct dg_progress *position = &t->run.position, own = *position;
     enum dg_status status = DG_OK;
     if (leads(t)) status = set_own_state(t, err);
-    DG_TRY(dg_ranks_agree(comm, status, err));
+    DG_TRY(dg_comm_agree(comm, status, err));
     DG_TRY(dg_comm_broadcast(comm, position, sizeof *position, err));
     if (leads(t)) own = *position;
     position->threads = own.threads; /* and this process's copy of the facts */
@@ -233,17 +234,17 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
     t->threads = t->options->threads;
     if (!t->threads) DG_TRY(dg_ranks_threads(comm, &t->threads, err));
     DG_TRY(check_ranks(t, err));
-    DG_TRY(dg_ranks_agree(comm, init_run(t, err), err));
+    DG_TRY(dg_comm_agree(comm, init_run(t, err), err));
     int64_t settings = t->plan->num_knobs * (int64_t)sizeof *t->knobs->knob;
     DG_TRY(dg_comm_broadcast(comm, t->knobs->knob, settings, err));
-    DG_TRY(dg_ranks_agree(comm, open_images(t, err), err));
+    DG_TRY(dg_comm_agree(comm, open_images(t, err), err));
     DG_TRY(check_ranks(t, err));
-    DG_TRY(dg_ranks_agree(comm, dg_run_open(&t->run, t->run.loader_bytes, err), err));
+    DG_TRY(dg_comm_agree(comm, dg_run_open(&t->run, t->run.loader_bytes, err), err));
     dg_threads_check(dg_session_threads(t->run.session), t->options->log);
     dg_knobs_trace(t->knobs, t->options->log);
     DG_TRY(set_state(t, err));
     t->watch.log_out_dim = log((double)out_dim(t));
-    return dg_ranks_agree(comm, open_files(t, err), err);
+    return dg_comm_agree(comm, open_files(t, err), err);
 }
 
 static bool due(int64_t every, int64_t step) { return every && step % every == 0; }
@@ -367,17 +368,29 @@ static enum dg_status save(struct training *t, struct dg_error *err)
     return DG_OK;
 }
 
-/* The checkpoints that are due after a step. */
-static enum dg_status save_due(struct training *t, int64_t every, int64_t retain, struct dg_error *err)
+/* The processes have the same to save: a checkpoint is made of rank 0's. */
+static enum dg_status compare_ranks(struct training *t, struct dg_error *err)
+{
+    enum dg_status status = dg_ranks_compare(t->options->comm, t->run.session, err);
+    t->apart |= status == DG_ERR_NUMERIC;
+    return status;
+}
+
+/* The checkpoints that are due after a step, unless something has failed already in this process. */
+static enum dg_status save_due(struct training *t, int64_t every, int64_t retain, enum dg_status status,
+                               struct dg_error *err)
 {
     bool copy = due(retain, t->run.position.step);
-    if (!leads(t)) return DG_OK;
-    if (copy || due(every, t->run.position.step)) DG_TRY(save(t, err));
+    if (!copy && !due(every, t->run.position.step)) return status;
+    DG_TRY(compare_ranks(t, err));
+    if (status != DG_OK || !leads(t)) return status;
+    DG_TRY(save(t, err));
     return copy ? dg_run_retain(&t->run, err) : DG_OK;
 }
 
-/* A step that all processes have agreed to take. */
-static enum dg_status take_step(struct training *t, const struct dg_batch *batch, double begin, struct dg_error *err)
+/* A step that all processes have agreed to take. *told receives what this process alone fails at afterwards. */
+static enum dg_status take_step(struct training *t, const struct dg_batch *batch, double begin, enum dg_status *told,
+                                struct dg_error *err)
 {
     struct dg_step_report report;
     double loaded = dg_seconds_now();
@@ -387,7 +400,18 @@ static enum dg_status take_step(struct training *t, const struct dg_batch *batch
     t->run.position.step++;
     double seconds = dg_seconds_now() - begin;
     report.images_per_s = (double)t->entry->batch / seconds;
-    return skip ? DG_OK : tell(t, &report, seconds, loaded - begin, err);
+    if (!skip) *told = tell(t, &report, seconds, loaded - begin, err);
+    return DG_OK;
+}
+
+/* Whether the processes take the next step, of which this one has its part if `status` is DG_OK. */
+static enum dg_status agree_on_step(struct training *t, enum dg_status status, bool *stop, struct dg_error *err)
+{
+    struct dg_rank_step agreed = {.step = t->run.position.step, .stop = *stop};
+    status = dg_ranks_before_step(t->options->comm, t->run.session, &agreed, status, err);
+    *stop = agreed.stop;
+    t->apart |= agreed.apart;
+    return status;
 }
 
 static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err)
@@ -400,17 +424,19 @@ static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err
         bool stop = status == DG_OK && events->stop && events->stop(events->context);
         double begin = dg_seconds_now();
         if (status == DG_OK && !stop) status = next_crops(t, &batch, err);
-        status = dg_ranks_before_step(t->options->comm, t->run.position.step, status, &stop, err);
+        status = agree_on_step(t, status, &stop, err);
         bool agreed = status == DG_OK && !stop;
-        if (agreed) status = take_step(t, batch, begin, err);
+        enum dg_status told = DG_OK;
+        if (agreed) status = take_step(t, batch, begin, &told, err);
         t->parted = t->options->comm && agreed && status != DG_OK && status != DG_ERR_NUMERIC;
         if (batch) dg_loader_release(t->run.loader, batch);
         if (status != DG_OK || stop) return status;
-        status = save_due(t, every, retain, err);
+        status = save_due(t, every, retain, told, err);
+        if (t->apart) return status;
         if (t->dataset && (++done == 1 || due(t->run.length.steps_per_epoch, t->run.position.step)))
             dg_dataset_say_notes(t->dataset, t->options->log);
     }
-    return dg_ranks_agree(t->options->comm, status, err);
+    return dg_comm_agree(t->options->comm, status, err);
 }
 
 static void close_training(struct training *t)
@@ -439,18 +465,25 @@ static void tell_start(const struct training *t)
     if (events->start) events->start(events->context, &start);
 }
 
+/* Saves what the last step left. Where the others cannot be asked, rank 0's is what there is. */
+static enum dg_status save_end(struct training *t, struct dg_error *err)
+{
+    if (!t->parted && !dg_comm_failed(t->options->comm)) DG_TRY(compare_ranks(t, err));
+    return leads(t) && t->run.saved_step != t->run.position.step ? save(t, err) : DG_OK;
+}
+
 static enum dg_status run_and_save(struct training *t, struct dg_error *err)
 {
     struct dg_training_run *run = &t->run;
     int64_t first = run->position.step, end = end_of(t);
     tell_start(t);
-    enum dg_status status = t->replay || first >= end ? DG_OK : dg_run_open_loader(run, end, err);
+    bool reads = !t->replay && first < end;
+    enum dg_status status = dg_comm_agree(t->options->comm, reads ? dg_run_open_loader(run, end, err) : DG_OK, err);
     if (status == DG_OK) status = loop(t, end, err);
     if (t->dataset) dg_dataset_say_notes(t->dataset, t->options->log);
-    if (!leads(t) || run->saved_step == run->position.step || (status != DG_OK && run->position.step == first))
-        return status;
+    if (t->apart || (status != DG_OK && run->position.step == first)) return status;
     struct dg_error second = {0};
-    enum dg_status saved = save(t, status == DG_OK ? err : &second);
+    enum dg_status saved = save_end(t, status == DG_OK ? err : &second);
     if (second.status != DG_OK) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", second.text);
     return status == DG_OK ? saved : status;
 }

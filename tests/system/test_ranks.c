@@ -2,7 +2,7 @@
  * what they leave out. */
 #include "ops/kernels/level.h"
 #include "tests/support/compile.h"
-#include "tests/support/process.h"
+#include "tests/support/mpirun.h"
 #include "tests/support/tiny.h"
 
 #include <math.h>
@@ -16,76 +16,18 @@
 
 #define DINORUN DG_BUILD_DIR "/dinorun"
 
-enum { STEPS = 4, MOST = 48 };
+enum { STEPS = 4 };
 
 /* Of a tensor's largest number: gradients are sums of at most some thousand terms, whose order differs. */
 #define SUMS 1e-4
 
-/* An MPI: its plugin, and how to start processes on one machine that has fewer CPUs. */
-struct mpi {
-    const char *name, *plugin;
-    const char *launch[12];
-};
-
-static const struct mpi open_mpi = {"Open MPI",
-                                    DG_BUILD_DIR "/dinograph-mpi-openmpi.so",
-                                    {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "^tcp",
-                                     "--mca", "mpi_yield_when_idle", "1", "-n"}},
-                        open_mpi_tcp = {"Open MPI over TCP",
-                                        DG_BUILD_DIR "/dinograph-mpi-openmpi.so",
-                                        {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl",
-                                         "self,tcp", "-n"}},
-                        mpich = {"MPICH", DG_BUILD_DIR "/dinograph-mpi-mpich.so", {"mpirun.mpich", "-n"}};
-
-static bool in_path(const char *program)
-{
-    char *path = strdup(getenv("PATH") ? getenv("PATH") : ""), file[1024];
-    bool found = false;
-    for (char *folder = strtok(path, ":"); folder && !found; folder = strtok(NULL, ":")) {
-        snprintf(file, sizeof file, "%s/%s", folder, program);
-        found = !access(file, X_OK);
-    }
-    free(path);
-    return found;
-}
-
-static bool usable(const struct mpi *mpi)
-{
-    bool has = !access(mpi->plugin, F_OK) && in_path(mpi->launch[0]);
-    if (!has) print_message("left out: %s (no plugin in this build, or no %s)\n", mpi->name, mpi->launch[0]);
-    return has;
-}
-
-/* The command line: the launcher, the number of processes, and what each of them runs. */
-static void command(const struct mpi *mpi, const char *ranks, const char *const *run, const char *argv[MOST])
-{
-    int count = 0;
-    for (int i = 0; mpi && mpi->launch[i]; i++) argv[count++] = mpi->launch[i];
-    if (mpi) argv[count++] = ranks;
-    for (int i = 0; run[i]; i++) argv[count++] = run[i];
-    argv[count] = NULL;
-    assert_true(count < MOST);
-}
-
-static const struct process *launch(const struct mpi *mpi, const char *ranks, const char *const *run)
-{
-    const char *argv[MOST];
-    command(mpi, ranks, run, argv);
-    return process_run(argv, NULL);
-}
-#define LAUNCH(mpi, ranks, ...) launch(mpi, ranks, (const char *const[]){__VA_ARGS__, NULL})
 #define TRAIN(plan, out) DINORUN, "train", plan, "--data", in("pictures"), "--out", out, "--ignore-memory"
 
 static char four[128], alone[128];
 
 static int setup(void **state)
 {
-    setenv("OMP_WAIT_POLICY", "passive", 1);
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-    /* Open MPI leaves some memory at its end. */
-    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+    mpi_environment();
     make_test_folder(state);
     dg_tiny_pictures(in("pictures"), 4 * TINY_BATCH);
     snprintf(four, sizeof four, "%s/four.plan", test_folder);
@@ -161,7 +103,7 @@ static void assert_same_losses(const char *run, const char *other)
 static void test_equal_to_one(void **state)
 {
     (void)state;
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     train(NULL, NULL, alone, in("plain"), "4");
     train(&open_mpi, "2", four, in("two"), "4");
     assert_same_losses(in("plain"), in("two"));
@@ -180,7 +122,7 @@ static void test_equal_to_one(void **state)
 static void test_same_bits(void **state)
 {
     (void)state;
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     train(&open_mpi, "2", four, in("memory"), "4");
     const struct process *p = LAUNCH(&open_mpi_tcp, "2", TRAIN(four, in("tcp")), "--steps", "4");
     if (p->status && strstr(p->err, "reach each other")) { /* a root without /sys: Open MPI 5 finds no interface */
@@ -199,7 +141,7 @@ static void test_same_bits(void **state)
     train(&open_mpi, "2", four, in("library"), "1");
     process_assert_status(
         LAUNCH(&open_mpi, "2", TRAIN(four, in("library")), "--resume", "--reduce", "mpi", "--steps", "2"), 0);
-    if (!usable(&mpich)) return;
+    if (!mpi_usable(&mpich)) return;
     train(&mpich, "2", four, in("mpich"), "4");
     assert_same_state(in("memory"), in("mpich"), 0);
 }
@@ -207,7 +149,7 @@ static void test_same_bits(void **state)
 static void test_replay(void **state)
 {
     (void)state;
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     struct dg_tiny_crops recorded = dg_tiny_crops(STEPS);
     assert_ok(dg_safetensors_write(in("crops"), recorded.item, recorded.count, NULL, 0, try_err));
     dg_tiny_crops_free(&recorded);
@@ -243,7 +185,7 @@ static void test_refusals(void **state)
     p = RUN(TRAIN(four, in("no")));
     process_assert_says(p, p->err, "--mpi=pmix");
     unsetenv("SLURM_NTASKS");
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     p = LAUNCH(&open_mpi, "3", TRAIN(four, in("no")));
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "start 1, 2, 4 processes, or compile with --ranks 3");
@@ -276,10 +218,10 @@ static void test_refusals(void **state)
 static void test_stop(void **state)
 {
     (void)state;
-    if (!usable(&open_mpi)) skip();
-    const char *argv[MOST];
+    if (!mpi_usable(&open_mpi)) skip();
+    const char *argv[MPI_WORDS];
     struct process *p = calloc(1, sizeof *p);
-    command(&open_mpi, "2", (const char *const[]){TRAIN(four, in("stopped")), "--epochs", "100000", NULL}, argv);
+    mpi_command(&open_mpi, "2", (const char *const[]){TRAIN(four, in("stopped")), "--epochs", "100000", NULL}, argv);
     process_start(p, argv, NULL);
     for (int i = 0; i < 600; i++) { /* until the log has a line */
         struct stat info;
@@ -301,7 +243,7 @@ static void test_bad_picture(void **state)
     static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && d=$3 || d=$4\n"
                                "exec $1 train $2 --data $d --out $5 --max-bad-images 0 --ignore-memory\n";
     char copy[1100];
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     snprintf(copy, sizeof copy, "cp -r %s %s", in("pictures"), in("damaged"));
     assert_int_equal(system(copy), 0);
     write_file(in("damaged/05.png"), "\x89PNG\r\n\x1a\nand no more", 18);
@@ -317,7 +259,7 @@ static void test_bad_picture(void **state)
 static void test_not_finite(void **state)
 {
     (void)state;
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     struct dg_tiny_crops recorded = dg_tiny_crops(STEPS);
     float *crop = (float *)(uintptr_t)recorded.item[2 * TINY_VIEWS].data; /* of the third step, the last image */
     crop[(TINY_BATCH - 1) * 3 * TINY_GLOBAL * TINY_GLOBAL] = NAN;
@@ -348,17 +290,17 @@ static void test_killed(void **state)
     (void)state;
     static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
                                "exec $1 train $2 --data $3 --out $4 --ignore-memory --set checkpoint.every=0.25\n";
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     write_file(in("each"), each, sizeof each - 1);
     for (int victim = 0; victim < 2; victim++) {
-        const char *argv[MOST];
+        const char *argv[MPI_WORDS];
         char run[512], pid[544], log[544];
         struct process *p = calloc(1, sizeof *p);
         snprintf(run, sizeof run, "%s%d", in("killed"), victim);
         snprintf(pid, sizeof pid, "%s.%d", run, victim);
         snprintf(log, sizeof log, "%s/checkpoint.safetensors", run);
-        command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), run, NULL},
-                argv);
+        mpi_command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), run, NULL},
+                    argv);
         process_start(p, argv, NULL);
         for (int i = 0; i < 600 && access(log, F_OK); i++) usleep(50 * 1000);
         assert_true(number_in(pid) > 0);
@@ -380,12 +322,12 @@ static void test_stall(void **state)
     (void)state;
     static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
                                "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000 --stall-limit 2s\n";
-    const char *argv[MOST];
-    if (!usable(&open_mpi)) skip();
+    const char *argv[MPI_WORDS];
+    if (!mpi_usable(&open_mpi)) skip();
     struct process *p = calloc(1, sizeof *p);
     write_file(in("each"), each, sizeof each - 1);
-    command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), in("stalled"), NULL},
-            argv);
+    mpi_command(&open_mpi, "2",
+                (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), in("stalled"), NULL}, argv);
     process_start(p, argv, NULL);
     for (int i = 0; i < 600 && access(in("stalled/checkpoint.safetensors"), F_OK); i++) usleep(50 * 1000);
     pid_t still = number_in(in("stalled.1"));
@@ -424,7 +366,7 @@ static void test_scale(void **state)
     p = RUN(DINORUN, "scale", four, "--link", "fast");
     process_assert_status(p, 2);
     process_assert_says(p, p->err, "expected bits a second, as in 10G or 800M");
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     p = LAUNCH(&open_mpi, "2", DINORUN, "bench", four, "--steps", "2");
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "sent and received by each of 2 processes a step");
