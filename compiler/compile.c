@@ -86,7 +86,7 @@ static bool add_evaluation(struct compile *c, enum dg_entry_role role, struct dg
                                            .slots = slots});
 }
 
-/* Whether --ranks can be: by a form of the step in one piece, which tells what couples rows. */
+/* Whether --ranks can be: by a form of the step in one piece, which tells what couples rows. Sets that in the request. */
 static bool can_be_shared(struct compile *c)
 {
     struct dg_step_request alone = c->source;
@@ -94,7 +94,9 @@ static bool can_be_shared(struct compile *c)
     struct dg_step_choice whole = dg_default_choice(&alone);
     struct dg_entry entry;
     struct dg_train_step step;
-    return dg_build_step(&alone, &whole, &entry, &step) && dg_step_can_be_shared(&c->source, &step);
+    if (!dg_build_step(&alone, &whole, &entry, &step)) return false;
+    c->source.coupled = step.uncut || step.coupling;
+    return dg_step_can_be_shared(&c->source, &step);
 }
 
 /* False: errors are in diag, or err says that --memory cannot be met. */
@@ -332,7 +334,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                                                  : "");
     if (o->output) dg_text_add(&c->text, " -> %s (%s)", o->output, dg_format_bytes(bytes, sizeof bytes, (double)size));
     dg_text_add(&c->text, "\n");
-    dg_report_coupling(&c->text, &c->step);
+    dg_report_coupling(&c->text, &c->step, c->source.coupled);
     if (o->memory) dg_budget_report(&c->text, &c->budget, c->recipe.batch);
     dg_report(&c->text, c->entry, layout, c->num_entries);
     return DG_OK;

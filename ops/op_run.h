@@ -40,6 +40,13 @@ static inline const int64_t *dg_row_images(const int64_t *rows, int64_t images)
     return rows ? rows + 1 + images : NULL;
 }
 
+/* The processes that share a step, for ops that see the rows of all of them. */
+struct dg_peers {
+    /* all [ranks, bytes] = `mine` [bytes] of each, in the order of ranks. All of them call it for the same op at the same time. */
+    enum dg_status (*gather)(void *context, const void *mine, int64_t bytes, void *all, struct dg_error *err);
+    void *context;
+};
+
 struct dg_run {
     void *state;
     void *const *input;  /* pointer per input; NULL for absent ones */
@@ -47,6 +54,7 @@ struct dg_run {
     void *scratch, *packed;
     void *stream; /* dnnl_stream_t */
     const struct dg_step_info *step;
+    const struct dg_peers *peers; /* set where the call has ranks */
     int threads;
 };
 

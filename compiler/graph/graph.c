@@ -77,6 +77,11 @@ static int64_t slices_of(const struct dg_graph *graph, const struct dg_graph_nod
     return node->phase == DG_PHASE_LOOP ? graph->slices : 1;
 }
 
+int64_t dg_node_ranks(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    return node->op->joined_bytes && node->train && graph->coupled > 1 ? graph->coupled : 1;
+}
+
 enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use, const struct dg_node_options *options,
                              dg_value *output, struct dg_error *err)
 {
@@ -106,7 +111,8 @@ enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use
                               .num_inputs = num_inputs,
                               .input = desc,
                               .train = options->train,
-                              .slices = slices_of(graph, &node)};
+                              .slices = slices_of(graph, &node),
+                              .ranks = dg_node_ranks(graph, &node)};
     DG_TRY(dg_op_infer(&call, made, err));
     for (int o = 0; o < node.num_outputs; o++)
         if (!dg_desc_valid(&made[o]))
@@ -167,7 +173,8 @@ struct dg_op_call dg_graph_call(struct dg_graph *graph, const struct dg_graph_no
                                .output = output,
                                .output_wanted = wanted,
                                .train = node->train,
-                               .slices = slices_of(graph, node)};
+                               .slices = slices_of(graph, node),
+                               .ranks = dg_node_ranks(graph, node)};
 }
 
 uint32_t dg_graph_application(struct dg_graph *graph, enum dg_network network, const char *label)

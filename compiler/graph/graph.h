@@ -86,7 +86,8 @@ struct dg_graph {
     uint32_t num_forward;          /* ids given to forward nodes: 1 to this */
     struct dg_string_map controls; /* by key, to values */
     int64_t slices;                /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
-    enum dg_phase phase;           /* of the nodes that are added next */
+    int64_t coupled;     /* processes, each with one slice, whose rows meet in ops with joined_bytes; 0: none do */
+    enum dg_phase phase; /* of the nodes that are added next */
 };
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);
@@ -136,6 +137,9 @@ const char *dg_node_label(const struct dg_graph *graph, const struct dg_graph_no
 /* Names for people: the node's path and the value's name, of the backward with "d:" before it, of recomputation with "again:". */
 const char *dg_node_title(const struct dg_graph *graph, const struct dg_graph_node *node);
 const char *dg_value_title(const struct dg_graph *graph, dg_value value);
+
+/* The processes of which the node sees the rows together; 1: only one's. */
+int64_t dg_node_ranks(const struct dg_graph *graph, const struct dg_graph_node *node);
 
 /* The row map by whose images the node's compact operands go; DG_NO_VALUE: all images are there. */
 dg_value dg_node_row_map(const struct dg_graph_node *node);

@@ -122,6 +122,7 @@ static void emit_ops(struct emitter *e, const struct writing *w, struct dg_plan_
                                 .first_attr = (uint32_t)e->section[DG_SECTION_ATTRS].count,
                                 .num_attrs = (uint32_t)dg_op_num_attrs(node->op),
                                 .flags = (node->train ? DG_PLAN_OP_TRAIN : 0) |
+                                         (dg_node_ranks(graph, node) > 1 ? DG_PLAN_OP_JOINED : 0) |
                                          (w->entry->constant_params ? DG_PLAN_OP_CONSTANT_PARAMS : 0),
                                 .stream = node->stream,
                                 .view0 = node->rows.view0,

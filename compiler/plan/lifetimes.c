@@ -69,7 +69,7 @@ static void find_aliases(struct dg_graph *graph, struct dg_life *life)
     }
 }
 
-/* A value made in the loop over slices ends in it, and a sum over slices stays in the same bytes. */
+/* A value made in the loop over slices ends in it, unless each process runs it once, and a sum over slices stays in the same bytes. */
 static enum dg_status check_loop(const struct dg_graph *graph, const struct dg_life *life, struct dg_error *err)
 {
     uint32_t first, count;
@@ -79,7 +79,7 @@ static enum dg_status check_loop(const struct dg_graph *graph, const struct dg_l
         uint32_t producer = value->producer;
         if (producer == DG_PLAN_NONE || life[v].root != v) continue;
         bool before = producer < first, in = !before && producer < first + count, lasts = life[v].last >= first + count;
-        if ((in && lasts) || (before && life[v].last >= first && !lasts))
+        if ((in && lasts && !graph->coupled) || (before && life[v].last >= first && !lasts))
             return dg_fail(err, DG_ERR_INTERNAL, "internal: %s of a slice %s; please report this", value->name,
                            in ? "is read after it" : "is no sum");
     }

@@ -15,8 +15,8 @@ bool dg_explain(struct dg_text *text, const struct dg_entry *entry, int num_entr
 
 /* report.c: what each region of each entry takes. */
 void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct dg_layout *layout, int num_entries);
-/* Which ops of the training step forbid what, by name and line. */
+/* Which ops of the training step forbid what, by name and line; `shared`: between processes those of the backbone do not. */
 struct dg_train_step;
-void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step);
+void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step, bool shared);
 
 #endif

@@ -191,7 +191,8 @@ static enum dg_status walk_all(struct search *s, struct dg_error *err)
 {
     const struct dg_train_step *step = &s->step;
     bool uncut = step->coupling || step->uncut;
-    for (int64_t slices = 1; slices <= (uncut ? 1 : s->from->recipe->batch); slices++) {
+    int64_t most = s->from->coupled ? s->from->ranks : uncut ? 1 : s->from->recipe->batch;
+    for (int64_t slices = 1; slices <= most; slices++) {
         if (s->from->recipe->batch % slices || (s->from->ranks > 1 && slices % s->from->ranks)) continue;
         bool two = !step->coupling && step->slots.of[DG_SLOT_CROPS_LOCAL] != DG_NO_VALUE;
         for (int order = s->from->ranks > 1 && two; order < 1 + two; order++) {

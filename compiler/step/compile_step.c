@@ -32,7 +32,7 @@ static const char *divisors(struct dg_arena *arena, int64_t batch, int64_t ranks
 bool dg_step_can_be_shared(const struct dg_step_request *from, const struct dg_train_step *step)
 {
     int64_t batch = from->recipe->batch, ranks = from->ranks;
-    const struct dg_graph_node *op = step->uncut ? step->uncut : step->coupling;
+    const struct dg_graph_node *op = step->unshared;
     const struct dg_origin *at = &from->recipe->model.origin;
     if (ranks <= 1) return true;
     if (batch % ranks)
@@ -44,7 +44,7 @@ bool dg_step_can_be_shared(const struct dg_step_request *from, const struct dg_t
     else if (op)
         dg_diag_error(
             from->diag, at,
-            "--ranks %lld: %s (%s, %s:%d) sees all rows of the batch at once, which processes cannot share yet",
+            "--ranks %lld: %s (%s, %s:%d) sees all rows of the batch at once, and processes cannot share them",
             (long long)ranks, op->origin.path, op->op->name, op->origin.file, op->origin.line);
     return dg_diag_errors(from->diag) == 0;
 }

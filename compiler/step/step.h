@@ -16,6 +16,8 @@ struct dg_step_request {
     const struct dg_pipeline *pipeline;
     int64_t
         ranks; /* the slices of a training step are a multiple of this, so that as many processes can share them; 0, 1: any */
+    bool
+        coupled; /* ops of the step see the rows of all these processes (struct dg_op, joined_bytes): each has one slice */
 };
 
 /* What may be chosen about a step and does not change its result, but to rounding. */
@@ -30,6 +32,7 @@ struct dg_train_step {
     struct dg_slots slots;
     const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
     const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
+    const struct dg_graph_node *unshared; /* one of such ops that cannot ask other processes for theirs */
 };
 
 /* train_step.c: adds the recipe's step to an empty graph; application passes have run. False: errors are in diag. */

@@ -12,7 +12,8 @@
  *
  * Where no op at all couples rows, the images of a batch meet in sums only, and the batch may be cut (struct dg_step_choice):
  * the first two lines are then a loop over slices of images, and gradients, loss, entropy and the centre's mean are sums that
- * are zeroed before it. */
+ * are zeroed before it. Between processes the batch is cut where ops couple rows, too, if they can ask each other for what they need
+ * of theirs (batch norm): the loop then runs once in each process. */
 #include "compiler/step/builder.h"
 
 #include <stdio.h>
@@ -85,11 +86,12 @@ static dg_value logits_of(struct dg_step_builder *b, enum dg_network network, co
     return apply(b, b->network[network].head, features, NULL, view0, head_application(b, network, group));
 }
 
-/* The first node from `first` on that needs all its rows at once; a copy, since the array moves. NULL: none does. */
-static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint32_t first)
+/* The first node from `first` on that needs all its rows at once, and with `unshared` those of one process; a copy, since the array
+ * moves. NULL: none does. */
+static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint32_t first, bool unshared)
 {
     for (uint32_t n = first; n < b->graph->num_nodes; n++)
-        if (b->graph->node[n].op->reach <= DG_REACH_BATCH) {
+        if (b->graph->node[n].op->reach <= DG_REACH_BATCH && !(unshared && b->graph->node[n].op->joined_bytes)) {
             struct dg_graph_node *copy = dg_arena_alloc(b->graph->arena, sizeof *copy);
             *copy = b->graph->node[n];
             return copy;
@@ -230,17 +232,19 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     step->slots.of[DG_SLOT_CROPS_LOCAL] = crops[1];
     if (choice->slices > 1) {
         graph->slices = choice->slices;
+        graph->coupled = from->coupled ? from->ranks : 0;
         graph->phase = DG_PHASE_LOOP;
     }
     if (!take_images(&b, "global", &crops[0]) || !take_images(&b, "local", &crops[1])) return false;
 
     /* Teacher first: its targets are all that the student's side needs of it. */
-    uint32_t start = graph->num_nodes;
+    uint32_t teachers = graph->num_nodes, start = teachers;
     dg_value features = features_of(&b, DG_TEACHER, "global", crops[0], 0);
-    step->uncut = find_coupling(&b, start);
+    step->uncut = find_coupling(&b, start, false);
     start = graph->num_nodes;
     dg_value teacher = logits_of(&b, DG_TEACHER, "global", features, 0);
-    step->coupling = find_coupling(&b, start);
+    step->coupling = find_coupling(&b, start, false);
+    step->unshared = find_coupling(&b, teachers, true);
     if (teacher == DG_NO_VALUE) return false;
     struct dg_desc center_desc = dg_desc_make(DG_F32, 2, (int64_t[]){1, graph->value[teacher].desc.dim[1]});
     struct dg_init zero = {.kind = DG_INIT_CONSTANT};

@@ -190,20 +190,20 @@ static DG_INLINE void source_gradient(const struct dg_batch_norm_grad_args *args
     }
 }
 
-static void batch_norm_backward(const struct dg_batch_norm_grad_args *args)
+static int form_of(const struct dg_batch_norm_grad_args *args) { return args->bf16 << 1 | !!args->dst; }
+
+static void batch_norm_backward_sums(const struct dg_batch_norm_grad_args *args)
 {
-    int64_t rows = args->rows, cols = args->cols;
+    int64_t cols = args->cols;
     int threads = args->threads;
     double *partial = args->partial;
     float *blocks = (float *)(partial + 2 * threads * cols);
-    float *scale = blocks + 2 * threads * cols, *mean_g = scale + cols, *slope = mean_g + cols;
-    int form = args->bf16 << 1 | !!args->dst;
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num();
         double *sum = partial + 2 * t * cols;
         float *block = blocks + 2 * t * cols;
-        switch (form) {
+        switch (form_of(args)) {
         case 0: gradient_sums(args, 0, 0, block, sum); break;
         case 1: gradient_sums(args, 0, 1, block, sum); break;
         case 2: gradient_sums(args, 1, 0, block, sum); break;
@@ -216,15 +216,27 @@ static void batch_norm_backward(const struct dg_batch_norm_grad_args *args)
             a += partial[2 * t * cols + c];
             b += partial[(2 * t + 1) * cols + c];
         }
+        partial[c] = a;
+        partial[cols + c] = b;
         if (args->diff_bias) args->diff_bias[c] = (args->acc_bias ? args->acc_bias[c] : 0) + (float)a;
         if (args->diff_weight) args->diff_weight[c] = (args->acc_weight ? args->acc_weight[c] : 0) + (float)(b * rstd);
-        scale[c] = (float)((double)args->weight[c] * rstd);
-        mean_g[c] = (float)(a / (double)rows);
-        slope[c] = (float)(b / (double)rows * rstd * rstd);
     }
-    if (!args->diff_src) return;
+}
+
+static void batch_norm_backward_src(const struct dg_batch_norm_grad_args *args)
+{
+    int64_t cols = args->cols;
+    const double *sum_g = args->partial, *sum_gx = sum_g + cols;
+    float *scale = (float *)(args->partial + 2 * args->threads * cols) + 2 * args->threads * cols,
+          *mean_g = scale + cols, *slope = mean_g + cols;
+    for (int64_t c = 0; c < cols; c++) {
+        double rstd = 1 / sqrt((double)args->var[c] + args->eps), rows = (double)args->all_rows;
+        scale[c] = (float)((double)args->weight[c] * rstd);
+        mean_g[c] = (float)(sum_g[c] / rows);
+        slope[c] = (float)(sum_gx[c] / rows * rstd * rstd);
+    }
 #pragma omp parallel
-    switch (form) {
+    switch (form_of(args)) {
     case 0: source_gradient(args, 0, 0, scale); break;
     case 1: source_gradient(args, 0, 1, scale); break;
     case 2: source_gradient(args, 1, 0, scale); break;
@@ -232,4 +244,7 @@ static void batch_norm_backward(const struct dg_batch_norm_grad_args *args)
     }
 }
 
-DG_KERNELS(batch_norm) = {.moments = batch_norm_moments, .apply = batch_norm_apply, .backward = batch_norm_backward};
+DG_KERNELS(batch_norm) = {.moments = batch_norm_moments,
+                          .apply = batch_norm_apply,
+                          .backward_sums = batch_norm_backward_sums,
+                          .backward_src = batch_norm_backward_src};

@@ -28,6 +28,8 @@ struct dg_batch_norm_apply_args {
 
 struct dg_batch_norm_grad_args {
     int64_t rows, cols;
+    int64_t
+        all_rows; /* of which mean and var are, and before backward_src the sums: more than `rows` where processes share them */
     bool bf16;
     const void *src;
     const float *mean, *var, *weight; /* [cols] */
@@ -37,7 +39,8 @@ struct dg_batch_norm_grad_args {
     const float *acc_weight, *acc_bias; /* [cols], added; NULL: nothing is added */
     void *diff_src;                     /* may be diff_dst; NULL: it is not wanted */
     float *diff_weight, *diff_bias;     /* [cols]; either may be NULL */
-    double *partial;                    /* scratch: f64 [threads, 2, cols], then f32 [threads, 2, cols] and [3, cols] */
+    double *partial; /* scratch: f64 [threads, 2, cols], then f32 [threads, 2, cols] and [3, cols]. Of the
+                                              f64 the first [2, cols] are the sums of g and of g (x - mean) */
     int threads;
 };
 
@@ -48,10 +51,12 @@ struct dg_batch_norm_kernels {
     /* dst = (src - mean) weight / sqrt(var + eps) + bias, then max(0, .) if `relu`. */
     void (*apply)(const struct dg_batch_norm_apply_args *args);
 
-    /* The gradient of training-mode batch norm, and of the ReLU behind it:
+    /* The gradient of training-mode batch norm, and of the ReLU behind it, in two parts:
      *   g = diff_dst, or zero where dst <= 0;  diff_bias = sum g;  diff_weight = rstd sum g (x - mean)
-     *   diff_src = weight rstd (g - mean(g) - (x - mean) rstd^2 mean(g (x - mean))) */
-    void (*backward)(const struct dg_batch_norm_grad_args *args);
+     *   diff_src = weight rstd (g - mean(g) - (x - mean) rstd^2 mean(g (x - mean)))
+     * The first leaves the sums over its rows in `partial`; the second takes those over all_rows there. */
+    void (*backward_sums)(const struct dg_batch_norm_grad_args *args);
+    void (*backward_src)(const struct dg_batch_norm_grad_args *args);
 };
 DG_KERNEL_FAMILY(batch_norm);
 

@@ -10,9 +10,14 @@
  * towards them. In eval mode the running moments normalise. With `relu`, which the compiler sets, the op applies the ReLU behind
  * it, and its gradient reads dst.
  *
+ * Where processes share a step, the moments are those of the rows of all of them (PyTorch's SyncBatchNorm): each sends its own moments
+ * to all, and in the backward its sums of the gradient. Gradients of weight and bias stay those of its own rows.
+ *
  * In a plan in bf16 src, dst and their gradients may be stored as bf16, all of them or none; moments, weights and sums are f32. */
 #include "ops/kernels/batch_norm.h"
 #include "ops/op.h"
+
+#include <string.h>
 
 extern const struct dg_op dg_op_batch_norm_grad, dg_op_batch_norm_update;
 
@@ -67,7 +72,7 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
 {
     const struct dg_desc *src = &call->input[SRC];
     if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
-    if (call->train && dg_desc_rows(src) < 2)
+    if (call->train && dg_desc_rows(src) * dg_ranks(call) < 2)
         return dg_fail(err, DG_ERR_INPUT, "one value a channel has no variance: training needs more than one row");
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
     bool fits = dg_desc_is_scalar(&call->input[TRACKED], DG_I64);
@@ -98,7 +103,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
 
 static enum dg_status commit(struct dg_grad_builder *b)
 {
-    union dg_attr attr[] = {{.f = b->call->attr[MOMENTUM].f}, {.i = dg_desc_rows(&b->call->input[SRC])}};
+    union dg_attr attr[] = {{.f = b->call->attr[MOMENTUM].f},
+                            {.i = dg_desc_rows(&b->call->input[SRC]) * dg_ranks(b->call)}};
     dg_value input[] = {b->input[RUNNING_MEAN], b->input[RUNNING_VAR], b->input[TRACKED], b->output[MEAN],
                         b->output[VAR]};
     return b->emit(b, &dg_op_batch_norm_update, attr, input, 5, NULL);
@@ -114,11 +120,18 @@ static void recompute(struct dg_recompute *a)
 }
 
 struct state {
-    int64_t rows, cols;
+    int64_t rows, cols, ranks;
     double eps;
     bool train, relu, bf16;
-    int64_t mean_at, var_at, scale_at, partial_at; /* offsets in scratch */
+    int64_t mean_at, var_at, scale_at, partial_at, joined_at; /* offsets in scratch */
 };
+
+/* Two numbers a channel: moments, or sums of the gradient. */
+static int64_t joined_bytes(const struct dg_op_call *call)
+{
+    const struct dg_desc *src = &call->input[0];
+    return 2 * src->dim[src->ndim - 1] * (int64_t)sizeof(float);
+}
 
 static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src, struct dg_error *err)
 {
@@ -130,6 +143,8 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     s->relu = p->call->attr[USE_RELU].i;
     s->train = p->call->train;
     s->bf16 = dg_is_bf16(src);
+    s->ranks = dg_ranks(p->call);
+    if (s->ranks > 1) s->joined_at = dg_op_scratch(p, (s->ranks + 1) * joined_bytes(p->call));
     s->partial_at = dg_op_scratch(p, s->cols * p->threads * 2 * (int64_t)(sizeof(double) + sizeof(float)) +
                                          3 * s->cols * (int64_t)sizeof(float));
     return s;
@@ -148,9 +163,55 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     return DG_OK;
 }
 
+/* Scratch: what this process sends [2, cols], then what all have sent [ranks, 2, cols]. */
+static float *sent(const struct dg_run *r) { return at(r, ((const struct state *)r->state)->joined_at); }
+
+static enum dg_status gather(const struct dg_run *r, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    int64_t count = 2 * s->cols;
+    return r->peers->gather(r->peers->context, sent(r), count * (int64_t)sizeof(float), sent(r) + count, err);
+}
+
+/* The moments of equal numbers of rows become those of all. */
+static enum dg_status join_moments(const struct dg_run *r, float *mean, float *var, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    int64_t cols = s->cols, vector = cols * (int64_t)sizeof(float);
+    const float *all = sent(r) + 2 * cols;
+    memcpy(sent(r), mean, (size_t)vector);
+    memcpy(sent(r) + cols, var, (size_t)vector);
+    DG_TRY(gather(r, err));
+    for (int64_t c = 0; c < cols; c++) {
+        double m = 0, v = 0;
+        for (int64_t p = 0; p < s->ranks; p++) m += (double)all[2 * p * cols + c] / (double)s->ranks;
+        for (int64_t p = 0; p < s->ranks; p++) {
+            double apart = (double)all[2 * p * cols + c] - m;
+            v += ((double)all[(2 * p + 1) * cols + c] + apart * apart) / (double)s->ranks;
+        }
+        mean[c] = (float)m;
+        var[c] = (float)v;
+    }
+    return DG_OK;
+}
+
+/* sum [2, cols] of this process becomes that of all. */
+static enum dg_status join_sums(const struct dg_run *r, double *sum, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    int64_t count = 2 * s->cols;
+    const float *all = sent(r) + count;
+    for (int64_t i = 0; i < count; i++) sent(r)[i] = (float)sum[i];
+    DG_TRY(gather(r, err));
+    for (int64_t i = 0; i < count; i++) {
+        sum[i] = 0;
+        for (int64_t p = 0; p < s->ranks; p++) sum[i] += (double)all[p * count + i];
+    }
+    return DG_OK;
+}
+
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
-    (void)err;
     const struct state *s = r->state;
     const float *mean = r->input[RUNNING_MEAN], *var = r->input[RUNNING_VAR];
     if (s->train) {
@@ -164,6 +225,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
                                                                               .var = batch_var,
                                                                               .partial = at(r, s->partial_at),
                                                                               .threads = r->threads});
+        if (s->ranks > 1) DG_TRY(join_moments(r, batch_mean, batch_var, err));
         mean = batch_mean;
         var = batch_var;
     }
@@ -207,6 +269,7 @@ const struct dg_op dg_op_batch_norm = {
     .outputs = batch_norm_outputs,
     .bf16_alike = true,
     .reach = DG_REACH_BATCH,
+    .joined_bytes = joined_bytes,
     .params = params,
     .infer = infer,
     .grad = grad,
@@ -240,25 +303,29 @@ static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
-    (void)err;
     const struct state *s = r->state;
-    dg_batch_norm_kernels()->backward(&(struct dg_batch_norm_grad_args){.rows = s->rows,
-                                                                        .cols = s->cols,
-                                                                        .bf16 = s->bf16,
-                                                                        .src = r->input[GRAD_SRC],
-                                                                        .mean = r->input[GRAD_MEAN],
-                                                                        .var = r->input[GRAD_VAR],
-                                                                        .weight = r->input[GRAD_WEIGHT],
-                                                                        .eps = s->eps,
-                                                                        .dst = s->relu ? r->input[GRAD_DST] : NULL,
-                                                                        .diff_dst = r->input[DIFF_DST],
-                                                                        .acc_weight = r->input[ACC_WEIGHT],
-                                                                        .acc_bias = r->input[ACC_BIAS],
-                                                                        .diff_src = r->output[DIFF_SRC],
-                                                                        .diff_weight = r->output[DIFF_WEIGHT],
-                                                                        .diff_bias = r->output[DIFF_BIAS],
-                                                                        .partial = at(r, s->partial_at),
-                                                                        .threads = r->threads});
+    const struct dg_batch_norm_grad_args args = {.rows = s->rows,
+                                                 .cols = s->cols,
+                                                 .all_rows = s->rows * s->ranks,
+                                                 .bf16 = s->bf16,
+                                                 .src = r->input[GRAD_SRC],
+                                                 .mean = r->input[GRAD_MEAN],
+                                                 .var = r->input[GRAD_VAR],
+                                                 .weight = r->input[GRAD_WEIGHT],
+                                                 .eps = s->eps,
+                                                 .dst = s->relu ? r->input[GRAD_DST] : NULL,
+                                                 .diff_dst = r->input[DIFF_DST],
+                                                 .acc_weight = r->input[ACC_WEIGHT],
+                                                 .acc_bias = r->input[ACC_BIAS],
+                                                 .diff_src = r->output[DIFF_SRC],
+                                                 .diff_weight = r->output[DIFF_WEIGHT],
+                                                 .diff_bias = r->output[DIFF_BIAS],
+                                                 .partial = at(r, s->partial_at),
+                                                 .threads = r->threads};
+    dg_batch_norm_kernels()->backward_sums(&args);
+    if (!args.diff_src) return DG_OK;
+    if (s->ranks > 1) DG_TRY(join_sums(r, args.partial, err));
+    dg_batch_norm_kernels()->backward_src(&args);
     return DG_OK;
 }
 
@@ -286,6 +353,7 @@ const struct dg_op dg_op_batch_norm_grad = {
     .inputs = batch_norm_grad_inputs,
     .outputs = batch_norm_grad_outputs,
     .bf16_alike = true,
+    .joined_bytes = joined_bytes,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .prepare = prepare_grad,

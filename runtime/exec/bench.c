@@ -149,6 +149,9 @@ static enum dg_status measure(struct bench *b, struct dg_bench_result *result, s
     if (!result->op || !result->node_seconds || !result->range || !b->time || !b->rate)
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     result->num_ranges = exchange->num_ranges;
+    result->slices = exchange->slices;
+    result->joins = exchange->joins;
+    result->joined_bytes = exchange->joined_bytes;
     if (exchange->num_ranges) memcpy(result->range, exchange->range, exchange->num_ranges * sizeof *result->range);
     DG_TRY(dg_peak_open(entry->dtype == DG_BF16, &b->peak, err));
     DG_TRY(run_steps(b, result, err));
@@ -165,7 +168,8 @@ enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs
                       .knobs = knobs,
                       .observer = options->observer ? options->observer : &none,
                       .steps = options->steps};
-    struct dg_session_options session = {.threads = options->threads, .log = options->log, .comm = options->comm};
+    struct dg_session_options session = {
+        .threads = options->threads, .log = options->log, .comm = options->comm, .one_of_many = options->one_of_many};
     DG_TRY(dg_session_open(plan, options->entry, &session, &b.session, err));
     enum dg_status status = measure(&b, result, err);
     dg_peak_close(b.peak);

@@ -32,6 +32,7 @@ struct dg_bench_result {
     struct dg_exchange_range *range;
     uint32_t num_ranges;
     double waited;
+    int64_t slices, joins, joined_bytes; /* as in struct dg_exchange */
 };
 
 /* Is told of each step that is timed: where it begins, after each op, and where it ends. Functions may be NULL. */
@@ -48,6 +49,7 @@ struct dg_bench_options {
     const struct dg_log *log;                 /* NULL: none; traces of ops cost time that is measured, too */
     const struct dg_bench_observer *observer; /* NULL: none */
     struct dg_comm *comm;                     /* the processes that share each batch; NULL: there is one */
+    bool one_of_many;                         /* as in struct dg_session_options */
 };
 
 /* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by

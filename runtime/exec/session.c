@@ -36,7 +36,8 @@ struct dg_session {
     struct dg_step_info step;
     struct dg_comm *comm;
     struct dg_exchange exchange;
-    double waited; /* seconds for sums, in the last step */
+    struct dg_peers peers;
+    double waited; /* seconds for sums and moments, in the last step */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     const struct dg_log *log;
@@ -154,6 +155,7 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                               .output_wanted = wanted,
                               .train = record->flags & DG_PLAN_OP_TRAIN,
                               .slices = dg_plan_slices(session->entry, index),
+                              .ranks = dg_plan_op_ranks(session->entry, record),
                               .bf16 = session->entry->dtype == DG_BF16,
                               .math = (enum dg_math)session->entry->math};
     /* The plan has no shapes of outputs that nothing reads, but ops may size their work by them. */
@@ -173,6 +175,10 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
         dg_error_prefix(err, "%s (%s, %s line %d)", dg_plan_string(plan, record->name), bound->op->name,
                         dg_plan_string(plan, record->file), record->line);
     bound->run.state = p.state;
+    if (dg_ranks(&call) > 1) {
+        session->exchange.joins++;
+        session->exchange.joined_bytes += bound->op->joined_bytes(&call);
+    }
     if (p.scratch_bytes > session->memory.scratch) session->memory.scratch = p.scratch_bytes;
     bound->run.packed = (void *)(intptr_t)session->memory.packed; /* an offset until the region exists */
     session->memory.packed += dg_round_up(p.packed_bytes, DG_PLAN_ALIGN);
@@ -279,7 +285,22 @@ static void bind(struct dg_session *session)
         bound->run.stream = session->stream;
         bound->run.step = &session->step;
         bound->run.threads = session->threads;
+        bound->run.peers = &session->peers;
     }
+}
+
+/* struct dg_peers: from the other processes, or where the session is for one of many, from itself. */
+static enum dg_status gather(void *context, const void *mine, int64_t bytes, void *all, struct dg_error *err)
+{
+    struct dg_session *session = context;
+    if (!session->comm) {
+        for (uint32_t r = 0; r < session->entry->ranks; r++) memcpy((char *)all + r * bytes, mine, (size_t)bytes);
+        return DG_OK;
+    }
+    double begin = dg_seconds_now();
+    enum dg_status status = dg_comm_gather(session->comm, mine, bytes, all, err);
+    session->waited += dg_seconds_now() - begin;
+    return status;
 }
 
 const struct dg_exchange *dg_session_exchange(const struct dg_session *session) { return &session->exchange; }
@@ -346,8 +367,10 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
         status = dg_fail(err, DG_ERR_UNSUPPORTED, "oneDNN has no CPU engine here");
         goto fail;
     }
+    session->peers = (struct dg_peers){gather, session};
+    DG_TRY_GOTO(fail, status,
+                dg_exchange_init(plan, entry, session->comm, options->one_of_many, &session->exchange, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY_GOTO(fail, status, prepare_op(session, n, err));
-    DG_TRY_GOTO(fail, status, dg_exchange_init(plan, entry, session->comm, &session->exchange, err));
     DG_TRY_GOTO(fail, status, check_memory(session, options, err));
     DG_TRY_GOTO(fail, status, allocate(session, err));
     bind(session);
@@ -496,7 +519,7 @@ static enum dg_status run_last_slice(struct dg_session *session, struct dg_error
     DG_TRY(run_ops(session, next, entry->loop_first + entry->loop_ops, err));
     double begin = dg_seconds_now();
     DG_TRY(dg_comm_wait(session->comm, err));
-    session->waited = dg_seconds_now() - begin;
+    session->waited += dg_seconds_now() - begin;
     return DG_OK;
 }
 
@@ -513,6 +536,7 @@ enum dg_status dg_session_compute(struct dg_session *session, const struct dg_st
     uint32_t loop_end = entry->loop_first + entry->loop_ops;
     session->step = *step;
     session->step.slice = 0;
+    session->waited = 0;
     DG_TRY(run_ops(session, 0, entry->loop_first, err));
     int64_t slices = session->exchange.slices;
     for (int64_t slice = 0; slice < slices && entry->loop_ops; slice++) {

@@ -17,6 +17,9 @@ struct dg_session_options {
     bool ignore_memory;  /* start even if the machine seems to have too little */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
     struct dg_comm *comm;     /* the processes that share each batch; outlives the session. NULL: there is one */
+    bool
+        one_of_many; /* of a plan whose processes see each other's rows: compute what the first of them does, with its own
+                         numbers for those of all others. For its time; there is no comm */
 };
 
 /* What a session takes, in bytes. */
@@ -35,7 +38,7 @@ void dg_session_close(struct dg_session *session); /* NULL is fine */
 
 /* What this process computes of a step, and what it exchanges with others; valid until close. */
 const struct dg_exchange *dg_session_exchange(const struct dg_session *session);
-/* Seconds at the end of the last step's slices in which this process waited for sums: those of others, or their way. */
+/* Seconds of the last step in which this process waited for sums, at the end of its slices, and for moments: others, or their way. */
 double dg_session_waited(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);

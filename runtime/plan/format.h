@@ -124,7 +124,9 @@ struct dg_plan_tensor {
 enum {
     DG_PLAN_OP_TRAIN = 1,
     DG_PLAN_OP_CONSTANT_PARAMS = 2,
-    DG_PLAN_OP_ALL = 3,
+    DG_PLAN_OP_JOINED =
+        4, /* sees the rows of all processes: as many as the entry's `ranks` then share the step, one slice each */
+    DG_PLAN_OP_ALL = 7,
 };
 
 struct dg_plan_op {

@@ -130,6 +130,10 @@ static enum dg_status check_counts(const struct op_view *v, struct dg_error *err
         record->num_attrs != (uint32_t)dg_op_num_attrs(v->op))
         return bad_op(v, err, "wrong number of attributes");
     if (record->batch < 0 || record->view0 < 0 || record->flags > DG_PLAN_OP_ALL) return bad_op(v, err, "bad position");
+    if (record->flags & DG_PLAN_OP_JOINED &&
+        (!v->op->joined_bytes || !(record->flags & DG_PLAN_OP_TRAIN) || v->entry->ranks < 2 ||
+         v->entry->ranks != v->entry->slices || dg_plan_slices(v->entry, v->n) < 2))
+        return bad_op(v, err, "it cannot see rows of other processes");
     return DG_OK;
 }
 
@@ -246,6 +250,7 @@ static enum dg_status check_op(const struct dg_plan *plan, const struct dg_plan_
                                  .input = v.input,
                                  .train = record->flags & DG_PLAN_OP_TRAIN,
                                  .slices = dg_plan_slices(entry, n),
+                                 .ranks = dg_plan_op_ranks(entry, record),
                                  .bf16 = entry->dtype == DG_BF16,
                                  .math = (enum dg_math)entry->math};
     enum dg_status status = check_one(&v, err);
@@ -486,6 +491,7 @@ static enum dg_status check_loop(const struct dg_plan *plan, const struct dg_pla
 {
     uint32_t first = entry->loop_first, end = first + entry->loop_ops;
     bool *sum = calloc(entry->num_tensors + 1, sizeof *sum); /* by root */
+    bool once = dg_plan_is_coupled(plan, entry);
     if (!sum) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     enum dg_status status = DG_OK;
     for (int reading = 0; reading < 2; reading++)
@@ -498,8 +504,8 @@ static enum dg_status check_loop(const struct dg_plan *plan, const struct dg_pla
                 const struct dg_plan_tensor *root = &plan->tensor[r];
                 if (root->region != DG_REGION_STEP) continue;
                 const char *name = dg_plan_string(plan, root->name);
-                bool before = root->first < first, adds = false;
-                if (before != (root->last >= end))
+                bool before = root->first < first, lasts = root->last >= end, adds = false;
+                if (before != lasts && !(once && lasts))
                     status = bad(err, "tensor %s is used in the loop over slices, and %s", name,
                                  before ? "ends in it" : "lasts beyond it");
                 if (!reading && before && i >= op->num_inputs) sum[r - entry->first_tensor] = true;

@@ -27,6 +27,20 @@ static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t
     return n - entry->loop_first < entry->loop_ops ? entry->slices : 1; /* before the loop the difference is huge */
 }
 
+/* The processes of which an op sees the rows together; 1: only one's. */
+static inline int64_t dg_plan_op_ranks(const struct dg_plan_entry *entry, const struct dg_plan_op *op)
+{
+    return op->flags & DG_PLAN_OP_JOINED ? entry->ranks : 1;
+}
+
+/* Whether any op of the entry does, so that no other number of processes can share the step. */
+static inline bool dg_plan_is_coupled(const struct dg_plan *plan, const struct dg_plan_entry *entry)
+{
+    for (uint32_t n = 0; n < entry->num_ops; n++)
+        if (dg_plan_op_ranks(entry, &plan->op[entry->first_op + n]) > 1) return true;
+    return false;
+}
+
 /* What the entry computes in, for people: "f32", "bf16", "f32 by bf16x3", "f32 by bf16x6". */
 static inline const char *dg_plan_type(const struct dg_plan_entry *entry)
 {

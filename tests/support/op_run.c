@@ -135,6 +135,7 @@ static void open_world(const struct op_run *r, struct dg_desc *output, struct wo
                                   .output_wanted = w->wanted,
                                   .train = !r->eval,
                                   .slices = r->slices,
+                                  .ranks = r->ranks,
                                   .bf16 = r->bf16,
                                   .math = r->math};
 }
@@ -202,7 +203,8 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                          .packed = packed,
                          .stream = stream,
                          .step = &r->step,
-                         .threads = w->threads};
+                         .threads = w->threads,
+                         .peers = r->peers};
     if (r->constant_params && op->pack && op->pack(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     guarded_check(scratch, p.scratch_bytes, r->op);

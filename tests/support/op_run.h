@@ -42,6 +42,8 @@ struct op_run {
     uint64_t stream;
     int view0, batch;
     int64_t slices;
+    int64_t ranks; /* with `peers`: processes of which the op sees the rows together */
+    const struct dg_peers *peers;
     struct dg_step_info step;
 };
 

@@ -146,6 +146,64 @@ static void test_same_bits(void **state)
     assert_same_state(in("memory"), in("mpich"), 0);
 }
 
+/* A small ResNet by SGD; `ranks` 0: for one process. */
+static void compile_resnet(const char *path, int64_t ranks)
+{
+    static const char *const set[] = {"student.with.planes=8", "head.with.hidden=48", "head.with.out_dim=64",
+                                      "crops.local.count=2",   "optim.kind=sgd",      "epochs=3"};
+    const struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/cifar10_resnet.yaml",
+                                               .output = path,
+                                               .set = set,
+                                               .num_sets = sizeof set / sizeof *set,
+                                               .batch = TINY_BATCH,
+                                               .ranks = ranks};
+    compile_plan(&options);
+}
+
+/* Batch norms see the rows of all processes, in the backbone, where each resolution has moments of its own, and in the head, which
+ * has all crops at once: steps, and the running statistics that the checkpoint has, are those of one process. */
+static void test_batch_norm(void **state)
+{
+    (void)state;
+    if (!usable(&open_mpi)) skip();
+    compile_resnet(in("norm.plan"), 0);
+    compile_resnet(in("norm2.plan"), 2);
+    compile_resnet(in("norm4.plan"), 4);
+    train(NULL, NULL, in("norm.plan"), in("norm"), "4");
+    train(&open_mpi, "2", in("norm2.plan"), in("norm2"), "4");
+    train(&open_mpi, "4", in("norm4.plan"), in("norm4"), "4");
+    assert_same_losses(in("norm"), in("norm2"));
+    assert_same_losses(in("norm"), in("norm4"));
+    assert_same_state(in("norm"), in("norm2"), SUMS);
+    assert_same_state(in("norm"), in("norm4"), SUMS);
+    train(&open_mpi, "2", in("norm2.plan"), in("norm_resumed"), "2");
+    process_assert_status(
+        LAUNCH(&open_mpi, "2", TRAIN(in("norm2.plan"), in("norm_resumed")), "--resume", "--steps", "4"), 0);
+    assert_same_state(in("norm2"), in("norm_resumed"), 0);
+    dg_tiny_compile(in("head.plan"), "head.with.bn=true");
+    dg_tiny_compile_ranks(in("head2.plan"), "head.with.bn=true", 2);
+    train(NULL, NULL, in("head.plan"), in("head"), "4");
+    train(&open_mpi, "2", in("head2.plan"), in("head2"), "4");
+    assert_same_losses(in("head"), in("head2"));
+    const struct process *p = LAUNCH(NULL, NULL, TRAIN(in("norm4.plan"), in("no")));
+    process_assert_status(p, 2);
+    process_assert_says(p, p->err, "this plan is for 4 processes");
+    process_assert_says(p, p->err,
+                        "and 1 was started: start 4 with mpirun, or compile it with dinoc cifar10_resnet.yaml");
+    p = LAUNCH(&open_mpi, "2", TRAIN(in("norm4.plan"), in("no")));
+    process_assert_says(p, p->err, "2 were started: start 4 with mpirun");
+    p = RUN(DINORUN, "scale", in("norm4.plan"), "--link", "1G", "--steps", "1", "--machines", "2");
+    process_assert_status(p, 2);
+    process_assert_says(p, p->err, "see the rows of 4 machines");
+    /* 12 batch norms: the student's in two resolutions, forward and backward, and the teacher's in one. */
+    p = RUN(DINORUN, "scale", in("norm4.plan"), "--link", "1G", "--steps", "1", "--latency", "1s");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "batch norms see the rows of all 4 machines: 60 times a step");
+    assert_true(strtod(strstr(p->out, "\n        4 ") + 11, NULL) > 60e3);
+    p = LAUNCH(&open_mpi, "2", DINORUN, "bench", in("norm2.plan"), "--steps", "2");
+    process_assert_says(p, p->out, "60 exchanges in the middle of the step");
+}
+
 static void test_replay(void **state)
 {
     (void)state;
@@ -376,10 +434,10 @@ static void test_scale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scale),      cmocka_unit_test(test_stall),  cmocka_unit_test(test_bad_picture),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_killed), cmocka_unit_test(test_equal_to_one),
-        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_replay), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_scale),      cmocka_unit_test(test_stall),      cmocka_unit_test(test_bad_picture),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_killed),     cmocka_unit_test(test_equal_to_one),
+        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_replay),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_stop),       cmocka_unit_test(test_batch_norm),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -186,6 +186,9 @@ static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_
     printf("exchange     %s sent and received by each of %d processes a step, in %u parts; %s\n",
            dg_format_bytes(text, sizeof text, 2.0 * (ranks - 1) / ranks * bytes), ranks, r->num_ranges,
            dg_comm_library(given.comm));
+    if (r->joins)
+        printf("batch norms  %" PRId64 " exchanges in the middle of the step, %s from each process to each other\n",
+               r->joins, dg_format_bytes(text, sizeof text, (double)r->joined_bytes));
     for (int p = 0; p < ranks; p++)
         printf("  rank %-6d %s: %.1f ms a step, %.1f of them waiting for sums\n", p, dg_comm_host(given.comm, p),
                1e3 * all[p].seconds, 1e3 * all[p].waited);

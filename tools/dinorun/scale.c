@@ -47,27 +47,36 @@ static bool read_latency(const char *text, void *parsed)
 struct model {
     double before, slice, after; /* seconds; a slice: one of them */
     int64_t slices, batch;
-    double *ready; /* [num_ranges] seconds from the beginning of the last slice */
+    double *ready;   /* [num_ranges] seconds from the beginning of the last slice */
+    int64_t *joined; /* [num_ranges] exchanges in the middle of the slice before that */
+    int64_t only;    /* the number of machines that the plan is for; 0: any that divides the slices */
     const struct dg_bench_result *bench;
 };
 
-static enum dg_status make_model(const struct dg_plan_entry *entry, const struct dg_bench_result *r, struct model *m,
-                                 struct dg_error *err)
+static enum dg_status make_model(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                                 const struct dg_bench_result *r, struct model *m, struct dg_error *err)
 {
     uint32_t loop_end = entry->loop_first + entry->loop_ops;
     *m = (struct model){.slices = entry->slices, .batch = entry->batch, .bench = r};
     m->ready = calloc(r->num_ranges + 1, sizeof *m->ready);
-    if (!m->ready) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    m->joined = calloc(r->num_ranges + 1, sizeof *m->joined);
+    if (!m->ready || !m->joined) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (dg_plan_is_coupled(plan, entry)) m->only = entry->ranks;
     double sum = 0;
+    int64_t joined = 0;
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         double seconds = r->node_seconds[n];
         bool loop = n >= entry->loop_first && n < loop_end;
         *(n < entry->loop_first ? &m->before
           : loop                ? &m->slice
-                                : &m->after) += loop ? seconds / (double)m->slices : seconds;
+                                : &m->after) += loop ? seconds / (double)r->slices : seconds;
         sum += seconds;
+        joined += dg_plan_op_ranks(entry, &plan->op[entry->first_op + n]) > 1;
         for (uint32_t s = 0; s < r->num_ranges; s++)
-            if (r->range[s].ready == n) m->ready[s] = m->slice;
+            if (r->range[s].ready == n) {
+                m->ready[s] = m->slice;
+                m->joined[s] = joined;
+            }
     }
     /* What is between ops, and what the median differs from the mean of the ops. */
     double factor = r->seconds / sum / given.speed;
@@ -78,14 +87,23 @@ static enum dg_status make_model(const struct dg_plan_entry *entry, const struct
     return DG_OK;
 }
 
+/* Seconds of an exchange in the middle of a slice, on average: each machine sends to all others at once, and waits. */
+static double join_of(const struct model *m, int64_t machines)
+{
+    if (machines < 2 || !m->bench->joins) return 0;
+    return given.latency +
+           (double)(machines - 1) * (double)m->bench->joined_bytes / (double)m->bench->joins / given.link;
+}
+
 /* Seconds of a step on `machines` of them: a range of sums leaves when it is complete and the one before it has arrived. */
 static double step_of(const struct model *m, int64_t machines)
 {
     int64_t own = m->slices / machines;
-    double last = m->before + (double)(own - 1) * m->slice, end = last + m->slice, arrived = 0;
+    double last = m->before + (double)(own - 1) * m->slice, arrived = 0, join = join_of(m, machines);
+    double end = last + m->slice + (double)m->bench->joins * join;
     for (uint32_t s = 0; machines > 1 && s < m->bench->num_ranges; s++) {
         double share = 2.0 * (double)(machines - 1) / (double)machines;
-        arrived = fmax(arrived, last + m->ready[s]) + 2 * given.latency +
+        arrived = fmax(arrived, last + m->ready[s] + (double)m->joined[s] * join) + 2 * given.latency +
                   share * (double)dg_exchange_bytes(&m->bench->range[s]) / given.link;
     }
     return fmax(end, arrived) + m->after;
@@ -97,13 +115,14 @@ static void print_table(const struct model *m)
     int64_t most = 0;
     printf("\n%9s %10s %12s %10s %12s\n", "machines", "step", "computing", "images/s", "days");
     for (int64_t p = 1; p <= given.machines && p <= m->slices; p++) {
-        if (m->slices % p) continue;
+        if (m->only ? p != m->only : m->slices % p) continue;
         double step = step_of(m, p), computing = (one - m->after - m->before) / (double)p + m->before + m->after;
         double rate = (double)m->batch / step;
         printf("%9" PRId64 " %8.1f ms %10.1f %% %10.1f %12.2f\n", p, 1e3 * step, 100 * computing / step, rate,
                imagenet_days(epochs, rate));
         if (computing / step >= 0.95) most = p;
     }
+    if (m->only) return;
     printf("95 %% of a step are computing on up to %" PRId64 " machine%s\n", most, most == 1 ? "" : "s");
 }
 
@@ -112,11 +131,10 @@ static void print_assumptions(const struct model *m)
     double bytes = 0;
     char text[32];
     for (uint32_t s = 0; s < m->bench->num_ranges; s++) bytes += (double)dg_exchange_bytes(&m->bench->range[s]);
-    printf("a step here: %.1f ms, %d threads, %s; %" PRId64 " slices of %" PRId64
-           " images, %.1f ms each; %.1f ms before "
+    printf("%s here: %.1f ms, %d threads, %s; %" PRId64 " slices of %" PRId64 " images, %.1f ms each; %.1f ms before "
            "and after them\n",
-           1e3 * m->bench->seconds, m->bench->threads, m->bench->dtype, m->slices, m->batch / m->slices, 1e3 * m->slice,
-           1e3 * (m->before + m->after));
+           m->only ? "a machine's part of a step" : "a step", 1e3 * m->bench->seconds, m->bench->threads,
+           m->bench->dtype, m->slices, m->batch / m->slices, 1e3 * m->slice, 1e3 * (m->before + m->after));
     printf(
         "assumed: every machine is one process of this speed times %g; links of %.3g Gbit/s both ways at once, %.0f us "
         "a message;\n%s of sums in %u parts, each exchanged when the last slice has completed it, beside the rest of "
@@ -124,6 +142,12 @@ static void print_assumptions(const struct model *m)
         "ImageNet's %d images times the recipe's epochs\n",
         given.speed, given.link * 8e-9, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes),
         m->bench->num_ranges, IMAGENET_IMAGES);
+    if (m->only)
+        printf("batch norms see the rows of all %" PRId64 " machines: %" PRId64
+               " times a step each sends moments or sums, %s in all to each other,\nand waits for theirs: %.1f ms a "
+               "step, if all come to it at once\n",
+               m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
+               1e3 * (double)m->bench->joins * join_of(m, m->only));
 }
 
 static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_error *err)
@@ -136,10 +160,20 @@ static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_
         return dg_fail(err, DG_ERR_USAGE,
                        "the plan was made for one process: compile it with dinoc %s --ranks N, the number of machines",
                        dg_plan_string(plan, plan->header->source));
-    const struct dg_bench_options options = {
-        .entry = dg_plan_string(plan, entry->name), .steps = given.steps, .threads = given.threads, .log = &console};
+    bool coupled = dg_plan_is_coupled(plan, entry);
+    if (coupled && given.machines < (int)entry->ranks)
+        return dg_fail(
+            err, DG_ERR_USAGE,
+            "the plan's batch norms see the rows of %u machines: --machines %u or more, or compile with dinoc "
+            "%s --ranks %d",
+            entry->ranks, entry->ranks, dg_plan_string(plan, plan->header->source), given.machines);
+    const struct dg_bench_options options = {.entry = dg_plan_string(plan, entry->name),
+                                             .steps = given.steps,
+                                             .threads = given.threads,
+                                             .log = &console,
+                                             .one_of_many = coupled};
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
-    DG_TRY(make_model(entry, r, m, err));
+    DG_TRY(make_model(plan, entry, r, m, err));
     print_assumptions(m);
     print_table(m);
     return DG_OK;
@@ -152,6 +186,7 @@ static int scale(void)
     struct model m = {0};
     run(&r, &m, &err);
     free(m.ready);
+    free(m.joined);
     dg_bench_free(&r);
     close_plan(&given.of);
     return exit_status(&err);

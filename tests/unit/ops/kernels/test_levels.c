@@ -183,16 +183,49 @@ static void batch_norm_apply(struct trial *t)
             .scale = trial_scratch(t, cols * 4)});
 }
 
-static void batch_norm_backward(struct trial *t)
+/* Scratch of the gradient: sums of threads, blocks, factors. */
+static int64_t batch_norm_partial(const struct trial *t, int64_t cols)
+{
+    return 2 * cols * t->threads * (8 + 4) + 3 * cols * 4;
+}
+
+static void batch_norm_backward_sums(struct trial *t)
 {
     int64_t rows = 1 + trial_size(t, 200), cols = trial_size(t, 100);
     bool bf16 = trial_flag(t);
     double units = trial_sum_of(rows) + 30;
-    struct trial_bound sums = {.f32 = units, .magnitude = 1 + 3 * (double)rows}, each = {.f32 = units, .magnitude = 15};
+    struct trial_bound sums = {.f32 = units, .magnitude = 1 + 3 * (double)rows};
     AT(batch_norm)
-        ->backward(&(struct dg_batch_norm_grad_args){
+        ->backward_sums(
+            &(struct dg_batch_norm_grad_args){.rows = rows,
+                                              .cols = cols,
+                                              .bf16 = bf16,
+                                              .src = trial_in(t, bf16, rows * cols, -1, 1),
+                                              .mean = trial_in(t, false, cols, -1, 1),
+                                              .var = trial_in(t, false, cols, 0.5F, 1.5F),
+                                              .eps = 1e-5,
+                                              .dst = trial_in_or_null(t, bf16, rows * cols, -1, 1),
+                                              .diff_dst = trial_in(t, bf16, rows * cols, -1, 1),
+                                              .acc_weight = trial_in_or_null(t, false, cols, -1, 1),
+                                              .acc_bias = trial_in_or_null(t, false, cols, -1, 1),
+                                              .diff_weight = trial_out(t, false, cols, sums),
+                                              .diff_bias = trial_flag(t) ? trial_out(t, false, cols, sums) : NULL,
+                                              .partial = trial_scratch(t, batch_norm_partial(t, cols)),
+                                              .threads = t->threads});
+}
+
+static void batch_norm_backward_src(struct trial *t)
+{
+    int64_t rows = 1 + trial_size(t, 200), cols = trial_size(t, 100);
+    bool bf16 = trial_flag(t);
+    double *partial = trial_scratch(t, batch_norm_partial(t, cols));
+    const float *sum = trial_in(t, false, 2 * cols, -1, 1);
+    for (int64_t i = 0; i < 2 * cols; i++) partial[i] = (double)sum[i] * (double)rows;
+    AT(batch_norm)
+        ->backward_src(&(struct dg_batch_norm_grad_args){
             .rows = rows,
             .cols = cols,
+            .all_rows = rows * (1 + trial_flag(t)),
             .bf16 = bf16,
             .src = trial_in(t, bf16, rows * cols, -1, 1),
             .mean = trial_in(t, false, cols, -1, 1),
@@ -201,12 +234,8 @@ static void batch_norm_backward(struct trial *t)
             .eps = 1e-5,
             .dst = trial_in_or_null(t, bf16, rows * cols, -1, 1),
             .diff_dst = trial_in(t, bf16, rows * cols, -1, 1),
-            .acc_weight = trial_in_or_null(t, false, cols, -1, 1),
-            .acc_bias = trial_in_or_null(t, false, cols, -1, 1),
-            .diff_src = trial_flag(t) ? trial_out(t, bf16, rows * cols, each) : NULL,
-            .diff_weight = trial_out(t, false, cols, sums),
-            .diff_bias = trial_flag(t) ? trial_out(t, false, cols, sums) : NULL,
-            .partial = trial_scratch(t, 2 * cols * t->threads * 8 + 2 * cols * t->threads * 4 + 3 * cols * 4),
+            .diff_src = trial_out(t, bf16, rows * cols, (struct trial_bound){.f32 = 30, .magnitude = 15}),
+            .partial = partial,
             .threads = t->threads});
 }
 
@@ -855,7 +884,8 @@ static const struct kernel_case cases[] = {
     CASE(attention, backward),
     CASE(batch_norm, moments),
     CASE(batch_norm, apply),
-    CASE(batch_norm, backward),
+    CASE(batch_norm, backward_sums),
+    CASE(batch_norm, backward_src),
     CASE(class_attention, scores),
     CASE(class_attention, sums),
     CASE(class_attention, backward),

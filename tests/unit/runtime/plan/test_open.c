@@ -254,7 +254,8 @@ static void test_hostile_row_maps(void **state)
             refused(map, operand[op->first_operand], "");
             refused(&op->num_inputs, op->num_inputs - 1, "wrong number of operands");
         }
-        refused(&op->flags, op->flags | 4, "bad position");
+        refused(&op->flags, op->flags | DG_PLAN_OP_JOINED, "it cannot see rows of other processes");
+        refused(&op->flags, op->flags | (DG_PLAN_OP_ALL + 1), "bad position");
         if (strcmp(name, "draw_rows") || strcmp(dg_plan_string(&plan, (op - 1)->op), "draw_rows")) continue;
         maps++;
         uint32_t own = operand[op->first_operand], before = operand[op->first_operand - 1];
