@@ -165,7 +165,7 @@ static void compile_resnet(const char *path, int64_t ranks)
 static void test_batch_norm(void **state)
 {
     (void)state;
-    if (!usable(&open_mpi)) skip();
+    if (!mpi_usable(&open_mpi)) skip();
     compile_resnet(in("norm.plan"), 0);
     compile_resnet(in("norm2.plan"), 2);
     compile_resnet(in("norm4.plan"), 4);
