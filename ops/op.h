@@ -12,6 +12,7 @@
 #include "ops/base/init.h"
 #include "ops/op_call.h"
 #include "ops/op_grad.h"
+#include "ops/op_onnx.h"
 #include "ops/op_run.h"
 
 /* ---- attributes ---- */
@@ -183,6 +184,10 @@ struct dg_op {
      * all outputs are computed again, as they were. */
     void (*recompute)(struct dg_recompute *a);
     const struct dg_step_input *step_inputs; /* of an optimiser: its inputs in order, ended by DG_STEP_END */
+
+    /* In other programs: adds nodes of ONNX that compute the wanted outputs in eval mode (ops/op_onnx.h). NULL: the op is of
+     * training alone. */
+    void (*onnx)(struct dg_onnx_builder *b);
 
     /* On memory. */
     enum dg_status (*prepare)(struct dg_prepare *p, struct dg_error *err);  /* NULL: nothing to prepare */

@@ -329,22 +329,27 @@ static enum dg_status pack_weights(const struct dg_run *r, struct state *s, cons
 }
 
 /* Batch norm on running statistics is y = (x - mean) g / sqrt(var + eps) + b, a scale and a shift of each output channel, which
- * the weights and a bias can have instead. */
+ * the weights and a bias can have instead. `input` are the op's, weight has [out, columns]. */
+static void fold_norm(const void *const *input, int64_t out, int64_t columns, float eps, float *scaled, float *folded)
+{
+    const float *weight = input[WEIGHT], *bias = input[BIAS], *g = input[NORM_WEIGHT], *b = input[NORM_BIAS],
+                *mean = input[NORM_MEAN], *var = input[NORM_VAR];
+    for (int64_t o = 0; o < out; o++) {
+        double scale = (double)g[o] / sqrt((double)var[o] + (double)eps);
+        for (int64_t c = 0; c < columns; c++)
+            scaled[o * columns + c] = (float)((double)weight[o * columns + c] * scale);
+        folded[o] = (float)((double)b[o] + ((bias ? (double)bias[o] : 0) - (double)mean[o]) * scale);
+    }
+}
+
 static enum dg_status pack(const struct dg_run *r, struct dg_error *err)
 {
     struct state *s = r->state;
     if (!s->packed_once) return DG_OK;
     const float *weight = r->input[WEIGHT];
     if (s->fold) {
-        const float *bias = s->bias ? r->input[BIAS] : NULL, *g = r->input[NORM_WEIGHT], *b = r->input[NORM_BIAS],
-                    *mean = r->input[NORM_MEAN], *var = r->input[NORM_VAR];
         float *scaled = at(r, s->plain_at), *folded = (float *)((char *)r->packed + s->packed_bytes);
-        for (int64_t o = 0; o < s->shape.out; o++) {
-            double scale = (double)g[o] / sqrt((double)var[o] + (double)s->eps);
-            for (int64_t c = 0; c < s->shape.columns; c++)
-                scaled[o * s->shape.columns + c] = (float)((double)weight[o * s->shape.columns + c] * scale);
-            folded[o] = (float)((double)b[o] + ((bias ? (double)bias[o] : 0) - (double)mean[o]) * scale);
-        }
+        fold_norm((const void *const *)r->input, s->shape.out, s->shape.columns, s->eps, scaled, folded);
         weight = scaled;
     }
     return pack_weights(r, s, weight, r->packed, err);
@@ -374,6 +379,36 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
     return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
+}
+
+/* The weight and the bias with the batch norm in them, as constants. */
+static void add_folded(struct dg_onnx_builder *b, dg_onnx_value *weight, dg_onnx_value *bias)
+{
+    const struct dg_desc *desc = &b->call->input[WEIGHT];
+    int64_t out = desc->dim[0], columns = dg_desc_count(desc) / out;
+    float *scaled = malloc((size_t)(out * (columns + 1)) * sizeof *scaled);
+    if (!scaled) {
+        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
+        return;
+    }
+    fold_norm(b->data, out, columns, (float)b->call->attr[EPS].f, scaled, scaled + out * columns);
+    *weight = b->add_floats(b, "weight.folded", 4, desc->dim, scaled);
+    *bias = b->add_floats(b, "bias.folded", 1, &out, scaled + out * columns);
+    free(scaled);
+}
+
+static void onnx(struct dg_onnx_builder *b)
+{
+    const union dg_attr *a = b->call->attr;
+    int64_t k = a[KERNEL].i, s = a[STRIDE].i, p = a[PAD].i, d = a[DILATION].i;
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INTS("kernel_shape", 2, k, k), DG_ONNX_INTS("strides", 2, s, s),
+                                        DG_ONNX_INTS("pads", 4, p, p, p, p),   DG_ONNX_INTS("dilations", 2, d, d),
+                                        DG_ONNX_INT("group", a[GROUPS].i),     {0}};
+    dg_onnx_value input[] = {b->input[SRC], b->input[WEIGHT], b->input[BIAS]};
+    if (a[FOLD].i) add_folded(b, &input[1], &input[2]);
+    dg_onnx_value dst = b->add_node(b, "Conv", attr, input, input[2] == DG_ONNX_NONE ? 2 : 3);
+    if (b->input[ADDEND] != DG_ONNX_NONE) dst = dg_onnx_binary(b, "Add", dst, b->input[ADDEND]);
+    b->output[DST] = a[RELU].i ? dg_onnx_unary(b, "Relu", dst) : dst;
 }
 
 static const struct dg_operand conv2d_inputs[] = {
@@ -407,6 +442,7 @@ const struct dg_op dg_op_conv2d = {
     .grad = grad,
     .cost = cost,
     .packing = packing,
+    .onnx = onnx,
     .prepare = prepare,
     .pack = pack,
     .run = run,

@@ -112,6 +112,21 @@ static struct dg_cost cost(const struct dg_op_call *call)
     return (struct dg_cost){flops, flops};
 }
 
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_desc *weight = &b->call->input[WEIGHT];
+    int ndim = b->call->input[SRC].ndim, inputs = b->call->attr[WITH_BIAS].i ? 3 : 2;
+    if (ndim == 2) {
+        const struct dg_onnx_attr attr[] = {DG_ONNX_INT("transB", 1), {0}};
+        b->output[DST] = b->add_node(b, "Gemm", attr, b->input, inputs); /* src, weight, bias */
+        return;
+    }
+    dg_onnx_value turned = dg_onnx_transposed(b, "weight.T", b->data[WEIGHT], weight->dim[0], weight->dim[1]);
+    dg_onnx_value dst = dg_onnx_binary(b, "MatMul", dg_onnx_channels_last(b, b->input[SRC], ndim), turned);
+    if (inputs == 3) dst = dg_onnx_binary(b, "Add", dst, b->input[BIAS]);
+    b->output[DST] = dg_onnx_channels_first(b, dst, ndim);
+}
+
 /* A matmul of a number of rows, and of fewer where images are left out. */
 struct product {
     struct dg_gemm gemm;
@@ -339,6 +354,7 @@ const struct dg_op dg_op_linear = {
     .grad = grad,
     .cost = cost,
     .packing = packing,
+    .onnx = onnx,
     .prepare = prepare,
     .pack = pack,
     .run = run,

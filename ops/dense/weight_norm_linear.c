@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 extern const struct dg_op dg_op_weight_norm_linear_grad;
@@ -144,6 +145,23 @@ static const struct dg_operand weight_norm_linear_outputs[] = {
     {0},
 };
 
+/* The weight is made once, here. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INT("transB", 1), {0}};
+    const struct dg_desc *v = &b->call->input[WEIGHT_V];
+    int64_t out = v->dim[0], in = v->dim[1];
+    float *weight = malloc((size_t)(out * (in + 1)) * sizeof *weight); /* and the lengths of rows */
+    if (!weight) {
+        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
+        return;
+    }
+    dg_weight_norm_kernels()->rows(out, in, b->data[WEIGHT_G], b->data[WEIGHT_V], weight, weight + out * in);
+    dg_onnx_value input[] = {b->input[SRC], b->add_floats(b, "weight", 2, v->dim, weight)};
+    free(weight);
+    b->output[DST] = b->add_node(b, "Gemm", attr, input, 2);
+}
+
 const struct dg_op dg_op_weight_norm_linear = {
     .name = "weight_norm_linear",
     .in_yaml = true,
@@ -156,6 +174,7 @@ const struct dg_op dg_op_weight_norm_linear = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

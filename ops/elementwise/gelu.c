@@ -3,6 +3,8 @@
 
 #include "ops/kernels/gelu.h"
 
+#include <math.h>
+
 extern const struct dg_op dg_op_gelu_grad;
 
 enum { SRC, ROWS };                             /* inputs */
@@ -47,6 +49,14 @@ static const struct dg_operand gelu_outputs[] = {
     {0},
 };
 
+/* x (1 + erf(x / sqrt 2)) / 2, in the order in which runtimes know it as one operation; Gelu itself came with opset 20. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    dg_onnx_value x = b->input[SRC], erf = dg_onnx_binary(b, "Div", x, dg_onnx_scalar(b, "sqrt2", sqrt(2)));
+    erf = dg_onnx_binary(b, "Add", dg_onnx_unary(b, "Erf", erf), dg_onnx_scalar(b, "one", 1));
+    b->output[DST] = dg_onnx_binary(b, "Mul", dg_onnx_binary(b, "Mul", x, erf), dg_onnx_scalar(b, "half", 0.5));
+}
+
 const struct dg_op dg_op_gelu = {
     .name = "gelu",
     .in_yaml = true,
@@ -57,6 +67,7 @@ const struct dg_op dg_op_gelu = {
     .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = dg_op_prepare_count,
     .run = run,
 };

@@ -41,6 +41,8 @@ static const struct dg_operand relu_outputs[] = {
     {0},
 };
 
+static void onnx(struct dg_onnx_builder *b) { b->output[DST] = dg_onnx_unary(b, "Relu", b->input[SRC]); }
+
 const struct dg_op dg_op_relu = {
     .name = "relu",
     .in_yaml = true,
@@ -51,6 +53,7 @@ const struct dg_op dg_op_relu = {
     .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = dg_op_prepare_count,
     .run = run,
 };

@@ -53,6 +53,11 @@ static const struct dg_operand softmax_outputs[] = {
     {0},
 };
 
+static void onnx(struct dg_onnx_builder *b)
+{
+    b->output[DST] = dg_onnx_softmax(b, b->input[SRC], b->call->input[SRC].ndim == 4 ? 1 : -1); /* channels */
+}
+
 const struct dg_op dg_op_softmax = {
     .name = "softmax",
     .in_yaml = true,
@@ -62,6 +67,7 @@ const struct dg_op dg_op_softmax = {
     .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

@@ -90,6 +90,13 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+static void onnx(struct dg_onnx_builder *b)
+{
+    b->output[SUM] = dg_onnx_binary(b, "Add", b->input[SRC], b->input[RESIDUAL]);
+    b->output[DST] = dg_onnx_layer_norm(b, b->output[SUM], b->call->input[SRC].ndim, b->input[WEIGHT], b->input[BIAS],
+                                        b->call->attr[EPS].f);
+}
+
 static const struct dg_operand add_layer_norm_inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT, .rows = SRC_ROWS},
     [RESIDUAL] = {"residual", DG_BF16_OK},
@@ -113,6 +120,7 @@ const struct dg_op dg_op_add_layer_norm = {
     .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = dg_no_gradient,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

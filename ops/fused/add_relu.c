@@ -17,6 +17,11 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return dg_add_run(r, true);
 }
 
+static void onnx(struct dg_onnx_builder *b)
+{
+    b->output[DG_ADD_DST] = dg_onnx_unary(b, "Relu", dg_onnx_binary(b, "Add", b->input[DG_ADD_A], b->input[DG_ADD_B]));
+}
+
 static const struct dg_operand inputs[] = {DG_ADD_INPUTS, {0}};
 static const struct dg_operand outputs[] = {DG_ADD_OUTPUT, {0}};
 
@@ -27,6 +32,7 @@ const struct dg_op dg_op_add_relu = {
     .reach = DG_REACH_ROW,
     .infer = dg_add_infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = dg_add_prepare,
     .run = run,
 };

@@ -23,6 +23,7 @@
 #include "ops/op_rewrite.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 extern const struct dg_op dg_op_linear, dg_op_attention, dg_op_class_attention, dg_op_class_attention_grad;
 
@@ -237,6 +238,47 @@ static const struct dg_operand class_attention_outputs[] = {
     {0},
 };
 
+/* A part of the weight, by heads: [heads, width, in]; `turned`: [heads, in, width]. */
+static dg_onnx_value add_part(struct dg_onnx_builder *b, const char *what, enum part part, bool turned)
+{
+    int64_t heads = b->call->attr[HEADS].i, dim = b->call->input[WEIGHT].dim[0] / 3, in = b->call->input[WEIGHT].dim[1];
+    const float *weight = (const float *)b->data[WEIGHT] + part * dim * in;
+    int64_t shape[] = {heads, turned ? in : dim / heads, turned ? dim / heads : in};
+    if (!turned) return b->add_floats(b, what, 3, shape, weight);
+    float *made = malloc((size_t)(dim * in) * sizeof *made);
+    if (!made) {
+        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
+        return DG_ONNX_NONE;
+    }
+    for (int64_t d = 0; d < dim; d++)
+        for (int64_t c = 0; c < in; c++) made[(d / shape[2] * in + c) * shape[2] + d % shape[2]] = weight[d * in + c];
+    dg_onnx_value value = b->add_floats(b, what, 3, shape, made);
+    free(made);
+    return value;
+}
+
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_desc *src = &b->call->input[SRC], *weight = &b->call->input[WEIGHT];
+    int64_t heads = b->call->attr[HEADS].i, dim = weight->dim[0] / 3, in = src->dim[2];
+    const float *bias = b->data[BIAS];
+    dg_onnx_value q = dg_onnx_take(b, b->input[SRC], 1, b->call->attr[QUERY].i);
+    q = dg_onnx_binary(b, "MatMul", q, dg_onnx_transposed(b, "query.T", b->data[WEIGHT], dim, in));
+    if (bias) q = dg_onnx_binary(b, "Add", q, b->add_floats(b, "query.bias", 1, &dim, bias));
+    q = dg_onnx_binary(b, "Mul", q, dg_onnx_scalar(b, "scale", 1 / sqrt((double)dim / (double)heads)));
+    q = dg_onnx_reshape(b, q, 4, (int64_t[]){0, heads, 1, dim / heads});
+    dg_onnx_value keys = dg_onnx_binary(b, "MatMul", q, add_part(b, "key", KEYS, false)); /* [N, heads, 1, in] */
+    keys = dg_onnx_reshape(b, keys, 3, (int64_t[]){0, heads, in});
+    dg_onnx_value tokens = dg_onnx_transpose(b, b->input[SRC], 3, (int64_t[]){0, 2, 1});
+    dg_onnx_value probs = dg_onnx_softmax(b, dg_onnx_binary(b, "MatMul", keys, tokens), -1); /* [N, heads, T] */
+    dg_onnx_value sums = dg_onnx_binary(b, "MatMul", probs, b->input[SRC]);
+    sums = dg_onnx_reshape(b, sums, 4, (int64_t[]){0, heads, 1, in});
+    dg_onnx_value dst = dg_onnx_binary(b, "MatMul", sums, add_part(b, "value.T", VALUES, true));
+    dst = dg_onnx_reshape(b, dst, 2, (int64_t[]){0, dim});
+    if (bias) dst = dg_onnx_binary(b, "Add", dst, b->add_floats(b, "value.bias", 1, &dim, bias + VALUES * dim));
+    b->output[DST] = dst;
+}
+
 const struct dg_op dg_op_class_attention = {
     .name = "class_attention",
     .attrs = attrs,
@@ -246,6 +288,7 @@ const struct dg_op dg_op_class_attention = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

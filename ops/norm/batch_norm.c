@@ -260,6 +260,19 @@ static const struct dg_operand batch_norm_outputs[] = {
     {0},
 };
 
+/* BatchNormalization has the channels second, as images and rows have them there; tokens are turned. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    static const int64_t turn[] = {0, 2, 1};
+    const struct dg_onnx_attr attr[] = {DG_ONNX_FLOAT("epsilon", b->call->attr[EPS].f), {0}};
+    bool tokens = b->call->input[SRC].ndim == 3;
+    dg_onnx_value input[] = {tokens ? dg_onnx_transpose(b, b->input[SRC], 3, turn) : b->input[SRC], b->input[WEIGHT],
+                             b->input[BIAS], b->input[RUNNING_MEAN], b->input[RUNNING_VAR]};
+    dg_onnx_value dst = b->add_node(b, "BatchNormalization", attr, input, 5);
+    if (tokens) dst = dg_onnx_transpose(b, dst, 3, turn);
+    b->output[DST] = b->call->attr[USE_RELU].i ? dg_onnx_unary(b, "Relu", dst) : dst;
+}
+
 const struct dg_op dg_op_batch_norm = {
     .name = "batch_norm",
     .in_yaml = true,
@@ -275,6 +288,7 @@ const struct dg_op dg_op_batch_norm = {
     .grad = grad,
     .commit = commit,
     .recompute = recompute,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

@@ -127,6 +127,12 @@ static const struct dg_operand layer_norm_outputs[] = {
     {0},
 };
 
+static void onnx(struct dg_onnx_builder *b)
+{
+    b->output[DST] = dg_onnx_layer_norm(b, b->input[SRC], b->call->input[SRC].ndim, b->input[WEIGHT], b->input[BIAS],
+                                        b->call->attr[EPS].f);
+}
+
 const struct dg_op dg_op_layer_norm = {
     .name = "layer_norm",
     .in_yaml = true,
@@ -138,6 +144,7 @@ const struct dg_op dg_op_layer_norm = {
     .params = params,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

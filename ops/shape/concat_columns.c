@@ -98,6 +98,19 @@ static const struct dg_operand concat_columns_outputs[] = {
     {0},
 };
 
+/* Interleaved: the parts side by side as [N, P, C], turned to [N, C, P], flat. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INT("axis", 1), {0}};
+    int64_t parts = b->call->num_inputs, columns = b->call->output[DST].dim[1];
+    dg_onnx_value dst = b->add_node(b, "Concat", attr, b->input, (int)parts);
+    if (b->call->attr[INTERLEAVE].i) {
+        dst = dg_onnx_reshape(b, dst, 3, (int64_t[]){0, parts, columns / parts});
+        dst = dg_onnx_reshape(b, dg_onnx_transpose(b, dst, 3, (int64_t[]){0, 2, 1}), 2, (int64_t[]){0, columns});
+    }
+    b->output[DST] = dst;
+}
+
 const struct dg_op dg_op_concat_columns = {
     .name = "concat_columns",
     .in_yaml = true,
@@ -108,6 +121,7 @@ const struct dg_op dg_op_concat_columns = {
     .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

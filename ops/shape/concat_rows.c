@@ -67,6 +67,12 @@ static const struct dg_operand concat_rows_outputs[] = {
     {0},
 };
 
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INT("axis", 0), {0}};
+    b->output[DST] = b->add_node(b, "Concat", attr, b->input, 2);
+}
+
 const struct dg_op dg_op_concat_rows = {
     .name = "concat_rows",
     .in_yaml = true,
@@ -76,6 +82,7 @@ const struct dg_op dg_op_concat_rows = {
     .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

@@ -203,6 +203,23 @@ static const struct dg_operand max_pool_outputs[] = {
     {0},
 };
 
+/* A window's attributes; `counts`: of avg_pool alone. */
+static void add_pool(struct dg_onnx_builder *b, const char *type, bool counts)
+{
+    const union dg_attr *a = b->call->attr;
+    int64_t k = a[KERNEL].i, s = a[STRIDE].i, p = a[PAD].i;
+    struct dg_onnx_attr attr[] = {DG_ONNX_INTS("kernel_shape", 2, k, k),
+                                  DG_ONNX_INTS("strides", 2, s, s),
+                                  DG_ONNX_INTS("pads", 4, p, p, p, p),
+                                  DG_ONNX_INT("count_include_pad", counts ? a[COUNT_PAD].i : 0),
+                                  {0}};
+    if (!counts) attr[3] = (struct dg_onnx_attr){0};
+    b->output[DST] = b->add_node(b, type, attr, &b->input[SRC], 1);
+}
+
+static void onnx_max(struct dg_onnx_builder *b) { add_pool(b, "MaxPool", false); }
+static void onnx_avg(struct dg_onnx_builder *b) { add_pool(b, "AveragePool", true); }
+
 const struct dg_op dg_op_max_pool = {
     .name = "max_pool",
     .in_yaml = true,
@@ -214,6 +231,7 @@ const struct dg_op dg_op_max_pool = {
     .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad_max,
+    .onnx = onnx_max,
     .prepare = prepare_max,
     .run = run,
     .release = release,
@@ -262,6 +280,7 @@ const struct dg_op dg_op_avg_pool = {
     .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad_avg,
+    .onnx = onnx_avg,
     .prepare = prepare_avg,
     .run = run,
     .release = release,
@@ -339,6 +358,11 @@ static const struct dg_operand global_avg_pool_outputs[] = {
     {0},
 };
 
+static void onnx_global(struct dg_onnx_builder *b)
+{
+    b->output[DST] = dg_onnx_unary(b, "Flatten", dg_onnx_unary(b, "GlobalAveragePool", b->input[SRC]));
+}
+
 const struct dg_op dg_op_global_avg_pool = {
     .name = "global_avg_pool",
     .in_yaml = true,
@@ -348,6 +372,7 @@ const struct dg_op dg_op_global_avg_pool = {
     .reach = DG_REACH_IMAGE,
     .infer = infer_global,
     .grad = grad_global,
+    .onnx = onnx_global,
     .prepare = prepare_global,
     .run = run_global,
 };

@@ -184,6 +184,31 @@ static const struct dg_operand attention_outputs[] = {
     {0},
 };
 
+/* Softmax of q k' / sqrt(width), times v, for each head. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_desc *src = &b->call->input[SRC];
+    int64_t heads = b->call->attr[HEADS].i, query = b->call->attr[QUERY].i, dim = src->dim[2] / 3;
+    if (b->call->output_wanted[PROBS]) {
+        dg_fail(b->err, DG_ERR_UNSUPPORTED, "attention's output probs is not written as ONNX");
+        return;
+    }
+    dg_onnx_value parts = dg_onnx_reshape(b, b->input[SRC], 5, (int64_t[]){0, src->dim[1], 3, heads, dim / heads});
+    parts = dg_onnx_transpose(b, parts, 5, (int64_t[]){2, 0, 3, 1, 4}); /* [3, N, heads, T, width] */
+    dg_onnx_value q = dg_onnx_take(b, parts, 0, 0), k = dg_onnx_take(b, parts, 0, 1), v = dg_onnx_take(b, parts, 0, 2);
+    if (query >= 0) q = dg_onnx_reshape(b, dg_onnx_take(b, q, 2, query), 4, (int64_t[]){0, heads, 1, dim / heads});
+    q = dg_onnx_binary(b, "Mul", q, dg_onnx_scalar(b, "scale", 1 / sqrt((double)dim / (double)heads)));
+    dg_onnx_value scores = dg_onnx_binary(b, "MatMul", q, dg_onnx_transpose(b, k, 4, (int64_t[]){0, 1, 3, 2}));
+    dg_onnx_value sums =
+        dg_onnx_binary(b, "MatMul", dg_onnx_softmax(b, scores, -1), v); /* [N, heads, queries, width] */
+    if (query >= 0) {
+        b->output[DST] = dg_onnx_reshape(b, sums, 2, (int64_t[]){0, dim});
+        return;
+    }
+    sums = dg_onnx_transpose(b, sums, 4, (int64_t[]){0, 2, 1, 3});
+    b->output[DST] = dg_onnx_reshape(b, sums, 3, (int64_t[]){0, src->dim[1], dim});
+}
+
 const struct dg_op dg_op_attention = {
     .name = "attention",
     .in_yaml = true,
@@ -197,6 +222,7 @@ const struct dg_op dg_op_attention = {
     .infer = infer,
     .grad = grad,
     .cost = cost,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

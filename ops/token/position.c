@@ -237,6 +237,26 @@ static const struct dg_operand add_position_outputs[] = {
     {0},
 };
 
+/* The table is resized once, here. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    const struct dg_desc *src = &b->call->input[SRC], *table = &b->call->input[TABLE];
+    int64_t size = dg_position_grid(table->dim[1]), grid[2];
+    if (grid_of(b->call, src->dim[1], grid, b->err) != DG_OK) return;
+    dg_onnx_value position = b->input[TABLE];
+    if (!b->call->attr[SAME_GRID].i && (grid[0] != size || grid[1] != size)) {
+        float *resized = malloc((size_t)(src->dim[1] * src->dim[2]) * sizeof *resized);
+        if (!resized) {
+            dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
+            return;
+        }
+        dg_position_resize(b->data[TABLE], (int64_t[]){size, size}, resized, grid, src->dim[2]);
+        position = b->add_floats(b, "table.resized", 3, (int64_t[]){1, src->dim[1], src->dim[2]}, resized);
+        free(resized);
+    }
+    b->output[DST] = dg_onnx_binary(b, "Add", b->input[SRC], position);
+}
+
 const struct dg_op dg_op_add_position = {
     .name = "add_position",
     .in_yaml = true,
@@ -247,6 +267,7 @@ const struct dg_op dg_op_add_position = {
     .reach = DG_REACH_IMAGE,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
     .release = release,

@@ -43,6 +43,13 @@ static const struct dg_operand to_tokens_outputs[] = {
     {0},
 };
 
+static void onnx_to_tokens(struct dg_onnx_builder *b)
+{
+    const struct dg_desc *dst = &b->call->output[DST];
+    dg_onnx_value rows = dg_onnx_reshape(b, b->input[SRC], 3, (int64_t[]){0, dst->dim[2], dst->dim[1]});
+    b->output[DST] = dg_onnx_transpose(b, rows, 3, (int64_t[]){0, 2, 1});
+}
+
 const struct dg_op dg_op_to_tokens = {
     .name = "to_tokens",
     .in_yaml = true,
@@ -52,6 +59,7 @@ const struct dg_op dg_op_to_tokens = {
     .reach = DG_REACH_IMAGE,
     .infer = infer_to_tokens,
     .grad = grad_to_tokens,
+    .onnx = onnx_to_tokens,
 };
 
 enum { HEIGHT, WIDTH }; /* attributes */
@@ -161,6 +169,18 @@ static const struct dg_operand prepend_token_outputs[] = {
     {0},
 };
 
+/* The token is repeated for as many images as there are. */
+static void onnx_prepend(struct dg_onnx_builder *b)
+{
+    const struct dg_onnx_attr first[] = {DG_ONNX_INT("start", 0), DG_ONNX_INT("end", 1), {0}},
+                              along[] = {DG_ONNX_INT("axis", 0), {0}}, tokens[] = {DG_ONNX_INT("axis", 1), {0}};
+    dg_onnx_value images = b->add_node(b, "Shape", first, &b->input[SRC], 1);
+    dg_onnx_value ones = b->add_ints(b, 1, 2, (int64_t[]){1, 1});
+    dg_onnx_value shape = b->add_node(b, "Concat", along, (dg_onnx_value[]){images, ones}, 2);
+    dg_onnx_value token = dg_onnx_binary(b, "Expand", b->input[TOKEN], shape);
+    b->output[DST] = b->add_node(b, "Concat", tokens, (dg_onnx_value[]){token, b->input[SRC]}, 2);
+}
+
 const struct dg_op dg_op_prepend_token = {
     .name = "prepend_token",
     .in_yaml = true,
@@ -171,6 +191,7 @@ const struct dg_op dg_op_prepend_token = {
     .reach = DG_REACH_IMAGE,
     .infer = infer_prepend,
     .grad = grad_prepend,
+    .onnx = onnx_prepend,
     .prepare = prepare_prepend,
     .run = run_prepend,
 };
@@ -289,6 +310,11 @@ static const struct dg_operand take_token_outputs[] = {
     {0},
 };
 
+static void onnx_take(struct dg_onnx_builder *b)
+{
+    b->output[DST] = dg_onnx_take(b, b->input[SRC], 1, b->call->attr[INDEX].i);
+}
+
 const struct dg_op dg_op_take_token = {
     .name = "take_token",
     .in_yaml = true,
@@ -300,6 +326,7 @@ const struct dg_op dg_op_take_token = {
     .token_attr = "index",
     .infer = infer_take,
     .grad = grad_take,
+    .onnx = onnx_take,
     .prepare = prepare_take,
     .run = run_take,
 };

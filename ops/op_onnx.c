@@ -1,0 +1,77 @@
+/* What ops share in writing themselves as ONNX. */
+#include "ops/op_onnx.h"
+
+#include <stdlib.h>
+
+dg_onnx_value dg_onnx_unary(struct dg_onnx_builder *b, const char *type, dg_onnx_value x)
+{
+    return b->add_node(b, type, NULL, &x, 1);
+}
+
+dg_onnx_value dg_onnx_binary(struct dg_onnx_builder *b, const char *type, dg_onnx_value x, dg_onnx_value y)
+{
+    return b->add_node(b, type, NULL, (dg_onnx_value[]){x, y}, 2);
+}
+
+dg_onnx_value dg_onnx_reshape(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, const int64_t *dim)
+{
+    return dg_onnx_binary(b, "Reshape", x, b->add_ints(b, 1, ndim, dim));
+}
+
+dg_onnx_value dg_onnx_transpose(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, const int64_t *order)
+{
+    struct dg_onnx_attr attr[] = {{.name = "perm", .type = DG_ONNX_ATTR_INTS, .count = ndim}, {0}};
+    for (int d = 0; d < ndim; d++) attr[0].i[d] = order[d];
+    return b->add_node(b, "Transpose", attr, &x, 1);
+}
+
+dg_onnx_value dg_onnx_softmax(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INT("axis", axis), {0}};
+    return b->add_node(b, "Softmax", attr, &x, 1);
+}
+
+dg_onnx_value dg_onnx_take(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis, int64_t place)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INT("axis", axis), {0}};
+    dg_onnx_value input[] = {x, b->add_ints(b, 0, 1, &place)};
+    return b->add_node(b, "Gather", attr, input, 2);
+}
+
+dg_onnx_value dg_onnx_scalar(struct dg_onnx_builder *b, const char *what, double value)
+{
+    return b->add_floats(b, what, 0, NULL, &(float){(float)value});
+}
+
+dg_onnx_value dg_onnx_channels_last(struct dg_onnx_builder *b, dg_onnx_value x, int ndim)
+{
+    return ndim == 4 ? dg_onnx_transpose(b, x, 4, (int64_t[]){0, 2, 3, 1}) : x;
+}
+
+dg_onnx_value dg_onnx_channels_first(struct dg_onnx_builder *b, dg_onnx_value x, int ndim)
+{
+    return ndim == 4 ? dg_onnx_transpose(b, x, 4, (int64_t[]){0, 3, 1, 2}) : x;
+}
+
+dg_onnx_value dg_onnx_transposed(struct dg_onnx_builder *b, const char *what, const float *matrix, int64_t rows,
+                                 int64_t columns)
+{
+    float *turned = malloc((size_t)(rows * columns) * sizeof *turned);
+    if (!turned) {
+        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
+        return DG_ONNX_NONE;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++) turned[c * rows + r] = matrix[r * columns + c];
+    dg_onnx_value made = b->add_floats(b, what, 2, (int64_t[]){columns, rows}, turned);
+    free(turned);
+    return made;
+}
+
+dg_onnx_value dg_onnx_layer_norm(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, dg_onnx_value weight,
+                                 dg_onnx_value bias, double eps)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INT("axis", -1), DG_ONNX_FLOAT("epsilon", eps), {0}};
+    dg_onnx_value input[] = {dg_onnx_channels_last(b, x, ndim), weight, bias};
+    return dg_onnx_channels_first(b, b->add_node(b, "LayerNormalization", attr, input, 3), ndim);
+}
