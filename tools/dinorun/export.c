@@ -1,32 +1,109 @@
-/* dinorun export: writes a checkpoint's weights as a safetensors file for other programs. */
+/* dinorun export: writes a checkpoint's weights for other programs. */
 #include "tools/dinorun/command.h"
 
+#include "runtime/export/onnx.h"
 #include "runtime/formats/export.h"
+#include "runtime/train/run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static struct {
-    const char *checkpoint, *out, *backbone;
+    const char *from, *out, *backbone, *onnx;
+    struct evaluation evaluation;
 } given;
+
+/* Where a file lies: "." for one without a folder in its name. */
+static enum dg_status folder_of(const char *file, char folder[DG_MAX_PATH], struct dg_error *err)
+{
+    const char *slash = strrchr(file, '/');
+    int length = slash == file ? 1 : (int)(slash - file);
+    if (strlen(file) > DG_MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "the path of the checkpoint is too long");
+    snprintf(folder, DG_MAX_PATH, "%.*s", slash ? length : 1, slash ? file : ".");
+    return DG_OK;
+}
+
+/* The plan is --plan, or the run's own: of the folder that was given, or of the checkpoint's. */
+static enum dg_status find_network(char folder[DG_MAX_PATH], struct dg_error *err)
+{
+    struct evaluation *e = &given.evaluation;
+    if (!is_folder(given.from)) e->options.weights = given.from;
+    if (e->of.path) {
+        if (e->options.weights) return DG_OK;
+        DG_TRY(find_run_weights(given.from, folder, err));
+        e->options.weights = folder;
+        return DG_OK;
+    }
+    e->of.path = given.from;
+    if (!e->options.weights) return DG_OK;
+    char plan[DG_MAX_PATH];
+    DG_TRY(folder_of(given.from, folder, err));
+    e->of.path = folder;
+    dg_run_plan_path(folder, plan);
+    if (!access(plan, F_OK)) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE,
+                   "there is no run.plan beside %s: --plan PLAN says what its network computes (dinoc makes one)",
+                   given.from);
+}
+
+static enum dg_status export_onnx(struct dg_error *err)
+{
+    struct evaluation *e = &given.evaluation;
+    char folder[DG_MAX_PATH];
+    e->options.role = DG_ENTRY_FEATURES;
+    e->options.choice.from = given.backbone ? given.backbone : "teacher";
+    e->options.ignore_memory = true; /* nothing is computed */
+    DG_TRY(find_network(folder, err));
+    DG_TRY(open_weights_plan(e, err));
+    DG_TRY(open_evaluator(e, err));
+    const struct dg_onnx_export network = {.plan = &e->of.plan,
+                                           .knobs = &e->of.knobs,
+                                           .session = dg_evaluator_session(e->evaluator),
+                                           .version = DG_VERSION,
+                                           .log = &console};
+    return dg_export_onnx(&network, given.onnx, err);
+}
+
+static enum dg_status export_weights(struct dg_error *err)
+{
+    char newest[DG_MAX_PATH];
+    const char *checkpoint = given.from;
+    if (is_folder(given.from)) {
+        DG_TRY(find_run_weights(given.from, newest, err));
+        checkpoint = newest;
+    }
+    return dg_export(checkpoint, given.out, given.backbone, &console, err);
+}
 
 static int export(void)
 {
     struct dg_error err = {0};
-    char newest[DG_MAX_PATH];
-    if (is_folder(given.checkpoint) && find_run_weights(given.checkpoint, newest, &err) == DG_OK)
-        given.checkpoint = newest;
-    if (err.status == DG_OK) dg_export(given.checkpoint, given.out, given.backbone, &console, &err);
+    if (given.onnx)
+        export_onnx(&err);
+    else
+        export_weights(&err);
+    close_evaluation(&given.evaluation);
     return exit_status(&err);
 }
 
 static const struct dg_flag flags[] = {
-    {"out", "FILE", "the safetensors file to write", .letter = 'o', .text = &given.out, .required = true},
-    {"backbone", "NET", "only this network's backbone, under bare names (cls_token, blocks.0...)",
-     .text = &given.backbone, .choices = "teacher|student", .unset = "student, teacher and centre"},
+    {"out", "FILE", "the safetensors file to write", .letter = 'o', .text = &given.out, .required = true,
+     .unless = "onnx"},
+    {"onnx", "FILE", "the ONNX file to write: images [batch, 3, height, width], normalised, to features",
+     .text = &given.onnx, .without = "out"},
+    {"backbone", "NET", "only this network's backbone; with --out under bare names (cls_token, blocks.0...)",
+     .text = &given.backbone, .choices = "teacher|student",
+     .unset = "the teacher's; with --out student, teacher and centre"},
+    {"plan", "PLAN", "what the network computes", .text = &given.evaluation.of.path, .with = "onnx",
+     .unset = "the run's own"},
     {0}};
 
-const struct dg_command command_export = {.program = "dinorun",
-                                          .name = "export",
-                                          .summary =
-                                              "makes a safetensors file of a run's weights, for PyTorch and others",
-                                          .file = {.name = "CHECKPOINT|RUN", .value = &given.checkpoint},
-                                          .flags = flags,
-                                          .run = export};
+const struct dg_command command_export = {
+    .program = "dinorun",
+    .name = "export",
+    .summary = "writes a run's weights for other programs: safetensors, ONNX",
+    .more = "With --onnx, CHECKPOINT may be any file of weights that --weights of other commands takes.\n",
+    .file = {.name = "CHECKPOINT|RUN", .value = &given.from},
+    .flags = flags,
+    .run = export};

@@ -1,0 +1,192 @@
+"""What `dinorun export` writes, opened by the programs that it is for: run by ctest, and skipped (status 77) where NumPy or Pillow is
+missing. Each of onnx, onnxruntime and openvino that is missing is said, and its column skipped.
+
+    check_exports.py DINOC DINORUN GRAPHS [--table] [--large]
+
+Networks of random weights are exported, and their features on four images must equal those of `dinorun features` within 1e-5
+(relative L2, and of one image at a time, so that the batch is not fixed). By default the networks are small ones of every kind;
+--large takes each backbone of graphs/ at its own size, and prints the time of a batch beside dinorun's. --table prints every case."""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+SKIP = 77
+try:
+    import numpy as np
+    from PIL import Image
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(SKIP)
+import st
+
+LIMIT, IMAGES = 1e-5, 4
+MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+
+SMALL = [
+    ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}),
+    ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}),
+    ("ResNet-50's blocks", "resnet.yaml:resnet", {"blocks": "[1, 2, 1, 1]", "planes": 16, "image": 64}),
+    ("ResNet-18's blocks", "resnet.yaml:resnet_basic", {"planes": 16, "image": 64}),
+    ("ResNet for small images", "resnet.yaml:resnet_basic", {"planes": 16, "small": "true", "image": 32}),
+    ("wide, grouped ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "groups": 4, "image": 32}),
+    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}),
+    ("recipe cifar10", "cifar10.yaml", {"batch": 8}),
+    ("recipe at another size", "cifar10.yaml", {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}),
+]
+LARGE = [
+    ("ViT-Ti/16", "vit.yaml:vit_tiny", {}),
+    ("ViT-S/16", "vit.yaml:vit_small", {}),
+    ("ViT-S/8", "vit.yaml:vit_small", {"patch": 8}),
+    ("ViT-B/16", "vit.yaml:vit_base", {}),
+    ("ResNet-18", "resnet.yaml:resnet18", {}),
+    ("ResNet-34", "resnet.yaml:resnet34", {}),
+    ("ResNet-50", "resnet.yaml:resnet50", {}),
+    ("ResNet-101", "resnet.yaml:resnet101", {}),
+    ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}),
+]
+
+
+class Network:
+    """A compiled plan, weights, images and the features that dinorun makes of them."""
+
+    def __init__(self, folder, args, name, source, sets):
+        self.folder, self.args, self.name = pathlib.Path(folder), args, name
+        path = os.path.join(args.graphs, source)
+        flags = [f for key, value in sets.items() for f in ("--set", f"{key}={value}")]
+        if "batch" not in sets:
+            flags += ["--batch", str(IMAGES)]
+        self.plan = self.run(args.dinoc, path, *flags, "-o", self.at("plan")) and self.at("plan")
+        layout = self.run(args.dinorun, "info", self.plan, "--layout", "--entry", "features")
+        height, width = map(int, re.search(r"input +images +f32 \[\d+, (\d+), (\d+), 3\]", layout).groups())
+        self.make_weights(layout)
+        resize = re.search(r"^ *entries.features.resize +(\d+)", self.run(args.dinorun, "info", self.plan), re.M)
+        self.make_images(height, width, int(resize.group(1)) if resize else round(width * 256 / 224))
+        start = time.perf_counter()
+        self.run(args.dinorun, "features", self.plan, "--weights", self.at("w"), "--data", self.at("images"), "--out",
+                 self.at("features.npy"))
+        self.seconds = time.perf_counter() - start
+        self.features = np.load(self.at("features.npy"))
+
+    def at(self, name):
+        return str(self.folder / name)
+
+    def run(self, *command, fails=None):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if bool(done.returncode) != bool(fails) or (fails and not re.search(fails, done.stderr)):
+            sys.exit(f"{self.name}: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def make_weights(self, layout):
+        rng, self.weights = np.random.default_rng(1), {}
+        for dtype, shape, name in re.findall(r"^ +in  param +\d+ \+ \d+ +(\S+) \[([^\]]*)\] (\S+)$", layout, re.M):
+            shape = [int(d) for d in shape.split(",") if d]
+            fan = np.prod(shape[1:]) if len(shape) > 1 else 1
+            made = rng.standard_normal(shape, np.float32)
+            if dtype == "i64":
+                made = np.array(3, np.int64)
+            elif name.endswith("running_var"):
+                made = 1 + 0.5 * np.tanh(made)
+            elif len(shape) == 1:
+                made = (1 if name.endswith("weight") else 0) + 0.1 * made
+            else:
+                made = made * np.float32(1 / np.sqrt(fan)) if len(shape) != 3 else 0.2 * made
+            self.weights[name.removeprefix("teacher.backbone.")] = np.asarray(made, np.int64 if dtype == "i64" else np.float32)
+        st.save(self.at("w"), self.weights, {"format": "pt"})
+
+    def make_images(self, height, width, side):
+        """Of the size to which images are resized, so that only the crop is left to do here."""
+        os.mkdir(self.at("images"))
+        pixels = np.random.default_rng(2).integers(0, 256, (IMAGES, side, side, 3), np.uint8)
+        for i, p in enumerate(pixels):
+            Image.fromarray(p).save(self.at(f"images/{i}.png"))
+        top, left = int(round((side - height) / 2.0)), int(round((side - width) / 2.0))
+        x = (pixels[:, top:top + height, left:left + width].astype(np.float32) / 255 - MEAN) / STD
+        self.images = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+    def difference(self, features):
+        return float(np.linalg.norm(features - self.features) / np.linalg.norm(self.features))
+
+    def export(self, *flags):
+        return self.run(self.args.dinorun, "export", self.at("w"), "--plan", self.plan, *flags)
+
+
+def measure(run, images):
+    """The features, of all images and one by one, which must be the same to rounding, and the seconds of the batch."""
+    features = run(images)
+    alone = np.concatenate([run(images[i:i + 1]) for i in range(len(images))])
+    start = time.perf_counter()
+    run(images)
+    seconds = time.perf_counter() - start
+    worse = max(features, alone, key=lambda f: np.abs(f - features).max())
+    return features, worse, seconds
+
+
+def by_onnxruntime(path):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"images": x})[0]
+
+
+def by_openvino(path):
+    import openvino
+    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2}
+    network = openvino.Core().compile_model(path, "CPU", config)
+    return lambda x: network([x])[0]
+
+
+def check_onnx(network, missing):
+    """{program: (difference, seconds)} of the ONNX file."""
+    path, results = network.at("network.onnx"), {}
+    network.export("--onnx", path)
+    if "onnx" not in missing:
+        import onnx
+        onnx.checker.check_model(path, full_check=True)
+        model = onnx.load(path)
+        assert [o.version for o in model.opset_import] == [17], model.opset_import
+        assert {p.key for p in model.metadata_props} >= {"image.mean", "image.std", "image.center_crop"}
+    for program, opener in (("onnxruntime", by_onnxruntime), ("openvino", by_openvino)):
+        if program not in missing:
+            features, worse, seconds = measure(opener(path), network.images)
+            results[program] = (max(network.difference(features), network.difference(worse)), seconds)
+    return results
+
+
+def find_missing():
+    missing = set()
+    for package in ("onnx", "onnxruntime", "openvino"):
+        try:
+            __import__(package)
+        except ImportError as why:
+            missing.add(package)
+            print(f"without {package}: {why}")
+    return missing
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("dinoc", "dinorun", "graphs"):
+        parser.add_argument(name)
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--large", action="store_true")
+    args = parser.parse_args()
+    missing, worst, cases = find_missing(), 0, 0
+    for name, source, sets in LARGE if args.large else SMALL:
+        with tempfile.TemporaryDirectory() as folder:
+            network = Network(folder, args, name, source, sets)
+            for program, (difference, seconds) in check_onnx(network, missing).items():
+                worst, cases = max(worst, difference), cases + 1
+                if args.table or args.large or not difference < LIMIT:
+                    print(f"{name:26} {program:12} {difference:.1e} {seconds * 1e3:8.1f} ms", flush=True)
+    print(f"{cases} exports compared, largest difference {worst:.1e}")
+    return SKIP if not cases else int(not worst < LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

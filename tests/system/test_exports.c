@@ -1,0 +1,99 @@
+/* dinorun export, as a command: which plan and which weights it takes, what it refuses, and that nothing is half-written. */
+#include "tests/support/onnx_model.h"
+#include "tests/support/process.h"
+#include "tests/support/tiny.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DINORUN DG_BUILD_DIR "/dinorun"
+
+static int setup(void **state)
+{
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    make_test_folder(state);
+    dg_tiny_compile(in("tiny.plan"), NULL);
+    dg_tiny_pictures(in("pictures"), 8);
+    process_assert_status(RUN(DINORUN, "train", in("tiny.plan"), "--data", in("pictures"), "--out", in("run"),
+                              "--steps", "1", "--ignore-memory"),
+                          0);
+    return 0;
+}
+
+/* Ends with `status` and says `text`; nothing is there whose name begins with "new", and nothing half-written. */
+static void refuses(const struct process *process, int status, const char *text)
+{
+    process_assert_status(process, status);
+    process_assert_says(process, process->err, text);
+    DIR *dir = opendir(test_folder);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (!strncmp(entry->d_name, "new", 3) || strstr(entry->d_name, ".part")) fail_msg("%s was left", entry->d_name);
+    closedir(dir);
+}
+
+/* The file of ONNX is of the run's images and width, and of the network that was asked for. */
+static void assert_onnx(const char *path, const char *weights, const char *network)
+{
+    struct onnx_model model;
+    struct dg_safetensors *file;
+    onnx_read(path, &model);
+    assert_true(model.input.dim[2] == TINY_GLOBAL && model.input.dim[3] == TINY_GLOBAL && model.output.dim[1] == 32);
+    assert_ok(dg_safetensors_open(weights, &file, try_err));
+    char name[64];
+    snprintf(name, sizeof name, "%s.backbone.blocks.0.mlp.fc1.bias", network);
+    const struct dg_safetensors_tensor *want = dg_safetensors_find(file, name);
+    const struct onnx_tensor *bias = onnx_find_constant(&model, "blocks.0.mlp.fc1.bias");
+    assert_true(want && bias && bias->ndim == 1 && bias->dim[0] == want->dim[0]);
+    for (int64_t i = 0; i < bias->dim[0]; i++) {
+        float number;
+        memcpy(&number, (const char *)want->data + i * (int64_t)sizeof number, sizeof number);
+        assert_true(bias->data[i] == (double)number);
+    }
+    dg_safetensors_close(file);
+    onnx_free(&model);
+}
+
+static void test_onnx(void **state)
+{
+    (void)state;
+    const char *w = in("run/checkpoint.safetensors"), *out = in("network.onnx");
+    const struct process *p = RUN(DINORUN, "export", in("run"), "--onnx", out);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "network.onnx: ONNX of opset 17");
+    process_assert_says(p, p->out, "centre crop, RGB / 255, less the mean 0.485, 0.456, 0.406");
+    assert_string_equal(p->err, "");
+    assert_onnx(out, w, "teacher");
+    process_assert_status(RUN(DINORUN, "export", w, "--onnx", in("student.onnx"), "--backbone", "student"), 0);
+    assert_onnx(in("student.onnx"), w, "student");
+    /* Of weights alone a plan says what they are of. */
+    copy_file(w, in("alone"));
+    refuses(RUN(DINORUN, "export", in("alone"), "--onnx", in("new.onnx")), 2, "there is no run.plan beside");
+    process_assert_status(RUN(DINORUN, "export", in("alone"), "--plan", in("tiny.plan"), "--onnx", in("again.onnx")),
+                          0);
+    assert_same_file(out, in("again.onnx"));
+    process_assert_status(RUN(DINORUN, "export", in("run"), "--plan", in("tiny.plan"), "--onnx", in("again.onnx")), 0);
+    assert_same_file(out, in("again.onnx"));
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    const char *run = in("run"), *made = in("new.onnx");
+    refuses(RUN(DINORUN, "export", run), 2, "-o FILE (or --onnx FILE) is needed");
+    refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--onnx", made), 2, "--onnx");
+    refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--plan", in("tiny.plan")), 2, "--plan");
+    refuses(RUN(DINORUN, "export", in("pictures"), "--onnx", made), 2, "is a folder without run.plan");
+    refuses(RUN(DINORUN, "export", in("nothing"), "--onnx", made), 2, "there is no run.plan beside");
+    refuses(RUN(DINORUN, "export", in("tiny.plan"), "--plan", in("tiny.plan"), "--onnx", made), 1, "a plan of dinoc");
+    refuses(RUN(DINORUN, "export", run, "--onnx", in("no/new.onnx")), 1, "no/new.onnx");
+    assert_int_equal(symlink("/dev/full", in("full")), 0);
+    refuses(RUN(DINORUN, "export", run, "--onnx", in("full")), 1, "full: No space left on device");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx), cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
+}
