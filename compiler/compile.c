@@ -210,6 +210,30 @@ static bool compile_probe(struct compile *c)
            add_evaluation(c, DG_ENTRY_FEATURES, frozen, c->model.batch, images, features);
 }
 
+/* Of how many blocks the backbone gives tokens: what a probe can take [CLS] of. */
+static int64_t count_blocks(struct compile *c)
+{
+    const struct dg_recipe_crops *image = &c->model.image;
+    struct dg_graph *graph = dg_graph_create(c->arena);
+    struct dg_instance *backbone =
+        dg_instance_create(c->program, graph, c->model.backbone, c->model.args, &c->model.origin, "", false);
+    struct dg_desc desc = dg_desc_make(DG_F32, 4, (int64_t[]){1, image->height, image->width, 3});
+    if (!backbone || !dg_desc_valid(&desc)) return 0; /* reported where the probe is built */
+    dg_value images = dg_graph_input(graph, "images", &desc);
+    struct dg_row_range rows = {.batch = 1};
+    struct dg_application *a =
+        dg_instance_apply(backbone, &images, 1, false, rows, dg_graph_application(graph, DG_EVALUATED, "features"));
+    return a ? dg_application_repeats(a, "taps") : 0;
+}
+
+/* --probe: the linear classifier on a recipe's backbone. */
+static bool make_probe(struct compile *c)
+{
+    if (!dg_recipe_read(c->program, c->definition->name, &c->recipe)) return false;
+    c->definition = dg_probe_of_recipe(c->program, c->definition, count_blocks(c));
+    return c->definition && !dg_diag_errors(c->diag) && compile_probe(c);
+}
+
 /* What else was asked for, so that messages of the runtime can repeat the command with another number of classes. */
 static const char *probe_settings(const struct compile *c)
 {
@@ -220,6 +244,7 @@ static const char *probe_settings(const struct compile *c)
         const char *quote = strpbrk(o->set[s], " []{}*$'\"\\") ? "'" : "";
         text = dg_arena_printf(c->arena, "%s --set %s%s%s", text, quote, o->set[s], quote);
     }
+    if (o->probe) text = dg_arena_printf(c->arena, "%s --probe", text);
     if (o->batch > 0) text = dg_arena_printf(c->arena, "%s --batch %lld", text, (long long)o->batch);
     if (o->height > 0)
         text = dg_arena_printf(c->arena, "%s --image-size %lldx%lld", text, (long long)o->height, (long long)o->width);
@@ -285,6 +310,22 @@ static bool load(struct compile *c)
     return false;
 }
 
+/* What --print writes, under a line that says what else the plan was compiled with. */
+static const char *description_of(const struct compile *c)
+{
+    const struct dg_compile_options *o = c->options;
+    struct dg_text text = {.arena = c->arena};
+    dg_text_add(&text, "# %s, with every default filled in; dinoc FILE", c->model.name);
+    if (o->math) dg_text_add(&text, " --math %s", o->math);
+    if (o->memory) dg_text_add(&text, " --memory %lld", (long long)o->memory);
+    if (o->ranks) dg_text_add(&text, " --ranks %lld", (long long)o->ranks);
+    if (o->plain) dg_text_add(&text, " --plain");
+    if (o->skip) dg_text_add(&text, " --skip %s", o->skip);
+    dg_text_add(&text, " -o PLAN compiles it again\n");
+    dg_print_program(&text, c->program, c->definition);
+    return text.text;
+}
+
 static enum dg_status finish(struct compile *c, struct dg_error *err)
 {
     const struct dg_compile_options *o = c->options;
@@ -321,6 +362,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
                                          .model = &c->model,
                                          .recipe = kind == DG_DEFINITION_RECIPE ? &c->recipe : NULL};
     in.facts = dg_facts_text(&facts);
+    in.description = description_of(c);
     uint64_t size;
     DG_TRY(dg_plan_emit(c->arena, &in, o->output, &size, err));
     char bytes[32];
@@ -367,9 +409,12 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
                          c->definition->name);
     else if (loaded && options->ranks && c->definition->kind != DG_DEFINITION_RECIPE)
         status = dg_fail(err, DG_ERR_USAGE, "--ranks is for recipes, and %s is none", c->definition->name);
-    else if (loaded && (c->definition->kind == DG_DEFINITION_RECIPE  ? compile_recipe(c, err)
-                        : c->definition->kind == DG_DEFINITION_PROBE ? compile_probe(c)
-                                                                     : compile_module(c)))
+    else if (loaded && options->probe && c->definition->kind != DG_DEFINITION_RECIPE)
+        status = dg_fail(err, DG_ERR_USAGE, "--probe makes a probe of a recipe, and %s is none", c->definition->name);
+    else if (loaded && (options->probe                                ? make_probe(c)
+                        : c->definition->kind == DG_DEFINITION_RECIPE ? compile_recipe(c, err)
+                        : c->definition->kind == DG_DEFINITION_PROBE  ? compile_probe(c)
+                                                                      : compile_module(c)))
         status = finish(c, err);
     else if (!dg_diag_errors(c->diag))
         status = err->status; /* --memory cannot be met */

@@ -15,6 +15,7 @@ struct dg_compile_options {
     int64_t ranks;         /* processes that share a recipe's step; 0: it is made for one */
     int64_t memory;        /* what a recipe's step may take, planned, in bytes; 0: no limit */
     const char *explain;   /* describe this node, or all whose path begins with it, instead of the report; NULL: no */
+    bool probe;            /* of a recipe: compile the linear probe of its backbone */
     const char *dtype;     /* "f32" or "bf16"; NULL: the description's (a module alone: f32) */
     const char *math;      /* how products of f32 are computed: "f32", "bf16x3" or "bf16x6"; NULL: "f32" */
     bool plain;            /* no optimisation: for tests and for finding faults */

@@ -103,6 +103,10 @@ static const struct dg_flag flags[] = {
      "each process",
      .integer = &given.options.ranks, .min = 1, .max = 65536, .unset = "one process"},
     {"set", "a.b=value", "change a key of the recipe or probe, or an argument of the module", .texts = &given.set},
+    {"probe", NULL,
+     "of a recipe, also one in a run's folder (RUN/recipe.yaml): the linear probe of its backbone, with its images; "
+     "--set sets keys of the probe, such as classes=10. dinorun linear RUN does this by itself",
+     .given = &given.options.probe, .without = "memory ranks"},
     {"plain", NULL, "optimise nothing: slower, larger, and the same results to rounding",
      .given = &given.options.plain},
     {"print", NULL, "print the description with every default filled in, and write no plan",

@@ -2,6 +2,8 @@
 #include "compiler/language/recipe.h"
 #include "compiler/language/shared_keys.h"
 
+#include <string.h>
+
 #define FIELD(member) .field = offsetof(struct dg_probe_recipe, member)
 
 static void read_backbone(struct dg_reader *r)
@@ -131,4 +133,69 @@ bool dg_probe_read(struct dg_program *program, const char *name, struct dg_probe
 {
     *probe = (struct dg_probe_recipe){0};
     return dg_read_definition(program, DG_DEFINITION_PROBE, name, dg_probe_keys, &probe->model, probe);
+}
+
+/* ---- the probe of a recipe ---- */
+
+static struct dg_yaml *node_at(struct dg_arena *arena, struct dg_yaml *map, const char *path)
+{
+    while (map && *path) {
+        size_t length = strcspn(path, ".");
+        map = dg_yaml_get(arena, map, dg_arena_printf(arena, "%.*s", (int)length, path));
+        path += length + (path[length] == '.');
+    }
+    return map;
+}
+
+static struct dg_yaml *add_map(struct dg_program *program, struct dg_yaml *in, const char *key)
+{
+    struct dg_yaml *map = dg_arena_alloc(program->arena, sizeof *map);
+    *map = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = in->origin};
+    dg_yaml_put(program->arena, in, key, map);
+    return map;
+}
+
+static void add_scalar(struct dg_program *program, struct dg_yaml *in, const char *key, const char *text)
+{
+    struct dg_yaml *scalar = dg_arena_alloc(program->arena, sizeof *scalar);
+    *scalar = (struct dg_yaml){.kind = DG_YAML_SCALAR, .origin = in->origin, .text = text};
+    dg_yaml_put(program->arena, in, key, scalar);
+}
+
+/* The recipe's node at `path`, if it has one. */
+static void take(struct dg_program *program, struct dg_yaml *in, const char *key, struct dg_yaml *recipe,
+                 const char *path)
+{
+    struct dg_yaml *node = node_at(program->arena, recipe, path);
+    if (node) dg_yaml_put(program->arena, in, key, node);
+}
+
+struct dg_definition *dg_probe_of_recipe(struct dg_program *program, const struct dg_definition *recipe, int64_t blocks)
+{
+    struct dg_arena *arena = program->arena;
+    struct dg_yaml *map = dg_arena_alloc(arena, sizeof *map);
+    *map = (struct dg_yaml){.kind = DG_YAML_MAP, .origin = recipe->map->origin};
+    add_scalar(program, map, "probe", recipe->name);
+    take(program, map, "backbone", recipe->map, "student.backbone");
+    struct dg_yaml *with = add_map(program, map, "with");
+    for (int network = 0; network < 2; network++) { /* the teacher's arguments are the student's but for its own */
+        struct dg_yaml *own = node_at(arena, recipe->map, network ? "teacher.with" : "student.with");
+        for (size_t i = 0; own && i < own->count; i++) dg_yaml_put(arena, with, own->item[i].key, own->item[i].value);
+    }
+    add_scalar(program, map, "blocks",
+               dg_arena_printf(arena, "%lld", (long long)(blocks > 4 ? 4 : dg_max_i64(blocks, 1))));
+    struct dg_yaml *crops = add_map(program, map, "crops"),
+                   *features = add_map(program, add_map(program, map, "entries"), "features");
+    take(program, crops, "size", recipe->map, "entries.features.size");
+    take(program, crops, "mean", recipe->map, "crops.mean");
+    take(program, crops, "std", recipe->map, "crops.std");
+    take(program, features, "resize", recipe->map, "entries.features.resize");
+    take(program, map, "dtype", recipe->map, "dtype");
+    struct dg_yaml *lr = add_map(program, map, "lr"); /* as the key's default, so that --set can change a part of it */
+    add_scalar(program, lr, "curve", "cosine");
+    add_scalar(program, lr, "from", "0.001 * batch / 256");
+    add_scalar(program, lr, "to", "0");
+    add_scalar(program, lr, "per", "epoch");
+    if (!dg_program_add(program, map, DG_DEFINITION_PROBE, dg_yaml_get(arena, map, "probe"))) return NULL;
+    return dg_program_definition(program, DG_DEFINITION_PROBE, recipe->name);
 }

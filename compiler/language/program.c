@@ -45,8 +45,8 @@ static char *read_file(struct dg_program *program, const char *path, const struc
     return NULL;
 }
 
-static bool add_definition(struct dg_program *program, struct dg_yaml *map, enum dg_definition_kind kind,
-                           const struct dg_yaml *name)
+bool dg_program_add(struct dg_program *program, struct dg_yaml *map, enum dg_definition_kind kind,
+                    const struct dg_yaml *name)
 {
     if (name->kind != DG_YAML_SCALAR || !*name->text) {
         dg_diag_error(program->diag, &name->origin, "a definition's name must be a word");
@@ -94,9 +94,9 @@ static bool load_document(struct dg_program *program, const char *path, struct d
     struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),
                    *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe"),
                    *probe = module || recipe ? NULL : dg_yaml_get(program->arena, map, "probe");
-    if (module) return add_definition(program, map, DG_DEFINITION_MODULE, module) && ok;
-    if (recipe) return add_definition(program, map, DG_DEFINITION_RECIPE, recipe) && ok;
-    if (probe) return add_definition(program, map, DG_DEFINITION_PROBE, probe) && ok;
+    if (module) return dg_program_add(program, map, DG_DEFINITION_MODULE, module) && ok;
+    if (recipe) return dg_program_add(program, map, DG_DEFINITION_RECIPE, recipe) && ok;
+    if (probe) return dg_program_add(program, map, DG_DEFINITION_PROBE, probe) && ok;
     dg_diag_error(program->diag, &map->origin,
                   "a definition begins with `module: NAME`, `recipe: NAME` or `probe: NAME`");
     return false;

@@ -30,6 +30,9 @@ struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics
 
 /* The definition to compile: `name`, or when NULL the last recipe or probe of the file, else its last module. */
 enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found);
+/* Adds one; `name` is the scalar that names it. False: reported. */
+bool dg_program_add(struct dg_program *program, struct dg_yaml *map, enum dg_definition_kind kind,
+                    const struct dg_yaml *name);
 struct dg_definition *dg_program_definition(struct dg_program *program, enum dg_definition_kind kind, const char *name);
 
 /* Applies one `--set a.b=value` to the tree of a definition (settings.c). The key is a path of mapping keys and list

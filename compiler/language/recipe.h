@@ -43,6 +43,12 @@ extern const struct dg_key dg_train_keys[], dg_probe_keys[];
 bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_train_recipe *recipe);
 bool dg_probe_read(struct dg_program *program, const char *name, struct dg_probe_recipe *probe);
 
+/* The linear probe of a recipe's backbone, which has been read: its arguments, as the teacher's, images as its evaluation sees them, and
+ * [CLS] of the last four blocks, or as many as there are of `blocks`; the backbone's own features if there is none. It is added to the
+ * program. NULL: reported. */
+struct dg_definition *dg_probe_of_recipe(struct dg_program *program, const struct dg_definition *recipe,
+                                         int64_t blocks);
+
 /* Adds the knobs that a module compiled alone has: how pixels become its input (crops.mean, crops.std). */
 void dg_recipe_read_pixels(struct dg_program *program, struct dg_model_recipe *model);
 

@@ -193,6 +193,7 @@ static enum dg_status write_file(struct emitter *e, const struct dg_emit_input *
         .recipe = string(e, in->recipe),
         .source = string(e, dg_arena_printf(e->arena, "%s%s", base_name(in->source), in->settings ? in->settings : "")),
         .facts = string(e, in->facts),
+        .description = string(e, in->description),
         .model_hash = e->model_hash,
         .kind = (uint32_t)in->kind};
     for (int r = 0; r < DG_ENTRY_ROLES; r++) header.entry[r] = DG_PLAN_NONE;

@@ -17,6 +17,7 @@ struct dg_emit_input {
     int num_schedules;
     const char *recipe, *source;
     const char *facts; /* lines "key=value", see struct dg_plan_header */
+    const char *description;
     const char
         *settings; /* command-line settings appended to the source's name, so that `dinoc SOURCE SETTINGS` compiles the
                              plan again; NULL: none */

@@ -46,12 +46,13 @@ double dg_knobs_value(const struct dg_knobs *knobs, const char *key, double othe
     return knob ? knob->value[0] : otherwise;
 }
 
-/* The shortest text of at most `digits` digits that reads as the number. */
+/* The shortest text of at most `digits` digits that reads as the number; of those below ten million, without an exponent. */
 static const char *number_text(char *text, size_t size, double number, int digits)
 {
     for (int d = 1; d <= digits; d++) {
         snprintf(text, size, "%.*g", d, number);
-        if (!(strtod(text, NULL) < number) && !(strtod(text, NULL) > number)) break;
+        bool short_of = strtod(text, NULL) < number || strtod(text, NULL) > number;
+        if (!short_of && !(strstr(text, "e+") && fabs(number) < 1e7)) break;
     }
     return text;
 }

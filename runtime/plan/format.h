@@ -17,7 +17,7 @@
 #include "ops/op.h"
 
 #define DG_PLAN_MAGIC "DINOPLAN"
-#define DG_PLAN_VERSION 6u
+#define DG_PLAN_VERSION 7u
 #define DG_PLAN_ENDIAN 0x01020304u
 #define DG_PLAN_ALIGN 64 /* of every tensor in its region */
 #define DG_PLAN_NONE UINT32_MAX
@@ -85,6 +85,7 @@ struct dg_plan_header {
                                          computes.trained                   of a recipe: likewise, in training; .teacher, .head of those
                                          recipe.KEY                        of a recipe or probe: each key that is no knob
                                        Empty in plans that older compilers made. */
+    uint32_t description; /* string: the description with every default filled in, as `dinoc --print` writes it */
 };
 
 /* Memory a tensor lives in. The first four are planned; scratch, packed and loader are sized at open. */

@@ -598,6 +598,7 @@ enum dg_status dg_plan_verify(const struct dg_plan *plan, struct dg_error *err)
     if (!string_ok(plan, plan->header->recipe) || !string_ok(plan, plan->header->source))
         return bad(err, "it has no name");
     if (!string_ok(plan, plan->header->facts)) return bad(err, "its facts are not in it");
+    if (!string_ok(plan, plan->header->description)) return bad(err, "its description is not in it");
     if (!plan->num_entries) return bad(err, "it has no entry");
     DG_TRY(check_roles(plan, err));
     DG_TRY(check_knobs(plan, err));

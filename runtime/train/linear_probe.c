@@ -4,6 +4,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/data/views.h"
 #include "runtime/eval/evaluator.h"
+#include "runtime/eval/most_frequent.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/train/run.h"
 
@@ -173,6 +174,8 @@ static void tell_start(struct probe *p)
                                     .features_bytes = p->features_bytes,
                                     .train_images = p->train ? dg_dataset_count(p->train) : 0,
                                     .val_images = dg_dataset_count(p->val),
+                                    .most_frequent =
+                                        dg_most_frequent(p->label, dg_dataset_count(p->val), (int)p->head.classes),
                                     .dim = p->head.dim,
                                     .classes = p->head.classes,
                                     .batch = p->head.batch,
@@ -396,6 +399,7 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
     DG_TRY(plan_training(p, err));
     DG_TRY(open_head(p, err));
     DG_TRY(set_state(p, err));
+    dg_run_write_plan(&p->run);
     DG_TRY(dg_run_open_log(&p->run, err));
     dg_run_open_record(&p->run, (struct dg_run_about){.kind = "linear",
                                                       .data = &p->options->train,

@@ -16,6 +16,7 @@ struct dg_linear_start {
     struct dg_session_memory features, head; /* of the two sessions; totals do not include the two below */
     int64_t loader_bytes, features_bytes;    /* images in flight; validation features */
     int64_t train_images, val_images;        /* train_images 0: evaluation alone */
+    double most_frequent;                    /* of the validation images' classes: its share in percent */
     int64_t dim, classes, batch, steps_per_epoch, epochs, first_epoch;
     uint64_t seed;
     int threads;

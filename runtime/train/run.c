@@ -183,6 +183,13 @@ void dg_run_write_plan(const struct dg_training_run *run)
     }
     if (err.status != DG_OK)
         dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s; --resume will need the plan", err.text);
+    err = (struct dg_error){0};
+    path_in(run, "recipe", ".yaml", path);
+    if (dg_atomic_open(path, &file, &err) == DG_OK) {
+        fputs(dg_plan_string(run->knobs->plan, plan->description), file.stream);
+        dg_atomic_commit(&file, &err);
+    }
+    if (err.status != DG_OK) dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s", err.text);
 }
 
 bool dg_run_find_fact(const char *folder, const char *key, char *value, size_t size)

@@ -73,7 +73,7 @@ enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, str
  * dg_checkpoint_load); DG_ERR_INPUT: there are only damaged ones. */
 enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg_error *err);
 
-/* Writes FOLDER/run.plan, a copy of the plan. A failure is logged: the run does not need it. */
+/* Writes FOLDER/run.plan, a copy of the plan, and FOLDER/recipe.yaml, the description in it. A failure is logged: the run does not need it. */
 void dg_run_write_plan(const struct dg_training_run *run);
 void dg_run_plan_path(const char *folder, char path[DG_MAX_PATH]);
 /* A fact, or a path, of the newest checkpoint of FOLDER that can be read; false: it has none, or there is no checkpoint. */

@@ -101,6 +101,47 @@ static void test_drawings(void **state)
     process_assert_says(p, p->out, "from demo.yaml");
 }
 
+/* The folder's description makes the same network and run. */
+static void test_recipe(void **state)
+{
+    (void)state;
+    process_assert_status(RUN(DG_BUILD_DIR "/dinoc", in("run/recipe.yaml"), "-o", in("again.plan")), 0);
+    const struct process *p = RUN(DINORUN, "train", in("again.plan"), "--data", pictures, "--out", run, "--resume",
+                                  "--steps", "3", "--ignore-memory");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "going on at step 2 of 3");
+}
+
+/* Backbone, images and classes are the folder's; a setting of the probe reaches dinoc. */
+static void test_linear(void **state)
+{
+    (void)state;
+#define LINEAR DINORUN, "linear", run, "--val", pictures
+    const struct process *p =
+        RUN(LINEAR, "--train", pictures, "--epochs", "1", "--set", "lr.from=0.5", "--set", "blocks=1");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "recipe.yaml --probe --set classes=2 --set 'lr.from=0.5' --set 'blocks=1'");
+    process_assert_says(p, p->out, "8 images of 2 classes, 32 features each");
+    process_assert_says(p, p->out, "the most frequent class alone would get 62.50 %");
+    assert_int_equal(results(",linear,linear.top1,"), 1);
+    assert_int_equal(results(",linear,linear.best_top1,"), 1);
+    size_t size;
+    char *log = read_file(in("run/linear/log.jsonl"), &size);
+    assert_non_null(strstr(log, "\"lr\": 0.5,"));
+    free(log);
+    p = RUN(LINEAR, "--train", pictures, "--epochs", "2", "--resume");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "going on at epoch 2 of 2");
+    refuses(RUN(DINORUN, "knn", in("run/linear"), "--train", "t", "--val", "v"), 2, "is a linear probe's folder");
+    p = RUN(LINEAR, "--evaluate", in("run/linear/best.safetensors"));
+    process_assert_status(p, 0);
+    assert_null(strstr(p->err, "resize")); /* as in the run */
+    copy_file(in("run/linear/best.safetensors"), in("head"));
+    p = RUN(LINEAR, "--evaluate", in("head"));
+    process_assert_status(p, 1); /* of one block, which the head alone does not say */
+    process_assert_says(p, p->out, "recipe.yaml --probe --set classes=2 makes");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -122,6 +163,7 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
-                                       cmocka_unit_test(test_drawings), cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_drawings), cmocka_unit_test(test_recipe),
+                                       cmocka_unit_test(test_linear),   cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

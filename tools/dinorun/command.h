@@ -107,6 +107,8 @@ struct opened_plan {
     struct dg_knobs knobs;
 };
 enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err);
+/* The same of the plan at `path`. */
+enum dg_status open_plan_file(struct opened_plan *opened, const char *path, struct dg_error *err);
 void close_plan(struct opened_plan *opened);
 
 /* An evaluation entry of a plan, run over images. The flags fill in the options. */
@@ -136,10 +138,20 @@ enum dg_status find_run_plan(const char *run, char path[DG_MAX_PATH], struct dg_
 enum dg_status find_run_weights(const char *run, char path[DG_MAX_PATH], struct dg_error *err);
 /* Images are read as in the run, unless flags say otherwise. */
 void take_run_images(const char *run, struct image_flags *images);
+/* They are resized as the run says, whose checkpoint `weights` is, unless the user says otherwise. */
+void take_run_resize(const char *weights, struct dg_knobs *knobs);
 /* Appends what was measured to results.csv of the run's folder that was given in the place of a plan, if one was. Sets step,
  * network and weights of the results. */
 enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluator_options *options,
                            struct dg_results *results, struct dg_error *err);
+
+/* Classes of the images, or of a head's file if that is not NULL. */
+enum dg_status count_classes(const struct dg_data *images, const char *head, int64_t *classes, struct dg_error *err);
+/* The plan beside a probe's head; false: it has none. */
+bool find_probe_plan(const char *head, char path[DG_MAX_PATH]);
+/* Opens the plan of a linear probe on the backbone of the run whose folder opened->path is; dinoc makes it, with the settings of
+ * opened->set. */
+enum dg_status open_probe_plan(struct opened_plan *opened, int64_t classes, struct dg_error *err);
 
 enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
 

@@ -90,7 +90,12 @@ enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
     char copy[DG_MAX_PATH];
     opened->run = is_folder(opened->path) ? opened->path : NULL;
     if (opened->run) DG_TRY(find_run_plan(opened->run, copy, err));
-    DG_TRY(dg_plan_open(opened->run ? copy : opened->path, &opened->plan, err));
+    return open_plan_file(opened, opened->run ? copy : opened->path, err);
+}
+
+enum dg_status open_plan_file(struct opened_plan *opened, const char *path, struct dg_error *err)
+{
+    DG_TRY(dg_plan_open(path, &opened->plan, err));
     const char *slow = opened->plan.entry->dtype == DG_BF16 ? slow_bf16() : NULL;
     if (slow)
         dg_log(&console, DG_LOG_WARNING, DG_LOG_PLAN,

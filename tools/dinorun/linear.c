@@ -4,6 +4,7 @@
 #include "tools/dinorun/command.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ static struct {
 /* What is on the terminal. */
 struct screen {
     struct dg_linear_start start;
+    struct dg_linear_report last; /* of the last epoch; epoch -1: there is none */
     bool terminal, line_open;
 };
 
@@ -48,6 +50,7 @@ static void on_start(void *context, const struct dg_linear_start *s)
         printf("%" PRId64 " images of %" PRId64 " classes, %" PRId64 " features each, %" PRId64 " to validate; %" PRId64
                " steps an epoch, %" PRId64 " epochs; seed %" PRIu64 ", %d threads\n",
                s->train_images, s->classes, s->dim, s->val_images, s->steps_per_epoch, s->epochs, s->seed, s->threads);
+    printf("the most frequent class alone would get %.2f %%\n", s->most_frequent);
     if (s->first_epoch && s->first_epoch < s->epochs)
         printf("going on at epoch %" PRId64 " of %" PRId64 "\n", s->first_epoch + 1, s->epochs);
     if (s->train_images && s->first_epoch >= s->epochs) printf("all %" PRId64 " epochs are done\n", s->epochs);
@@ -72,6 +75,7 @@ static void on_epoch(void *context, const struct dg_linear_report *r)
 {
     struct screen *screen = context;
     clear_line(screen);
+    screen->last = *r;
     printf("epoch %" PRId64 "/%" PRId64 "  loss %.4f  top-1 %.2f %%  top-5 %.2f %%  best %.2f %% (epoch %" PRId64
            ")  %.1f images/s\n",
            r->epoch + 1, screen->start.epochs, r->loss, r->val.top1, r->val.top5, r->best, r->best_epoch + 1,
@@ -85,13 +89,63 @@ static void on_message(void *context, enum dg_log_level level, enum dg_log_topic
     write_message(NULL, level, topic, text);
 }
 
+/* Of a run's folder, to its results.csv. `best`: of the best epoch; NaN: there is one score alone. */
+static enum dg_status write_results(const struct screen *screen, const struct dg_linear_score *score, double best,
+                                    struct dg_error *err)
+{
+    double most = screen->start.most_frequent;
+    const struct dg_result result[] = {{"linear.top1", score->top1, most},
+                                       {"linear.top5", score->top5, NAN},
+                                       {"linear.loss", score->loss, NAN},
+                                       {"linear.best_top1", best, most}};
+    const struct dg_evaluator_options of = {.weights = given.options.weights, .choice = given.options.choice};
+    struct dg_results results = {.by = "linear",
+                                 .train = given.head ? NULL : &given.options.train,
+                                 .val = &given.options.val,
+                                 .images = screen->start.val_images,
+                                 .result = result,
+                                 .count = isnan(best) ? 3 : 4};
+    return add_results(&given.of, &of, &results, err);
+}
+
+/* Of a run's folder: weights, images and classes are its own, and the probe's plan is made of its recipe, or is that of the probe that goes
+ * on. */
+static enum dg_status open_probe(struct dg_error *err)
+{
+    static char weights[DG_MAX_PATH], out[DG_MAX_PATH];
+    struct dg_linear_options *o = &given.options;
+    char newest[DG_MAX_PATH + 32], plan[DG_MAX_PATH];
+    int64_t classes;
+    bool run = is_folder(given.of.path);
+    if (run) take_run_images(given.of.path, &given.images);
+    o->train = data_of(&given.train, given.classes_from, &given.images);
+    o->val = data_of(&given.val, given.classes_from, &given.images);
+    if (!run) return open_plan(&given.of, err);
+    if (!o->weights) DG_TRY(find_run_weights(given.of.path, weights, err));
+    if (!o->weights) o->weights = weights;
+    if (!o->out && !given.head && snprintf(out, sizeof out, "%s/linear", given.of.path) >= DG_MAX_PATH - 64)
+        return dg_fail(err, DG_ERR_USAGE, "the path of the run is too long");
+    if (!o->out && !given.head) o->out = out;
+    given.of.run = given.of.path;
+    if (o->resume) snprintf(newest, sizeof newest, "%s/linear.safetensors", o->out);
+    if ((given.head || o->resume) && find_probe_plan(given.head ? given.head : newest, plan)) {
+        DG_TRY(open_plan_file(&given.of, plan, err));
+    } else {
+        DG_TRY(count_classes(&o->train, given.head, &classes, err));
+        DG_TRY(open_probe_plan(&given.of, classes, err));
+    }
+    take_run_resize(o->weights, &given.of.knobs);
+    return DG_OK;
+}
+
 static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *err)
 {
     struct opened_plan *of = &given.of;
-    DG_TRY(open_plan(of, err));
+    DG_TRY(open_probe(err));
     if (!given.head) {
         DG_TRY(dg_linear_train(&of->plan, &of->knobs, &given.options, err));
         clear_line(screen);
+        if (screen->last.epoch >= 0) DG_TRY(write_results(screen, &screen->last.val, screen->last.best, err));
         printf("%s/linear.safetensors is the last epoch's layer, %s/best.safetensors the best one's\n",
                given.options.out, given.options.out);
         return DG_OK;
@@ -100,18 +154,16 @@ static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *
     DG_TRY(dg_linear_evaluate(&of->plan, &of->knobs, &given.options, given.head, &score, err));
     clear_line(screen);
     printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
-    return DG_OK;
+    return write_results(screen, &score, NAN, err);
 }
 
 static int linear(void)
 {
     struct dg_error err = {0};
-    struct screen screen = {.terminal = isatty(STDOUT_FILENO)};
+    struct screen screen = {.last.epoch = -1, .terminal = isatty(STDOUT_FILENO)};
     const struct dg_log log = {on_message, &screen, console.trace};
     given.options.log = &log;
     given.options.command = command_line;
-    given.options.train = data_of(&given.train, given.classes_from, &given.images);
-    given.options.val = data_of(&given.val, given.classes_from, &given.images);
     if (given.max_bad_given) given.options.max_bad_val = given.options.max_bad;
     given.options.events =
         (struct dg_linear_events){.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch};
@@ -134,7 +186,7 @@ static const struct dg_flag flags[] = {
     {"val", "DIR", "labelled images to count on, after every epoch", .texts = &given.val, .required = true},
     {FLAG_CLASSES_FROM, .text = &given.classes_from},
     {"out", "DIR", "folder for log.jsonl, linear.safetensors and best.safetensors", .text = &given.options.out,
-     .required = true, .unless = "evaluate"},
+     .required = true, .in_folder = "RUN/linear", .unless = "evaluate"},
     {"resume", NULL, "go on from DIR/linear.safetensors", .given = &given.options.resume},
     {"new-data", NULL, "go on, although images or backbone are not those of before", .given = &given.options.new_data,
      .with = "resume"},
@@ -158,8 +210,10 @@ const struct dg_command command_linear = {
     .name = "linear",
     .summary = "trains a linear classifier on the frozen features, and counts how often it is right",
     .more =
-        "The plan is one of graphs/linear.yaml. It may be interrupted at any time: --resume goes on after the last\n"
+        "Of a run's folder dinoc makes the probe's plan, with its backbone and the classes of --train; --set sets keys "
+        "of the\nprobe. Another plan is one of graphs/linear.yaml, or of dinoc RECIPE --probe. The work may be "
+        "interrupted at any time: --resume goes on after the last\n"
         "whole epoch.\n",
-    .file = {.name = "PLAN", .value = &given.of.path},
+    .file = {.name = PLAN_OR_RUN, .value = &given.of.path},
     .flags = flags,
     .run = linear};

@@ -27,11 +27,11 @@ static bool is_there(const char *folder, const char *name)
 enum dg_status find_run_plan(const char *run, char path[DG_MAX_PATH], struct dg_error *err)
 {
     if (strlen(run) > DG_MAX_PATH - 64) return dg_fail(err, DG_ERR_USAGE, "the path of the run is too long");
-    dg_run_plan_path(run, path);
-    if (!access(path, F_OK)) return DG_OK;
     if (is_there(run, "linear.safetensors"))
         return dg_fail(err, DG_ERR_USAGE,
                        "%s is a linear probe's folder: give the run that it was trained on, or a plan", run);
+    dg_run_plan_path(run, path);
+    if (!access(path, F_OK)) return DG_OK;
     if (is_there(run, "checkpoint.safetensors"))
         return dg_fail(err, DG_ERR_USAGE,
                        "%s has no run.plan, as runs of 0.1: give its plan, and --weights %s/checkpoint.safetensors",
@@ -55,12 +55,14 @@ void take_run_images(const char *run, struct image_flags *images)
         images->pillow = strcmp(value, "12") ? "13" : "12";
 }
 
-/* Where the weights were trained as `knobs` would be set in the run that goes on. */
-static void take_settings(const char *weights, struct dg_knobs *knobs)
+void take_run_resize(const char *weights, struct dg_knobs *knobs)
 {
+    static const char key[] = "entries.features.resize";
     struct dg_safetensors *file;
-    if (dg_safetensors_open(weights, &file, NULL) != DG_OK) return;
-    dg_facts_take_settings(file, knobs, NULL);
+    const struct dg_plan_knob *knob = dg_knobs_find(knobs, key);
+    if (!knob || knobs->given[knob - knobs->knob] || dg_safetensors_open(weights, &file, NULL) != DG_OK) return;
+    const char *value = dg_safetensors_metadata(file, "set.entries.features.resize");
+    if (value) dg_knobs_restore(knobs, (uint32_t)(knob - knobs->knob), value);
     dg_safetensors_close(file);
 }
 
@@ -73,7 +75,7 @@ enum dg_status open_weights_plan(struct evaluation *e, struct dg_error *err)
         e->options.weights = e->found;
     }
     take_run_images(e->of.run, &e->images);
-    take_settings(e->options.weights, &e->of.knobs);
+    take_run_resize(e->options.weights, &e->of.knobs);
     return DG_OK;
 }
 
