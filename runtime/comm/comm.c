@@ -1,14 +1,8 @@
-/* One chunk of a sum, of at most CHUNK bytes, which is cut into a piece for each process:
- *
- *   all to all     piece j of every process comes to process j
- *   sum            process j adds up its pieces in the order of ranks
- *   gather         the sums come to all, into the array
- *
- * That moves 2 (P - 1) / P of the bytes each way, the least possible. */
 #include "runtime/comm/comm.h"
 
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/plugin.h"
+#include "runtime/comm/sums.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -26,8 +20,9 @@ struct job {
     void *data;
     const void *mine; /* of a gather */
     int64_t count;    /* elements of a sum; bytes */
-    bool f64;
+    enum dg_sum_kind kind;
     const struct dg_launcher *launcher; /* of opening */
+    int machine, place;                 /* of this process, for groups */
 };
 
 struct dg_comm {
@@ -45,18 +40,16 @@ struct dg_comm {
     struct dg_mpi_world world;
     char reason[256];
     bool warned, failed;
-    char *host;  /* [ranks, HOST] */
-    char *piece; /* [ranks, piece_bytes]: what others send of this process's piece */
-    char *sum;   /* [piece_bytes] */
-    int64_t piece_bytes;
-    int *bytes, *at, *own_bytes, *own_at; /* [ranks] each: ranges of a call */
+    char *host; /* [ranks, HOST] */
+    struct dg_sums sums;
+    int *bytes, *at; /* [ranks] each: ranges of a call */
 };
 
 int dg_comm_rank(const struct dg_comm *comm) { return comm ? comm->world.rank : 0; }
 int dg_comm_ranks(const struct dg_comm *comm) { return comm ? comm->world.ranks : 1; }
 const char *dg_comm_host(const struct dg_comm *comm, int rank) { return comm ? comm->host + rank * HOST : ""; }
 const char *dg_comm_library(const struct dg_comm *comm) { return comm ? comm->world.library : ""; }
-int64_t dg_comm_bytes(const struct dg_comm *comm) { return comm ? comm->piece_bytes * (comm->world.ranks + 1) : 0; }
+int64_t dg_comm_bytes(const struct dg_comm *comm) { return comm ? dg_sums_bytes(&comm->sums) : 0; }
 
 bool dg_comm_failed(const struct dg_comm *comm) { return comm && comm->failed; }
 
@@ -82,61 +75,22 @@ static enum dg_status check(struct dg_comm *comm, bool ok, struct dg_error *err)
 
 /* ---- sums ---- */
 
-/* sum [count] = part[0] + part[1] + ..., each [stride] apart. By one thread: the others compute. */
-static void add_up_f32(int64_t count, int parts, const float *part, int64_t stride, float *sum)
+/* The library's own sum. */
+static bool library_adds(struct dg_comm *comm, char *data, int64_t count, bool f64)
 {
-    for (int64_t i = 0; i < count; i++) {
-        float total = part[i];
-        for (int p = 1; p < parts; p++) total += part[p * stride + i];
-        sum[i] = total;
-    }
-}
-
-static void add_up_f64(int64_t count, int parts, const double *part, int64_t stride, double *sum)
-{
-    for (int64_t i = 0; i < count; i++) {
-        double total = part[i];
-        for (int p = 1; p < parts; p++) total += part[p * stride + i];
-        sum[i] = total;
-    }
-}
-
-/* The sum of `count` elements at `data`, which fit into a chunk. */
-static enum dg_status sum_chunk(struct dg_comm *comm, char *data, int64_t count, bool f64, struct dg_error *err)
-{
-    int ranks = comm->world.ranks, size = f64 ? 8 : 4;
-    for (int r = 0; r < ranks; r++) {
-        comm->at[r] = (int)(count * r / ranks * size);
-        comm->bytes[r] = (int)(count * (r + 1) / ranks * size) - comm->at[r];
-    }
-    int mine = comm->bytes[comm->world.rank];
-    for (int r = 0; r < ranks; r++) {
-        comm->own_bytes[r] = mine;
-        comm->own_at[r] = mine * r;
-    }
-    const struct dg_mpi_ranges pieces = {comm->bytes, comm->at}, own = {comm->own_bytes, comm->own_at};
-    DG_TRY(check(comm, comm->mpi->all_to_all(data, pieces, comm->piece, own), err));
-    if (f64)
-        add_up_f64(mine / size, ranks, (const double *)(const void *)comm->piece, mine / size,
-                   (double *)(void *)comm->sum);
-    else
-        add_up_f32(mine / size, ranks, (const float *)(const void *)comm->piece, mine / size,
-                   (float *)(void *)comm->sum);
-    return check(comm, comm->mpi->all_gather(comm->sum, mine, data, pieces), err);
+    int64_t size = f64 ? 8 : 4;
+    for (int64_t first = 0; first < count; first += CHUNK / size)
+        if (!comm->mpi->all_reduce(data + first * size, (int)dg_min_i64(CHUNK / size, count - first), f64))
+            return false;
+    return true;
 }
 
 static enum dg_status run_sum(struct dg_comm *comm, const struct job *job, struct dg_error *err)
 {
-    int64_t size = job->f64 ? 8 : 4, most = CHUNK / size;
-    for (int64_t first = 0; first < job->count; first += most) {
-        char *chunk = (char *)job->data + first * size;
-        int64_t length = dg_min_i64(most, job->count - first);
-        if (comm->options.library_sums)
-            DG_TRY(check(comm, comm->mpi->all_reduce(chunk, (int)length, job->f64), err));
-        else
-            DG_TRY(sum_chunk(comm, chunk, length, job->f64, err));
-    }
-    return DG_OK;
+    bool ok = comm->options.sums.reduce == DG_REDUCE_LIBRARY
+                  ? library_adds(comm, job->data, job->count, job->kind == DG_SUM_F64)
+                  : dg_sums_add(&comm->sums, job->data, job->count, job->kind);
+    return check(comm, ok, err);
 }
 
 /* ---- bytes ---- */
@@ -155,7 +109,7 @@ static enum dg_status run_gather(struct dg_comm *comm, const struct job *job, st
         comm->at[r] = (int)job->count * r;
     }
     const struct dg_mpi_ranges to = {comm->bytes, comm->at};
-    return check(comm, comm->mpi->all_gather(job->mine, (int)job->count, job->data, to), err);
+    return check(comm, comm->mpi->all_gather(DG_MPI_ALL, job->mine, (int)job->count, job->data, to), err);
 }
 
 /* ---- the courier ---- */
@@ -220,7 +174,13 @@ static enum dg_status run_now(struct dg_comm *comm, const struct job *job, struc
 
 void dg_comm_start_sum(struct dg_comm *comm, void *data, int64_t count, bool f64)
 {
-    if (comm) start(comm, &(struct job){.run = run_sum, .data = data, .count = count, .f64 = f64});
+    if (comm)
+        start(comm, &(struct job){.run = run_sum, .data = data, .count = count, .kind = f64 ? DG_SUM_F64 : DG_SUM_F32});
+}
+
+void dg_comm_start_gradients(struct dg_comm *comm, float *data, int64_t count)
+{
+    if (comm) start(comm, &(struct job){.run = run_sum, .data = data, .count = count, .kind = DG_SUM_GRADIENTS});
 }
 
 enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err)
@@ -263,17 +223,128 @@ static enum dg_status find_hosts(struct dg_comm *comm, struct dg_error *err)
 static enum dg_status allocate(struct dg_comm *comm, struct dg_error *err)
 {
     size_t ranks = (size_t)comm->world.ranks;
-    comm->piece_bytes = (CHUNK / comm->world.ranks + 64) & ~63;
     comm->host = calloc(ranks, HOST);
-    comm->piece = aligned_alloc(64, ranks * (size_t)comm->piece_bytes);
-    comm->sum = aligned_alloc(64, (size_t)comm->piece_bytes);
-    comm->bytes = calloc(4 * ranks, sizeof *comm->bytes);
-    if (!comm->host || !comm->piece || !comm->sum || !comm->bytes)
+    comm->bytes = calloc(2 * ranks, sizeof *comm->bytes);
+    if (!comm->host || !comm->bytes)
         return dg_fail(err, DG_ERR_MEMORY, "out of memory for the exchange with %d processes", comm->world.ranks);
     comm->at = comm->bytes + ranks;
-    comm->own_bytes = comm->bytes + 2 * ranks;
-    comm->own_at = comm->bytes + 3 * ranks;
     return DG_OK;
+}
+
+/* ---- how sums are made ---- */
+
+static enum dg_status run_lowest_here(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    return check(comm, comm->mpi->lowest_here(job->data), err);
+}
+
+static enum dg_status run_split(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    return check(comm, comm->mpi->split(job->machine, job->place), err);
+}
+
+/* lowest [ranks] = the lowest rank of each one's machine. */
+static enum dg_status find_machines(struct dg_comm *comm, int *lowest, struct dg_error *err)
+{
+    int together = comm->options.sums.together, mine = 0;
+    if (together && comm->world.ranks % together)
+        return dg_fail(err, DG_ERR_USAGE, "--together %d does not divide %d processes", together, comm->world.ranks);
+    for (int r = 0; r < comm->world.ranks && together; r++) lowest[r] = r / together * together;
+    if (together) return DG_OK;
+    DG_TRY(run_now(comm, &(struct job){.run = run_lowest_here, .data = &mine}, err));
+    return dg_comm_gather(comm, &mine, sizeof mine, lowest, err);
+}
+
+/* Processes of the machine whose lowest rank this is, of which `place` have a lower rank than `rank`. */
+static int count_on(const struct dg_comm *comm, const int *lowest, int machine, int rank, int *place)
+{
+    int count = 0;
+    for (int r = 0; r < comm->world.ranks; r++) {
+        if (lowest[r] != machine) continue;
+        if (r == rank) *place = count;
+        count++;
+    }
+    return count;
+}
+
+/* Two levels: the processes of a machine, and those of one place on all machines. */
+static enum dg_status set_machines(struct dg_comm *comm, const int *lowest, struct dg_error *err)
+{
+    int ranks = comm->world.ranks, rank = comm->world.rank, before = 0, place = 0, unused,
+        here = count_on(comm, lowest, lowest[rank], rank, &place), first = count_on(comm, lowest, 0, 0, &unused);
+    for (int r = 0; r < ranks; r++) {
+        int count = count_on(comm, lowest, lowest[r], r, &unused);
+        if (count != first)
+            return dg_fail(err, DG_ERR_USAGE,
+                           "--reduce machines wants as many processes on each machine: %s has %d, %s has %d",
+                           dg_comm_host(comm, 0), first, dg_comm_host(comm, r), count);
+        before += lowest[r] == r && r < lowest[rank];
+    }
+    comm->sums.levels = 2;
+    comm->sums.level[0] = (struct dg_sums_level){.group = DG_MPI_MACHINE, .ranks = here, .rank = place};
+    comm->sums.level[1] = (struct dg_sums_level){
+        .group = DG_MPI_ACROSS, .ranks = ranks / here, .rank = before, .bf16 = comm->options.sums.bf16};
+    return run_now(comm, &(struct job){.run = run_split, .machine = lowest[rank], .place = place}, err);
+}
+
+static enum dg_status open_sums(struct dg_comm *comm, struct dg_error *err)
+{
+    struct dg_comm_sums *asked = &comm->options.sums;
+    struct dg_sums *sums = &comm->sums;
+    sums->mpi = comm->mpi;
+    DG_TRY(dg_comm_broadcast(comm, asked, sizeof *asked, err));
+    if (asked->reduce == DG_REDUCE_LIBRARY) return DG_OK;
+    if (asked->reduce == DG_REDUCE_MACHINES) {
+        int *lowest = calloc((size_t)comm->world.ranks, sizeof *lowest);
+        if (!lowest) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        enum dg_status status = find_machines(comm, lowest, err);
+        if (status == DG_OK) status = set_machines(comm, lowest, err);
+        free(lowest);
+        DG_TRY(status);
+    } else {
+        sums->levels = 1;
+        sums->level[0] = (struct dg_sums_level){
+            .group = DG_MPI_ALL, .ranks = comm->world.ranks, .rank = comm->world.rank, .bf16 = asked->bf16};
+    }
+    return dg_sums_open(sums, err);
+}
+
+const char *dg_reduce_name(enum dg_reduce reduce)
+{
+    static const char *const names[] = {
+        [DG_REDUCE_RANKS] = "ranks", [DG_REDUCE_MACHINES] = "machines", [DG_REDUCE_LIBRARY] = "mpi"};
+    return names[reduce];
+}
+
+int dg_comm_together(const struct dg_comm *comm)
+{
+    return comm && comm->options.sums.reduce == DG_REDUCE_MACHINES ? comm->sums.level[0].ranks : 1;
+}
+
+struct dg_comm_sent dg_comm_sent(const struct dg_comm *comm)
+{
+    struct dg_comm_sent sent = {0};
+    for (int l = 0; comm && l < comm->sums.levels; l++) {
+        sent.between = comm->sums.level[l].sent;
+        sent.all += sent.between;
+    }
+    return sent;
+}
+
+const char *dg_comm_sums_text(const struct dg_comm *comm, char *text, size_t size)
+{
+    const struct dg_comm_sums *asked = &comm->options.sums;
+    const struct dg_sums_level *level = comm->sums.level;
+    const char *bf16 = asked->bf16 ? "; gradients travel as bf16" : "";
+    if (asked->reduce == DG_REDUCE_LIBRARY)
+        snprintf(text, size, "by the library: the last bits depend on it");
+    else if (asked->reduce == DG_REDUCE_RANKS)
+        snprintf(text, size, "in the order of ranks%s", bf16);
+    else
+        snprintf(text, size, "of each %d %s first, then of %d %s%s%s", level[0].ranks,
+                 asked->together ? "neighbouring ranks" : "processes of a machine", level[1].ranks,
+                 asked->together ? "such groups" : "machines", bf16, asked->bf16 ? " between them" : "");
+    return text;
 }
 
 /* On the courier: MPI takes the thread that opens it for its main thread. */
@@ -305,8 +376,7 @@ static void dismiss(struct dg_comm *comm)
     pthread_cond_destroy(&comm->changed);
     free(comm->queue);
     free(comm->host);
-    free(comm->piece);
-    free(comm->sum);
+    dg_sums_close(&comm->sums);
     free(comm->bytes);
     free(comm);
 }
@@ -315,6 +385,10 @@ enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_com
 {
     struct dg_launcher launcher;
     *result = NULL;
+    if (options->sums.reduce == DG_REDUCE_LIBRARY && options->sums.bf16)
+        return dg_fail(err, DG_ERR_USAGE, "MPI adds no bf16: --reduce mpi goes with --wire f32");
+    if (options->sums.reduce != DG_REDUCE_MACHINES && options->sums.together)
+        return dg_fail(err, DG_ERR_USAGE, "--together goes with --reduce machines");
     DG_TRY(dg_launcher_find(&launcher, err));
     if (launcher.ranks < 2) return DG_OK;
     struct dg_comm *comm = calloc(1, sizeof *comm);
@@ -329,6 +403,7 @@ enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_com
     enum dg_status status = run_now(comm, &(struct job){.run = run_open, .launcher = &launcher}, err);
     if (status == DG_OK) status = allocate(comm, err);
     if (status == DG_OK) status = find_hosts(comm, err);
+    if (status == DG_OK) status = open_sums(comm, err);
     if (status == DG_OK)
         *result = comm;
     else if (comm->world.ranks > 1)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Raised with every change of this file. A plugin of another number is refused. */
-#define DG_MPI_PLUGIN_INTERFACE 1u
+#define DG_MPI_PLUGIN_INTERFACE 2u
 
 /* What the plugin needs of its caller. */
 struct dg_mpi_caller {
@@ -24,23 +24,37 @@ struct dg_mpi_caller {
     int reason_size;
 };
 
+/* Who takes part in a call. The groups of a machine and across machines are there after `split`. */
+enum dg_mpi_group {
+    DG_MPI_ALL,
+    DG_MPI_MACHINE, /* the processes of this one's machine */
+    DG_MPI_ACROSS,  /* of each machine the process of the same place on it as this one */
+    DG_MPI_GROUPS
+};
+
 struct dg_mpi_world {
     int rank, ranks;
     char library[64]; /* "Open MPI 4.1.4" */
 };
 
-/* One range for each rank, in the order of ranks. */
+/* One range for each rank of a group, in the order of ranks. */
 struct dg_mpi_ranges {
-    const int *bytes, *at; /* [ranks] */
+    const int *bytes, *at; /* [ranks of the group] */
 };
 
 struct dg_mpi_plugin {
     uint32_t interface; /* DG_MPI_PLUGIN_INTERFACE */
     bool (*open)(const struct dg_mpi_caller *caller, struct dg_mpi_world *world);
-    /* Range j of send goes to rank j; what rank j sends here comes to range j of receive. */
-    bool (*all_to_all)(const void *send, struct dg_mpi_ranges from, void *receive, struct dg_mpi_ranges to);
-    /* The `bytes` of each rank come to its range of receive on all ranks. */
-    bool (*all_gather)(const void *send, int bytes, void *receive, struct dg_mpi_ranges to);
+    /* The lowest rank of those that share memory with this process. */
+    bool (*lowest_here)(int *rank);
+    /* Makes the groups: processes of one number are a machine, in the order of ranks; those of one place are across machines, in the order of
+     * their machines' numbers. */
+    bool (*split)(int machine, int place);
+    /* Range j of send goes to rank j of the group; what it sends here comes to range j of receive. */
+    bool (*all_to_all)(enum dg_mpi_group group, const void *send, struct dg_mpi_ranges from, void *receive,
+                       struct dg_mpi_ranges to);
+    /* The `bytes` of each rank of the group come to its range of receive on all of them. */
+    bool (*all_gather)(enum dg_mpi_group group, const void *send, int bytes, void *receive, struct dg_mpi_ranges to);
     /* From rank 0 to all. */
     bool (*broadcast)(void *data, int bytes);
     /* data [count] = the sum over ranks, in an order of the library's choice. */

@@ -56,6 +56,20 @@ static bool is_sum(const struct dg_plan_entry *entry, const struct dg_plan_tenso
            t->last >= entry->loop_first + entry->loop_ops;
 }
 
+/* By tensor of the entry, if it is a root: whether it is a gradient, as the op that makes their norm reads it. */
+static void find_gradients(const struct dg_plan *plan, const struct dg_plan_entry *entry, bool *gradient)
+{
+    for (uint32_t n = entry->loop_first + entry->loop_ops; n < entry->num_ops; n++) {
+        const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+        const uint32_t *operand = &plan->operand[op->first_operand];
+        bool sums_up = false;
+        for (uint32_t o = 0; o < op->num_outputs; o++)
+            sums_up |= operand[op->num_inputs + o] == entry->slot[DG_SLOT_GRAD_SUMMARY];
+        for (uint32_t i = 0; i < op->num_inputs && sums_up; i++)
+            if (operand[i] != DG_PLAN_NONE) gradient[plan->tensor[operand[i]].root - entry->first_tensor] = true;
+    }
+}
+
 static int by_offset(const void *a, const void *b)
 {
     const struct dg_plan_tensor *x = *(void *const *)a, *y = *(void *const *)b;
@@ -63,15 +77,15 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* Adds a sum to the last range, or begins a new one. Between both is only what rounds up to DG_PLAN_ALIGN. */
-static void add_sum(struct dg_exchange *exchange, const struct dg_plan_tensor *t, uint32_t ready)
+static void add_sum(struct dg_exchange *exchange, const struct dg_plan_tensor *t, uint32_t ready, bool gradient)
 {
     bool f64 = t->dtype == DG_F64;
     struct dg_exchange_range *last = exchange->num_ranges ? &exchange->range[exchange->num_ranges - 1] : NULL;
     int64_t bytes = last ? dg_exchange_bytes(last) : 0;
-    if (!last || last->f64 != f64 || bytes >= RANGE ||
+    if (!last || last->f64 != f64 || last->gradients != gradient || bytes >= RANGE ||
         last->offset + (uint64_t)dg_round_up(bytes, DG_PLAN_ALIGN) != t->offset) {
         last = &exchange->range[exchange->num_ranges++];
-        *last = (struct dg_exchange_range){.offset = t->offset, .f64 = f64};
+        *last = (struct dg_exchange_range){.offset = t->offset, .f64 = f64, .gradients = gradient};
     }
     last->count = (int64_t)(t->offset - last->offset + t->bytes) / (f64 ? 8 : 4);
     if (ready > last->ready) last->ready = ready;
@@ -82,19 +96,26 @@ static enum dg_status find_ranges(const struct dg_plan *plan, const struct dg_pl
 {
     const struct dg_plan_tensor **sum = calloc(entry->num_tensors + 1, sizeof *sum);
     uint32_t *writer = calloc(entry->num_tensors + 1, sizeof *writer), count = 0;
+    bool *gradient = calloc(entry->num_tensors + 1, sizeof *gradient);
     exchange->range = calloc(entry->num_tensors + 1, sizeof *exchange->range);
-    bool room = sum && writer && exchange->range;
+    bool room = sum && writer && gradient && exchange->range;
     if (room) {
         find_last_writers(plan, entry, writer);
+        find_gradients(plan, entry, gradient);
         const struct dg_plan_tensor *first = &plan->tensor[entry->first_tensor];
         for (uint32_t t = 0; t < entry->num_tensors; t++)
             if (first[t].root == entry->first_tensor + t && is_sum(entry, &first[t], writer[t]))
                 sum[count++] = &first[t];
         qsort(sum, count, sizeof *sum, by_offset);
-        for (uint32_t i = 0; i < count; i++) add_sum(exchange, sum[i], writer[sum[i] - first]);
+        for (uint32_t i = 0; i < count; i++) {
+            ptrdiff_t t = sum[i] - first;
+            bool f32 = sum[i]->dtype == DG_F32; /* the loss is among what must be finite */
+            add_sum(exchange, sum[i], writer[t], gradient[t] && f32);
+        }
     }
     free(sum);
     free(writer);
+    free(gradient);
     return room ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
 }
 

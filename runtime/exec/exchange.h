@@ -11,6 +11,7 @@ struct dg_exchange_range {
     uint64_t offset; /* in DG_REGION_STEP */
     int64_t count;   /* numbers, with what is between two tensors */
     bool f64;        /* else f32 */
+    bool gradients;  /* all of them */
     uint32_t ready;
 };
 

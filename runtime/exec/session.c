@@ -513,8 +513,11 @@ static enum dg_status run_last_slice(struct dg_session *session, struct dg_error
         const struct dg_exchange_range *range = &session->exchange.range[r];
         DG_TRY(run_ops(session, next, range->ready + 1, err));
         if (range->ready >= next) next = range->ready + 1;
-        dg_comm_start_sum(session->comm, (char *)session->region[DG_REGION_STEP] + range->offset, range->count,
-                          range->f64);
+        void *sums = (char *)session->region[DG_REGION_STEP] + range->offset;
+        if (range->gradients)
+            dg_comm_start_gradients(session->comm, sums, range->count);
+        else
+            dg_comm_start_sum(session->comm, sums, range->count, range->f64);
     }
     DG_TRY(run_ops(session, next, entry->loop_first + entry->loop_ops, err));
     double begin = dg_seconds_now();

@@ -156,15 +156,21 @@ static void compare_weights(struct comparison *c)
 /* Differences that change numbers in their last bits. */
 static void log_machine(const struct comparison *c)
 {
-    static const char *const keys[][2] = {{"machine.kernels", "the kernels' level"},
-                                          {"machine.onednn", "oneDNN"},
-                                          {"machine.processes", "the number of processes"}};
+    static const char last_bits[] = "the numbers may differ in their last bits";
+    static const char *const keys[][3] = {
+        {"machine.kernels", "the kernels' level", last_bits},
+        {"machine.onednn", "oneDNN", last_bits},
+        {"machine.processes", "the number of processes", last_bits},
+        {"machine.reduce", "--reduce", last_bits},
+        {"machine.together", "the number of processes that add up first", last_bits},
+        {"machine.wire", "--wire", "gradients are no longer rounded as before"},
+    };
     for (size_t k = 0; k < sizeof keys / sizeof *keys && c->question->use == DG_FACTS_RUN; k++) {
         const char *was = dg_safetensors_metadata(c->file, keys[k][0]),
                    *now = dg_facts_find(c->question->now, keys[k][0]);
         if (was && now && strcmp(was, now))
-            dg_log(c->question->log, DG_LOG_WARNING, DG_LOG_RUN,
-                   "%s was %s so far and is %s now: the numbers may differ in their last bits", keys[k][1], was, now);
+            dg_log(c->question->log, DG_LOG_WARNING, DG_LOG_RUN, "%s was %s so far and is %s now: %s", keys[k][1], was,
+                   now, keys[k][2]);
     }
 }
 

@@ -36,6 +36,17 @@ struct training {
 
 /* --- opening --- */
 
+/* How many processes there are, and how their gradients are added up: one process alone only keeps the latter for later ones. */
+static void add_exchange(struct training *t)
+{
+    const struct dg_train_options *o = t->options;
+    dg_facts_add(&t->run.facts, "machine.processes", "%d", dg_comm_ranks(o->comm));
+    if (!t->entry->ranks) return;
+    dg_facts_add(&t->run.facts, "machine.reduce", "%s", dg_reduce_name(o->sums.reduce));
+    dg_facts_add(&t->run.facts, "machine.wire", "%s", o->sums.bf16 ? "bf16" : "f32");
+    if (o->comm) dg_facts_add(&t->run.facts, "machine.together", "%d", dg_comm_together(o->comm));
+}
+
 static enum dg_status open_data(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
@@ -61,7 +72,7 @@ static enum dg_status open_data(struct training *t, struct dg_error *err)
         dg_run_add_path(&t->run, key, o->data.path[i]);
     }
     if (t->dataset) dg_run_add_images(&t->run, t->dataset);
-    dg_facts_add(&t->run.facts, "machine.processes", "%d", dg_comm_ranks(o->comm));
+    add_exchange(t);
     t->run.length.epochs = (int64_t)dg_knobs_value(t->knobs, "epochs", 1);
     return dg_knobs_check(t->knobs, t->entry, t->run.length, err);
 }

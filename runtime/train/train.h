@@ -47,6 +47,7 @@ struct dg_train_options {
     bool ignore_memory, ignore_disk;
     const char *const *command; /* for RUN/run.json: the words of the command line, ended by NULL; NULL: not known */
     struct dg_comm *comm;       /* the processes that share each batch; NULL: there is one. Rank 0 writes all files */
+    struct dg_comm_sums sums;   /* how their gradients are asked to be added up, for the checkpoint */
     const struct dg_log *log;   /* NULL: none; unreadable images, collapse, what a resume changes, ... */
     struct dg_train_events events;
 };

@@ -427,7 +427,7 @@ static void test_scale(void **state)
     if (!mpi_usable(&open_mpi)) skip();
     p = LAUNCH(&open_mpi, "2", DINORUN, "bench", four, "--steps", "2");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "sent and received by each of 2 processes a step");
+    process_assert_says(p, p->out, "sent by each a step, ");
     process_assert_says(p, p->out, "  rank 1 ");
 }
 

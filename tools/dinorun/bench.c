@@ -23,6 +23,7 @@ static struct {
     int steps, threads;
     bool nodes, regions;
     struct dg_comm *comm; /* the processes that share the step; NULL: there is one */
+    struct sum_flags sums;
     int64_t images;
 } given = {.steps = 10, .images = 100};
 
@@ -177,15 +178,22 @@ static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_
     } mine = {r->seconds, r->waited}, all[MOST_RANKS];
     int ranks = dg_comm_ranks(given.comm);
     double bytes = 0;
-    char text[32];
+    char text[32], sums[160];
     if (ranks < 2) return DG_OK;
     if (ranks > MOST_RANKS) return dg_fail(err, DG_ERR_USAGE, "bench takes up to %d processes", MOST_RANKS);
     DG_TRY(dg_comm_gather(given.comm, &mine, sizeof mine, all, err));
     if (dg_comm_rank(given.comm)) return DG_OK;
     for (uint32_t s = 0; s < r->num_ranges; s++) bytes += (double)dg_exchange_bytes(&r->range[s]);
-    printf("exchange     %s sent and received by each of %d processes a step, in %u parts; %s\n",
-           dg_format_bytes(text, sizeof text, 2.0 * (ranks - 1) / ranks * bytes), ranks, r->num_ranges,
-           dg_comm_library(given.comm));
+    struct dg_comm_sent sent = dg_comm_sent(given.comm);
+    double steps = r->steps + 1, least = 2.0 * (ranks - 1) / ranks * bytes; /* one to warm up */
+    printf("exchange     %s of sums a step, in %u parts, by %d processes; %s; sums %s\n",
+           dg_format_bytes(text, sizeof text, bytes), r->num_ranges, ranks, dg_comm_library(given.comm),
+           dg_comm_sums_text(given.comm, sums, sizeof sums));
+    printf("traffic      ");
+    if (sent.all) printf("%s sent by each a step, ", dg_format_bytes(text, sizeof text, (double)sent.all / steps));
+    if (dg_comm_together(given.comm) > 1)
+        printf("%s of them between machines, ", dg_format_bytes(text, sizeof text, (double)sent.between / steps));
+    printf("%s is the least for sums in f32\n", dg_format_bytes(text, sizeof text, least));
     if (r->joins)
         printf("batch norms  %" PRId64 " exchanges in the middle of the step, %s from each process to each other\n",
                r->joins, dg_format_bytes(text, sizeof text, (double)r->joined_bytes));
@@ -254,7 +262,7 @@ static int bench(void)
 {
     struct dg_error err = {0};
     struct dg_bench_result r = {0};
-    const struct dg_comm_options exchange = {.stall_limit = STALL_LIMIT, .log = &console};
+    const struct dg_comm_options exchange = {.stall_limit = STALL_LIMIT, .sums = sums_of(&given.sums), .log = &console};
     if (dg_comm_open(&exchange, &given.comm, &err) == DG_OK) time_steps(&r, &err);
     int status = exit_status(&err);
     if (status && given.comm) dg_comm_abort(given.comm, status); /* the others may wait for this one */
@@ -269,6 +277,7 @@ static const struct dg_flag flags[] = {
     {"entry", "NAME", "what to time: train, features, ...", .text = &given.entry, .unset = "the plan's first"},
     {"steps", "N", "steps to time, after one to warm up", .count = &given.steps, .min = 1, .max = 100000},
     {FLAG_THREADS, .count = &given.threads},
+    ROWS_SUMS(given.sums, ""),
     {"nodes", NULL, "also print every node and its line", .given = &given.nodes},
     {"regions", NULL, "also print, op by op, parallel regions and the time outside of them", .given = &given.regions},
     {"data", "DIR", "time the recipe's crops of these images instead, without a network", .texts = &given.data,

@@ -4,6 +4,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/path.h"
+#include "runtime/comm/comm.h"
 #include "runtime/data/dataset.h"
 #include "runtime/draw/patches.h"
 #include "runtime/eval/evaluator.h"
@@ -75,6 +76,37 @@ int exit_status(const struct dg_error *err);
         {FLAG_PARTIAL, .given = &(options).choice.partial},                                                            \
     {                                                                                                                  \
         FLAG_ACCEPT_CHANGES, .given = &(options).accept_changes                                                        \
+    }
+
+/* ---- several processes ---- */
+
+/* --reduce, --wire and --together; NULL: not given. */
+struct sum_flags {
+    const char *reduce, *wire;
+    int together;
+};
+struct dg_comm_sums sums_of(const struct sum_flags *flags);
+
+#define FLAG_WIRE                                                                                                      \
+    "wire", "TYPE",                                                                                                    \
+        "what gradients travel as between processes. bf16 halves the bytes, for slow networks; numbers and "           \
+        "their sums are rounded to it, and are added in f32",                                                          \
+        .choices = "f32|bf16"
+
+/* The rows of a table for how gradients are added up; `unset` says what holds where they are not given. */
+#define ROWS_SUMS(flags, more)                                                                                         \
+    {"reduce",                                                                                                         \
+     "BY",                                                                                                             \
+     "with several processes: who adds up their gradients. ranks: dinorun, in the order of ranks, so that the "        \
+     "bits depend on the number of processes alone; machines: dinorun, first the processes of each machine, then "     \
+     "machines, which moves fewer bytes between them; mpi: the library, which may be faster on some networks",         \
+     .text = &(flags).reduce,                                                                                          \
+     .choices = "ranks|machines|mpi",                                                                                  \
+     .unset = "ranks" more},                                                                                           \
+        {FLAG_WIRE, .text = &(flags).wire, .unset = "f32" more},                                                       \
+    {                                                                                                                  \
+        "together", "N", "with --reduce machines: take that many processes of neighbouring ranks for a machine",       \
+            .count = &(flags).together, .min = 1, .max = 65536, .with = "reduce", .unset = "those that share memory"   \
     }
 
 /* ---- data ---- */

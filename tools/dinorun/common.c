@@ -35,6 +35,15 @@ int exit_status(const struct dg_error *err)
     return err->status == DG_ERR_USAGE ? 2 : 1;
 }
 
+struct dg_comm_sums sums_of(const struct sum_flags *flags)
+{
+    struct dg_comm_sums sums = {.together = flags->together, .bf16 = flags->wire && !strcmp(flags->wire, "bf16")};
+    static const enum dg_reduce all[] = {DG_REDUCE_RANKS, DG_REDUCE_MACHINES, DG_REDUCE_LIBRARY};
+    for (size_t i = 0; flags->reduce && i < sizeof all / sizeof *all; i++)
+        if (!strcmp(dg_reduce_name(all[i]), flags->reduce)) sums.reduce = all[i];
+    return sums;
+}
+
 struct dg_image_rules image_rules(const struct image_flags *flags)
 {
     return (struct dg_image_rules){.exif = flags->exif, .pillow = flags->pillow ? atoi(flags->pillow) : 13};

@@ -15,7 +15,8 @@ static struct {
     double link; /* bytes a second, each way */
     double latency;
     double speed; /* of a machine, this one being 1 */
-} given = {.machines = 16, .steps = 5, .latency = 100e-6, .speed = 1};
+    const char *wire;
+} given = {.machines = 16, .steps = 5, .latency = 100e-6, .speed = 1, .wire = "f32"};
 
 /* "10G" or "10Gbit/s", in bits a second as links are named, to bytes a second. */
 static bool read_link(const char *text, void *parsed)
@@ -95,6 +96,13 @@ static double join_of(const struct model *m, int64_t machines)
            (double)(machines - 1) * (double)m->bench->joined_bytes / (double)m->bench->joins / given.link;
 }
 
+/* Bytes of a range as they travel. */
+static double travelling(const struct dg_exchange_range *range)
+{
+    double bytes = (double)dg_exchange_bytes(range);
+    return range->gradients && !strcmp(given.wire, "bf16") ? bytes / 2 : bytes;
+}
+
 /* Seconds of a step on `machines` of them: a range of sums leaves when it is complete and the one before it has arrived. */
 static double step_of(const struct model *m, int64_t machines)
 {
@@ -104,7 +112,7 @@ static double step_of(const struct model *m, int64_t machines)
     for (uint32_t s = 0; machines > 1 && s < m->bench->num_ranges; s++) {
         double share = 2.0 * (double)(machines - 1) / (double)machines;
         arrived = fmax(arrived, last + m->ready[s] + (double)m->joined[s] * join) + 2 * given.latency +
-                  share * (double)dg_exchange_bytes(&m->bench->range[s]) / given.link;
+                  share * travelling(&m->bench->range[s]) / given.link;
     }
     return fmax(end, arrived) + m->after;
 }
@@ -130,17 +138,18 @@ static void print_assumptions(const struct model *m)
 {
     double bytes = 0;
     char text[32];
-    for (uint32_t s = 0; s < m->bench->num_ranges; s++) bytes += (double)dg_exchange_bytes(&m->bench->range[s]);
+    for (uint32_t s = 0; s < m->bench->num_ranges; s++) bytes += travelling(&m->bench->range[s]);
     printf("%s here: %.1f ms, %d threads, %s; %" PRId64 " slices of %" PRId64 " images, %.1f ms each; %.1f ms before "
            "and after them\n",
            m->only ? "a machine's part of a step" : "a step", 1e3 * m->bench->seconds, m->bench->threads,
            m->bench->dtype, m->slices, m->batch / m->slices, 1e3 * m->slice, 1e3 * (m->before + m->after));
     printf(
         "assumed: every machine is one process of this speed times %g; links of %.3g Gbit/s both ways at once, %.0f us "
-        "a message;\n%s of sums in %u parts, each exchanged when the last slice has completed it, beside the rest of "
+        "a message;\n%s of sums, gradients as %s, in %u parts, each exchanged when the last slice has completed it, "
+        "beside the rest of "
         "the slice at no cost;\nevery process makes the whole commit; images are read in time; days are those of "
         "ImageNet's %d images times the recipe's epochs\n",
-        given.speed, given.link * 8e-9, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes),
+        given.speed, given.link * 8e-9, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes), given.wire,
         m->bench->num_ranges, IMAGENET_IMAGES);
     if (m->only)
         printf("batch norms see the rows of all %" PRId64 " machines: %" PRId64
@@ -199,6 +208,7 @@ static const struct dg_flag flags[] = {
     {"latency", "T", "of a message between two machines", .parse = read_latency, .parsed = &given.latency,
      .expected = "a time, as in 100us", .unset = "100us"},
     {"speed", "X", "how many times as fast as this one each machine is", .number = &given.speed, .max = 1e6},
+    {FLAG_WIRE, .text = &given.wire},
     {"steps", "N", "steps to time here, after one to warm up", .count = &given.steps, .min = 1, .max = 100000},
     {FLAG_THREADS, .count = &given.threads},
     {0}};

@@ -25,9 +25,8 @@ static struct {
     struct dg_flag_values data;
     struct image_flags images;
     struct dg_comm_options comm;
-    const char *reduce;
-} given = {
-    .options = {.steps = -1, .max_bad = {.images = 10}}, .comm = {.stall_limit = STALL_LIMIT}, .reduce = "ranks"};
+    struct sum_flags sums;
+} given = {.options = {.steps = -1, .max_bad = {.images = 10}}, .comm = {.stall_limit = STALL_LIMIT}};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
  * oneDNN's generated code was seen to lose values that it stores there. */
@@ -136,10 +135,10 @@ static void print_ranks(struct dg_comm *comm, const struct dg_train_start *start
             at += (size_t)snprintf(hosts + at, sizeof hosts - at, "%s%s (%d)", at ? ", " : "", dg_comm_host(comm, r),
                                    here);
     }
+    char sums[160];
     printf("%d processes on %d machine%s: %s; each computes %" PRId64 " slice%s of a batch; %s; sums %s\n", ranks,
            machines, machines == 1 ? "" : "s", hosts, start->slices, start->slices == 1 ? "" : "s",
-           dg_comm_library(comm),
-           given.comm.library_sums ? "by the library: the last bits depend on it" : "in the order of ranks");
+           dg_comm_library(comm), dg_comm_sums_text(comm, sums, sizeof sums));
     printf("to stop and save: kill -USR1 of mpirun or of any process; Ctrl-C ends mpirun before the run is saved\n");
 }
 
@@ -288,6 +287,10 @@ static enum dg_status find_run(struct dg_error *err)
     if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
     take_run_images(o->out, &given.images);
     o->data.rules = image_rules(&given.images);
+    static char reduce[16], wire[8];
+    if (!given.sums.reduce && dg_run_find_fact(o->out, "machine.reduce", reduce, sizeof reduce))
+        given.sums.reduce = reduce;
+    if (!given.sums.wire && dg_run_find_fact(o->out, "machine.wire", wire, sizeof wire)) given.sums.wire = wire;
     return o->data.paths || o->replay ? DG_OK : find_images(err);
 }
 
@@ -305,7 +308,7 @@ static int train(void)
     if (find_run(&err) == DG_OK) open_plan(of, &err);
     watch_signals();
     given.comm.log = &log;
-    given.comm.library_sums = !strcmp(given.reduce, "mpi");
+    given.comm.sums = given.options.sums = sums_of(&given.sums);
     if (err.status == DG_OK) dg_comm_open(&given.comm, &given.options.comm, &err);
     bool leads = dg_comm_rank(given.options.comm) == 0;
     if (!leads) given.options.events = (struct dg_train_events){.context = &progress, .stop = on_stop};
@@ -362,10 +365,7 @@ static const struct dg_flag flags[] = {
      .parsed = &given.time_limit, .expected = "a time, as in 90s, 45m, 12h or 3d", .unset = "none"},
     {"stall-limit", "T", "with several processes: how long to wait for the others before giving up",
      .parse = read_duration, .parsed = &given.comm.stall_limit, .expected = "a time, as in 90s or 10m", .unset = "10m"},
-    {"reduce", "BY",
-     "with several processes: who adds up their gradients. ranks: dinorun, in the order of ranks, so that the "
-     "bits depend on the number of processes alone; mpi: the library, which may be faster on some networks",
-     .text = &given.reduce, .choices = "ranks|mpi"},
+    ROWS_SUMS(given.sums, ", or with --resume the run's own"),
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
     {"ignore-disk", NULL, "start even if the disk seems to have too little room", .given = &given.options.ignore_disk},
     {0}};

@@ -15,7 +15,7 @@ enum {
 };
 
 static struct dg_mpi_caller caller;
-static int ranks;
+static MPI_Comm comm_of[DG_MPI_GROUPS];
 
 static bool failed(int code, const char *what)
 {
@@ -64,7 +64,7 @@ static bool open_world(const struct dg_mpi_caller *asked, struct dg_mpi_world *w
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &world->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &world->ranks);
-    ranks = world->ranks;
+    comm_of[DG_MPI_ALL] = MPI_COMM_WORLD;
     MPI_Get_library_version(text, &length);
 #ifdef OMPI_MAJOR_VERSION
     int major = OMPI_MAJOR_VERSION, minor = OMPI_MINOR_VERSION, release = OMPI_RELEASE_VERSION;
@@ -80,19 +80,40 @@ static bool open_world(const struct dg_mpi_caller *asked, struct dg_mpi_world *w
     return false;
 }
 
-static bool all_to_all(const void *send, struct dg_mpi_ranges from, void *receive, struct dg_mpi_ranges to)
+static bool lowest_here(int *rank)
+{
+    MPI_Comm shared;
+    MPI_Comm_rank(MPI_COMM_WORLD, rank);
+    if (failed(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *rank, MPI_INFO_NULL, &shared),
+               "MPI_Comm_split_type"))
+        return false;
+    bool ok = !failed(MPI_Bcast(rank, 1, MPI_INT, 0, shared), "MPI_Bcast");
+    MPI_Comm_free(&shared);
+    return ok;
+}
+
+static bool split(int machine, int place)
+{
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    return !failed(MPI_Comm_split(MPI_COMM_WORLD, machine, rank, &comm_of[DG_MPI_MACHINE]), "MPI_Comm_split") &&
+           !failed(MPI_Comm_split(MPI_COMM_WORLD, place, machine, &comm_of[DG_MPI_ACROSS]), "MPI_Comm_split");
+}
+
+static bool all_to_all(enum dg_mpi_group group, const void *send, struct dg_mpi_ranges from, void *receive,
+                       struct dg_mpi_ranges to)
 {
     MPI_Request request;
     return !failed(MPI_Ialltoallv(send, from.bytes, from.at, MPI_BYTE, receive, to.bytes, to.at, MPI_BYTE,
-                                  MPI_COMM_WORLD, &request),
+                                  comm_of[group], &request),
                    "MPI_Ialltoallv") &&
            finish(request, "MPI_Ialltoallv");
 }
 
-static bool all_gather(const void *send, int bytes, void *receive, struct dg_mpi_ranges to)
+static bool all_gather(enum dg_mpi_group group, const void *send, int bytes, void *receive, struct dg_mpi_ranges to)
 {
     MPI_Request request;
-    return !failed(MPI_Iallgatherv(send, bytes, MPI_BYTE, receive, to.bytes, to.at, MPI_BYTE, MPI_COMM_WORLD, &request),
+    return !failed(MPI_Iallgatherv(send, bytes, MPI_BYTE, receive, to.bytes, to.at, MPI_BYTE, comm_of[group], &request),
                    "MPI_Iallgatherv") &&
            finish(request, "MPI_Iallgatherv");
 }
@@ -120,6 +141,8 @@ static void abort_world(int status) { MPI_Abort(MPI_COMM_WORLD, status); }
 __attribute__((visibility("default")))
 const struct dg_mpi_plugin dinograph_mpi_plugin = {.interface = DG_MPI_PLUGIN_INTERFACE,
                                                    .open = open_world,
+                                                   .lowest_here = lowest_here,
+                                                   .split = split,
                                                    .all_to_all = all_to_all,
                                                    .all_gather = all_gather,
                                                    .broadcast = broadcast,
