@@ -245,6 +245,18 @@ static enum dg_status check_level(const struct dg_dataset *dataset, const char *
 
 /* ---- classes that nothing can be read of ---- */
 
+static enum dg_pass_reason look_into(const struct dg_dataset *dataset, const struct dg_listed *image,
+                                     enum dg_image_format *format)
+{
+    char head[DG_IMAGE_FORMAT_BYTES];
+    if (!image->member) return dg_look_into(image->path, format);
+    int64_t size = dg_min_i64(dataset->archives.member[image->member - 1].place.size, sizeof head);
+    if (!size) return DG_PASS_EMPTY;
+    if (dg_archives_read(&dataset->archives, image->member, image->path, head, (size_t)size, NULL) != DG_OK)
+        return DG_PASS_CLOSED;
+    return dg_look_at(head, (size_t)size, format);
+}
+
 /* Sets what is wrong with the first image of a class none of whose files is an image. */
 static enum dg_status check_contents(const struct dg_dataset *dataset, struct dg_error *err)
 {
@@ -257,7 +269,7 @@ static enum dg_status check_contents(const struct dg_dataset *dataset, struct dg
         enum dg_image_format format = DG_FORMAT_UNKNOWN;
         images[label]++;
         if (!good[label])
-            good[label] = !dg_look_into(dataset->image[i].path, &format) && dg_image_format_is_read(format);
+            good[label] = !look_into(dataset, &dataset->image[i], &format) && dg_image_format_is_read(format);
     }
     char name[256];
     for (int c = 0; c < count && status == DG_OK; c++)
@@ -277,8 +289,8 @@ enum dg_status dg_classes_check(const struct dg_dataset *dataset, const struct d
     const struct dg_classes *classes = &dataset->classes;
     enum dg_status status = DG_OK;
     if (!classes->count) return DG_OK;
-    if (!classes->fixed && !dataset->has_lists) status = check_splits(classes, data->path[0], err);
-    if (status == DG_OK && !classes->fixed && !dataset->has_lists && labels == DG_LABELS_NEEDED)
+    if (!classes->fixed && !dataset->labels_apart) status = check_splits(classes, data->path[0], err);
+    if (status == DG_OK && !classes->fixed && !dataset->labels_apart && labels == DG_LABELS_NEEDED)
         status = check_level(dataset, data->path[0], err);
     if (status != DG_OK) {
         if (err && labels != DG_LABELS_NEEDED)

@@ -9,15 +9,16 @@
 
 /* Where the images are. Strings outlive the call that they are given to. */
 struct dg_data {
-    const char *const *path; /* [paths] folders, and lists of files as "@FILE" */
+    const char *const *path; /* [paths] folders, archives, and lists of either as "@FILE" */
     int paths;
     /* A file with a class a line, or a folder with a folder a class: these are the classes, in that order. NULL: the
      * folders are the classes. */
     const char *classes_from;
     struct dg_image_rules rules; /* how the images are read */
+    const char *index; /* a file with the members of archives, which is read if it is there (dg_dataset_save_index) */
 };
 
-/* One folder, for the block that it stands in. */
+/* One folder or archive, for the block that it stands in. */
 #define DG_FOLDER(name) ((struct dg_data){.path = (const char *const[]){name}, .paths = 1})
 
 /* What the classes are for. */

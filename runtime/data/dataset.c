@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum dg_status dg_listing_no_memory(struct dg_error *err)
 {
@@ -63,7 +64,7 @@ static enum dg_status add_source(struct dg_source *source, const char *path, str
 {
     if (path[0] == '@') {
         source->path = path + 1;
-        source->dataset->has_lists = true;
+        source->dataset->labels_apart = true;
         return dg_listing_add_file_list(source, err);
     }
     if (!*path)
@@ -77,7 +78,9 @@ static enum dg_status add_source(struct dg_source *source, const char *path, str
     while (size > 1 && folder[size - 1] == '/') folder[--size] = 0;
     source->path = folder;
     source->real = real;
-    enum dg_status status = dg_listing_add_folder(source, err);
+    struct stat about;
+    bool is_file = !stat(folder, &about) && !S_ISDIR(about.st_mode);
+    enum dg_status status = is_file ? dg_listing_add_archive(source, err) : dg_listing_add_folder(source, err);
     free(folder);
     free(real);
     return status;
@@ -123,9 +126,11 @@ static enum dg_status open_images(struct dg_dataset *d, const struct dg_data *da
     d->sources = data->paths;
     d->rules = data->rules;
     DG_TRY(check_apart(data, err));
+    if (data->index) dg_archives_read_index(&d->archives, data->index);
     if (data->classes_from && labels != DG_LABELS_UNUSED) DG_TRY(dg_classes_read(data->classes_from, &d->classes, err));
     enum dg_status status = list_images(d, data, labels, log, err);
     if (d->count) dg_passed_over_say(&d->over, data->path[0], log); /* it may be the reason of a failure */
+    if (!data->index) dg_archives_free_entries(&d->archives);
     return status;
 }
 
@@ -154,6 +159,7 @@ void dg_dataset_close(struct dg_dataset *dataset)
     free(dataset->left_out);
     dg_classes_free(&dataset->classes);
     dg_passed_over_free(&dataset->over);
+    dg_archives_free(&dataset->archives);
     if (dataset->notes) dg_image_notes_free(dataset->notes);
     free(dataset->notes);
     free(dataset);
@@ -171,6 +177,8 @@ const char *dg_dataset_relative(const struct dg_dataset *dataset, int64_t i)
     return image->path + (dataset->sources > 1 ? 0 : image->root_size);
 }
 
+const char *dg_listing_relative(const struct dg_listed *image) { return image->path + image->root_size; }
+
 int dg_dataset_label(const struct dg_dataset *dataset, int64_t i) { return dataset->image[i].label; }
 
 int dg_dataset_classes(const struct dg_dataset *dataset) { return dataset->classes.count; }
@@ -182,14 +190,27 @@ uint64_t dg_dataset_hash(const struct dg_dataset *dataset)
     uint64_t hash = DG_FNV_BASIS;
     for (int64_t i = 0; i < dataset->count; i++) {
         const struct dg_listed *image = &dataset->image[i];
-        const char *relative = image->path + image->root_size;
+        const char *relative = dg_listing_relative(image);
         if (dataset->sources > 1) hash = dg_fnv1a(hash, &image->source, sizeof image->source);
         hash = dg_fnv1a(hash, relative, strlen(relative) + 1);
-        if (image->label < 0 || !(dataset->has_lists || dataset->classes.fixed)) continue;
+        if (image->member) {
+            const struct dg_member_place *place = &dataset->archives.member[image->member - 1].place;
+            hash = dg_fnv1a(dg_fnv1a(hash, &place->size, sizeof place->size), &place->crc, sizeof place->crc);
+        }
+        if (image->label < 0 || !(dataset->labels_apart || dataset->classes.fixed)) continue;
         const char *name = dataset->classes.name[image->label];
         hash = dg_fnv1a(dg_fnv1a(hash, name, strlen(name) + 1), &image->label, sizeof image->label);
     }
     return hash;
+}
+
+bool dg_dataset_has_archives(const struct dg_dataset *dataset) { return dataset->archives.count > 0; }
+
+enum dg_status dg_dataset_save_index(struct dg_dataset *dataset, const char *path, struct dg_error *err)
+{
+    enum dg_status status = path ? dg_archives_write_index(&dataset->archives, path, err) : DG_OK;
+    dg_archives_free_entries(&dataset->archives);
+    return status;
 }
 
 /* ---- how its images are read ---- */
@@ -200,6 +221,22 @@ void dg_dataset_set_decoder(const struct dg_dataset *dataset, struct dg_image_de
 {
     decoder->turns = dataset->rules.exif;
     decoder->noted = dataset->notes;
+}
+
+enum dg_status dg_dataset_decode(const struct dg_dataset *dataset, int64_t i, struct dg_image_decoder *decoder,
+                                 struct dg_image *image, struct dg_error *err)
+{
+    const struct dg_listed *one = &dataset->image[i];
+    if (!one->member) return dg_image_decode_file(decoder, one->path, image, err);
+    int64_t size = dataset->archives.member[one->member - 1].place.size;
+    if (size > DG_IMAGE_MAX_FILE_BYTES)
+        return dg_fail(err, DG_ERR_INPUT, "%s: a file of %lld bytes; the limit is %lld", one->path, (long long)size,
+                       (long long)DG_IMAGE_MAX_FILE_BYTES);
+    DG_TRY(dg_scratch_reserve(&decoder->file, size ? (size_t)size : 1, err));
+    DG_TRY(dg_archives_read(&dataset->archives, one->member, one->path, decoder->file.bytes, (size_t)size, err));
+    DG_TRY(dg_image_decode_memory(decoder, one->path, decoder->file.bytes, (size_t)size, image, err));
+    if (decoder->noted && decoder->notes) dg_image_notes_add(decoder->noted, one->path, decoder->notes);
+    return DG_OK;
 }
 
 void dg_dataset_say_notes(const struct dg_dataset *dataset, const struct dg_log *log)

@@ -21,7 +21,7 @@ void dg_dataset_close(struct dg_dataset *dataset); /* NULL is fine */
 
 int64_t dg_dataset_count(const struct dg_dataset *dataset);
 /* Of image 0 <= i < count. Strings live as long as the dataset. */
-const char *dg_dataset_path(const struct dg_dataset *dataset, int64_t i); /* can be opened */
+const char *dg_dataset_path(const struct dg_dataset *dataset, int64_t i); /* a file, or ARCHIVE:MEMBER */
 /* Below the folder, as the list has it, or, of several sources, the path. */
 const char *dg_dataset_relative(const struct dg_dataset *dataset, int64_t i);
 int dg_dataset_label(const struct dg_dataset *dataset, int64_t i); /* class index; -1: without classes */
@@ -35,9 +35,15 @@ const char *dg_dataset_class_name(const struct dg_dataset *dataset, int label);
 enum dg_status dg_dataset_match_classes(const struct dg_dataset *dataset, const struct dg_dataset *reference,
                                         int *number, const struct dg_log *log, struct dg_error *err);
 
-/* Hash of the relative paths in order, each with its terminating zero, and of their classes where the paths do not have
- * them: the same list, the same hash, on any machine. */
+/* Hash of the relative paths in order, each with its terminating zero, of their classes where the paths do not have them, and of
+ * what an archive says of its members' bytes: the same list, the same hash, on any machine. */
 uint64_t dg_dataset_hash(const struct dg_dataset *dataset);
+
+/* Whether some of the images are members of archives. */
+bool dg_dataset_has_archives(const struct dg_dataset *dataset);
+/* Writes what is in the archives to `path` (NULL: nowhere), unless all of it was read from data.index, for the next opening, and
+ * frees it. To be called once, of a data set that was opened with data.index. DG_ERR_IO. */
+enum dg_status dg_dataset_save_index(struct dg_dataset *dataset, const char *path, struct dg_error *err);
 
 /* ---- how its images are read ---- */
 
@@ -45,6 +51,10 @@ struct dg_image_rules dg_dataset_rules(const struct dg_dataset *dataset);
 
 /* Makes a decoder follow the rules, and keep notes of the images for dg_dataset_say_notes. */
 void dg_dataset_set_decoder(const struct dg_dataset *dataset, struct dg_image_decoder *decoder);
+
+/* Decodes image i, from its file or archive: dg_image_decode_file. A decoder a thread. */
+enum dg_status dg_dataset_decode(const struct dg_dataset *dataset, int64_t i, struct dg_image_decoder *decoder,
+                                 struct dg_image *image, struct dg_error *err);
 
 /* Warns of images that were decoded and are hardly what one expects (dg_image_notes_say). */
 void dg_dataset_say_notes(const struct dg_dataset *dataset, const struct dg_log *log);

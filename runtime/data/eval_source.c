@@ -65,7 +65,7 @@ static enum dg_status fill_crop(struct eval_source *s, struct dg_image_reader *r
                                 const char *path, struct dg_error *err)
 {
     const struct dg_eval_crop *crop = &s->reading.crop;
-    DG_TRY(dg_image_decode_file(&reader->decoder, path, &reader->image, err));
+    DG_TRY(dg_dataset_decode(s->reading.dataset, row->item, &reader->decoder, &reader->image, err));
     enum dg_status status = dg_image_resize_center_crop(&reader->image, crop->how, crop->resize, crop->width,
                                                         crop->height, reader->view.bytes, &reader->work, err);
     if (status != DG_OK) {

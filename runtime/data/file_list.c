@@ -1,4 +1,4 @@
-/* Lists the images that a text file names: a path a line, and behind a tab its class. runtime/data/README.md has the
+/* Lists the images that a text file names: a path of an image or of an archive a line, and behind a tab its class. runtime/data/README.md has the
  * format. */
 #include "runtime/data/listing.h"
 
@@ -62,15 +62,17 @@ static const char *guess(const char *path)
     return text;
 }
 
-static void check_file(struct file_list *l, const char *path, const char *entry)
+/* Returns whether it can be opened; counts it if not. */
+static bool check_file(struct file_list *l, const char *path, const char *entry)
 {
     struct stat about;
     char name[512];
     const char *reason = stat(path, &about) ? strerror(errno) : S_ISREG(about.st_mode) ? NULL : "not a regular file";
-    if (!reason || l->missing++) return;
+    if (!reason || l->missing++) return !reason;
     dg_name_escape(entry, name, sizeof name);
     if (asprintf(&l->first_missing, "line %" PRId64 ": %s: %s%s", l->line, name, reason, guess(path)) < 0)
         l->first_missing = NULL;
+    return false;
 }
 
 static enum dg_status add_entry(struct file_list *l, const char *entry, const char *class_name, struct dg_error *err)
@@ -91,7 +93,11 @@ static enum dg_status add_entry(struct file_list *l, const char *entry, const ch
     if (asprintf(&image.path, "%s%s", absolute ? "" : l->folder, entry) < 0) return dg_listing_no_memory(err);
     const char *slash = strrchr(image.path, '/');
     image.folder_size = slash ? (uint32_t)(slash - image.path) : 0;
-    check_file(l, image.path, entry);
+    if (check_file(l, image.path, entry) && dg_is_archive_name(entry)) {
+        enum dg_status status = dg_listing_add_listed_archive(s, image.path, image.root_size, image.label, err);
+        free(image.path);
+        return status;
+    }
     return dg_listing_add(s->dataset, &image, err);
 }
 
@@ -160,9 +166,10 @@ static enum dg_status tell_repeated(const struct dg_source *s, int64_t first, st
     return DG_OK;
 }
 
-static enum dg_status check_list(const struct file_list *l, struct dg_error *err)
+static enum dg_status check_list(const struct file_list *l, int64_t first, struct dg_error *err)
 {
     const struct dg_source *s = l->source;
+    while (first < s->dataset->count && s->dataset->image[first].label >= 0) first++;
     if (l->missing)
         return dg_fail(err, DG_ERR_INPUT, "%s: %" PRId64 " of its %" PRId64 " files cannot be opened, the first on %s",
                        s->path, l->missing, l->entries, l->first_missing ? l->first_missing : "?");
@@ -171,7 +178,7 @@ static enum dg_status check_list(const struct file_list *l, struct dg_error *err
     if (l->with_class && l->with_class < l->entries)
         return dg_fail(err, DG_ERR_INPUT, "%s: %" PRId64 " of its %" PRId64 " files have no class: either all or none",
                        s->path, l->entries - l->with_class, l->entries);
-    if (!l->with_class && s->labels == DG_LABELS_NEEDED)
+    if (first < s->dataset->count && s->labels == DG_LABELS_NEEDED)
         return dg_fail(err, DG_ERR_INPUT,
                        "%s: its files have no classes, which are needed here: a tab and the class behind each path",
                        s->path);
@@ -188,7 +195,7 @@ enum dg_status dg_listing_add_file_list(struct dg_source *s, struct dg_error *er
     l.folder = strndup(s->path, slash ? (size_t)(slash - s->path) + 1 : 0);
     enum dg_status status = l.folder ? read_text(s->path, &text, &size, err) : dg_listing_no_memory(err);
     if (status == DG_OK) status = read_entries(&l, text, size, err);
-    if (status == DG_OK) status = check_list(&l, err);
+    if (status == DG_OK) status = check_list(&l, first, err);
     if (status == DG_OK) status = tell_repeated(s, first, err);
     free(text);
     free(l.folder);

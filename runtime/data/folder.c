@@ -1,13 +1,11 @@
-/* Lists the images of a folder, and decides whether its folders are classes. */
+/* Lists the images of a folder. */
 #include "runtime/data/listing.h"
 
-#include "runtime/base/name.h"
 #include "runtime/image/write.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +15,13 @@
 
 /* ---- what a file is ---- */
 
+enum dg_pass_reason dg_look_at(const void *head, size_t size, enum dg_image_format *format)
+{
+    *format = dg_image_format(head, size);
+    if (dg_image_is_drawing(head, size)) return DG_PASS_OWN;
+    return *format == DG_FORMAT_UNKNOWN || *format >= DG_FORMAT_VIDEO ? DG_PASS_OTHER : DG_PASS_NONE;
+}
+
 enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format)
 {
     char head[DG_IMAGE_FORMAT_BYTES];
@@ -25,14 +30,10 @@ enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format)
     ssize_t size = read(fd, head, sizeof head);
     close(fd);
     if (size < 0) return DG_PASS_CLOSED;
-    if (!size) return DG_PASS_EMPTY;
-    *format = dg_image_format(head, (size_t)size);
-    if (dg_image_is_drawing(head, (size_t)size)) return DG_PASS_OWN;
-    return *format == DG_FORMAT_UNKNOWN || *format >= DG_FORMAT_VIDEO ? DG_PASS_OTHER : DG_PASS_NONE;
+    return size ? dg_look_at(head, (size_t)size, format) : DG_PASS_EMPTY;
 }
 
-/* The format that a name says by its ending. */
-static enum dg_image_format format_of_name(const char *name)
+enum dg_image_format dg_format_of_name(const char *name)
 {
     static const struct {
         const char *ending;
@@ -177,7 +178,7 @@ static void pass_over(struct dg_source *s, enum dg_pass_reason reason, const cha
 static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_error *err)
 {
     const char *slash = strrchr(path, '/');
-    enum dg_image_format format = format_of_name(slash + 1), content = DG_FORMAT_UNKNOWN;
+    enum dg_image_format format = dg_format_of_name(slash + 1), content = DG_FORMAT_UNKNOWN;
     if (format == DG_FORMAT_PNG && (size_t)(slash + 1 - path) == root_size(s) &&
         dg_look_into(path, &content) == DG_PASS_OWN) {
         pass_over(s, DG_PASS_OWN, path);
@@ -256,139 +257,63 @@ static enum dg_status scan(struct dg_source *s, const char *folder, const struct
     return status;
 }
 
-static int compare_images(const void *left, const void *right)
-{
-    const struct dg_listed *a = left, *b = right;
-    uint32_t common = a->folder_size < b->folder_size ? a->folder_size : b->folder_size;
-    int order = memcmp(a->path, b->path, common);
-    if (order) return order;
-    if (a->folder_size != b->folder_size) return a->folder_size < b->folder_size ? -1 : 1;
-    return strcmp(a->path + common, b->path + common);
-}
+/* ---- the top level ---- */
 
-static void sort_from(struct dg_dataset *dataset, int64_t first)
-{
-    if (dataset->count > first)
-        qsort(dataset->image + first, (size_t)(dataset->count - first), sizeof *dataset->image, compare_images);
-}
-
-/* ---- classes or not ---- */
-
-/* What the top level of a source holds. */
-struct top {
-    struct names names;
-    int64_t first;         /* image of the source */
-    int64_t strays;        /* images beside the folders; they are the first */
-    int64_t below;         /* images in the folders */
-    const char *folder;    /* the first one with images; NULL: none */
-    const char *no_images; /* the first one without */
-    int64_t without;       /* how many of those there are */
-    int splits;            /* folders with images and the name of a split */
+struct top_folder {
+    const struct name *name;
+    const struct above *root;
 };
 
-static int64_t entries_passed(const struct dg_passed_over *over)
+static enum dg_status add_below(struct dg_source *s, const void *context, struct dg_error *err)
 {
-    return over->count[DG_PASS_OWN] + over->count[DG_PASS_CLOSED] + over->count[DG_PASS_LOOP] +
-           over->count[DG_PASS_LINKED];
+    const struct top_folder *folder = context;
+    return scan_name(s, s->path, folder->name, folder->root, err);
 }
 
-/* Adds the images of one folder of the top level as a class, unless classes are not used. */
-static enum dg_status add_class(struct dg_source *s, struct top *top, const struct name *name, const struct above *root,
-                                struct dg_error *err)
+/* An archive beside images is what they came from, or something else: it is no data. */
+static bool is_archive(const struct name *name)
 {
-    struct dg_dataset *d = s->dataset;
-    int64_t first = d->count, passed = entries_passed(&d->over);
-    int number = -1;
-    bool used = s->labels != DG_LABELS_UNUSED;
-    if (used && d->classes.fixed) {
-        DG_TRY(dg_classes_number(&d->classes, name->text, &number, err));
-        if (number < 0) dg_passed_over_add(&d->over, DG_PASS_NO_CLASS, name->text);
-        if (number < 0) return DG_OK;
-    }
-    DG_TRY(scan_name(s, s->path, name, root, err));
-    sort_from(d, first);
-    top->below += d->count - first;
-    if (d->count > first) {
-        if (!top->folder) top->folder = name->text;
-        top->splits += dg_is_split(name->text);
-        if (used && number < 0) DG_TRY(dg_classes_number(&d->classes, name->text, &number, err));
-        for (int64_t i = first; i < d->count; i++) d->image[i].label = number;
-    } else if (entries_passed(&d->over) == passed) {
-        if (!top->no_images) top->no_images = name->text;
-        top->without++;
-        if (s->labels != DG_LABELS_NEEDED || d->classes.fixed)
-            dg_passed_over_add(&d->over, DG_PASS_NO_IMAGES, name->text);
-    }
+    return !name->is_folder && !name->pass && dg_is_archive_name(name->text);
+}
+
+static enum dg_status add_beside(struct dg_source *s, const struct names *names, const struct above *root,
+                                 bool archives, struct dg_error *err)
+{
+    for (size_t n = 0; n < names->count; n++)
+        if (!names->name[n].is_folder && is_archive(&names->name[n]) == archives)
+            DG_TRY(scan_name(s, s->path, &names->name[n], root, err));
     return DG_OK;
 }
 
-/* Images beside folders that are classes. */
-static enum dg_status settle_strays(struct dg_source *s, struct top *top, struct dg_error *err)
+/* Takes the archives of a folder that has no images besides. */
+static enum dg_status add_archives(struct dg_source *s, const struct names *names, struct dg_error *err)
 {
-    struct dg_dataset *d = s->dataset;
-    char folder[256], stray[256];
-    if (!top->strays || !top->below) return DG_OK;
-    dg_name_escape(top->folder, folder, sizeof folder);
-    dg_name_escape(d->image[top->first].path + root_size(s), stray, sizeof stray);
-    if (s->labels == DG_LABELS_UNUSED) {
-        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%s: images lie beside its folders (%" PRId64 ": %s) and in them (%" PRId64 ": %s/): all are taken",
-               s->path, top->strays, stray, top->below, folder);
-        return DG_OK;
-    }
-    if (!d->classes.fixed)
-        return dg_fail(err, DG_ERR_INPUT,
-                       "%s: images lie beside its folders (%" PRId64 ": %s) and in them (%" PRId64
-                       ": %s/), so it is not plain whether the folders are classes. %sMove the images beside the "
-                       "folders into folders or away; or name the classes, --classes-from FILE; or the images, @FILE",
-                       s->path, top->strays, stray, top->below, folder,
-                       s->labels == DG_LABELS_NEEDED ? "" : "--flat takes all without classes. ");
-    for (int64_t i = top->first; i < top->first + top->strays; i++) {
-        pass_over(s, DG_PASS_NO_CLASS, d->image[i].path);
-        free(d->image[i].path);
-    }
-    d->count -= top->strays;
-    memmove(d->image + top->first, d->image + top->first + top->strays,
-            (size_t)(d->count - top->first) * sizeof *d->image);
-    return DG_OK;
+    const char **name = malloc((names->count + 1) * sizeof *name);
+    int count = 0;
+    for (size_t n = 0; n < names->count && name; n++)
+        if (is_archive(&names->name[n])) name[count++] = names->name[n].text;
+    enum dg_status status = name ? dg_listing_add_archives(s, name, count, err) : dg_listing_no_memory(err);
+    free(name);
+    return status;
 }
 
-static enum dg_status settle_classes(struct dg_source *s, const struct top *top, struct dg_error *err)
-{
-    char name[256];
-    if (s->labels != DG_LABELS_NEEDED || s->dataset->classes.fixed) return DG_OK;
-    dg_name_escape(top->no_images ? top->no_images : "", name, sizeof name);
-    if (top->below && top->without)
-        return dg_fail(err, DG_ERR_INPUT,
-                       "%s: %" PRId64 " of its folders (%s/) would be a class without an image: remove it, or name the "
-                       "classes, --classes-from FILE",
-                       s->path, top->without, name);
-    if (top->strays && !top->below)
-        return dg_fail(
-            err, DG_ERR_INPUT,
-            "%s: its images have no classes, which are needed here: a folder a class, or a list with classes, "
-            "@FILE",
-            s->path);
-    return DG_OK;
-}
-
-static enum dg_status add_top(struct dg_source *s, struct top *top, const struct above *root, struct dg_error *err)
+static enum dg_status add_top(struct dg_source *s, const struct above *root, struct names *names, struct dg_error *err)
 {
     bool closed;
-    DG_TRY(list_names(s->path, &top->names, &closed, err));
+    int archives = 0;
+    DG_TRY(list_names(s->path, names, &closed, err));
     if (closed) return dg_fail(err, DG_ERR_IO, "cannot read the folder %s: %s", s->path, strerror(EACCES));
-    top->first = s->dataset->count;
-    for (size_t n = 0; n < top->names.count; n++)
-        if (!top->names.name[n].is_folder) DG_TRY(scan_name(s, s->path, &top->names.name[n], root, err));
-    sort_from(s->dataset, top->first);
-    top->strays = s->dataset->count - top->first;
-    for (size_t n = 0; n < top->names.count; n++)
-        if (top->names.name[n].is_folder) DG_TRY(add_class(s, top, &top->names.name[n], root, err));
-    if (top->splits > 1 && s->labels == DG_LABELS_UNUSED)
-        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%s has the folders of splits, such as %s/: the images of all are taken", s->path, top->folder);
-    DG_TRY(settle_strays(s, top, err));
-    return settle_classes(s, top, err);
+    struct dg_top top = dg_top_make(s);
+    DG_TRY(add_beside(s, names, root, false, err));
+    dg_top_end_strays(s, &top);
+    for (size_t n = 0; n < names->count; n++) {
+        const struct top_folder folder = {&names->name[n], root};
+        archives += is_archive(folder.name);
+        if (folder.name->is_folder) DG_TRY(dg_top_add(s, &top, folder.name->text, add_below, &folder, err));
+    }
+    if (archives && !top.strays && !top.below) return add_archives(s, names, err);
+    DG_TRY(add_beside(s, names, root, true, err));
+    return dg_top_settle(s, &top, err);
 }
 
 enum dg_status dg_listing_add_folder(struct dg_source *s, struct dg_error *err)
@@ -396,13 +321,9 @@ enum dg_status dg_listing_add_folder(struct dg_source *s, struct dg_error *err)
     struct stat about;
     if (stat(s->path, &about))
         return dg_fail(err, DG_ERR_IO, "cannot read the data directory %s: %s", s->path, strerror(errno));
-    if (!S_ISDIR(about.st_mode))
-        return dg_fail(err, DG_ERR_USAGE,
-                       "%s is not a directory; expected a folder of images or of class folders, or @FILE for a list",
-                       s->path);
     const struct above root = {NULL, about.st_dev, about.st_ino};
-    struct top top = {0};
-    enum dg_status status = add_top(s, &top, &root, err);
-    free_names(&top.names);
+    struct names names = {0};
+    enum dg_status status = add_top(s, &root, &names, err);
+    free_names(&names);
     return status;
 }

@@ -23,6 +23,8 @@ static const char *const what[DG_PASS_REASONS] = {
     [DG_PASS_CLOSED] = "without permission to read",
     [DG_PASS_NO_IMAGES] = "without images",
     [DG_PASS_NO_CLASS] = "not of the classes asked for",
+    [DG_PASS_ARCHIVED_LINK] = "links in an archive",
+    [DG_PASS_SAMPLE] = "of samples, beside their images",
 };
 
 enum dg_pass_reason dg_pass_by_name(const char *name)

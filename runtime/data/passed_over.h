@@ -13,13 +13,15 @@ enum dg_pass_reason {
     DG_PASS_OWN,        /* a folder that dinorun wrote */
     DG_PASS_OTHER,      /* a file that is no image */
     DG_PASS_EMPTY,
-    DG_PASS_DANGLING,  /* a link to nothing */
-    DG_PASS_LOOP,      /* a link to a folder above, or in a circle */
-    DG_PASS_LINKED,    /* a link to a folder that is among the data by itself */
-    DG_PASS_SPECIAL,   /* a pipe, a socket, a device */
-    DG_PASS_CLOSED,    /* without permission to read it */
-    DG_PASS_NO_IMAGES, /* a folder without images */
-    DG_PASS_NO_CLASS,  /* not among the classes that were asked for */
+    DG_PASS_DANGLING,      /* a link to nothing */
+    DG_PASS_LOOP,          /* a link to a folder above, or in a circle */
+    DG_PASS_LINKED,        /* a link to a folder that is among the data by itself */
+    DG_PASS_SPECIAL,       /* a pipe, a socket, a device */
+    DG_PASS_CLOSED,        /* without permission to read it */
+    DG_PASS_NO_IMAGES,     /* a folder without images */
+    DG_PASS_NO_CLASS,      /* not among the classes that were asked for */
+    DG_PASS_ARCHIVED_LINK, /* a symbolic link in an archive, or a link to no member */
+    DG_PASS_SAMPLE,        /* of a sample of an archive, beside its image */
     DG_PASS_REASONS
 };
 

@@ -134,7 +134,8 @@ static enum dg_status decode_place(struct train_source *s, struct dg_image_reade
         if (is_bad(s, row->item)) continue;
         struct dg_error reason = {0};
         const char *path = dg_dataset_path(s->reading.dataset, row->item);
-        enum dg_status status = dg_image_decode_file(&reader->decoder, path, &reader->image, &reason);
+        enum dg_status status =
+            dg_dataset_decode(s->reading.dataset, row->item, &reader->decoder, &reader->image, &reason);
         if (status == DG_OK) return DG_OK;
         dg_error_escape_path(&reason, path);
         if (status == DG_ERR_MEMORY) return dg_fail(err, status, "%s", reason.text);

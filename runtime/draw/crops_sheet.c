@@ -93,7 +93,7 @@ static enum dg_status draw_rows(struct sheet *sheet, const struct dg_dataset *da
             image = order[place++];
             reason = (struct dg_error){0};
             const char *path = dg_dataset_path(dataset, image);
-            status = dg_image_decode_file(&sheet->decoder, path, &sheet->image, &reason);
+            status = dg_dataset_decode(dataset, image, &sheet->decoder, &sheet->image, &reason);
             if (status == DG_OK) break;
             dg_error_escape_path(&reason, path);
             dg_log(sheet->log, DG_LOG_WARNING, DG_LOG_LOAD, "left out: %s", reason.text);

@@ -145,6 +145,9 @@ static enum dg_status find_masks(struct scoring *s, const struct dg_dataset *dat
                                  struct dg_segment_score *score, struct dg_error *err)
 {
     int64_t all = dg_dataset_count(dataset);
+    if (dg_dataset_has_archives(dataset))
+        return dg_fail(err, DG_ERR_USAGE, "images are compared with masks as files: unpack the archive %s",
+                       dg_dataset_path(dataset, 0));
     s->path = calloc((size_t)all, sizeof *s->path);
     s->mask = calloc((size_t)all, sizeof *s->mask);
     if (!s->path || !s->mask) return dg_fail(err, DG_ERR_MEMORY, "out of memory");

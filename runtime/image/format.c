@@ -37,7 +37,7 @@ static const struct {
     [DG_FORMAT_VIDEO] = {"a video", "take pictures out of it: ffmpeg -i IN OUT%05d.jpg (Debian: ffmpeg)"},
     [DG_FORMAT_NUMPY] = {"a NumPy array", "write its pictures as PNG"},
     [DG_FORMAT_HDF5] = {"HDF5", "write its pictures as PNG"},
-    [DG_FORMAT_ARCHIVE] = {"an archive", "unpack it"},
+    [DG_FORMAT_ARCHIVE] = {"an archive", "unpack it, or name a tar or zip as data by itself"},
     [DG_FORMAT_HTML] = {"a web page", "download the picture itself"},
     [DG_FORMAT_LFS_POINTER] = {"a pointer of Git LFS", "fetch the files: git lfs pull"},
 };

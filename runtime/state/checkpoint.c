@@ -209,8 +209,8 @@ static enum dg_status check_data(const struct dg_safetensors *file, const struct
         return DG_OK;
     }
     return dg_fail(err, DG_ERR_USAGE,
-                   "the data are not the ones the run in %s began with (files added, removed or renamed, or "
-                   "another recording)%s: put them back, or go on with --new-data",
+                   "the data are not the ones the run in %s began with (files added, removed or renamed, "
+                   "another archive, or another recording)%s: put them back, or go on with --new-data",
                    path, counts);
 }
 

@@ -40,12 +40,12 @@ static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all
 
 /* --- opening --- */
 
-/* Opens a data set, which must have as many classes as the head. */
-static enum dg_status open_images(struct probe *p, const struct dg_data *data, struct dg_dataset **dataset,
-                                  struct dg_error *err)
+/* Opens a data set, which must have as many classes as the head. `folder`: the run's, if it is to have an index of archives. */
+static enum dg_status open_images(struct probe *p, const char *folder, const struct dg_data *data,
+                                  struct dg_dataset **dataset, struct dg_error *err)
 {
     const char *path = data->path[0];
-    DG_TRY(dg_dataset_open(data, DG_LABELS_NEEDED, p->options->log, dataset, err));
+    DG_TRY(dg_run_open_images(folder, data, DG_LABELS_NEEDED, p->options->log, dataset, err));
     int classes = dg_dataset_classes(*dataset);
     if (classes == p->head.classes) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT,
@@ -75,7 +75,7 @@ static enum dg_status open_val(struct probe *p, struct dg_error *err)
 {
     const struct dg_data *data = &p->options->val;
     DG_TRY(p->train ? dg_dataset_open(data, DG_LABELS_NEEDED, p->options->log, &p->val, err)
-                    : open_images(p, data, &p->val, err));
+                    : open_images(p, NULL, data, &p->val, err));
     return number_labels(p, p->options->log, err);
 }
 
@@ -393,13 +393,14 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
 {
     DG_TRY(dg_linear_head_read_plan(&p->head, p->plan, err));
     DG_TRY(init_run(p, err));
-    DG_TRY(open_images(p, &p->options->train, &p->train, err));
+    DG_TRY(open_images(p, p->options->out, &p->options->train, &p->train, err));
     DG_TRY(open_val(p, err));
     DG_TRY(open_backbone(p, err));
     DG_TRY(plan_training(p, err));
     DG_TRY(open_head(p, err));
     DG_TRY(set_state(p, err));
     dg_run_write_plan(&p->run);
+    dg_run_write_index(&p->run, p->train);
     DG_TRY(dg_run_open_log(&p->run, err));
     dg_run_open_record(&p->run, (struct dg_run_about){.kind = "linear",
                                                       .data = &p->options->train,

@@ -88,6 +88,30 @@ void dg_run_add_path(struct dg_training_run *run, const char *key, const char *p
     free(absolute);
 }
 
+static const char *index_path(const char *folder, char path[DG_MAX_PATH])
+{
+    return snprintf(path, DG_MAX_PATH, "%s/archives.index", folder) < DG_MAX_PATH ? path : NULL;
+}
+
+enum dg_status dg_run_open_images(const char *folder, const struct dg_data *data, enum dg_labels labels,
+                                  const struct dg_log *log, struct dg_dataset **dataset, struct dg_error *err)
+{
+    char path[DG_MAX_PATH];
+    struct dg_data indexed = *data;
+    indexed.index = folder ? index_path(folder, path) : NULL;
+    return dg_dataset_open(&indexed, labels, log, dataset, err);
+}
+
+void dg_run_write_index(const struct dg_training_run *run, struct dg_dataset *dataset)
+{
+    char path[DG_MAX_PATH];
+    struct dg_error err = {0};
+    const char *folder = run->setup.folder;
+    if (dg_dataset_save_index(dataset, folder ? index_path(folder, path) : NULL, &err) != DG_OK)
+        dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s; --resume will read through the archives again",
+               err.text);
+}
+
 void dg_run_add_images(struct dg_training_run *run, const struct dg_dataset *dataset)
 {
     struct dg_image_rules rules = dg_dataset_rules(dataset);

@@ -56,6 +56,12 @@ enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setu
 /* Adds a path that the run reads to its facts, as an absolute one; "@FILE" stays one of FILE. */
 void dg_run_add_path(struct dg_training_run *run, const char *key, const char *path);
 
+/* Opens the images that a run reads whose folder is this (NULL: none), which has an index of their archives. */
+enum dg_status dg_run_open_images(const char *folder, const struct dg_data *data, enum dg_labels labels,
+                                  const struct dg_log *log, struct dg_dataset **dataset, struct dg_error *err);
+/* Writes that index; to be called once, when the run is known to go on with these images. A failure is logged. */
+void dg_run_write_index(const struct dg_training_run *run, struct dg_dataset *dataset);
+
 /* Adds how many images the run reads, and how they are read. */
 void dg_run_add_images(struct dg_training_run *run, const struct dg_dataset *dataset);
 

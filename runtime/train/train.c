@@ -56,7 +56,7 @@ static enum dg_status open_data(struct training *t, struct dg_error *err)
         *steps = dg_replay_steps(t->replay);
         t->run.position.data_hash = dg_replay_hash(t->replay);
     } else {
-        DG_TRY(dg_dataset_open(&o->data, DG_LABELS_UNUSED, o->log, &t->dataset, err));
+        DG_TRY(dg_run_open_images(o->out, &o->data, DG_LABELS_UNUSED, o->log, &t->dataset, err));
         *steps = dg_dataset_count(t->dataset) / batch;
         t->run.position.data_hash = dg_dataset_hash(t->dataset);
         if (!*steps)
@@ -225,6 +225,7 @@ static enum dg_status open_images(struct training *t, struct dg_error *err)
 
 static enum dg_status open_files(struct training *t, struct dg_error *err)
 {
+    if (t->dataset) dg_run_write_index(&t->run, t->dataset);
     if (!leads(t)) return DG_OK;
     DG_TRY(check_disk(t, err));
     DG_TRY(dg_run_write_settings(&t->run, err));

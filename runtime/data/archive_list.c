@@ -1,0 +1,429 @@
+/* Lists the images of archives: which of them are samples of WebDataset's layout, and whether folders, or the archives
+ * themselves, are classes. */
+#include "runtime/data/listing.h"
+
+#include "runtime/base/name.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* One archive whose images are added. */
+struct archive_list {
+    struct dg_source *source;
+    int number;         /* in dataset->archives */
+    char *prefix;       /* "ARCHIVE:"; owned */
+    uint32_t root_size; /* bytes of it before the relative part */
+    const char *hidden; /* the folder that was passed over last; not ended by a zero */
+    size_t hidden_size;
+    bool by_label; /* the class of an image is its label */
+    int64_t unlabelled;
+    char *example; /* the first without a label; owned */
+};
+
+static struct dg_archive *archive_of(const struct archive_list *l)
+{
+    return &l->source->dataset->archives.archive[l->number];
+}
+
+static bool is_image(const struct dg_archive_entry *e)
+{
+    return !e->pass && !e->is_folder && (!e->format || dg_image_format_is_read((enum dg_image_format)e->format));
+}
+
+/* ---- samples: members of one name up to its first dot, one of which is a file of labels ---- */
+
+/* Bytes of the name before the first dot of its last part. */
+static size_t key_size(const char *name)
+{
+    const char *slash = strrchr(name, '/'), *last = slash ? slash + 1 : name;
+    return (size_t)(last - name) + strcspn(last, ".");
+}
+
+static bool has_ending(const struct dg_archive *a, const struct dg_archive_entry *e, const char *ending)
+{
+    const char *name = a->text + e->name;
+    return !strcasecmp(name + key_size(name), ending);
+}
+
+/* Settles entries [first, end), which have one key: the label is that of the .cls, or else of the .json; the image is the first
+ * with one ending alone, or else the first; all others are passed over. Returns whether the image has a label. */
+static bool settle_sample(struct dg_archive *a, int64_t first, int64_t end)
+{
+    struct dg_archive_entry *image = NULL;
+    uint64_t label = 0;
+    bool is_sample = false, plain = false;
+    for (int64_t i = first; i < end; i++) {
+        struct dg_archive_entry *e = &a->entry[i];
+        bool cls = has_ending(a, e, ".cls"), json = has_ending(a, e, ".json");
+        is_sample |= cls || json;
+        if (e->label && (cls || !label) && !is_image(e)) label = e->label;
+        const char *ending = a->text + e->name + key_size(a->text + e->name);
+        bool one = *ending && !strchr(ending + 1, '.');
+        if (!is_image(e) || (image && (plain || !one))) continue;
+        image = e;
+        plain = one;
+    }
+    if (!is_sample || !image) return false;
+    for (struct dg_archive_entry *e = a->entry + first; e < a->entry + end; e++)
+        if (e != image && !e->is_folder && (is_image(e) || e->pass == DG_PASS_OTHER)) e->pass = DG_PASS_SAMPLE;
+    image->label = label;
+    return label;
+}
+
+/* Returns whether there are images with labels. */
+static bool settle_samples(struct dg_archive *a)
+{
+    bool labelled = false;
+    for (int64_t first = 0, end; first < a->count; first = end) {
+        const char *name = a->text + a->entry[first].name;
+        size_t size = key_size(name);
+        for (end = first + 1; end < a->count; end++) {
+            const char *other = a->text + a->entry[end].name;
+            if (strncmp(name, other, size) || key_size(other) != size) break;
+        }
+        labelled |= settle_sample(a, first, end);
+    }
+    return labelled;
+}
+
+/* ---- entries ---- */
+
+/* Counts the entry; one for all below a folder that is passed over by its name. */
+static void pass_over(struct archive_list *l, const struct dg_archive_entry *e, const char *relative)
+{
+    struct dg_passed_over *over = &l->source->dataset->over;
+    const char *name = archive_of(l)->text + e->name;
+    bool hidden = e->pass == DG_PASS_HIDDEN || e->pass == DG_PASS_LEFTOVER;
+    if (hidden && l->hidden && !strncmp(name, l->hidden, l->hidden_size)) return;
+    if (hidden) {
+        l->hidden = name;
+        l->hidden_size = strlen(name);
+        for (const char *at = name; (at = strchr(at, '/')); at++) {
+            char *part = strndup(name, (size_t)(at - name));
+            bool passed = part && dg_pass_by_name(strrchr(part, '/') ? strrchr(part, '/') + 1 : part);
+            free(part);
+            if (!passed) continue;
+            l->hidden_size = (size_t)(at - name) + 1;
+            break;
+        }
+    }
+    if (e->pass == DG_PASS_SAMPLE && l->by_label && e->label) return; /* it is used */
+    if (!e->pass) {
+        dg_passed_over_add_format(over, (enum dg_image_format)e->format, relative);
+        return;
+    }
+    dg_passed_over_add(over, (enum dg_pass_reason)e->pass, relative);
+    if (e->pass == DG_PASS_OTHER) dg_passed_over_add_known(over, (enum dg_image_format)e->format, relative);
+}
+
+/* Sets the class of the image by its label. False: it is passed over. */
+static enum dg_status find_label(struct archive_list *l, const struct dg_archive_entry *e, const char *relative,
+                                 int32_t *label, bool *taken, struct dg_error *err)
+{
+    struct dg_dataset *d = l->source->dataset;
+    *taken = true;
+    if (!l->by_label) return DG_OK;
+    if (!e->label) {
+        if (!l->unlabelled++) l->example = strdup(relative);
+        return DG_OK;
+    }
+    DG_TRY(dg_classes_number(&d->classes, archive_of(l)->text + e->label, label, err));
+    *taken = *label >= 0;
+    if (!*taken) dg_passed_over_add(&d->over, DG_PASS_NO_CLASS, relative);
+    return DG_OK;
+}
+
+static enum dg_status add_entry(struct archive_list *l, const struct dg_archive_entry *e, struct dg_error *err)
+{
+    struct dg_dataset *d = l->source->dataset;
+    struct dg_listed image = {.root_size = l->root_size, .label = -1, .source = l->source->number};
+    if (e->is_folder && !e->pass) return DG_OK;
+    if (asprintf(&image.path, "%s%s", l->prefix, archive_of(l)->text + e->name) < 0) return dg_listing_no_memory(err);
+    const char *member = image.path + strlen(l->prefix), *slash = strrchr(member, '/');
+    image.folder_size = (uint32_t)((slash ? slash : member - 1) - image.path);
+    bool taken = is_image(e);
+    enum dg_status status = DG_OK;
+    if (!taken)
+        pass_over(l, e, dg_listing_relative(&image));
+    else
+        status = find_label(l, e, dg_listing_relative(&image), &image.label, &taken, err);
+    if (status == DG_OK && taken)
+        status = dg_archives_add_member(&d->archives, l->number, &e->place, &image.member, err);
+    if (status == DG_OK && taken) return dg_listing_add(d, &image, err);
+    free(image.path);
+    return status;
+}
+
+static enum dg_status add_range(struct archive_list *l, int64_t first, int64_t end, struct dg_error *err)
+{
+    for (int64_t i = first; i < end; i++) DG_TRY(add_entry(l, &archive_of(l)->entry[i], err));
+    return DG_OK;
+}
+
+/* ---- an archive as a folder: images beside folders, and folders ---- */
+
+struct group { /* the entries of a folder of the top level */
+    char *name;
+    struct archive_list *list;
+    int64_t first, end;
+};
+
+static int compare_groups(const void *a, const void *b)
+{
+    return strcmp(((const struct group *)a)->name, ((const struct group *)b)->name);
+}
+
+static enum dg_status add_group(struct dg_source *source, const void *context, struct dg_error *err)
+{
+    const struct group *g = context;
+    (void)source;
+    return add_range(g->list, g->first, g->end, err);
+}
+
+/* The folders of the top level by name; *group has room for them all. */
+static enum dg_status find_groups(struct archive_list *l, struct group **group, int64_t *count, struct dg_error *err)
+{
+    const struct dg_archive *a = archive_of(l);
+    int64_t capacity = 0;
+    for (int64_t i = 0; i < a->count;) {
+        const char *name = a->text + a->entry[i].name;
+        size_t size = strcspn(name, "/");
+        int64_t first = i++;
+        if (!name[size]) continue;
+        while (i < a->count && !strncmp(a->text + a->entry[i].name, name, size + 1)) i++;
+        if (*count == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            struct group *grown = realloc(*group, (size_t)capacity * sizeof *grown);
+            if (!grown) return dg_listing_no_memory(err);
+            *group = grown;
+        }
+        (*group)[*count] = (struct group){strndup(name, size), l, first, i};
+        if (!(*group)[(*count)++].name) return dg_listing_no_memory(err);
+    }
+    if (*count) qsort(*group, (size_t)*count, sizeof **group, compare_groups);
+    return DG_OK;
+}
+
+static enum dg_status add_tree(struct archive_list *l, const struct group *group, int64_t count, struct dg_error *err)
+{
+    const struct dg_archive *a = archive_of(l);
+    struct dg_source *s = l->source;
+    struct dg_top top = dg_top_make(s);
+    for (int64_t i = 0; i < a->count; i++)
+        if (!strchr(a->text + a->entry[i].name, '/')) DG_TRY(add_entry(l, &a->entry[i], err));
+    dg_top_end_strays(s, &top);
+    for (int64_t g = 0; g < count; g++)
+        DG_TRY(dg_pass_by_name(group[g].name) ? add_group(s, &group[g], err)
+                                              : dg_top_add(s, &top, group[g].name, add_group, &group[g], err));
+    return dg_top_settle(s, &top, err);
+}
+
+static enum dg_status add_as_folder(struct archive_list *l, struct dg_error *err)
+{
+    struct dg_source *s = l->source;
+    const char *path = s->path;
+    struct group *group = NULL;
+    int64_t count = 0;
+    s->path = archive_of(l)->path; /* for messages */
+    enum dg_status status = find_groups(l, &group, &count, err);
+    if (status == DG_OK) status = add_tree(l, group, count, err);
+    s->path = path;
+    for (int64_t g = 0; g < count; g++) free(group[g].name);
+    free(group);
+    return status;
+}
+
+/* ---- archives as classes ---- */
+
+static enum dg_status add_whole(struct dg_source *source, const void *context, struct dg_error *err)
+{
+    struct archive_list *l = *(struct archive_list *const *)context;
+    (void)source;
+    return add_range(l, 0, archive_of(l)->count, err);
+}
+
+static enum dg_status add_as_classes(struct archive_list *list, char *const *stem, int count, struct dg_error *err)
+{
+    struct dg_source *s = list->source;
+    struct dg_top top = dg_top_make(s);
+    for (int i = 0; i < count; i++) {
+        struct archive_list *l = &list[i];
+        DG_TRY(dg_top_add(s, &top, stem[i], add_whole, &l, err));
+    }
+    return dg_top_settle(s, &top, err);
+}
+
+/* Bytes of the stem before the number at its end. */
+static size_t number_at(const char *stem)
+{
+    size_t size = strlen(stem);
+    while (size && stem[size - 1] >= '0' && stem[size - 1] <= '9') size--;
+    return size;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Whether the archives are shards of one set: they have one name but for a number, and at least half of the numbers from the
+ * first to the last are there. (The numbers of ImageNet's classes are far apart.) */
+static bool are_shards(char *const *stem, int count)
+{
+    int64_t *number = malloc((size_t)count * sizeof *number);
+    size_t size = number_at(stem[0]);
+    bool same = number;
+    for (int i = 0; i < count && same; i++) {
+        same = number_at(stem[i]) == size && !strncmp(stem[0], stem[i], size) && stem[i][size] &&
+               strlen(stem[i] + size) < 16;
+        number[i] = same ? strtoll(stem[i] + size, NULL, 10) : 0;
+    }
+    if (same) {
+        qsort(number, (size_t)count, sizeof *number, compare_numbers);
+        same = number[count - 1] - number[0] < 2 * (int64_t)count;
+    }
+    free(number);
+    return same;
+}
+
+/* The shards of several sets: names that differ before their numbers, one of which says a split. */
+static enum dg_status check_sets(const struct dg_source *s, char *const *stem, int count, struct dg_error *err)
+{
+    static const char *const split[] = {"train", "val", "test"};
+    for (int i = 1; i < count; i++) {
+        size_t size = number_at(stem[i]);
+        bool says = false;
+        if (number_at(stem[0]) == size && !strncmp(stem[0], stem[i], size)) continue;
+        for (size_t w = 0; w < sizeof split / sizeof *split; w++)
+            says |= strcasestr(stem[0], split[w]) || strcasestr(stem[i], split[w]);
+        if (!says || !stem[i][size] || !stem[0][number_at(stem[0])]) continue;
+        if (s->labels != DG_LABELS_UNUSED)
+            return dg_fail(err, DG_ERR_INPUT,
+                           "%s has the shards of several sets (%s, %s): name those of one in a list, @FILE", s->path,
+                           stem[0], stem[i]);
+        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
+               "%s has the shards of several sets (%s, %s): the images of all are taken", s->path, stem[0], stem[i]);
+        return DG_OK;
+    }
+    return DG_OK;
+}
+
+/* ---- the archives of a source ---- */
+
+static enum dg_status open_list(struct dg_source *s, const char *path, uint32_t root_size, struct archive_list *l,
+                                bool *labelled, struct dg_error *err)
+{
+    bool labels = s->labels != DG_LABELS_UNUSED;
+    *l = (struct archive_list){.source = s, .root_size = root_size};
+    if (asprintf(&l->prefix, "%s:", path) < 0) {
+        l->prefix = NULL;
+        return dg_listing_no_memory(err);
+    }
+    DG_TRY(dg_archives_add(&s->dataset->archives, path, labels, s->log, &l->number, err));
+    *labelled |= settle_samples(archive_of(l)) && labels;
+    return DG_OK;
+}
+
+static enum dg_status check_labels(const struct archive_list *list, int count, struct dg_error *err)
+{
+    int64_t without = 0;
+    const char *example = NULL;
+    for (int i = 0; i < count; i++) {
+        without += list[i].unlabelled;
+        if (!example) example = list[i].example;
+    }
+    if (!without) return DG_OK;
+    char name[256];
+    return dg_fail(err, DG_ERR_INPUT,
+                   "%s: images without a label in a .cls or .json beside them (%" PRId64
+                   ": %s), and others have one: either all or none",
+                   list->source->path, without, dg_name_escape(example ? example : "", name, sizeof name));
+}
+
+static enum dg_status add_lists(struct archive_list *list, char *const *stem, int count, bool labelled,
+                                struct dg_error *err)
+{
+    struct dg_source *s = list->source;
+    if (count > 1 && s->labels != DG_LABELS_UNUSED && !labelled && !are_shards(stem, count))
+        return add_as_classes(list, stem, count, err);
+    s->dataset->labels_apart |= labelled;
+    for (int i = 0; i < count; i++) {
+        int64_t first = s->dataset->count;
+        list[i].by_label = labelled;
+        if (!labelled) {
+            DG_TRY(add_as_folder(&list[i], err));
+            continue;
+        }
+        DG_TRY(add_range(&list[i], 0, archive_of(&list[i])->count, err));
+        dg_listing_sort_from(s->dataset, first);
+    }
+    return check_labels(list, count, err);
+}
+
+/* Lists the archives at these paths, the names of which from `root_size` on are relative. */
+static enum dg_status add_paths(struct dg_source *s, char *const *path, char *const *stem, int count,
+                                uint32_t root_size, struct dg_error *err)
+{
+    struct archive_list *list = calloc((size_t)count, sizeof *list);
+    enum dg_status status = list ? DG_OK : dg_listing_no_memory(err);
+    bool labelled = false;
+    for (int i = 0; i < count && status == DG_OK; i++)
+        status = open_list(s, path[i], root_size, &list[i], &labelled, err);
+    if (status == DG_OK) status = add_lists(list, stem, count, labelled, err);
+    for (int i = 0; list && i < count; i++) {
+        free(list[i].prefix);
+        free(list[i].example);
+    }
+    free(list);
+    return status;
+}
+
+static enum dg_status add_one(struct dg_source *s, const char *name, uint32_t root_size, struct dg_error *err)
+{
+    char *path = strdup(name), *stem = dg_archive_stem(name);
+    enum dg_status status = path && stem ? add_paths(s, &path, &stem, 1, root_size, err) : dg_listing_no_memory(err);
+    free(path);
+    free(stem);
+    return status;
+}
+
+enum dg_status dg_listing_add_archive(struct dg_source *s, struct dg_error *err)
+{
+    return add_one(s, s->path, (uint32_t)strlen(s->path) + 1, err);
+}
+
+enum dg_status dg_listing_add_listed_archive(struct dg_source *s, const char *path, uint32_t root_size, int32_t label,
+                                             struct dg_error *err)
+{
+    int64_t first = s->dataset->count;
+    struct dg_source within = *s;
+    if (label >= 0) within.labels = DG_LABELS_UNUSED;
+    DG_TRY(add_one(&within, path, root_size, err));
+    for (int64_t i = first; i < s->dataset->count && label >= 0; i++) s->dataset->image[i].label = label;
+    return DG_OK;
+}
+
+enum dg_status dg_listing_add_archives(struct dg_source *s, const char *const *name, int count, struct dg_error *err)
+{
+    char **path = calloc((size_t)count, sizeof *path), **stem = calloc((size_t)count, sizeof *stem);
+    size_t size = strlen(s->path);
+    bool slash = s->path[size - 1] == '/', made = path && stem;
+    for (int i = 0; i < count && made; i++) {
+        stem[i] = dg_archive_stem(name[i]);
+        if (asprintf(&path[i], "%s%s%s", s->path, slash ? "" : "/", name[i]) < 0) path[i] = NULL;
+        made = stem[i] && path[i];
+    }
+    enum dg_status status = made ? check_sets(s, stem, count, err) : dg_listing_no_memory(err);
+    if (status == DG_OK) status = add_paths(s, path, stem, count, (uint32_t)size + !slash, err);
+    for (int i = 0; i < count && path && stem; i++) {
+        free(path[i]);
+        free(stem[i]);
+    }
+    free(path);
+    free(stem);
+    return status;
+}
