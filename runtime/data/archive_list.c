@@ -91,24 +91,39 @@ static bool settle_samples(struct dg_archive *a)
 
 /* ---- entries ---- */
 
-/* Counts the entry; one for all below a folder that is passed over by its name. */
+/* Bytes of the name to the end of its first folder that is passed over by its name; else of all. */
+static size_t hidden_size(const char *name)
+{
+    char part[256];
+    for (size_t at = 0; name[at];) {
+        size_t size = strcspn(name + at, "/");
+        snprintf(part, sizeof part, "%.*s", (int)dg_min_i64((int64_t)size, sizeof part - 1), name + at);
+        at += size;
+        if (!name[at] || dg_pass_by_name(part)) return at;
+        at++;
+    }
+    return strlen(name);
+}
+
+/* Counts the folder that is passed over by its name, once for all that is below it. */
+static void pass_over_hidden(struct archive_list *l, const struct dg_archive_entry *e, const char *relative)
+{
+    const char *name = archive_of(l)->text + e->name;
+    size_t size = hidden_size(name), before = strlen(relative) - strlen(name);
+    if (l->hidden && size == l->hidden_size && !strncmp(name, l->hidden, size)) return;
+    l->hidden = name;
+    l->hidden_size = size;
+    char *folder = strndup(relative, before + size);
+    dg_passed_over_add(&l->source->dataset->over, (enum dg_pass_reason)e->pass, folder ? folder : relative);
+    free(folder);
+}
+
 static void pass_over(struct archive_list *l, const struct dg_archive_entry *e, const char *relative)
 {
     struct dg_passed_over *over = &l->source->dataset->over;
-    const char *name = archive_of(l)->text + e->name;
-    bool hidden = e->pass == DG_PASS_HIDDEN || e->pass == DG_PASS_LEFTOVER;
-    if (hidden && l->hidden && !strncmp(name, l->hidden, l->hidden_size)) return;
-    if (hidden) {
-        l->hidden = name;
-        l->hidden_size = strlen(name);
-        for (const char *at = name; (at = strchr(at, '/')); at++) {
-            char *part = strndup(name, (size_t)(at - name));
-            bool passed = part && dg_pass_by_name(strrchr(part, '/') ? strrchr(part, '/') + 1 : part);
-            free(part);
-            if (!passed) continue;
-            l->hidden_size = (size_t)(at - name) + 1;
-            break;
-        }
+    if (e->pass == DG_PASS_HIDDEN || e->pass == DG_PASS_LEFTOVER) {
+        pass_over_hidden(l, e, relative);
+        return;
     }
     if (e->pass == DG_PASS_SAMPLE && l->by_label && e->label) return; /* it is used */
     if (!e->pass) {

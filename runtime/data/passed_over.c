@@ -128,16 +128,23 @@ static void add_formats(struct words *w, const struct dg_passed_over *over)
         add_item(w, over->format_count[f], dg_image_format_name(f), over->format_example[f]);
 }
 
+/* What the first file of a known kind is, and what can be done. */
+static void add_known(struct words *w, const struct dg_passed_over *over)
+{
+    char name[256];
+    if (over->known_example && w->at < w->size)
+        snprintf(w->text + w->at, w->size - w->at, "; %s is %s: %s",
+                 dg_name_escape(over->known_example, name, sizeof name), dg_image_format_name(over->known),
+                 dg_image_format_advice(over->known));
+}
+
 const char *dg_passed_over_text(const struct dg_passed_over *over, char *text, size_t size)
 {
     struct words w = {text, size, 0};
     *text = 0;
     add_reasons(&w, over);
     add_formats(&w, over);
-    char name[256];
-    if (over->known_example && w.at < size)
-        snprintf(text + w.at, size - w.at, "; %s is %s: %s", dg_name_escape(over->known_example, name, sizeof name),
-                 dg_image_format_name(over->known), dg_image_format_advice(over->known));
+    add_known(&w, over);
     return text;
 }
 
@@ -154,6 +161,7 @@ void dg_passed_over_say(const struct dg_passed_over *over, const char *data, con
     int64_t others = sum(over->count, DG_PASS_REASONS), images = sum(over->format_count, DG_FORMAT_COUNT);
     struct words w = {text, sizeof text, 0};
     add_reasons(&w, over);
+    add_known(&w, over);
     if (others) dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD, "%s: passed over: %s", data, text);
     w.at = 0;
     add_formats(&w, over);

@@ -550,8 +550,8 @@ static void test_failures(void **state)
     refuses_with(&DG_FOLDER(in("notes.txt")), DG_LABELS_UNUSED, DG_ERR_USAGE, "not a directory");
     refuses(test_folder, DG_LABELS_UNUSED, "no images in");
     refuses(test_folder, DG_LABELS_UNUSED, "1 of other kinds (notes.txt)");
-    text("set.zip", "PK\3\4");
-    refuses(test_folder, DG_LABELS_UNUSED, "set.zip is an archive: unpack it");
+    text("set.7z", "7z\xbc\xaf\x27\x1c");
+    refuses(test_folder, DG_LABELS_UNUSED, "set.7z is an archive: unpack it");
     touch("a.png");
     make_dir("closed");
     touch("closed/b.png");

@@ -72,7 +72,7 @@ static void forget(struct archive_maker *maker)
 static void put_record(struct archive_maker *m, const char *key, const char *value)
 {
     char text[600];
-    size_t length = strlen(key) + strlen(value) + 3, digits = length + 2 > 99 ? 3 : 2;
+    size_t length = strlen(key) + strlen(value) + 3, digits = length < 9 ? 1 : length < 98 ? 2 : 3;
     int written = snprintf(text, sizeof text, "%zu %s=%s\n", length + digits, key, value);
     tar_put_header(m, "pax", (size_t)written, 'x', NULL);
     archive_put(m, text, (size_t)written);
@@ -208,7 +208,7 @@ static void test_hostile_tar(void **state)
     tar_put_header(&m, "x", 2000000, 'L', NULL);
     refuses(&m, m.size, "more than a mebibyte");
     forget(&m);
-    static const char *const record[] = {"999 path=a\n", "0 path=a\n", "9 path=a\n", "8 path a\n", "path=a\n"};
+    static const char *const record[] = {"999 path=a\n", "0 path=a\n", "7 path=a\n", "9 path a\n", "path=a\n"};
     for (size_t r = 0; r < sizeof record / sizeof *record; r++) {
         tar_put_header(&m, "x", strlen(record[r]), 'x', NULL);
         archive_put(&m, record[r], strlen(record[r]));
