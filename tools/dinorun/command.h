@@ -52,7 +52,7 @@ int exit_status(const struct dg_error *err);
     "epochs", "N", "length of the run and of all its schedules", .min = 1, .max = 1000000, .unset = "the recipe's"
 #define FLAG_MAX_BAD_IMAGES(help)                                                                                      \
     "max-bad-images", "N|P%", help, .parse = read_bad_limit, .expected = "a whole number, or percent as in 0.1%"
-#define FLAG_DATA "data", "DIR", "images: a folder, with all others below it, or @LIST, a list of files"
+#define FLAG_DATA "data", "DIR", "images: a folder with all below it, a tar or zip, or @LIST, a list of files"
 #define FLAG_FLAT "flat", NULL, "take all images below --data, and no folder for a class"
 #define FLAG_CLASSES_FROM                                                                                              \
     "classes-from", "FILE|DIR", "the classes and their order: a line each, or a folder each; others are passed over",  \
