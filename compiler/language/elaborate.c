@@ -286,6 +286,16 @@ static bool bind_module(struct dg_frame *f, const struct module_site *site)
     return true;
 }
 
+/* The module's own parameters are values that `from` may name. */
+static void name_params(struct dg_frame *f)
+{
+    struct dg_yaml *params = dg_yaml_get(dg_frame_arena(f), f->module->map, "params");
+    for (size_t i = 0; params && i < params->count; i++) {
+        struct dg_named *named = dg_frame_add(f, params->item[i].key, NULL, 1);
+        named->item[named->count++] = dg_frame_value(dg_frame_own_param(f, params->item[i].key));
+    }
+}
+
 static struct dg_result elaborate(struct dg_frame *outer, struct dg_application *application,
                                   const struct module_site *site, const dg_value *input, int num_inputs)
 {
@@ -308,6 +318,7 @@ static struct dg_result elaborate(struct dg_frame *outer, struct dg_application 
     }
     f->previous = dg_frame_value(input[0]);
     if (!dg_frame_declare_params(f)) return dg_frame_poison(f);
+    name_params(f);
     elaborate_nodes(f, nodes);
     return (struct dg_result){.frame = f, .poisoned = f->previous.poisoned};
 }

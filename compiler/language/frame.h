@@ -101,6 +101,8 @@ bool dg_frame_read_init(struct dg_frame *f, const struct dg_yaml *yaml, struct d
 /* The parameter of that name (path included): the instance's if it has one, else a new one. DG_NO_VALUE: reported. */
 dg_value dg_frame_param(struct dg_frame *f, const char *name, const struct dg_desc *desc, const struct dg_init *init,
                         uint32_t flags, const struct dg_origin *at);
+/* The parameter of that name within the module's path; DG_NO_VALUE: there is none. */
+dg_value dg_frame_own_param(struct dg_frame *f, const char *name);
 /* A parameter that the module declares under `params:`. DG_NO_VALUE: reported. */
 dg_value dg_frame_find_param(struct dg_frame *f, const struct dg_yaml *name);
 /* Creates those of `params:`, named exactly so, ahead of the nodes' own. False: reported. */

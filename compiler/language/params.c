@@ -109,13 +109,17 @@ bool dg_frame_declare_params(struct dg_frame *f)
     return ok;
 }
 
+dg_value dg_frame_own_param(struct dg_frame *f, const char *name)
+{
+    const dg_value *known =
+        dg_string_map_find(&f->application->instance->names, dg_arena_printf(dg_frame_arena(f), "%s%s", f->path, name));
+    return known ? *known : DG_NO_VALUE;
+}
+
 dg_value dg_frame_find_param(struct dg_frame *f, const struct dg_yaml *yaml)
 {
-    struct dg_instance *instance = f->application->instance;
-    const char *name =
-        dg_arena_printf(dg_frame_arena(f), "%s%s", f->path, yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");
-    const dg_value *known = dg_string_map_find(&instance->names, name);
-    if (known) return *known;
+    dg_value known = dg_frame_own_param(f, yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");
+    if (known != DG_NO_VALUE) return known;
     dg_diag_error(dg_frame_diag(f), &yaml->origin, "module %s declares no parameter %s under `params:`",
                   f->module->name, yaml->kind == DG_YAML_SCALAR ? yaml->text : "?");
     return DG_NO_VALUE;

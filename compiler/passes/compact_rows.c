@@ -9,9 +9,11 @@
 /* The probability with which an op that leaves out images does so. */
 static double drop_rate(const struct dg_graph_node *node) { return node->attr[dg_op_attr(node->op, "rate")].f; }
 
-static bool compact_input(const struct dg_graph_node *node, int i)
+/* A parameter has no images. */
+static bool compact_input(const struct dg_graph *graph, const struct dg_graph_node *node, int i)
 {
-    return dg_op_input_has(node->op, node->num_inputs, i, DG_COMPACT);
+    return dg_op_input_has(node->op, node->num_inputs, i, DG_COMPACT) && node->input[i] != DG_NO_VALUE &&
+           graph->value[node->input[i]].region != DG_REGION_PARAM;
 }
 
 static bool compact_output(const struct dg_graph_node *node, int o) { return node->op->outputs[o].flags & DG_COMPACT; }
@@ -116,7 +118,7 @@ static bool find_members(struct compaction *p)
         const struct dg_graph_node *node = &graph->node[p->found[f]];
         add_members(p, node);
         for (int i = 0; i < node->num_inputs; i++) {
-            if (!compact_input(node, i) || node->input[i] == DG_NO_VALUE) continue;
+            if (!compact_input(graph, node, i)) continue;
             const struct dg_graph_value *value = &graph->value[node->input[i]];
             uint32_t maker = value->producer;
             if (maker == DG_PLAN_NONE || !compact_output(&graph->node[maker], (int)value->output)) return false;
@@ -160,7 +162,7 @@ static bool is_closed(struct compaction *p)
         const struct dg_graph_node *node = &graph->node[p->list[m]];
         for (int i = 0; i < node->num_inputs; i++) {
             dg_value v = node->input[i];
-            if (v != DG_NO_VALUE && (p->packed[v] == p->branch) != compact_input(node, i)) return false;
+            if (v != DG_NO_VALUE && (p->packed[v] == p->branch) != compact_input(graph, node, i)) return false;
         }
         for (int o = 0; o < node->num_outputs; o++)
             if (compact_output(node, o) && !stays_inside(p, node->output[o])) return false;

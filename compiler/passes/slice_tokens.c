@@ -36,6 +36,19 @@ static bool rows_of(const struct dg_graph *graph, const struct dg_graph_node *no
     return node->op->reach == DG_REACH_ROW && !node->op->token_attr && has_tokens(graph, node->input[i]);
 }
 
+/* Can the node compute one token's row of its result from that row of its inputs, and from what all rows share? */
+static bool works_on_one(const struct dg_graph *graph, const struct dg_graph_node *node)
+{
+    if (node->op->reach != DG_REACH_ROW || node->op->token_attr) return false;
+    int64_t tokens = graph->value[node->output[DG_RESULT]].desc.dim[1];
+    for (int i = 0; i < node->num_inputs; i++) {
+        if (node->input[i] == DG_NO_VALUE || dg_op_input_has(node->op, node->num_inputs, i, DG_PARAM)) continue;
+        const struct dg_desc *desc = &graph->value[node->input[i]].desc;
+        if (has_tokens(graph, node->input[i]) ? desc->dim[1] != tokens : dg_desc_rows(desc) > 1) return false;
+    }
+    return true;
+}
+
 /* Does it take one token out of all? */
 static bool takes_token(const struct dg_op *op) { return op->reach == DG_REACH_ROW && op->token_attr; }
 
@@ -55,7 +68,7 @@ static bool look_at(struct taking *t, const struct dg_graph_node *node)
     if (!read) return false;
     int64_t token = t->read[node->output[DG_RESULT]];
     bool alone = token >= 0 && !others && has_tokens(t->graph, node->output[DG_RESULT]) &&
-                 (has_query(node->op) || (node->op->reach == DG_REACH_ROW && !node->op->token_attr));
+                 (has_query(node->op) || works_on_one(t->graph, node));
     t->sliced[node->output[DG_RESULT]] = alone;
     if (takes_token(node->op)) t->take = node->op;
     for (int i = 0; i < node->num_inputs; i++) {

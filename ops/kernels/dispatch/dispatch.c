@@ -1,4 +1,5 @@
 /* Gives each family's kernels at each CPU level: those that the level has code for, else those of the level below. */
+#include "ops/kernels/activation.h"
 #include "ops/kernels/add.h"
 #include "ops/kernels/attention.h"
 #include "ops/kernels/batch_norm.h"
@@ -12,6 +13,7 @@
 #include "ops/kernels/grad_weights.h"
 #include "ops/kernels/im2col.h"
 #include "ops/kernels/layer_norm.h"
+#include "ops/kernels/mul.h"
 #include "ops/kernels/optimizer.h"
 #include "ops/kernels/pool.h"
 #include "ops/kernels/prototypes.h"

@@ -6,6 +6,7 @@
  * result. A sum of n terms is off by at most n units of the sum of their magnitudes, whatever its order; roundings are independent
  * of each other, so a few times sqrt(n) are not passed either. A number that is rounded to bf16 may fall on the other side, which
  * is one unit in its last place. */
+#include "ops/kernels/activation.h"
 #include "ops/kernels/add.h"
 #include "ops/kernels/attention.h"
 #include "ops/kernels/batch_norm.h"
@@ -20,6 +21,7 @@
 #include "ops/kernels/grad_weights.h"
 #include "ops/kernels/im2col.h"
 #include "ops/kernels/layer_norm.h"
+#include "ops/kernels/mul.h"
 #include "ops/kernels/optimizer.h"
 #include "ops/kernels/pool.h"
 #include "ops/kernels/prototypes.h"
@@ -45,6 +47,28 @@ enum { TRIALS = 24 };
 #define AT(family) dg_##family##_kernels_at(t->level)
 
 /* --- the cases, by families --- */
+
+/* A sigmoid is an exponential, a sum and a quotient; slopes add four operations. The largest results are 8. */
+static void activation_forward(struct trial *t)
+{
+    int64_t count = trial_size(t, 1000);
+    bool bf16 = trial_flag(t);
+    enum dg_activation f = (enum dg_activation)(dg_rng_u32(&t->rng) % DG_ACTIVATIONS);
+    const void *src = trial_in(t, bf16, count, -8, 8);
+    AT(activation)
+        ->forward(f, count, bf16, src, trial_out(t, bf16, count, (struct trial_bound){.f32 = 12, .magnitude = 8}));
+}
+
+static void activation_backward(struct trial *t)
+{
+    int64_t count = trial_size(t, 1000);
+    bool bf16 = trial_flag(t);
+    enum dg_activation f = (enum dg_activation)(dg_rng_u32(&t->rng) % DG_ACTIVATIONS);
+    const void *src = trial_in(t, bf16, count, -8, 8), *diff = trial_in(t, bf16, count, -1, 1);
+    AT(activation)
+        ->backward(f, count, bf16, src, diff,
+                   trial_out(t, bf16, count, (struct trial_bound){.f32 = 16, .magnitude = 8}));
+}
 
 static void add_add(struct trial *t)
 {
@@ -738,6 +762,59 @@ static void pool_global_mean_backward(struct trial *t)
                                    trial_out(t, bf16, images * pixels * channels, trial_same_bits));
 }
 
+/* b goes with a's dimensions in turns: all, none, or some of four. */
+static struct dg_broadcast broadcast_of(struct trial *t, int64_t *count, int64_t *b_count)
+{
+    struct dg_broadcast s;
+    int64_t step = 1;
+    *count = 1;
+    for (int d = 3; d >= 0; d--) {
+        bool moves = trial_flag(t);
+        s.size[d] = trial_size(t, d == 3 ? 100 : 5);
+        s.step[d] = moves ? step : 0;
+        if (moves) step *= s.size[d];
+        *count *= s.size[d];
+    }
+    *b_count = step;
+    return s;
+}
+
+static void mul_mul(struct trial *t)
+{
+    int64_t count, b_count;
+    struct dg_broadcast s = broadcast_of(t, &count, &b_count);
+    bool a = trial_flag(t), b = trial_flag(t), dst = trial_flag(t);
+    AT(mul)->mul(&(struct dg_mul_args){.broadcast = s,
+                                       .count = count,
+                                       .a_bf16 = a,
+                                       .b_bf16 = b,
+                                       .dst_bf16 = dst,
+                                       .a = trial_in(t, a, count, -1, 1),
+                                       .b = trial_in(t, b, b_count, -1, 1),
+                                       .dst = trial_out(t, dst, count, trial_same_bits)});
+}
+
+static void mul_sums(struct trial *t)
+{
+    int64_t count, b_count;
+    struct dg_broadcast s = broadcast_of(t, &count, &b_count);
+    bool a = trial_flag(t), c = trial_flag(t);
+    double n = (double)(count / b_count);
+    AT(mul)->sums(&(struct dg_mul_sums_args){
+        .broadcast = s,
+        .count = count,
+        .a_bf16 = a,
+        .c_bf16 = c,
+        .a = trial_in(t, a, count, -1, 1),
+        .c = trial_in(t, c, count, -1, 1),
+        .sums_count = b_count,
+        .acc = trial_in_or_null(t, false, b_count, -1, 1),
+        .sums =
+            trial_out(t, false, b_count, (struct trial_bound){.f32 = trial_sum_of((int64_t)n + 1), .magnitude = n + 1}),
+        .partial = trial_scratch(t, t->threads * b_count * 4),
+        .threads = t->threads});
+}
+
 static void prototypes_scratch(struct trial *t)
 {
     int64_t rows = trial_size(t, 20), features = trial_size(t, 300), prototypes = trial_size(t, 256);
@@ -878,6 +955,8 @@ struct kernel_case {
     }
 
 static const struct kernel_case cases[] = {
+    CASE(activation, forward),
+    CASE(activation, backward),
     CASE(add, add),
     CASE(attention, scratch),
     CASE(attention, forward),
@@ -910,6 +989,8 @@ static const struct kernel_case cases[] = {
     CASE(layer_norm, forward),
     CASE(layer_norm, add_forward),
     CASE(layer_norm, backward),
+    CASE(mul, mul),
+    CASE(mul, sums),
     CASE(optimizer, sum_squares),
     CASE(optimizer, adamw),
     CASE(optimizer, sgd),
