@@ -56,7 +56,7 @@ static void fit_position_tables(struct dg_graph *graph)
         int64_t h = node->attr[height].i, w = node->attr[width].i;
         uint32_t *reads = dg_graph_reads(graph, NULL, 0);
         if (node->op != add || h == w || table->region != DG_REGION_PARAM || reads[node->input[1]] != 1) continue;
-        table->desc.dim[1] = 1 + h * w;
+        table->desc.dim[1] = graph->value[node->input[DG_DATA]].desc.dim[1];
         node->attr[same].i = 1;
     }
 }

@@ -38,6 +38,12 @@ dg_onnx_value dg_onnx_take(struct dg_onnx_builder *b, dg_onnx_value x, int64_t a
     return b->add_node(b, "Gather", attr, input, 2);
 }
 
+dg_onnx_value dg_onnx_slice(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis, int64_t first, int64_t end)
+{
+    dg_onnx_value input[] = {x, b->add_ints(b, 1, 1, &first), b->add_ints(b, 1, 1, &end), b->add_ints(b, 1, 1, &axis)};
+    return b->add_node(b, "Slice", NULL, input, 4);
+}
+
 dg_onnx_value dg_onnx_scalar(struct dg_onnx_builder *b, const char *what, double value)
 {
     return b->add_floats(b, what, 0, NULL, &(float){(float)value});

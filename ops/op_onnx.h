@@ -60,6 +60,8 @@ dg_onnx_value dg_onnx_transpose(struct dg_onnx_builder *b, dg_onnx_value x, int 
 dg_onnx_value dg_onnx_softmax(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis);
 /* The slice of one place along an axis, without that axis. */
 dg_onnx_value dg_onnx_take(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis, int64_t place);
+/* The slice of places `first` to before `end` along an axis. */
+dg_onnx_value dg_onnx_slice(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis, int64_t first, int64_t end);
 dg_onnx_value dg_onnx_scalar(struct dg_onnx_builder *b, const char *what, double value);
 /* A value of ours of `ndim` dimensions with its last one last, and the way back. Only images are turned. */
 dg_onnx_value dg_onnx_channels_last(struct dg_onnx_builder *b, dg_onnx_value x, int ndim);

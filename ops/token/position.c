@@ -4,6 +4,9 @@
  *   add_position      (src [N, 1+h*w, D], table [1, 1+g*g, D], or [1, 1+h*w, D] with same_grid) -> dst
  *   add_position_grad (diff_dst, [acc_table]) -> diff_table, added to its accumulator
  *
+ * Where src has no class token, [N, h*w, D], the table has no row for it either: [1, g*g, D]. Only a grid that the compiler tracked
+ * tells so.
+ *
  * The resize is PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) with the published +0.1 in the scale:
  * a constant sparse matrix of 16 entries per row, built when the op is prepared. The backward applies its transpose to the
  * sum over images, so the gradient is that of the table. */
@@ -24,7 +27,10 @@ enum { DIFF_DST, ACC_TABLE }; /* inputs of the gradient */
 enum { DIFF_TABLE };          /* output of the gradient */
 
 static const struct dg_attr_spec attrs[] = {
-    {.name = "table", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1 + grid * grid, dim]"},
+    {.name = "table",
+     .type = DG_ATTR_PARAM,
+     .required = true,
+     .doc = "parameter [1, 1 + grid * grid, dim]; without the 1 where there is no class token"},
     {.name = "grid_h", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true, .grid = DG_ATTR_GRID_HEIGHT},
     {.name = "grid_w", .type = DG_ATTR_INT, .min = 0, .max = 1 << 16, .internal = true, .grid = DG_ATTR_GRID_WIDTH},
     {.name = "same_grid", .type = DG_ATTR_INT, .max = 1, .internal = true}, /* 1: the table has the tokens' grid */
@@ -37,31 +43,39 @@ static int64_t square_root(int64_t n)
     return root * root == n ? root : -1;
 }
 
-/* Rows and columns of tokens: the grid that the compiler tracked, or a square. */
-static enum dg_status grid_of(const struct dg_op_call *call, int64_t tokens, int64_t grid[2], struct dg_error *err)
+/* Rows and columns of tokens: the grid that the compiler tracked, or a square; and the class tokens before them, 1 or 0. */
+struct place {
+    int64_t grid[2], first;
+};
+
+static enum dg_status place_of(const struct dg_op_call *call, int64_t tokens, struct place *place, struct dg_error *err)
 {
+    int64_t *grid = place->grid;
     grid[0] = call->attr[GRID_H].i;
     grid[1] = call->attr[GRID_W].i;
+    place->first = 1;
     if (!grid[0] || !grid[1]) {
         grid[0] = grid[1] = square_root(tokens - 1);
         if (grid[0] > 0) return DG_OK;
         return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not one class token and a square grid", (long long)tokens);
     }
-    if (grid[0] * grid[1] == tokens - 1) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not one class token and a grid of %lldx%lld", (long long)tokens,
-                   (long long)grid[0], (long long)grid[1]);
+    place->first = tokens - grid[0] * grid[1];
+    if (place->first == 0 || place->first == 1) return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not a grid of %lldx%lld, with or without a class token",
+                   (long long)tokens, (long long)grid[0], (long long)grid[1]);
 }
 
-/* `tokens`: rows of a table of the tokens' own grid; 0: the table is square. */
-static enum dg_status check_table(const struct dg_desc *table, int64_t dim, int64_t tokens, struct dg_error *err)
+/* `first`: rows of the class token. `tokens`: rows of a table of the tokens' own grid; 0: the table is square. */
+static enum dg_status check_table(const struct dg_desc *table, int64_t dim, int64_t first, int64_t tokens,
+                                  struct dg_error *err)
 {
     if (tokens && table->ndim == 3 && table->dim[0] == 1 && table->dim[1] == tokens && table->dim[2] == dim)
         return DG_OK;
     if (tokens || table->ndim != 3 || table->dim[0] != 1 || table->dim[2] != dim ||
-        square_root(table->dim[1] - 1) <= 0) {
+        square_root(table->dim[1] - first) <= 0) {
         char text[96];
-        return dg_fail(err, DG_ERR_INPUT, "table must be [1, 1 + grid * grid, %lld], got %s", (long long)dim,
-                       dg_desc_text(text, sizeof text, table));
+        return dg_fail(err, DG_ERR_INPUT, "table must be [1, %sgrid * grid, %lld], got %s", first ? "1 + " : "",
+                       (long long)dim, dg_desc_text(text, sizeof text, table));
     }
     return DG_OK;
 }
@@ -69,10 +83,10 @@ static enum dg_status check_table(const struct dg_desc *table, int64_t dim, int6
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    int64_t grid[2];
+    struct place place;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    DG_TRY(check_table(&call->input[TABLE], src->dim[2], call->attr[SAME_GRID].i ? src->dim[1] : 0, err));
-    DG_TRY(grid_of(call, src->dim[1], grid, err));
+    DG_TRY(place_of(call, src->dim[1], &place, err));
+    DG_TRY(check_table(&call->input[TABLE], src->dim[2], place.first, call->attr[SAME_GRID].i ? src->dim[1] : 0, err));
     output[DST] = *src;
     return DG_OK;
 }
@@ -95,6 +109,7 @@ static enum dg_status grad(struct dg_grad_builder *b)
 /* The resize: row t of the result is the sum of weight[t][i] * table[from[t][i]]; one tap where nothing is resized. */
 struct state {
     int64_t images, tokens, dim, table_rows;
+    int64_t first; /* class tokens, whose row is taken as it is */
     int taps;
     int32_t *from; /* [tokens, taps] */
     float *weight; /* [tokens, taps] */
@@ -117,7 +132,7 @@ static void axis_taps(int64_t i, int64_t out, int64_t size, int64_t from[4], dou
 }
 
 /* The 16 entries of the row of the resize that makes token t of the grid `to` from a table of the grid `size`; `from` counts
- * the table's rows. */
+ * the rows of its grid. */
 static void token_taps(int64_t t, const int64_t to[2], const int64_t size[2], int64_t from[16], double weight[16])
 {
     int64_t row[4], column[4];
@@ -125,7 +140,7 @@ static void token_taps(int64_t t, const int64_t to[2], const int64_t size[2], in
     axis_taps(t / to[1], to[0], size[0], row, wy);
     axis_taps(t % to[1], to[1], size[1], column, wx);
     for (int k = 0; k < 16; k++) {
-        from[k] = 1 + row[k / 4] * size[1] + column[k % 4];
+        from[k] = row[k / 4] * size[1] + column[k % 4];
         weight[k] = wy[k / 4] * wx[k % 4];
     }
 }
@@ -146,39 +161,40 @@ void dg_position_resize(const float *table, const int64_t from[2], float *out, c
         float *result = out + (1 + t) * dim;
         memset(result, 0, (size_t)dim * sizeof *result);
         for (int k = 0; k < 16; k++) /* products and sums as in run() */
-            for (int64_t c = 0; c < dim; c++) result[c] += (float)weight[k] * table[row[k] * dim + c];
+            for (int64_t c = 0; c < dim; c++) result[c] += (float)weight[k] * table[(1 + row[k]) * dim + c];
     }
 }
 
 static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, bool same,
-                                 const int64_t grid[2], struct dg_error *err)
+                                 const struct place *place, struct dg_error *err)
 {
+    const int64_t *grid = place->grid;
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    const int64_t side = square_root(table_rows - 1), size[2] = {side, side};
+    const int64_t side = square_root(table_rows - place->first), size[2] = {side, side};
     bool as_is = same || (grid[0] == side && grid[1] == side);
     *s = (struct state){.images = tokens->dim[0],
                         .tokens = tokens->dim[1],
                         .dim = tokens->dim[2],
                         .table_rows = table_rows,
+                        .first = place->first,
                         .taps = as_is ? 1 : 16};
     s->from = calloc((size_t)(s->tokens * s->taps), sizeof *s->from);
     s->weight = calloc((size_t)(s->tokens * s->taps), sizeof *s->weight);
     if (!s->from || !s->weight) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    s->weight[0] = 1; /* the class token's row */
-    for (int64_t t = 1; t < s->tokens; t++) {
+    for (int64_t t = 0; t < s->tokens; t++) {
         int32_t *from = s->from + t * s->taps;
         float *weight = s->weight + t * s->taps;
-        if (as_is) {
+        if (as_is || t < s->first) {
             from[0] = (int32_t)t;
             weight[0] = 1;
             continue;
         }
         int64_t row[16];
         double factor[16];
-        token_taps(t - 1, grid, size, row, factor);
+        token_taps(t - s->first, grid, size, row, factor);
         for (int k = 0; k < 16; k++) {
-            from[k] = (int32_t)row[k];
+            from[k] = (int32_t)(s->first + row[k]);
             weight[k] = (float)factor[k];
         }
     }
@@ -199,9 +215,9 @@ static void release(void *state)
 static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
     const struct dg_desc *src = &p->call->input[SRC];
-    int64_t grid[2];
-    DG_TRY(grid_of(p->call, src->dim[1], grid, err));
-    return open_state(p, src, p->call->input[TABLE].dim[1], p->call->attr[SAME_GRID].i, grid, err);
+    struct place place;
+    DG_TRY(place_of(p->call, src->dim[1], &place, err));
+    return open_state(p, src, p->call->input[TABLE].dim[1], p->call->attr[SAME_GRID].i, &place, err);
 }
 
 static enum dg_status run(const struct dg_run *r, struct dg_error *err)
@@ -214,7 +230,7 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     for (int64_t t = 0; t < s->tokens; t++) {
         float *to = resized + t * s->dim;
         memset(to, 0, (size_t)s->dim * sizeof *to);
-        for (int k = 0; k < (t ? s->taps : 1); k++) {
+        for (int k = 0; k < (t < s->first ? 1 : s->taps); k++) {
             const float *from = table + s->from[t * s->taps + k] * s->dim;
             float weight = s->weight[t * s->taps + k];
             for (int64_t c = 0; c < s->dim; c++) to[c] += weight * from[c];
@@ -282,31 +298,31 @@ static const struct dg_attr_spec grad_attrs[] = {
     {0},
 };
 
-static enum dg_status grad_grid(const struct dg_op_call *call, int64_t grid[2], struct dg_error *err)
+static enum dg_status grad_place(const struct dg_op_call *call, struct place *place, struct dg_error *err)
 {
     union dg_attr attr[] = {{0}, call->attr[GRAD_GRID_H], call->attr[GRAD_GRID_W]}; /* as the forward has them */
     struct dg_op_call forward = {.attr = attr};
-    return grid_of(&forward, call->input[DIFF_DST].dim[1], grid, err);
+    return place_of(&forward, call->input[DIFF_DST].dim[1], place, err);
 }
 
 static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
-    int64_t grid[2];
+    struct place place;
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
-    DG_TRY(grad_grid(call, grid, err));
+    DG_TRY(grad_place(call, &place, err));
     output[DIFF_TABLE] = dg_desc_make(DG_F32, 3, (int64_t[]){1, call->attr[TABLE_ROWS].i, diff_dst->dim[2]});
-    DG_TRY(
-        check_table(&output[DIFF_TABLE], diff_dst->dim[2], call->attr[GRAD_SAME_GRID].i ? diff_dst->dim[1] : 0, err));
+    DG_TRY(check_table(&output[DIFF_TABLE], diff_dst->dim[2], place.first,
+                       call->attr[GRAD_SAME_GRID].i ? diff_dst->dim[1] : 0, err));
     return dg_want_accumulator(&call->input[ACC_TABLE], &output[DIFF_TABLE], err);
 }
 
 static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    int64_t grid[2];
-    DG_TRY(grad_grid(p->call, grid, err));
-    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[TABLE_ROWS].i, p->call->attr[GRAD_SAME_GRID].i, grid,
-                      err);
+    struct place place;
+    DG_TRY(grad_place(p->call, &place, err));
+    return open_state(p, &p->call->input[DIFF_DST], p->call->attr[TABLE_ROWS].i, p->call->attr[GRAD_SAME_GRID].i,
+                      &place, err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
@@ -326,7 +342,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
     dg_begin_sum(diff_table, acc, s->table_rows * s->dim);
     for (int64_t t = 0; t < s->tokens;
          t++) /* several tokens read one row of the table: one thread adds them, in order */
-        for (int k = 0; k < (t ? s->taps : 1); k++) {
+        for (int k = 0; k < (t < s->first ? 1 : s->taps); k++) {
             float *to = diff_table + s->from[t * s->taps + k] * s->dim, weight = s->weight[t * s->taps + k];
             for (int64_t c = 0; c < s->dim; c++) to[c] += weight * sum[t * s->dim + c];
         }

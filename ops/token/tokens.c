@@ -1,19 +1,21 @@
 /* Between images and tokens.
  *
- *   to_tokens     (src [N,h,w,D]) -> dst [N,h*w,D], the same bytes; from_tokens is its gradient
- *   prepend_token (src [N,T,D], token [1,1,D]) -> dst [N,T+1,D]
- *   prepend_token_grad (diff_dst, [acc_token]) -> [diff_src], [diff_token]
- *   take_token    (src [N,T,D]) -> dst [N,D]; take_token_grad (diff_dst) -> diff_src, zero elsewhere */
+ *   to_tokens   (src [N,h,w,D]) -> dst [N,h*w,D], the same bytes
+ *   from_tokens (src [N,h*w,D]) -> dst [N,h,w,D], likewise; each is the other's gradient
+ *   take_token  (src [N,T,D]) -> dst [N,D]; take_token_grad (diff_dst) -> diff_src, zero elsewhere
+ *   put_token   (src [N,T,D], token [N,D]) -> dst: src with another token in that place
+ *   put_token_grad (diff_dst) -> diff_src: zero in that place */
 #include "ops/op.h"
 
 #include <string.h>
 
-extern const struct dg_op dg_op_from_tokens, dg_op_prepend_token_grad, dg_op_take_token_grad;
+extern const struct dg_op dg_op_to_tokens, dg_op_from_tokens, dg_op_take_token, dg_op_take_token_grad,
+    dg_op_put_token_grad;
 
-enum { SRC, TOKEN };           /* inputs; the second of prepend_token only */
-enum { DST };                  /* output */
-enum { DIFF_DST, ACC_TOKEN };  /* inputs of the gradients; the second of prepend_token_grad only */
-enum { DIFF_SRC, DIFF_TOKEN }; /* outputs of the gradients; the second of prepend_token_grad only */
+enum { SRC, TOKEN }; /* inputs; the second of put_token only */
+enum { DST };        /* output */
+enum { DIFF_DST };   /* input of the gradients */
+enum { DIFF_SRC };   /* output of the gradients */
 
 /* --- to_tokens --- */
 
@@ -64,8 +66,20 @@ const struct dg_op dg_op_to_tokens = {
 
 enum { HEIGHT, WIDTH }; /* attributes */
 static const struct dg_attr_spec grid_attrs[] = {
-    {.name = "height", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .internal = true},
-    {.name = "width", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 20, .internal = true},
+    {.name = "height",
+     .type = DG_ATTR_INT,
+     .required = true,
+     .min = 1,
+     .max = 1 << 20,
+     .internal = true,
+     .grid = DG_ATTR_GRID_HEIGHT},
+    {.name = "width",
+     .type = DG_ATTR_INT,
+     .required = true,
+     .min = 1,
+     .max = 1 << 20,
+     .internal = true,
+     .grid = DG_ATTR_GRID_WIDTH},
     {0},
 };
 
@@ -74,9 +88,25 @@ static enum dg_status infer_from_tokens(const struct dg_op_call *call, struct dg
     const struct dg_desc *src = &call->input[SRC];
     int64_t h = call->attr[HEIGHT].i, w = call->attr[WIDTH].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
-    if (src->dim[1] != h * w) return dg_fail(err, DG_ERR_INPUT, "tokens and grid differ");
+    if (src->dim[1] != h * w)
+        return dg_fail(err, DG_ERR_INPUT, "%lld tokens are no grid of %lldx%lld; others must not be among them",
+                       (long long)src->dim[1], (long long)h, (long long)w);
     output[DST] = dg_desc_make(src->dtype, 4, (int64_t[]){src->dim[0], h, w, src->dim[2]});
     return DG_OK;
+}
+
+static enum dg_status grad_from_tokens(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    DG_TRY(b->emit(b, &dg_op_to_tokens, NULL, &b->diff_output[DST], 1, made));
+    return b->add_gradient(b, SRC, made[DST]);
+}
+
+static void onnx_from_tokens(struct dg_onnx_builder *b)
+{
+    dg_onnx_value columns = dg_onnx_transpose(b, b->input[SRC], 3, (int64_t[]){0, 2, 1});
+    b->output[DST] = dg_onnx_reshape(
+        b, columns, 4, (int64_t[]){0, b->call->input[SRC].dim[2], b->call->attr[HEIGHT].i, b->call->attr[WIDTH].i});
 }
 
 static const struct dg_operand from_tokens_inputs[] = {
@@ -90,14 +120,18 @@ static const struct dg_operand from_tokens_outputs[] = {
 
 const struct dg_op dg_op_from_tokens = {
     .name = "from_tokens",
+    .in_yaml = true,
+    .doc = "A row of tokens back to the image grid that they were made of.",
     .attrs = grid_attrs,
     .inputs = from_tokens_inputs,
     .outputs = from_tokens_outputs,
+    .reach = DG_REACH_IMAGE,
     .infer = infer_from_tokens,
-    .grad = dg_no_gradient,
+    .grad = grad_from_tokens,
+    .onnx = onnx_from_tokens,
 };
 
-/* --- prepend_token --- */
+/* --- take_token --- */
 
 struct state {
     int64_t images, tokens, dim, index; /* tokens of the longer side */
@@ -110,149 +144,6 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *lon
     *s = (struct state){.images = longer->dim[0], .tokens = longer->dim[1], .dim = longer->dim[2]};
     return DG_OK;
 }
-
-static const struct dg_attr_spec prepend_attrs[] = {
-    {.name = "token", .type = DG_ATTR_PARAM, .required = true, .doc = "parameter [1, 1, dim] put before the others"},
-    {0},
-};
-
-static enum dg_status infer_prepend(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
-{
-    const struct dg_desc *src = &call->input[SRC];
-    DG_TRY(dg_want_ndim(src, 3, "input", err));
-    struct dg_desc token = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, src->dim[2]});
-    if (!dg_desc_equal(&call->input[TOKEN], &token)) {
-        char want[96];
-        return dg_fail(err, DG_ERR_INPUT, "token must be %s", dg_desc_text(want, sizeof want, &token));
-    }
-    output[DST] = dg_desc_make(DG_F32, 3, (int64_t[]){src->dim[0], src->dim[1] + 1, src->dim[2]});
-    return DG_OK;
-}
-
-static enum dg_status grad_prepend(struct dg_grad_builder *b)
-{
-    dg_value made[DG_MAX_OUTPUTS];
-    dg_value input[] = {b->diff_output[DST], b->gradient_so_far(b, TOKEN)};
-    DG_TRY(b->emit(b, &dg_op_prepend_token_grad, NULL, input, 2, made));
-    if (b->wants[SRC]) DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
-    if (b->wants[TOKEN]) b->set_gradient(b, TOKEN, made[DIFF_TOKEN]);
-    return DG_OK;
-}
-
-static enum dg_status prepare_prepend(struct dg_prepare *p, struct dg_error *err)
-{
-    return open_state(p, &p->call->output[DST], err);
-}
-
-static enum dg_status run_prepend(const struct dg_run *r, struct dg_error *err)
-{
-    (void)err;
-    const struct state *s = r->state;
-    const float *src = r->input[SRC], *token = r->input[TOKEN];
-    float *dst = r->output[DST];
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < s->images; n++) {
-        float *to = dst + n * s->tokens * s->dim;
-        memcpy(to, token, (size_t)s->dim * sizeof *to);
-        memcpy(to + s->dim, src + n * (s->tokens - 1) * s->dim, (size_t)((s->tokens - 1) * s->dim) * sizeof *to);
-    }
-    return DG_OK;
-}
-
-static const struct dg_operand prepend_token_inputs[] = {
-    [SRC] = {"src"},
-    [TOKEN] = {"token", DG_PARAM},
-    {0},
-};
-static const struct dg_operand prepend_token_outputs[] = {
-    [DST] = {"dst"},
-    {0},
-};
-
-/* The token is repeated for as many images as there are. */
-static void onnx_prepend(struct dg_onnx_builder *b)
-{
-    const struct dg_onnx_attr first[] = {DG_ONNX_INT("start", 0), DG_ONNX_INT("end", 1), {0}},
-                              along[] = {DG_ONNX_INT("axis", 0), {0}}, tokens[] = {DG_ONNX_INT("axis", 1), {0}};
-    dg_onnx_value images = b->add_node(b, "Shape", first, &b->input[SRC], 1);
-    dg_onnx_value ones = b->add_ints(b, 1, 2, (int64_t[]){1, 1});
-    dg_onnx_value shape = b->add_node(b, "Concat", along, (dg_onnx_value[]){images, ones}, 2);
-    dg_onnx_value token = dg_onnx_binary(b, "Expand", b->input[TOKEN], shape);
-    b->output[DST] = b->add_node(b, "Concat", tokens, (dg_onnx_value[]){token, b->input[SRC]}, 2);
-}
-
-const struct dg_op dg_op_prepend_token = {
-    .name = "prepend_token",
-    .in_yaml = true,
-    .doc = "Puts a learned token before the others.",
-    .attrs = prepend_attrs,
-    .inputs = prepend_token_inputs,
-    .outputs = prepend_token_outputs,
-    .reach = DG_REACH_IMAGE,
-    .infer = infer_prepend,
-    .grad = grad_prepend,
-    .onnx = onnx_prepend,
-    .prepare = prepare_prepend,
-    .run = run_prepend,
-};
-
-static enum dg_status infer_prepend_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
-{
-    const struct dg_desc *diff_dst = &call->input[DIFF_DST];
-    DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
-    if (diff_dst->dim[1] < 2) return dg_fail(err, DG_ERR_INPUT, "diff_dst has no tokens");
-    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - 1, diff_dst->dim[2]});
-    output[DIFF_TOKEN] = dg_desc_make(DG_F32, 3, (int64_t[]){1, 1, diff_dst->dim[2]});
-    return dg_want_accumulator(&call->input[ACC_TOKEN], &output[DIFF_TOKEN], err);
-}
-
-static enum dg_status prepare_prepend_grad(struct dg_prepare *p, struct dg_error *err)
-{
-    return open_state(p, &p->call->input[DIFF_DST], err);
-}
-
-static enum dg_status run_prepend_grad(const struct dg_run *r, struct dg_error *err)
-{
-    (void)err;
-    const struct state *s = r->state;
-    const float *diff_dst = r->input[DIFF_DST], *acc = r->input[ACC_TOKEN];
-    float *diff_src = r->output[DIFF_SRC], *diff_token = r->output[DIFF_TOKEN];
-    if (diff_src) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < s->images; n++)
-            memcpy(diff_src + n * (s->tokens - 1) * s->dim, diff_dst + (n * s->tokens + 1) * s->dim,
-                   (size_t)((s->tokens - 1) * s->dim) * sizeof *diff_src);
-    }
-    for (int64_t c = 0; diff_token && c < s->dim; c++) {
-        float sum = acc ? acc[c] : 0;
-        for (int64_t n = 0; n < s->images; n++) sum += diff_dst[n * s->tokens * s->dim + c];
-        diff_token[c] = sum;
-    }
-    return DG_OK;
-}
-
-static const struct dg_operand prepend_token_grad_inputs[] = {
-    [DIFF_DST] = {"diff_dst"},
-    [ACC_TOKEN] = {"acc_token", DG_OPTIONAL},
-    {0},
-};
-static const struct dg_operand prepend_token_grad_outputs[] = {
-    [DIFF_SRC] = {"diff_src", DG_OPTIONAL},
-    [DIFF_TOKEN] = {"diff_token", DG_OPTIONAL, DG_REUSE(ACC_TOKEN)},
-    {0},
-};
-
-const struct dg_op dg_op_prepend_token_grad = {
-    .name = "prepend_token_grad",
-    .inputs = prepend_token_grad_inputs,
-    .outputs = prepend_token_grad_outputs,
-    .infer = infer_prepend_grad,
-    .grad = dg_no_gradient,
-    .prepare = prepare_prepend_grad,
-    .run = run_prepend_grad,
-};
-
-/* --- take_token --- */
 
 enum { INDEX, TOKENS }; /* attributes; the second of the gradient only */
 static const struct dg_attr_spec take_attrs[] = {
@@ -380,4 +271,112 @@ const struct dg_op dg_op_take_token_grad = {
     .grad = dg_no_gradient,
     .prepare = prepare_take_grad,
     .run = run_take_grad,
+};
+
+/* --- put_token --- */
+
+static enum dg_status infer_put(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[SRC];
+    DG_TRY(dg_want_ndim(src, 3, "input", err));
+    DG_TRY(dg_want_token(src, call->attr[INDEX].i, err));
+    struct dg_desc token = dg_desc_make(DG_F32, 2, (int64_t[]){src->dim[0], src->dim[2]});
+    if (!dg_desc_equal(&call->input[TOKEN], &token)) {
+        char want[96], got[96];
+        return dg_fail(err, DG_ERR_INPUT, "the second input must be %s, got %s",
+                       dg_desc_text(want, sizeof want, &token), dg_desc_text(got, sizeof got, &call->input[TOKEN]));
+    }
+    output[DST] = *src;
+    return DG_OK;
+}
+
+static enum dg_status grad_put(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS];
+    if (b->wants[SRC]) {
+        DG_TRY(b->emit(b, &dg_op_put_token_grad, b->call->attr, &b->diff_output[DST], 1, made));
+        DG_TRY(b->add_gradient(b, SRC, made[DIFF_SRC]));
+    }
+    if (!b->wants[TOKEN]) return DG_OK;
+    DG_TRY(b->emit(b, &dg_op_take_token, b->call->attr, &b->diff_output[DST], 1, made));
+    return b->add_gradient(b, TOKEN, made[DST]);
+}
+
+static void put(const struct state *s, const float *src, const float *token, float *dst)
+{
+    size_t each = (size_t)s->dim * sizeof *dst;
+    if (dst != src) memcpy(dst, src, (size_t)(s->images * s->tokens) * each);
+    for (int64_t n = 0; n < s->images; n++) {
+        float *to = dst + (n * s->tokens + s->index) * s->dim;
+        if (token)
+            memcpy(to, token + n * s->dim, each);
+        else
+            memset(to, 0, each);
+    }
+}
+
+static enum dg_status run_put(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    put(r->state, r->input[SRC], r->input[TOKEN], r->output[DST]);
+    return DG_OK;
+}
+
+static void onnx_put(struct dg_onnx_builder *b)
+{
+    const struct dg_onnx_attr axis[] = {DG_ONNX_INT("axis", 1), {0}};
+    int64_t tokens = b->call->input[SRC].dim[1], index = b->call->attr[INDEX].i;
+    dg_onnx_value parts[3];
+    int count = 0;
+    if (index) parts[count++] = dg_onnx_slice(b, b->input[SRC], 1, 0, index);
+    parts[count++] = dg_onnx_reshape(b, b->input[TOKEN], 3, (int64_t[]){0, 1, b->call->input[SRC].dim[2]});
+    if (index + 1 < tokens) parts[count++] = dg_onnx_slice(b, b->input[SRC], 1, index + 1, tokens);
+    b->output[DST] = b->add_node(b, "Concat", axis, parts, count);
+}
+
+static const struct dg_operand put_token_inputs[] = {[SRC] = {"src"}, [TOKEN] = {"token"}, {0}};
+static const struct dg_operand put_token_outputs[] = {[DST] = {"dst", 0, DG_REUSE(SRC)}, {0}};
+
+const struct dg_op dg_op_put_token = {
+    .name = "put_token",
+    .in_yaml = true,
+    .doc = "Another token of each image in the place of one.",
+    .attrs = take_attrs,
+    .inputs = put_token_inputs,
+    .outputs = put_token_outputs,
+    .reach = DG_REACH_IMAGE,
+    .infer = infer_put,
+    .grad = grad_put,
+    .onnx = onnx_put,
+    .prepare = prepare_take,
+    .run = run_put,
+};
+
+static enum dg_status infer_put_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(dg_want_ndim(&call->input[DIFF_DST], 3, "diff_dst", err));
+    DG_TRY(dg_want_token(&call->input[DIFF_DST], call->attr[INDEX].i, err));
+    output[DIFF_SRC] = call->input[DIFF_DST];
+    return DG_OK;
+}
+
+static enum dg_status run_put_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    put(r->state, r->input[DIFF_DST], NULL, r->output[DIFF_SRC]);
+    return DG_OK;
+}
+
+static const struct dg_operand put_token_grad_inputs[] = {[DIFF_DST] = {"diff_dst"}, {0}};
+static const struct dg_operand put_token_grad_outputs[] = {[DIFF_SRC] = {"diff_src", 0, DG_REUSE(DIFF_DST)}, {0}};
+
+const struct dg_op dg_op_put_token_grad = {
+    .name = "put_token_grad",
+    .attrs = take_attrs,
+    .inputs = put_token_grad_inputs,
+    .outputs = put_token_grad_outputs,
+    .infer = infer_put_grad,
+    .grad = dg_no_gradient,
+    .prepare = prepare_take,
+    .run = run_put_grad,
 };

@@ -116,6 +116,9 @@ static enum dg_status write_op(struct writing *w, const struct dg_op *op, struct
                                 .add_floats = add_floats,
                                 .add_ints = add_ints,
                                 .err = err};
+    for (uint32_t i = 0; i < record->num_inputs; i++) /* a parameter in the place of images is turned as they are */
+        if (data[i] && desc[i].ndim == 4 && !dg_op_input_has(op, (int)record->num_inputs, (int)i, DG_PARAM))
+            value[i] = dg_onnx_channels_first(&b, value[i], 4);
     op->onnx(&b);
     for (uint32_t o = 0; o < record->num_outputs && err->status == DG_OK; o++) {
         uint32_t t = w->plan->operand[record->first_operand + record->num_inputs + o];

@@ -1,5 +1,6 @@
 /* The dispatch: every kernel is there at every level, levels without a kernel of their own have that of the level below, and
  * DINOGRAPH_CPU names a level. */
+#include "ops/kernels/activation.h"
 #include "ops/kernels/add.h"
 #include "ops/kernels/attention.h"
 #include "ops/kernels/batch_norm.h"
@@ -13,6 +14,7 @@
 #include "ops/kernels/grad_weights.h"
 #include "ops/kernels/im2col.h"
 #include "ops/kernels/layer_norm.h"
+#include "ops/kernels/mul.h"
 #include "ops/kernels/optimizer.h"
 #include "ops/kernels/pool.h"
 #include "ops/kernels/prototypes.h"

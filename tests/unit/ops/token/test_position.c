@@ -24,25 +24,28 @@ struct tap {
 };
 
 /* The official interpolate_pos_encoding (PyTorch's bicubic interpolation), written the long way round: the taps of the table [g, g]
- * that make the position of a token on an h by w grid. Returns how many. */
-static int taps_of(int64_t token, int64_t g, int64_t h, int64_t w, struct tap tap[16])
+ * that make the position of a token on an h by w grid, behind `cls` class tokens. Returns how many. */
+static int taps_of(int64_t token, int64_t cls, int64_t g, int64_t h, int64_t w, struct tap tap[16])
 {
-    if (!token || (h == g && w == g)) {
+    if (token < cls || (h == g && w == g)) {
         tap[0] = (struct tap){token, 1};
         return 1;
     }
     int count = 0;
-    double y = (double)(float)((double)g / ((double)h + 0.1)) * ((double)((token - 1) / w) + 0.5) - 0.5;
-    double x = (double)(float)((double)g / ((double)w + 0.1)) * ((double)((token - 1) % w) + 0.5) - 0.5;
+    double y = (double)(float)((double)g / ((double)h + 0.1)) * ((double)((token - cls) / w) + 0.5) - 0.5;
+    double x = (double)(float)((double)g / ((double)w + 0.1)) * ((double)((token - cls) % w) + 0.5) - 0.5;
     for (int64_t ty = (int64_t)floor(y) - 1; ty <= (int64_t)floor(y) + 2; ty++)
         for (int64_t tx = (int64_t)floor(x) - 1; tx <= (int64_t)floor(x) + 2; tx++) {
             int64_t cy = ty < 0 ? 0 : ty >= g ? g - 1 : ty, cx = tx < 0 ? 0 : tx >= g ? g - 1 : tx;
-            tap[count++] = (struct tap){1 + cy * g + cx, cubic(y - (double)ty) * cubic(x - (double)tx)};
+            tap[count++] = (struct tap){cls + cy * g + cx, cubic(y - (double)ty) * cubic(x - (double)tx)};
         }
     return count;
 }
 
-static int64_t side_of(int64_t rows) { return (int64_t)lround(sqrt((double)(rows - 1))); }
+static int64_t side_of(int64_t rows)
+{
+    return (int64_t)lround(sqrt((double)(rows - 1)));
+} /* with a class token's row or not */
 
 static void ref_position(const struct dg_op_call *call, double *const *in, double *const *out)
 {
@@ -50,7 +53,8 @@ static void ref_position(const struct dg_op_call *call, double *const *in, doubl
     int64_t t = src->dim[1], d = src->dim[2], g = side_of(call->input[1].dim[1]);
     for (int64_t i = 0; i < dg_desc_count(src); i++) {
         struct tap tap[16];
-        int taps = taps_of(i / d % t, g, (int64_t)attr_of(call, "grid_h"), (int64_t)attr_of(call, "grid_w"), tap);
+        int64_t h = (int64_t)attr_of(call, "grid_h"), w = (int64_t)attr_of(call, "grid_w");
+        int taps = taps_of(i / d % t, t - h * w, g, h, w, tap);
         out[0][i] = in[0][i];
         for (int k = 0; k < taps; k++) out[0][i] += tap[k].weight * in[1][tap[k].row * d + i % d];
     }
@@ -63,26 +67,35 @@ static void ref_position_grad(const struct dg_op_call *call, double *const *in, 
     for (int64_t i = 0; i < dg_desc_count(table); i++) out[0][i] = in[1] ? in[1][i] : 0;
     for (int64_t i = 0; i < dg_desc_count(diff); i++) {
         struct tap tap[16];
-        int taps = taps_of(i / d % t, g, (int64_t)attr_of(call, "grid_h"), (int64_t)attr_of(call, "grid_w"), tap);
+        int64_t h = (int64_t)attr_of(call, "grid_h"), w = (int64_t)attr_of(call, "grid_w");
+        int taps = taps_of(i / d % t, t - h * w, g, h, w, tap);
         for (int k = 0; k < taps; k++) out[0][tap[k].row * d + i % d] += tap[k].weight * in[0][i];
     }
 }
 
-#define POSITION(h, w)                                                                                                 \
+#define POSITION(h, w, cls)                                                                                            \
     {                                                                                                                  \
         .op = "add_position", .modes = OP_VALUE | OP_GRADIENT, .attrs = {ATTR("grid_h", h), ATTR("grid_w", w)},        \
-        .input = {IN("src", 2, 1 + (h) * (w), 3), IN("table", 1, 26, 3)}, .reference = ref_position,                   \
+        .input = {IN("src", 2, (cls) + (h) * (w), 3), IN("table", 1, (cls) + 25, 3)}, .reference = ref_position,       \
         .grad = {true, true}, .f32 = 2e-6, .f32_grad = 1e-5                                                            \
     }
 
 static const struct op_case cases[] = {
-    POSITION(5, 5),
-    POSITION(3, 3),
-    POSITION(7, 4),
+    POSITION(5, 5, 1),
+    POSITION(3, 3, 1),
+    POSITION(7, 4, 1),
+    POSITION(5, 5, 0), /* without a class token */
+    POSITION(7, 4, 0),
     {.op = "add_position_grad",
      .modes = OP_VALUE,
      .attrs = {ATTR("grid_h", 7), ATTR("grid_w", 4), ATTR("table_rows", 26)},
      .input = {IN("diff_dst", 2, 29, 3), IN("acc_table", 1, 26, 3)},
+     .reference = ref_position_grad,
+     .f32 = 2e-6},
+    {.op = "add_position_grad",
+     .modes = OP_VALUE,
+     .attrs = {ATTR("grid_h", 7), ATTR("grid_w", 4), ATTR("table_rows", 25)},
+     .input = {IN("diff_dst", 2, 28, 3), IN("acc_table", 1, 25, 3)},
      .reference = ref_position_grad,
      .f32 = 2e-6},
 };
@@ -229,7 +242,7 @@ static void test_refusals(void **state)
     op_refused(&op, "7 tokens are not one class token and a square grid");
     op_set_attr(&op, "grid_h", 2);
     op_set_attr(&op, "grid_w", 4);
-    op_refused(&op, "a grid of 2x4");
+    op_refused(&op, "7 tokens are not a grid of 2x4, with or without a class token");
     op_set_attr(&op, "grid_w", 3);
     op_input(&op, "table")->desc = F32(1, 11, 4);
     op_refused(&op, "table must be [1, 1 + grid * grid, 4], got f32 [1, 11, 4]");
