@@ -69,6 +69,27 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+/* min(max(x, 0), 6) */
+static dg_onnx_value onnx_relu6(struct dg_onnx_builder *b, dg_onnx_value x)
+{
+    return dg_onnx_binary(b, "Min", dg_onnx_unary(b, "Relu", x), dg_onnx_scalar(b, "six", 6));
+}
+
+static void onnx(struct dg_onnx_builder *b)
+{
+    enum dg_activation f = which(b->call->op);
+    dg_onnx_value x = b->input[SRC], y;
+    if (f == DG_RELU6) {
+        y = onnx_relu6(b, x);
+    } else if (f == DG_SIGMOID || f == DG_SILU) {
+        y = dg_onnx_unary(b, "Sigmoid", x);
+    } else {
+        y = onnx_relu6(b, dg_onnx_binary(b, "Add", x, dg_onnx_scalar(b, "three", 3)));
+        y = dg_onnx_binary(b, "Mul", y, dg_onnx_scalar(b, "sixth", 1.0 / 6));
+    }
+    b->output[DST] = f == DG_SILU || f == DG_HARDSWISH ? dg_onnx_binary(b, "Mul", x, y) : y;
+}
+
 static const struct dg_operand inputs[] = {
     [SRC] = {"src", DG_BF16_OK | DG_COMPACT}, [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP}, {0}};
 static const struct dg_operand outputs[] = {[DST] = {"dst", DG_BF16_OK | DG_COMPACT, DG_REUSE(SRC)}, {0}};
@@ -84,6 +105,7 @@ static const struct dg_operand outputs[] = {[DST] = {"dst", DG_BF16_OK | DG_COMP
         .reach = DG_REACH_ROW,                                                                                         \
         .infer = infer,                                                                                                \
         .grad = grad,                                                                                                  \
+        .onnx = onnx,                                                                                                  \
         .prepare = prepare,                                                                                            \
         .run = run,                                                                                                    \
     }

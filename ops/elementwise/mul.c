@@ -110,6 +110,14 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
+/* Images have their channels first there: where only the first input is one, it is turned to meet the other. */
+static void onnx(struct dg_onnx_builder *b)
+{
+    int ndim = b->call->input[B].ndim == 4 ? 0 : b->call->input[A].ndim;
+    dg_onnx_value a = dg_onnx_channels_last(b, b->input[A], ndim);
+    b->output[DST] = dg_onnx_channels_first(b, dg_onnx_binary(b, "Mul", a, b->input[B]), ndim);
+}
+
 static const struct dg_operand inputs[] = {[A] = {"a", DG_BF16_OK | DG_COMPACT},
                                            [B] = {"b", DG_BF16_OK | DG_COMPACT},
                                            [ROWS] = {"rows", DG_OPTIONAL | DG_ROW_MAP},
@@ -125,6 +133,7 @@ const struct dg_op dg_op_mul = {
     .reach = DG_REACH_ROW,
     .infer = infer,
     .grad = grad,
+    .onnx = onnx,
     .prepare = prepare,
     .run = run,
 };

@@ -151,18 +151,24 @@ int64_t dg_position_grid(int64_t rows)
     return grid > 0 ? grid : 0;
 }
 
-void dg_position_resize(const float *table, const int64_t from[2], float *out, const int64_t to[2], int64_t dim)
+/* Of the grid alone, without a class token's row. */
+static void resize_grid(const float *table, const int64_t from[2], float *out, const int64_t to[2], int64_t dim)
 {
-    memcpy(out, table, (size_t)dim * sizeof *out);
     for (int64_t t = 0; t < to[0] * to[1]; t++) {
         int64_t row[16];
         double weight[16];
         token_taps(t, to, from, row, weight);
-        float *result = out + (1 + t) * dim;
+        float *result = out + t * dim;
         memset(result, 0, (size_t)dim * sizeof *result);
         for (int k = 0; k < 16; k++) /* products and sums as in run() */
-            for (int64_t c = 0; c < dim; c++) result[c] += (float)weight[k] * table[(1 + row[k]) * dim + c];
+            for (int64_t c = 0; c < dim; c++) result[c] += (float)weight[k] * table[row[k] * dim + c];
     }
+}
+
+void dg_position_resize(const float *table, const int64_t from[2], float *out, const int64_t to[2], int64_t dim)
+{
+    memcpy(out, table, (size_t)dim * sizeof *out);
+    resize_grid(table + dim, from, out + dim, to, dim);
 }
 
 static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, bool same,
@@ -257,8 +263,9 @@ static const struct dg_operand add_position_outputs[] = {
 static void onnx(struct dg_onnx_builder *b)
 {
     const struct dg_desc *src = &b->call->input[SRC], *table = &b->call->input[TABLE];
-    int64_t size = dg_position_grid(table->dim[1]), grid[2];
-    if (grid_of(b->call, src->dim[1], grid, b->err) != DG_OK) return;
+    struct place place;
+    if (place_of(b->call, src->dim[1], &place, b->err) != DG_OK) return;
+    int64_t size = square_root(table->dim[1] - place.first), *grid = place.grid, first = place.first * src->dim[2];
     dg_onnx_value position = b->input[TABLE];
     if (!b->call->attr[SAME_GRID].i && (grid[0] != size || grid[1] != size)) {
         float *resized = malloc((size_t)(src->dim[1] * src->dim[2]) * sizeof *resized);
@@ -266,7 +273,8 @@ static void onnx(struct dg_onnx_builder *b)
             dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
             return;
         }
-        dg_position_resize(b->data[TABLE], (int64_t[]){size, size}, resized, grid, src->dim[2]);
+        memcpy(resized, b->data[TABLE], (size_t)first * sizeof *resized);
+        resize_grid((const float *)b->data[TABLE] + first, (int64_t[]){size, size}, resized + first, grid, src->dim[2]);
         position = b->add_floats(b, "table.resized", 3, (int64_t[]){1, src->dim[1], src->dim[2]}, resized);
         free(resized);
     }

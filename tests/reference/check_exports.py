@@ -35,6 +35,7 @@ SMALL = [
     ("ResNet for small images", "resnet.yaml:resnet_basic", {"planes": 16, "small": "true", "image": 32}),
     ("wide, grouped ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "groups": 4, "image": 32}),
     ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}),
+    ("gates", "../tests/fixtures/gates.yaml:gates", {}),
     ("recipe cifar10", "cifar10.yaml", {"batch": 8}),
     ("recipe at another size", "cifar10.yaml", {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}),
 ]

@@ -293,7 +293,11 @@ static struct onnx_tensor binary(const struct call *c, const char *type)
     for (int64_t i = 0; i < count_of(&out); i++) {
         double x = c->in[0]->data[place_of(i, ndim, dim, c->in[0], 0)],
                y = c->in[1]->data[place_of(i, ndim, dim, c->in[1], 0)];
-        out.data[i] = *type == 'A' ? x + y : *type == 'D' ? x / y : type[1] == 'u' ? x * y : fmax(x, y);
+        out.data[i] = *type == 'A'     ? x + y
+                      : *type == 'D'   ? x / y
+                      : type[1] == 'u' ? x * y
+                      : type[1] == 'i' ? fmin(x, y)
+                                       : fmax(x, y);
     }
     return out;
 }
@@ -583,7 +587,10 @@ static struct onnx_tensor unary(const struct call *c, const char *type)
     const struct onnx_tensor *x = c->in[0];
     struct onnx_tensor out = make(x->ndim, x->dim);
     for (int64_t i = 0; i < count_of(x); i++)
-        out.data[i] = *type == 'E' ? erf(x->data[i]) : *type == 'R' ? fmax(x->data[i], 0) : x->data[i];
+        out.data[i] = *type == 'E'   ? erf(x->data[i])
+                      : *type == 'R' ? fmax(x->data[i], 0)
+                      : *type == 'S' ? 1 / (1 + exp(-x->data[i]))
+                                     : x->data[i];
     if (*type == 'F') { /* Flatten */
         out.ndim = 2;
         out.dim[1] = span(x, 1, x->ndim);
@@ -595,8 +602,9 @@ static bool is(const struct call *c, const char *type) { return !strcmp(c->node-
 
 static struct onnx_tensor compute(const struct call *c)
 {
-    if (is(c, "Add") || is(c, "Mul") || is(c, "Div") || is(c, "Max")) return binary(c, c->node->type);
-    if (is(c, "Erf") || is(c, "Relu") || is(c, "Identity") || is(c, "Flatten")) return unary(c, c->node->type);
+    if (is(c, "Add") || is(c, "Mul") || is(c, "Div") || is(c, "Max") || is(c, "Min")) return binary(c, c->node->type);
+    if (is(c, "Erf") || is(c, "Sigmoid") || is(c, "Relu") || is(c, "Identity") || is(c, "Flatten"))
+        return unary(c, c->node->type);
     if (is(c, "MatMul")) return mat_mul(c);
     if (is(c, "Gemm")) return gemm(c);
     if (is(c, "Conv")) return conv(c);

@@ -12,9 +12,9 @@ static const char *const training[] = {
     "drop_path_add", /* likewise */
     "draw_rows",     /* which images drop path leaves out */
     "pack_weights",  /* once a step; evaluation packs once a session */
-    "from_tokens",   /* gradient of to_tokens */
     "slice_rows",    /* gradient of concat_rows */
-    "slice_columns", /* gradient of concat_columns */
+    "place_columns", /* gradient of slice_columns */
+    "mul_sums",      /* gradient of mul */
     "take_images",   /* of a batch in slices, as the next two */
     "zeros_like",    "add_mean",       "dino_target", "prototype_target", /* of the loss */
     "grad_norms",    "adamw",          "sgd",         "lars",

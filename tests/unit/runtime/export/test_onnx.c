@@ -75,6 +75,7 @@ static const struct network networks[] = {
     {"resnet.yaml", "resnet_basic", "32", {"planes=8"}},
     {"resnet.yaml", "resnet_basic", "16", {"planes=8", "small=true"}},
     {"../tests/fixtures/other_ops.yaml", "other_ops", "32", {0}},
+    {"../tests/fixtures/gates.yaml", "gates", "32", {0}},
 };
 
 static void run(struct dg_net *net, const struct network *network, bool plain)
