@@ -381,6 +381,25 @@ static void dismiss(struct dg_comm *comm)
     free(comm);
 }
 
+static enum dg_status run_close(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    (void)job, (void)err;
+    comm->mpi->close();
+    return DG_OK;
+}
+
+/* After a failure to open: one of how sums are asked for is that of all processes, any other may be this one's alone. */
+static void leave(struct dg_comm *comm, enum dg_status status, const struct dg_error *err)
+{
+    bool joined = comm->world.ranks > 1;
+    if (joined && status != DG_ERR_USAGE) {
+        dg_log(comm->options.log, DG_LOG_WARNING, DG_LOG_RUN, "%s", err ? err->text : "");
+        dg_comm_abort(comm, 1);
+    }
+    if (joined) run_now(comm, &(struct job){.run = run_close}, NULL);
+    dismiss(comm);
+}
+
 enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_comm **result, struct dg_error *err)
 {
     struct dg_launcher launcher;
@@ -406,18 +425,9 @@ enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_com
     if (status == DG_OK) status = open_sums(comm, err);
     if (status == DG_OK)
         *result = comm;
-    else if (comm->world.ranks > 1)
-        comm->mpi->abort(1);
     else
-        dismiss(comm);
+        leave(comm, status, err);
     return status;
-}
-
-static enum dg_status run_close(struct dg_comm *comm, const struct job *job, struct dg_error *err)
-{
-    (void)job, (void)err;
-    comm->mpi->close();
-    return DG_OK;
 }
 
 void dg_comm_close(struct dg_comm *comm)
