@@ -110,20 +110,18 @@ static void draw_title(const struct map *map)
             dg_format_bytes(text, sizeof text, (double)map->entry->step_bound), map->entry->num_ops);
 }
 
-enum dg_status dg_memory_map(const struct dg_plan *plan, const struct dg_plan_entry *entry, const char *path,
-                             struct dg_error *err)
+void dg_memory_map_draw(const struct dg_plan *plan, const struct dg_plan_entry *entry, FILE *out)
 {
-    struct dg_atomic_file file;
-    DG_TRY(dg_atomic_open(path, &file, err));
     struct map map = {.plan = plan,
                       .entry = entry,
-                      .out = file.stream,
+                      .out = out,
                       .total = (double)entry->region_bytes[DG_REGION_STEP],
                       .ops = entry->num_ops ? entry->num_ops : 1};
+    int width = LEFT + WIDTH + 20, height = TOP + HEIGHT + 60;
     fprintf(map.out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
-            "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
-            LEFT + WIDTH + 20, TOP + HEIGHT + 60);
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+            "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+            width, height, width, height);
     fprintf(map.out, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"#f4f4f4\"/>\n", LEFT, TOP, WIDTH,
             HEIGHT);
     for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++) {
@@ -134,5 +132,13 @@ enum dg_status dg_memory_map(const struct dg_plan *plan, const struct dg_plan_en
     draw_axes(&map);
     draw_legend(&map);
     draw_title(&map);
+}
+
+enum dg_status dg_memory_map(const struct dg_plan *plan, const struct dg_plan_entry *entry, const char *path,
+                             struct dg_error *err)
+{
+    struct dg_atomic_file file;
+    DG_TRY(dg_atomic_open(path, &file, err));
+    dg_memory_map_draw(plan, entry, file.stream);
     return dg_atomic_commit(&file, err);
 }

@@ -17,7 +17,7 @@ struct parse {
     int argc;
     char **argv;
     bool given[DG_MAX_FLAGS]; /* by the flag's place in the table */
-    const char *file;
+    const char *file;         /* the last one */
 };
 
 /* Reports what is wrong, and returns the exit status for it. */
@@ -115,10 +115,9 @@ static int take_text(const struct dg_command *command, const struct dg_flag *fla
     return 0;
 }
 
-/* The table is const; what it points to is not. There are at most `argc` values. */
-static int append_text(const struct parse *p, const struct dg_flag *flag, const char *text)
+/* There are at most `argc` values. */
+static int append_text(const struct parse *p, struct dg_flag_values *texts, const char *text)
 {
-    struct dg_flag_values *texts = flag->texts;
     if (!texts->value) texts->value = calloc((size_t)p->argc, sizeof *texts->value);
     if (!texts->value) {
         fprintf(stderr, "%s: out of memory\n", p->command->program);
@@ -133,7 +132,7 @@ static int take_value(struct parse *p, const struct dg_flag *flag, const char *t
     p->given[flag - p->command->flags] = true;
     if (flag->given) *flag->given = true;
     if (flag->text) return take_text(p->command, flag, text);
-    if (flag->texts) return append_text(p, flag, text);
+    if (flag->texts) return append_text(p, flag->texts, text);
     if (dg_flag_is_integer(flag)) return take_integer(p->command, flag, text);
     if (flag->number) return take_number(p->command, flag, text);
     if (flag->size) return read_size(text, flag->size) ? 0 : expected(p->command, flag, text, flag->expected);
@@ -203,9 +202,9 @@ static int take_file(struct parse *p, const char *text)
 {
     const char *name = p->command->file.name;
     if (!name) return refuse(p->command, "%s is no flag", text);
-    if (p->file) return refuse(p->command, "one %s at a time, and not also %s", name, text);
+    if (p->file && !p->command->file.values) return refuse(p->command, "one %s at a time, and not also %s", name, text);
     p->file = text;
-    return 0;
+    return p->command->file.values ? append_text(p, p->command->file.values, text) : 0;
 }
 
 /* What is needed and not there, in one message; a single flag is explained by the beginning of its help. */
@@ -270,7 +269,7 @@ static int check_file(const struct parse *p)
     if (!p->file && !lifted) return refuse(command, "%s is missing", name);
     for (const struct dg_flag *flag; p->file && (flag = dg_flag_next(command, &unless));)
         if (is_given(p, flag)) return refuse(command, "--%s goes without %s", flag->name, name);
-    *command->file.value = p->file;
+    if (command->file.value) *command->file.value = p->file;
     return 0;
 }
 
@@ -313,6 +312,13 @@ static bool asks_for(const struct parse *p, const char *name, const char *letter
     return false;
 }
 
+static void free_values(struct dg_flag_values *values)
+{
+    if (!values) return;
+    free(values->value);
+    *values = (struct dg_flag_values){0};
+}
+
 int dg_command_run(const struct dg_command *command, int argc, char **argv)
 {
     struct parse p = {.command = command, .argc = argc, .argv = argv};
@@ -326,11 +332,8 @@ int dg_command_run(const struct dg_command *command, int argc, char **argv)
     }
     int status = parse(&p);
     if (status < 0) status = command->run();
-    for (const struct dg_flag *flag = command->flags; flag->name; flag++) {
-        if (!flag->texts) continue;
-        free(flag->texts->value);
-        *flag->texts = (struct dg_flag_values){0};
-    }
+    for (const struct dg_flag *flag = command->flags; flag->name; flag++) free_values(flag->texts);
+    free_values(command->file.values);
     return status;
 }
 

@@ -144,7 +144,7 @@ void dg_command_help(const struct dg_command *command, FILE *out)
 {
     char text[64];
     fprintf(out, "usage: %s", dg_command_title(command, text, sizeof text));
-    if (command->file.name) fprintf(out, " %s", command->file.name);
+    if (command->file.name) fprintf(out, " %s%s", command->file.name, command->file.values ? "..." : "");
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
         if (flag->required) print_needed(out, command, flag);
     fputs(" [flags]\n\n", out);

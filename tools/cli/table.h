@@ -4,7 +4,7 @@
 
 #include "ops/base/base.h"
 
-/* The values of a flag that may be given again, in their order. dg_command_run frees them. */
+/* The values of a flag, or the files, of which there may be several, in their order. dg_command_run frees them. */
 struct dg_flag_values {
     const char **value;
     int count;
@@ -57,9 +57,10 @@ struct dg_command {
     struct {
         const char *name, *what; /* "PLAN"; what: for messages, may be NULL. name NULL: there is no such argument */
         const char **value;
-        const char *unless; /* is not there where one of these flags is given */
-    } file;                 /* the argument that is no flag */
-    const char *lifts;      /* a flag with which no other is required: the command finds what it needs; NULL: none */
+        const char *unless;            /* is not there where one of these flags is given */
+        struct dg_flag_values *values; /* in place of `value`: one or more of them */
+    } file;                            /* the argument that is no flag */
+    const char *lifts; /* a flag with which no other is required: the command finds what it needs; NULL: none */
     const struct dg_flag *flags; /* ended by a NULL name */
     int (*run)(void);            /* returns the exit status */
 };

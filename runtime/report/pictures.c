@@ -1,0 +1,168 @@
+/* Pictures of the page: crops, attention and principal components over training, and the memory map. */
+#include "runtime/draw/memory_map.h"
+#include "runtime/report/sections.h"
+#include "runtime/report/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BYTES = 8 << 20, MAX_ALL = 48 << 20 }; /* of a picture, and of all together */
+
+/* The file's bytes, owned; NULL: it cannot be read, is empty, or has more than MAX_BYTES. */
+static unsigned char *read_bytes(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "re");
+    unsigned char *bytes = file ? malloc(MAX_BYTES + 1) : NULL;
+    *size = bytes ? fread(bytes, 1, MAX_BYTES + 1, file) : 0;
+    if (file) fclose(file);
+    if (*size && *size <= MAX_BYTES) return bytes;
+    free(bytes);
+    return NULL;
+}
+
+static const char *type_of(const unsigned char *bytes, size_t size)
+{
+    if (size > 8 && !memcmp(bytes, "\x89PNG\r\n\x1a\n", 8)) return "image/png";
+    if (size > 3 && !memcmp(bytes, "\xff\xd8\xff", 3)) return "image/jpeg";
+    return NULL;
+}
+
+struct album {
+    FILE *out;
+    const struct dg_log *log;
+    size_t bytes; /* so far */
+};
+
+/* `name` is the caption. Pictures that are too large are left out, and it is said. */
+static bool write_picture(struct album *album, const char *path, const char *name)
+{
+    size_t size;
+    unsigned char *bytes = read_bytes(path, &size);
+    const char *type = bytes ? type_of(bytes, size) : NULL;
+    bool fits = type && album->bytes + size <= MAX_ALL;
+    if (fits) {
+        album->bytes += size;
+        fputs("<figure><figcaption>", album->out);
+        dg_html_text(album->out, name);
+        fputs("</figcaption><img alt=\"", album->out);
+        dg_html_text(album->out, name);
+        fprintf(album->out, "\" src=\"data:%s;base64,", type);
+        dg_base64(album->out, bytes, size);
+        fputs("\"></figure>\n", album->out);
+    } else {
+        dg_log(album->log, DG_LOG_WARNING, DG_LOG_RUN, "%s is left out: %s", path,
+               type ? "the pictures of the page are larger than 48 MiB together"
+                    : "it cannot be read as PNG or JPEG, or is larger than 8 MiB");
+    }
+    free(bytes);
+    return fits;
+}
+
+/* What the pictures of a name are, and how to read them. */
+static const struct {
+    const char *part, *title, *how;
+} groups[] = {
+    {"crops", "What the network is shown",
+     "At the left the image, then its global and local crops, cut and coloured anew each time. What one can still "
+     "recognise in them is what can be learnt."},
+    {"attention", "What its heads look at",
+     "Attention of the last block's class token, head by head, over training. Heads that find the object mean that the "
+     "features tell what is in the image; brightness that follows texture or edges alone means that they do not yet."},
+    {"pca", "Principal components of the patches",
+     "Patches in the colours of their features' first three principal components, over training. Parts of the same "
+     "kind should have the same colour."},
+    {"", "Other pictures in the run's folder", ""},
+};
+enum { GROUPS = sizeof groups / sizeof *groups };
+
+/* The path behind the run's folder. */
+static const char *inner_path(const struct dg_report_run *run, const char *path)
+{
+    const char *inner = path + strlen(run->folder);
+    return inner + strspn(inner, "/");
+}
+
+static int group_of(const char *name)
+{
+    int g = 0;
+    while (*groups[g].part && !strstr(name, groups[g].part)) g++;
+    return g;
+}
+
+/* The pictures of a run in a group; one without writes nothing. */
+static void write_group(struct album *album, const struct dg_page *page, int r, int g)
+{
+    const struct dg_report_run *run = &page->run[r];
+    bool any = false;
+    for (int p = 0; p < run->pictures; p++) {
+        const char *name = inner_path(run, run->picture[p]);
+        if (group_of(name) != g) continue;
+        if (!any) {
+            fprintf(album->out, "<h2>%s</h2>\n", groups[g].title);
+            if (page->runs > 1) {
+                fputs("<p>", album->out);
+                dg_write_run_name(album->out, page, r);
+                fputs("</p>\n", album->out);
+            }
+            if (*groups[g].how) fprintf(album->out, "<p class=\"soft\">%s</p>\n", groups[g].how);
+            fputs("<div class=\"pictures\">\n", album->out);
+        }
+        any = true;
+        write_picture(album, run->picture[p], name);
+    }
+    if (any) fputs("</div>\n", album->out);
+}
+
+enum dg_status dg_section_pictures(FILE *out, const struct dg_page *page, struct dg_error *err)
+{
+    struct album album = {.out = out, .log = page->log};
+    if (page->pictures) fputs("<h2>Pictures</h2>\n<div class=\"pictures\">\n", out);
+    for (int p = 0; p < page->pictures; p++)
+        if (!write_picture(&album, page->picture[p], page->picture[p]))
+            return dg_fail(err, DG_ERR_INPUT, "--picture %s: it cannot be read as PNG or JPEG, or is larger than 8 MiB",
+                           page->picture[p]);
+    if (page->pictures) fputs("</div>\n", out);
+    for (int g = 0; g < GROUPS; g++)
+        for (int r = 0; r < page->runs; r++) write_group(&album, page, r, g);
+    return DG_OK;
+}
+
+/* ---- memory ---- */
+
+static void write_regions(FILE *out, const struct dg_plan_entry *entry)
+{
+    static const char *const what[DG_REGIONS] = {"parameters", "optimiser's state", "activations and gradients",
+                                                 "crops"};
+    char text[32];
+    fputs("<p>Planned: ", out);
+    for (int g = 0; g < DG_REGIONS; g++)
+        fprintf(out, "%s%s %s", g ? ", " : "", what[g],
+                dg_format_bytes(text, sizeof text, (double)entry->region_bytes[g]));
+    fputs(".</p>\n", out);
+}
+
+enum dg_status dg_section_memory(FILE *out, const struct dg_page *page, struct dg_error *err)
+{
+    bool any = false;
+    for (int r = 0; r < page->runs; r++) {
+        const struct dg_report_run *run = &page->run[r];
+        if (!run->plan.header || !run->plan.num_entries) continue;
+        if (!any) fputs("<h2>Memory of a step</h2>\n", out);
+        any = true;
+        if (page->runs > 1) {
+            fputs("<h3>", out);
+            dg_write_run_name(out, page, r);
+            fputs("</h3>\n", out);
+        }
+        write_regions(out, run->plan.entry);
+        fputs(
+            "<p class=\"soft\">Each rectangle is a tensor: to the right over the operations during which it is needed, "
+            "upwards over its bytes. Gray is free at that time. Point at one for its name.</p>\n"
+            "<div class=\"scroll map\">\n",
+            out);
+        dg_memory_map_draw(&run->plan, run->plan.entry, out);
+        fputs("</div>\n", out);
+    }
+    return ferror(out) ? dg_fail(err, DG_ERR_IO, "the report cannot be written: %s", strerror(errno)) : DG_OK;
+}

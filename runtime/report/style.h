@@ -1,0 +1,8 @@
+/* The looks of the page. */
+#ifndef DG_RUNTIME_REPORT_STYLE_H
+#define DG_RUNTIME_REPORT_STYLE_H
+
+extern const char
+    dg_page_style[]; /* CSS: light and dark as the reader's system is, from phones to wide screens, and on paper */
+
+#endif

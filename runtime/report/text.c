@@ -1,0 +1,142 @@
+#include "runtime/report/text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes of the UTF-8 character at `s`, in its shortest form and no surrogate; 0: there is none. */
+static int character(const unsigned char *s)
+{
+    if (s[0] < 0x80) return 1;
+    int length = s[0] >= 0xf0 && s[0] < 0xf5   ? 4
+                 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                                               : 0;
+    for (int i = 1; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+               (s[0] == 0xf4 && s[1] > 0x8f);
+    return bad ? 0 : length;
+}
+
+static const char *escape_of(unsigned char c)
+{
+    switch (c) {
+    case '<': return "&lt;";
+    case '>': return "&gt;";
+    case '&': return "&amp;";
+    case '"': return "&quot;";
+    case '\'': return "&#39;";
+    default: return c < 0x20 && c != '\n' && c != '\t' ? "\xef\xbf\xbd" : c == 0x7f ? "\xef\xbf\xbd" : NULL;
+    }
+}
+
+void dg_html_text(FILE *out, const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; s && *s;) {
+        int length = character(s);
+        const char *escape = length ? escape_of(*s) : "\xef\xbf\xbd";
+        if (escape)
+            fputs(escape, out);
+        else
+            fwrite(s, 1, (size_t)length, out);
+        s += length ? length : 1;
+    }
+}
+
+void dg_html_format(FILE *out, const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0) return;
+    dg_html_text(out, text);
+    free(text);
+}
+
+void dg_base64(FILE *out, const void *bytes, size_t size)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        uint32_t group = (uint32_t)b[i] << 16 | (left > 1 ? (uint32_t)b[i + 1] << 8 : 0) | (left > 2 ? b[i + 2] : 0);
+        const char four[4] = {digit[group >> 18], digit[group >> 12 & 63], left > 1 ? digit[group >> 6 & 63] : '=',
+                              left > 2 ? digit[group & 63] : '='};
+        fwrite(four, 1, 4, out);
+    }
+}
+
+/* Removes "+" and leading zeros of an exponent: "1e-05" becomes "1e-5". */
+static void shorten_exponent(char *text)
+{
+    char *e = strchr(text, 'e');
+    if (!e) return;
+    char *to = e + 1, *from = to;
+    if (*from == '-') *to++ = '-';
+    from += *from == '-' || *from == '+';
+    while (*from == '0' && from[1]) from++;
+    memmove(to, from, strlen(from) + 1);
+}
+
+/* Puts a no-break space between groups of three digits, from five digits on. */
+static void group_digits(char *text, size_t size)
+{
+    static const char space[] = "\xc2\xa0";
+    size_t first = text[0] == '-', digits = strspn(text + first, "0123456789");
+    for (size_t at = first + digits; digits >= 5 && at > first + 3;) {
+        at -= 3;
+        size_t rest = strlen(text + at) + 1;
+        if (at + rest + 2 > size) return;
+        memmove(text + at + 2, text + at, rest);
+        memcpy(text + at, space, 2);
+    }
+}
+
+const char *dg_number_text(char *text, size_t size, double value, int digits)
+{
+    if (isnan(value)) {
+        snprintf(text, size, "not a number");
+        return text;
+    }
+    if (isinf(value)) {
+        snprintf(text, size, value > 0 ? "infinite" : "minus infinite");
+        return text;
+    }
+    double above = fabs(value);
+    int before = above >= 1 ? (int)floor(log10(above)) + 1 : 0;
+    if (above >= 1e12 || (above > 0 && above < 1e-4)) {
+        snprintf(text, size, "%.*e", digits > 1 ? digits - 1 : 0, value);
+        char *e = strchr(text, 'e'), *end = e; /* zeros behind the point say nothing */
+        if (memchr(text, '.', (size_t)(e - text)))
+            while (end[-1] == '0') end--;
+        end -= end > text && end[-1] == '.';
+        memmove(end, e, strlen(e) + 1);
+        shorten_exponent(text);
+    } else if (before >= digits || value == floor(value)) {
+        snprintf(text, size, "%.0f", value);
+    } else if (above < 1) {
+        snprintf(text, size, "%.*g", digits, value);
+    } else {
+        snprintf(text, size, "%.*f", digits - before, value);
+    }
+    group_digits(text, size);
+    return text;
+}
+
+const char *dg_duration_text(char *text, size_t size, double seconds)
+{
+    int64_t s = seconds > 0 && seconds < 1e15 ? (int64_t)(seconds + 0.5) : 0;
+    if (s >= 86400)
+        snprintf(text, size, "%" PRId64 " d %02" PRId64 " h", s / 86400, s / 3600 % 24);
+    else if (s >= 3600)
+        snprintf(text, size, "%" PRId64 " h %02" PRId64 " min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(text, size, "%" PRId64 " min %02" PRId64 " s", s / 60, s % 60);
+    else
+        snprintf(text, size, "%" PRId64 " s", s);
+    return text;
+}
