@@ -149,9 +149,9 @@ static enum dg_status check_rows(struct dg_evaluator *e, const struct sinking *s
         if (at < 0) continue;
         double value = e->result[r * e->dim + at]; /* the search computes the batch again */
         char first[1024];
-        bool found;
+        int64_t place;
         const char *name = s->dataset ? dg_dataset_path(s->dataset, s->first + r) : s->path[s->first + r];
-        DG_TRY(dg_fault_find(e->session, e->plan, info, &found, first, sizeof first, err));
+        DG_TRY(dg_fault_find(e->session, e->plan, info, &place, first, sizeof first, err));
         return dg_fail(err, DG_ERR_NUMERIC, "%s: number %" PRId64 " of its %" PRId64 " is %g, which is none; %s", name,
                        at, e->dim, value, first);
     }

@@ -10,7 +10,7 @@
 struct search {
     const struct dg_session *session;
     const struct dg_plan *plan;
-    bool found;
+    int64_t place;
     char *text;
     size_t size;
 };
@@ -72,7 +72,7 @@ static void on_op(void *context, uint32_t n, double seconds)
 {
     struct search *search = context;
     (void)seconds;
-    if (search->found) return;
+    if (search->place != DG_FAULT_NOWHERE) return;
     const struct dg_plan *plan = search->plan;
     const struct dg_plan_op *op = &plan->op[dg_session_entry(search->session)->first_op + n];
     const struct dg_op *kind = dg_op_find(dg_plan_string(plan, op->op));
@@ -82,7 +82,7 @@ static void on_op(void *context, uint32_t n, double seconds)
         struct statistics s = look(&plan->tensor[t], dg_session_data(search->session, t), count_of(search, op, o));
         if (!s.nan && !s.infinite) continue;
         char what[512];
-        search->found = true;
+        search->place = DG_FAULT_BEFORE + 1 + (int64_t)n;
         snprintf(what, sizeof what, "the first bad result is that of %s (%s in %s, %s line %d): it",
                  dg_plan_string(plan, op->name), dg_plan_string(plan, op->op), dg_plan_string(plan, op->label),
                  dg_plan_string(plan, op->file), op->line);
@@ -96,7 +96,8 @@ static void look_at_given(struct search *search, const bool in[DG_REGIONS], cons
 {
     const struct dg_plan *plan = search->plan;
     const struct dg_plan_entry *entry = dg_session_entry(search->session);
-    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors && !search->found; t++) {
+    for (uint32_t t = entry->first_tensor;
+         t < entry->first_tensor + entry->num_tensors && search->place == DG_FAULT_NOWHERE; t++) {
         const struct dg_plan_tensor *tensor = &plan->tensor[t];
         if (!in[tensor->region]) continue;
         const void *data = dg_session_data(search->session, t);
@@ -105,7 +106,7 @@ static void look_at_given(struct search *search, const bool in[DG_REGIONS], cons
         struct statistics s = look(tensor, data, count);
         if (!s.nan && !s.infinite) continue;
         char what[512];
-        search->found = true;
+        search->place = DG_FAULT_BEFORE;
         snprintf(what, sizeof what, "%s%s", dg_plan_string(plan, tensor->name), was);
         describe(search, &s, what);
     }
@@ -114,15 +115,15 @@ static void look_at_given(struct search *search, const bool in[DG_REGIONS], cons
 bool dg_fault_in_stored(const struct dg_session *session, const struct dg_plan *plan, char *text, size_t size)
 {
     static const bool stored[DG_REGIONS] = {[DG_REGION_PARAM] = true, [DG_REGION_STATE] = true};
-    struct search search = {.session = session, .plan = plan, .text = text, .size = size};
+    struct search search = {.session = session, .plan = plan, .place = DG_FAULT_NOWHERE, .text = text, .size = size};
     look_at_given(&search, stored, "");
-    return search.found;
+    return search.place != DG_FAULT_NOWHERE;
 }
 
 enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *plan, const struct dg_step_info *step,
-                             bool *found, char *text, size_t size, struct dg_error *err)
+                             int64_t *place, char *text, size_t size, struct dg_error *err)
 {
-    struct search search = {.session = session, .plan = plan, .text = text, .size = size};
+    struct search search = {.session = session, .plan = plan, .place = DG_FAULT_NOWHERE, .text = text, .size = size};
     static const bool given[DG_REGIONS] = {
         [DG_REGION_PARAM] = true, [DG_REGION_STATE] = true, [DG_REGION_INPUT] = true};
     look_at_given(&search, given, " was bad before the step: it");
@@ -130,8 +131,8 @@ enum dg_status dg_fault_find(struct dg_session *session, const struct dg_plan *p
     dg_session_observe_ops(session, on_op, &search);
     enum dg_status status = dg_session_compute(session, step, err);
     dg_session_observe_ops(session, NULL, NULL);
-    *found = search.found;
-    if (status == DG_OK && !search.found)
+    *place = search.place;
+    if (status == DG_OK && *place == DG_FAULT_NOWHERE)
         snprintf(text, size, "computed once more all is finite: this points to the machine (memory, overheating)");
     return status;
 }

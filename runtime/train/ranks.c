@@ -2,6 +2,7 @@
 
 #include "ops/kernels/rates.h"
 #include "runtime/exec/cpus.h"
+#include "runtime/exec/fault.h"
 #include "runtime/exec/replica.h"
 
 #include <inttypes.h>
@@ -253,18 +254,20 @@ enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *s
     return apart ? compare_tensors(comm, session, err) : DG_OK;
 }
 
-enum dg_status dg_ranks_fault(struct dg_comm *comm, bool found, char *text, size_t size, struct dg_error *err)
+enum dg_status dg_ranks_fault(struct dg_comm *comm, int64_t place, char *text, size_t size, struct dg_error *err)
 {
     struct {
-        int32_t found;
+        int64_t place;
         char text[4 * TEXT];
-    } mine = {.found = found}, *all;
+    } mine = {.place = place}, *all;
     if (!comm) return DG_OK;
     snprintf(mine.text, sizeof mine.text, "%s", text);
     DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));
     int chosen = 0;
-    for (int r = dg_comm_ranks(comm) - 1; r >= 0; r--)
-        if (all[r].found) chosen = r;
+    for (int r = 1; r < dg_comm_ranks(comm); r++)
+        if (all[r].place != DG_FAULT_NOWHERE &&
+            (all[chosen].place == DG_FAULT_NOWHERE || all[r].place < all[chosen].place))
+            chosen = r;
     snprintf(text, size, "on rank %d (%s) %.*s", chosen, dg_comm_host(comm, chosen), 4 * TEXT - 1, all[chosen].text);
     free(all);
     return DG_OK;

@@ -301,11 +301,11 @@ static enum dg_status bad_step(struct training *t, const struct dg_step_info *in
                                const struct dg_batch *batch, struct dg_error *err)
 {
     char first[1536];
-    bool found;
-    DG_TRY(dg_fault_find(t->run.session, t->plan, info, &found, first, sizeof first / 2, err));
+    int64_t place;
+    DG_TRY(dg_fault_find(t->run.session, t->plan, info, &place, first, sizeof first / 2, err));
     size_t length = strlen(first);
     name_images(t, batch, first + length, sizeof first - length);
-    DG_TRY(dg_ranks_fault(t->options->comm, found, first, sizeof first, err));
+    DG_TRY(dg_ranks_fault(t->options->comm, place, first, sizeof first, err));
     return dg_fail(err, DG_ERR_NUMERIC,
                    "step %" PRId64 ": the loss is %g and the gradient's norm %g; nothing of this step was kept; %s",
                    info->step, report->loss, report->grad_norm, first);

@@ -25,6 +25,20 @@ enum { STEPS = 4 };
 
 static char four[128], alone[128];
 
+/* A small ResNet by SGD; `ranks` 0: for one process. */
+static void compile_resnet(const char *path, int64_t ranks)
+{
+    static const char *const set[] = {"student.with.planes=8", "head.with.hidden=48", "head.with.out_dim=64",
+                                      "crops.local.count=2",   "optim.kind=sgd",      "epochs=3"};
+    const struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/cifar10_resnet.yaml",
+                                               .output = path,
+                                               .set = set,
+                                               .num_sets = sizeof set / sizeof *set,
+                                               .batch = TINY_BATCH,
+                                               .ranks = ranks};
+    compile_plan(&options);
+}
+
 static int setup(void **state)
 {
     mpi_environment();
@@ -144,20 +158,6 @@ static void test_same_bits(void **state)
     if (!mpi_usable(&mpich)) return;
     train(&mpich, "2", four, in("mpich"), "4");
     assert_same_state(in("memory"), in("mpich"), 0);
-}
-
-/* A small ResNet by SGD; `ranks` 0: for one process. */
-static void compile_resnet(const char *path, int64_t ranks)
-{
-    static const char *const set[] = {"student.with.planes=8", "head.with.hidden=48", "head.with.out_dim=64",
-                                      "crops.local.count=2",   "optim.kind=sgd",      "epochs=3"};
-    const struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/cifar10_resnet.yaml",
-                                               .output = path,
-                                               .set = set,
-                                               .num_sets = sizeof set / sizeof *set,
-                                               .batch = TINY_BATCH,
-                                               .ranks = ranks};
-    compile_plan(&options);
 }
 
 /* Batch norms see the rows of all processes, in the backbone, where each resolution has moments of its own, and in the head, which
@@ -329,6 +329,19 @@ static void test_not_finite(void **state)
     process_assert_says(p, p->err, "step 2: the loss is nan");
     process_assert_says(p, p->err, "crops.global was bad before the step: it has 1 NaN");
     process_assert_status(LAUNCH(NULL, NULL, DINORUN, "info", four), 0);
+    /* What the second process's images make of a convolution is too large; its batch norm lets the first one see that, too. */
+    recorded = dg_tiny_crops(STEPS);
+    crop = (float *)(uintptr_t)recorded.item[2 * TINY_VIEWS].data;
+    for (int i = 0; i < 3 * TINY_GLOBAL * TINY_GLOBAL; i++)
+        crop[(TINY_BATCH - 1) * 3 * TINY_GLOBAL * TINY_GLOBAL + i] = 3e38F;
+    assert_ok(dg_safetensors_write(in("large"), recorded.item, recorded.count, NULL, 0, try_err));
+    dg_tiny_crops_free(&recorded);
+    compile_resnet(in("large.plan"), 2);
+    p = LAUNCH(&open_mpi, "2", DINORUN, "train", in("large.plan"), "--replay", in("large"), "--out", in("none_large"),
+               "--ignore-memory", "--epochs", "1");
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "on rank 1 (");
+    process_assert_says(p, p->err, "that of conv1 (conv2d in teacher.backbone(global)");
 }
 
 static pid_t number_in(const char *path)
@@ -375,20 +388,22 @@ static void test_killed(void **state)
 }
 
 /* A process stands still: the other gives up after the limit, and the newest checkpoint goes on. */
-static void test_stall(void **state)
+static void stall(const char *plan, const char *run)
 {
-    (void)state;
-    static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
-                               "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000 --stall-limit 2s\n";
+    static const char each[] =
+        "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
+        "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000 --ignore-disk --stall-limit 2s\n";
     const char *argv[MPI_WORDS];
-    if (!mpi_usable(&open_mpi)) skip();
+    char checkpoint[1100], number[1100];
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
+    snprintf(number, sizeof number, "%s.1", run);
     struct process *p = calloc(1, sizeof *p);
     write_file(in("each"), each, sizeof each - 1);
-    mpi_command(&open_mpi, "2",
-                (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), in("stalled"), NULL}, argv);
+    mpi_command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, plan, in("pictures"), run, NULL},
+                argv);
     process_start(p, argv, NULL);
-    for (int i = 0; i < 600 && access(in("stalled/checkpoint.safetensors"), F_OK); i++) usleep(50 * 1000);
-    pid_t still = number_in(in("stalled.1"));
+    for (int i = 0; i < 600 && access(checkpoint, F_OK); i++) usleep(50 * 1000);
+    pid_t still = number_in(number);
     assert_true(still > 0);
     kill(still, SIGSTOP);
     process_wait(p);
@@ -396,7 +411,16 @@ static void test_stall(void **state)
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "other processes did not come for ");
     free(p);
-    process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("stalled")), "--resume", "--steps", "1"), 0);
+    process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(plan, run), "--resume", "--steps", "1"), 0);
+}
+
+static void test_stall(void **state)
+{
+    (void)state;
+    if (!mpi_usable(&open_mpi)) skip();
+    stall(four, in("stalled"));
+    compile_resnet(in("stalled.plan"), 2); /* in the middle of a step, too */
+    stall(in("stalled.plan"), in("stalled_norms"));
 }
 
 /* What several machines would make of a step: with a slow link more of it is waiting, and all rows are there. */
