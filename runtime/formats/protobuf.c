@@ -5,7 +5,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "floats are written as they lie in memory");
 
-enum { VARINT = 0, LENGTH = 2, FIXED32 = 5 }; /* wire types */
+enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 }; /* wire types */
 
 static void append(struct dg_protobuf *m, const void *bytes, size_t size)
 {
@@ -52,6 +52,12 @@ void dg_protobuf_add_int(struct dg_protobuf *m, int field, int64_t value)
 void dg_protobuf_add_float(struct dg_protobuf *m, int field, float value)
 {
     append_tag(m, field, FIXED32);
+    append(m, &value, sizeof value);
+}
+
+void dg_protobuf_add_double(struct dg_protobuf *m, int field, double value)
+{
+    append_tag(m, field, FIXED64);
     append(m, &value, sizeof value);
 }
 

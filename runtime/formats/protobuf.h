@@ -13,6 +13,7 @@ struct dg_protobuf {
 
 void dg_protobuf_add_int(struct dg_protobuf *message, int field, int64_t value); /* int32, int64, enum */
 void dg_protobuf_add_float(struct dg_protobuf *message, int field, float value);
+void dg_protobuf_add_double(struct dg_protobuf *message, int field, double value);
 void dg_protobuf_add_bytes(struct dg_protobuf *message, int field, const void *bytes, size_t size);
 void dg_protobuf_add_string(struct dg_protobuf *message, int field, const char *text);
 /* Adds `inner` as a field, and frees it. */

@@ -11,6 +11,7 @@
 #include "runtime/train/collapse.h"
 #include "runtime/train/ranks.h"
 #include "runtime/train/run.h"
+#include "runtime/train/tensorboard.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -29,6 +30,7 @@ struct training {
     struct dg_replay *replay;
     struct dg_view_spec view[DG_MAX_VIEWS];
     struct dg_collapse_watch watch;
+    struct dg_event_file *events; /* for TensorBoard; NULL: none */
     int threads;
     bool parted; /* this process has failed within a step, and the others cannot know */
     bool apart;  /* the processes' parameters differ */
@@ -231,6 +233,7 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
     DG_TRY(dg_run_write_settings(&t->run, err));
     dg_run_write_plan(&t->run);
     DG_TRY(dg_run_open_log(&t->run, err));
+    DG_TRY(dg_tensorboard_open(t->options->out, t->run.position.step, t->options->tensorboard, &t->events, err));
     dg_run_open_record(&t->run, (struct dg_run_about){.kind = "train",
                                                       .data = &t->options->data,
                                                       .replay = t->options->replay,
@@ -366,6 +369,7 @@ static enum dg_status tell(struct training *t, const struct dg_step_report *repo
 {
     const struct dg_train_events *events = &t->options->events;
     if (leads(t)) DG_TRY(dg_run_log_write(t->run.lines, report, err));
+    DG_TRY(dg_tensorboard_write(t->events, report, err));
     if (events->step) events->step(events->context, report, seconds, waited);
     const char *warning = dg_collapse_step(&t->watch, report);
     if (warning) dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "%s", warning);
@@ -454,6 +458,7 @@ static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err
 static void close_training(struct training *t)
 {
     dg_run_close(&t->run);
+    dg_event_file_close(t->events);
     dg_replay_close(t->replay);
     dg_dataset_close(t->dataset);
     free(t);

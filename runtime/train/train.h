@@ -45,6 +45,7 @@ struct dg_train_options {
     int loader_threads;          /* 0: as many as threads */
     struct dg_bad_limit max_bad; /* unreadable images to replace before giving up */
     bool ignore_memory, ignore_disk;
+    bool tensorboard;           /* write OUT/tensorboard/, too; a run that has it goes on with it */
     const char *const *command; /* for RUN/run.json: the words of the command line, ended by NULL; NULL: not known */
     struct dg_comm *comm;       /* the processes that share each batch; NULL: there is one. Rank 0 writes all files */
     struct dg_comm_sums sums;   /* how their gradients are asked to be added up, for the checkpoint */

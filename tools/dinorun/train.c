@@ -366,6 +366,9 @@ static const struct dg_flag flags[] = {
     {"stall-limit", "T", "with several processes: how long to wait for the others before giving up",
      .parse = read_duration, .parsed = &given.comm.stall_limit, .expected = "a time, as in 90s or 10m", .unset = "10m"},
     ROWS_SUMS(given.sums, ", or with --resume the run's own"),
+    {"tensorboard", NULL,
+     "write the log's numbers for TensorBoard, too, into RUN/tensorboard; --resume goes on with it",
+     .given = &given.options.tensorboard},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
     {"ignore-disk", NULL, "start even if the disk seems to have too little room", .given = &given.options.ignore_disk},
     {0}};

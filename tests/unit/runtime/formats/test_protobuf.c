@@ -26,6 +26,8 @@ static void test_fields(void **state)
     ASSERT_BYTES(&m, "\xa0\x01\x00");
     dg_protobuf_add_float(&m, 2, 1.0f);
     ASSERT_BYTES(&m, "\x15\x00\x00\x80\x3f");
+    dg_protobuf_add_double(&m, 1, -2.0);
+    ASSERT_BYTES(&m, "\x09\0\0\0\0\0\0\x00\xc0");
     dg_protobuf_add_int(&inner, 1, 150);
     dg_protobuf_add_message(&m, 3, &inner);
     assert_null(inner.data);
