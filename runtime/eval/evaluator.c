@@ -74,8 +74,10 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
     e->rules = options->rules;
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
-    struct dg_session_options session = {
-        .threads = options->threads, .ignore_memory = options->ignore_memory, .log = options->log};
+    struct dg_session_options session = {.threads = options->threads,
+                                         .ignore_memory = options->ignore_memory,
+                                         .lent = options->lent,
+                                         .log = options->log};
     if (status == DG_OK) status = loader_bytes(plan, knobs, entry, options, &session.other_bytes, err);
     if (status == DG_OK) {
         dg_knobs_trace(knobs, options->log);

@@ -23,6 +23,7 @@ struct dg_evaluator_options {
     bool accept_changes;         /* accept weights of another network (dg_facts_compare) */
     struct dg_image_rules rules; /* of dg_evaluate_whole; a data set has its own */
     bool ignore_memory;
+    struct dg_lent *lent;     /* memory to use, of a session that does not step meanwhile; NULL: none */
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
 

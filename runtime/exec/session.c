@@ -30,6 +30,7 @@ struct dg_session {
     void *region[DG_REGIONS];
     void **data; /* per tensor of the entry */
     void *scratch, *packed;
+    bool borrowed[DG_REGIONS + 2]; /* regions, scratch, packed: not this session's own */
     struct bound_op *op;
     void **pointers; /* of all ops, one array */
     struct dg_session_memory memory;
@@ -67,6 +68,10 @@ const void *dg_session_region(const struct dg_session *session, enum dg_region r
 {
     *bytes = session->memory.region[region];
     return session->region[region];
+}
+struct dg_lent dg_session_lend(const struct dg_session *session)
+{
+    return (struct dg_lent){session->region[DG_REGION_STEP], session->memory.region[DG_REGION_STEP]};
 }
 struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
 int dg_session_threads(const struct dg_session *session) { return session->threads; }
@@ -187,16 +192,35 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
     return status;
 }
 
+/* Takes what fits of the lent memory, zeroed as a session's own would be. */
+static void borrow(struct dg_session *session, struct dg_lent *lent)
+{
+    struct dg_session_memory *m = &session->memory;
+    for (int r = 0; r < DG_REGIONS + 2; r++) {
+        void **region = r < DG_REGIONS ? &session->region[r] : r == DG_REGIONS ? &session->scratch : &session->packed;
+        int64_t bytes = r < DG_REGIONS ? m->region[r] : r == DG_REGIONS ? m->scratch : m->packed;
+        int64_t whole = dg_round_up(bytes, DG_PLAN_ALIGN);
+        if (!bytes || whole > lent->bytes) continue;
+        session->borrowed[r] = true;
+        *region = memset(lent->memory, 0, (size_t)whole);
+        m->borrowed += bytes;
+        lent->memory += whole;
+        lent->bytes -= whole;
+    }
+}
+
 static enum dg_status check_memory(struct dg_session *session, const struct dg_session_options *options,
                                    struct dg_error *err)
 {
     struct dg_session_memory *m = &session->memory;
-    m->allowance = outside_bytes(session->threads);
+    m->allowance = options->lent ? 0 : outside_bytes(session->threads);
     m->total = m->scratch + m->packed + m->allowance + options->other_bytes + dg_comm_bytes(session->comm);
     for (int r = 0; r < DG_REGIONS; r++) {
         m->region[r] = (int64_t)session->entry->region_bytes[r];
         m->total += m->region[r];
     }
+    if (options->lent) borrow(session, options->lent);
+    m->total -= m->borrowed;
     m->available = dg_memory_available();
     if (m->total <= m->available || options->ignore_memory) return DG_OK;
     char need[32], have[32], step[32], smaller[96] = "";
@@ -219,6 +243,7 @@ static enum dg_status allocate_region(const struct dg_session *session, const ch
                                       struct dg_error *err)
 {
     char text[32];
+    if (*region) return DG_OK; /* borrowed */
     if (bytes)
         dg_log(session->log, DG_LOG_TRACE, DG_LOG_MEM, "%s, entry %s: %s", what,
                dg_plan_string(session->plan, session->entry->name), dg_format_bytes(text, sizeof text, (double)bytes));
@@ -395,9 +420,10 @@ void dg_session_close(struct dg_session *session)
     }
     if (session->stream) dnnl_stream_destroy(session->stream);
     if (session->engine) dnnl_engine_destroy(session->engine);
-    for (int r = 0; r < DG_REGIONS; r++) dg_region_free(session->region[r], session->memory.region[r]);
-    dg_region_free(session->scratch, session->memory.scratch);
-    dg_region_free(session->packed, session->memory.packed);
+    for (int r = 0; r < DG_REGIONS; r++)
+        if (!session->borrowed[r]) dg_region_free(session->region[r], session->memory.region[r]);
+    if (!session->borrowed[DG_REGIONS]) dg_region_free(session->scratch, session->memory.scratch);
+    if (!session->borrowed[DG_REGIONS + 1]) dg_region_free(session->packed, session->memory.packed);
     free(session->data);
     free(session->op);
     free(session->pointers);

@@ -11,12 +11,21 @@
 
 struct dg_session;
 
+/* Memory that another session lends for as long as it does not step. */
+struct dg_lent {
+    char *memory; /* 64-byte aligned */
+    int64_t bytes;
+};
+
 struct dg_session_options {
     int threads;         /* 0: dg_default_threads() */
     int64_t other_bytes; /* the caller will allocate so much besides (loader, ...); counted when memory is checked */
     bool ignore_memory;  /* start even if the machine seems to have too little */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
-    struct dg_comm *comm;     /* the processes that share each batch; outlives the session. NULL: there is one */
+    struct dg_lent *
+        lent; /* regions are taken from it as far as they fit, and it becomes what is left; the program's allowance is counted by
+                             the lender. NULL: none */
+    struct dg_comm *comm; /* the processes that share each batch; outlives the session. NULL: there is one */
     bool
         one_of_many; /* of a plan whose processes see each other's rows: compute what the first of them does, with its own
                          numbers for those of all others. For its time; there is no comm */
@@ -27,7 +36,8 @@ struct dg_session_memory {
     int64_t region[DG_REGIONS]; /* planned */
     int64_t scratch, packed;    /* sized at open */
     int64_t
-        allowance; /* outside of the plan: code, oneDNN's objects and packing buffers (an estimate, see session.c) */
+        allowance;    /* outside of the plan: code, oneDNN's objects and packing buffers (an estimate, see session.c) */
+    int64_t borrowed; /* of these, in lent memory */
     int64_t total, available;
 };
 
@@ -42,6 +52,9 @@ const struct dg_exchange *dg_session_exchange(const struct dg_session *session);
 double dg_session_waited(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);
+
+/* What the session does not need between two steps: its activations and gradients. */
+struct dg_lent dg_session_lend(const struct dg_session *session);
 
 const struct dg_plan *dg_session_plan(const struct dg_session *session);
 const struct dg_plan_entry *dg_session_entry(const struct dg_session *session);

@@ -212,7 +212,7 @@ static enum dg_status compare_tensors(struct dg_comm *comm, const struct dg_sess
 struct record {
     int64_t step;
     uint64_t hash; /* of the step's share of parameters and states */
-    int32_t status, stop;
+    int32_t status, stop, save;
     char text[TEXT]; /* of its failure */
 };
 
@@ -226,6 +226,7 @@ static enum dg_status read_records(struct dg_comm *comm, const struct record *al
             return dg_fail(err, DG_ERR_INTERNAL, "rank %d (%s) is at step %" PRId64 ", not %" PRId64, r,
                            dg_comm_host(comm, r), all[r].step, agreed->step);
         agreed->stop |= all[r].stop;
+        agreed->save |= all[r].save;
         agreed->apart |= all[r].hash != all[0].hash;
     }
     return DG_OK;
@@ -235,7 +236,8 @@ enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_sessio
                                     enum dg_status status, struct dg_error *err)
 {
     if (!comm) return status;
-    struct record mine = {.step = agreed->step, .status = (int32_t)status, .stop = agreed->stop}, *all;
+    struct record mine = {.step = agreed->step, .status = (int32_t)status, .stop = agreed->stop, .save = agreed->save},
+                  *all;
     mine.hash = dg_replica_hash(session, agreed->step % DG_RANK_SHARES, DG_RANK_SHARES);
     if (status != DG_OK) snprintf(mine.text, sizeof mine.text, "%.*s", TEXT - 1, err->text);
     DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));

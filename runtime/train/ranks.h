@@ -28,6 +28,7 @@ enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_er
 struct dg_rank_step {
     int64_t step;
     bool stop;  /* this process was asked to stop; afterwards: any of them was */
+    bool save;  /* this process wants a checkpoint after the step; afterwards: any of them does */
     bool apart; /* afterwards: parameters or states differ */
 };
 

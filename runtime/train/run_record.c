@@ -4,6 +4,7 @@
 #include "runtime/base/about.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
+#include "runtime/base/path.h"
 #include "runtime/exec/session.h"
 
 #include <inttypes.h>
@@ -73,6 +74,11 @@ static void describe_run(json_t *run, const struct dg_run_about *a)
     set(run, "data", paths_of(a->data));
     if (a->val) set(run, "val", paths_of(a->val));
     if (a->replay) set_text(run, "replay", a->replay);
+    if (a->knn_train && a->knn_train->paths) {
+        set(run, "knn_train", paths_of(a->knn_train));
+        set(run, "knn_val", paths_of(a->knn_val));
+        set_text(run, "knn_every", a->knn_every);
+    }
     set_integer(run, "seed", (int64_t)a->seed);
 }
 
@@ -172,6 +178,17 @@ enum dg_status dg_run_record_end(struct dg_run_record *record, int64_t step, con
     set_text(record->session, "state", how);
     if (why) set_text(record->session, "error", why);
     return dg_run_record_saved(record, step, err);
+}
+
+bool dg_run_record_find(const char *folder, const char *key, size_t index, char *value, size_t size)
+{
+    char path[DG_MAX_PATH];
+    if (snprintf(path, sizeof path, "%s/run.json", folder) >= DG_MAX_PATH) return false;
+    json_t *run = json_load_file(path, 0, NULL), *found = json_object_get(run, key);
+    const char *text = json_string_value(json_is_array(found) ? json_array_get(found, index) : found);
+    bool fits = text && snprintf(value, size, "%s", text) < (int)size;
+    json_decref(run);
+    return fits;
 }
 
 void dg_run_record_close(struct dg_run_record *record)

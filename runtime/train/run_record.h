@@ -12,8 +12,10 @@
 struct dg_run_about {
     const char *kind; /* "train", "linear" */
     const struct dg_plan *plan;
-    const struct dg_data *data, *val; /* images to learn from, images to measure on; no paths: none */
-    const char *replay;               /* recorded crops in place of images; NULL: none */
+    const struct dg_data *data, *val;          /* images to learn from, images to measure on; no paths: none */
+    const struct dg_data *knn_train, *knn_val; /* images for k-NN while training; no paths: none */
+    const char *knn_every;                     /* how often, in words */
+    const char *replay;                        /* recorded crops in place of images; NULL: none */
     int64_t batch, images, steps_per_epoch, epochs;
     int64_t out_dim; /* prototypes, or classes of a probe */
     uint64_t seed;
@@ -35,6 +37,8 @@ enum dg_status dg_run_record_saved(struct dg_run_record *record, int64_t step, s
 /* Notes how the session ended, "finished", "stopped" or "failed", after how many steps; `why`: of a failure. */
 enum dg_status dg_run_record_end(struct dg_run_record *record, int64_t step, const char *how, const char *why,
                                  struct dg_error *err);
+/* Path `index` of the array `key` of FOLDER/run.json, or the text that `key` is; false: there is none. */
+bool dg_run_record_find(const char *folder, const char *key, size_t index, char *value, size_t size);
 void dg_run_record_close(struct dg_run_record *record); /* NULL is fine */
 
 #endif

@@ -31,6 +31,8 @@ struct training {
     struct dg_view_spec view[DG_MAX_VIEWS];
     struct dg_collapse_watch watch;
     struct dg_event_file *events; /* for TensorBoard; NULL: none */
+    struct dg_quality *quality;   /* of rank 0; NULL: none */
+    int64_t knn_lent, knn_own;
     int threads;
     bool parted; /* this process has failed within a step, and the others cannot know */
     bool apart;  /* the processes' parameters differ */
@@ -219,9 +221,24 @@ static enum dg_status init_run(struct training *t, struct dg_error *err)
     return dg_run_init(&t->run, &setup, t->knobs, err);
 }
 
+static enum dg_status open_quality(struct training *t, struct dg_error *err)
+{
+    const struct dg_train_options *o = t->options;
+    const struct dg_quality_setup setup = {.plan = t->plan,
+                                           .knobs = t->knobs,
+                                           .train = o->knn_train,
+                                           .val = o->knn_val,
+                                           .every = o->knn_every,
+                                           .steps_per_epoch = t->run.length.steps_per_epoch,
+                                           .end_step = end_of(t),
+                                           .log = o->log};
+    return leads(t) && o->knn_train.paths ? dg_quality_open(&setup, &t->quality, err) : DG_OK;
+}
+
 static enum dg_status open_images(struct training *t, struct dg_error *err)
 {
     DG_TRY(open_data(t, err));
+    DG_TRY(open_quality(t, err));
     return plan_loader(t, err);
 }
 
@@ -230,11 +247,17 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
     if (t->dataset) dg_run_write_index(&t->run, t->dataset);
     if (!leads(t)) return DG_OK;
     DG_TRY(check_disk(t, err));
+    if (t->quality) DG_TRY(dg_quality_prepare(t->quality, t->run.session, &t->knn_lent, &t->knn_own, err));
     DG_TRY(dg_run_write_settings(&t->run, err));
     dg_run_write_plan(&t->run);
     DG_TRY(dg_run_open_log(&t->run, err));
     DG_TRY(dg_tensorboard_open(t->options->out, t->run.position.step, t->options->tensorboard, &t->events, err));
+    char every[64];
+    dg_quality_interval_text(t->options->knn_every, every, sizeof every);
     dg_run_open_record(&t->run, (struct dg_run_about){.kind = "train",
+                                                      .knn_train = &t->options->knn_train,
+                                                      .knn_val = &t->options->knn_val,
+                                                      .knn_every = every,
                                                       .data = &t->options->data,
                                                       .replay = t->options->replay,
                                                       .batch = t->entry->batch,
@@ -260,6 +283,21 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
     DG_TRY(set_state(t, err));
     t->watch.log_out_dim = log((double)out_dim(t));
     return dg_comm_agree(comm, open_files(t, err), err);
+}
+
+/* Of the checkpoint that was just saved. A failure is logged, and the run goes on. */
+static void measure(struct training *t)
+{
+    struct dg_error err = {0};
+    struct dg_quality_report report;
+    const struct dg_train_events *events = &t->options->events;
+    enum dg_status status = dg_quality_measure(t->quality, t->run.newest, t->run.position.step, &report, &err);
+    if (status == DG_OK) status = dg_quality_write(t->quality, &report, t->run.lines, t->options->out, &err);
+    if (status != DG_OK)
+        dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "step %" PRId64 " is not measured by k-NN: %s",
+               t->run.position.step, err.text);
+    else if (events->measured)
+        events->measured(events->context, &report);
 }
 
 static bool due(int64_t every, int64_t step) { return every && step % every == 0; }
@@ -376,6 +414,11 @@ static enum dg_status tell(struct training *t, const struct dg_step_report *repo
     return DG_OK;
 }
 
+/* Steps between two checkpoints, and between two that stay. */
+struct intervals {
+    int64_t save, keep;
+};
+
 static enum dg_status save(struct training *t, struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
@@ -392,16 +435,19 @@ static enum dg_status compare_ranks(struct training *t, struct dg_error *err)
     return status;
 }
 
-/* The checkpoints that are due after a step, unless something has failed already in this process. */
-static enum dg_status save_due(struct training *t, int64_t every, int64_t retain, enum dg_status status,
+/* The checkpoints that are due after a step, unless something has failed already in this process. `asked`: rank 0 wants one. */
+static enum dg_status save_due(struct training *t, const struct intervals *every, bool asked, enum dg_status status,
                                struct dg_error *err)
 {
-    bool copy = due(retain, t->run.position.step);
-    if (!copy && !due(every, t->run.position.step)) return status;
+    int64_t step = t->run.position.step;
+    bool copy = due(every->keep, step);
+    if (!copy && !asked && !due(every->save, step)) return status;
     DG_TRY(compare_ranks(t, err));
     if (status != DG_OK || !leads(t)) return status;
     DG_TRY(save(t, err));
-    return copy ? dg_run_retain(&t->run, err) : DG_OK;
+    if (copy) DG_TRY(dg_run_retain(&t->run, err));
+    if (dg_quality_due(t->quality, step)) measure(t);
+    return DG_OK;
 }
 
 /* A step that all processes have agreed to take. *told receives what this process alone fails at afterwards. */
@@ -421,33 +467,35 @@ static enum dg_status take_step(struct training *t, const struct dg_batch *batch
 }
 
 /* Whether the processes take the next step, of which this one has its part if `status` is DG_OK. */
-static enum dg_status agree_on_step(struct training *t, enum dg_status status, bool *stop, struct dg_error *err)
+static enum dg_status agree_on_step(struct training *t, enum dg_status status, struct dg_rank_step *agreed,
+                                    struct dg_error *err)
 {
-    struct dg_rank_step agreed = {.step = t->run.position.step, .stop = *stop};
-    status = dg_ranks_before_step(t->options->comm, t->run.session, &agreed, status, err);
-    *stop = agreed.stop;
-    t->apart |= agreed.apart;
+    agreed->step = t->run.position.step;
+    agreed->save = leads(t) && dg_quality_due(t->quality, agreed->step + 1);
+    status = dg_ranks_before_step(t->options->comm, t->run.session, agreed, status, err);
+    t->apart |= agreed->apart;
     return status;
 }
 
 static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
-    int64_t every = interval(t, "checkpoint.every"), retain = interval(t, "checkpoint.keep"), done = 0;
+    const struct intervals every = {interval(t, "checkpoint.every"), interval(t, "checkpoint.keep")};
+    int64_t done = 0;
     enum dg_status status = DG_OK; /* of what this process does without the others */
     while (t->run.position.step < end) {
         const struct dg_batch *batch = NULL;
-        bool stop = status == DG_OK && events->stop && events->stop(events->context);
+        struct dg_rank_step step = {.stop = status == DG_OK && events->stop && events->stop(events->context)};
         double begin = dg_seconds_now();
-        if (status == DG_OK && !stop) status = next_crops(t, &batch, err);
-        status = agree_on_step(t, status, &stop, err);
-        bool agreed = status == DG_OK && !stop;
+        if (status == DG_OK && !step.stop) status = next_crops(t, &batch, err);
+        status = agree_on_step(t, status, &step, err);
+        bool agreed = status == DG_OK && !step.stop;
         enum dg_status told = DG_OK;
         if (agreed) status = take_step(t, batch, begin, &told, err);
         t->parted = t->options->comm && agreed && status != DG_OK && status != DG_ERR_NUMERIC;
         if (batch) dg_loader_release(t->run.loader, batch);
-        if (status != DG_OK || stop) return status;
-        status = save_due(t, every, retain, told, err);
+        if (status != DG_OK || step.stop) return status;
+        status = save_due(t, &every, step.save, told, err);
         if (t->apart) return status;
         if (t->dataset && (++done == 1 || due(t->run.length.steps_per_epoch, t->run.position.step)))
             dg_dataset_say_notes(t->dataset, t->options->log);
@@ -457,6 +505,7 @@ static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err
 
 static void close_training(struct training *t)
 {
+    dg_quality_close(t->quality);
     dg_run_close(&t->run);
     dg_event_file_close(t->events);
     dg_replay_close(t->replay);
@@ -478,7 +527,9 @@ static void tell_start(const struct training *t)
                                    .seed = run->position.seed,
                                    .threads = run->position.threads,
                                    .loader_threads = run->loading.threads,
-                                   .slices = dg_session_exchange(run->session)->slices};
+                                   .slices = dg_session_exchange(run->session)->slices,
+                                   .knn_lent = t->knn_lent,
+                                   .knn_own = t->knn_own};
     if (events->start) events->start(events->context, &start);
 }
 
@@ -489,6 +540,15 @@ static enum dg_status save_end(struct training *t, struct dg_error *err)
     return leads(t) && t->run.saved_step != t->run.position.step ? save(t, err) : DG_OK;
 }
 
+/* What the untrained network is worth, to compare. */
+static enum dg_status measure_first(struct training *t, struct dg_error *err)
+{
+    if (!t->quality || t->run.position.step) return DG_OK;
+    DG_TRY(save(t, err));
+    measure(t);
+    return DG_OK;
+}
+
 static enum dg_status run_and_save(struct training *t, struct dg_error *err)
 {
     struct dg_training_run *run = &t->run;
@@ -496,6 +556,7 @@ static enum dg_status run_and_save(struct training *t, struct dg_error *err)
     tell_start(t);
     bool reads = !t->replay && first < end;
     enum dg_status status = dg_comm_agree(t->options->comm, reads ? dg_run_open_loader(run, end, err) : DG_OK, err);
+    if (status == DG_OK) status = dg_comm_agree(t->options->comm, measure_first(t, err), err);
     if (status == DG_OK) status = loop(t, end, err);
     if (t->dataset) dg_dataset_say_notes(t->dataset, t->options->log);
     if (t->apart || (status != DG_OK && run->position.step == first)) return status;

@@ -7,6 +7,7 @@
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 #include "runtime/state/weights.h"
+#include "runtime/train/quality.h"
 #include "runtime/train/run_log.h"
 
 /* What a run is about to do, known when everything is open. */
@@ -16,7 +17,8 @@ struct dg_train_start {
     int64_t images, steps_per_epoch, epochs, first_step, end_step;
     uint64_t seed;
     int threads, loader_threads;
-    int64_t slices; /* of each batch, that this process computes */
+    int64_t slices;            /* of each batch, that this process computes */
+    int64_t knn_lent, knn_own; /* bytes that k-NN takes of the memory, and beside it; 0: there is none */
 };
 
 /* Calls to the program as the run goes on; any may be NULL. */
@@ -25,13 +27,17 @@ struct dg_train_events {
     void (*start)(void *context, const struct dg_train_start *start);
     void (*step)(void *context, const struct dg_step_report *report, double seconds, double waited_for_data);
     void (*saved)(void *context, int64_t step); /* OUT/checkpoint.safetensors is of that step now */
-    bool (*stop)(void *context);                /* true: finish the step, save, return */
+    void (*measured)(void *context, const struct dg_quality_report *report);
+    bool (*stop)(void *context); /* true: finish the step, save, return */
 };
 
 struct dg_train_options {
-    struct dg_data data;              /* images, of which all count, without classes; no paths: */
-    const char *replay;               /* recorded crops */
-    const char *out;                  /* the run's folder, made if it is not there */
+    struct dg_data data; /* images, of which all count, without classes; no paths: */
+    const char *replay;  /* recorded crops */
+    const char *out;     /* the run's folder, made if it is not there */
+    struct dg_data knn_train,
+        knn_val; /* labelled images for k-NN while training, which changes nothing of the run; no paths: none */
+    struct dg_quality_interval knn_every;
     const char *init;                 /* weights to start from; NULL: initialisers */
     struct dg_weights_options choice; /* of what is in it */
     bool resume, new_data;            /* new_data: resume, although the data are not those the run began with */

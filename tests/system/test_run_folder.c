@@ -37,16 +37,18 @@ static void refuses(const struct process *process, int status, const char *text)
     assert_string_equal(process->out, "");
 }
 
-/* Lines of RUN/results.csv that have `text`. */
-static int results(const char *text)
+/* Lines of a results.csv that have `text`. */
+static int results_of(const char *path, const char *text)
 {
     size_t size;
     int count = 0;
-    char *all = read_file(in("run/results.csv"), &size), *rest = all;
+    char *all = read_file(path, &size), *rest = all;
     for (char *line; (line = strsep(&rest, "\n"));) count += strstr(line, text) != NULL;
     free(all);
     return count;
 }
+
+static int results(const char *text) { return results_of(in("run/results.csv"), text); }
 
 /* Features of the folder are those of plan and weights with the run's own settings, and neither is typed. */
 static void test_features(void **state)
@@ -142,6 +144,54 @@ static void test_linear(void **state)
     process_assert_says(p, p->out, "recipe.yaml --probe --set classes=2 makes");
 }
 
+/* What the line of `by` says of a measure: behind its name, "VALUE,MOST". */
+static void measured(const char *by, const char *measure, char text[64])
+{
+    size_t size;
+    char key[64], *all = read_file(in("watched/results.csv"), &size);
+    snprintf(key, sizeof key, ",4,%s,%s,", by, measure);
+    const char *at = strstr(all, key);
+    assert_non_null(at);
+    at += strlen(key);
+    snprintf(text, 64, "%.*s", (int)strcspn(at, "t"), at);
+    free(all);
+}
+
+/* k-NN while training: as `dinorun knn` of the same checkpoint, in the same bits of the run, and it goes on in a run that goes on. */
+static void test_knn_while_training(void **state)
+{
+    (void)state;
+    static const char *const measures[] = {"knn8.top1", "knn8.top5"};
+    char a[64], b[64];
+#define WATCHED(out) DINORUN, "train", plan, "--data", pictures, "--out", in(out), "--epochs", "4", "--ignore-memory"
+    const struct process *p = RUN(WATCHED("watched"), "--knn-train", pictures, "--knn-val", pictures, "--knn-every",
+                                  "2 steps", "--steps", "4");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "k-NN while training works in ");
+    process_assert_says(p, p->out, "most frequent class 62.50 %");
+    assert_int_equal(results_of(in("watched/results.csv"), ",train,knn8.top1,"), 3); /* of steps 0, 2 and 4 */
+    process_assert_status(RUN(WATCHED("alone"), "--steps", "4"), 0);
+    assert_same_file(in("watched/checkpoint.safetensors"), in("alone/checkpoint.safetensors"));
+    process_assert_status(RUN(DINORUN, "knn", in("watched"), "--train", pictures, "--val", pictures, "-k", "8"), 0);
+    for (int m = 0; m < 2; m++) {
+        measured("train", measures[m], a);
+        measured("knn", measures[m], b);
+        assert_string_equal(a, b);
+    }
+    p = RUN(DINORUN, "train", "--resume", in("watched"), "--ignore-memory", "--steps", "6");
+    process_assert_status(p, 0);
+    assert_int_equal(results_of(in("watched/results.csv"), ",6,train,knn8.top1,"), 1);
+    size_t size;
+    char *log = read_file(in("watched/log.jsonl"), &size);
+    assert_non_null(strstr(log, "{\"step\": 3, \"measured\": 4, \"knn8_top1\": "));
+    free(log);
+    refuses(RUN(WATCHED("none"), "--knn-train", pictures), 2, "--knn-train goes with --knn-val DIR");
+    refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", pictures, "--knn-every", "2 days"), 2,
+            "expected epochs, or steps or minutes");
+    refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", in("missing")), 1, "missing");
+    assert_int_equal(access(in("none"), F_OK), -1);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -164,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_drawings), cmocka_unit_test(test_recipe),
-                                       cmocka_unit_test(test_linear),   cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_linear),   cmocka_unit_test(test_knn_while_training),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

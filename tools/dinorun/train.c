@@ -22,11 +22,13 @@ static struct {
     struct opened_plan of;
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
-    struct dg_flag_values data;
+    struct dg_flag_values data, knn_train, knn_val;
+    bool knn_every;
     struct image_flags images;
     struct dg_comm_options comm;
     struct sum_flags sums;
-} given = {.options = {.steps = -1, .max_bad = {.images = 10}}, .comm = {.stall_limit = STALL_LIMIT}};
+} given = {.options = {.steps = -1, .max_bad = {.images = 10}, .knn_every = {1, DG_EVERY_EPOCHS}},
+           .comm = {.stall_limit = STALL_LIMIT}};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
  * oneDNN's generated code was seen to lose values that it stores there. */
@@ -104,6 +106,15 @@ static void end_line(struct progress *p)
     p->line_open = false;
 }
 
+static void on_measured(void *context, const struct dg_quality_report *r)
+{
+    end_line(context);
+    printf("step %" PRId64 "/%" PRId64 "  top-1", r->step, ((struct progress *)context)->start.end_step);
+    for (int i = 0; i < r->num_k; i++) printf("%s %d-NN %.2f %%", i ? "," : "", r->k[i], r->result[i].top1);
+    printf("; most frequent class %.2f %%; %.1f s\n", r->most_frequent, r->seconds);
+    fflush(stdout);
+}
+
 static const char *duration(char *text, size_t size, double seconds)
 {
     int64_t s = (int64_t)(seconds + 0.5);
@@ -149,6 +160,12 @@ static void on_start(void *context, const struct dg_train_start *start)
     struct dg_comm *comm = given.options.comm;
     if (comm) print_ranks(comm, start);
     print_memory(&start->memory, start->loader_bytes);
+    if (start->knn_lent + start->knn_own) {
+        char lent[32], own[32];
+        printf("k-NN while training works in %s of the activations' memory, and %s beside it\n",
+               dg_format_bytes(lent, sizeof lent, (double)start->knn_lent),
+               dg_format_bytes(own, sizeof own, (double)start->knn_own));
+    }
     printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64
            ", %d thread%s, kernels %s\n",
            start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads,
@@ -238,16 +255,46 @@ static void print_end(const struct progress *p)
            100 * p->waited / p->seconds, dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
 }
 
+static bool read_interval(const char *text, void *parsed) { return dg_quality_read_interval(text, parsed); }
+
+enum { MOST_PATHS = 16 };
+
+/* Paths of the array `key` of the run's record. */
+static struct dg_data recorded(const char *key, char (*path)[DG_MAX_PATH], const char **paths)
+{
+    struct dg_data data = {.path = paths, .rules = image_rules(&given.images)};
+    while (data.paths < MOST_PATHS &&
+           dg_run_record_find(given.options.out, key, (size_t)data.paths, path[data.paths], DG_MAX_PATH)) {
+        paths[data.paths] = path[data.paths];
+        data.paths++;
+    }
+    return data;
+}
+
+/* k-NN goes on as in the run so far, unless flags say otherwise. */
+static void find_quality(void)
+{
+    static char path[2][MOST_PATHS][DG_MAX_PATH];
+    static const char *paths[2][MOST_PATHS];
+    struct dg_train_options *o = &given.options;
+    char every[64];
+    o->knn_train.rules = o->knn_val.rules = image_rules(&given.images);
+    if (!given.knn_every && dg_run_record_find(o->out, "knn_every", 0, every, sizeof every))
+        dg_quality_read_interval(every, &o->knn_every);
+    if (o->knn_train.paths) return;
+    o->knn_train = recorded("knn_train", path[0], paths[0]);
+    o->knn_val = recorded("knn_val", path[1], paths[1]);
+}
+
 /* The images of the newest checkpoint. */
 static enum dg_status find_images(struct dg_error *err)
 {
-    enum { MOST = 16 };
-    static char path[MOST][DG_MAX_PATH];
-    static const char *paths[MOST];
+    static char path[MOST_PATHS][DG_MAX_PATH];
+    static const char *paths[MOST_PATHS];
     struct dg_train_options *o = &given.options;
     char key[32];
     int count = 0;
-    for (; count < MOST; count++) {
+    for (; count < MOST_PATHS; count++) {
         snprintf(key, sizeof key, "data.%d", count);
         if (!dg_run_find_fact(o->out, key, path[count], DG_MAX_PATH)) break;
         paths[count] = path[count];
@@ -287,6 +334,7 @@ static enum dg_status find_run(struct dg_error *err)
     if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
     take_run_images(o->out, &given.images);
     o->data.rules = image_rules(&given.images);
+    find_quality();
     static char reduce[16], wire[8];
     if (!given.sums.reduce && dg_run_find_fact(o->out, "machine.reduce", reduce, sizeof reduce))
         given.sums.reduce = reduce;
@@ -303,8 +351,14 @@ static int train(void)
     given.options.log = &log;
     given.options.command = command_line;
     given.options.data = data_of(&given.data, NULL, &given.images);
-    given.options.events = (struct dg_train_events){
-        .context = &progress, .start = on_start, .step = on_step, .saved = on_saved, .stop = on_stop};
+    given.options.knn_train = data_of(&given.knn_train, NULL, &given.images);
+    given.options.knn_val = data_of(&given.knn_val, NULL, &given.images);
+    given.options.events = (struct dg_train_events){.context = &progress,
+                                                    .start = on_start,
+                                                    .step = on_step,
+                                                    .saved = on_saved,
+                                                    .measured = on_measured,
+                                                    .stop = on_stop};
     if (find_run(&err) == DG_OK) open_plan(of, &err);
     watch_signals();
     given.comm.log = &log;
@@ -347,6 +401,14 @@ static const struct dg_flag flags[] = {
     {FLAG_PREFIX, .text = &given.options.choice.prefix, .with = "init"},
     {FLAG_POSITIONS, .parsed = given.options.choice.positions, .with = "init"},
     {FLAG_PARTIAL, .given = &given.options.choice.partial, .with = "init"},
+    {"knn-train", "DIR",
+     "with --knn-val: measure the newest checkpoint by k-NN, as dinorun knn does; it is saved for that. These images "
+     "vote: a folder a class, or @LIST with classes",
+     .texts = &given.knn_train, .with = "knn-val"},
+    {"knn-val", "DIR", "the images to classify", .texts = &given.knn_val, .with = "knn-train"},
+    {"knn-every", "N", "how often: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
+     .parse = read_interval, .parsed = &given.options.knn_every, .given = &given.knn_every,
+     .expected = "epochs, or steps or minutes, as in 2, '500 steps' or '30 minutes'", .unset = "1 epoch"},
     {FLAG_EPOCHS, .integer = &given.of.epochs},
     {"steps", "N", "stop once N steps of the run are done; 0 writes the untrained checkpoint",
      .integer = &given.options.steps, .unset = "the end of the run"},
