@@ -1,5 +1,6 @@
 #include "runtime/export/onnx.h"
 
+#include "runtime/eval/evaluator.h"
 #include "runtime/export/onnx_file.h"
 
 #include <inttypes.h>
@@ -9,7 +10,7 @@
 
 /* An entry on its way into a graph. */
 struct writing {
-    const struct dg_onnx_export *given;
+    const struct dg_export_source *source;
     const struct dg_plan *plan;
     const struct dg_plan_entry *entry;
     const struct dg_plan_op *record; /* the op that is being written */
@@ -75,7 +76,7 @@ static enum dg_status add_parameters(struct writing *w, struct dg_error *err)
         if (tensor->region != DG_REGION_PARAM || *value != DG_ONNX_NONE) continue;
         struct dg_desc desc = desc_of(tensor);
         *value = dg_onnx_graph_add_constant(&w->graph, dg_plan_string(w->plan, tensor->name), desc.dtype == DG_I64,
-                                            &desc, dg_session_data(w->given->session, t), false, err);
+                                            &desc, dg_session_data(w->source->session, t), false, err);
         if (*value == DG_ONNX_NONE) return err->status;
     }
     return DG_OK;
@@ -98,7 +99,7 @@ static enum dg_status write_op(struct writing *w, const struct dg_op *op, struct
         value[i] = input && t != DG_PLAN_NONE ? w->value[t - w->entry->first_tensor] : DG_ONNX_NONE;
         if (!input) wanted[i - record->num_inputs] = t != DG_PLAN_NONE;
         if (input && t != DG_PLAN_NONE && w->plan->tensor[t].region == DG_REGION_PARAM)
-            data[i] = dg_session_data(w->given->session, t);
+            data[i] = dg_session_data(w->source->session, t);
     }
     struct dg_op_call call = {.op = op,
                               .attr = w->plan->attr + record->first_attr,
@@ -200,7 +201,7 @@ static void add_metadata(struct writing *w, const struct dg_eval_crop *crop)
 
 static void say(const struct writing *w, const char *path, int64_t bytes, const struct dg_eval_crop *crop)
 {
-    const struct dg_log *log = w->given->log;
+    const struct dg_log *log = w->source->log;
     char size[32], mean[128], std[128];
     dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "%s: ONNX of opset %d, %d nodes, %s; images [batch, 3, %d, %d] to features",
            path, DG_ONNX_OPSET, w->graph.num_nodes, dg_format_bytes(size, sizeof size, (double)bytes), crop->height,
@@ -222,22 +223,22 @@ static enum dg_status write_graph(struct writing *w, const char *path, struct dg
     w->value[images - w->entry->first_tensor] = input;
     DG_TRY(write_ops(w, err));
     DG_TRY(add_ends(w, images, output, err));
-    struct dg_eval_crop crop = dg_evaluate_crop(w->given->knobs, &w->plan->tensor[images]);
+    struct dg_eval_crop crop = dg_evaluate_crop(w->source->knobs, &w->plan->tensor[images]);
     add_metadata(w, &crop);
     struct dg_onnx_model model = {.name = dg_plan_string(w->plan, w->plan->header->recipe),
                                   .doc =
                                       "images: f32 [batch, 3, height, width], pixels / 255 in RGB, less image.mean and "
                                       "divided by image.std of the metadata.",
-                                  .version = w->given->version};
+                                  .version = w->source->version};
     int64_t bytes;
     DG_TRY(dg_onnx_graph_write(&w->graph, &model, path, &bytes, err));
     say(w, path, bytes, &crop);
     return DG_OK;
 }
 
-enum dg_status dg_export_onnx(const struct dg_onnx_export *given, const char *path, struct dg_error *err)
+enum dg_status dg_export_onnx(const struct dg_export_source *source, const char *path, struct dg_error *err)
 {
-    struct writing w = {.given = given, .plan = given->plan, .entry = dg_session_entry(given->session)};
+    struct writing w = {.source = source, .plan = source->plan, .entry = dg_session_entry(source->session)};
     w.value = malloc(w.entry->num_tensors * sizeof *w.value);
     enum dg_status status = w.value ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (uint32_t t = 0; status == DG_OK && t < w.entry->num_tensors; t++) w.value[t] = DG_ONNX_NONE;

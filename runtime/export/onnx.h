@@ -2,21 +2,13 @@
 #ifndef DG_RUNTIME_EXPORT_ONNX_H
 #define DG_RUNTIME_EXPORT_ONNX_H
 
-#include "runtime/eval/evaluator.h"
-
-struct dg_onnx_export {
-    const struct dg_plan *plan;
-    const struct dg_knobs *knobs;     /* for how images are prepared */
-    const struct dg_session *session; /* of the entry `features`, with the weights */
-    const char *version;              /* of this program */
-    const struct dg_log *log;         /* receives what was written, and how images are to be prepared; may be NULL */
-};
+#include "runtime/export/source.h"
 
 /* Writes the file: input `images` f32 [batch, 3, height, width], normalised pixels; output `features` f32 [batch, ...];
  * opset DG_ONNX_OPSET; any batch. How images become pixels is in the model's metadata. Parameters have their names, those
  * that other arithmetic needs otherwise (transposed, batch norm folded in, position tables resized) a name behind it.
  * Everything computes in f32, also where the plan does not. DG_ERR_UNSUPPORTED: an op of the entry has no form in ONNX,
  * which is named, or the file would be too large. Nothing is written on failure. */
-enum dg_status dg_export_onnx(const struct dg_onnx_export *given, const char *path, struct dg_error *err);
+enum dg_status dg_export_onnx(const struct dg_export_source *source, const char *path, struct dg_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 """What `dinorun export` writes, opened by the programs that it is for: run by ctest, and skipped (status 77) where NumPy or Pillow is
-missing. Each of onnx, onnxruntime and openvino that is missing is said, and its column skipped.
+missing. Each of onnx, onnxruntime, openvino and timm that is missing is said, and its rows skipped.
 
     check_exports.py DINOC DINORUN GRAPHS [--table] [--large]
 
@@ -27,28 +27,33 @@ import st
 LIMIT, IMAGES = 1e-5, 4
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
+# Name, description, settings, and what is said where timm has no such network.
+NO_EPS, NO_STEM, NEITHER = "epsilon of 1e-06", "begin with a convolution of 7x7 to 64", "neither a Vision Transformer nor a ResNet"
 SMALL = [
-    ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}),
-    ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}),
-    ("ResNet-50's blocks", "resnet.yaml:resnet", {"blocks": "[1, 2, 1, 1]", "planes": 16, "image": 64}),
-    ("ResNet-18's blocks", "resnet.yaml:resnet_basic", {"planes": 16, "image": 64}),
-    ("ResNet for small images", "resnet.yaml:resnet_basic", {"planes": 16, "small": "true", "image": 32}),
-    ("wide, grouped ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "groups": 4, "image": 32}),
-    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}),
-    ("gates", "../tests/fixtures/gates.yaml:gates", {}),
-    ("recipe cifar10", "cifar10.yaml", {"batch": 8}),
-    ("recipe at another size", "cifar10.yaml", {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}),
+    ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}, None),
+    ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}, NO_EPS),
+    ("ViT/8, other MLP", "vit.yaml:vit", {"dim": 64, "heads": 2, "depth": 2, "patch": 8, "image": 32, "mlp_ratio": 3}, None),
+    ("ResNet-50's blocks", "resnet.yaml:resnet", {"blocks": "[1, 2, 1, 1]", "image": 64}, None),
+    ("ResNet-18's blocks", "resnet.yaml:resnet_basic", {"blocks": "[1, 2, 1, 1]", "image": 64}, None),
+    ("ResNet for small images", "resnet.yaml:resnet_basic", {"planes": 16, "small": "true", "image": 32}, NO_STEM),
+    ("narrow ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "groups": 4, "image": 32}, NO_STEM),
+    ("ResNeXt", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "groups": 8, "width": 16, "image": 32}, None),
+    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}, NEITHER),
+    ("gates", "../tests/fixtures/gates.yaml:gates", {}, NEITHER),
+    ("recipe cifar10", "cifar10.yaml", {"batch": 8}, None),
+    ("recipe at another size", "cifar10.yaml",
+     {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}, None),
 ]
 LARGE = [
-    ("ViT-Ti/16", "vit.yaml:vit_tiny", {}),
-    ("ViT-S/16", "vit.yaml:vit_small", {}),
-    ("ViT-S/8", "vit.yaml:vit_small", {"patch": 8}),
-    ("ViT-B/16", "vit.yaml:vit_base", {}),
-    ("ResNet-18", "resnet.yaml:resnet18", {}),
-    ("ResNet-34", "resnet.yaml:resnet34", {}),
-    ("ResNet-50", "resnet.yaml:resnet50", {}),
-    ("ResNet-101", "resnet.yaml:resnet101", {}),
-    ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}),
+    ("ViT-Ti/16", "vit.yaml:vit_tiny", {}, None),
+    ("ViT-S/16", "vit.yaml:vit_small", {}, None),
+    ("ViT-S/8", "vit.yaml:vit_small", {"patch": 8}, None),
+    ("ViT-B/16", "vit.yaml:vit_base", {}, None),
+    ("ResNet-18", "resnet.yaml:resnet18", {}, None),
+    ("ResNet-34", "resnet.yaml:resnet34", {}, None),
+    ("ResNet-50", "resnet.yaml:resnet50", {}, None),
+    ("ResNet-101", "resnet.yaml:resnet101", {}, None),
+    ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}, None),
 ]
 
 
@@ -112,8 +117,11 @@ class Network:
     def difference(self, features):
         return float(np.linalg.norm(features - self.features) / np.linalg.norm(self.features))
 
-    def export(self, *flags):
-        return self.run(self.args.dinorun, "export", self.at("w"), "--plan", self.plan, *flags)
+    def export(self, *flags, fails=None):
+        return self.run(self.args.dinorun, "export", self.at("w"), "--plan", self.plan, *flags, fails=fails)
+
+    def pictures(self):
+        return [Image.open(self.at(f"images/{i}.png")).convert("RGB") for i in range(IMAGES)]
 
 
 def measure(run, images):
@@ -159,9 +167,37 @@ def check_onnx(network, missing):
     return results
 
 
+def by_torch(model):
+    import torch
+
+    def run(x):
+        with torch.no_grad():
+            return model(torch.from_numpy(x)).numpy()
+    return run
+
+
+def check_timm(network, missing, refused):
+    """The same of timm's folder, with the preparation of images that its config says."""
+    folder = network.at("timm")
+    network.export("--timm", folder, fails=refused)
+    if refused:
+        assert not os.path.exists(folder)
+        return {}
+    if "timm" in missing:
+        return {}
+    import timm
+    import torch
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    images = torch.stack([transform(picture) for picture in network.pictures()]).numpy()
+    assert np.abs(images - network.images).max() < 1e-5, "timm prepares images in another way"
+    features, worse, seconds = measure(by_torch(model), images)
+    return {"timm": (max(network.difference(features), network.difference(worse)), seconds)}
+
+
 def find_missing():
     missing = set()
-    for package in ("onnx", "onnxruntime", "openvino"):
+    for package in ("onnx", "onnxruntime", "openvino", "timm"):
         try:
             __import__(package)
         except ImportError as why:
@@ -178,10 +214,11 @@ def main():
     parser.add_argument("--large", action="store_true")
     args = parser.parse_args()
     missing, worst, cases = find_missing(), 0, 0
-    for name, source, sets in LARGE if args.large else SMALL:
+    for name, source, sets, refused in LARGE if args.large else SMALL:
         with tempfile.TemporaryDirectory() as folder:
             network = Network(folder, args, name, source, sets)
-            for program, (difference, seconds) in check_onnx(network, missing).items():
+            results = check_onnx(network, missing) | check_timm(network, missing, refused)
+            for program, (difference, seconds) in results.items():
                 worst, cases = max(worst, difference), cases + 1
                 if args.table or args.large or not difference < LIMIT:
                     print(f"{name:26} {program:12} {difference:.1e} {seconds * 1e3:8.1f} ms", flush=True)

@@ -4,6 +4,7 @@
 #include "tests/support/tiny.h"
 
 #include <dirent.h>
+#include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,11 +78,83 @@ static void test_onnx(void **state)
     assert_same_file(out, in("again.onnx"));
 }
 
+/* The folder's tensors are those of the checkpoint's network, bit for bit. */
+static void assert_same_tensors(const char *path, const char *weights, const char *prefix)
+{
+    struct dg_safetensors *made, *file;
+    int expected = 0;
+    assert_ok(dg_safetensors_open(path, &made, try_err));
+    assert_ok(dg_safetensors_open(weights, &file, try_err));
+    for (int i = 0; i < dg_safetensors_count(file); i++) {
+        const struct dg_safetensors_tensor *want = dg_safetensors_at(file, i);
+        if (strncmp(want->name, prefix, strlen(prefix))) continue;
+        const struct dg_safetensors_tensor *tensor = dg_safetensors_find(made, want->name + strlen(prefix));
+        assert_true(tensor && tensor->bytes == want->bytes && !memcmp(tensor->data, want->data, want->bytes));
+        expected++;
+    }
+    assert_int_equal(dg_safetensors_count(made), expected);
+    dg_safetensors_close(made);
+    dg_safetensors_close(file);
+}
+
+/* What is at a path of keys in a JSON file: "pretrained_cfg.crop_pct"; the caller frees it. */
+static json_t *json_at(const char *file, const char *keys)
+{
+    json_error_t error;
+    json_t *root = json_load_file(file, 0, &error), *at = root;
+    if (!root) fail_msg("%s: %s", file, error.text);
+    char path[128];
+    snprintf(path, sizeof path, "%s", keys);
+    for (char *rest = path, *key; (key = strsep(&rest, "."));) at = json_object_get(at, key);
+    if (!at) fail_msg("%s has no %s", file, keys);
+    json_incref(at);
+    json_decref(root);
+    return at;
+}
+
+static void assert_json(const char *file, const char *keys, const char *want)
+{
+    json_t *value = json_at(file, keys);
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    assert_string_equal(text, want);
+    free(text);
+    json_decref(value);
+}
+
+static void test_timm(void **state)
+{
+    (void)state;
+    const char *w = in("run/checkpoint.safetensors");
+    const struct process *p = RUN(DINORUN, "export", in("run"), "--timm", in("timm"));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "a ViT of 2 blocks, 32 wide, of 2 heads, with patches of 8 pixels");
+    assert_same_tensors(in("timm/model.safetensors"), w, "teacher.backbone.");
+    const char *config = in("timm/config.json");
+    assert_json(config, "architecture", "\"vit_base_patch16_224\"");
+    assert_json(config, "num_classes", "0");
+    assert_json(config, "model_args",
+                "{\"img_size\":[32,32],\"patch_size\":8,\"embed_dim\":32,\"depth\":2,\"num_heads\":2}");
+    assert_json(config, "pretrained_cfg.input_size", "[3,32,32]");
+    assert_json(config, "pretrained_cfg.mean", "[0.485,0.456,0.406]");
+    size_t size;
+    char *card = read_file(in("timm/README.md"), &size);
+    assert_non_null(strstr(card, "library_name: timm"));
+    assert_non_null(strstr(card, "weights: checkpoint.safetensors\n- training: the teacher after 1 step,"));
+    free(card);
+    /* A folder that is there is taken if it is empty. */
+    refuses(RUN(DINORUN, "export", in("run"), "--timm", in("timm")), 2, "timm is there and has files in it");
+    refuses(RUN(DINORUN, "export", in("run"), "--timm", w), 2, "is there and is not an empty folder");
+    refuses(RUN(DINORUN, "export", in("run"), "--timm", in("no/new")), 1, "no/new");
+    assert_int_equal(mkdir(in("empty"), 0777), 0);
+    process_assert_status(RUN(DINORUN, "export", in("run"), "--timm", in("empty"), "--backbone", "student"), 0);
+    assert_same_tensors(in("empty/model.safetensors"), w, "student.backbone.");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
     const char *run = in("run"), *made = in("new.onnx");
-    refuses(RUN(DINORUN, "export", run), 2, "-o FILE (or --onnx FILE) is needed");
+    refuses(RUN(DINORUN, "export", run), 2, "-o FILE (or --onnx FILE or --timm DIR) is needed");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--onnx", made), 2, "--onnx");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--plan", in("tiny.plan")), 2, "--plan");
     refuses(RUN(DINORUN, "export", in("pictures"), "--onnx", made), 2, "is a folder without run.plan");
@@ -94,6 +167,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx), cmocka_unit_test(test_timm),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

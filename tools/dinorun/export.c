@@ -2,6 +2,7 @@
 #include "tools/dinorun/command.h"
 
 #include "runtime/export/onnx.h"
+#include "runtime/export/timm.h"
 #include "runtime/formats/export.h"
 #include "runtime/train/run.h"
 
@@ -10,7 +11,7 @@
 #include <unistd.h>
 
 static struct {
-    const char *from, *out, *backbone, *onnx;
+    const char *from, *out, *backbone, *onnx, *timm;
     struct evaluation evaluation;
 } given;
 
@@ -47,7 +48,8 @@ static enum dg_status find_network(char folder[DG_MAX_PATH], struct dg_error *er
                    given.from);
 }
 
-static enum dg_status export_onnx(struct dg_error *err)
+/* Opens the network and writes it in the form that was asked for. */
+static enum dg_status export_network(struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
     char folder[DG_MAX_PATH];
@@ -57,12 +59,15 @@ static enum dg_status export_onnx(struct dg_error *err)
     DG_TRY(find_network(folder, err));
     DG_TRY(open_weights_plan(e, err));
     DG_TRY(open_evaluator(e, err));
-    const struct dg_onnx_export network = {.plan = &e->of.plan,
-                                           .knobs = &e->of.knobs,
-                                           .session = dg_evaluator_session(e->evaluator),
-                                           .version = DG_VERSION,
-                                           .log = &console};
-    return dg_export_onnx(&network, given.onnx, err);
+    const struct dg_export_source source = {.plan = &e->of.plan,
+                                            .knobs = &e->of.knobs,
+                                            .session = dg_evaluator_session(e->evaluator),
+                                            .weights = e->options.weights,
+                                            .network = e->options.choice.from,
+                                            .version = DG_VERSION,
+                                            .log = &console};
+    if (given.onnx) return dg_export_onnx(&source, given.onnx, err);
+    return dg_export_timm(&source, given.timm, err);
 }
 
 static enum dg_status export_weights(struct dg_error *err)
@@ -79,31 +84,33 @@ static enum dg_status export_weights(struct dg_error *err)
 static int export(void)
 {
     struct dg_error err = {0};
-    if (given.onnx)
-        export_onnx(&err);
-    else
+    if (given.out)
         export_weights(&err);
+    else
+        export_network(&err);
     close_evaluation(&given.evaluation);
     return exit_status(&err);
 }
 
 static const struct dg_flag flags[] = {
     {"out", "FILE", "the safetensors file to write", .letter = 'o', .text = &given.out, .required = true,
-     .unless = "onnx"},
+     .unless = "onnx timm"},
     {"onnx", "FILE", "the ONNX file to write: images [batch, 3, height, width], normalised, to features",
-     .text = &given.onnx, .without = "out"},
+     .text = &given.onnx, .without = "out timm"},
+    {"timm", "DIR", "the folder to write for timm: create_model('local-dir:DIR', pretrained=True)", .text = &given.timm,
+     .without = "out"},
     {"backbone", "NET", "only this network's backbone; with --out under bare names (cls_token, blocks.0...)",
      .text = &given.backbone, .choices = "teacher|student",
      .unset = "the teacher's; with --out student, teacher and centre"},
-    {"plan", "PLAN", "what the network computes", .text = &given.evaluation.of.path, .with = "onnx",
+    {"plan", "PLAN", "what the network computes", .text = &given.evaluation.of.path, .without = "out",
      .unset = "the run's own"},
     {0}};
 
 const struct dg_command command_export = {
     .program = "dinorun",
     .name = "export",
-    .summary = "writes a run's weights for other programs: safetensors, ONNX",
-    .more = "With --onnx, CHECKPOINT may be any file of weights that --weights of other commands takes.\n",
+    .summary = "writes a run's weights for other programs",
+    .more = "But for --out, CHECKPOINT may be any file of weights that --weights of other commands takes.\n",
     .file = {.name = "CHECKPOINT|RUN", .value = &given.from},
     .flags = flags,
     .run = export};

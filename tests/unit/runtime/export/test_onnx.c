@@ -22,7 +22,7 @@ static void make_value(const char *name, int ndim, const int64_t *dim, float *ou
 static enum dg_status export(const struct dg_net *net, const char *path, struct dg_error *err) {
     struct dg_knobs knobs; assert_ok(dg_knobs_open(&net->plan, &knobs, try_err)); dg_test_hush();
     enum dg_status status = dg_export_onnx(
-        &(struct dg_onnx_export){
+        &(struct dg_export_source){
             .plan = &net->plan, .knobs = &knobs, .session = net->session, .version = "1.2.3", .log = &dg_test_log},
         path, err);
     dg_knobs_close(&knobs);

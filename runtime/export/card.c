@@ -1,0 +1,82 @@
+#include "runtime/export/card.h"
+
+#include "runtime/base/name.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/formats/safetensors.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dg_eval_crop dg_export_crop(const struct dg_export_source *source)
+{
+    const struct dg_plan_entry *entry = dg_session_entry(source->session);
+    return dg_evaluate_crop(source->knobs, dg_plan_slot(source->plan, entry, DG_SLOT_IMAGES));
+}
+
+enum dg_status dg_export_json(struct dg_new_folder *folder, const char *name, json_t *object, struct dg_error *err)
+{
+    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(object);
+    if (!text) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = dg_new_folder_write(folder, name, text, err);
+    free(text);
+    return status;
+}
+
+/* What a checkpoint says of its training; nothing of another file of weights. */
+static void add_training(FILE *out, const struct dg_export_source *source)
+{
+    struct dg_safetensors *file;
+    if (dg_safetensors_open(source->weights, &file, NULL) != DG_OK) return;
+    const char *step = dg_safetensors_metadata(file, "step"), *epochs = dg_safetensors_metadata(file, "epochs"),
+               *each = dg_safetensors_metadata(file, "steps_per_epoch"),
+               *images = dg_safetensors_metadata(file, "images");
+    if (step && each && epochs)
+        fprintf(out, "- training: the %s after %s step%s, of a run of %s epochs of %s steps%s%s\n", source->network, step, strcmp(step, "1") ? "s" : "", epochs, each, images ? "; images: " : "", images ? images : "");
+    dg_safetensors_close(file);
+}
+
+/* The last part of a path, escaped. */
+static void add_file_name(FILE *out, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t size = DG_NAME_ESCAPED(strlen(name));
+    char *text = malloc(size);
+    if (text) fputs(dg_name_escape(name, text, size), out);
+    free(text);
+}
+
+enum dg_status dg_export_card(struct dg_new_folder *folder, const struct dg_export_source *source,
+                              const struct dg_architecture *network, const struct dg_export_card *card,
+                              struct dg_error *err)
+{
+    char *text = NULL, known[128];
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    const char *recipe = dg_plan_string(source->plan, source->plan->header->recipe);
+    struct dg_eval_crop crop = dg_export_crop(source);
+    fprintf(out, "---\nlibrary_name: %s\npipeline_tag: image-feature-extraction\ntags:\n- dino\n- self-supervised\n",
+            card->library);
+    fprintf(out,
+            "---\n\n# %s\n\nThe backbone, without a head, of a network of DINO (https://arxiv.org/abs/2104.14294), "
+            "written by Dinograph %s.\n\n",
+            recipe, source->version);
+    fprintf(out, "- network: %s; features of %" PRId64 " numbers\n- weights: ",
+            dg_architecture_text(network, known, sizeof known), network->features);
+    add_file_name(out, source->weights);
+    fputc('\n', out);
+    add_training(out, source);
+    fprintf(out,
+            "- images: RGB, short side resized to %d pixels (bicubic), centre crop of %dx%d, / 255, less the mean "
+            "(%.9g, %.9g, %.9g), divided by (%.9g, %.9g, %.9g)\n\n```python\n%s```\n",
+            crop.resize, crop.height, crop.width, crop.mean[0], crop.mean[1], crop.mean[2], crop.std[0], crop.std[1],
+            crop.std[2], card->usage);
+    bool lost = fclose(out);
+    enum dg_status status =
+        lost ? dg_fail(err, DG_ERR_MEMORY, "out of memory") : dg_new_folder_write(folder, "README.md", text, err);
+    free(text);
+    return status;
+}
