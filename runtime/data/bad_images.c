@@ -1,6 +1,7 @@
 #include "runtime/data/bad_images.h"
 
 #include "runtime/base/name.h"
+#include "runtime/comm/gather.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -111,4 +112,56 @@ enum dg_status dg_bad_images_settle(struct dg_bad_images *bad, int64_t all, int6
                    "them out with --max-bad-images %" PRId64,
                    bad->count, all, limit ? ", more than are tolerated" : "", bad->image[0].path, bad->image[0].reason,
                    bad->count);
+}
+
+/* ---- of several processes ---- */
+
+/* The index, the path and the reason of each, one behind the other; *bytes long. NULL: no memory. */
+static char *pack(const struct dg_bad_images *bad, int64_t *bytes)
+{
+    *bytes = 0;
+    for (int64_t i = 0; i < bad->count; i++)
+        *bytes += (int64_t)(sizeof bad->image->index + strlen(bad->image[i].path) + strlen(bad->image[i].reason) + 2);
+    char *packed = malloc((size_t)*bytes + 1), *at = packed;
+    for (int64_t i = 0; packed && i < bad->count; i++) {
+        const struct dg_bad_image *image = &bad->image[i];
+        memcpy(at, &image->index, sizeof image->index);
+        at = stpcpy(at + sizeof image->index, image->path) + 1;
+        at = stpcpy(at, image->reason) + 1;
+    }
+    return packed;
+}
+
+static enum dg_status unpack(struct dg_bad_images *bad, const char *at, int64_t bytes, struct dg_error *err)
+{
+    for (const char *end = at + bytes; at < end;) {
+        struct dg_bad_image image;
+        memcpy(&image.index, at, sizeof image.index);
+        at += sizeof image.index;
+        image.path = strdup(at);
+        at += strlen(at) + 1;
+        image.reason = strdup(at);
+        at += strlen(at) + 1;
+        if (image.path && image.reason && add(bad, &image) == DG_OK) continue;
+        free(image.path);
+        free(image.reason);
+        return dg_fail(err, DG_ERR_MEMORY, "no memory for the list of unreadable images");
+    }
+    return DG_OK;
+}
+
+enum dg_status dg_bad_images_share(struct dg_bad_images *bad, struct dg_comm *comm, struct dg_error *err)
+{
+    if (!comm) return DG_OK;
+    int64_t bytes, at = 0, *length = calloc((size_t)dg_comm_ranks(comm), sizeof *length);
+    void *all = NULL;
+    char *mine = pack(bad, &bytes);
+    enum dg_status status = mine && length ? dg_comm_gather_each(comm, mine, bytes, &all, length, err)
+                                           : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (int r = 0; r < dg_comm_ranks(comm) && status == DG_OK; at += length[r], r++)
+        if (r != dg_comm_rank(comm)) status = unpack(bad, (const char *)all + at, length[r], err);
+    free(mine);
+    free(all);
+    free(length);
+    return status;
 }

@@ -3,6 +3,7 @@
 #define DG_RUNTIME_DATA_BAD_IMAGES_H
 
 #include "runtime/base/log.h"
+#include "runtime/comm/comm.h"
 
 #include <pthread.h>
 
@@ -35,6 +36,9 @@ void dg_bad_images_free(struct dg_bad_images *bad);
 enum dg_status dg_bad_images_add(struct dg_bad_images *bad, int64_t index, const char *path,
                                  const struct dg_error *reason, struct dg_error *err);
 int64_t dg_bad_images_count(struct dg_bad_images *bad);
+
+/* Collective: each process receives those of all others, which have looked at other images. */
+enum dg_status dg_bad_images_share(struct dg_bad_images *bad, struct dg_comm *comm, struct dg_error *err);
 
 /* When all of `all` images were read: sorts by index, and tells the log of each. DG_ERR_INPUT: more than `limit`. */
 enum dg_status dg_bad_images_settle(struct dg_bad_images *bad, int64_t all, int64_t limit, const struct dg_log *log,

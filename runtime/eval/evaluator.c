@@ -1,6 +1,8 @@
 #include "runtime/eval/evaluator.h"
 
 #include "runtime/base/finite.h"
+#include "runtime/comm/agree.h"
+#include "runtime/comm/gather.h"
 #include "runtime/data/views.h"
 #include "runtime/exec/cpus.h"
 #include "runtime/exec/fault.h"
@@ -15,6 +17,7 @@ struct dg_evaluator {
     const struct dg_plan *plan;
     const struct dg_knobs *knobs;
     struct dg_session *session;
+    struct dg_comm *comm;
     const struct dg_plan_tensor *images, *output;
     float *input; /* in the session's input region; unused while a loader's batch is bound */
     const float *result;
@@ -71,6 +74,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
     e->plan = plan;
     e->knobs = knobs;
     e->max_bad = options->max_bad;
+    e->comm = options->comm;
     e->rules = options->rules;
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
@@ -137,22 +141,30 @@ enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, co
 struct sinking {
     dg_evaluated *sink;
     void *context;
-    int64_t first, all;               /* the batch's first image, of all */
+    int64_t all;                      /* images */
+    bool own;                         /* of several processes, this one's rows alone */
     const struct dg_dataset *dataset; /* which has the images' names, or */
     const char *const *path;
 };
 
+/* Some images that follow each other, from `first` on, of a batch. */
+struct rows {
+    int64_t first, count;
+    const bool *unread;  /* [count] */
+    const float *output; /* [count, dim] */
+};
+
 /* Fails where a readable image's row is not finite, with the first operation that made it so. The batch is still bound. */
 static enum dg_status check_rows(struct dg_evaluator *e, const struct sinking *s, const struct dg_step_info *info,
-                                 const bool *bad, int64_t rows, struct dg_error *err)
+                                 const struct rows *rows, struct dg_error *err)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t at = bad[r] ? -1 : dg_first_not_finite(e->result + r * e->dim, e->dim);
+    for (int64_t r = 0; r < rows->count; r++) {
+        int64_t at = rows->unread[r] ? -1 : dg_first_not_finite(e->result + r * e->dim, e->dim);
         if (at < 0) continue;
         double value = e->result[r * e->dim + at]; /* the search computes the batch again */
         char first[1024];
         int64_t place;
-        const char *name = s->dataset ? dg_dataset_path(s->dataset, s->first + r) : s->path[s->first + r];
+        const char *name = s->dataset ? dg_dataset_path(s->dataset, rows->first + r) : s->path[rows->first + r];
         DG_TRY(dg_fault_find(e->session, e->plan, info, &place, first, sizeof first, err));
         return dg_fail(err, DG_ERR_NUMERIC, "%s: number %" PRId64 " of its %" PRId64 " is %g, which is none; %s", name,
                        at, e->dim, value, first);
@@ -160,44 +172,129 @@ static enum dg_status check_rows(struct dg_evaluator *e, const struct sinking *s
     return DG_OK;
 }
 
-static enum dg_status sink_rows(const struct dg_evaluator *e, const struct sinking *s, const bool *bad, int64_t rows,
+static enum dg_status sink_rows(const struct dg_evaluator *e, const struct sinking *s, const struct rows *rows,
                                 struct dg_error *err)
 {
-    for (int64_t r = 0, end; r < rows; r = end) {
-        for (end = r; end < rows && !bad[end];) end++;
-        if (end > r) DG_TRY(s->sink(s->context, e->result + r * e->dim, end - r, s->first + end, s->all, err));
-        while (end < rows && bad[end]) end++;
+    for (int64_t r = 0, end; r < rows->count; r = end) {
+        for (end = r; end < rows->count && !rows->unread[end];) end++;
+        if (end > r) DG_TRY(s->sink(s->context, rows->output + r * e->dim, end - r, rows->first + end, s->all, err));
+        while (end < rows->count && rows->unread[end]) end++;
     }
     return DG_OK;
 }
 
-/* Runs the batches of a loader; `unread` has room for the rows of a batch. */
-static enum dg_status run_batches(struct dg_evaluator *e, struct dg_loader *loader, struct dg_bad_images *bad,
-                                  bool *unread, struct sinking *s, struct dg_error *err)
+/* A round: a batch of each process, which follow each other in the order of ranks. */
+struct round {
+    int64_t first;        /* image of the first process's batch */
+    int64_t bad, all_bad; /* unreadable images so far: of this process, and of all when the last round ended */
+    /* What a process says of its batch: `bad`, then a bool for each row. */
+    int64_t said_bytes;
+    char *mine, *said; /* [said_bytes]; [ranks, said_bytes] */
+    float *output;     /* [ranks, batch, dim]; NULL: the evaluator's own is all that is wanted */
+};
+
+static enum dg_status open_round(const struct dg_evaluator *e, const struct sinking *s, struct round *round,
+                                 struct dg_error *err)
 {
-    int64_t limit = dg_bad_limit_of(e->max_bad, s->all);
-    for (;;) {
-        const struct dg_batch *batch;
-        DG_TRY(dg_loader_next(loader, &batch, err));
-        if (!batch) return DG_OK;
-        int64_t rows = batch->rows, readable = 0;
-        for (int64_t r = 0; r < rows; r++) {
-            unread[r] = batch->item[r] < 0;
-            readable += !unread[r];
-        }
-        bool compute = readable && dg_bad_images_count(bad) <= limit;
-        enum dg_status status = DG_OK;
-        if (compute) {
-            const struct dg_step_info info = {.step = batch->step};
-            dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
-            status = dg_session_compute(e->session, &info, err);
-            if (status == DG_OK) status = check_rows(e, s, &info, unread, rows, err);
-        }
-        dg_loader_release(loader, batch);
-        if (compute && status == DG_OK) status = sink_rows(e, s, unread, rows, err);
-        DG_TRY(status);
-        s->first += rows;
+    int64_t batch = e->images->dim[0], ranks = dg_comm_ranks(e->comm);
+    *round = (struct round){.said_bytes = (int64_t)sizeof round->bad + batch};
+    round->mine = calloc(1, (size_t)round->said_bytes);
+    round->said = calloc((size_t)ranks, (size_t)round->said_bytes);
+    bool shared = ranks > 1 && !s->own;
+    if (shared) round->output = malloc(sizeof *round->output * (size_t)(ranks * batch * e->dim));
+    return round->mine && round->said && (round->output || !shared) ? DG_OK
+                                                                    : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+}
+
+static void close_round(struct round *round)
+{
+    free(round->mine);
+    free(round->said);
+    free(round->output);
+}
+
+static int64_t rows_of(const struct dg_evaluator *e, const struct sinking *s, const struct round *round, int rank,
+                       int64_t *first)
+{
+    *first = round->first + rank * e->images->dim[0];
+    return dg_max_i64(0, dg_min_i64(e->images->dim[0], s->all - *first));
+}
+
+/* This process's batch of the round. Where too many images are unreadable nothing is computed any more. */
+static enum dg_status run_batch(struct dg_evaluator *e, const struct sinking *s, struct round *round,
+                                struct dg_loader *loader, struct dg_bad_images *bad, struct dg_error *err)
+{
+    int64_t limit = dg_bad_limit_of(e->max_bad, s->all), first, readable = 0;
+    bool *unread = (bool *)(void *)(round->mine + sizeof round->bad);
+    if (!rows_of(e, s, round, dg_comm_rank(e->comm), &first)) return DG_OK;
+    const struct dg_batch *batch;
+    DG_TRY(dg_loader_next(loader, &batch, err));
+    if (!batch) return dg_fail(err, DG_ERR_INTERNAL, "the loader ended early; please report this");
+    for (int64_t r = 0; r < batch->rows; r++) {
+        unread[r] = batch->item[r] < 0;
+        readable += !unread[r];
     }
+    round->bad = dg_bad_images_count(bad);
+    enum dg_status status = DG_OK;
+    if (readable && round->bad <= limit && round->all_bad <= limit) {
+        const struct dg_step_info info = {.step = batch->step};
+        const struct rows rows = {first, batch->rows, unread, e->result};
+        dg_session_bind(e->session, e->images, (void *)(uintptr_t)batch->data);
+        status = dg_session_compute(e->session, &info, err);
+        if (status == DG_OK) status = check_rows(e, s, &info, &rows, err);
+    }
+    dg_loader_release(loader, batch);
+    return status;
+}
+
+/* What processes say of their batches, and where wanted their outputs. */
+static enum dg_status exchange(const struct dg_evaluator *e, struct round *round, struct dg_error *err)
+{
+    memcpy(round->mine, &round->bad, sizeof round->bad);
+    DG_TRY(dg_comm_gather_long(e->comm, round->mine, round->said_bytes, round->said, err));
+    round->all_bad = 0;
+    for (int r = 0; r < dg_comm_ranks(e->comm); r++) {
+        int64_t bad;
+        memcpy(&bad, round->said + r * round->said_bytes, sizeof bad);
+        round->all_bad += bad;
+    }
+    if (!round->output) return DG_OK;
+    return dg_comm_gather_long(e->comm, e->result, e->images->dim[0] * e->dim * (int64_t)sizeof(float), round->output,
+                               err);
+}
+
+/* The rows of a round, in the order of the images. */
+static enum dg_status sink_round(const struct dg_evaluator *e, const struct sinking *s, const struct round *round,
+                                 struct dg_error *err)
+{
+    if (round->all_bad > dg_bad_limit_of(e->max_bad, s->all)) return DG_OK;
+    for (int r = 0; r < dg_comm_ranks(e->comm); r++) {
+        if (s->own && r != dg_comm_rank(e->comm)) continue;
+        struct rows rows = {.unread =
+                                (const bool *)(const void *)(round->said + r * round->said_bytes + sizeof round->bad),
+                            .output = round->output ? round->output + r * e->images->dim[0] * e->dim : e->result};
+        rows.count = rows_of(e, s, round, r, &rows.first);
+        DG_TRY(sink_rows(e, s, &rows, err));
+    }
+    return DG_OK;
+}
+
+/* Runs all batches. `status` is what opening the loader has come to; what one process fails at ends all. */
+static enum dg_status run_batches(struct dg_evaluator *e, const struct sinking *s, struct dg_loader *loader,
+                                  struct dg_bad_images *bad, enum dg_status status, struct dg_error *err)
+{
+    struct round round = {0};
+    if (status == DG_OK) status = open_round(e, s, &round, err);
+    for (bool more = true; more; round.first += dg_comm_ranks(e->comm) * e->images->dim[0]) {
+        more = round.first < s->all;
+        if (status == DG_OK && more) status = run_batch(e, s, &round, loader, bad, err);
+        status = dg_comm_agree(e->comm, status, err);
+        if (status == DG_OK && more) status = exchange(e, &round, err);
+        if (status != DG_OK) break;
+        if (more) status = sink_round(e, s, &round, err);
+    }
+    close_round(&round);
+    return status;
 }
 
 /* Says once that images are read otherwise than in the training. */
@@ -214,28 +311,73 @@ static void compare_rules(struct dg_evaluator *e, struct dg_image_rules now)
         e->weights);
 }
 
-enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, dg_evaluated *sink, void *context,
-                           struct dg_error *err)
+/* The images of this process's batches, [count], to be freed. */
+static enum dg_status list_own(const struct dg_evaluator *e, int64_t all, int64_t **images, int64_t *count,
+                               struct dg_error *err)
+{
+    int64_t batch = e->images->dim[0], stride = batch * dg_comm_ranks(e->comm);
+    *count = 0;
+    *images = malloc(sizeof **images * (size_t)(all / dg_comm_ranks(e->comm) + batch));
+    if (!*images) return dg_fail(err, DG_ERR_MEMORY, "no memory for the list of images");
+    for (int64_t first = batch * dg_comm_rank(e->comm); first < all; first += stride)
+        for (int64_t i = first; i < dg_min_i64(first + batch, all); i++) (*images)[(*count)++] = i;
+    return DG_OK;
+}
+
+static enum dg_status open_loader(struct dg_evaluator *e, struct dg_dataset *dataset, struct dg_bad_images *bad,
+                                  struct dg_loader **loader, struct dg_error *err)
 {
     const struct dg_log *log = dg_session_log(e->session);
     struct dg_loader_config config = dg_loader_config_make(e->images->dim[0], dg_session_threads(e->session), log);
+    struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images), .bad = bad};
+    int64_t *images = NULL;
+    if (e->comm) DG_TRY(list_own(e, dg_dataset_count(dataset), &images, &reading.image_count, err));
+    reading.images = images;
+    enum dg_status status = DG_OK;
+    if (!images || reading.image_count) status = dg_loader_open_eval(&config, &reading, loader, err);
+    free(images);
+    return status;
+}
+
+/* All processes come to the same: each has the list of all unreadable images. */
+static enum dg_status settle(struct dg_evaluator *e, struct dg_dataset *dataset, struct dg_bad_images *bad,
+                             struct dg_error *err)
+{
+    int64_t all = dg_dataset_count(dataset);
+    DG_TRY(dg_comm_agree(e->comm, dg_bad_images_share(bad, e->comm, err), err));
+    const struct dg_log *log = dg_comm_rank(e->comm) ? NULL : dg_session_log(e->session);
+    DG_TRY(dg_bad_images_settle(bad, all, dg_bad_limit_of(e->max_bad, all), log, err));
+    return bad->count ? dg_dataset_leave_out(dataset, bad, err) : DG_OK;
+}
+
+static enum dg_status evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, struct sinking s,
+                               struct dg_error *err)
+{
     struct dg_bad_images bad;
-    struct dg_eval_reading reading = {.dataset = dataset, .crop = dg_evaluate_crop(e->knobs, e->images), .bad = &bad};
-    struct sinking s = {sink, context, 0, dg_dataset_count(dataset), .dataset = dataset};
     struct dg_loader *loader = NULL;
-    bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);
+    s.dataset = dataset;
+    s.all = dg_dataset_count(dataset);
     compare_rules(e, dg_dataset_rules(dataset));
     dg_bad_images_init(&bad);
-    enum dg_status status = unread ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (status == DG_OK) status = dg_loader_open_eval(&config, &reading, &loader, err);
-    if (status == DG_OK) status = run_batches(e, loader, &bad, unread, &s, err);
+    enum dg_status status = open_loader(e, dataset, &bad, &loader, err);
+    status = run_batches(e, &s, loader, &bad, status, err);
     dg_loader_close(loader);
-    if (status == DG_OK) status = dg_bad_images_settle(&bad, s.all, dg_bad_limit_of(e->max_bad, s.all), log, err);
-    dg_dataset_say_notes(dataset, log);
-    if (status == DG_OK && bad.count) status = dg_dataset_leave_out(dataset, &bad, err);
+    if (status == DG_OK) status = settle(e, dataset, &bad, err);
+    dg_dataset_say_notes(dataset, dg_session_log(e->session));
     dg_bad_images_free(&bad);
-    free(unread);
     return status;
+}
+
+enum dg_status dg_evaluate(struct dg_evaluator *e, struct dg_dataset *dataset, dg_evaluated *sink, void *context,
+                           struct dg_error *err)
+{
+    return evaluate(e, dataset, (struct sinking){.sink = sink, .context = context}, err);
+}
+
+enum dg_status dg_evaluate_own(struct dg_evaluator *e, struct dg_dataset *dataset, dg_evaluated *sink, void *context,
+                               struct dg_error *err)
+{
+    return evaluate(e, dataset, (struct sinking){.sink = sink, .context = context, .own = true}, err);
 }
 
 /* dg_read_whole, with notes on the image. */
@@ -296,24 +438,24 @@ static enum dg_status fill_rows(const struct dg_evaluator *e, const char *const 
 }
 
 static enum dg_status run_whole(struct dg_evaluator *e, const char *const *path, struct dg_bad_images *bad,
-                                bool *unread, struct sinking *s, struct dg_error *err)
+                                bool *unread, const struct sinking *s, struct dg_error *err)
 {
     int64_t batch = e->images->dim[0], limit = dg_bad_limit_of(e->max_bad, s->all);
     dg_session_bind(e->session, e->images, e->input);
     memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
-    for (; s->first < s->all; s->first += batch) {
-        int64_t rows = dg_min_i64(batch, s->all - s->first);
-        if (fill_rows(e, path, s->first, rows, unread, bad) != DG_OK)
+    for (int64_t first = 0; first < s->all; first += batch) {
+        const struct rows rows = {first, dg_min_i64(batch, s->all - first), unread, e->result};
+        if (fill_rows(e, path, first, rows.count, unread, bad) != DG_OK)
             return dg_fail(err, DG_ERR_MEMORY, "no memory for images of %d x %d pixels", (int)e->images->dim[2],
                            (int)e->images->dim[1]);
-        for (int64_t row = 0; row < rows; row++)
+        for (int64_t row = 0; row < rows.count; row++)
             if (!unread[row])
-                dg_log(dg_session_log(e->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s", path[s->first + row]);
+                dg_log(dg_session_log(e->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s", path[first + row]);
         if (bad->count > limit) continue;
-        const struct dg_step_info info = {.step = s->first / batch};
+        const struct dg_step_info info = {.step = first / batch};
         DG_TRY(dg_session_compute(e->session, &info, err));
-        DG_TRY(check_rows(e, s, &info, unread, rows, err));
-        DG_TRY(sink_rows(e, s, unread, rows, err));
+        DG_TRY(check_rows(e, s, &info, &rows, err));
+        DG_TRY(sink_rows(e, s, &rows, err));
     }
     return DG_OK;
 }
@@ -321,7 +463,7 @@ static enum dg_status run_whole(struct dg_evaluator *e, const char *const *path,
 enum dg_status dg_evaluate_whole(struct dg_evaluator *e, const char *const *path, int64_t count, dg_evaluated *sink,
                                  void *context, struct dg_error *err)
 {
-    struct sinking s = {sink, context, 0, count, .path = path};
+    const struct sinking s = {.sink = sink, .context = context, .all = count, .path = path};
     struct dg_bad_images bad;
     struct dg_image_notes notes;
     bool *unread = calloc((size_t)e->images->dim[0], sizeof *unread);

@@ -24,6 +24,7 @@ struct dg_evaluator_options {
     struct dg_image_rules rules; /* of dg_evaluate_whole; a data set has its own */
     bool ignore_memory;
     struct dg_lent *lent;     /* memory to use, of a session that does not step meanwhile; NULL: none */
+    struct dg_comm *comm;     /* the processes that share a data set; outlives the evaluator. NULL: there is one */
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
 
@@ -50,6 +51,12 @@ typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t 
  * DG_ERR_INPUT: they are more than max_bad. From the moment that this is known the images that follow are only read. */
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
+
+/* Of several processes each runs every P-th batch, which are the same batches as of one process, and has the same data set and
+ * weights. Both functions are collective, and all processes come to the same end. With dg_evaluate every process then receives all
+ * rows, in order; with this one only those of its own batches. */
+enum dg_status dg_evaluate_own(struct dg_evaluator *evaluator, struct dg_dataset *dataset, dg_evaluated *sink,
+                               void *context, struct dg_error *err);
 
 /* Runs one batch [batch, height, width, 3] in the caller's memory, 64-byte aligned. *output [batch, dim] is the
  * evaluator's and valid until the next call. */

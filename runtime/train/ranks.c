@@ -30,7 +30,7 @@ static enum dg_status gather(struct dg_comm *comm, const void *mine, size_t size
 /* ---- the start ---- */
 
 struct facts {
-    uint64_t plan, data, seed;
+    uint64_t plan, data, seed, weights;
     int64_t images;
     char kernels[40], settings[32][2][64]; /* the first knobs that are not the plan's: key and value */
 };
@@ -48,8 +48,8 @@ static void add_settings(const struct dg_knobs *knobs, struct facts *facts)
     }
 }
 
-static const char *difference(const struct facts *mine, const struct facts *others, const char *from, char *text,
-                              size_t size)
+static const char *difference(const struct facts *mine, const struct facts *others, const struct dg_rank_facts *given,
+                              char *text, size_t size)
 {
     if (others->plan != mine->plan) return "another plan file (copy one to all machines)";
     if (strcmp(others->kernels, mine->kernels)) {
@@ -61,8 +61,13 @@ static const char *difference(const struct facts *mine, const struct facts *othe
         return text;
     }
     if (others->images != mine->images || others->data != mine->data) {
-        snprintf(text, size, "other images in %s: %" PRId64 ", and rank 0 has %" PRId64 "%s", from, others->images,
-                 mine->images, others->images == mine->images ? ", but other names or another order" : "");
+        snprintf(text, size, "other images in %s: %" PRId64 ", and rank 0 has %" PRId64 "%s", given->images_from,
+                 others->images, mine->images,
+                 others->images == mine->images ? ", but other names or another order" : "");
+        return text;
+    }
+    if (others->weights != mine->weights) {
+        snprintf(text, size, "other weights in %s than rank 0 (copy one file to all machines)", given->weights_from);
         return text;
     }
     if (others->seed != mine->seed) return "another --seed";
@@ -117,13 +122,17 @@ enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *
 {
     struct facts *mine = calloc(1, sizeof *mine), *all = NULL;
     if (!mine) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    *mine = (struct facts){.plan = given->plan, .data = given->data, .seed = given->seed, .images = given->images};
+    *mine = (struct facts){.plan = given->plan,
+                           .data = given->data,
+                           .weights = given->weights,
+                           .seed = given->seed,
+                           .images = given->images};
     snprintf(mine->kernels, sizeof mine->kernels, "%s", dg_kernels_name().text);
     add_settings(given->knobs, mine);
     enum dg_status status = gather(comm, mine, sizeof *mine, (void **)&all, err);
     char text[TEXT];
     for (int r = 1; r < dg_comm_ranks(comm) && status == DG_OK; r++) {
-        const char *what = difference(&all[0], &all[r], given->images_from, text, sizeof text);
+        const char *what = difference(&all[0], &all[r], given, text, sizeof text);
         if (what) status = dg_fail(err, DG_ERR_USAGE, "rank %d (%s) has %s", r, dg_comm_host(comm, r), what);
     }
     free(mine);

@@ -13,7 +13,9 @@ struct dg_rank_facts {
     int64_t images;      /* in the list */
     uint64_t seed;
     const struct dg_knobs *knobs;
-    const char *images_from; /* for messages: the folder */
+    const char *images_from;  /* for messages: the folder */
+    uint64_t weights;         /* hash of those that are evaluated; 0: none are */
+    const char *weights_from; /* the file */
 };
 
 /* DG_ERR_USAGE: a process runs another plan, build, kernels, settings or data than rank 0, or sees a part of its machine's CPUs only; the

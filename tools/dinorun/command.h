@@ -162,6 +162,18 @@ enum dg_status open_evaluator(struct evaluation *evaluation, struct dg_error *er
 void close_evaluation(struct evaluation *evaluation);
 int evaluation_threads(const struct evaluation *evaluation);
 
+/* ---- several processes ---- */
+
+/* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks was called the others warn. *threads, if 0, receives this
+ * process's share of the machine. */
+enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *err);
+bool leads(const struct dg_comm *comm); /* rank 0, or alone */
+/* Collective: all evaluate the same plan, settings, weights and images, which are those of `path`. DG_ERR_USAGE as of dg_ranks_check. */
+enum dg_status check_ranks(struct evaluation *evaluation, const struct dg_dataset *dataset, const char *path,
+                           struct dg_error *err);
+/* Reports the error that all have come to, leaves, and returns the exit status. */
+int end_ranks(struct dg_comm *comm, const struct dg_error *err);
+
 /* ---- runs ---- */
 
 bool is_folder(const char *path);

@@ -2,6 +2,7 @@
 #include "tools/dinorun/command.h"
 
 #include "runtime/base/atomic_file.h"
+#include "runtime/comm/agree.h"
 #include "runtime/formats/npy.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
                               struct dg_error *err)
 {
     struct dg_npy *array = context;
+    if (!leads(given.evaluation.options.comm)) return DG_OK; /* rank 0 writes */
     show_images(done, all);
     return dg_npy_append(array, output, rows, err);
 }
@@ -48,26 +50,42 @@ static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_ato
     return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
-static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
+/* What a process does without the others, before the first image is read. */
+static enum dg_status open_all(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
     DG_TRY(open_weights_plan(e, err));
     const struct dg_data data = data_of(&given.data, given.classes_from, &e->images);
     DG_TRY(dg_dataset_open(&data, given.flat ? DG_LABELS_UNUSED : DG_LABELS_IF_ANY, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
-    int64_t dim = dg_evaluator_dim(e->evaluator);
-    DG_TRY(dg_npy_open(given.out, dg_dataset_count(*dataset), dim, &out->array, err));
-    DG_TRY(dg_evaluate(e->evaluator, *dataset, on_rows, &out->array, err));
+    if (!leads(e->options.comm)) return DG_OK;
+    return dg_npy_open(given.out, dg_dataset_count(*dataset), dg_evaluator_dim(e->evaluator), &out->array, err);
+}
+
+/* The list is written before the array takes its place, so that both are there or neither. */
+static enum dg_status commit(const struct dg_dataset *dataset, struct output *out, struct dg_error *err)
+{
+    int64_t dim = out->array.columns;
     clear_images();
     DG_TRY(dg_npy_end(&out->array, err));
-    /* The list is written before the array takes its place, so that both are there or neither. */
-    DG_TRY(write_list(*dataset, &out->list, err));
-    DG_TRY(write_left_out(*dataset, given.out, err));
+    DG_TRY(write_list(dataset, &out->list, err));
+    DG_TRY(write_left_out(dataset, given.out, err));
     DG_TRY(dg_npy_commit(&out->array, err));
     DG_TRY(dg_atomic_commit(&out->list, err));
-    printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(*dataset), dim,
+    printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(dataset), dim,
            given.out);
     return DG_OK;
+}
+
+static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
+{
+    struct evaluation *e = &given.evaluation;
+    struct dg_comm **comm = &e->options.comm;
+    DG_TRY(open_ranks(comm, &e->options.threads, err));
+    DG_TRY(dg_comm_agree(*comm, open_all(dataset, out, err), err));
+    DG_TRY(check_ranks(e, *dataset, given.data.value[0], err));
+    DG_TRY(dg_evaluate(e->evaluator, *dataset, on_rows, &out->array, err));
+    return leads(*comm) ? commit(*dataset, out, err) : DG_OK;
 }
 
 static int features(void)
@@ -80,7 +98,7 @@ static int features(void)
     dg_atomic_abandon(&out.list);
     dg_dataset_close(dataset);
     close_evaluation(&given.evaluation);
-    return exit_status(&err);
+    return end_ranks(given.evaluation.options.comm, &err);
 }
 
 static const struct dg_flag flags[] = {

@@ -3,6 +3,7 @@
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/memory.h"
+#include "runtime/comm/agree.h"
 #include "runtime/eval/knn.h"
 #include "runtime/eval/most_frequent.h"
 #include "runtime/formats/feature_file.h"
@@ -39,6 +40,9 @@ struct split {
     int classes;
     float *features; /* with labels the split's own, or the file's */
     int *label;
+    int32_t
+        *row; /* [filled]: of several processes each has a part of the training features; NULL: all of them are here */
+    int64_t rows; /* of all parts, with unreadable images: labels are [rows] */
 };
 
 static const char *path_of(const struct split *split, int64_t image)
@@ -57,6 +61,7 @@ static void close_split(struct split *split)
         free(split->features);
         free(split->label);
     }
+    free(split->row);
     dg_dataset_close(split->dataset);
     dg_feature_file_free(&split->file);
 }
@@ -69,8 +74,9 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     struct split *split = context;
     (void)err;
     memcpy(split->features + split->filled * split->dim, output, sizeof(float) * (size_t)(rows * split->dim));
+    for (int64_t i = 0; split->row && i < rows; i++) split->row[split->filled + i] = (int32_t)(done - rows + i);
     split->filled += rows;
-    show_images(done, all);
+    if (leads(given.evaluation.options.comm)) show_images(done, all);
     return DG_OK;
 }
 
@@ -102,29 +108,49 @@ static enum dg_status read_labels(struct split *split, const struct split *train
     return status;
 }
 
-/* The features, and the labels of the images that could be read. */
+/* The features, and the labels of the images that could be read. A part's rows and labels count those that could not, too. */
 static enum dg_status compute_features(struct split *split, const struct split *train, struct dg_error *err)
 {
-    DG_TRY(dg_evaluate(given.evaluation.evaluator, split->dataset, on_rows, split, err));
+    DG_TRY(
+        (split->row ? dg_evaluate_own : dg_evaluate)(given.evaluation.evaluator, split->dataset, on_rows, split, err));
     clear_images();
+    split->rows = split->count;
     if (dg_dataset_count(split->dataset) == split->count) return DG_OK;
+    if (split->row) {
+        split->count = dg_dataset_count(split->dataset);
+        return DG_OK;
+    }
     split->count = dg_dataset_count(split->dataset);
     return read_labels(split, train, "", NULL, err);
+}
+
+/* Training images of this process: those of its batches. */
+static int64_t own_rows(const struct split *train)
+{
+    const struct evaluation *e = &given.evaluation;
+    int64_t batch = dg_evaluator_images(e->evaluator)->dim[0], batches = (train->count + batch - 1) / batch;
+    int64_t ranks = dg_comm_ranks(e->options.comm), rank = dg_comm_rank(e->options.comm);
+    return dg_min_i64(train->count, (batches + ranks - 1 - rank) / ranks * batch);
 }
 
 /* Of both splits, before the first image is read. */
 static enum dg_status take_memory(struct split *train, struct split *val, int64_t dim, struct dg_error *err)
 {
-    int64_t bytes = (train->count + val->count) * dim * (int64_t)sizeof(float), available = dg_memory_available();
+    struct dg_comm *comm = given.evaluation.options.comm;
+    int64_t own = own_rows(train), bytes = (own + val->count) * dim * (int64_t)sizeof(float);
+    int64_t available = dg_memory_available();
     char need[32], have[32];
     if (bytes > available)
         return dg_fail(err, DG_ERR_MEMORY, "the features of %" PRId64 " images take %s, and %s are free",
-                       train->count + val->count, dg_format_bytes(need, sizeof need, (double)bytes),
+                       own + val->count, dg_format_bytes(need, sizeof need, (double)bytes),
                        dg_format_bytes(have, sizeof have, (double)available));
     train->dim = val->dim = dim;
-    train->features = malloc(sizeof(float) * (size_t)(train->count * dim));
+    train->features = malloc(sizeof(float) * (size_t)(own * dim) + 1);
     val->features = malloc(sizeof(float) * (size_t)(val->count * dim));
-    return train->features && val->features ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "no memory for the features");
+    if (comm) train->row = malloc(sizeof *train->row * (size_t)own + 1);
+    return train->features && val->features && (train->row || !comm)
+               ? DG_OK
+               : dg_fail(err, DG_ERR_MEMORY, "no memory for the features");
 }
 
 /* ---- from what `dinorun features` wrote ---- */
@@ -186,7 +212,8 @@ static enum dg_status prepare(struct vote *vote, const struct split *train, cons
     }
     for (int i = 0; i < given.k.count; i++)
         if (given.k.value[i] > train->count) { /* of a small training set, all of it */
-            printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", given.k.value[i], train->count, train->count);
+            if (leads(given.evaluation.options.comm))
+                printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", given.k.value[i], train->count, train->count);
             given.k.value[i] = (int)train->count;
         }
     return DG_OK;
@@ -234,17 +261,22 @@ static enum dg_status write_results(const struct vote *vote, const struct split 
 static enum dg_status answer(struct vote *vote, struct split *train, struct split *val, int threads,
                              struct dg_error *err)
 {
-    dg_knn_normalize(train->features, train->count, train->dim, threads);
+    int64_t here = train->row ? train->filled : train->count;
+    struct dg_comm *comm = given.evaluation.options.comm;
+    dg_knn_normalize(train->features, here, train->dim, threads);
     dg_knn_normalize(val->features, val->count, val->dim, threads);
-    const struct dg_knn_question question = {.train = {train->features, train->label, train->count},
-                                             .test = {val->features, val->label, val->count},
-                                             .dim = train->dim,
-                                             .classes = train->classes,
-                                             .k = given.k.value,
-                                             .num_k = given.k.count,
-                                             .temperature = given.temperature,
-                                             .threads = threads};
+    const struct dg_knn_question question = {
+        .train = {train->features, train->label, here, train->row, train->rows},
+        .test = {.features = val->features, .label = val->label, .count = val->count},
+        .dim = train->dim,
+        .classes = train->classes,
+        .k = given.k.value,
+        .num_k = given.k.count,
+        .temperature = given.temperature,
+        .threads = threads,
+        .comm = comm};
     DG_TRY(dg_knn(&question, vote->result, vote->predicted, err));
+    if (!leads(comm)) return DG_OK;
     if (given.predictions) {
         write_predictions(vote, train, val);
         if (val->dataset) DG_TRY(write_left_out(val->dataset, given.predictions, err));
@@ -261,6 +293,8 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
 static enum dg_status vote_of_files(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
 {
     int threads = given.evaluation.options.threads ? given.evaluation.options.threads : dg_default_threads();
+    if (dg_comm_launched() > 1)
+        return dg_fail(err, DG_ERR_USAGE, "knn --features is for one process: start it without mpirun");
     dg_threads_check(threads, &console);
     if (given.train.count > 1 || given.val.count > 1)
         return dg_fail(err, DG_ERR_USAGE, "--features: --train and --val are one file each");
@@ -273,7 +307,8 @@ static enum dg_status vote_of_files(struct vote *vote, struct split *train, stru
     return answer(vote, train, val, threads, err);
 }
 
-static enum dg_status vote_of_images(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
+/* What a process does without the others, before the first image is read. */
+static enum dg_status open_all(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
     DG_TRY(open_weights_plan(e, err));
@@ -282,12 +317,22 @@ static enum dg_status vote_of_images(struct vote *vote, struct split *train, str
     DG_TRY(read_labels(train, train, given.train.value[0], &console, err));
     DG_TRY(read_labels(val, train, given.val.value[0], &console, err));
     DG_TRY(check_train(train, err));
-    DG_TRY(open_predictions(vote, err));
+    if (leads(e->options.comm)) DG_TRY(open_predictions(vote, err));
     DG_TRY(open_evaluator(e, err));
-    DG_TRY(take_memory(train, val, dg_evaluator_dim(e->evaluator), err));
-    DG_TRY(compute_features(train, train, err));
-    DG_TRY(compute_features(val, train, err));
-    DG_TRY(prepare(vote, train, val, err));
+    return take_memory(train, val, dg_evaluator_dim(e->evaluator), err);
+}
+
+static enum dg_status vote_of_images(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
+{
+    struct evaluation *e = &given.evaluation;
+    struct dg_comm **comm = &e->options.comm;
+    DG_TRY(open_ranks(comm, &e->options.threads, err));
+    DG_TRY(dg_comm_agree(*comm, open_all(vote, train, val, err), err));
+    DG_TRY(check_ranks(e, train->dataset, given.train.value[0], err));
+    DG_TRY(check_ranks(e, val->dataset, given.val.value[0], err));
+    DG_TRY(dg_comm_agree(*comm, compute_features(train, train, err), err));
+    DG_TRY(dg_comm_agree(*comm, compute_features(val, train, err), err));
+    DG_TRY(dg_comm_agree(*comm, prepare(vote, train, val, err), err));
     return answer(vote, train, val, evaluation_threads(e), err);
 }
 
@@ -305,7 +350,7 @@ static int knn(void)
     close_split(&train);
     close_split(&val);
     close_evaluation(&given.evaluation);
-    return exit_status(&err);
+    return end_ranks(given.evaluation.options.comm, &err);
 }
 
 static const struct dg_flag flags[] = {

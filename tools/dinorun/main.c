@@ -44,6 +44,13 @@ static bool is_help(const char *word)
     return !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help");
 }
 
+/* Commands that several processes share. */
+static bool takes_ranks(const struct dg_command *command)
+{
+    return command == &command_train || command == &command_bench || command == &command_features ||
+           command == &command_knn;
+}
+
 static int run(int argc, char **argv)
 {
     if (argc < 2) {
@@ -62,7 +69,7 @@ static int run(int argc, char **argv)
     const struct dg_command *command = find_command(argv[1 + help]);
     if (!command) return 2;
     int processes = dg_comm_launched();
-    if (processes > 1 && command != &command_train && command != &command_bench && !help) {
+    if (processes > 1 && !takes_ranks(command) && !help) {
         fprintf(stderr, "dinorun: dinorun %s is for one process, and %d were started: start it without mpirun\n",
                 command->name, processes);
         return 2;

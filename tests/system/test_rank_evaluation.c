@@ -1,0 +1,168 @@
+/* Evaluation by several processes: the files and figures of one process, to the last digit. */
+#include "ops/base/rng.h"
+#include "runtime/image/write.h"
+#include "tests/support/images.h"
+#include "tests/support/mpirun.h"
+#include "tests/support/tiny.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DINORUN DG_BUILD_DIR "/dinorun"
+
+enum { CLASSES = 3, TRAIN = 40, VAL = 17 }; /* images; batches are of 7 */
+
+static char run_folder[128];
+
+/* Noise in folders for classes. Every fifth image is the one before it under another class: equally near. */
+static void draw(const char *folder, int count)
+{
+    assert_int_equal(mkdir(folder, 0777), 0);
+    for (int c = 0; c < CLASSES; c++) {
+        char name[16];
+        snprintf(name, sizeof name, "class%d", c);
+        assert_int_equal(mkdir(path_in(folder, name), 0777), 0);
+    }
+    for (int i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "evaluated %d", i % 5 == 4 ? i - 1 : i);
+        struct dg_image image = dg_test_noise(name, 40, 44);
+        snprintf(name, sizeof name, "class%d/%02d.png", i % CLASSES, i);
+        assert_ok(dg_image_write_png(path_in(folder, name), image.pixels, image.width, image.height, 3, try_err));
+        dg_image_free(&image);
+    }
+}
+
+static int setup(void **state)
+{
+    mpi_environment();
+    make_test_folder(state);
+    snprintf(run_folder, sizeof run_folder, "%s/run", test_folder);
+    draw(in("train"), TRAIN);
+    draw(in("val"), VAL);
+    dg_tiny_compile(in("tiny.plan"), NULL);
+    process_assert_status(RUN(DINORUN, "train", in("tiny.plan"), "--data", in("train"), "--out", run_folder, "--steps",
+                              "2", "--ignore-memory"),
+                          0);
+    return 0;
+}
+
+static void test_features(void **state)
+{
+    (void)state;
+    if (!mpi_usable(&open_mpi)) skip();
+    static const char *const numbers[] = {"2", "3", "8"}; /* 8: more processes than batches */
+    process_assert_status(RUN(DINORUN, "features", run_folder, "--data", in("train"), "--out", in("one.npy")), 0);
+    for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+        const struct process *p =
+            LAUNCH(&open_mpi, numbers[n], DINORUN, "features", run_folder, "--data", in("train"), "--out", in("n.npy"));
+        process_assert_status(p, 0);
+        process_assert_says(p, p->out, "n.npy: [40, ");
+        assert_same_file(in("one.npy"), in("n.npy"));
+        assert_same_file(in("one.npy.tsv"), in("n.npy.tsv"));
+    }
+    if (!mpi_usable(&mpich)) return;
+    process_assert_status(
+        LAUNCH(&mpich, "2", DINORUN, "features", run_folder, "--data", in("train"), "--out", in("mpich.npy")), 0);
+    assert_same_file(in("one.npy"), in("mpich.npy"));
+}
+
+#define KNN(train, predictions)                                                                                        \
+    DINORUN, "knn", run_folder, "--train", train, "--val", in("val"), "-k", "1,2,5,20,100", "--predictions",           \
+        predictions, "--max-bad-images", "2"
+
+/* The figures from `first` on, without what a launcher's terminal adds to ends of lines; to be freed. */
+static char *figures(const struct process *p, const char *first)
+{
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, first);
+    char *text = strdup(strstr(p->out, first)), *to = text;
+    for (const char *c = text; *c; c++)
+        if (*c != '\r') *to++ = *c;
+    *to = 0;
+    return text;
+}
+
+static void same_votes(const char *ranks, const char *train, const char *first)
+{
+    char *alone = figures(RUN(KNN(train, in("one.tsv"))), first);
+    char *several = figures(LAUNCH(&open_mpi, ranks, KNN(train, in("n.tsv"))), first);
+    assert_string_equal(several, alone);
+    assert_same_file(in("one.tsv"), in("n.tsv"));
+    free(several);
+    free(alone);
+}
+
+static void test_knn(void **state)
+{
+    (void)state;
+    if (!mpi_usable(&open_mpi)) skip();
+    same_votes("2", in("train"), "40 images vote on 17, 3 classes");
+    same_votes("3", in("train"), "40 images vote on 17, 3 classes");
+}
+
+/* Two images that cannot be read, of two processes: counted over both, and left out as one process leaves them out. */
+static void test_bad_images(void **state)
+{
+    (void)state;
+    if (!mpi_usable(&open_mpi)) skip();
+    char copy[1100];
+    snprintf(copy, sizeof copy, "cp -r %s %s", in("train"), in("damaged"));
+    assert_int_equal(system(copy), 0);
+    write_file(in("damaged/class0/00.png"), "\x89PNG\r\n\x1a\nand no more", 18);
+    write_file(in("damaged/class2/38.png"), "no image", 8);
+#define FEATURES(out, most)                                                                                            \
+    DINORUN, "features", run_folder, "--data", in("damaged"), "--out", out, "--max-bad-images", most
+    const struct process *p = LAUNCH(&open_mpi, "2", FEATURES(in("bad.npy"), "1"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "2 of 40 images cannot be read, more than are tolerated; the first: ");
+    process_assert_says(p, p->err, "class0/00.png: ");
+    process_assert_says(p, p->err, "class2/38.png: ");
+    assert_int_not_equal(access(in("bad.npy"), F_OK), 0);
+    process_assert_status(RUN(FEATURES(in("one.npy"), "2")), 0);
+    process_assert_status(LAUNCH(&open_mpi, "3", FEATURES(in("n.npy"), "2")), 0);
+    assert_same_file(in("one.npy"), in("n.npy"));
+    assert_same_file(in("one.npy.tsv"), in("n.npy.tsv"));
+    assert_same_file(in("one.npy.left-out.tsv"), in("n.npy.left-out.tsv"));
+    same_votes("3", in("damaged"), "38 images vote on 17, 3 classes");
+}
+
+/* Processes that would evaluate different things. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec $1 features $2 --data $4 --out $6\n"
+                               "exec $1 features $3 --data $5 --out $6\n";
+    if (!mpi_usable(&open_mpi)) skip();
+    write_file(in("each"), each, sizeof each - 1);
+    process_assert_status(RUN(DINORUN, "train", in("tiny.plan"), "--data", in("train"), "--out", in("another"),
+                              "--seed", "7", "--steps", "0", "--ignore-memory"),
+                          0);
+    const struct process *p =
+        LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, run_folder, run_folder, in("train"), in("val"), in("no.npy"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "has other images in ");
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, run_folder, in("another"), in("train"), in("train"),
+               in("no.npy"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "has other weights in ");
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, run_folder, run_folder, in("train"), in("nothing"),
+               in("no.npy"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "rank 1 (");
+    process_assert_says(p, p->err, "nothing");
+    p = LAUNCH(&open_mpi, "2", DINORUN, "knn", "--features", "--train", in("one.npy"), "--val", in("one.npy"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "knn --features is for one process");
+    assert_int_not_equal(access(in("no.npy"), F_OK), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
+                                       cmocka_unit_test(test_bad_images), cmocka_unit_test(test_refusals)};
+    return cmocka_run_group_tests(tests, setup, remove_test_folder);
+}
