@@ -1,5 +1,6 @@
 /* dinoc: the compiler's command line. */
 #include "compiler/compile.h"
+#include "tools/cli/commands.h"
 #include "tools/cli/flags.h"
 #include "tools/cli/help.h"
 
@@ -128,10 +129,12 @@ static const struct dg_flag flags[] = {
 
 static const struct dg_command dinoc = {
     .program = "dinoc",
-    .version = DG_VERSION,
     .summary = "compiles a description (graphs/*.yaml) to a plan for dinorun. NAME is a recipe, probe or module of the "
                "file; without it, the file's last recipe or probe is taken, else its last module, which gives a plan "
                "for evaluation",
+    .more =
+        "dinoc --version, --completion bash|zsh|fish and --man print version and CPU, what completes command lines,\n"
+        "and the manual page.\n",
     .file = {.name = "FILE[:NAME]",
              .what = "the description",
              .value = &given.description,
@@ -141,7 +144,11 @@ static const struct dg_command dinoc = {
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) return dg_finish_output("dinoc", dg_command_run(&dinoc, argc, argv));
+    static const struct dg_command *const command = &dinoc;
+    const struct dg_commands program = {"dinoc", dinoc.summary, &command, 1};
+    int status = dg_commands_ask(&program, argc, argv);
+    if (status < 0 && argc > 1) status = dg_command_run(&dinoc, argc, argv);
+    if (status >= 0) return dg_finish_output("dinoc", status);
     dg_command_help(&dinoc, stderr);
     return 2;
 }

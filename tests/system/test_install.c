@@ -63,6 +63,17 @@ static void test_programs(void **state)
           "dinoc $D/mine.yaml --batch 2 -o $D/mine.plan\n");
 }
 
+/* Manual pages and completion, where shells and man look for them. */
+static void test_pages(void **state)
+{
+    (void)state;
+    shell("grep -q 'TH DINORUN' $PREFIX/share/man/man1/dinorun-train.1\n"
+          "grep -q 'TH DINOC' $PREFIX/share/man/man1/dinoc.1\n"
+          "grep -q dinorun $PREFIX/share/bash-completion/completions/dinorun\n"
+          "grep -q '#compdef dinoc' $PREFIX/share/zsh/site-functions/_dinoc\n"
+          "grep -q dinorun $PREFIX/share/fish/vendor_completions.d/dinorun.fish\n");
+}
+
 static void test_library(void **state)
 {
     (void)state;
@@ -119,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs), cmocka_unit_test(test_library),
                                        cmocka_unit_test(test_symbols),  cmocka_unit_test(test_cplusplus),
-                                       cmocka_unit_test(test_strict_c), cmocka_unit_test(test_readme)};
+                                       cmocka_unit_test(test_strict_c), cmocka_unit_test(test_readme),
+                                       cmocka_unit_test(test_pages)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -164,7 +164,7 @@ static const struct dg_flag *find_name(const struct dg_command *command, const c
         *status = refuse(command, "--%s may be --%s or --%s", text, found[0]->name, found[1]->name);
         return NULL;
     }
-    if (begins(text, "help") || (command->version && begins(text, "version"))) { /* --help and --version were handled */
+    if (begins(text, "help")) { /* --help was handled */
         *status = refuse(command, "--%s takes no value", text);
         return NULL;
     }
@@ -324,10 +324,6 @@ int dg_command_run(const struct dg_command *command, int argc, char **argv)
     struct parse p = {.command = command, .argc = argc, .argv = argv};
     if (asks_for(&p, "help", "-h")) {
         dg_command_help(command, stdout);
-        return 0;
-    }
-    if (command->version && asks_for(&p, "version", NULL)) {
-        printf("%s %s\n", command->program, command->version);
         return 0;
     }
     int status = parse(&p);

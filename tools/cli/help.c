@@ -82,7 +82,7 @@ static void add_default(struct remarks *r, const struct dg_flag *flag)
         add_remark(r, "default %g", *flag->number);
 }
 
-static void print_line(FILE *out, const char *flag, const char *help)
+void dg_help_line(FILE *out, const char *flag, const char *help)
 {
     int column = fprintf(out, "  %s", flag);
     if (column + 2 > HELP_COLUMN)
@@ -92,19 +92,14 @@ static void print_line(FILE *out, const char *flag, const char *help)
     print_wrapped(out, help, HELP_COLUMN, HELP_COLUMN);
 }
 
-static void print_flag(FILE *out, const struct dg_command *command, const struct dg_flag *flag)
+char *dg_flag_help(const struct dg_command *command, const struct dg_flag *flag)
 {
-    char name[96], *help = NULL;
+    char *help = NULL;
     size_t size;
-    snprintf(name, sizeof name, "%c%c%s--%s%s%s", flag->letter ? '-' : ' ', flag->letter ? flag->letter : ' ',
-             flag->letter ? ", " : "", flag->name, flag->value ? " " : "", flag->value ? flag->value : "");
     struct remarks r = {.out = open_memstream(&help, &size)};
-    if (!r.out) return;
+    if (!r.out) return NULL;
     fputs(flag->help, r.out);
-    if (flag->in_folder)
-        add_remark(&r, "of a run's folder: %s", flag->in_folder);
-    else if (flag->required && !flag->unless)
-        add_remark(&r, "needed");
+    if (flag->required && !flag->unless) add_remark(&r, "needed");
     add_relation(&r, command, "needed unless", flag->unless);
     add_relation(&r, command, "only with", flag->with);
     add_relation(&r, command, "not with", flag->without);
@@ -112,7 +107,15 @@ static void print_flag(FILE *out, const struct dg_command *command, const struct
     add_default(&r, flag);
     if (r.count) fputc(')', r.out);
     fclose(r.out);
-    print_line(out, flag->letter ? name : name + 2, help);
+    return help;
+}
+
+static void print_flag(FILE *out, const struct dg_command *command, const struct dg_flag *flag)
+{
+    char name[96], *help = dg_flag_help(command, flag);
+    snprintf(name, sizeof name, "%c%c%s--%s%s%s", flag->letter ? '-' : ' ', flag->letter ? flag->letter : ' ',
+             flag->letter ? ", " : "", flag->name, flag->value ? " " : "", flag->value ? flag->value : "");
+    if (help) dg_help_line(out, flag->letter ? name : name + 2, help);
     free(help);
 }
 
@@ -140,20 +143,30 @@ static void print_needed(FILE *out, const struct dg_command *command, const stru
     if (choice) fprintf(out, " | %s)", dg_flag_text(other, true, text, sizeof text));
 }
 
-void dg_command_help(const struct dg_command *command, FILE *out)
+char *dg_command_usage(const struct dg_command *command)
 {
-    char text[64];
-    fprintf(out, "usage: %s", dg_command_title(command, text, sizeof text));
+    char title[64], *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    fputs(dg_command_title(command, title, sizeof title), out);
     if (command->file.name) fprintf(out, " %s%s", command->file.name, command->file.values ? "..." : "");
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
         if (flag->required) print_needed(out, command, flag);
-    fputs(" [flags]\n\n", out);
-    char summary[512];
+    fputs(" [flags]", out);
+    fclose(out);
+    return text;
+}
+
+void dg_command_help(const struct dg_command *command, FILE *out)
+{
+    char *usage = dg_command_usage(command), summary[512];
+    fprintf(out, "usage: %s\n\n", usage ? usage : command->program);
+    free(usage);
     snprintf(summary, sizeof summary, "%s.", command->summary);
     print_wrapped(out, summary, 0, 0);
     fputc('\n', out);
     for (const struct dg_flag *flag = command->flags; flag->name; flag++) print_flag(out, command, flag);
-    if (command->version) print_line(out, "--version", "print the version");
-    print_line(out, "-h, --help", "print this");
+    dg_help_line(out, "-h, --help", "print this");
     if (command->more) fprintf(out, "\n%s", command->more);
 }

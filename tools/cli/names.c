@@ -55,3 +55,12 @@ const char *dg_choices_text(const char *choices, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, *c == '|' ? " or " : "%c", *c);
     return text;
 }
+
+bool dg_commands_are_named(const struct dg_commands *program) { return program->command[0]->name != NULL; }
+
+const struct dg_command *dg_commands_find(const struct dg_commands *program, const char *name)
+{
+    for (int c = 0; c < program->commands; c++)
+        if (program->command[c]->name && !strcmp(name, program->command[c]->name)) return program->command[c];
+    return NULL;
+}

@@ -29,4 +29,10 @@ const char *dg_choices_text(const char *choices, char *text, size_t size);
 
 bool dg_flag_is_integer(const struct dg_flag *flag);
 
+/* True if the program has commands with names. */
+bool dg_commands_are_named(const struct dg_commands *program);
+
+/* The command of that name; NULL: there is none. */
+const struct dg_command *dg_commands_find(const struct dg_commands *program, const char *name);
+
 #endif

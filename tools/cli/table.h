@@ -51,7 +51,6 @@ struct dg_flag {
 /* A program, or a command of one. */
 struct dg_command {
     const char *program, *name; /* name NULL: the program has no commands */
-    const char *version;        /* NULL: there is no --version */
     const char *summary;        /* what it does, without a full stop */
     const char *more;           /* printed after the flags; NULL: nothing */
     struct {
@@ -63,6 +62,14 @@ struct dg_command {
     const char *lifts; /* a flag with which no other is required: the command finds what it needs; NULL: none */
     const struct dg_flag *flags; /* ended by a NULL name */
     int (*run)(void);            /* returns the exit status */
+};
+
+/* A program with its commands. */
+struct dg_commands {
+    const char *name;
+    const char *summary;                     /* as of a command */
+    const struct dg_command *const *command; /* one without a name, or several with names */
+    int commands;
 };
 
 #endif

@@ -1,7 +1,9 @@
 /* dinorun: runs plans that dinoc made. */
 #include "ops/kernels/level.h"
 #include "runtime/comm/comm.h"
+#include "tools/cli/commands.h"
 #include "tools/cli/help.h"
+#include "tools/cli/names.h"
 #include "tools/dinorun/command.h"
 
 #include <stdio.h>
@@ -12,6 +14,8 @@ static const struct dg_command *const commands[] = {
     &command_attention, &command_pca,    &command_segment_score, &command_info,  &command_bench,
     &command_scale,     &command_import, &command_export,        &command_report};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
+static const struct dg_commands dinorun = {
+    "dinorun", "trains and evaluates DINO vision models by plans that dinoc makes", commands, NUM_COMMANDS};
 
 const char *const *command_line;
 
@@ -25,14 +29,16 @@ static void print_overview(FILE *stream)
 {
     fputs("usage: dinorun COMMAND PLAN|FILE [flags]\n\n", stream);
     for (int c = 0; c < NUM_COMMANDS; c++) fprintf(stream, "  %-13s %s\n", commands[c]->name, commands[c]->summary);
+    fputc('\n', stream);
+    dg_commands_help(stream);
     fputs("\ndinorun COMMAND --help lists the flags of a command. dinoc makes the plans.\n", stream);
 }
 
 /* NULL: there is none, which has been reported. */
 static const struct dg_command *find_command(const char *name)
 {
-    for (int c = 0; c < NUM_COMMANDS; c++)
-        if (!strcmp(name, commands[c]->name)) return commands[c];
+    const struct dg_command *command = dg_commands_find(&dinorun, name);
+    if (command) return command;
     const char *near = dg_nearest_name(name, command_name, NULL, NUM_COMMANDS);
     fprintf(stderr, "dinorun: there is no command %s%s%s%s; dinorun --help lists them\n", name,
             near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
@@ -57,10 +63,8 @@ static int run(int argc, char **argv)
         print_overview(stderr);
         return 2;
     }
-    if (!strcmp(argv[1], "--version")) {
-        puts("dinorun " DG_VERSION);
-        return 0;
-    }
+    int status = dg_commands_ask(&dinorun, argc, argv);
+    if (status >= 0) return status;
     if (is_help(argv[1]) && (argc == 2 || is_help(argv[2]))) {
         print_overview(stdout);
         return 0;

@@ -277,7 +277,9 @@ static void test_programs(void **state)
     static char overview[PROCESS_TEXT];
     snprintf(overview, sizeof overview, "%s", RUN(dinorun, "--help")->out);
     for (char *line = strtok(overview, "\n"); line && count < 32; line = strtok(NULL, "\n"))
-        if (sscanf(line, "  %31s", commands[count]) == 1 && !strncmp(line, "  ", 2)) count++;
+        if (sscanf(line, "  %31[a-z-]", commands[count]) == 1 && !strncmp(line, "  ", 2) && line[2] != '-' &&
+            line[2] != ' ')
+            count++;
     assert_true(count >= 12);
     for (int c = 0; c < count; c++) assert_true(check_command(dinorun, commands[c]) >= 1);
 }
