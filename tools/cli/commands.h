@@ -1,4 +1,4 @@
-/* A program with its commands, and what can be asked of it instead of running one: its version, completion for shells, manual pages. */
+/* What can be asked of a program instead of running one: its version, completion for shells, manual pages. */
 #ifndef DG_TOOLS_CLI_COMMANDS_H
 #define DG_TOOLS_CLI_COMMANDS_H
 
