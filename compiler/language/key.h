@@ -24,6 +24,7 @@ enum dg_key_kind {
     DG_KEY_PAIR,      /* a knob: [low, high] */
     DG_KEY_LIST,      /* `count` numbers: knobs PATH.0, PATH.1, .. */
     DG_KEY_DURATION,  /* a knob: a length of the run, "10 epochs" or "500 steps" */
+    DG_KEY_INTERVAL, /* the same for each so often, also by the clock, "1 epoch or 15 minutes": a knob, and GROUP.minutes */
     DG_KEY_UNTIL, /* a duration from the start of the run: the mapping it is in becomes a schedule, 1 before its end */
     DG_KEY_SCHEDULE, /* a number, or a curve over the run: knobs PATH or PATH.from .., and a schedule */
 };

@@ -239,6 +239,40 @@ static enum dg_knob_unit read_duration(struct dg_reader *r, const struct dg_yaml
     return DG_UNIT_NONE;
 }
 
+/* The number before " minutes" as the knob GROUP.minutes. False: the text does not end so. */
+static bool read_minutes(struct dg_reader *r, const struct dg_yaml *yaml, const char *path)
+{
+    size_t length = strlen(yaml->text), n = strlen(" minutes");
+    if (length > n && !strcmp(yaml->text + length - n + 1, " minute")) n--;
+    if (length <= n || strncmp(yaml->text + length - n, " minutes", n)) return false;
+    struct dg_plan_knob knob = {.type = DG_KNOB_FLOAT, .min = 0, .max = 1e9};
+    const char *text = dg_arena_strndup(arena_of(r), yaml->text, length - n);
+    if (read_expression(r, yaml, text, path, (struct bounds){false, knob.min, knob.max}, &knob.value[0]))
+        add_knob(r, path, knob, yaml);
+    return true;
+}
+
+/* "1 epoch", "15 minutes", "1 epoch or 15 minutes"; what is not there is 0, for never. */
+static void read_interval(struct dg_reader *r, const struct dg_yaml *yaml, const char *path)
+{
+    const char *minutes = dg_arena_printf(arena_of(r), "%.*sminutes", (int)(strrchr(path, '.') + 1 - path), path);
+    const char *with = yaml->kind == DG_YAML_SCALAR ? strstr(yaml->text, " or ") : NULL;
+    struct dg_yaml part = *yaml;
+    bool clock = false;
+    if (with) part.text = with + strlen(" or ");
+    if (yaml->kind == DG_YAML_SCALAR) clock = read_minutes(r, &part, minutes);
+    if (with && !clock) {
+        dg_diag_error(diag_of(r), &yaml->origin, "%s wants minutes behind `or`, as in `1 epoch or 15 minutes`", path);
+        return;
+    }
+    if (!clock) add_knob(r, minutes, (struct dg_plan_knob){.type = DG_KNOB_FLOAT, .max = 1e9}, yaml);
+    if (with) part.text = dg_arena_strndup(arena_of(r), yaml->text, (size_t)(with - yaml->text));
+    if (clock && !with)
+        add_knob(r, path, (struct dg_plan_knob){.type = DG_KNOB_FLOAT, .unit = DG_UNIT_EPOCHS, .max = 1e9}, yaml);
+    else
+        read_duration(r, &part, path);
+}
+
 /* --- schedules --- */
 
 /* The word at `key` of a curve; NULL: reported. */
@@ -378,6 +412,7 @@ static void read_value(struct dg_reader *r, struct dg_yaml *map, struct dg_yaml 
     case DG_KEY_PAIR: read_pair(r, yaml, path, bounds); break;
     case DG_KEY_LIST: read_list(r, yaml, path, key); break;
     case DG_KEY_DURATION: read_duration(r, yaml, path); break;
+    case DG_KEY_INTERVAL: read_interval(r, yaml, path); break;
     case DG_KEY_UNTIL: {
         bool epochs = read_duration(r, yaml, path) == DG_UNIT_EPOCHS;
         const char *group = dg_arena_strndup(arena_of(r), path, (size_t)(strrchr(path, '.') - path));

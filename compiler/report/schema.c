@@ -346,6 +346,10 @@ static void add_type(struct dg_text *text, const struct dg_key *key)
     case DG_KEY_FLOAT: add_number(text, key, "number"); break;
     case DG_KEY_PAIR: add_array(text, key, 2); break;
     case DG_KEY_LIST: add_array(text, key, key->count); break;
+    case DG_KEY_INTERVAL:
+        dg_text_add(text, "type: string, pattern: '^.+ (epoch|epochs|step|steps|minute|minutes)$', examples: "
+                          "[1 epoch or 15 minutes, 500 steps], ");
+        break;
     case DG_KEY_DURATION:
     case DG_KEY_UNTIL: dg_text_add(text, "allOf: [" REF("length") "], "); break;
     case DG_KEY_SCHEDULE: dg_text_add(text, "allOf: [" REF("schedule") "], "); break;

@@ -30,6 +30,7 @@ static void add_kind(struct dg_text *text, const struct dg_key *key)
                                         [DG_KEY_PAIR] = "pair",
                                         [DG_KEY_LIST] = "list of numbers",
                                         [DG_KEY_DURATION] = "length",
+                                        [DG_KEY_INTERVAL] = "length or minutes",
                                         [DG_KEY_UNTIL] = "length",
                                         [DG_KEY_SCHEDULE] = "schedule"};
     dg_text_add(text, "%s", words[key->kind]);

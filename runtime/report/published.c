@@ -12,6 +12,7 @@ static const struct {
     {"checkpoint.every", "1 epochs"},
     {"checkpoint.keep", "20 epochs"},
     {"checkpoint.last", "1"},
+    {"checkpoint.minutes", "15"},
     {"crops.global.blur", "0"},
     {"crops.global.blur_sigma", "[0.1, 2]"},
     {"crops.global.brightness", "0.4"},

@@ -6,8 +6,8 @@
 #include "runtime/train/run_log.h"
 
 struct dg_collapse_watch {
-    double log_out_dim;             /* ln of the number of prototypes */
-    int64_t uniform, peaked, stuck; /* steps in a row */
+    double log_out_dim;                   /* ln of the number of prototypes */
+    int64_t near, uniform, peaked, stuck; /* steps in a row */
 };
 
 /* To be called after each step. Returns a message when a sign has lasted for 100 steps, once until it goes away and

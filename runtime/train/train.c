@@ -31,6 +31,7 @@ struct training {
     struct dg_view_spec view[DG_MAX_VIEWS];
     struct dg_collapse_watch watch;
     struct dg_event_file *events; /* for TensorBoard; NULL: none */
+    double saved_at;              /* when rank 0 has saved, or begun */
     struct dg_quality *quality;   /* of rank 0; NULL: none */
     int64_t knn_lent, knn_own;
     int threads;
@@ -423,6 +424,7 @@ static enum dg_status save(struct training *t, struct dg_error *err)
 {
     const struct dg_train_events *events = &t->options->events;
     DG_TRY(dg_run_save(&t->run, err));
+    t->saved_at = dg_seconds_now();
     if (events->saved) events->saved(events->context, t->run.position.step);
     return DG_OK;
 }
@@ -466,12 +468,19 @@ static enum dg_status take_step(struct training *t, const struct dg_batch *batch
     return DG_OK;
 }
 
+/* Whether so many minutes have passed without a checkpoint. */
+static bool due_by_clock(const struct training *t)
+{
+    double minutes = dg_knobs_value(t->knobs, "checkpoint.minutes", 0);
+    return minutes > 0 && dg_seconds_now() - t->saved_at >= 60 * minutes;
+}
+
 /* Whether the processes take the next step, of which this one has its part if `status` is DG_OK. */
 static enum dg_status agree_on_step(struct training *t, enum dg_status status, struct dg_rank_step *agreed,
                                     struct dg_error *err)
 {
     agreed->step = t->run.position.step;
-    agreed->save = leads(t) && dg_quality_due(t->quality, agreed->step + 1);
+    agreed->save = leads(t) && (due_by_clock(t) || dg_quality_due(t->quality, agreed->step + 1));
     status = dg_ranks_before_step(t->options->comm, t->run.session, agreed, status, err);
     t->apart |= agreed->apart;
     return status;
@@ -524,6 +533,7 @@ static void tell_start(const struct training *t)
                                    .epochs = run->length.epochs,
                                    .first_step = run->position.step,
                                    .end_step = end_of(t),
+                                   .log_out_dim = t->watch.log_out_dim,
                                    .seed = run->position.seed,
                                    .threads = run->position.threads,
                                    .loader_threads = run->loading.threads,
@@ -554,6 +564,7 @@ static enum dg_status run_and_save(struct training *t, struct dg_error *err)
     struct dg_training_run *run = &t->run;
     int64_t first = run->position.step, end = end_of(t);
     tell_start(t);
+    t->saved_at = dg_seconds_now();
     bool reads = !t->replay && first < end;
     enum dg_status status = dg_comm_agree(t->options->comm, reads ? dg_run_open_loader(run, end, err) : DG_OK, err);
     if (status == DG_OK) status = dg_comm_agree(t->options->comm, measure_first(t, err), err);

@@ -15,6 +15,7 @@ struct dg_train_start {
     struct dg_session_memory memory; /* total includes loader_bytes */
     int64_t loader_bytes;
     int64_t images, steps_per_epoch, epochs, first_step, end_step;
+    double log_out_dim; /* nats: the entropy of a uniform output */
     uint64_t seed;
     int threads, loader_threads;
     int64_t slices;            /* of each batch, that this process computes */

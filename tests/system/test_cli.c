@@ -271,7 +271,8 @@ static void test_import_and_export(void **state)
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "teacher.backbone (18), teacher.head (8)");
     refuses(RUN(DINORUN, "export"), 2, "dinorun export: CHECKPOINT|RUN is missing");
-    refuses(RUN(DINORUN, "export", w), 2, "-o FILE (or --onnx FILE or --timm DIR) is needed: the safetensors file to write");
+    refuses(RUN(DINORUN, "export", w), 2,
+            "-o FILE (or --onnx FILE or --timm DIR) is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "export", w, "-o", out, "--backbone", "me"), 2, "expected teacher or student");
     refuses(RUN(DINORUN, "export", pth, "-o", out), 1, "what torch.save writes: dinorun import makes one of it");
     leaves_nothing("exported");
@@ -763,6 +764,11 @@ static void test_resume(void **state)
     const struct process *p = RUN(FRESH, "1", "--resume");
     process_assert_status(p, 0);
     process_assert_says(p, p->err, "--resume: there is no checkpoint yet, so the run begins at step 0");
+    /* Off a terminal: the first and the last step, with the time of day, and the entropy as a share. */
+    process_assert_says(p, p->out, "  step 1/1  epoch 1/");
+    process_assert_says(p, p->out, "entropy ");
+    const char *line = strstr(p->out, "  step 1/1  epoch 1/") - strlen("2026-11-28 03:20:00");
+    assert_true(line[4] == '-' && line[10] == ' ' && line[16] == ':');
     refuses(RUN(FRESH, "2"), 2, "add --resume");
     p = RUN(FRESH, "1", "--resume");
     process_assert_status(p, 0);

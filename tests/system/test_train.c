@@ -466,6 +466,16 @@ static void test_last_checkpoints(void **state)
     same_state("last/checkpoint.safetensors", "whole/checkpoint.safetensors");
     assert_int_equal(log_lines("last/log.jsonl"), 12);
 
+    /* By the clock: each step takes longer than 0.6 microseconds. */
+    runs((struct asked){.out = "clock",
+                        .steps = 4,
+                        .set = {"checkpoint.every=0", "checkpoint.minutes=0.00000001", "checkpoint.last=2"}});
+    assert_true(there("clock/previous-00000002.safetensors") && there("clock/previous-00000003.safetensors"));
+    runs((struct asked){
+        .out = "unclocked", .steps = 4, .set = {"checkpoint.every=0", "checkpoint.minutes=0", "checkpoint.last=2"}});
+    assert_int_equal(previous_files("unclocked"), 0);
+    same_state("clock/checkpoint.safetensors", "unclocked/checkpoint.safetensors");
+
     /* Kept ones are not of those that go, whatever the intervals were. */
     runs((struct asked){.out = "both", .steps = 4, .set = {"checkpoint.every=0.2", "checkpoint.keep=0.4"}});
     runs((struct asked){.out = "both",
@@ -697,6 +707,11 @@ static void test_collapse(void **state)
     for (int i = 0; i < 200; i++) assert_null(dg_collapse_step(&watch, &healthy));
     for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &flat));
     assert_non_null(strstr(dg_collapse_step(&watch, &flat), "lower loss.teacher_temp"));
+    struct dg_step_report nearly = healthy;
+    nearly.teacher_entropy = 0.98 * watch.log_out_dim;
+    for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &healthy));
+    for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &nearly));
+    assert_non_null(strstr(dg_collapse_step(&watch, &nearly), "above 97 % of ln(out_dim)"));
     for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &peaked)); /* said once */
     assert_non_null(strstr(dg_collapse_step(&watch, &peaked), "loss.center_momentum"));
 }

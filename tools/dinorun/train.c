@@ -10,12 +10,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -79,6 +82,7 @@ struct progress {
     int64_t steps;
     double begin; /* of the program, for --time-limit */
     struct dg_step_report last;
+    double said;   /* when the last line was written off a terminal */
     int64_t saved; /* step of the newest checkpoint that this program wrote; -1: none */
 };
 
@@ -106,10 +110,21 @@ static void end_line(struct progress *p)
     p->line_open = false;
 }
 
+/* What a line off a terminal begins with. */
+static const char *time_of_day(const struct progress *p, char *text, size_t size)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    if (p->terminal || !localtime_r(&now, &local) || !strftime(text, size, "%F %T  ", &local)) *text = 0;
+    return text;
+}
+
 static void on_measured(void *context, const struct dg_quality_report *r)
 {
-    end_line(context);
-    printf("step %" PRId64 "/%" PRId64 "  top-1", r->step, ((struct progress *)context)->start.end_step);
+    struct progress *p = context;
+    char when[32];
+    end_line(p);
+    printf("%sstep %" PRId64 "/%" PRId64 "  top-1", time_of_day(p, when, sizeof when), r->step, p->start.end_step);
     for (int i = 0; i < r->num_k; i++) printf("%s %d-NN %.2f %%", i ? "," : "", r->k[i], r->result[i].top1);
     printf("; most frequent class %.2f %%; %.1f s\n", r->most_frequent, r->seconds);
     fflush(stdout);
@@ -180,6 +195,26 @@ static void on_start(void *context, const struct dg_train_start *start)
     fflush(stdout);
 }
 
+/* Off a terminal: after the first step, then so often. */
+enum { LINE_SECONDS = 60 };
+
+/* On a terminal in place of the line before, no wider than that is; off one with the time of day. */
+static void print_step(struct progress *p, const struct dg_step_report *r, double seconds)
+{
+    char left[32], line[256], when[32];
+    struct winsize window = {0};
+    snprintf(line, sizeof line,
+             "%sstep %" PRId64 "/%" PRId64 "  epoch %" PRId64 "/%" PRId64
+             "  loss %.4f  kl %.4f  entropy %.1f %%  %.1f images/s  %s left",
+             time_of_day(p, when, sizeof when), r->step + 1, p->start.end_step, r->epoch + 1, p->start.epochs, r->loss,
+             r->kl, 100 * r->teacher_entropy / p->start.log_out_dim, r->images_per_s * seconds / p->recent,
+             duration(left, sizeof left, p->recent * (double)(p->start.end_step - r->step - 1)));
+    int width = (int)sizeof line;
+    if (p->terminal && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) && window.ws_col) width = window.ws_col - 1;
+    printf("%s%.*s%s", p->terminal ? "\r\033[K" : "", width, line, p->terminal ? "" : "\n");
+    p->line_open = p->terminal;
+}
+
 static void on_step(void *context, const struct dg_step_report *r, double seconds, double waited)
 {
     struct progress *p = context;
@@ -188,17 +223,15 @@ static void on_step(void *context, const struct dg_step_report *r, double second
     p->recent = p->steps++ ? p->recent + 0.05 * (seconds - p->recent) : seconds;
     p->last = *r;
     bool last = r->step + 1 == p->start.end_step;
-    /* Off a terminal: a line at the end of each epoch, and of the run. */
-    if (!p->terminal && !last && (r->step + 1) % p->start.steps_per_epoch) return;
-    char left[32];
-    printf("%sstep %" PRId64 "/%" PRId64 "  epoch %" PRId64 "/%" PRId64 "  loss %.4f  kl %.4f  %.1f images/s  %s left",
-           p->terminal ? "\r\033[K" : "", r->step + 1, p->start.end_step, r->epoch + 1, p->start.epochs, r->loss, r->kl,
-           r->images_per_s * seconds / p->recent,
-           duration(left, sizeof left, p->recent * (double)(p->start.end_step - r->step - 1)));
-    p->line_open = p->terminal;
-    if (!p->terminal) fputc('\n', stdout);
+    double now = dg_seconds_now();
+    struct pollfd reader = {.fd = STDOUT_FILENO};
+    if (p->terminal || last || p->steps == 1 || now - p->said >= LINE_SECONDS) {
+        p->said = now;
+        print_step(p, r, seconds);
+    }
     /* Whoever read the output is gone: a closed terminal, the other end of a pipe. */
     if (fflush(stdout) && (errno == EPIPE || errno == EIO)) atomic_store(&stop_asked, true);
+    if (!p->terminal && poll(&reader, 1, 0) > 0 && reader.revents & POLLERR) atomic_store(&stop_asked, true);
 }
 
 static void on_saved(void *context, int64_t step)
