@@ -28,12 +28,14 @@ struct job {
 struct dg_comm {
     struct dg_comm_options options;
     pthread_t courier;
-    pthread_mutex_t lock; /* guards the queue, `done` and `error` */
+    pthread_mutex_t lock; /* guards the queue, `done`, `urgent` and `error` */
     pthread_cond_t changed;
     struct job *queue; /* [capacity], of which those from `done` on wait */
     size_t queued, done, capacity;
+    const struct job *urgent; /* done beside the others, as soon as the courier sees it; NULL: there is none */
+    atomic_bool is_urgent;    /* the same, to be looked at without the lock */
     bool ends;
-    atomic_bool awaited;   /* somebody waits for the queue to be done */
+    atomic_bool awaited;   /* somebody waits for the queue, or what is urgent, to be done */
     struct dg_error error; /* the first failure; jobs behind it do nothing */
     const struct dg_mpi_plugin *mpi;
     void *library; /* of dlopen */
@@ -102,32 +104,73 @@ static enum dg_status run_broadcast(struct dg_comm *comm, const struct job *job,
     return DG_OK;
 }
 
-static enum dg_status run_gather(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+static enum dg_status gather_in(enum dg_mpi_group group, struct dg_comm *comm, const struct job *job,
+                                struct dg_error *err)
 {
     for (int r = 0; r < comm->world.ranks; r++) {
         comm->bytes[r] = (int)job->count;
         comm->at[r] = (int)job->count * r;
     }
     const struct dg_mpi_ranges to = {comm->bytes, comm->at};
-    return check(comm, comm->mpi->all_gather(DG_MPI_ALL, job->mine, (int)job->count, job->data, to), err);
+    return check(comm, comm->mpi->all_gather(group, job->mine, (int)job->count, job->data, to), err);
+}
+
+static enum dg_status run_gather(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    return gather_in(DG_MPI_ALL, comm, job, err);
+}
+
+static enum dg_status run_gather_beside(struct dg_comm *comm, const struct job *job, struct dg_error *err)
+{
+    return gather_in(DG_MPI_BESIDE, comm, job, err);
 }
 
 /* ---- the courier ---- */
+
+/* Does the job without the lock, unless one before it has failed. */
+static void run_unlocked(struct dg_comm *comm, const struct job *job)
+{
+    if (comm->error.status != DG_OK) return;
+    pthread_mutex_unlock(&comm->lock);
+    struct dg_error err = {0};
+    job->run(comm, job, &err);
+    pthread_mutex_lock(&comm->lock);
+    if (comm->error.status == DG_OK) comm->error = err; /* else a job beside this one has failed first */
+}
+
+static void run_urgent(struct dg_comm *comm)
+{
+    atomic_store(&comm->is_urgent, false);
+    run_unlocked(comm, comm->urgent);
+    comm->urgent = NULL;
+    pthread_cond_broadcast(&comm->changed);
+}
+
+/* While a call waits for others. All processes come to what is urgent, but one may wait for the sums of another that is there already: so
+ * neither may wait for the other. */
+static void beside(void *context)
+{
+    struct dg_comm *comm = context;
+    if (!atomic_load(&comm->is_urgent)) return;
+    pthread_mutex_lock(&comm->lock);
+    run_urgent(comm);
+    pthread_mutex_unlock(&comm->lock);
+}
 
 static void *carry(void *context)
 {
     struct dg_comm *comm = context;
     pthread_mutex_lock(&comm->lock);
     for (;;) {
-        while (comm->done == comm->queued && !comm->ends) pthread_cond_wait(&comm->changed, &comm->lock);
+        while (comm->done == comm->queued && !comm->urgent && !comm->ends)
+            pthread_cond_wait(&comm->changed, &comm->lock);
+        if (comm->urgent) {
+            run_urgent(comm);
+            continue;
+        }
         if (comm->done == comm->queued) break;
         struct job job = comm->queue[comm->done]; /* a copy: the queue may move */
-        bool runs = comm->error.status == DG_OK;
-        pthread_mutex_unlock(&comm->lock);
-        struct dg_error err = {0};
-        if (runs) job.run(comm, &job, &err);
-        pthread_mutex_lock(&comm->lock);
-        if (runs) comm->error = err;
+        run_unlocked(comm, &job);
         comm->done++;
         pthread_cond_broadcast(&comm->changed);
     }
@@ -202,6 +245,23 @@ enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t by
     }
     if (bytes > MOST_GATHERED) return dg_fail(err, DG_ERR_INTERNAL, "a gather of %lld bytes", (long long)bytes);
     return run_now(comm, &(struct job){.run = run_gather, .data = all, .mine = mine, .count = bytes}, err);
+}
+
+enum dg_status dg_comm_gather_beside(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                     struct dg_error *err)
+{
+    if (!comm || bytes > MOST_GATHERED) return dg_comm_gather(comm, mine, bytes, all, err);
+    const struct job job = {.run = run_gather_beside, .data = all, .mine = mine, .count = bytes};
+    atomic_store(&comm->awaited, true);
+    pthread_mutex_lock(&comm->lock);
+    comm->urgent = &job;
+    atomic_store(&comm->is_urgent, true);
+    pthread_cond_broadcast(&comm->changed);
+    while (comm->urgent) pthread_cond_wait(&comm->changed, &comm->lock);
+    struct dg_error failure = comm->error;
+    pthread_mutex_unlock(&comm->lock);
+    atomic_store(&comm->awaited, false);
+    return failure.status == DG_OK ? DG_OK : dg_fail(err, failure.status, "%s", failure.text);
 }
 
 /* ---- opening and closing ---- */
@@ -356,7 +416,7 @@ static enum dg_status run_open(struct dg_comm *comm, const struct job *job, stru
     if (!comm->mpi || comm->mpi->interface != DG_MPI_PLUGIN_INTERFACE)
         return dg_fail(err, DG_ERR_UNSUPPORTED, "the plugin for %s is of another version of dinorun: install both anew",
                        launcher->family);
-    const struct dg_mpi_caller caller = {waiting, hurries, comm, comm->reason, sizeof comm->reason};
+    const struct dg_mpi_caller caller = {waiting, hurries, beside, comm, comm->reason, sizeof comm->reason};
     DG_TRY(check(comm, comm->mpi->open(&caller, &comm->world), err));
     if (comm->world.ranks == launcher->ranks) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,

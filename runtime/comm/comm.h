@@ -92,5 +92,8 @@ enum dg_status dg_comm_broadcast(struct dg_comm *comm, void *data, int64_t bytes
 
 /* all [ranks, bytes] = `mine` [bytes] of every process, in the order of ranks; up to 1 MiB. */
 enum dg_status dg_comm_gather(struct dg_comm *comm, const void *mine, int64_t bytes, void *all, struct dg_error *err);
+/* The same in the middle of a step: beside sums that were started, and does not wait for them. */
+enum dg_status dg_comm_gather_beside(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                     struct dg_error *err);
 
 #endif

@@ -3,7 +3,7 @@
  * family's launcher opens it.
  *
  * A function that may fail returns false and writes the reason to the text that `open` was given. All are called by one thread, the
- * one that called `open`. Counts and places are bytes; a call moves less than 2 GiB. */
+ * one that called `open`; `beside` alone may call one while another waits. Counts and places are bytes; a call moves less than 2 GiB. */
 #ifndef DG_RUNTIME_COMM_PLUGIN_H
 #define DG_RUNTIME_COMM_PLUGIN_H
 
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Raised with every change of this file. A plugin of another number is refused. */
-#define DG_MPI_PLUGIN_INTERFACE 2u
+#define DG_MPI_PLUGIN_INTERFACE 3u
 
 /* What the plugin needs of its caller. */
 struct dg_mpi_caller {
@@ -19,6 +19,8 @@ struct dg_mpi_caller {
     bool (*waiting)(void *context, double seconds);
     /* Whether somebody waits for this call: it may then test without a pause; else it leaves its core to the computation. */
     bool (*hurries)(void *context);
+    /* Called between tests while a call waits for others. It may make a call of DG_MPI_BESIDE. */
+    void (*beside)(void *context);
     void *context;
     char *reason; /* [reason_size]: why a call failed */
     int reason_size;
@@ -29,6 +31,7 @@ enum dg_mpi_group {
     DG_MPI_ALL,
     DG_MPI_MACHINE, /* the processes of this one's machine */
     DG_MPI_ACROSS,  /* of each machine the process of the same place on it as this one */
+    DG_MPI_BESIDE, /* all, for calls beside those of the other groups, whose order among those may differ between processes */
     DG_MPI_GROUPS
 };
 

@@ -323,7 +323,7 @@ static enum dg_status gather(void *context, const void *mine, int64_t bytes, voi
         return DG_OK;
     }
     double begin = dg_seconds_now();
-    enum dg_status status = dg_comm_gather(session->comm, mine, bytes, all, err);
+    enum dg_status status = dg_comm_gather_beside(session->comm, mine, bytes, all, err);
     session->waited += dg_seconds_now() - begin;
     return status;
 }

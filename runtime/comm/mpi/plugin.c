@@ -43,6 +43,7 @@ static bool finish(MPI_Request request, const char *what)
         int done;
         if (failed(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what)) return false;
         if (done) return true;
+        caller.beside(caller.context);
         if (turn < SPINS && caller.hurries(caller.context))
             sched_yield();
         else
@@ -75,7 +76,8 @@ static bool open_world(const struct dg_mpi_caller *asked, struct dg_mpi_world *w
     sscanf(text, "MPICH Version: %31s", version);
     snprintf(world->library, sizeof world->library, "MPICH %s", version);
 #endif
-    if (provided >= MPI_THREAD_FUNNELED) return true;
+    if (provided >= MPI_THREAD_FUNNELED)
+        return !failed(MPI_Comm_dup(MPI_COMM_WORLD, &comm_of[DG_MPI_BESIDE]), "MPI_Comm_dup");
     snprintf(caller.reason, (size_t)caller.reason_size, "%s cannot be used by a program with threads", world->library);
     return false;
 }
