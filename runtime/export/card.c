@@ -34,7 +34,8 @@ static void add_training(FILE *out, const struct dg_export_source *source)
                *each = dg_safetensors_metadata(file, "steps_per_epoch"),
                *images = dg_safetensors_metadata(file, "images");
     if (step && each && epochs)
-        fprintf(out, "- training: the %s after %s step%s, of a run of %s epochs of %s steps%s%s\n", source->network, step, strcmp(step, "1") ? "s" : "", epochs, each, images ? "; images: " : "", images ? images : "");
+        fprintf(out, "- training: the %s after %s step%s, of a run of %s epochs of %s steps%s%s\n", source->network,
+                step, strcmp(step, "1") ? "s" : "", epochs, each, images ? "; images: " : "", images ? images : "");
     dg_safetensors_close(file);
 }
 

@@ -1,5 +1,5 @@
 """What `dinorun export` writes, opened by the programs that it is for: run by ctest, and skipped (status 77) where NumPy or Pillow is
-missing. Each of onnx, onnxruntime, openvino and timm that is missing is said, and its rows skipped.
+missing. Each of onnx, onnxruntime, openvino, torch and timm that is missing is said, and its rows skipped.
 
     check_exports.py DINOC DINORUN GRAPHS [--table] [--large]
 
@@ -195,9 +195,35 @@ def check_timm(network, missing, refused):
     return {"timm": (max(network.difference(features), network.difference(worse)), seconds)}
 
 
+def check_torch(network, missing):
+    """The files of torch.save, of a checkpoint with two networks: loaded without executing anything, every bit is there."""
+    if "torch" in missing:
+        return
+    import torch
+    full, path = network.at("full"), network.at("full.pth")
+    head = {"head.last_layer.weight_v": np.arange(12, dtype=np.float32).reshape(4, 3)}
+    tensors = {f"{who}.backbone.{k}": v for who in ("student", "teacher") for k, v in network.weights.items()}
+    tensors |= {f"student.{k}": v for k, v in head.items()} | {"center": np.ones((1, 4), np.float32)}
+    st.save(full, tensors, {"format": "pt"})
+    network.run(network.args.dinorun, "export", full, "--torch", path)
+    norms = any("running_mean" in name for name in network.weights)
+    for mapped in (False, True):
+        loaded = torch.load(path, weights_only=True, mmap=mapped, map_location="cpu")
+        assert list(loaded) == ["student", "teacher", "dino_loss"], list(loaded)
+        assert list(loaded["dino_loss"]) == ["center"]
+        for who, prefix in (("student", "module."), ("teacher", "module." if norms else "")):
+            want = {prefix + k.removeprefix(who + "."): v for k, v in tensors.items() if k.startswith(who + ".")}
+            assert set(loaded[who]) == set(want)
+            assert all(np.array_equal(loaded[who][k].numpy(), v) for k, v in want.items())
+    network.run(network.args.dinorun, "export", full, "--torch", network.at("teacher.pth"), "--backbone", "teacher")
+    loaded = torch.load(network.at("teacher.pth"), weights_only=True)
+    assert set(loaded) == set(network.weights)
+    assert all(np.array_equal(loaded[k].numpy(), v) and loaded[k].is_contiguous() for k, v in network.weights.items())
+
+
 def find_missing():
     missing = set()
-    for package in ("onnx", "onnxruntime", "openvino", "timm"):
+    for package in ("onnx", "onnxruntime", "openvino", "torch", "timm"):
         try:
             __import__(package)
         except ImportError as why:
@@ -217,6 +243,7 @@ def main():
     for name, source, sets, refused in LARGE if args.large else SMALL:
         with tempfile.TemporaryDirectory() as folder:
             network = Network(folder, args, name, source, sets)
+            check_torch(network, missing)
             results = check_onnx(network, missing) | check_timm(network, missing, refused)
             for program, (difference, seconds) in results.items():
                 worst, cases = max(worst, difference), cases + 1

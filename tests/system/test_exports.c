@@ -150,11 +150,30 @@ static void test_timm(void **state)
     assert_same_tensors(in("empty/model.safetensors"), w, "student.backbone.");
 }
 
+/* What torch.save would write comes in again as it went out. */
+static void test_torch(void **state)
+{
+    (void)state;
+    const char *w = in("run/checkpoint.safetensors"), *pth = in("full.pth");
+    const struct process *p = RUN(DINORUN, "export", in("run"), "--torch", pth);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "student, teacher and centre");
+    process_assert_status(RUN(DINORUN, "import", pth, "-o", in("again")), 0);
+    process_assert_status(RUN(DINORUN, "export", w, "-o", in("plain")), 0);
+    assert_same_tensors(in("again"), in("plain"), "");
+    process_assert_status(RUN(DINORUN, "export", w, "--torch", in("teacher.pth"), "--backbone", "teacher"), 0);
+    process_assert_status(
+        RUN(DINORUN, "export", in("teacher.pth"), "--plan", in("tiny.plan"), "--onnx", in("pth.onnx")), 0);
+    assert_onnx(in("pth.onnx"), w, "teacher");
+    refuses(RUN(DINORUN, "export", w, "--torch", in("new.pth"), "--plan", in("tiny.plan")), 2, "--plan");
+    refuses(RUN(DINORUN, "export", in("pth.onnx"), "--torch", in("new.pth")), 1, "ONNX");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
     const char *run = in("run"), *made = in("new.onnx");
-    refuses(RUN(DINORUN, "export", run), 2, "-o FILE (or --onnx FILE or --timm DIR) is needed");
+    refuses(RUN(DINORUN, "export", run), 2, "-o FILE (or --torch FILE, --onnx FILE or --timm DIR) is needed");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--onnx", made), 2, "--onnx");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--plan", in("tiny.plan")), 2, "--plan");
     refuses(RUN(DINORUN, "export", in("pictures"), "--onnx", made), 2, "is a folder without run.plan");
@@ -168,6 +187,6 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx), cmocka_unit_test(test_timm),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_torch), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

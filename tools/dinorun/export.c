@@ -1,9 +1,9 @@
 /* dinorun export: writes a checkpoint's weights for other programs. */
 #include "tools/dinorun/command.h"
 
+#include "runtime/export/checkpoint.h"
 #include "runtime/export/onnx.h"
 #include "runtime/export/timm.h"
-#include "runtime/formats/export.h"
 #include "runtime/train/run.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static struct {
-    const char *from, *out, *backbone, *onnx, *timm;
+    const char *from, *out, *backbone, *torch, *onnx, *timm;
     struct evaluation evaluation;
 } given;
 
@@ -78,13 +78,15 @@ static enum dg_status export_weights(struct dg_error *err)
         DG_TRY(find_run_weights(given.from, newest, err));
         checkpoint = newest;
     }
-    return dg_export(checkpoint, given.out, given.backbone, &console, err);
+    if (given.torch)
+        return dg_export_checkpoint(checkpoint, given.torch, DG_CHECKPOINT_TORCH, given.backbone, &console, err);
+    return dg_export_checkpoint(checkpoint, given.out, DG_CHECKPOINT_SAFETENSORS, given.backbone, &console, err);
 }
 
 static int export(void)
 {
     struct dg_error err = {0};
-    if (given.out)
+    if (given.out || given.torch)
         export_weights(&err);
     else
         export_network(&err);
@@ -94,15 +96,17 @@ static int export(void)
 
 static const struct dg_flag flags[] = {
     {"out", "FILE", "the safetensors file to write", .letter = 'o', .text = &given.out, .required = true,
-     .unless = "onnx timm"},
+     .unless = "torch onnx timm"},
+    {"torch", "FILE", "the file to write as torch.save does, in the layout of the published code", .text = &given.torch,
+     .without = "out onnx timm"},
     {"onnx", "FILE", "the ONNX file to write: images [batch, 3, height, width], normalised, to features",
      .text = &given.onnx, .without = "out timm"},
     {"timm", "DIR", "the folder to write for timm: create_model('local-dir:DIR', pretrained=True)", .text = &given.timm,
      .without = "out"},
-    {"backbone", "NET", "only this network's backbone; with --out under bare names (cls_token, blocks.0...)",
+    {"backbone", "NET", "only this network's backbone; in files of --out and --torch under bare names (cls_token, ...)",
      .text = &given.backbone, .choices = "teacher|student",
-     .unset = "the teacher's; with --out student, teacher and centre"},
-    {"plan", "PLAN", "what the network computes", .text = &given.evaluation.of.path, .without = "out",
+     .unset = "the teacher's; with --out and --torch student, teacher and centre"},
+    {"plan", "PLAN", "what the network computes", .text = &given.evaluation.of.path, .without = "out torch",
      .unset = "the run's own"},
     {0}};
 
@@ -110,7 +114,8 @@ const struct dg_command command_export = {
     .program = "dinorun",
     .name = "export",
     .summary = "writes a run's weights for other programs",
-    .more = "But for --out, CHECKPOINT may be any file of weights that --weights of other commands takes.\n",
+    .more =
+        "But for --out and --torch, CHECKPOINT may be any file of weights that --weights of other commands takes.\n",
     .file = {.name = "CHECKPOINT|RUN", .value = &given.from},
     .flags = flags,
     .run = export};
