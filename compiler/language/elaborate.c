@@ -158,8 +158,7 @@ static struct dg_result one_node(struct dg_frame *f, const struct site *site)
     return use ? use_node(f, site, use) : op_node(f, site);
 }
 
-/* `when:` of a node; true if there is none. */
-static bool is_wanted(struct dg_frame *f, struct dg_yaml *node, const struct dg_scope *scope)
+bool dg_frame_is_wanted(struct dg_frame *f, struct dg_yaml *node, const struct dg_scope *scope)
 {
     struct dg_yaml *when = dg_yaml_get(dg_frame_arena(f), node, "when");
     struct dg_term value;
@@ -175,7 +174,7 @@ static struct dg_result list_node(struct dg_frame *f, const struct site *site, c
 {
     dg_value input[MAX_FROM];
     int count = read_inputs(f, site, input), number = 0;
-    bool wanted = is_wanted(f, site->yaml, f->scope);
+    bool wanted = dg_frame_is_wanted(f, site->yaml, f->scope);
     dg_yaml_check_used(dg_frame_diag(f), site->yaml, "a node with `list`");
     if (list->kind != DG_YAML_LIST || count > 1) {
         dg_diag_error(dg_frame_diag(f), &list->origin,
@@ -186,7 +185,7 @@ static struct dg_result list_node(struct dg_frame *f, const struct site *site, c
     struct dg_result last = dg_frame_value(input[0]);
     for (size_t i = 0; wanted && i < list->count; i++) {
         struct dg_yaml *child = list->item[i].value;
-        if (!is_wanted(f, child, f->scope)) continue;
+        if (!dg_frame_is_wanted(f, child, f->scope)) continue;
         const char *name = dg_arena_printf(dg_frame_arena(f), "%s.%d", site->name, number++);
         last = dg_frame_settle(one_node(f, &(struct site){name, child, f->scope, last, &child->origin, true}));
         struct dg_named *named = dg_frame_add(f, name, child, 1);
@@ -256,9 +255,9 @@ static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
             continue;
         }
         struct site site = {item->key, item->value, f->scope, f->previous, &item->key_origin, false};
-        struct dg_result made = list                                  ? list_node(f, &site, list)
-                                : is_wanted(f, item->value, f->scope) ? one_node(f, &site)
-                                                                      : left_out_node(f, &site);
+        struct dg_result made = list                                           ? list_node(f, &site, list)
+                                : dg_frame_is_wanted(f, item->value, f->scope) ? one_node(f, &site)
+                                                                               : left_out_node(f, &site);
         struct dg_named *named = dg_frame_add(f, item->key, item->value, 1);
         named->item[named->count++] = made;
         f->previous = dg_frame_settle(made);
@@ -291,8 +290,10 @@ static void name_params(struct dg_frame *f)
 {
     struct dg_yaml *params = dg_yaml_get(dg_frame_arena(f), f->module->map, "params");
     for (size_t i = 0; params && i < params->count; i++) {
+        dg_value param = dg_frame_own_param(f, params->item[i].key);
+        if (param == DG_NO_VALUE) continue; /* `when` leaves it out */
         struct dg_named *named = dg_frame_add(f, params->item[i].key, NULL, 1);
-        named->item[named->count++] = dg_frame_value(dg_frame_own_param(f, params->item[i].key));
+        named->item[named->count++] = dg_frame_value(param);
     }
 }
 

@@ -94,6 +94,11 @@ struct dg_result dg_frame_default_output(struct dg_frame *f);
 /* That of a result which is a module, else the result itself. */
 struct dg_result dg_frame_settle(struct dg_result result);
 
+/* --- elaborate.c --- */
+
+/* `when:` of a node or a parameter; true if there is none. False also where it is reported. */
+bool dg_frame_is_wanted(struct dg_frame *f, struct dg_yaml *yaml, const struct dg_scope *scope);
+
 /* --- params.c --- */
 
 /* An initialiser as the node or module says it: `trunc_normal(0.02)`. False: reported. */

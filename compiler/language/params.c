@@ -88,10 +88,12 @@ bool dg_frame_declare_params(struct dg_frame *f)
     for (size_t i = 0; params && i < params->count; i++) {
         struct dg_yaml *p = params->item[i].value, *shape = dg_yaml_get(dg_frame_arena(f), p, "shape"),
                        *init_yaml = dg_yaml_get(dg_frame_arena(f), p, "init");
+        bool wanted = dg_frame_is_wanted(f, p, f->scope);
         struct dg_term dims;
         struct dg_init init = {DG_INIT_CONSTANT, 0};
         struct dg_desc desc = {.dtype = DG_F32};
         dg_yaml_check_used(dg_frame_diag(f), p, "a parameter");
+        if (!wanted) continue;
         bool good = shape && dg_expr_yaml(dg_frame_arena(f), dg_frame_diag(f), shape, f->scope, &dims) &&
                     (!init_yaml || dg_frame_read_init(f, init_yaml, &init));
         if (good && (dims.kind != DG_TERM_LIST || dims.count > DG_MAX_DIMS)) good = false;

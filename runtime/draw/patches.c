@@ -45,10 +45,11 @@ enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role ro
         patches->height = (int)images->dim[1];
         patches->width = (int)images->dim[2];
         patches->size = (int)dg_min_i64(stride, INT32_MAX);
-        int64_t tokens = dg_patches_count(patches) + 1;
+        int64_t tokens = output->ndim > 2 ? output->dim[output->ndim - 2] : 0; /* of both kinds of entries */
+        patches->first = tokens - dg_patches_count(patches);
         known = patches->height / patches->size == patches->rows && patches->width / patches->size == patches->cols &&
-                (role == DG_ENTRY_ATTENTION ? output->ndim == 4 && output->dim[2] == tokens && output->dim[3] == tokens
-                                            : output->ndim == 3 && output->dim[1] == tokens);
+                patches->first > 0 &&
+                (role == DG_ENTRY_ATTENTION ? output->ndim == 4 && output->dim[3] == tokens : output->ndim == 3);
     }
     if (known) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,

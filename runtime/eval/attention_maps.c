@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum dg_status dg_attention_maps(const float *probs, int64_t heads, int64_t tokens, float *maps, struct dg_error *err)
+enum dg_status dg_attention_maps(const float *probs, int64_t heads, int64_t tokens, int64_t first, float *maps,
+                                 struct dg_error *err)
 {
+    const int64_t count = tokens - first;
     for (int64_t h = 0; h < heads; h++) {
-        const float *row = probs + h * tokens * tokens + 1;
-        float *map = maps + h * (tokens - 1);
-        memcpy(map, row, sizeof(float) * (size_t)(tokens - 1));
-        for (int64_t i = 0; i < tokens - 1; i++)
+        const float *row = probs + h * tokens * tokens + first;
+        float *map = maps + h * count;
+        memcpy(map, row, sizeof(float) * (size_t)count);
+        for (int64_t i = 0; i < count; i++)
             if (!isfinite(map[i]))
                 return dg_fail(err, DG_ERR_NUMERIC,
                                "the attention of head %lld is not finite; are the weights those of a healthy run?",

@@ -7,9 +7,11 @@
 #include "runtime/draw/patches.h"
 #include "runtime/image/image.h"
 
-/* The class token's rows of one image of the entry "attention", probs [heads, tokens, tokens], without its attention to
- * itself; the rest is not scaled up. maps: [heads, tokens - 1]. DG_ERR_NUMERIC: a number is not finite. */
-enum dg_status dg_attention_maps(const float *probs, int64_t heads, int64_t tokens, float *maps, struct dg_error *err);
+/* The class token's rows of one image of the entry "attention", probs [heads, tokens, tokens], without its attention to the tokens
+ * before number `first`, itself and registers; the rest is not scaled up. maps: [heads, tokens - first]. DG_ERR_NUMERIC: a number
+ * is not finite. */
+enum dg_status dg_attention_maps(const float *probs, int64_t heads, int64_t tokens, int64_t first, float *maps,
+                                 struct dg_error *err);
 
 /* The mean of the heads: maps [heads, count] -> mean [count]. */
 void dg_attention_mean(const float *maps, int64_t heads, int64_t count, float *mean);

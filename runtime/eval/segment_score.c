@@ -52,7 +52,7 @@ static enum dg_status check_size(struct room *room, bool exif, const char *pictu
 static enum dg_status make_masks(const struct scoring *s, struct room *room, const float *probs, struct dg_error *err)
 {
     int64_t count = dg_patches_count(s->patches);
-    DG_TRY(dg_attention_maps(probs, s->heads, count + 1, room->map, err));
+    DG_TRY(dg_attention_maps(probs, s->heads, dg_patches_tokens(s->patches), s->patches->first, room->map, err));
     dg_attention_mean(room->map, s->heads, count, room->map + s->heads * count);
     for (int h = 0; h < s->heads + 1; h++)
         DG_TRY(dg_attention_mask(room->map + h * count, count, s->keep, room->patches + h * count, err));
@@ -116,7 +116,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
                               struct dg_error *err)
 {
     struct scoring *s = context;
-    int64_t tokens = dg_patches_count(s->patches) + 1, size = s->heads * tokens * tokens, first = done - rows;
+    int64_t tokens = dg_patches_tokens(s->patches), size = s->heads * tokens * tokens, first = done - rows;
     int worst = DG_OK;
 #pragma omp parallel for schedule(dynamic) num_threads(s->threads) reduction(max : worst)
     for (int64_t r = 0; r < rows; r++) {
@@ -209,7 +209,7 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
                                 const struct dg_segment_options *options, struct dg_segment_score *score,
                                 struct dg_error *err)
 {
-    int64_t tokens = dg_patches_count(options->patches) + 1;
+    int64_t tokens = dg_patches_tokens(options->patches);
     struct scoring s = {.patches = options->patches,
                         .keep = options->keep,
                         .exif = options->rules.exif,

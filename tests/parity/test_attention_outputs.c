@@ -64,7 +64,7 @@ static void check_attention(struct dg_net *vit, const json_t *expected)
     float *maps = malloc((size_t)(images * count) * sizeof *maps);
     assert_non_null(maps);
     for (int64_t i = 0; i < images; i++)
-        assert_ok(dg_attention_maps(probs + i * heads * tokens * tokens, heads, tokens, maps + i * count, try_err));
+        assert_ok(dg_attention_maps(probs + i * heads * tokens * tokens, heads, tokens, 1, maps + i * count, try_err));
     const json_t *rows = json_object_get(expected, "rows");
     check_projections("attention", maps, images * count, json_object_get(expected, "attention"));
     if (rows) {

@@ -72,7 +72,7 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     (void)rows;
     (void)done;
     (void)all;
-    DG_TRY(dg_attention_maps(output, m->heads, count + 1, m->map, err));
+    DG_TRY(dg_attention_maps(output, m->heads, dg_patches_tokens(&m->patches), m->patches.first, m->map, err));
     dg_attention_mean(m->map, m->heads, count, m->map + m->heads * count);
     for (int h = 0; h <= m->heads; h++)
         DG_TRY(dg_attention_mask(m->map + h * count, count, given.threshold, m->mask + h * count, err));
@@ -159,7 +159,7 @@ static enum dg_status draw_attention(struct maps *m, struct dg_error *err)
     DG_TRY(read_image(m, given.image, err));
     DG_TRY(dg_make_folder(given.out, err));
     DG_TRY(open_evaluator(e, err));
-    int64_t tokens = dg_patches_count(&m->patches) + 1;
+    int64_t tokens = dg_patches_tokens(&m->patches);
     m->heads = (int)(dg_evaluator_dim(e->evaluator) / (tokens * tokens));
     DG_TRY(make_room(m, err));
     DG_TRY(dg_evaluate_whole(e->evaluator, &given.image, 1, on_rows, m, err));

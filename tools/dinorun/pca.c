@@ -29,14 +29,14 @@ struct features {
     struct dg_sheet sheet;
 };
 
-/* Stores all tokens but the class token. */
+/* Stores the tokens of the patches. */
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                               struct dg_error *err)
 {
     struct features *f = context;
-    int64_t size = dg_patches_count(&f->patches) * f->dim;
+    int64_t size = dg_patches_count(&f->patches) * f->dim, before = f->patches.first * f->dim;
     for (int64_t r = 0; r < rows; r++)
-        memcpy(f->rows + f->filled++ * size, output + r * (size + f->dim) + f->dim, sizeof(float) * (size_t)size);
+        memcpy(f->rows + f->filled++ * size, output + r * (before + size) + before, sizeof(float) * (size_t)size);
     if (all > 1) show_images(done, all);
     (void)err;
     return DG_OK;
@@ -113,7 +113,7 @@ static enum dg_status colour_patches(struct features *f, struct dg_pca *fit, str
     DG_TRY(open_evaluator(e, err));
     int64_t patches = dg_patches_count(&f->patches);
     f->images = given.image.count;
-    f->dim = dg_evaluator_dim(e->evaluator) / (patches + 1);
+    f->dim = dg_evaluator_dim(e->evaluator) / dg_patches_tokens(&f->patches);
     DG_TRY(make_room(f, err));
     DG_TRY(dg_evaluate_whole(e->evaluator, given.image.value, f->images, on_rows, f, err));
     clear_images();

@@ -53,13 +53,15 @@ static void test_maps(void **state)
     /* Two heads, the class token and two patches. */
     float probs[2][3][3] = {{{.5f, .3f, .2f}, {9, 9, 9}, {9, 9, 9}}, {{.2f, .1f, .7f}, {9, 9, 9}, {9, 9, 9}}};
     float maps[4], mean[2];
-    assert_ok(dg_attention_maps(&probs[0][0][0], 2, 3, maps, try_err));
+    assert_ok(dg_attention_maps(&probs[0][0][0], 2, 3, 1, maps, try_err));
     assert_memory_equal(maps, ((float[]){.3f, .2f, .1f, .7f}), sizeof maps);
     dg_attention_mean(maps, 2, 2, mean);
     assert_true(fabsf(mean[0] - .2f) < 1e-7f && fabsf(mean[1] - .45f) < 1e-7f);
+    assert_ok(dg_attention_maps(&probs[0][0][0], 2, 3, 2, maps, try_err)); /* a register in front of one patch */
+    assert_memory_equal(maps, ((float[]){.2f, .7f}), 2 * sizeof *maps);
     struct dg_error err = {0};
     probs[1][0][2] = NAN;
-    assert_int_equal(dg_attention_maps(&probs[0][0][0], 2, 3, maps, &err), DG_ERR_NUMERIC);
+    assert_int_equal(dg_attention_maps(&probs[0][0][0], 2, 3, 1, maps, &err), DG_ERR_NUMERIC);
     assert_non_null(strstr(err.text, "head 1"));
 }
 
