@@ -24,7 +24,7 @@ def check(good, what):
 
 
 def documents(folder):
-    for path in sorted(glob.glob(os.path.join(folder, "*.yaml"))):
+    for path in sorted(glob.glob(os.path.join(folder, "**", "*.yaml"), recursive=True)):
         with open(path, encoding="utf-8") as file:
             for number, document in enumerate(yaml.safe_load_all(file)):
                 yield "%s, document %d" % (path, number + 1), document

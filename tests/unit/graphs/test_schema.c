@@ -34,6 +34,7 @@ static void write_printed(const char *folder)
 {
     glob_t found;
     assert_int_equal(glob(DG_SOURCE_DIR "/graphs/*.yaml", 0, NULL, &found), 0);
+    assert_int_equal(glob(DG_SOURCE_DIR "/graphs/backbones/*.yaml", GLOB_APPEND, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct dg_compile_options options = {.file = found.gl_pathv[i], .print = true};
         struct dg_compile_result result;
