@@ -9,12 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* One archive whose images are added. */
 struct archive_list {
     struct dg_source *source;
     int number;         /* in dataset->archives */
-    char *prefix;       /* "ARCHIVE:"; owned */
+    int64_t first, end; /* entries: all, or those of the folder in it that is asked for */
+    size_t skip;        /* bytes of their names to the end of that folder */
+    char *prefix;       /* "ARCHIVE:" or "ARCHIVE:FOLDER/"; owned */
     uint32_t root_size; /* bytes of it before the relative part */
     const char *hidden; /* the folder that was passed over last; not ended by a zero */
     size_t hidden_size;
@@ -26,6 +29,12 @@ struct archive_list {
 static struct dg_archive *archive_of(const struct archive_list *l)
 {
     return &l->source->dataset->archives.archive[l->number];
+}
+
+/* Below the folder that is asked for. */
+static const char *name_of(const struct archive_list *l, const struct dg_archive_entry *e)
+{
+    return archive_of(l)->text + e->name + l->skip;
 }
 
 static bool is_image(const struct dg_archive_entry *e)
@@ -74,13 +83,14 @@ static bool settle_sample(struct dg_archive *a, int64_t first, int64_t end)
 }
 
 /* Returns whether there are images with labels. */
-static bool settle_samples(struct dg_archive *a)
+static bool settle_samples(const struct archive_list *l)
 {
+    struct dg_archive *a = archive_of(l);
     bool labelled = false;
-    for (int64_t first = 0, end; first < a->count; first = end) {
+    for (int64_t first = l->first, end; first < l->end; first = end) {
         const char *name = a->text + a->entry[first].name;
         size_t size = key_size(name);
-        for (end = first + 1; end < a->count; end++) {
+        for (end = first + 1; end < l->end; end++) {
             const char *other = a->text + a->entry[end].name;
             if (strncmp(name, other, size) || key_size(other) != size) break;
         }
@@ -108,7 +118,7 @@ static size_t hidden_size(const char *name)
 /* Counts the folder that is passed over by its name, once for all that is below it. */
 static void pass_over_hidden(struct archive_list *l, const struct dg_archive_entry *e, const char *relative)
 {
-    const char *name = archive_of(l)->text + e->name;
+    const char *name = name_of(l, e);
     size_t size = hidden_size(name), before = strlen(relative) - strlen(name);
     if (l->hidden && size == l->hidden_size && !strncmp(name, l->hidden, size)) return;
     l->hidden = name;
@@ -156,7 +166,7 @@ static enum dg_status add_entry(struct archive_list *l, const struct dg_archive_
     struct dg_dataset *d = l->source->dataset;
     struct dg_listed image = {.root_size = l->root_size, .label = -1, .source = l->source->number};
     if (e->is_folder && !e->pass) return DG_OK;
-    if (asprintf(&image.path, "%s%s", l->prefix, archive_of(l)->text + e->name) < 0) return dg_listing_no_memory(err);
+    if (asprintf(&image.path, "%s%s", l->prefix, name_of(l, e)) < 0) return dg_listing_no_memory(err);
     const char *member = image.path + strlen(l->prefix), *slash = strrchr(member, '/');
     image.folder_size = (uint32_t)((slash ? slash : member - 1) - image.path);
     bool taken = is_image(e);
@@ -203,12 +213,12 @@ static enum dg_status find_groups(struct archive_list *l, struct group **group, 
 {
     const struct dg_archive *a = archive_of(l);
     int64_t capacity = 0;
-    for (int64_t i = 0; i < a->count;) {
-        const char *name = a->text + a->entry[i].name;
+    for (int64_t i = l->first; i < l->end;) {
+        const char *name = name_of(l, &a->entry[i]);
         size_t size = strcspn(name, "/");
         int64_t first = i++;
         if (!name[size]) continue;
-        while (i < a->count && !strncmp(a->text + a->entry[i].name, name, size + 1)) i++;
+        while (i < l->end && !strncmp(name_of(l, &a->entry[i]), name, size + 1)) i++;
         if (*count == capacity) {
             capacity = capacity ? 2 * capacity : 64;
             struct group *grown = realloc(*group, (size_t)capacity * sizeof *grown);
@@ -227,8 +237,8 @@ static enum dg_status add_tree(struct archive_list *l, const struct group *group
     const struct dg_archive *a = archive_of(l);
     struct dg_source *s = l->source;
     struct dg_top top = dg_top_make(s);
-    for (int64_t i = 0; i < a->count; i++)
-        if (!strchr(a->text + a->entry[i].name, '/')) DG_TRY(add_entry(l, &a->entry[i], err));
+    for (int64_t i = l->first; i < l->end; i++)
+        if (!strchr(name_of(l, &a->entry[i]), '/')) DG_TRY(add_entry(l, &a->entry[i], err));
     dg_top_end_strays(s, &top);
     for (int64_t g = 0; g < count; g++)
         DG_TRY(dg_pass_by_name(group[g].name) ? add_group(s, &group[g], err)
@@ -242,7 +252,7 @@ static enum dg_status add_as_folder(struct archive_list *l, struct dg_error *err
     const char *path = s->path;
     struct group *group = NULL;
     int64_t count = 0;
-    s->path = archive_of(l)->path; /* for messages */
+    if (!l->skip) s->path = archive_of(l)->path; /* for messages */
     enum dg_status status = find_groups(l, &group, &count, err);
     if (status == DG_OK) status = add_tree(l, group, count, err);
     s->path = path;
@@ -257,7 +267,7 @@ static enum dg_status add_whole(struct dg_source *source, const void *context, s
 {
     struct archive_list *l = *(struct archive_list *const *)context;
     (void)source;
-    return add_range(l, 0, archive_of(l)->count, err);
+    return add_range(l, l->first, l->end, err);
 }
 
 static enum dg_status add_as_classes(struct archive_list *list, char *const *stem, int count, struct dg_error *err)
@@ -329,18 +339,43 @@ static enum dg_status check_sets(const struct dg_source *s, char *const *stem, i
 
 /* ---- the archives of a source ---- */
 
+static bool is_below(const struct archive_list *l, int64_t i, const char *folder, size_t size)
+{
+    const struct dg_archive *a = archive_of(l);
+    const char *name = a->text + a->entry[i].name;
+    return !strncmp(name, folder, size) && name[size] == '/';
+}
+
+/* Takes the entries of a folder of the archive; "": all. */
+static enum dg_status find_folder(struct archive_list *l, const char *folder, struct dg_error *err)
+{
+    int64_t count = archive_of(l)->count;
+    size_t size = strlen(folder);
+    l->end = count;
+    if (!size) return DG_OK;
+    l->skip = size + 1;
+    while (l->first < count && !is_below(l, l->first, folder, size)) l->first++;
+    l->end = l->first;
+    while (l->end < count && is_below(l, l->end, folder, size)) l->end++;
+    if (l->end > l->first) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "the archive %s has no folder %s", archive_of(l)->path, folder);
+}
+
 static enum dg_status open_list(struct dg_source *s, const char *path, uint32_t root_size, struct archive_list *l,
                                 bool *labelled, struct dg_error *err)
 {
     bool labels = s->labels != DG_LABELS_UNUSED;
+    size_t size = dg_data_file_size(path);
+    const char *folder = path + size + (path[size] == '/');
+    char *archive = strndup(path, size);
     *l = (struct archive_list){.source = s, .root_size = root_size};
-    if (asprintf(&l->prefix, "%s:", path) < 0) {
-        l->prefix = NULL;
-        return dg_listing_no_memory(err);
-    }
-    DG_TRY(dg_archives_add(&s->dataset->archives, path, labels, s->log, &l->number, err));
-    *labelled |= settle_samples(archive_of(l)) && labels;
-    return DG_OK;
+    if (!archive || asprintf(&l->prefix, "%s:%s%s", archive, folder, *folder ? "/" : "") < 0) l->prefix = NULL;
+    enum dg_status status = l->prefix ? dg_archives_add(&s->dataset->archives, archive, labels, s->log, &l->number, err)
+                                      : dg_listing_no_memory(err);
+    free(archive);
+    if (status == DG_OK) status = find_folder(l, folder, err);
+    if (status == DG_OK) *labelled |= settle_samples(l) && labels;
+    return status;
 }
 
 static enum dg_status check_labels(const struct archive_list *list, int count, struct dg_error *err)
@@ -373,7 +408,7 @@ static enum dg_status add_lists(struct archive_list *list, char *const *stem, in
             DG_TRY(add_as_folder(&list[i], err));
             continue;
         }
-        DG_TRY(add_range(&list[i], 0, archive_of(&list[i])->count, err));
+        DG_TRY(add_range(&list[i], list[i].first, list[i].end, err));
         dg_listing_sort_from(s->dataset, first);
     }
     return check_labels(list, count, err);
@@ -420,6 +455,41 @@ enum dg_status dg_listing_add_listed_archive(struct dg_source *s, const char *pa
     DG_TRY(add_one(&within, path, root_size, err));
     for (int64_t i = first; i < s->dataset->count && label >= 0; i++) s->dataset->image[i].label = label;
     return DG_OK;
+}
+
+/* The number of the archive at this path, which is added if it is not there yet. */
+static enum dg_status find_archive(struct dg_source *s, const char *path, int *number, struct dg_error *err)
+{
+    struct dg_archives *archives = &s->dataset->archives;
+    for (*number = archives->count - 1; *number >= 0; --*number)
+        if (!strcmp(archives->archive[*number].path, path)) return DG_OK;
+    return dg_archives_add(archives, path, false, s->log, number, err);
+}
+
+enum dg_status dg_listing_add_member(struct dg_source *s, struct dg_listed *image, bool *found, struct dg_error *err)
+{
+    int number;
+    const char *colon = image->path;
+    char *archive = NULL;
+    *found = false;
+    while ((colon = strchr(colon + 1, ':'))) { /* the first behind the name of an archive that is there */
+        free(archive);
+        archive = strndup(image->path, (size_t)(colon - image->path));
+        if (!archive) return dg_listing_no_memory(err);
+        if (dg_is_archive_name(archive) && !access(archive, F_OK)) break;
+    }
+    enum dg_status status = colon ? find_archive(s, archive, &number, err) : DG_OK;
+    free(archive);
+    if (!colon || status != DG_OK) return status;
+    const struct dg_archive_entry *e = dg_archive_find(&s->dataset->archives.archive[number], colon + 1);
+    if (!e) return DG_OK;
+    const char *slash = strrchr(colon, '/');
+    image->folder_size = (uint32_t)((slash ? slash : colon) - image->path);
+    *found = true;
+    status = dg_archives_add_member(&s->dataset->archives, number, &e->place, &image->member, err);
+    if (status == DG_OK) return dg_listing_add(s->dataset, image, err);
+    free(image->path);
+    return status;
 }
 
 enum dg_status dg_listing_add_archives(struct dg_source *s, const char *const *name, int count, struct dg_error *err)

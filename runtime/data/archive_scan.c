@@ -251,7 +251,7 @@ static void drop_replaced(struct scan *s)
                a->path, (long long)replaced, a->text + example);
 }
 
-static struct dg_archive_entry *find_entry(struct dg_archive *a, const char *name)
+const struct dg_archive_entry *dg_archive_find(const struct dg_archive *a, const char *name)
 {
     int64_t low = 0, high = a->count;
     while (low < high) {
@@ -261,7 +261,8 @@ static struct dg_archive_entry *find_entry(struct dg_archive *a, const char *nam
         else
             high = middle;
     }
-    return low < a->count && !strcmp(name_of(a, &a->entry[low]), name) ? &a->entry[low] : NULL;
+    const struct dg_archive_entry *e = &a->entry[low];
+    return low < a->count && !e->is_folder && !strcmp(name_of(a, e), name) ? e : NULL;
 }
 
 /* A hard link is the member that it names. Those to links stay passed over. */
@@ -270,9 +271,9 @@ static void follow_links(struct dg_archive *a)
     for (int64_t i = 0; i < a->count; i++) {
         struct dg_archive_entry *e = &a->entry[i];
         if (e->pass != DG_PASS_ARCHIVED_LINK || !e->label) continue;
-        const struct dg_archive_entry *target = find_entry(a, a->text + e->label);
+        const struct dg_archive_entry *target = dg_archive_find(a, a->text + e->label);
         e->label = 0;
-        if (!target || target->is_folder || target->pass == DG_PASS_ARCHIVED_LINK) continue;
+        if (!target || target->pass == DG_PASS_ARCHIVED_LINK) continue;
         e->place = target->place;
         e->pass = DG_PASS_NONE;
         find_kind(a, name_of(a, e), e);

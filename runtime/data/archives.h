@@ -61,6 +61,8 @@ char *dg_archive_stem(const char *name);
  * formats/archive.h. */
 enum dg_status dg_archives_add(struct dg_archives *archives, const char *path, bool labels, const struct dg_log *log,
                                int *number, struct dg_error *err);
+/* The file of that name; NULL: there is none. */
+const struct dg_archive_entry *dg_archive_find(const struct dg_archive *archive, const char *name);
 /* Fills the entries by reading the archive (archive_scan.c); its descriptor is open. */
 enum dg_status dg_archive_scan(struct dg_archive *archive, bool labels, const struct dg_log *log, struct dg_error *err);
 /* Appends to the text; *at says where. */

@@ -21,6 +21,9 @@ struct dg_data {
 /* One folder or archive, for the block that it stands in. */
 #define DG_FOLDER(name) ((struct dg_data){.path = (const char *const[]){name}, .paths = 1})
 
+/* Bytes of the path before the part within an archive: of "x.tar/train" 5, if x.tar is a file. Else all of it. */
+size_t dg_data_file_size(const char *path);
+
 /* What the classes are for. */
 enum dg_labels {
     DG_LABELS_UNUSED, /* all images below the folders, at any depth, without classes */

@@ -2,6 +2,7 @@
 
 #include "runtime/data/listing.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,18 @@ static enum dg_status check_apart(const struct dg_data *data, struct dg_error *e
     return status;
 }
 
+size_t dg_data_file_size(const char *path)
+{
+    struct stat about;
+    size_t size = strlen(path);
+    char *part = strdup(path);
+    for (char *slash; part && stat(part, &about) && errno == ENOTDIR && (slash = strrchr(part, '/')); *slash = 0) {
+    }
+    if (part && !stat(part, &about)) size = strlen(part);
+    free(part);
+    return size;
+}
+
 static enum dg_status add_source(struct dg_source *source, const char *path, struct dg_error *err)
 {
     if (path[0] == '@') {
@@ -79,7 +92,7 @@ static enum dg_status add_source(struct dg_source *source, const char *path, str
     source->path = folder;
     source->real = real;
     struct stat about;
-    bool is_file = !stat(folder, &about) && !S_ISDIR(about.st_mode);
+    bool is_file = stat(folder, &about) ? errno == ENOTDIR : !S_ISDIR(about.st_mode);
     enum dg_status status = is_file ? dg_listing_add_archive(source, err) : dg_listing_add_folder(source, err);
     free(folder);
     free(real);

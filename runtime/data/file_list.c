@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct file_list {
     struct dg_source *source;
@@ -93,8 +94,13 @@ static enum dg_status add_entry(struct file_list *l, const char *entry, const ch
     if (asprintf(&image.path, "%s%s", absolute ? "" : l->folder, entry) < 0) return dg_listing_no_memory(err);
     const char *slash = strrchr(image.path, '/');
     image.folder_size = slash ? (uint32_t)(slash - image.path) : 0;
+    bool is_member = false;
+    enum dg_status status = DG_OK;
+    if (access(image.path, F_OK)) status = dg_listing_add_member(s, &image, &is_member, err);
+    if (status != DG_OK && !is_member) free(image.path);
+    if (status != DG_OK || is_member) return status;
     if (check_file(l, image.path, entry) && dg_is_archive_name(entry)) {
-        enum dg_status status = dg_listing_add_listed_archive(s, image.path, image.root_size, image.label, err);
+        status = dg_listing_add_listed_archive(s, image.path, image.root_size, image.label, err);
         free(image.path);
         return status;
     }

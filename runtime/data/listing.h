@@ -60,8 +60,8 @@ void dg_listing_sort_from(struct dg_dataset *dataset, int64_t first);
 /* Adds the images of a folder (folder.c), or those that a list names (file_list.c). */
 enum dg_status dg_listing_add_folder(struct dg_source *source, struct dg_error *err);
 enum dg_status dg_listing_add_file_list(struct dg_source *source, struct dg_error *err);
-/* Adds the images of the archives of these names in the folder source->path, or of the archive that is the source
- * (archive_list.c). */
+/* Adds the images of the archives of these names in the folder source->path, or of the archive, or folder of an archive, that is the
+ * source (archive_list.c). */
 enum dg_status dg_listing_add_archives(struct dg_source *source, const char *const *name, int count,
                                        struct dg_error *err);
 enum dg_status dg_listing_add_archive(struct dg_source *source, struct dg_error *err);
@@ -69,6 +69,11 @@ enum dg_status dg_listing_add_archive(struct dg_source *source, struct dg_error 
  * -1: as it has them itself. */
 enum dg_status dg_listing_add_listed_archive(struct dg_source *source, const char *path, uint32_t root_size,
                                              int32_t label, struct dg_error *err);
+
+/* Adds the image if its path, which it owns, is ARCHIVE:MEMBER of an archive and a member that are there; else *found is false, and the
+ * path the caller's. */
+enum dg_status dg_listing_add_member(struct dg_source *source, struct dg_listed *image, bool *found,
+                                     struct dg_error *err);
 
 /* ---- the top level of a folder or an archive (top_level.c) ---- */
 

@@ -92,6 +92,14 @@ static void refuses(const char *name, enum dg_labels labels, const char *part)
     if (!strstr(err.text, part)) fail_msg("\"%s\" is not in: %s", part, err.text);
 }
 
+static void refuses_list(const char *list, const char *part)
+{
+    struct dg_dataset *dataset;
+    struct dg_error err = {0};
+    assert_int_equal(dg_dataset_open(&DG_FOLDER(list), DG_LABELS_UNUSED, NULL, &dataset, &err), DG_ERR_INPUT);
+    if (!strstr(err.text, part)) fail_msg("\"%s\" is not in: %s", part, err.text);
+}
+
 /* A file that begins as a PNG does, and is none. */
 static void add(const char *name) { tar_add(&maker, name, "\x89PNG\r\n\x1a\nxxx", 11); }
 
@@ -303,6 +311,12 @@ static void test_lists(void **state)
     write_file(in("list"), text, strlen(text));
     assert_string_equal(list_of(open_data(&DG_FOLDER(list), DG_LABELS_NEEDED)),
                         "one.tar:cat/1.png=cat one.tar:dog/2.png=dog");
+    text = "two.tar:3.png\ta\none.tar:dog/2.png\tb\n"; /* as lists of rows have them */
+    write_file(in("list"), text, strlen(text));
+    assert_string_equal(list_of(open_data(&DG_FOLDER(list), DG_LABELS_NEEDED)), "two.tar:3.png=a one.tar:dog/2.png=b");
+    text = "one.tar:dog/3.png\ntwo.tar:\n";
+    write_file(in("list"), text, strlen(text));
+    refuses_list(list, "2 of its 2 files cannot be opened, the first on line 1: one.tar:dog/3.png");
     const char *two[] = {in("one.tar"), in("set")};
     open_data(&(struct dg_data){.path = two, .paths = 2}, DG_LABELS_NEEDED);
     assert_int_equal(dg_dataset_classes(opened), 6); /* cat, dog, and the folder's four */
@@ -342,6 +356,19 @@ static void test_doubtful(void **state)
     refuses("a.tar.gz", DG_LABELS_UNUSED, "is compressed as a whole");
     write_file(in("a.txt"), "text", 4);
     refuses("a.txt", DG_LABELS_UNUSED, "is not a directory; expected a folder");
+}
+
+/* What lies a level too high is named with the archive as a folder. */
+static void test_folder_within(void **state)
+{
+    (void)state;
+    TAR("deep.tar", "train/cats/1.png", "train/dogs/1.png", "train.txt", "trains/1.png", "val/cats/2.png");
+    assert_string_equal(list_of(open_one("deep.tar/train", DG_LABELS_NEEDED)), "cats/1.png=cats dogs/1.png=dogs");
+    assert_string_equal(dg_dataset_path(opened, 0) + strlen(test_folder), "/deep.tar:train/cats/1.png");
+    assert_string_equal(list_of(open_one("deep.tar/val/", DG_LABELS_NEEDED)), "cats/2.png=cats");
+    assert_string_equal(list_of(open_one("deep.tar/train/cats", DG_LABELS_UNUSED)), "1.png");
+    refuses("deep.tar/test", DG_LABELS_UNUSED, "deep.tar has no folder test");
+    refuses("set/cats/2.png/x", DG_LABELS_UNUSED, "2.png is not a directory");
 }
 
 /* All that may be in an archive and is no image, with its reason. */
@@ -426,10 +453,9 @@ static void test_index(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_as_folder),      TEST(test_tar_of_tars),
-                                       TEST(test_class_tars),     TEST(test_shards),
-                                       TEST(test_labels_of_json), TEST(test_shards_without_labels),
-                                       TEST(test_lists),          TEST(test_doubtful),
-                                       TEST(test_passed_over),    TEST(test_index)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_as_folder),      TEST(test_tar_of_tars),           TEST(test_class_tars), TEST(test_shards),
+        TEST(test_labels_of_json), TEST(test_shards_without_labels), TEST(test_lists),      TEST(test_doubtful),
+        TEST(test_folder_within),  TEST(test_passed_over),           TEST(test_index)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
