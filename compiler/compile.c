@@ -459,3 +459,20 @@ char *dg_compile_reference(enum dg_reference what)
     dg_arena_free(arena);
     return copy;
 }
+
+char *dg_compile_explain_key(const char *key)
+{
+    jmp_buf out_of_memory;
+    struct dg_arena *arena = dg_arena_create(&out_of_memory);
+    if (!arena) return NULL;
+    if (setjmp(out_of_memory)) {
+        dg_arena_free(arena);
+        return NULL;
+    }
+    struct dg_text text = {.arena = arena};
+    char *copy = dg_explain_key(&text, key) ? strdup(text.text) : NULL;
+    dg_arena_free(arena);
+    return copy;
+}
+
+const char *dg_compile_nearest_key(const char *key) { return dg_nearest_key(key); }

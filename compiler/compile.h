@@ -41,4 +41,9 @@ void dg_compile_result_free(struct dg_compile_result *result);
 enum dg_reference { DG_REFERENCE_PASSES, DG_REFERENCE_OPS, DG_REFERENCE_KEYS, DG_REFERENCE_SCHEMA };
 char *dg_compile_reference(enum dg_reference what);
 
+/* What a key of recipes and probes says, as text to be freed; NULL: there is no such key, or too little memory. */
+char *dg_compile_explain_key(const char *key);
+/* A key that is spelled nearly so; NULL: there is none. */
+const char *dg_compile_nearest_key(const char *key);
+
 #endif

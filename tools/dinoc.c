@@ -50,6 +50,28 @@ static int print_reference(enum dg_reference what)
     return 0;
 }
 
+/* Prints what a key of recipes says; false: there is no such key. */
+static bool explain_key(const char *key)
+{
+    char *text = dg_compile_explain_key(key);
+    if (text) fputs(text, stdout);
+    free(text);
+    return text != NULL;
+}
+
+/* --explain without a description. */
+static int explain(const char *key)
+{
+    if (explain_key(key)) return 0;
+    const char *near = dg_compile_nearest_key(key);
+    fprintf(
+        stderr,
+        "dinoc: --explain %s: there is no such key%s%s%s; dinoc --keys lists them, and with a description a node is "
+        "explained\n",
+        key, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    return 2;
+}
+
 static int compile(void)
 {
     struct dg_compile_options *options = &given.options;
@@ -57,6 +79,7 @@ static int compile(void)
     struct dg_error err = {0};
     for (int what = 0; what <= DG_REFERENCE_SCHEMA; what++)
         if (given.reference[what]) return print_reference((enum dg_reference)what);
+    if (!given.description) return explain(options->explain);
     char *description = strdup(given.description);
     if (!description) {
         fputs("dinoc: out of memory\n", stderr);
@@ -73,6 +96,8 @@ static int compile(void)
     if (result.dumps) fputs(result.dumps, stderr);
     if (status == DG_OK)
         fputs(result.text, stdout);
+    else if (status == DG_ERR_USAGE && options->explain && explain_key(options->explain))
+        status = DG_OK;
     else
         fprintf(stderr, "dinoc: %s\n", err.text);
     dg_compile_result_free(&result);
@@ -112,7 +137,9 @@ static const struct dg_flag flags[] = {
      .given = &given.options.plain},
     {"print", NULL, "print the description with every default filled in, and write no plan",
      .given = &given.options.print},
-    {"explain", "NODE", "print shapes, parameters, bytes and origin of a node, and write no plan",
+    {"explain", "NODE|KEY",
+     "print shapes, parameters, bytes and origin of a node, or what a key of recipes says, its range and default; and "
+     "write no plan",
      .text = &given.options.explain},
     {"passes", NULL, "list the compiler's passes", .given = &given.reference[DG_REFERENCE_PASSES],
      .without = "output print explain ops keys schema"},
@@ -138,7 +165,8 @@ static const struct dg_command dinoc = {
     .file = {.name = "FILE[:NAME]",
              .what = "the description",
              .value = &given.description,
-             .unless = "passes ops keys schema"},
+             .unless = "passes ops keys schema",
+             .spared = "explain"},
     .flags = flags,
     .run = compile};
 

@@ -90,6 +90,108 @@ void dg_print_keys(struct dg_text *text)
     add_keys(text, dg_probe_keys, "", true);
 }
 
+/* --- one key --- */
+
+/* A number of a schedule, or its form: "peak" of lr. */
+static const struct {
+    const char *name, *doc;
+} schedule_fields[] = {{"curve", "The course of the value over the run: constant, cosine or linear."},
+                       {"from", "The value at the beginning."},
+                       {"peak", "The highest value, at the end of the warm-up."},
+                       {"to", "The value at the end."},
+                       {"warmup", "Length of the rise from 0 to the peak."},
+                       {"over", "Length of the way from the first value to the last."},
+                       {"per", "Whether the value changes with the step or with the epoch."}};
+enum { SCHEDULE_FIELDS = sizeof schedule_fields / sizeof *schedule_fields };
+
+/* What stands behind `path` and a dot in `key`; NULL: something else. */
+static const char *behind(const char *key, const char *path)
+{
+    size_t length = strlen(path);
+    return !strncmp(key, path, length) && key[length] == '.' ? key + length + 1 : NULL;
+}
+
+static const char *skip_index(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits && (!text[digits] || text[digits] == '.') ? text + digits : NULL;
+}
+
+/* The row that `name` is a value of: its own, of an item of a list, or a part of a schedule or list; *doc of the part. NULL: none. */
+static const struct dg_key *find_key(struct dg_text *text, const struct dg_key *rows, const char *name,
+                                     const char **doc)
+{
+    for (const struct dg_key *key = rows; key->path; key++) {
+        const char *rest = behind(name, key->path), *item = rest ? skip_index(rest) : NULL;
+        if (!strcmp(name, key->path)) return key;
+        if (key->kind == DG_KEY_LIST && item && !*item) return key;
+        const struct dg_key *found = NULL;
+        if (key->kind == DG_KEY_ITEMS && item && *item) found = find_key(text, key->item, item + 1, doc);
+        if (key->kind == DG_KEY_OPTIMIZER) found = find_key(text, dg_optimizer_keys_of(text->arena, key), name, doc);
+        if (found) return found;
+        for (int f = 0; key->kind == DG_KEY_SCHEDULE && rest && f < SCHEDULE_FIELDS; f++) {
+            if (strcmp(rest, schedule_fields[f].name)) continue;
+            *doc = schedule_fields[f].doc;
+            return key;
+        }
+    }
+    return NULL;
+}
+
+/* The keys of a mapping. */
+static void add_below(struct dg_text *text, const struct dg_key *rows, const char *path)
+{
+    for (; rows->path; rows++) {
+        const char *rest = behind(rows->path, path);
+        if (!rest || strchr(rest, '.')) continue;
+        dg_text_add(text, "  %-24s ", rows->path);
+        add_sentence(text, rows->doc);
+        dg_text_add(text, "\n");
+    }
+}
+
+static void explain_in(struct dg_text *text, const struct dg_key *rows, const char *of, const char *name)
+{
+    const char *doc = NULL;
+    const struct dg_key *key = find_key(text, rows, name, &doc);
+    if (!key) return;
+    dg_text_add(text, "%s%s, of a %s: ", text->length ? "\n" : "", name, of);
+    add_sentence(text, key->doc);
+    if (doc) dg_text_add(text, " %s", doc);
+    dg_text_add(text, "\n  value    ");
+    add_kind(text, key);
+    if (key->value) dg_text_add(text, "\n  default  %s%s", doc ? "of the whole: " : "", key->value);
+    if (!key->value && (key->derived || key->required))
+        dg_text_add(text, "\n  default  %s", key->derived ? key->derived : "none: it must be given");
+    dg_text_add(text, "\n");
+    if (key->kind != DG_KEY_MAP)
+        dg_text_add(text, "  change   %s\n",
+                    dg_key_is_knob(key)
+                        ? "in a plan, by dinorun ... --set; for new plans, in the description or by dinoc ... --set"
+                        : "in the description or by dinoc ... --set: it shapes the plan");
+    if (key->kind == DG_KEY_MAP) add_below(text, rows, key->path);
+}
+
+bool dg_explain_key(struct dg_text *text, const char *name)
+{
+    size_t before = text->length;
+    explain_in(text, dg_train_keys, "recipe", name);
+    explain_in(text, dg_probe_keys, "probe", name);
+    return text->length > before;
+}
+
+static const char *path_at(const void *rows, int index) { return ((const struct dg_key *)rows)[index].path; }
+
+const char *dg_nearest_key(const char *name)
+{
+    int count = 0;
+    for (; dg_train_keys[count].path; count++) { /* "teacher_temp" alone */
+        const char *dot = strrchr(dg_train_keys[count].path, '.');
+        if (dot && !strcmp(dot + 1, name)) return dg_train_keys[count].path;
+    }
+    return dg_nearest_name(name, path_at, dg_train_keys, count);
+}
+
 /* --- ops --- */
 
 /* What `from` names, in order, and what a name stands for afterwards. */

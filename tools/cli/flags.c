@@ -264,7 +264,7 @@ static int check_file(const struct parse *p)
     const struct dg_command *command = p->command;
     const char *name = command->file.name, *what = command->file.what, *unless = command->file.unless;
     if (!name) return 0;
-    bool lifted = any_given(p, unless);
+    bool lifted = any_given(p, unless) || any_given(p, command->file.spared);
     if (!p->file && !lifted && what) return refuse(command, "%s, %s, is missing", name, what);
     if (!p->file && !lifted) return refuse(command, "%s is missing", name);
     for (const struct dg_flag *flag; p->file && (flag = dg_flag_next(command, &unless));)

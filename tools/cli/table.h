@@ -58,6 +58,7 @@ struct dg_command {
         const char **value;
         const char *unless;            /* is not there where one of these flags is given */
         struct dg_flag_values *values; /* in place of `value`: one or more of them */
+        const char *spared;            /* may be missing where one of these flags is given */
     } file;                            /* the argument that is no flag */
     const char *lifts; /* a flag with which no other is required: the command finds what it needs; NULL: none */
     const struct dg_flag *flags; /* ended by a NULL name */

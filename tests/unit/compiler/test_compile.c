@@ -137,6 +137,34 @@ static void test_printed_recipes_are_the_same_runs(void **state)
     each_recipe(check_print);
 }
 
+static void explains(const char *key, const char *text)
+{
+    char *said = dg_compile_explain_key(key);
+    if (!said || !strstr(said, text)) fail_msg("%s: %s", key, said ? said : "not there");
+    free(said);
+}
+
+static void test_explain_key(void **state)
+{
+    (void)state;
+    explains("crops.global.scale", "of a recipe: Share of the image's area");
+    explains("crops.global.scale", "default  [0.4, 1]");
+    explains("lr", "of a probe: Learning rate.");
+    explains("lr.peak", "end of the warm-up");
+    explains("teacher.momentum.from", "The value at the beginning.");
+    explains("crops.mean.1", "list of numbers");
+    explains("crops.global.views.0.blur", "Gaussian blur");
+    explains("optim.betas", "adamw");
+    explains("loss", "  loss.teacher_temp ");
+    explains("classes", "of a probe");
+    static const char *const none[] = {
+        "", "lr.", "lr.what", "crops.mean.", "crops.mean.x", "crops.global.views.0", "crops.global.views.0.", ".lr"};
+    for (size_t n = 0; n < sizeof none / sizeof *none; n++) assert_null(dg_compile_explain_key(none[n]));
+    assert_string_equal(dg_compile_nearest_key("loss.teacher_tmp"), "loss.teacher_temp");
+    assert_string_equal(dg_compile_nearest_key("teacher_temp"), "loss.teacher_temp");
+    assert_null(dg_compile_nearest_key("nothing like any"));
+}
+
 static void test_explain(void **state)
 {
     (void)state;
@@ -388,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_recipes_compile_twice_the_same),
         cmocka_unit_test(test_printed_recipes_are_the_same_runs),
         cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_explain_key),
         cmocka_unit_test(test_nodes_that_are_left_out),
         cmocka_unit_test(test_a_module_alone),
         cmocka_unit_test(test_the_reported_peak_is_near_the_bound),
