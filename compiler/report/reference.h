@@ -3,6 +3,7 @@
 #define DG_COMPILER_REPORT_REFERENCE_H
 
 #include "compiler/base/text.h"
+#include "ops/base/base.h"
 
 /* schema.c: the JSON schema of descriptions (graphs/schema.json). */
 void dg_print_schema(struct dg_text *text);
