@@ -172,18 +172,18 @@ static const char *match(const char *pattern, const char *name, struct number nu
     return open || !*name ? name : NULL;
 }
 
-static void put(char ours[DG_LAYOUT_NAME], const char *pattern, const struct number *number, const char *rest)
+static void put(char name[DG_LAYOUT_NAME], const char *pattern, const struct number *number, const char *rest)
 {
     size_t used = 0;
     for (; *pattern && used + 1 < DG_LAYOUT_NAME; pattern++) {
         if (*pattern != '#') {
-            ours[used++] = *pattern;
+            name[used++] = *pattern;
             continue;
         }
-        for (int d = 0; d < number->count && used + 1 < DG_LAYOUT_NAME; d++) ours[used++] = number->digits[d];
+        for (int d = 0; d < number->count && used + 1 < DG_LAYOUT_NAME; d++) name[used++] = number->digits[d];
         number++;
     }
-    snprintf(ours + used, DG_LAYOUT_NAME - used, "%s", rest);
+    snprintf(name + used, DG_LAYOUT_NAME - used, "%s", rest);
 }
 
 int dg_layout_translate(const struct dg_name_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME])
@@ -197,4 +197,27 @@ int dg_layout_translate(const struct dg_name_layout *layout, const char *theirs,
     }
     snprintf(ours, DG_LAYOUT_NAME, "%s", theirs);
     return 0;
+}
+
+bool dg_layout_translate_back(const struct dg_name_layout *layout, const char *ours, int part,
+                              char theirs[DG_LAYOUT_NAME])
+{
+    for (const struct dg_layout_row *row = layout->row; row && row->theirs; row++) {
+        struct number number[MAX_NUMBERS];
+        bool lost = strchr(row->theirs, '*'); /* a number that is not taken over: there is no way back */
+        const char *rest = lost || row->part != part ? NULL : match(row->ours, ours, number);
+        if (!rest) continue;
+        put(theirs, row->theirs, number, rest);
+        return true;
+    }
+    snprintf(theirs, DG_LAYOUT_NAME, "%s", ours);
+    return false;
+}
+
+const struct dg_name_layout *dg_layout_find(const char *name)
+{
+    for (int n = 0; n < dg_layout_count; n++)
+        for (int s = 0; s < 2; s++)
+            if (dg_layouts[n].sign[s] && !strcmp(dg_layouts[n].sign[s], name)) return &dg_layouts[n];
+    return NULL;
 }

@@ -28,4 +28,12 @@ extern const int dg_layout_count;
  * no row has stays as it is. */
 int dg_layout_translate(const struct dg_name_layout *layout, const char *theirs, char ours[DG_LAYOUT_NAME]);
 
+/* The other way: what the library calls `ours`, by the first row that has it; of a tensor that is made of three their `part`. False:
+ * there is no such row, and the name stays as it is. */
+bool dg_layout_translate_back(const struct dg_name_layout *layout, const char *ours, int part,
+                              char theirs[DG_LAYOUT_NAME]);
+
+/* The first layout of which `name` is a sign; NULL: there is none. */
+const struct dg_name_layout *dg_layout_find(const char *name);
+
 #endif

@@ -1,5 +1,5 @@
 """What `dinorun export` writes, opened by the programs that it is for: run by ctest, and skipped (status 77) where NumPy or Pillow is
-missing. Each of onnx, onnxruntime, openvino, torch and timm that is missing is said, and its rows skipped.
+missing. Each of onnx, onnxruntime, openvino, torch, timm and transformers that is missing is said, and its rows skipped.
 
     check_exports.py DINOC DINORUN GRAPHS [--table] [--large]
 
@@ -24,36 +24,41 @@ except ImportError as missing:
     sys.exit(SKIP)
 import st
 
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 LIMIT, IMAGES = 1e-5, 4
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
-# Name, description, settings, and what is said where timm has no such network.
-NO_EPS, NO_STEM, NEITHER = "epsilon of 1e-06", "begin with a convolution of 7x7 to 64", "neither a Vision Transformer nor a ResNet"
+# Name, description, settings, and what is said where timm or transformers has no such network.
+NO_EPS, NO_STEM, NEITHER = "epsilon of 1e-06", "begin with a convolution of 7x7", "neither a Vision Transformer nor a ResNet"
+NO_WIDTH = "has neither wide nor grouped ResNets"
 SMALL = [
-    ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}, None),
-    ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}, NO_EPS),
-    ("ViT/8, other MLP", "vit.yaml:vit", {"dim": 64, "heads": 2, "depth": 2, "patch": 8, "image": 32, "mlp_ratio": 3}, None),
-    ("ResNet-50's blocks", "resnet.yaml:resnet", {"blocks": "[1, 2, 1, 1]", "image": 64}, None),
-    ("ResNet-18's blocks", "resnet.yaml:resnet_basic", {"blocks": "[1, 2, 1, 1]", "image": 64}, None),
-    ("ResNet for small images", "resnet.yaml:resnet_basic", {"planes": 16, "small": "true", "image": 32}, NO_STEM),
-    ("narrow ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "groups": 4, "image": 32}, NO_STEM),
-    ("ResNeXt", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "groups": 8, "width": 16, "image": 32}, None),
-    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}, NEITHER),
-    ("gates", "../tests/fixtures/gates.yaml:gates", {}, NEITHER),
-    ("recipe cifar10", "cifar10.yaml", {"batch": 8}, None),
+    ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}, {}),
+    ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}, {"timm": NO_EPS}),
+    ("ViT/8, other MLP", "vit.yaml:vit", {"dim": 64, "heads": 2, "depth": 2, "patch": 8, "image": 32, "mlp_ratio": 3}, {}),
+    ("ResNet-50's blocks", "resnet.yaml:resnet", {"blocks": "[1, 2, 1, 1]", "image": 64}, {}),
+    ("ResNet-18's blocks", "resnet.yaml:resnet_basic", {"blocks": "[1, 2, 1, 1]", "image": 64}, {}),
+    ("ResNet for small images", "resnet.yaml:resnet_basic", {"planes": 16, "small": "true", "image": 32},
+     {"timm": NO_STEM, "transformers": NO_STEM}),
+    ("narrow ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "image": 32}, {"timm": NO_STEM}),
+    ("ResNeXt", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "groups": 8, "width": 16, "image": 32},
+     {"transformers": NO_WIDTH}),
+    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}, {"timm": NEITHER, "transformers": NEITHER}),
+    ("gates", "../tests/fixtures/gates.yaml:gates", {}, {"timm": NEITHER, "transformers": NEITHER}),
+    ("recipe cifar10", "cifar10.yaml", {"batch": 8}, {}),
     ("recipe at another size", "cifar10.yaml",
-     {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}, None),
+     {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}, {}),
 ]
 LARGE = [
-    ("ViT-Ti/16", "vit.yaml:vit_tiny", {}, None),
-    ("ViT-S/16", "vit.yaml:vit_small", {}, None),
-    ("ViT-S/8", "vit.yaml:vit_small", {"patch": 8}, None),
-    ("ViT-B/16", "vit.yaml:vit_base", {}, None),
-    ("ResNet-18", "resnet.yaml:resnet18", {}, None),
-    ("ResNet-34", "resnet.yaml:resnet34", {}, None),
-    ("ResNet-50", "resnet.yaml:resnet50", {}, None),
-    ("ResNet-101", "resnet.yaml:resnet101", {}, None),
-    ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}, None),
+    ("ViT-Ti/16", "vit.yaml:vit_tiny", {}, {}),
+    ("ViT-S/16", "vit.yaml:vit_small", {}, {}),
+    ("ViT-S/8", "vit.yaml:vit_small", {"patch": 8}, {}),
+    ("ViT-B/16", "vit.yaml:vit_base", {}, {}),
+    ("ResNet-18", "resnet.yaml:resnet18", {}, {}),
+    ("ResNet-34", "resnet.yaml:resnet34", {}, {}),
+    ("ResNet-50", "resnet.yaml:resnet50", {}, {}),
+    ("ResNet-101", "resnet.yaml:resnet101", {}, {}),
+    ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}, {"transformers": NO_WIDTH}),
 ]
 
 
@@ -112,6 +117,7 @@ class Network:
             Image.fromarray(p).save(self.at(f"images/{i}.png"))
         top, left = int(round((side - height) / 2.0)), int(round((side - width) / 2.0))
         x = (pixels[:, top:top + height, left:left + width].astype(np.float32) / 255 - MEAN) / STD
+        self.margin = side - width
         self.images = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
     def difference(self, features):
@@ -195,6 +201,32 @@ def check_timm(network, missing, refused):
     return {"timm": (max(network.difference(features), network.difference(worse)), seconds)}
 
 
+def check_transformers(network, missing, refused):
+    """The same of transformers' folder."""
+    folder = network.at("transformers")
+    network.export("--transformers", folder, fails=refused)
+    if refused:
+        assert not os.path.exists(folder)
+        return {}
+    if "transformers" in missing:
+        return {}
+    import transformers
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    model, info = transformers.AutoModel.from_pretrained(folder, output_loading_info=True)
+    left = [k for k in info["missing_keys"] if "pooler" not in k], info["unexpected_keys"], info["mismatched_keys"]
+    assert not any(left), left
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    images = processor(network.pictures(), return_tensors="np")["pixel_values"].astype(np.float32)
+    if network.margin % 2 == 0:  # it crops half a pixel beside torchvision's crop elsewhere
+        assert np.abs(images - network.images).max() < 1e-5, "transformers prepares images in another way"
+    model.eval()
+    vit = model.config.model_type == "vit"
+    run = by_torch(lambda x: model(x).last_hidden_state[:, 0] if vit else model(x).pooler_output.flatten(1))
+    features, worse, seconds = measure(run, network.images)
+    return {"transformers": (max(network.difference(features), network.difference(worse)), seconds)}
+
+
 def check_torch(network, missing):
     """The files of torch.save, of a checkpoint with two networks: loaded without executing anything, every bit is there."""
     if "torch" in missing:
@@ -223,7 +255,7 @@ def check_torch(network, missing):
 
 def find_missing():
     missing = set()
-    for package in ("onnx", "onnxruntime", "openvino", "torch", "timm"):
+    for package in ("onnx", "onnxruntime", "openvino", "torch", "timm", "transformers"):
         try:
             __import__(package)
         except ImportError as why:
@@ -244,7 +276,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             network = Network(folder, args, name, source, sets)
             check_torch(network, missing)
-            results = check_onnx(network, missing) | check_timm(network, missing, refused)
+            results = check_onnx(network, missing) | check_timm(network, missing, refused.get("timm"))
+            results |= check_transformers(network, missing, refused.get("transformers"))
             for program, (difference, seconds) in results.items():
                 worst, cases = max(worst, difference), cases + 1
                 if args.table or args.large or not difference < LIMIT:

@@ -150,6 +150,34 @@ static void test_timm(void **state)
     assert_same_tensors(in("empty/model.safetensors"), w, "student.backbone.");
 }
 
+/* Under transformers' names, and back by import: query, key and value are one again, and every bit is there. */
+static void test_transformers(void **state)
+{
+    (void)state;
+    const struct process *p = RUN(DINORUN, "export", in("run"), "--transformers", in("hf"));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "model.safetensors, config.json, preprocessor_config.json, README.md");
+    struct dg_safetensors *file;
+    assert_ok(dg_safetensors_open(in("hf/model.safetensors"), &file, try_err));
+    const struct dg_safetensors_tensor *key =
+        dg_safetensors_find(file, "encoder.layer.1.attention.attention.key.weight");
+    assert_true(key && key->dim[0] == 32 && key->dim[1] == 32);
+    dg_safetensors_close(file);
+    process_assert_status(RUN(DINORUN, "import", in("hf/model.safetensors"), "-o", in("joined")), 0);
+    assert_same_tensors(in("joined"), in("run/checkpoint.safetensors"), "teacher.backbone.");
+    const char *config = in("hf/config.json"), *images = in("hf/preprocessor_config.json");
+    assert_json(config, "architectures", "[\"ViTModel\"]");
+    assert_json(config, "hidden_size", "32");
+    assert_json(config, "num_hidden_layers", "2");
+    assert_json(config, "intermediate_size", "128");
+    assert_json(config, "image_size", "32");
+    assert_json(config, "layer_norm_eps", "1e-6");
+    assert_json(images, "size.shortest_edge", "37");
+    assert_json(images, "crop_size", "{\"height\":32,\"width\":32}");
+    assert_json(images, "image_std", "[0.229,0.224,0.225]");
+    refuses(RUN(DINORUN, "export", in("run"), "--transformers", in("hf")), 2, "hf is there and has files in it");
+}
+
 /* What torch.save would write comes in again as it went out. */
 static void test_torch(void **state)
 {
@@ -173,7 +201,7 @@ static void test_refused(void **state)
 {
     (void)state;
     const char *run = in("run"), *made = in("new.onnx");
-    refuses(RUN(DINORUN, "export", run), 2, "-o FILE (or --torch FILE, --onnx FILE or --timm DIR) is needed");
+    refuses(RUN(DINORUN, "export", run), 2, "is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--onnx", made), 2, "--onnx");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--plan", in("tiny.plan")), 2, "--plan");
     refuses(RUN(DINORUN, "export", in("pictures"), "--onnx", made), 2, "is a folder without run.plan");
@@ -187,6 +215,7 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx), cmocka_unit_test(test_timm),
-                                       cmocka_unit_test(test_torch), cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_transformers), cmocka_unit_test(test_torch),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -4,6 +4,7 @@
 #include "runtime/export/checkpoint.h"
 #include "runtime/export/onnx.h"
 #include "runtime/export/timm.h"
+#include "runtime/export/transformers.h"
 #include "runtime/train/run.h"
 
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 static struct {
-    const char *from, *out, *backbone, *torch, *onnx, *timm;
+    const char *from, *out, *backbone, *torch, *onnx, *timm, *transformers;
     struct evaluation evaluation;
 } given;
 
@@ -67,7 +68,8 @@ static enum dg_status export_network(struct dg_error *err)
                                             .version = DG_VERSION,
                                             .log = &console};
     if (given.onnx) return dg_export_onnx(&source, given.onnx, err);
-    return dg_export_timm(&source, given.timm, err);
+    if (given.timm) return dg_export_timm(&source, given.timm, err);
+    return dg_export_transformers(&source, given.transformers, err);
 }
 
 static enum dg_status export_weights(struct dg_error *err)
@@ -96,13 +98,15 @@ static int export(void)
 
 static const struct dg_flag flags[] = {
     {"out", "FILE", "the safetensors file to write", .letter = 'o', .text = &given.out, .required = true,
-     .unless = "torch onnx timm"},
+     .unless = "torch onnx timm transformers"},
     {"torch", "FILE", "the file to write as torch.save does, in the layout of the published code", .text = &given.torch,
-     .without = "out onnx timm"},
+     .without = "out onnx timm transformers"},
     {"onnx", "FILE", "the ONNX file to write: images [batch, 3, height, width], normalised, to features",
-     .text = &given.onnx, .without = "out timm"},
+     .text = &given.onnx, .without = "out timm transformers"},
     {"timm", "DIR", "the folder to write for timm: create_model('local-dir:DIR', pretrained=True)", .text = &given.timm,
-     .without = "out"},
+     .without = "out transformers"},
+    {"transformers", "DIR", "the folder to write for transformers: AutoModel.from_pretrained('DIR')",
+     .text = &given.transformers, .without = "out"},
     {"backbone", "NET", "only this network's backbone; in files of --out and --torch under bare names (cls_token, ...)",
      .text = &given.backbone, .choices = "teacher|student",
      .unset = "the teacher's; with --out and --torch student, teacher and centre"},

@@ -335,11 +335,68 @@ static void test_other_files(void **state)
     }
 }
 
+/* Our names in another library's words, and back to ours by the same table. */
+static void test_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sign, *ours;
+        int part;
+        const char *theirs;
+    } names[] = {
+        {"encoder.layer.0.layernorm_before.weight", "cls_token", 0, "embeddings.cls_token"},
+        {"encoder.layer.0.layernorm_before.weight", "pos_embed", 0, "embeddings.position_embeddings"},
+        {"encoder.layer.0.layernorm_before.weight", "patch_embed.proj.bias", 0,
+         "embeddings.patch_embeddings.projection.bias"},
+        {"encoder.layer.0.layernorm_before.weight", "blocks.11.attn.qkv.weight", 1,
+         "encoder.layer.11.attention.attention.query.weight"},
+        {"encoder.layer.0.layernorm_before.weight", "blocks.0.attn.qkv.bias", 3,
+         "encoder.layer.0.attention.attention.value.bias"},
+        {"encoder.layer.0.layernorm_before.weight", "blocks.3.attn.proj.weight", 0,
+         "encoder.layer.3.attention.output.dense.weight"},
+        {"encoder.layer.0.layernorm_before.weight", "blocks.3.norm2.bias", 0, "encoder.layer.3.layernorm_after.bias"},
+        {"encoder.layer.0.layernorm_before.weight", "blocks.3.mlp.fc1.bias", 0,
+         "encoder.layer.3.intermediate.dense.bias"},
+        {"encoder.layer.0.layernorm_before.weight", "blocks.3.mlp.fc2.bias", 0, "encoder.layer.3.output.dense.bias"},
+        {"encoder.layer.0.layernorm_before.weight", "norm.weight", 0, "layernorm.weight"},
+        {"embedder.embedder.convolution.weight", "bn1.running_var", 0, "embedder.embedder.normalization.running_var"},
+        {"embedder.embedder.convolution.weight", "layer4.2.bn3.num_batches_tracked", 0,
+         "encoder.stages.3.layers.2.layer.2.normalization.num_batches_tracked"},
+        {"embedder.embedder.convolution.weight", "layer1.0.conv1.weight", 0,
+         "encoder.stages.0.layers.0.layer.0.convolution.weight"},
+        {"embedder.embedder.convolution.weight", "layer2.0.downsample.0.weight", 0,
+         "encoder.stages.1.layers.0.shortcut.convolution.weight"},
+        {"embedder.embedder.convolution.weight", "layer2.0.downsample.1.bias", 0,
+         "encoder.stages.1.layers.0.shortcut.normalization.bias"},
+    };
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        const struct dg_name_layout *layout = dg_layout_find(names[n].sign);
+        char theirs[DG_LAYOUT_NAME], ours[DG_LAYOUT_NAME];
+        assert_non_null(layout);
+        assert_true(dg_layout_translate_back(layout, names[n].ours, names[n].part, theirs));
+        assert_string_equal(theirs, names[n].theirs);
+        assert_int_equal(dg_layout_translate(layout, theirs, ours), names[n].part);
+        assert_string_equal(ours, names[n].ours);
+        for (int part = 0; part <= DG_LAYOUT_PARTS; part++) /* either of three, or by itself */
+            assert_true((names[n].part > 0) == (part > 0) ||
+                        !dg_layout_translate_back(layout, names[n].ours, part, theirs));
+    }
+    char theirs[DG_LAYOUT_NAME];
+    const struct dg_name_layout *vit = dg_layout_find("encoder.layer.0.layernorm_before.weight");
+    assert_false(dg_layout_translate_back(vit, "fc_norm.weight", 0, theirs));
+    assert_string_equal(theirs, "fc_norm.weight");
+    /* DINOv2's chunks lose a number, so there is no way back. */
+    assert_false(
+        dg_layout_translate_back(dg_layout_find("blocks.0.0.norm1.weight"), "blocks.3.norm1.weight", 0, theirs));
+    assert_null(dg_layout_find("nothing.weight"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_roles), cmocka_unit_test(test_joined),
-        cmocka_unit_test(test_unknown), cmocka_unit_test(test_parts), cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_back),        cmocka_unit_test(test_names),   cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_joined),      cmocka_unit_test(test_unknown), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_other_files),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
