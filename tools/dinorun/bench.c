@@ -2,6 +2,7 @@
 #include "runtime/exec/bench.h"
 
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/json.h"
 #include "tools/dinorun/regions.h"
 
 #include "ops/kernels/rates.h"
@@ -25,6 +26,7 @@ static struct {
     struct dg_comm *comm; /* the processes that share the step; NULL: there is one */
     struct sum_flags sums;
     int64_t images;
+    struct json_output json;
 } given = {.steps = 10, .images = 100};
 
 static void print_table(const struct dg_bench_result *r)
@@ -69,7 +71,12 @@ static enum dg_status bench_crops(struct dg_error *err)
     printf("crops of %s: %" PRId64 " images from their files, %d views each, %d threads\n"
            "%.2f images/s, %.2f for each thread\n",
            dg_plan_string(plan, plan->header->recipe), r.images, r.views, r.threads, rate, rate / r.threads);
-    return DG_OK;
+    return json_write(&given.json,
+                      json_pack("{s:o, s:o, s:I, s:I, s:i, s:f, s:f}", "machine", json_machine(), "recipe",
+                                json_text(dg_plan_string(plan, plan->header->recipe)), "images", (json_int_t)r.images,
+                                "views", (json_int_t)r.views, "threads", r.threads, "seconds", r.seconds,
+                                "images_per_s", rate),
+                      err);
 }
 
 /* ---- parallel regions ---- */
@@ -203,7 +210,51 @@ static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_
     return DG_OK;
 }
 
-static void print_result(const struct dg_plan_entry *record, const struct dg_bench_result *r)
+/* Times in seconds, of a step; work in FLOP. */
+static json_t *nodes_of(const struct dg_plan_entry *entry, const struct dg_bench_result *r)
+{
+    const struct dg_plan *plan = &given.of.plan;
+    json_t *nodes = json_array();
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        const struct dg_plan_op *op = &plan->op[entry->first_op + n];
+        json_array_append_new(nodes, json_pack("{s:o, s:o, s:o, s:o, s:i, s:f, s:f, s:f}", "op",
+                                               json_text(dg_plan_string(plan, op->op)), "node",
+                                               json_text(dg_plan_string(plan, op->name)), "application",
+                                               json_text(dg_plan_string(plan, op->label)), "file",
+                                               json_text(dg_plan_string(plan, op->file)), "line", op->line, "seconds",
+                                               r->node_seconds[n], "flops", op->flops, "bytes", op->bytes));
+    }
+    return nodes;
+}
+
+static json_t *ops_of(const struct dg_bench_result *r)
+{
+    json_t *ops = json_array();
+    for (int o = 0; o < r->num_ops; o++)
+        json_array_append_new(ops,
+                              json_pack("{s:s, s:i, s:f, s:f, s:f}", "op", r->op[o].name, "nodes", r->op[o].nodes,
+                                        "seconds", r->op[o].seconds, "flops", r->op[o].flops, "bytes", r->op[o].bytes));
+    return ops;
+}
+
+/* `instruction`: FLOP/s. */
+static json_t *result_of(const struct dg_plan_entry *entry, const struct dg_bench_result *r, double instruction)
+{
+    const struct dg_plan *plan = &given.of.plan;
+    json_t *seconds = json_pack("{s:f, s:f, s:f}", "median", r->seconds, "best", r->best, "mean", r->mean);
+    json_t *result =
+        json_pack("{s:o, s:o, s:o, s:I, s:s, s:i, s:i, s:i, s:o, s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "machine",
+                  json_machine(), "recipe", json_text(dg_plan_string(plan, plan->header->recipe)), "entry",
+                  json_text(dg_plan_string(plan, entry->name)), "batch", (json_int_t)r->batch, "type", r->dtype,
+                  "threads", r->threads, "processes", dg_comm_ranks(given.comm), "steps", r->steps, "seconds", seconds,
+                  "images_per_s", (double)r->batch / r->seconds, "flops", r->flops, "useful", r->useful, "peak",
+                  r->peak, "instruction", instruction, "memory", json_memory(&r->memory), "ops", ops_of(r));
+    if (given.nodes) json_object_set_new(result, "nodes", nodes_of(entry, r));
+    return result;
+}
+
+static enum dg_status print_result(const struct dg_plan_entry *record, const struct dg_bench_result *r,
+                                   struct dg_error *err)
 {
     const struct dg_plan *plan = &given.of.plan;
     const char *entry = dg_plan_string(plan, record->name);
@@ -231,6 +282,7 @@ static void print_result(const struct dg_plan_entry *record, const struct dg_ben
     printf("share        %.1f %% of the peak, %.1f %% of the instruction\n",
            100 * r->useful / ranks / r->seconds / r->peak, 100 * r->useful / ranks / r->seconds / instruction);
     print_regions(plan, record, r);
+    return json_write(&given.json, result_of(record, r, instruction), err);
 }
 
 static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err)
@@ -254,7 +306,7 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
                                              .comm = given.comm};
     dg_threads_check(threads, &console);
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
-    if (dg_comm_rank(given.comm) == 0) print_result(entry, r);
+    if (dg_comm_rank(given.comm) == 0) DG_TRY(print_result(entry, r, err));
     return print_exchange(r, err);
 }
 
@@ -263,13 +315,15 @@ static int bench(void)
     struct dg_error err = {0};
     struct dg_bench_result r = {0};
     const struct dg_comm_options exchange = {.stall_limit = STALL_LIMIT, .sums = sums_of(&given.sums), .log = &console};
-    if (dg_comm_open(&exchange, &given.comm, &err) == DG_OK) time_steps(&r, &err);
+    if (json_open(&given.json, &err) == DG_OK && dg_comm_open(&exchange, &given.comm, &err) == DG_OK)
+        time_steps(&r, &err);
     int status = exit_status(&err);
     if (status && given.comm) dg_comm_abort(given.comm, status); /* the others may wait for this one */
     dg_comm_close(given.comm);
     dg_bench_free(&r);
     free(seen.node);
     close_plan(&given.of);
+    json_close(&given.json);
     return status;
 }
 
@@ -283,6 +337,7 @@ static const struct dg_flag flags[] = {
     {"data", "DIR", "time the recipe's crops of these images instead, without a network", .texts = &given.data,
      .without = "entry nodes regions"},
     {"images", "N", "images to crop, at least", .integer = &given.images, .min = 1, .max = 1000000000, .with = "data"},
+    {FLAG_JSON, .given = &given.json.asked},
     {0}};
 
 const struct dg_command command_bench = {

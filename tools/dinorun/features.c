@@ -1,5 +1,6 @@
 /* dinorun features: writes the features of a data set as a NumPy array, and the path and label of each row beside it. */
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/json.h"
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/comm/agree.h"
@@ -15,6 +16,7 @@ static struct {
     struct dg_flag_values data;
     const char *out, *classes_from;
     bool flat;
+    struct json_output json;
 } given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .choice = {.from = "teacher"}}};
 
 /* The files; each is complete or absent. */
@@ -74,7 +76,10 @@ static enum dg_status commit(const struct dg_dataset *dataset, struct output *ou
     DG_TRY(dg_atomic_commit(&out->list, err));
     printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(dataset), dim,
            given.out);
-    return DG_OK;
+    return json_write(&given.json,
+                      json_pack("{s:o, s:o, s:I, s:I, s:s}", "machine", json_machine(), "array", json_text(given.out),
+                                "rows", (json_int_t)dg_dataset_count(dataset), "dim", (json_int_t)dim, "type", "f32"),
+                      err);
 }
 
 static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
@@ -93,11 +98,12 @@ static int features(void)
     struct dg_error err = {0};
     struct dg_dataset *dataset = NULL;
     struct output out = {0};
-    write_features(&dataset, &out, &err);
+    if (json_open(&given.json, &err) == DG_OK) write_features(&dataset, &out, &err);
     dg_npy_abandon(&out.array);
     dg_atomic_abandon(&out.list);
     dg_dataset_close(dataset);
     close_evaluation(&given.evaluation);
+    json_close(&given.json);
     return end_ranks(given.evaluation.options.comm, &err);
 }
 
@@ -115,6 +121,7 @@ static const struct dg_flag flags[] = {
     {FLAG_MAX_BAD_IMAGES("unreadable images to leave out before giving up; FILE.npy.left-out.tsv names them"),
      .parsed = &given.evaluation.options.max_bad, .unset = "0"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
+    {FLAG_JSON, .given = &given.json.asked},
     {0}};
 
 const struct dg_command command_features = {.program = "dinorun",

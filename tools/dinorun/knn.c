@@ -1,5 +1,6 @@
 /* dinorun knn: classifies the images of one data set by their nearest neighbours in another, by features. */
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/json.h"
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/memory.h"
@@ -28,6 +29,7 @@ static struct {
     struct k_list k;
     double temperature;
     const char *predictions;
+    struct json_output json;
 } given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .choice = {.from = "teacher"}},
            .k = {.value = {10, 20, 100, 200}, .count = 4},
            .temperature = 0.07};
@@ -258,6 +260,17 @@ static enum dg_status write_results(const struct vote *vote, const struct split 
     return add_results(&given.evaluation.of, &given.evaluation.options, &results, err);
 }
 
+static json_t *result_of(const struct vote *vote, const struct split *train, const struct split *val, double most)
+{
+    json_t *results = json_array();
+    for (int i = 0; i < given.k.count; i++)
+        json_array_append_new(results, json_pack("{s:i, s:f, s:f}", "k", given.k.value[i], "top1", vote->result[i].top1,
+                                                 "top5", vote->result[i].top5));
+    return json_pack("{s:o, s:I, s:I, s:i, s:f, s:o}", "machine", json_machine(), "train_images",
+                     (json_int_t)train->count, "val_images", (json_int_t)val->count, "classes", train->classes,
+                     "most_frequent", most, "results", results);
+}
+
 static enum dg_status answer(struct vote *vote, struct split *train, struct split *val, int threads,
                              struct dg_error *err)
 {
@@ -287,6 +300,7 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
            train->count, val->count, train->classes, most);
     for (int i = 0; i < given.k.count; i++)
         printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", given.k.value[i], vote->result[i].top1, vote->result[i].top5);
+    DG_TRY(json_write(&given.json, result_of(vote, train, val, most), err));
     return given.of_files ? DG_OK : write_results(vote, val, most, err);
 }
 
@@ -341,15 +355,14 @@ static int knn(void)
     struct dg_error err = {0};
     struct split train = {0}, val = {0};
     struct vote vote = {0};
-    if (given.of_files)
-        vote_of_files(&vote, &train, &val, &err);
-    else
-        vote_of_images(&vote, &train, &val, &err);
+    if (json_open(&given.json, &err) == DG_OK)
+        (given.of_files ? vote_of_files : vote_of_images)(&vote, &train, &val, &err);
     dg_atomic_abandon(&vote.file);
     free(vote.predicted);
     close_split(&train);
     close_split(&val);
     close_evaluation(&given.evaluation);
+    json_close(&given.json);
     return end_ranks(given.evaluation.options.comm, &err);
 }
 
@@ -373,6 +386,7 @@ static const struct dg_flag flags[] = {
     {FLAG_MAX_BAD_IMAGES("unreadable images of --train and of --val to leave out before giving up"),
      .parsed = &given.evaluation.options.max_bad, .unset = "0", .without = "features"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
+    {FLAG_JSON, .given = &given.json.asked},
     {0}};
 
 const struct dg_command command_knn = {

@@ -2,6 +2,7 @@
 #include "runtime/train/linear_probe.h"
 
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -16,6 +17,7 @@ static struct {
     const char *classes_from;
     const char *head; /* to evaluate; NULL: to train one */
     bool max_bad_given;
+    struct json_output json;
 } given = {.options = {.choice = {.from = "teacher"}, .max_bad = {.images = 10}}};
 
 /* What is on the terminal. */
@@ -89,6 +91,23 @@ static void on_message(void *context, enum dg_log_level level, enum dg_log_topic
     write_message(NULL, level, topic, text);
 }
 
+/* `best`: of the best epoch; NaN: there is one score alone. */
+static json_t *result_of(const struct screen *screen, const struct dg_linear_score *score, double best)
+{
+    json_t *result =
+        json_pack("{s:o, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "machine", json_machine(), "train_images",
+                  (json_int_t)screen->start.train_images, "val_images", (json_int_t)screen->start.val_images, "classes",
+                  (json_int_t)screen->start.classes, "most_frequent", screen->start.most_frequent, "loss", score->loss,
+                  "top1", score->top1, "top5", score->top5);
+    if (!isnan(best)) {
+        json_object_set_new(result, "best_top1", json_real(best));
+        json_object_set_new(result, "best_epoch", json_integer(screen->last.best_epoch + 1));
+        json_object_set_new(result, "epochs", json_integer(screen->last.epoch + 1));
+        json_object_set_new(result, "folder", json_text(given.options.out));
+    }
+    return result;
+}
+
 /* Of a run's folder, to its results.csv. `best`: of the best epoch; NaN: there is one score alone. */
 static enum dg_status write_results(const struct screen *screen, const struct dg_linear_score *score, double best,
                                     struct dg_error *err)
@@ -145,7 +164,10 @@ static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *
     if (!given.head) {
         DG_TRY(dg_linear_train(&of->plan, &of->knobs, &given.options, err));
         clear_line(screen);
-        if (screen->last.epoch >= 0) DG_TRY(write_results(screen, &screen->last.val, screen->last.best, err));
+        if (screen->last.epoch >= 0) {
+            DG_TRY(write_results(screen, &screen->last.val, screen->last.best, err));
+            DG_TRY(json_write(&given.json, result_of(screen, &screen->last.val, screen->last.best), err));
+        }
         printf("%s/linear.safetensors is the last epoch's layer, %s/best.safetensors the best one's\n",
                given.options.out, given.options.out);
         return DG_OK;
@@ -154,6 +176,7 @@ static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *
     DG_TRY(dg_linear_evaluate(&of->plan, &of->knobs, &given.options, given.head, &score, err));
     clear_line(screen);
     printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
+    DG_TRY(json_write(&given.json, result_of(screen, &score, NAN), err));
     return write_results(screen, &score, NAN, err);
 }
 
@@ -167,9 +190,10 @@ static int linear(void)
     if (given.max_bad_given) given.options.max_bad_val = given.options.max_bad;
     given.options.events =
         (struct dg_linear_events){.context = &screen, .start = on_start, .progress = on_progress, .epoch = on_epoch};
-    train_or_evaluate(&screen, &err);
+    if (json_open(&given.json, &err) == DG_OK) train_or_evaluate(&screen, &err);
     clear_line(&screen);
     close_plan(&given.of);
+    json_close(&given.json);
     return exit_status(&err);
 }
 
@@ -203,6 +227,7 @@ static const struct dg_flag flags[] = {
     {FLAG_MAX_BAD_IMAGES("unreadable images before giving up, of --train to replace, of --val to leave out"),
      .parsed = &given.options.max_bad, .given = &given.max_bad_given, .unset = "10 of --train, 0 of --val"},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
+    {FLAG_JSON, .given = &given.json.asked},
     {0}};
 
 const struct dg_command command_linear = {

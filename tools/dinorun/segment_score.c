@@ -2,6 +2,7 @@
 #include "runtime/eval/segment_score.h"
 
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -11,6 +12,7 @@ static struct {
     struct evaluation evaluation;
     const char *data, *masks;
     double threshold;
+    struct json_output json;
 } given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6};
 
 static void print_score(const struct dg_segment_score *score)
@@ -26,6 +28,19 @@ static void print_score(const struct dg_segment_score *score)
     printf("best head of each object: Jaccard %.2f %% (the published measure)\n", 100 * score->best);
     printf("all objects of an image as one, its best head: %.2f %% (not comparable with the paper)\n",
            100 * score->together);
+}
+
+/* Jaccard indices in percent. */
+static json_t *result_of(const struct dg_segment_score *score)
+{
+    json_t *heads = json_array();
+    for (int h = 0; h < score->heads; h++) json_array_append_new(heads, json_number(100 * score->head[h]));
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o}", "machine", json_machine(),
+                     "images", (json_int_t)score->images, "objects", (json_int_t)score->objects, "without_mask",
+                     (json_int_t)score->unmasked, "empty", (json_int_t)score->empty, "unreadable",
+                     (json_int_t)score->unread, "threshold", given.threshold, "best", json_number(100 * score->best),
+                     "mean", json_number(100 * score->mean), "everything", json_number(100 * score->all), "all",
+                     json_number(100 * score->together), "heads", heads);
 }
 
 /* Of a run's folder, to its results.csv. */
@@ -59,6 +74,7 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
     DG_TRY(dg_segment_score(e->evaluator, *dataset, &options, score, err));
     clear_images();
     print_score(score);
+    DG_TRY(json_write(&given.json, result_of(score), err));
     return write_results(score, err);
 }
 
@@ -67,10 +83,11 @@ static int segment_score(void)
     struct dg_error err = {0};
     struct dg_dataset *dataset = NULL;
     struct dg_segment_score score = {0};
-    compare(&dataset, &score, &err);
+    if (json_open(&given.json, &err) == DG_OK) compare(&dataset, &score, &err);
     dg_segment_free(&score);
     dg_dataset_close(dataset);
     close_evaluation(&given.evaluation);
+    json_close(&given.json);
     return exit_status(&err);
 }
 
@@ -88,6 +105,7 @@ static const struct dg_flag flags[] = {
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
+    {FLAG_JSON, .given = &given.json.asked},
     {0}};
 
 const struct dg_command command_segment_score = {
