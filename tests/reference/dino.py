@@ -131,11 +131,11 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    def __init__(self, arch, patch, out_dim, norm_last_layer=True, rate=0.0, bn=False):
+    def __init__(self, arch, patch, out_dim, norm_last_layer=True, rate=0.0, bn=False, depth=12):
         super().__init__()
         if arch in VITS:
             dim, heads = VITS[arch]
-            self.backbone = VisionTransformer(dim, heads, patch, rate=rate)
+            self.backbone = VisionTransformer(dim, heads, patch, depth, rate=rate)
         else:
             self.backbone, dim = resnet(arch)
         self.head = Head(dim, out_dim, norm_last_layer, bn=bn)
@@ -228,6 +228,12 @@ class Dino:
         decayed = [p for n, p in trained if not (n.endswith(".bias") or p.dim() == 1)]
         self.optimizer = OPTIMIZERS[optimizer]([{"params": decayed}, {"params": plain, "weight_decay": 0.0}])
 
+    def forward(self, crops):
+        return self.student(crops)
+
+    def batch_mean(self, x):
+        return x.mean(0, keepdim=True)
+
     def step(self, crops, epoch, lr, weight_decay, momentum, teacher_temp, keep_grads=True):
         """One iteration; returns loss, teacher_entropy, kl and, unless told otherwise, grad_norm and the gradients by
         name, both before clipping."""
@@ -236,9 +242,9 @@ class Dino:
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay
         with torch.no_grad():
             teacher = self.teacher(crops[:2])
-        student = self.student(crops)
+        student = self.forward(crops)
         loss, entropy = dino_loss(student, teacher, self.center, len(crops), self.student_temp, teacher_temp)
-        self.center = self.center * self.center_momentum + teacher.mean(0, keepdim=True) * (1 - self.center_momentum)
+        self.center = self.center * self.center_momentum + self.batch_mean(teacher) * (1 - self.center_momentum)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grads = {n: p.grad.clone() for n, p in self.student.named_parameters() if keep_grads and p.grad is not None}
