@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct compile {
     const struct dg_compile_options *options;
@@ -293,7 +294,8 @@ static bool compile_module(struct compile *c)
 static bool load(struct compile *c)
 {
     const struct dg_compile_options *o = c->options;
-    c->program = dg_program_load(c->arena, c->diag, o->file);
+    const struct dg_library library = {o->folder, o->folders};
+    c->program = dg_program_load(c->arena, c->diag, o->file, &library);
     if (!c->program) return false;
     c->source.program = c->program;
     const char *found;
@@ -382,6 +384,14 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
     return DG_OK;
 }
 
+/* FILE as it is, else of the folders. */
+static const char *find_description(struct dg_arena *arena, const struct dg_compile_options *options)
+{
+    const struct dg_library library = {options->folder, options->folders};
+    const char *found = access(options->file, F_OK) ? dg_library_find(&library, arena, options->file) : NULL;
+    return found ? found : options->file;
+}
+
 enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_compile_result *result,
                           struct dg_error *err)
 {
@@ -394,7 +404,10 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
         return dg_fail(err, DG_ERR_MEMORY, "out of memory while compiling %s", options->file);
     }
     struct compile *c = dg_arena_alloc(arena, sizeof *c);
-    c->options = options;
+    struct dg_compile_options *found = dg_arena_alloc(arena, sizeof *found);
+    *found = *options;
+    found->file = find_description(arena, options);
+    c->options = found;
     c->arena = c->text.arena = arena;
     c->dumps.arena = arena;
     c->diag = dg_diag_create(arena);
@@ -420,7 +433,7 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
         status = err->status; /* --memory cannot be met */
     else {
         *err = (struct dg_error){0}; /* what failed is in the diagnostics */
-        dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", options->file, dg_diag_errors(c->diag),
+        dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", found->file, dg_diag_errors(c->diag),
                 dg_diag_errors(c->diag) == 1 ? "" : "s");
     }
     result->text = strdup(c->text.text ? c->text.text : "");

@@ -5,6 +5,10 @@
 #include "ops/base/base.h"
 
 struct dg_compile_options {
+    const char *const
+        *folder; /* where descriptions are looked for that are not where the user points; those that come first are
+                                  looked at first */
+    int folders;
     const char *file,
         *name; /* the description, and the definition in it; NULL: its last recipe or probe, else its last module */
     const char *output;     /* the plan to write; NULL: none */
@@ -35,6 +39,13 @@ struct dg_compile_result {
 enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_compile_result *result,
                           struct dg_error *err);
 void dg_compile_result_free(struct dg_compile_result *result);
+
+/* The descriptions in the folders, as text to be freed; NULL: out of memory. */
+char *dg_compile_list(const char *const *folder, int folders);
+/* Copies a description of the folders, with its comments, to `output` (NULL: under its own name to the current folder); *written
+ * receives the path, to be freed. DG_ERR_USAGE: there is none, or the file is there already. */
+enum dg_status dg_compile_copy(const char *const *folder, int folders, const char *name, const char *output,
+                               char **written, struct dg_error *err);
 
 /* What there is, as text to be freed: the passes; the ops and the keys that a description may use, as tables in Markdown; the
  * JSON schema of descriptions. NULL: out of memory. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct {
     const char *description; /* FILE or FILE:NAME */
@@ -14,7 +15,63 @@ static struct {
     struct dg_flag_size size;
     struct dg_compile_options options;
     bool reference[DG_REFERENCE_SCHEMA + 1]; /* print it, and compile nothing */
+    bool list;
+    const char *init; /* a description to copy */
 } given;
+
+/* ---- folders of descriptions ---- */
+
+enum { MAX_FOLDERS = 16, MAX_PATH = 4096 };
+static const char *folder[MAX_FOLDERS];
+static int folders;
+
+static void add_folder(const char *path)
+{
+    if (folders < MAX_FOLDERS && *path && !access(path, F_OK)) folder[folders++] = path;
+}
+
+/* Those of DINOGRAPH_GRAPHS, with colons between them; then those that came with the program, be it installed or in the source tree
+ * where it was built. */
+static void find_folders(void)
+{
+    static char list[MAX_PATH], own[2][MAX_PATH + 64], beside[MAX_PATH];
+    const char *environment = getenv("DINOGRAPH_GRAPHS");
+    snprintf(list, sizeof list, "%s", environment ? environment : "");
+    for (char *rest = list, *path; (path = strsep(&rest, ":"));) add_folder(path);
+    ssize_t length = readlink("/proc/self/exe", beside, sizeof beside - 1);
+    beside[length > 0 ? length : 0] = 0;
+    for (int up = 0; up < 2; up++) { /* PREFIX/bin/dinoc to PREFIX */
+        char *slash = strrchr(beside, '/');
+        if (!slash) return;
+        *slash = 0;
+    }
+    snprintf(own[0], sizeof own[0], "%s/share/dinograph/graphs", beside);
+    snprintf(own[1], sizeof own[1], "%s/graphs", beside);
+    add_folder(own[0]);
+    add_folder(own[1]);
+}
+
+static int print_list(void)
+{
+    char *text = dg_compile_list(folder, folders);
+    if (!text) return 1;
+    fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
+static int copy_description(void)
+{
+    struct dg_error err = {0};
+    char *written;
+    enum dg_status status = dg_compile_copy(folder, folders, given.init, given.options.output, &written, &err);
+    if (status == DG_OK)
+        printf("%s: edit it, then dinoc %s -o PLAN\n", written, written);
+    else
+        fprintf(stderr, "dinoc: %s\n", err.text);
+    free(written);
+    return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
+}
 
 /* Bytes, of "2G", "1.5GiB", "800M" or "4096": powers of 1024. */
 static bool read_bytes(const char *text, void *parsed)
@@ -79,7 +136,12 @@ static int compile(void)
     struct dg_error err = {0};
     for (int what = 0; what <= DG_REFERENCE_SCHEMA; what++)
         if (given.reference[what]) return print_reference((enum dg_reference)what);
+    find_folders();
+    if (given.list) return print_list();
+    if (given.init) return copy_description();
     if (!given.description) return explain(options->explain);
+    options->folder = folder;
+    options->folders = folders;
     char *description = strdup(given.description);
     if (!description) {
         fputs("dinoc: out of memory\n", stderr);
@@ -107,7 +169,11 @@ static int compile(void)
 
 static const struct dg_flag flags[] = {
     {"output", "PLAN", "the file to write", .letter = 'o', .text = &given.options.output, .required = true,
-     .unless = "print explain passes ops keys schema"},
+     .unless = "print explain passes ops keys schema list init"},
+    {"list", NULL, "list the descriptions that come with dinoc, and those in the folders of DINOGRAPH_GRAPHS",
+     .given = &given.list, .without = "output print explain passes ops keys schema init"},
+    {"init", "NAME", "copy one of them here, with its comments, to edit it: NAME.yaml, or the file that -o names",
+     .text = &given.init, .without = "print explain passes ops keys schema list"},
     {"batch", "N", "images a batch", .integer = &given.options.batch, .min = 1,
      .unset = "the description's; 1 for a module"},
     {"image-size", "N|HxW", "size of evaluated images, in pixels", .size = &given.size,
@@ -158,14 +224,14 @@ static const struct dg_command dinoc = {
     .program = "dinoc",
     .summary = "compiles a description (graphs/*.yaml) to a plan for dinorun. NAME is a recipe, probe or module of the "
                "file; without it, the file's last recipe or probe is taken, else its last module, which gives a plan "
-               "for evaluation",
+               "for evaluation. FILE may be the bare name of one that dinoc --list shows",
     .more =
         "dinoc --version, --completion bash|zsh|fish and --man print version and CPU, what completes command lines,\n"
         "and the manual page.\n",
     .file = {.name = "FILE[:NAME]",
              .what = "the description",
              .value = &given.description,
-             .unless = "passes ops keys schema",
+             .unless = "passes ops keys schema list init",
              .spared = "explain"},
     .flags = flags,
     .run = compile};

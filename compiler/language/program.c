@@ -22,7 +22,11 @@ static char *read_file(struct dg_program *program, const char *path, const struc
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe must not block */
     FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!file) {
-        dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(errno));
+        int problem = errno;
+        dg_diag_error(program->diag, &at, "cannot read %s: %s", path, strerror(problem));
+        if (problem == ENOENT && program->library.folders)
+            dg_diag_note(program->diag, &at, "it was also looked for in %s; dinoc --list shows what is there",
+                         dg_library_text(&program->library, program->arena));
         if (fd >= 0) close(fd);
         return NULL;
     }
@@ -68,6 +72,15 @@ bool dg_program_add(struct dg_program *program, struct dg_yaml *map, enum dg_def
     return true;
 }
 
+/* Beside the file that imports it, else in the library. */
+static const char *find_import(struct dg_program *program, const char *from, const char *name)
+{
+    const char *slash = strrchr(from, '/'), *beside = name;
+    if (slash && *name != '/') beside = dg_arena_printf(program->arena, "%.*s%s", (int)(slash - from) + 1, from, name);
+    const char *found = access(beside, F_OK) ? dg_library_find(&program->library, program->arena, name) : NULL;
+    return found ? found : beside;
+}
+
 static bool load_document(struct dg_program *program, const char *path, struct dg_yaml *map)
 {
     if (map->kind != DG_YAML_MAP) {
@@ -79,17 +92,12 @@ static bool load_document(struct dg_program *program, const char *path, struct d
     struct dg_yaml *import = dg_yaml_get(program->arena, map, "import");
     for (size_t i = 0; import && i < (import->kind == DG_YAML_LIST ? import->count : 1); i++) {
         const struct dg_yaml *name = import->kind == DG_YAML_LIST ? import->item[i].value : import;
-        const char *slash = strrchr(path, '/');
         if (name->kind != DG_YAML_SCALAR) {
             dg_diag_error(program->diag, &name->origin, "import wants file names");
             ok = false;
             continue;
         }
-        ok &= load(program,
-                   slash && name->text[0] != '/'
-                       ? dg_arena_printf(program->arena, "%.*s%s", (int)(slash - path) + 1, path, name->text)
-                       : name->text,
-                   &name->origin);
+        ok &= load(program, find_import(program, path, name->text), &name->origin);
     }
     struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),
                    *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe"),
@@ -121,11 +129,13 @@ static bool load(struct dg_program *program, const char *path, const struct dg_o
     return ok;
 }
 
-struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path)
+struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path,
+                                   const struct dg_library *library)
 {
     struct dg_program *program = dg_arena_alloc(arena, sizeof *program);
     program->arena = arena;
     program->diag = diag;
+    if (library) program->library = *library;
     return load(program, path, NULL) ? program : NULL;
 }
 

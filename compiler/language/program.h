@@ -6,6 +6,7 @@
 #define DG_COMPILER_LANGUAGE_PROGRAM_H
 
 #include "compiler/language/expr.h"
+#include "compiler/language/library.h"
 
 enum dg_definition_kind { DG_DEFINITION_NONE, DG_DEFINITION_MODULE, DG_DEFINITION_RECIPE, DG_DEFINITION_PROBE };
 
@@ -23,10 +24,13 @@ struct dg_program {
     const char **file; /* read so far */
     size_t num_files, file_capacity;
     const char *settings; /* the text of all --set so far */
+    struct dg_library library;
 };
 
-/* Reads `path` and everything it imports. NULL: errors are in diag, among them an unreadable file. */
-struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path);
+/* Reads `path` and everything it imports, beside it or else from the library (NULL: none). NULL: errors are in diag, among them an
+ * unreadable file. */
+struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics *diag, const char *path,
+                                   const struct dg_library *library);
 
 /* The definition to compile: `name`, or when NULL the last recipe or probe of the file, else its last module. */
 enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found);

@@ -111,7 +111,8 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, "-o", out), 2, "FILE[:NAME], the description, is missing");
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
     refuses(RUN(DINOC, DEMO), 2,
-            "-o PLAN (or --print, --explain NODE, --passes, --ops, --keys or --schema) is needed: the file to write");
+            "-o PLAN (or --print, --explain NODE, --passes, --ops, --keys, --schema, --list or --init NAME) is needed: "
+            "the file to write");
     refuses(RUN(DINOC, "--schema", "--ops"), 2,
             "--ops goes without -o, --print, --explain, --passes, --keys and --schema");
     refuses(RUN(DINOC, "--keys", "-o", out), 2, "--keys goes without -o");
@@ -290,6 +291,40 @@ static void test_import_and_export(void **state)
             "another shape: teacher.backbone.cls_token is [1, 1, 4], the plan has [1, 1, 32]");
     refuses(RUN(DINORUN, "import", pth, "-o", w, "--key", "studant"), 1,
             "no tensors under the key studant; there are\n  --key");
+}
+
+/* Bare names, imports that are not beside a copy, and copies to edit. */
+static void test_library(void **state)
+{
+    (void)state;
+    char copy[128], other[128], import[256], shell[1024];
+    snprintf(copy, sizeof copy, "%s/mine.yaml", test_folder);
+    snprintf(other, sizeof other, "%s/theirs", test_folder);
+    const struct process *p = RUN(DINOC, "--list");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "dino_vits16_100ep.yaml\n    DINO, ViT-S/16, 100 epochs");
+    process_assert_says(p, p->out, "recipe dino_vits16_100ep");
+    process_assert_status(RUN(DINOC, "demo", "-o", in("bare.plan")), 0);
+    process_assert_status(RUN(DINOC, "vit:vit_tiny", "-o", in("bare.plan")), 0);
+    p = RUN(DINOC, "--init", "demo", "-o", copy);
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "mine.yaml: edit it, then dinoc ");
+    process_assert_status(RUN(DINOC, copy, "-o", in("mine.plan")), 0);
+    refuses(RUN(DINOC, "--init", "demo", "-o", copy), 2, "is there already: -o names another file");
+    refuses(RUN(DINOC, "--init", "dino", "-o", in("none.yaml")), 2, "there is no description dino in ");
+    refuses(RUN(DINOC, "nothing.yaml", "-o", in("none.plan")), 1,
+            "cannot read nothing.yaml: No such file or directory");
+    p = RUN(DINOC, "nothing.yaml", "-o", in("none.plan"));
+    process_assert_says(p, p->err, "it was also looked for in ");
+    /* A folder of the user's goes before. */
+    assert_int_equal(mkdir(other, 0777), 0);
+    int length = snprintf(import, sizeof import, "# Theirs.\nmodule: net\nnodes: {a: gelu}\n");
+    write_file(in("theirs/demo.yaml"), import, (size_t)length);
+    snprintf(shell, sizeof shell,
+             "DINOGRAPH_GRAPHS=%s " DINOC " --list | grep -q 'Theirs' && "
+             "DINOGRAPH_GRAPHS=/none:%s " DINOC " demo --print | grep -q 'module: net'",
+             other, other);
+    process_assert_status(RUN("sh", "-c", shell), 0);
 }
 
 static void test_dinorun_refuses(void **state)
@@ -779,6 +814,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_dinoc_passes),
                                        cmocka_unit_test(test_help),
                                        cmocka_unit_test(test_dinoc_refuses),
+                                       cmocka_unit_test(test_library),
                                        cmocka_unit_test(test_linear),
                                        cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),

@@ -60,7 +60,9 @@ static void test_programs(void **state)
           "dinoc $graphs/demo.yaml --batch 4 -o $D/demo.plan\n"
           "dinorun train $D/demo.plan --data $D/pictures --out $D/run --steps 0 --ignore-memory\n"
           "sed \"s|^import.*|import: [$graphs/vit.yaml, $graphs/dino_head.yaml]|\" $graphs/demo.yaml > $D/mine.yaml\n"
-          "dinoc $D/mine.yaml --batch 2 -o $D/mine.plan\n");
+          "dinoc $D/mine.yaml --batch 2 -o $D/mine.plan\n"
+          "cd $D && dinoc --init demo && dinoc demo.yaml --batch 2 -o $D/mine.plan\n"
+          "dinoc --list | grep -q dino_vits16_100ep && dinoc dino_vits16_100ep --batch 2 -o $D/bare.plan\n");
 }
 
 /* Manual pages and completion, where shells and man look for them. */
@@ -79,8 +81,8 @@ static void test_library(void **state)
     (void)state;
     const struct process *ran =
         shell("export PKG_CONFIG_PATH=$(dirname \"$(find $PREFIX -name dinograph.pc)\")\n"
-              "$CC -Wall -Werror $D/program.c -o $D/program $(pkg-config --cflags --libs dinograph)\n"
-              "export LD_LIBRARY_PATH=$(pkg-config --variable=libdir dinograph)\n"
+              "$CC -Wall -Werror $D/program.c -o $D/program $(pkg-config --cflags --libs dinograph) "
+              "-Wl,-rpath,$(pkg-config --variable=libdir dinograph)\n"
               "$D/program $D/demo.plan $D/run/checkpoint.safetensors $D/pictures/00.png\n");
     process_assert_says(ran, ran->out, "0.");
     assert_string_equal(ran->err, "");

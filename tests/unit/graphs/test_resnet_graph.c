@@ -23,7 +23,7 @@ static int setup(void **state)
     arena = dg_arena_create(&out_of_memory);
     if (!arena || setjmp(out_of_memory)) return 1;
     diag = dg_diag_create(arena);
-    program = dg_program_load(arena, diag, DG_SOURCE_DIR "/graphs/resnet.yaml");
+    program = dg_program_load(arena, diag, DG_SOURCE_DIR "/graphs/resnet.yaml", NULL);
     return program ? 0 : 1;
 }
 

@@ -24,7 +24,7 @@ static int setup(void **state)
     if (!arena || setjmp(out_of_memory)) return 1;
     struct dg_diagnostics *diag = dg_diag_create(arena);
     struct dg_program *program =
-        dg_program_load(arena, diag, DG_SOURCE_DIR "/tests/unit/compiler/passes/cases/recompute.yaml");
+        dg_program_load(arena, diag, DG_SOURCE_DIR "/tests/unit/compiler/passes/cases/recompute.yaml", NULL);
     static struct dg_train_recipe recipe;
     struct dg_pipeline pipeline = {.skip = "fuse_late"}; /* which leaves one of several forward nodes */
     struct dg_step_request request = {.program = program, .diag = diag, .recipe = &recipe, .pipeline = &pipeline};

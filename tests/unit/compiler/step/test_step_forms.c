@@ -58,7 +58,7 @@ static struct dg_program *load(const char *file)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", DG_SOURCE_DIR, file);
-    struct dg_program *program = dg_program_load(arena, diag, path);
+    struct dg_program *program = dg_program_load(arena, diag, path, NULL);
     if (!program) fail_msg("%s", dg_diag_text(diag));
     return program;
 }

@@ -29,7 +29,7 @@ static int setup(void **state)
     diag = dg_diag_create(arena);
     char path[1024];
     snprintf(path, sizeof path, "%s/graphs/vit.yaml", DG_SOURCE_DIR);
-    program = dg_program_load(arena, diag, path);
+    program = dg_program_load(arena, diag, path, NULL);
     return program ? 0 : 1;
 }
 
@@ -122,7 +122,7 @@ static void test_a_step_runs_and_learns(void **state)
     (void)state;
     char path[1024];
     snprintf(path, sizeof path, "%s/graphs/dino_head.yaml", DG_SOURCE_DIR);
-    struct dg_program *head = dg_program_load(arena, diag, path);
+    struct dg_program *head = dg_program_load(arena, diag, path, NULL);
     assert_non_null(head);
     program->last->next = head->first; /* as `import` would */
     struct dg_args *vit =
