@@ -6,6 +6,7 @@
 #include "ops/kernels/class_attention.h"
 #include "ops/kernels/column_sum.h"
 #include "ops/kernels/convert.h"
+#include "ops/kernels/cross_covariance.h"
 #include "ops/kernels/dino.h"
 #include "ops/kernels/dino_tile.h"
 #include "ops/kernels/drop_path.h"
