@@ -89,6 +89,21 @@ DINOV2_NAMES = (
     (r"^encoder\.layer\.", "blocks."), (r"^layernorm\.", "norm."))
 
 
+# transformers' DINOv3 in memory. Keys have no bias there, and get one of zeros here.
+DINOV3_NAMES = (
+    (r"mask_token", None), (r"^embeddings\.register_tokens", "storage_tokens"),
+    (r"^embeddings\.patch_embeddings\.", "patch_embed.proj."), (r"^embeddings\.", ""),
+    (r"^model\.layer\.(\d+)\.attention\.q_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|0"),
+    (r"^model\.layer\.(\d+)\.attention\.k_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|1"),
+    (r"^model\.layer\.(\d+)\.attention\.v_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|2"),
+    (r"^model\.layer\.(\d+)\.attention\.o_proj\.", r"blocks.\1.attn.proj."),
+    (r"^model\.layer\.(\d+)\.layer_scale(\d)\.lambda1", r"blocks.\1.ls\2.gamma"),
+    (r"^model\.layer\.(\d+)\.mlp\.up_proj\.", r"blocks.\1.mlp.fc1."),
+    (r"^model\.layer\.(\d+)\.mlp\.down_proj\.", r"blocks.\1.mlp.fc2."), (r"^model\.layer\.", "blocks."))
+XCIT_NAMES = ((r"^pos_embed\.", "pos_embeder."),) + tuple(
+    (rf"^(cls_attn_blocks\.\d+\.attn)\.{part}\.(\w+)", rf"\1.qkv.\2|{i}") for i, part in enumerate("qkv"))
+
+
 def dinov2(dim, heads, depth, size, registers=0, swiglu=False):
     kind = "Dinov2WithRegisters" if registers else "Dinov2"
     more = {"num_register_tokens": registers} if registers else {}
@@ -105,6 +120,11 @@ CASES = {
     # ViT-g's layers, four of forty
     "dinov2_vitg14": ("dinov2.yaml:dinov2_vitg14", {"image": 56, "depth": 4}, 56, dinov2(1536, 24, 4, 56, 0, True),
                       renamed(*DINOV2_NAMES)),
+    "dinov3_vits16": ("dinov3.yaml:dinov3_vits16", {}, 96, of_transformers(
+        "DINOv3ViTModel", "DINOv3ViTConfig", hidden_size=384, num_attention_heads=6, num_hidden_layers=12, image_size=96,
+        num_register_tokens=4, pos_embed_rescale=None), renamed(*DINOV3_NAMES)),
+    "xcit_small_12_p16": ("xcit.yaml:xcit_small_12_p16", {}, 96, of_timm("xcit_small_12_p16_224"), renamed(*XCIT_NAMES)),
+    "xcit_medium_24_p8": ("xcit.yaml:xcit_medium_24_p8", {}, 64, of_timm("xcit_medium_24_p8_224"), renamed(*XCIT_NAMES)),
     "deit_small": ("deit.yaml:deit_small_patch16_224", {"image": 64}, 64, of_timm("deit_small_patch16_224", 64), None),
     "vit_large": ("../vit.yaml:vit_large", {"image": 64}, 64, of_timm("vit_large_patch16_224", 64), None),
     "convnext_tiny": ("convnext.yaml:convnext_tiny", {}, 96, of_timm("convnext_tiny"), None),
@@ -118,7 +138,7 @@ def randomize(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, p in list(model.named_parameters()) + list(model.named_buffers()):
-            if not p.dtype.is_floating_point or "periods" in name:
+            if not p.dtype.is_floating_point or "inv_freq" in name:
                 continue
             if name.endswith("running_var"):
                 p.uniform_(0.5, 1.5)
@@ -164,6 +184,8 @@ def ours(state, names):
         name = names(name) if names else name
         if name is not None and not name.endswith("num_batches_tracked"):
             out[name] = t.detach().contiguous()
+    for name in [n for n in out if n.endswith("attn.qkv.bias|0") and n[:-1] + "1" not in out]:
+        out[name[:-1] + "1"] = torch.zeros_like(out[name])
     for whole in {name.partition("|")[0] for name in out if "|" in name}:
         parts = sorted(name for name in out if name.startswith(whole + "|"))
         out[whole] = torch.cat([out.pop(name) for name in parts])
@@ -243,6 +265,10 @@ def gradients_of(net, head, x, names):
 
 
 def difference(have, want):
+    for n, g in want.items():  # a bias of keys that they have not
+        if n.endswith("attn.qkv.bias") and not np.any(g[len(g) // 3:2 * len(g) // 3]):
+            have[n] = have[n].copy()
+            have[n][len(g) // 3:2 * len(g) // 3] = 0
     missing = set(want) - set(have)
     if missing:
         sys.exit(f"no gradient of {sorted(missing)[:4]}; there are {sorted(have)[:4]} ...")

@@ -5,17 +5,21 @@
 #include <unistd.h>
 
 static const char *const modules[][2] = {
-    {"dinov2.yaml", "dinov2_vits14"},         {"dinov2.yaml", "dinov2_vitb14"},
-    {"dinov2.yaml", "dinov2_vitl14"},         {"dinov2.yaml", "dinov2_vits14_reg"},
-    {"dinov2.yaml", "dinov2_vitb14_reg"},     {"dinov2.yaml", "dinov2_vitl14_reg"},
-    {"dinov2.yaml", "dinov2_vitg14"},         {"dinov2.yaml", "dinov2_vitg14_reg"},
-    {"convnext.yaml", "convnext_tiny"},       {"convnext.yaml", "convnext_small"},
-    {"convnext.yaml", "convnext_base"},       {"deit.yaml", "deit_tiny_patch16_224"},
-    {"deit.yaml", "deit_small_patch16_224"},  {"deit.yaml", "deit_base_patch16_224"},
-    {"efficientnet.yaml", "efficientnet_b0"}, {"mobilenetv3.yaml", "mobilenetv3_large"},
-    {"regnet.yaml", "regnety_004"},
+    {"dinov2.yaml", "dinov2_vits14"},          {"dinov2.yaml", "dinov2_vitb14"},
+    {"dinov2.yaml", "dinov2_vitl14"},          {"dinov2.yaml", "dinov2_vits14_reg"},
+    {"dinov2.yaml", "dinov2_vitb14_reg"},      {"dinov2.yaml", "dinov2_vitl14_reg"},
+    {"dinov2.yaml", "dinov2_vitg14"},          {"dinov2.yaml", "dinov2_vitg14_reg"},
+    {"dinov3.yaml", "dinov3_vits16"},          {"dinov3.yaml", "dinov3_vitb16"},
+    {"dinov3.yaml", "dinov3_vitl16"},          {"xcit.yaml", "xcit_small_12_p16"},
+    {"xcit.yaml", "xcit_small_12_p8"},         {"xcit.yaml", "xcit_medium_24_p16"},
+    {"xcit.yaml", "xcit_medium_24_p8"},        {"convnext.yaml", "convnext_tiny"},
+    {"convnext.yaml", "convnext_small"},       {"convnext.yaml", "convnext_base"},
+    {"deit.yaml", "deit_tiny_patch16_224"},    {"deit.yaml", "deit_small_patch16_224"},
+    {"deit.yaml", "deit_base_patch16_224"},    {"efficientnet.yaml", "efficientnet_b0"},
+    {"mobilenetv3.yaml", "mobilenetv3_large"}, {"regnet.yaml", "regnety_004"},
 };
-static const char *const recipes[] = {"dinov2", "dinov2_swiglu", "convnext", "efficientnet", "mobilenetv3", "regnet"};
+static const char *const recipes[] = {"dinov2",   "dinov2_swiglu", "dinov3",      "xcit",
+                                      "convnext", "efficientnet",  "mobilenetv3", "regnet"};
 
 /* Into a plan that is opened, and so verified. */
 static void compile(struct dg_compile_options options)
