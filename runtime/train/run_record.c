@@ -74,6 +74,7 @@ static void describe_run(json_t *run, const struct dg_run_about *a)
     set(run, "data", paths_of(a->data));
     if (a->val) set(run, "val", paths_of(a->val));
     if (a->replay) set_text(run, "replay", a->replay);
+    if (a->watch && a->watch->paths) set(run, "watch", paths_of(a->watch));
     if (a->knn_train && a->knn_train->paths) {
         set(run, "knn_train", paths_of(a->knn_train));
         set(run, "knn_val", paths_of(a->knn_val));

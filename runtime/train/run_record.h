@@ -14,6 +14,7 @@ struct dg_run_about {
     const struct dg_plan *plan;
     const struct dg_data *data, *val;          /* images to learn from, images to measure on; no paths: none */
     const struct dg_data *knn_train, *knn_val; /* images for k-NN while training; no paths: none */
+    const struct dg_data *watch;               /* images to draw; no paths: none */
     const char *knn_every;                     /* how often, in words */
     const char *replay;                        /* recorded crops in place of images; NULL: none */
     int64_t batch, images, steps_per_epoch, epochs;

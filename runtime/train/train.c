@@ -12,6 +12,7 @@
 #include "runtime/train/ranks.h"
 #include "runtime/train/run.h"
 #include "runtime/train/tensorboard.h"
+#include "runtime/train/watch.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -222,6 +223,17 @@ static enum dg_status init_run(struct training *t, struct dg_error *err)
     return dg_run_init(&t->run, &setup, t->knobs, err);
 }
 
+static struct dg_watch watch_of(const struct training *t)
+{
+    const struct dg_train_options *o = t->options;
+    return (struct dg_watch){.plan = t->plan,
+                             .knobs = t->knobs,
+                             .image = o->watch,
+                             .count = o->watched,
+                             .rules = o->data.rules,
+                             .run = o->out};
+}
+
 static enum dg_status open_quality(struct training *t, struct dg_error *err)
 {
     const struct dg_train_options *o = t->options;
@@ -239,7 +251,9 @@ static enum dg_status open_quality(struct training *t, struct dg_error *err)
 static enum dg_status open_images(struct training *t, struct dg_error *err)
 {
     DG_TRY(open_data(t, err));
+    const struct dg_watch watch = watch_of(t);
     DG_TRY(open_quality(t, err));
+    if (leads(t)) DG_TRY(dg_watch_check(&watch, err));
     return plan_loader(t, err);
 }
 
@@ -255,15 +269,17 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
     DG_TRY(dg_tensorboard_open(t->options->out, t->run.position.step, t->options->tensorboard, &t->events, err));
     char every[64];
     dg_quality_interval_text(t->options->knn_every, every, sizeof every);
-    dg_run_open_record(&t->run, (struct dg_run_about){.kind = "train",
-                                                      .knn_train = &t->options->knn_train,
-                                                      .knn_val = &t->options->knn_val,
-                                                      .knn_every = every,
-                                                      .data = &t->options->data,
-                                                      .replay = t->options->replay,
-                                                      .batch = t->entry->batch,
-                                                      .images = images_of(t),
-                                                      .out_dim = out_dim(t)});
+    dg_run_open_record(&t->run, (struct dg_run_about){
+                                    .kind = "train",
+                                    .knn_train = &t->options->knn_train,
+                                    .knn_val = &t->options->knn_val,
+                                    .knn_every = every,
+                                    .watch = &(struct dg_data){.path = t->options->watch, .paths = t->options->watched},
+                                    .data = &t->options->data,
+                                    .replay = t->options->replay,
+                                    .batch = t->entry->batch,
+                                    .images = images_of(t),
+                                    .out_dim = out_dim(t)});
     return DG_OK;
 }
 
@@ -284,6 +300,16 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
     DG_TRY(set_state(t, err));
     t->watch.log_out_dim = log((double)out_dim(t));
     return dg_comm_agree(comm, open_files(t, err), err);
+}
+
+/* Of the checkpoint that was just saved. A failure is logged, and the run goes on. */
+static void draw(struct training *t)
+{
+    struct dg_error err = {0};
+    const struct dg_watch watch = watch_of(t);
+    if (dg_watch_draw(&watch, t->run.session, t->run.newest, t->run.position.step, &err) != DG_OK)
+        dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "step %" PRId64 " is not drawn: %s", t->run.position.step,
+               err.text);
 }
 
 /* Of the checkpoint that was just saved. A failure is logged, and the run goes on. */
@@ -425,6 +451,7 @@ static enum dg_status save(struct training *t, struct dg_error *err)
     const struct dg_train_events *events = &t->options->events;
     DG_TRY(dg_run_save(&t->run, err));
     t->saved_at = dg_seconds_now();
+    draw(t);
     if (events->saved) events->saved(events->context, t->run.position.step);
     return DG_OK;
 }
@@ -553,9 +580,9 @@ static enum dg_status save_end(struct training *t, struct dg_error *err)
 /* What the untrained network is worth, to compare. */
 static enum dg_status measure_first(struct training *t, struct dg_error *err)
 {
-    if (!t->quality || t->run.position.step) return DG_OK;
+    if (t->run.position.step || !leads(t) || (!t->quality && !t->options->watched)) return DG_OK;
     DG_TRY(save(t, err));
-    measure(t);
+    if (t->quality) measure(t);
     return DG_OK;
 }
 

@@ -39,6 +39,8 @@ struct dg_train_options {
     struct dg_data knn_train,
         knn_val; /* labelled images for k-NN while training, which changes nothing of the run; no paths: none */
     struct dg_quality_interval knn_every;
+    const char *const *watch; /* [watched] images to draw at each checkpoint (runtime/train/watch.h) */
+    int watched;
     const char *init;                 /* weights to start from; NULL: initialisers */
     struct dg_weights_options choice; /* of what is in it */
     bool resume, new_data;            /* new_data: resume, although the data are not those the run began with */

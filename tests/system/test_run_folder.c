@@ -192,6 +192,34 @@ static void test_knn_while_training(void **state)
     assert_int_equal(access(in("none"), F_OK), -1);
 }
 
+/* The same images at each checkpoint, as the commands draw them, without a change of the run; also in a run that goes on. */
+static void test_watch(void **state)
+{
+    (void)state;
+    char a[128], b[128];
+    in_folder(a, sizeof a, "pictures/a/00.png");
+    in_folder(b, sizeof b, "pictures/b/01.png");
+#define DRAWN DINORUN, "train", plan, "--data", pictures, "--out", in("drawn"), "--ignore-memory"
+    process_assert_status(RUN(DRAWN, "--watch", a, "--watch", b, "--epochs", "4", "--steps", "4"), 0);
+    assert_same_file(in("drawn/checkpoint.safetensors"), in("alone/checkpoint.safetensors"));
+    static const char *const made[] = {"attention-01-00-00000000", "attention-02-01-00000000", "pca-00000000",
+                                       "attention-01-00-00000004", "attention-02-01-00000004", "pca-00000004"};
+    for (size_t m = 0; m < sizeof made / sizeof *made; m++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/drawn/watch/%s.png", test_folder, made[m]);
+        if (access(path, F_OK)) fail_msg("%s is not there", made[m]);
+    }
+    process_assert_status(RUN(DINORUN, "attention", in("drawn"), "--image", a, "--out", in("shown")), 0);
+    assert_same_file(in("shown/sheet.png"), in("drawn/watch/attention-01-00-00000004.png"));
+    process_assert_status(RUN(DINORUN, "pca", in("drawn"), "--image", a, "--image", b, "--out", in("shown.png")), 0);
+    assert_same_file(in("shown.png"), in("drawn/watch/pca-00000004.png"));
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("drawn"), "--ignore-memory", "--steps", "5"), 0);
+    assert_int_equal(access(in("drawn/watch/pca-00000005.png"), F_OK), 0);
+    refuses(RUN(DINORUN, "train", plan, "--data", pictures, "--out", in("none"), "--watch", in("none.png")), 1,
+            "none.png");
+    assert_int_equal(access(in("none"), F_OK), -1);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -215,6 +243,6 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_drawings), cmocka_unit_test(test_recipe),
                                        cmocka_unit_test(test_linear),   cmocka_unit_test(test_knn_while_training),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_watch),    cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

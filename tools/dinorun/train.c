@@ -25,7 +25,7 @@ static struct {
     struct opened_plan of;
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
-    struct dg_flag_values data, knn_train, knn_val;
+    struct dg_flag_values data, knn_train, knn_val, watch;
     bool knn_every;
     struct image_flags images;
     struct dg_comm_options comm;
@@ -304,13 +304,17 @@ static struct dg_data recorded(const char *key, char (*path)[DG_MAX_PATH], const
     return data;
 }
 
-/* k-NN goes on as in the run so far, unless flags say otherwise. */
+/* k-NN and drawings go on as in the run so far, unless flags say otherwise. */
 static void find_quality(void)
 {
-    static char path[2][MOST_PATHS][DG_MAX_PATH];
-    static const char *paths[2][MOST_PATHS];
+    static char path[3][MOST_PATHS][DG_MAX_PATH];
+    static const char *paths[3][MOST_PATHS];
     struct dg_train_options *o = &given.options;
     char every[64];
+    if (!o->watched) {
+        o->watched = recorded("watch", path[2], paths[2]).paths;
+        o->watch = paths[2];
+    }
     o->knn_train.rules = o->knn_val.rules = image_rules(&given.images);
     if (!given.knn_every && dg_run_record_find(o->out, "knn_every", 0, every, sizeof every))
         dg_quality_read_interval(every, &o->knn_every);
@@ -386,6 +390,8 @@ static int train(void)
     given.options.data = data_of(&given.data, NULL, &given.images);
     given.options.knn_train = data_of(&given.knn_train, NULL, &given.images);
     given.options.knn_val = data_of(&given.knn_val, NULL, &given.images);
+    given.options.watch = given.watch.value;
+    given.options.watched = given.watch.count;
     given.options.events = (struct dg_train_events){.context = &progress,
                                                     .start = on_start,
                                                     .step = on_step,
@@ -442,6 +448,10 @@ static const struct dg_flag flags[] = {
     {"knn-every", "N", "how often: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
      .parse = read_interval, .parsed = &given.options.knn_every, .given = &given.knn_every,
      .expected = "epochs, or steps or minutes, as in 2, '500 steps' or '30 minutes'", .unset = "1 epoch"},
+    {"watch", "IMAGE",
+     "draw this image into RUN/watch/ before the first step and at each checkpoint: what the heads of the last block "
+     "attend to, and principal components of the patches",
+     .texts = &given.watch},
     {FLAG_EPOCHS, .integer = &given.of.epochs},
     {"steps", "N", "stop once N steps of the run are done; 0 writes the untrained checkpoint",
      .integer = &given.options.steps, .unset = "the end of the run"},
