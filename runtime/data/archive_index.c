@@ -68,7 +68,7 @@ void dg_archives_read_index(struct dg_archives *archives, const char *path)
     size_t size = 0;
     char *bytes = read_all(path, &size);
     struct head head = {{0}};
-    uint64_t said, hash;
+    uint64_t said = 0, hash;
     bool usable = bytes && size >= sizeof head + sizeof said;
     if (usable) {
         memcpy(&head, bytes, sizeof head);

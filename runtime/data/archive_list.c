@@ -1,5 +1,4 @@
-/* Lists the images of archives: which of them are samples of WebDataset's layout, and whether folders, or the archives
- * themselves, are classes. */
+/* Lists the images of archives, and whether folders in them, or the archives themselves, are classes. */
 #include "runtime/data/listing.h"
 
 #include "runtime/base/name.h"
@@ -8,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 /* One archive whose images are added. */
@@ -35,68 +33,6 @@ static struct dg_archive *archive_of(const struct archive_list *l)
 static const char *name_of(const struct archive_list *l, const struct dg_archive_entry *e)
 {
     return archive_of(l)->text + e->name + l->skip;
-}
-
-static bool is_image(const struct dg_archive_entry *e)
-{
-    return !e->pass && !e->is_folder && (!e->format || dg_image_format_is_read((enum dg_image_format)e->format));
-}
-
-/* ---- samples: members of one name up to its first dot, one of which is a file of labels ---- */
-
-/* Bytes of the name before the first dot of its last part. */
-static size_t key_size(const char *name)
-{
-    const char *slash = strrchr(name, '/'), *last = slash ? slash + 1 : name;
-    return (size_t)(last - name) + strcspn(last, ".");
-}
-
-static bool has_ending(const struct dg_archive *a, const struct dg_archive_entry *e, const char *ending)
-{
-    const char *name = a->text + e->name;
-    return !strcasecmp(name + key_size(name), ending);
-}
-
-/* Settles entries [first, end), which have one key: the label is that of the .cls, or else of the .json; the image is the first
- * with one ending alone, or else the first; all others are passed over. Returns whether the image has a label. */
-static bool settle_sample(struct dg_archive *a, int64_t first, int64_t end)
-{
-    struct dg_archive_entry *image = NULL;
-    uint64_t label = 0;
-    bool is_sample = false, plain = false;
-    for (int64_t i = first; i < end; i++) {
-        struct dg_archive_entry *e = &a->entry[i];
-        bool cls = has_ending(a, e, ".cls"), json = has_ending(a, e, ".json");
-        is_sample |= cls || json;
-        if (e->label && (cls || !label) && !is_image(e)) label = e->label;
-        const char *ending = a->text + e->name + key_size(a->text + e->name);
-        bool one = *ending && !strchr(ending + 1, '.');
-        if (!is_image(e) || (image && (plain || !one))) continue;
-        image = e;
-        plain = one;
-    }
-    if (!is_sample || !image) return false;
-    for (struct dg_archive_entry *e = a->entry + first; e < a->entry + end; e++)
-        if (e != image && !e->is_folder && (is_image(e) || e->pass == DG_PASS_OTHER)) e->pass = DG_PASS_SAMPLE;
-    image->label = label;
-    return label;
-}
-
-/* Returns whether there are images with labels. */
-static bool settle_samples(const struct archive_list *l)
-{
-    struct dg_archive *a = archive_of(l);
-    bool labelled = false;
-    for (int64_t first = l->first, end; first < l->end; first = end) {
-        const char *name = a->text + a->entry[first].name;
-        size_t size = key_size(name);
-        for (end = first + 1; end < l->end; end++) {
-            const char *other = a->text + a->entry[end].name;
-            if (strncmp(name, other, size) || key_size(other) != size) break;
-        }
-        labelled |= settle_sample(a, first, end);
-    }
-    return labelled;
 }
 
 /* ---- entries ---- */
@@ -169,7 +105,7 @@ static enum dg_status add_entry(struct archive_list *l, const struct dg_archive_
     if (asprintf(&image.path, "%s%s", l->prefix, name_of(l, e)) < 0) return dg_listing_no_memory(err);
     const char *member = image.path + strlen(l->prefix), *slash = strrchr(member, '/');
     image.folder_size = (uint32_t)((slash ? slash : member - 1) - image.path);
-    bool taken = is_image(e);
+    bool taken = dg_archive_is_image(e);
     enum dg_status status = DG_OK;
     if (!taken)
         pass_over(l, e, dg_listing_relative(&image));
@@ -374,7 +310,7 @@ static enum dg_status open_list(struct dg_source *s, const char *path, uint32_t 
                                       : dg_listing_no_memory(err);
     free(archive);
     if (status == DG_OK) status = find_folder(l, folder, err);
-    if (status == DG_OK) *labelled |= settle_samples(l) && labels;
+    if (status == DG_OK) *labelled |= dg_archive_settle_samples(archive_of(l), l->first, l->end) && labels;
     return status;
 }
 
@@ -468,7 +404,7 @@ static enum dg_status find_archive(struct dg_source *s, const char *path, int *n
 
 enum dg_status dg_listing_add_member(struct dg_source *s, struct dg_listed *image, bool *found, struct dg_error *err)
 {
-    int number;
+    int number = -1;
     const char *colon = image->path;
     char *archive = NULL;
     *found = false;

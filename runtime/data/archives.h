@@ -65,6 +65,10 @@ enum dg_status dg_archives_add(struct dg_archives *archives, const char *path, b
 const struct dg_archive_entry *dg_archive_find(const struct dg_archive *archive, const char *name);
 /* Fills the entries by reading the archive (archive_scan.c); its descriptor is open. */
 enum dg_status dg_archive_scan(struct dg_archive *archive, bool labels, const struct dg_log *log, struct dg_error *err);
+bool dg_archive_is_image(const struct dg_archive_entry *entry);
+/* Settles which of entries [first, end) are samples (archive_samples.c): their images have the labels, and what is beside them is passed
+ * over. Returns whether there are images with labels. */
+bool dg_archive_settle_samples(struct dg_archive *archive, int64_t first, int64_t end);
 /* Appends to the text; *at says where. */
 enum dg_status dg_archive_add_text(struct dg_archive *archive, const char *text, size_t size, uint64_t *at,
                                    struct dg_error *err);

@@ -155,7 +155,7 @@ static enum dg_status take_records(struct tar *t, char *text, int64_t size, stru
 {
     char *at = text, *end = text + size;
     while (at < end && *at) {
-        char *blank;
+        char *blank = at;
         int64_t length = *at >= '0' && *at <= '9' ? strtoll(at, &blank, 10) : 0;
         if (length < 1 || length > end - at || *blank != ' ' || at[length - 1] != '\n')
             return damaged(t, "a record of pax that is none", err);
