@@ -8,7 +8,7 @@ enum { PIECE = 1 << 20 }; /* the longest gather at once */
 enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
                                    struct dg_error *err)
 {
-    if (bytes <= PIECE) return dg_comm_gather(comm, mine, bytes, all, err);
+    if (bytes <= PIECE || !comm) return dg_comm_gather(comm, mine, bytes, all, err);
     int ranks = dg_comm_ranks(comm);
     char *piece = malloc((size_t)ranks * PIECE);
     if (!piece) return dg_fail(err, DG_ERR_MEMORY, "out of memory");

@@ -3,7 +3,6 @@
 #include "ops/base/rng.h"
 #include "runtime/data/image_reader.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +20,7 @@ struct train_source {
     struct dg_normalizer *normalizer; /* [view_count] */
     int32_t *order; /* [images] the permutation of epoch order_epoch; constant while rows are filled */
     int64_t order_epoch;
-    pthread_mutex_t lock; /* guards all below */
-    uint8_t *bad;         /* [images / 8 + 1] bits: unreadable images */
-    int64_t bad_count;
+    struct dg_bad_set *bad, *own_bad; /* the reading's, or the source's own */
 };
 
 void dg_epoch_order(uint64_t seed, int64_t epoch, int64_t count, int32_t *order)
@@ -77,7 +74,7 @@ static int64_t size_up(const struct dg_train_reading *reading, int64_t *row_floa
     base->num_parts = reading->view_count;
     base->row_floats = row_floats;
     base->worker_bytes = dg_image_reader_bytes(largest);
-    base->own_bytes = images * (int64_t)sizeof(int32_t) + images / 8 + 1;
+    base->own_bytes = images * (int64_t)sizeof(int32_t) + dg_bad_set_bytes(images);
     return largest;
 }
 
@@ -93,28 +90,12 @@ enum dg_status dg_loader_train_bytes(const struct dg_loader_config *config, cons
 
 /* ---- unreadable images ---- */
 
-static bool bit_of(const struct train_source *s, int64_t image) { return s->bad[image / 8] >> (image % 8) & 1; }
-
-static bool is_bad(struct train_source *s, int64_t image)
-{
-    pthread_mutex_lock(&s->lock);
-    bool bad = bit_of(s, image);
-    pthread_mutex_unlock(&s->lock);
-    return bad;
-}
-
 /* Records an unreadable image; fails when it is one too many. */
 static enum dg_status add_bad(struct train_source *s, struct dg_loader *loader, int64_t image,
                               const struct dg_error *reason, struct dg_error *err)
 {
-    pthread_mutex_lock(&s->lock);
-    if (!bit_of(s, image)) {
-        s->bad[image / 8] |= (uint8_t)(1 << (image % 8));
-        s->bad_count++;
-        dg_loader_post(loader, DG_LOG_WARNING, "%s", reason->text);
-    }
-    int64_t count = s->bad_count;
-    pthread_mutex_unlock(&s->lock);
+    int64_t count;
+    if (dg_bad_set_add(s->bad, image, &count)) dg_loader_post(loader, DG_LOG_WARNING, "%s", reason->text);
     if (count <= s->reading.max_bad) return DG_OK;
     return dg_fail(
         err, DG_ERR_INPUT,
@@ -131,7 +112,7 @@ static enum dg_status decode_place(struct train_source *s, struct dg_image_reade
 {
     for (int64_t i = 0; i < s->images; i++) {
         row->item = s->order[(place + i) % s->images];
-        if (is_bad(s, row->item)) continue;
+        if (dg_bad_set_has(s->bad, row->item)) continue;
         struct dg_error reason = {0};
         const char *path = dg_dataset_path(s->reading.dataset, row->item);
         enum dg_status status =
@@ -176,7 +157,10 @@ static enum dg_status fill(struct dg_batch_source *source, void *worker, struct 
 
 /* ---- batches ---- */
 
-static int64_t step_of(const struct train_source *s, int64_t number) { return s->reading.step + number; }
+static int64_t step_of(const struct train_source *s, int64_t number)
+{
+    return s->reading.step + number * dg_max_i64(1, s->reading.stride);
+}
 
 static int64_t epoch_of(const struct train_source *s, int64_t number)
 {
@@ -222,8 +206,7 @@ static void close_source(struct dg_batch_source *source)
     free(s->views);
     free(s->normalizer);
     free(s->order);
-    free(s->bad);
-    pthread_mutex_destroy(&s->lock);
+    dg_bad_set_close(s->own_bad);
     free(s);
 }
 
@@ -232,7 +215,6 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
 {
     struct train_source *s = calloc(1, sizeof *s);
     if (!s) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    pthread_mutex_init(&s->lock, NULL);
     s->reading = *reading;
     s->whole = reading->whole ? reading->whole : config->batch;
     s->first = reading->first;
@@ -243,7 +225,8 @@ static enum dg_status open_source(const struct dg_loader_config *config, const s
     s->views = calloc(views, sizeof *s->views);
     s->normalizer = calloc(views, sizeof *s->normalizer);
     s->order = malloc((size_t)s->images * sizeof *s->order);
-    s->bad = calloc(1, (size_t)s->images / 8 + 1);
+    s->bad = reading->bad;
+    if (!s->bad && dg_bad_set_open(s->images, &s->own_bad, NULL) == DG_OK) s->bad = s->own_bad;
     if (!s->row_floats || !s->views || !s->normalizer || !s->order || !s->bad) {
         enum dg_status status =
             dg_fail(err, DG_ERR_MEMORY, "no memory for the order of %lld images", (long long)s->images);

@@ -2,6 +2,7 @@
 #ifndef DG_RUNTIME_DATA_TRAIN_SOURCE_H
 #define DG_RUNTIME_DATA_TRAIN_SOURCE_H
 
+#include "runtime/data/bad_set.h"
 #include "runtime/data/dataset.h"
 #include "runtime/data/loader.h"
 #include "runtime/image/augment.h"
@@ -17,7 +18,9 @@ struct dg_train_reading {
     int64_t batches;         /* to read in all; 0: without end */
     int64_t whole,
         first; /* where processes share a batch of `whole` rows: the loader's are those from `first` on. 0: alone */
-    int64_t max_bad; /* unreadable images (distinct ones) that are replaced before giving up */
+    int64_t stride; /* the loader has each stride-th batch from the first on, where others have those between; 0: all */
+    struct dg_bad_set *bad; /* knows of unreadable images; outlives the loader. NULL: the loader has its own */
+    int64_t max_bad;        /* unreadable images (distinct ones) that are replaced before giving up */
 };
 
 /* Bytes that opening takes, known before it: batches, a thread's room to decode and one view, the order of an epoch.

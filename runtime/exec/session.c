@@ -331,10 +331,10 @@ static enum dg_status gather(void *context, const void *mine, int64_t bytes, voi
 const struct dg_exchange *dg_session_exchange(const struct dg_session *session) { return &session->exchange; }
 double dg_session_waited(const struct dg_session *session) { return session->waited; }
 
-enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err)
+enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_comm *comm, struct dg_error *err)
 {
     for (int r = DG_REGION_PARAM; r <= DG_REGION_STATE; r++)
-        DG_TRY(dg_comm_broadcast(session->comm, session->region[r], session->memory.region[r], err));
+        DG_TRY(dg_comm_broadcast(comm, session->region[r], session->memory.region[r], err));
     return DG_OK;
 }
 

@@ -51,7 +51,7 @@ const struct dg_exchange *dg_session_exchange(const struct dg_session *session);
 /* Seconds of the last step in which this process waited for sums, at the end of its slices, and for moments: others, or their way. */
 double dg_session_waited(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
-enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_error *err);
+enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_comm *comm, struct dg_error *err);
 
 /* What the session does not need between two steps: its activations and gradients. */
 struct dg_lent dg_session_lend(const struct dg_session *session);

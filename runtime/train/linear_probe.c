@@ -2,10 +2,13 @@
 
 #include "runtime/base/finite.h"
 #include "runtime/base/memory.h"
+#include "runtime/comm/gather.h"
 #include "runtime/data/views.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/most_frequent.h"
+#include "runtime/exec/replica.h"
 #include "runtime/formats/checksum.h"
+#include "runtime/train/ranks.h"
 #include "runtime/train/run.h"
 
 #include <inttypes.h>
@@ -15,6 +18,20 @@
 #include <string.h>
 
 #define BEST "best" /* OUT/best.safetensors */
+
+/* What a process says of the batch whose features it has made; behind it lie item [batch], i64: the image of each row, and
+ * features [batch, dim]. */
+struct made {
+    int64_t rows;
+    struct dg_bad_news bad;
+};
+
+/* Batches that follow each other, of which each process has made one. */
+struct round {
+    int64_t bytes;     /* of a struct made with all behind it */
+    char *mine, *all;  /* [bytes]; [ranks, bytes] */
+    int64_t at, count; /* the next batch, and how many there are */
+};
 
 struct probe {
     struct dg_training_run run; /* its session is the head's */
@@ -29,9 +46,14 @@ struct probe {
     float *features; /* [val images, dim] of the backbone */
     int64_t features_bytes, filled;
     struct dg_view_spec view;
+    struct dg_bad_set *bad; /* training images that any process has found unreadable */
+    struct round round;
     double best; /* the highest top-1 so far; -1: none */
     int64_t best_epoch;
 };
+
+/* Rank 0 owns the folder. */
+static bool leads(const struct probe *p) { return dg_comm_rank(p->options->comm) == 0; }
 
 static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all)
 {
@@ -82,7 +104,7 @@ static enum dg_status open_val(struct probe *p, struct dg_error *err)
 static enum dg_status init_run(struct probe *p, struct dg_error *err)
 {
     const struct dg_linear_options *o = p->options;
-    const struct dg_run_setup setup = {.folder = o->out,
+    const struct dg_run_setup setup = {.folder = leads(p) ? o->out : NULL,
                                        .name = "linear",
                                        .what = "probe",
                                        .resume = o->resume,
@@ -107,6 +129,7 @@ static enum dg_status open_backbone(struct probe *p, struct dg_error *err)
                                            .max_bad = o->max_bad_val,
                                            .accept_changes = o->accept_changes,
                                            .ignore_memory = o->ignore_memory,
+                                           .comm = o->comm,
                                            .log = o->log};
     DG_TRY(dg_evaluator_open(p->plan, p->knobs, &options, &p->backbone, err));
     if (dg_evaluator_dim(p->backbone) == p->head.dim && dg_evaluator_images(p->backbone)->dim[0] == p->head.batch)
@@ -128,6 +151,16 @@ static enum dg_status open_head(struct probe *p, struct dg_error *err)
     return DG_OK;
 }
 
+static enum dg_status open_round(struct probe *p, struct dg_error *err)
+{
+    struct round *round = &p->round;
+    int64_t row = (int64_t)sizeof(int64_t) + p->head.dim * (int64_t)sizeof(float);
+    round->bytes = dg_round_up((int64_t)sizeof(struct made) + p->head.batch * row, (int64_t)sizeof(int64_t));
+    round->mine = calloc(1, (size_t)round->bytes);
+    round->all = calloc((size_t)dg_comm_ranks(p->options->comm), (size_t)round->bytes);
+    return round->mine && round->all ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "no memory for the features of a batch");
+}
+
 static enum dg_status plan_training(struct probe *p, struct dg_error *err)
 {
     const struct dg_plan_tensor *images = dg_evaluator_images(p->backbone);
@@ -138,7 +171,11 @@ static enum dg_status plan_training(struct probe *p, struct dg_error *err)
     DG_TRY(dg_plan_find_role(p->plan, DG_ENTRY_TRAIN, &entry, err));
     DG_TRY(dg_knobs_check(p->knobs, entry, p->run.length, err));
     DG_TRY(dg_views_probe(p->knobs, (int)images->dim[1], (int)images->dim[2], &p->view, err));
+    DG_TRY(dg_bad_set_open(count, &p->bad, err));
+    p->run.ahead = dg_comm_rank(p->options->comm);
     const struct dg_train_reading reading = {.dataset = p->train,
+                                             .bad = p->bad,
+                                             .stride = dg_comm_ranks(p->options->comm),
                                              .views = &p->view,
                                              .view_count = 1,
                                              .rest = true,
@@ -192,6 +229,9 @@ static void close_probe(struct probe *p)
     dg_run_close(&p->run);
     dg_evaluator_close(p->backbone);
     dg_region_free(p->features, p->features_bytes);
+    dg_bad_set_close(p->bad);
+    free(p->round.mine);
+    free(p->round.all);
     if (p->train) dg_dataset_say_notes(p->train, p->options->log);
     dg_dataset_close(p->train);
     dg_dataset_close(p->val);
@@ -252,12 +292,9 @@ static enum dg_status restore_best(struct probe *p, struct dg_error *err)
     return DG_OK;
 }
 
-static enum dg_status set_state(struct probe *p, struct dg_error *err)
+static enum dg_status set_own_state(struct probe *p, struct dg_error *err)
 {
     bool found = false;
-    p->run.position.data_hash = hash_weights(p, dg_dataset_hash(p->train));
-    DG_TRY(add_facts(p, p->train, err));
-    p->best = -1;
     if (p->options->resume) DG_TRY(dg_run_resume(&p->run, &found, err));
     if (!found) {
         if (p->options->resume)
@@ -272,13 +309,43 @@ static enum dg_status set_state(struct probe *p, struct dg_error *err)
     return DG_OK;
 }
 
-/* Restores the best head's score, then the run's state. To be called when the validation features are computed. */
-static enum dg_status resume_best(struct probe *p, struct dg_error *err)
+/* All processes have rank 0's position and layer. `status` is what rank 0 has come to. */
+static enum dg_status share_state(struct probe *p, enum dg_status status, struct dg_error *err)
 {
-    if (!p->run.position.step) return DG_OK;
+    struct dg_comm *comm = p->options->comm;
+    struct dg_progress *position = &p->run.position, own = *position;
+    DG_TRY(dg_comm_agree(comm, status, err));
+    DG_TRY(dg_comm_broadcast(comm, position, sizeof *position, err));
+    position->threads = own.threads; /* and this process's copy of the facts */
+    position->facts = own.facts;
+    return dg_session_broadcast(p->run.session, comm, err);
+}
+
+static enum dg_status set_state(struct probe *p, struct dg_error *err)
+{
+    p->run.position.data_hash = hash_weights(p, dg_dataset_hash(p->train));
+    p->best = -1;
+    enum dg_status status = add_facts(p, p->train, err);
+    if (status == DG_OK && leads(p)) status = set_own_state(p, err);
+    return share_state(p, status, err);
+}
+
+/* Restores the best head's score, then the run's state. */
+static enum dg_status resume_own_best(struct probe *p, struct dg_error *err)
+{
     DG_TRY(restore_best(p, err));
     const struct dg_resume_rules rules = {.new_data = true, .accept_changes = true};
     return dg_checkpoint_load(p->run.session, p->knobs, &p->run.position, rules, p->run.newest, NULL, err);
+}
+
+/* To be called when the validation features are computed. */
+static enum dg_status resume_best(struct probe *p, struct dg_error *err)
+{
+    struct dg_comm *comm = p->options->comm;
+    if (!p->run.position.step) return DG_OK;
+    DG_TRY(share_state(p, leads(p) ? resume_own_best(p, err) : DG_OK, err));
+    DG_TRY(dg_comm_broadcast(comm, &p->best, sizeof p->best, err));
+    return dg_comm_broadcast(comm, &p->best_epoch, sizeof p->best_epoch, err);
 }
 
 static enum dg_status bad_step(const struct probe *p, struct dg_error *err)
@@ -288,17 +355,68 @@ static enum dg_status bad_step(const struct probe *p, struct dg_error *err)
                    p->run.position.step, *p->head.loss, p->head.summary[0]);
 }
 
-static enum dg_status train_step(struct probe *p, const struct dg_batch *batch, double *loss, struct dg_error *err)
+/* A batch of the round, with its features. */
+struct step_batch {
+    int64_t rows;
+    const int64_t *item;   /* [rows] */
+    const float *features; /* [rows, dim] */
+};
+
+static struct step_batch batch_of(const struct probe *p, const char *made)
 {
+    const int64_t *item = (const int64_t *)(const void *)(made + sizeof(struct made));
+    return (struct step_batch){((const struct made *)(const void *)made)->rows, item,
+                               (const float *)(const void *)(item + p->head.batch)};
+}
+
+/* This process's batch of a round: the step that comes so many after the next one. */
+static enum dg_status make_own(struct probe *p, struct dg_error *err)
+{
+    const struct dg_batch *batch;
     const float *features;
+    struct made *made = (struct made *)(void *)p->round.mine;
+    int64_t step = p->run.position.step + p->run.ahead;
+    *made = (struct made){0};
+    if (step >= p->run.length.epochs * p->run.length.steps_per_epoch) return DG_OK;
+    if (p->options->comm) DG_TRY(dg_bad_set_check(p->bad, p->run.reading.max_bad, err));
+    DG_TRY(dg_run_next_batch(&p->run, &batch, err));
+    enum dg_status status = dg_evaluate_batch(p->backbone, batch->data, &features, err);
+    made->rows = batch->rows;
+    const struct step_batch own = batch_of(p, p->round.mine);
+    memcpy((void *)(uintptr_t)own.item, batch->item, sizeof *own.item * (size_t)batch->rows);
+    if (status == DG_OK)
+        memcpy((void *)(uintptr_t)own.features, features, sizeof(float) * (size_t)(batch->rows * p->head.dim));
+    dg_loader_release(p->run.loader, batch);
+    for (int64_t r = 0; r < own.rows && status == DG_OK; r++)
+        if (dg_first_not_finite(own.features + r * p->head.dim, p->head.dim) >= 0)
+            status = dg_fail(err, DG_ERR_NUMERIC, "step %" PRId64 ": the backbone's features of %s are not finite",
+                             step, dg_dataset_path(p->train, own.item[r]));
+    made->bad = dg_bad_set_take_news(p->bad);
+    return status;
+}
+
+/* The next batch; the processes make as many at once as they are. */
+static enum dg_status next_batch(struct probe *p, struct step_batch *batch, struct dg_error *err)
+{
+    struct round *round = &p->round;
+    struct dg_comm *comm = p->options->comm;
+    if (round->at == round->count) {
+        DG_TRY(dg_comm_agree(comm, make_own(p, err), err));
+        DG_TRY(dg_comm_gather_long(comm, round->mine, round->bytes, round->all, err));
+        round->at = 0;
+        round->count = dg_comm_ranks(comm);
+        for (int64_t r = 0; r < round->count; r++)
+            dg_bad_set_add_news(p->bad, &((struct made *)(void *)(round->all + r * round->bytes))->bad);
+    }
+    *batch = batch_of(p, round->all + round->at++ * round->bytes);
+    return DG_OK;
+}
+
+static enum dg_status train_step(struct probe *p, const struct step_batch *batch, double *loss, struct dg_error *err)
+{
     struct dg_step_info info = {.seed = p->run.position.seed, .step = p->run.position.step};
-    DG_TRY(dg_evaluate_batch(p->backbone, batch->data, &features, err));
-    for (int r = 0; r < batch->rows; r++)
-        if (dg_first_not_finite(features + r * p->head.dim, p->head.dim) >= 0)
-            return dg_fail(err, DG_ERR_NUMERIC, "step %" PRId64 ": the backbone's features of %s are not finite",
-                           info.step, dg_dataset_path(p->train, batch->item[r]));
-    dg_linear_head_put(&p->head, features, batch->rows);
-    for (int r = 0; r < batch->rows; r++) p->head.labels[r] = dg_dataset_label(p->train, batch->item[r]);
+    dg_linear_head_put(&p->head, batch->features, batch->rows);
+    for (int64_t r = 0; r < batch->rows; r++) p->head.labels[r] = dg_dataset_label(p->train, batch->item[r]);
     dg_session_set_controls(p->run.session, p->knobs, p->run.position.step, p->run.length);
     DG_TRY(dg_session_compute(p->run.session, &info, err));
     *loss = *p->head.loss;
@@ -313,15 +431,12 @@ static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *repo
     int64_t all = dg_dataset_count(p->train), done = 0;
     double sum = 0, begin = dg_seconds_now();
     for (int64_t s = 0; s < p->run.length.steps_per_epoch; s++) {
-        const struct dg_batch *batch;
+        struct step_batch batch;
         double loss = 0;
-        DG_TRY(dg_run_next_batch(&p->run, &batch, err));
-        int rows = batch->rows;
-        enum dg_status status = train_step(p, batch, &loss, err);
-        dg_loader_release(p->run.loader, batch);
-        DG_TRY(status);
-        sum += loss * rows;
-        done += rows;
+        DG_TRY(next_batch(p, &batch, err));
+        DG_TRY(train_step(p, &batch, &loss, err));
+        sum += loss * (double)batch.rows;
+        done += batch.rows;
         progress(p, report->epoch, done, all);
     }
     report->loss = sum / (double)all;
@@ -362,19 +477,26 @@ static enum dg_status log_epoch(struct probe *p, int64_t first_step, const struc
                            r->images_per_s);
 }
 
+static enum dg_status save_epoch(struct probe *p, int64_t first_step, const struct dg_linear_report *report, bool best,
+                                 struct dg_error *err)
+{
+    DG_TRY(log_epoch(p, first_step, report, err));
+    return save(p, best, err);
+}
+
 static enum dg_status run_epochs(struct probe *p, struct dg_error *err)
 {
     const struct dg_linear_events *events = &p->options->events;
     const struct dg_run_length length = p->run.length;
-    DG_TRY(dg_run_open_loader(&p->run, length.epochs * length.steps_per_epoch, err));
+    int64_t end = length.epochs * length.steps_per_epoch;
+    DG_TRY(dg_comm_agree(p->options->comm, dg_run_open_loader(&p->run, end, err), err));
     for (int64_t epoch = p->run.position.step / length.steps_per_epoch; epoch < length.epochs; epoch++) {
         int64_t first = p->run.position.step;
         struct dg_linear_report report = {.epoch = epoch, .lr = dg_control_value(p->knobs, "lr", first, length)};
         bool best;
         DG_TRY(train_epoch(p, &report, err));
         DG_TRY(score_epoch(p, &report, &best, err));
-        DG_TRY(log_epoch(p, first, &report, err));
-        DG_TRY(save(p, best, err));
+        DG_TRY(dg_comm_agree(p->options->comm, leads(p) ? save_epoch(p, first, &report, best, err) : DG_OK, err));
         if (events->epoch) events->epoch(events->context, &report);
     }
     return DG_OK;
@@ -388,17 +510,46 @@ static enum dg_status train_and_score(struct probe *p, struct dg_error *err)
     return run_epochs(p, err);
 }
 
-/* All inputs are opened before the folder is made, so that a call that fails for one of them leaves no folder. */
-static enum dg_status train(struct probe *p, struct dg_error *err)
+/* That all processes do the same with the same. The settings are those that were given to each; of weights and images it is asked once
+ * they are open. */
+static enum dg_status check_ranks(struct probe *p, const struct dg_dataset *dataset, const char *path,
+                                  struct dg_error *err)
 {
-    DG_TRY(dg_linear_head_read_plan(&p->head, p->plan, err));
-    DG_TRY(init_run(p, err));
-    DG_TRY(open_images(p, p->options->out, &p->options->train, &p->train, err));
+    struct dg_rank_facts facts = {
+        .plan = p->plan->header->checksum, .seed = p->options->seed, .knobs = p->knobs, .images_from = path};
+    if (!p->options->comm) return DG_OK;
+    if (dataset) {
+        facts.data = dg_dataset_hash(dataset);
+        facts.images = dg_dataset_count(dataset);
+        facts.weights = dg_replica_hash(dg_evaluator_session(p->backbone), 0, 1);
+        facts.weights_from = p->options->weights;
+    }
+    return dg_ranks_check(p->options->comm, &facts, err);
+}
+
+/* The run, and its settings: those of rank 0, who has the folder. */
+static enum dg_status share_settings(struct probe *p, struct dg_error *err)
+{
+    struct dg_comm *comm = p->options->comm;
+    DG_TRY(check_ranks(p, NULL, "", err));
+    DG_TRY(dg_comm_agree(comm, init_run(p, err), err));
+    return dg_comm_broadcast(comm, p->knobs->knob, p->plan->num_knobs * (int64_t)sizeof *p->knobs->knob, err);
+}
+
+/* All inputs are opened before the folder is made, so that a call that fails for one of them leaves no folder. */
+static enum dg_status open_training(struct probe *p, struct dg_error *err)
+{
+    DG_TRY(open_images(p, leads(p) ? p->options->out : NULL, &p->options->train, &p->train, err));
     DG_TRY(open_val(p, err));
     DG_TRY(open_backbone(p, err));
     DG_TRY(plan_training(p, err));
-    DG_TRY(open_head(p, err));
-    DG_TRY(set_state(p, err));
+    DG_TRY(open_round(p, err));
+    return open_head(p, err);
+}
+
+static enum dg_status open_files(struct probe *p, struct dg_error *err)
+{
+    if (!leads(p)) return DG_OK;
     dg_run_write_plan(&p->run);
     dg_run_write_index(&p->run, p->train);
     DG_TRY(dg_run_open_log(&p->run, err));
@@ -408,6 +559,19 @@ static enum dg_status train(struct probe *p, struct dg_error *err)
                                                       .batch = p->head.batch,
                                                       .images = dg_dataset_count(p->train),
                                                       .out_dim = p->head.classes});
+    return DG_OK;
+}
+
+static enum dg_status train(struct probe *p, struct dg_error *err)
+{
+    struct dg_comm *comm = p->options->comm;
+    DG_TRY(dg_comm_agree(comm, dg_linear_head_read_plan(&p->head, p->plan, err), err));
+    DG_TRY(share_settings(p, err));
+    DG_TRY(dg_comm_agree(comm, open_training(p, err), err));
+    DG_TRY(check_ranks(p, p->train, p->options->train.path[0], err));
+    DG_TRY(check_ranks(p, p->val, p->options->val.path[0], err));
+    DG_TRY(set_state(p, err));
+    DG_TRY(dg_comm_agree(comm, open_files(p, err), err));
     tell_start(p);
     enum dg_status status = train_and_score(p, err);
     dg_run_end_record(&p->run, status == DG_OK ? "finished" : "failed", status == DG_OK ? NULL : err->text);
@@ -457,7 +621,7 @@ static enum dg_status compare_head(struct probe *p, const char *path, struct dg_
     return status;
 }
 
-static enum dg_status evaluate(struct probe *p, const char *head, struct dg_linear_score *result, struct dg_error *err)
+static enum dg_status open_evaluation(struct probe *p, const char *head, struct dg_error *err)
 {
     DG_TRY(dg_linear_head_read_plan(&p->head, p->plan, err));
     DG_TRY(init_run(p, err));
@@ -465,7 +629,13 @@ static enum dg_status evaluate(struct probe *p, const char *head, struct dg_line
     DG_TRY(open_backbone(p, err));
     DG_TRY(open_head(p, err));
     DG_TRY(dg_linear_head_load(&p->head, p->plan, head, err));
-    DG_TRY(compare_head(p, head, err));
+    return compare_head(p, head, err);
+}
+
+static enum dg_status evaluate(struct probe *p, const char *head, struct dg_linear_score *result, struct dg_error *err)
+{
+    DG_TRY(dg_comm_agree(p->options->comm, open_evaluation(p, head, err), err));
+    DG_TRY(check_ranks(p, p->val, p->options->val.path[0], err));
     tell_start(p);
     DG_TRY(compute_features(p, err));
     return score(p, result, err);

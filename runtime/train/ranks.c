@@ -222,6 +222,7 @@ struct record {
     int64_t step;
     uint64_t hash; /* of the step's share of parameters and states */
     int32_t status, stop, save;
+    struct dg_bad_news bad;
     char text[TEXT]; /* of its failure */
 };
 
@@ -236,6 +237,7 @@ static enum dg_status read_records(struct dg_comm *comm, const struct record *al
                            dg_comm_host(comm, r), all[r].step, agreed->step);
         agreed->stop |= all[r].stop;
         agreed->save |= all[r].save;
+        dg_bad_set_add_news(agreed->bad, &all[r].bad);
         agreed->apart |= all[r].hash != all[0].hash;
     }
     return DG_OK;
@@ -247,6 +249,7 @@ enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_sessio
     if (!comm) return status;
     struct record mine = {.step = agreed->step, .status = (int32_t)status, .stop = agreed->stop, .save = agreed->save},
                   *all;
+    mine.bad = dg_bad_set_take_news(agreed->bad);
     mine.hash = dg_replica_hash(session, agreed->step % DG_RANK_SHARES, DG_RANK_SHARES);
     if (status != DG_OK) snprintf(mine.text, sizeof mine.text, "%.*s", TEXT - 1, err->text);
     DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));

@@ -4,6 +4,7 @@
 #define DG_RUNTIME_TRAIN_RANKS_H
 
 #include "runtime/comm/agree.h"
+#include "runtime/data/bad_set.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 
@@ -29,9 +30,10 @@ enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_er
 /* What the processes agree on before a step. */
 struct dg_rank_step {
     int64_t step;
-    bool stop;  /* this process was asked to stop; afterwards: any of them was */
-    bool save;  /* this process wants a checkpoint after the step; afterwards: any of them does */
-    bool apart; /* afterwards: parameters or states differ */
+    bool stop;              /* this process was asked to stop; afterwards: any of them was */
+    bool save;              /* this process wants a checkpoint after the step; afterwards: any of them does */
+    bool apart;             /* afterwards: parameters or states differ */
+    struct dg_bad_set *bad; /* of this process's images; afterwards also what others have found. NULL: none */
 };
 
 /* Collective, before a step: dg_comm_agree, and whether to stop. Each step compares another 1/DG_RANK_SHARES of all parameters and states by

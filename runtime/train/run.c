@@ -336,9 +336,11 @@ enum dg_status dg_run_retain(const struct dg_training_run *run, struct dg_error 
 enum dg_status dg_run_open_loader(struct dg_training_run *run, int64_t end, struct dg_error *err)
 {
     run->reading.seed = run->position.seed; /* a resumed run's own */
-    run->reading.epoch = run->position.step / run->length.steps_per_epoch;
-    run->reading.step = run->position.step % run->length.steps_per_epoch;
-    run->reading.batches = end - run->position.step;
+    int64_t first = run->position.step + run->ahead, stride = dg_max_i64(1, run->reading.stride);
+    if (first >= end) return DG_OK;
+    run->reading.epoch = first / run->length.steps_per_epoch;
+    run->reading.step = first % run->length.steps_per_epoch;
+    run->reading.batches = (end - first + stride - 1) / stride;
     return dg_loader_open_train(&run->loading, &run->reading, &run->loader, err);
 }
 

@@ -45,6 +45,8 @@ struct dg_training_run {
     struct dg_train_reading reading;
     struct dg_loader *loader;
     int64_t loader_bytes;
+    int64_t
+        ahead; /* steps from the position to the loader's first batch, where processes take turns (reading.stride) */
 };
 
 /* Fills *run. A run that resumes goes on with its own settings: `knobs` receives them (dg_facts_take_settings).
@@ -96,7 +98,7 @@ void dg_run_open_record(struct dg_training_run *run, struct dg_run_about about);
 /* Notes there how it ended ("finished", "stopped", "failed"; `why` of the last). */
 void dg_run_end_record(struct dg_training_run *run, const char *how, const char *why);
 
-/* Starts the loader at the position; it ends after step `end`. */
+/* Starts the loader at the position, or so many steps ahead; it ends after step `end`. None is there if nothing is left to read. */
 enum dg_status dg_run_open_loader(struct dg_training_run *run, int64_t end, struct dg_error *err);
 /* The next batch; to be released by dg_loader_release. */
 enum dg_status dg_run_next_batch(struct dg_training_run *run, const struct dg_batch **batch, struct dg_error *err);

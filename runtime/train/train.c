@@ -35,6 +35,7 @@ struct training {
     double saved_at;              /* when rank 0 has saved, or begun */
     struct dg_quality *quality;   /* of rank 0; NULL: none */
     int64_t knn_lent, knn_own;
+    struct dg_bad_set *bad; /* images that any process has found unreadable */
     int threads;
     bool parted; /* this process has failed within a step, and the others cannot know */
     bool apart;  /* the processes' parameters differ */
@@ -91,6 +92,8 @@ static enum dg_status plan_loader(struct training *t, struct dg_error *err)
     struct dg_train_reading reading = {
         .dataset = t->dataset, .views = t->view, .max_bad = dg_bad_limit_of(o->max_bad, dg_dataset_count(t->dataset))};
     DG_TRY(dg_views_init(t->plan, t->knobs, t->view, &reading.view_count, err));
+    DG_TRY(dg_bad_set_open(dg_dataset_count(t->dataset), &t->bad, err));
+    reading.bad = t->bad;
     int threads = o->loader_threads ? o->loader_threads : o->threads;
     int64_t batch = t->entry->batch / dg_comm_ranks(o->comm);
     reading.whole = t->entry->batch;
@@ -132,7 +135,7 @@ static enum dg_status set_state(struct training *t, struct dg_error *err)
     if (leads(t)) own = *position;
     position->threads = own.threads; /* and this process's copy of the facts */
     position->facts = own.facts;
-    return comm ? dg_session_broadcast(t->run.session, err) : DG_OK;
+    return dg_session_broadcast(t->run.session, comm, err);
 }
 
 static int64_t images_of(const struct training *t)
@@ -337,6 +340,7 @@ static enum dg_status next_crops(struct training *t, const struct dg_batch **bat
         dg_replay_read(t->replay, t->run.position.step, t->run.session);
         return DG_OK;
     }
+    if (t->options->comm) DG_TRY(dg_bad_set_check(t->bad, t->run.reading.max_bad, err)); /* of all processes */
     DG_TRY(dg_run_next_batch(&t->run, batch, err));
     int64_t view = 0;
     for (uint32_t i = 0; i < t->entry->num_inputs; i++) {
@@ -507,6 +511,7 @@ static enum dg_status agree_on_step(struct training *t, enum dg_status status, s
                                     struct dg_error *err)
 {
     agreed->step = t->run.position.step;
+    agreed->bad = t->bad;
     agreed->save = leads(t) && (due_by_clock(t) || dg_quality_due(t->quality, agreed->step + 1));
     status = dg_ranks_before_step(t->options->comm, t->run.session, agreed, status, err);
     t->apart |= agreed->apart;
@@ -543,6 +548,7 @@ static void close_training(struct training *t)
 {
     dg_quality_close(t->quality);
     dg_run_close(&t->run);
+    dg_bad_set_close(t->bad);
     dg_event_file_close(t->events);
     dg_replay_close(t->replay);
     dg_dataset_close(t->dataset);

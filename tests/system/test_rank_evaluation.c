@@ -1,6 +1,7 @@
 /* Evaluation by several processes: the files and figures of one process, to the last digit. */
 #include "ops/base/rng.h"
 #include "runtime/image/write.h"
+#include "tests/support/compile.h"
 #include "tests/support/images.h"
 #include "tests/support/mpirun.h"
 #include "tests/support/tiny.h"
@@ -15,7 +16,7 @@
 
 enum { CLASSES = 3, TRAIN = 40, VAL = 17 }; /* images; batches are of 7 */
 
-static char run_folder[128];
+static char run_folder[128], weights[160];
 
 /* Noise in folders for classes. Every fifth image is the one before it under another class: equally near. */
 static void draw(const char *folder, int count)
@@ -41,6 +42,7 @@ static int setup(void **state)
     mpi_environment();
     make_test_folder(state);
     snprintf(run_folder, sizeof run_folder, "%s/run", test_folder);
+    snprintf(weights, sizeof weights, "%s/checkpoint.safetensors", run_folder);
     draw(in("train"), TRAIN);
     draw(in("val"), VAL);
     dg_tiny_compile(in("tiny.plan"), NULL);
@@ -130,6 +132,58 @@ static void test_bad_images(void **state)
     same_votes("3", in("damaged"), "38 images vote on 17, 3 classes");
 }
 
+#define LINEAR(weights, out)                                                                                           \
+    DINORUN, "linear", in("probe.plan"), "--weights", weights, "--train", in("train"), "--val", in("val"), "--out",    \
+        out, "--ignore-memory"
+
+static void same_layers(const char *one, const char *other)
+{
+    char a[2][512], b[2][512];
+    static const char *const file[2] = {"linear", "best"};
+    for (int f = 0; f < 2; f++) {
+        snprintf(a[f], sizeof a[f], "%s/%s.safetensors", one, file[f]);
+        snprintf(b[f], sizeof b[f], "%s/%s.safetensors", other, file[f]);
+        assert_same_file(a[f], b[f]);
+    }
+}
+
+/* A layer of four epochs of five steps, so that rounds of two and three cross their ends; resumed with another number of processes; with an
+ * image that cannot be read; and scored. */
+static void test_linear(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"backbone=vit",  "with={dim: 32, heads: 2, depth: 2, patch: 8, image: 32}",
+                                      "crops.size=32", "batch=8",
+                                      "lr.from=0.1",   "classes=3",
+                                      "blocks=2",      "epochs=4"};
+    const struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/linear.yaml",
+                                               .output = in("probe.plan"),
+                                               .set = set,
+                                               .num_sets = sizeof set / sizeof *set};
+    if (!mpi_usable(&open_mpi)) skip();
+    compile_plan(&options);
+    process_assert_status(RUN(LINEAR(weights, in("alone"))), 0);
+    process_assert_status(LAUNCH(&open_mpi, "2", LINEAR(weights, in("two"))), 0);
+    same_layers(in("alone"), in("two"));
+    process_assert_status(LAUNCH(&open_mpi, "3", LINEAR(weights, in("three")), "--epochs", "4"), 0);
+    same_layers(in("alone"), in("three"));
+    const struct process *p = LAUNCH(&open_mpi, "2", LINEAR(weights, in("three")));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "holds a probe already: add --resume");
+    process_assert_status(LAUNCH(&open_mpi, "2", LINEAR(weights, in("resumed")), "--epochs", "2"), 0);
+    process_assert_status(RUN(LINEAR(weights, in("short")), "--epochs", "2"), 0);
+    process_assert_status(RUN(LINEAR(weights, in("short")), "--resume", "--epochs", "4"), 0);
+    process_assert_status(LAUNCH(&open_mpi, "3", LINEAR(weights, in("resumed")), "--resume", "--epochs", "4"), 0);
+    same_layers(in("short"), in("resumed"));
+#define SCORE                                                                                                          \
+    DINORUN, "linear", in("probe.plan"), "--weights", weights, "--val", in("val"), "--evaluate",                       \
+        in("alone/best.safetensors")
+    char *alone = figures(RUN(SCORE), "loss "), *several = figures(LAUNCH(&open_mpi, "2", SCORE), "loss ");
+    assert_string_equal(several, alone);
+    free(alone);
+    free(several);
+}
+
 /* Processes that would evaluate different things. */
 static void test_refusals(void **state)
 {
@@ -163,6 +217,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
-                                       cmocka_unit_test(test_bad_images), cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_bad_images), cmocka_unit_test(test_linear),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

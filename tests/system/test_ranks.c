@@ -1,6 +1,7 @@
 /* Training by several processes, under the launchers of the MPI libraries that this build has plugins for; without one the tests say
  * what they leave out. */
 #include "ops/kernels/level.h"
+#include "runtime/data/train_source.h"
 #include "tests/support/compile.h"
 #include "tests/support/mpirun.h"
 #include "tests/support/tiny.h"
@@ -313,6 +314,30 @@ static void test_bad_picture(void **state)
     process_assert_says(p, p->err, "damaged/05.png");
 }
 
+/* Two pictures that cannot be read, of which each process meets one: they are counted together. */
+static void test_bad_pictures_of_all(void **state)
+{
+    (void)state;
+    char copy[1100];
+    int32_t order[4 * TINY_BATCH];
+    if (!mpi_usable(&open_mpi)) skip();
+    snprintf(copy, sizeof copy, "cp -r %s %s", in("pictures"), in("two_damaged"));
+    assert_int_equal(system(copy), 0);
+    dg_epoch_order(0, 0, 4 * TINY_BATCH, order);
+    for (int place = 0; place < TINY_BATCH; place += TINY_BATCH / 2) { /* the first of each process's rows */
+        char name[64];
+        snprintf(name, sizeof name, "two_damaged/%02d.%s", order[place], order[place] % 4 == 3 ? "jpg" : "png");
+        write_file(in(name), "no picture", 10);
+    }
+#define DAMAGED(out, most)                                                                                             \
+    DINORUN, "train", four, "--data", in("two_damaged"), "--out", out, "--ignore-memory", "--steps", "4",              \
+        "--max-bad-images", most
+    const struct process *p = LAUNCH(&open_mpi, "2", DAMAGED(in("one_too_many"), "1"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "more than the 1 tolerated");
+    process_assert_status(LAUNCH(&open_mpi, "2", DAMAGED(in("just_enough"), "2")), 0);
+}
+
 /* Recorded crops of which one is no number: all come to the same end, and say where it was. */
 static void test_not_finite(void **state)
 {
@@ -458,10 +483,12 @@ static void test_scale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scale),      cmocka_unit_test(test_stall),      cmocka_unit_test(test_bad_picture),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_killed),     cmocka_unit_test(test_equal_to_one),
-        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_replay),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_stop),       cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_scale),        cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_bad_picture),  cmocka_unit_test(test_bad_pictures_of_all),
+        cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_replay),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_stop),         cmocka_unit_test(test_batch_norm),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -164,10 +164,11 @@ int evaluation_threads(const struct evaluation *evaluation);
 
 /* ---- several processes ---- */
 
-/* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks was called the others warn. *threads, if 0, receives this
+/* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks or let_ranks_warn was called the others warn. *threads, if 0, receives this
  * process's share of the machine. */
 enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *err);
 bool leads(const struct dg_comm *comm); /* rank 0, or alone */
+void let_ranks_warn(void);
 /* Collective: all evaluate the same plan, settings, weights and images, which are those of `path`. DG_ERR_USAGE as of dg_ranks_check. */
 enum dg_status check_ranks(struct evaluation *evaluation, const struct dg_dataset *dataset, const char *path,
                            struct dg_error *err);

@@ -1,6 +1,7 @@
 /* dinorun linear: trains a linear classifier on frozen features, or evaluates one. */
 #include "runtime/train/linear_probe.h"
 
+#include "runtime/comm/agree.h"
 #include "tools/dinorun/command.h"
 #include "tools/dinorun/json.h"
 
@@ -59,6 +60,13 @@ static void on_start(void *context, const struct dg_linear_start *s)
     fflush(stdout);
 }
 
+/* Of other ranks than 0. */
+static void others_start(void *context, const struct dg_linear_start *start)
+{
+    (void)context, (void)start;
+    let_ranks_warn();
+}
+
 static void on_progress(void *context, int64_t epoch, int64_t images, int64_t all)
 {
     struct screen *screen = context;
@@ -88,7 +96,7 @@ static void on_epoch(void *context, const struct dg_linear_report *r)
 static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     clear_line(context);
-    write_message(NULL, level, topic, text);
+    console.write(NULL, level, topic, text);
 }
 
 /* `best`: of the best epoch; NaN: there is one score alone. */
@@ -157,23 +165,30 @@ static enum dg_status open_probe(struct dg_error *err)
     return DG_OK;
 }
 
+static enum dg_status train_layer(struct screen *screen, struct dg_error *err)
+{
+    DG_TRY(dg_linear_train(&given.of.plan, &given.of.knobs, &given.options, err));
+    if (!leads(given.options.comm)) return DG_OK;
+    clear_line(screen);
+    if (screen->last.epoch >= 0) {
+        DG_TRY(write_results(screen, &screen->last.val, screen->last.best, err));
+        DG_TRY(json_write(&given.json, result_of(screen, &screen->last.val, screen->last.best), err));
+    }
+    printf("%s/linear.safetensors is the last epoch's layer, %s/best.safetensors the best one's\n", given.options.out,
+           given.options.out);
+    return DG_OK;
+}
+
 static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *err)
 {
     struct opened_plan *of = &given.of;
-    DG_TRY(open_probe(err));
-    if (!given.head) {
-        DG_TRY(dg_linear_train(&of->plan, &of->knobs, &given.options, err));
-        clear_line(screen);
-        if (screen->last.epoch >= 0) {
-            DG_TRY(write_results(screen, &screen->last.val, screen->last.best, err));
-            DG_TRY(json_write(&given.json, result_of(screen, &screen->last.val, screen->last.best), err));
-        }
-        printf("%s/linear.safetensors is the last epoch's layer, %s/best.safetensors the best one's\n",
-               given.options.out, given.options.out);
-        return DG_OK;
-    }
+    DG_TRY(open_ranks(&given.options.comm, &given.options.threads, err));
+    if (!leads(given.options.comm)) given.options.events = (struct dg_linear_events){.start = others_start};
+    DG_TRY(dg_comm_agree(given.options.comm, open_probe(err), err));
+    if (!given.head) return train_layer(screen, err);
     struct dg_linear_score score;
     DG_TRY(dg_linear_evaluate(&of->plan, &of->knobs, &given.options, given.head, &score, err));
+    if (!leads(given.options.comm)) return DG_OK;
     clear_line(screen);
     printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
     DG_TRY(json_write(&given.json, result_of(screen, &score, NAN), err));
@@ -194,7 +209,7 @@ static int linear(void)
     clear_line(&screen);
     close_plan(&given.of);
     json_close(&given.json);
-    return exit_status(&err);
+    return end_ranks(given.options.comm, &err);
 }
 
 static const struct dg_flag flags[] = {

@@ -54,7 +54,7 @@ static bool is_help(const char *word)
 static bool takes_ranks(const struct dg_command *command)
 {
     return command == &command_train || command == &command_bench || command == &command_features ||
-           command == &command_knn;
+           command == &command_knn || command == &command_linear;
 }
 
 static int run(int argc, char **argv)

@@ -33,6 +33,8 @@ enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *
     return *comm && !*threads ? dg_ranks_threads(*comm, threads, err) : DG_OK;
 }
 
+void let_ranks_warn(void) { opening = false; }
+
 enum dg_status check_ranks(struct evaluation *e, const struct dg_dataset *dataset, const char *path,
                            struct dg_error *err)
 {
@@ -44,7 +46,7 @@ enum dg_status check_ranks(struct evaluation *e, const struct dg_dataset *datase
                                         .weights = dg_replica_hash(dg_evaluator_session(e->evaluator), 0, 1),
                                         .weights_from = e->options.weights,
                                         .knobs = &e->of.knobs};
-    opening = false;
+    let_ranks_warn();
     return dg_ranks_check(e->options.comm, &facts, err);
 }
 
