@@ -20,7 +20,10 @@ enum dg_status dg_export_json(struct dg_new_folder *folder, const char *name, js
     char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(object);
     if (!text) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    enum dg_status status = dg_new_folder_write(folder, name, text, err);
+    char *line = NULL;
+    enum dg_status status = asprintf(&line, "%s\n", text) < 0 ? dg_fail(err, DG_ERR_MEMORY, "out of memory")
+                                                              : dg_new_folder_write(folder, name, line, err);
+    free(line);
     free(text);
     return status;
 }

@@ -144,6 +144,10 @@ enum dg_status dg_export_timm(const struct dg_export_source *source, const char 
     enum dg_status status = write_files(source, &network, &folder, err);
     if (status == DG_OK) status = dg_new_folder_commit(&folder, err);
     dg_new_folder_abandon(&folder);
+    if (status == DG_OK && network.height != network.width)
+        dg_log(
+            source->log, DG_LOG_WARNING, DG_LOG_LOAD,
+            "timm resizes to images that are no squares in another way: prepare them as README.md in the folder says");
     if (status == DG_OK)
         dg_log(
             source->log, DG_LOG_INFO, DG_LOG_LOAD,

@@ -35,6 +35,7 @@ NO_WIDTH = "has neither wide nor grouped ResNets"
 SMALL = [
     ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}, {}),
     ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}, {"timm": NO_EPS}),
+    ("ViT/8, 24x40", "vit.yaml:vit", {"dim": 64, "heads": 2, "depth": 2, "patch": 8, "size": "24x40"}, {}),
     ("ViT/8, other MLP", "vit.yaml:vit", {"dim": 64, "heads": 2, "depth": 2, "patch": 8, "image": 32, "mlp_ratio": 3}, {}),
     ("ResNet-50's blocks", "resnet.yaml:resnet", {"blocks": "[1, 2, 1, 1]", "image": 64}, {}),
     ("ResNet-18's blocks", "resnet.yaml:resnet_basic", {"blocks": "[1, 2, 1, 1]", "image": 64}, {}),
@@ -68,7 +69,8 @@ class Network:
     def __init__(self, folder, args, name, source, sets):
         self.folder, self.args, self.name = pathlib.Path(folder), args, name
         path = os.path.join(args.graphs, source)
-        flags = [f for key, value in sets.items() for f in ("--set", f"{key}={value}")]
+        flags = [f for key, value in sets.items() for f in ("--set", f"{key}={value}") if key != "size"]
+        flags += ["--image-size", sets["size"]] if "size" in sets else []
         if "batch" not in sets:
             flags += ["--batch", str(IMAGES)]
         self.plan = self.run(args.dinoc, path, *flags, "-o", self.at("plan")) and self.at("plan")
@@ -196,8 +198,9 @@ def check_timm(network, missing, refused):
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     images = torch.stack([transform(picture) for picture in network.pictures()]).numpy()
-    assert np.abs(images - network.images).max() < 1e-5, "timm prepares images in another way"
-    features, worse, seconds = measure(by_torch(model), images)
+    if network.images.shape[2] == network.images.shape[3]:  # else it resizes in another way, which is said
+        assert np.abs(images - network.images).max() < 1e-5, "timm prepares images in another way"
+    features, worse, seconds = measure(by_torch(model), network.images)
     return {"timm": (max(network.difference(features), network.difference(worse)), seconds)}
 
 

@@ -66,7 +66,7 @@ static void test_onnx(void **state)
     process_assert_says(p, p->out, "centre crop, RGB / 255, less the mean 0.485, 0.456, 0.406");
     assert_string_equal(p->err, "");
     assert_onnx(out, w, "teacher");
-    process_assert_status(RUN(DINORUN, "export", w, "--onnx", in("student.onnx"), "--backbone", "student"), 0);
+    process_assert_status(RUN(DINORUN, "export", w, "--onnx", in("student.onnx"), "--weights-from", "student"), 0);
     assert_onnx(in("student.onnx"), w, "student");
     /* Of weights alone a plan says what they are of. */
     copy_file(w, in("alone"));
@@ -146,7 +146,7 @@ static void test_timm(void **state)
     refuses(RUN(DINORUN, "export", in("run"), "--timm", w), 2, "is there and is not an empty folder");
     refuses(RUN(DINORUN, "export", in("run"), "--timm", in("no/new")), 1, "no/new");
     assert_int_equal(mkdir(in("empty"), 0777), 0);
-    process_assert_status(RUN(DINORUN, "export", in("run"), "--timm", in("empty"), "--backbone", "student"), 0);
+    process_assert_status(RUN(DINORUN, "export", in("run"), "--timm", in("empty"), "--weights-from", "student"), 0);
     assert_same_tensors(in("empty/model.safetensors"), w, "student.backbone.");
 }
 
@@ -200,10 +200,20 @@ static void test_torch(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    const char *run = in("run"), *made = in("new.onnx");
+    char run[96], made[96]; /* what in() returns is not valid for long */
+    snprintf(run, sizeof run, "%s", in("run"));
+    snprintf(made, sizeof made, "%s", in("new.onnx"));
     refuses(RUN(DINORUN, "export", run), 2, "is needed: the safetensors file to write");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--onnx", made), 2, "--onnx");
     refuses(RUN(DINORUN, "export", run, "-o", in("new"), "--plan", in("tiny.plan")), 2, "--plan");
+    refuses(RUN(DINORUN, "export", run, "--onnx", made, "--backbone", "student"), 2, "--backbone");
+    refuses(RUN(DINORUN, "export", run, "--torch", made, "--weights-from", "student"), 2, "--weights-from");
+    /* Another network's plan: what differs is said, and --accept-changes goes on where shapes fit. */
+    dg_tiny_compile(in("heads.plan"), "student.with.heads=4");
+    refuses(RUN(DINORUN, "export", run, "--plan", in("heads.plan"), "--timm", made), 1, "heads");
+    process_assert_status(
+        RUN(DINORUN, "export", run, "--plan", in("heads.plan"), "--timm", in("four"), "--accept-changes"), 0);
+    assert_json(in("four/config.json"), "model_args.num_heads", "4");
     refuses(RUN(DINORUN, "export", in("pictures"), "--onnx", made), 2, "is a folder without run.plan");
     refuses(RUN(DINORUN, "export", in("nothing"), "--onnx", made), 2, "there is no run.plan beside");
     refuses(RUN(DINORUN, "export", in("tiny.plan"), "--plan", in("tiny.plan"), "--onnx", made), 1, "a plan of dinoc");

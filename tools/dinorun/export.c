@@ -14,7 +14,9 @@
 static struct {
     const char *from, *out, *backbone, *torch, *onnx, *timm, *transformers;
     struct evaluation evaluation;
-} given;
+} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES,
+                                  .choice = {.from = "teacher"},
+                                  .ignore_memory = true}}; /* nothing is computed */
 
 /* Where a file lies: "." for one without a folder in its name. */
 static enum dg_status folder_of(const char *file, char folder[DG_MAX_PATH], struct dg_error *err)
@@ -54,9 +56,6 @@ static enum dg_status export_network(struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
     char folder[DG_MAX_PATH];
-    e->options.role = DG_ENTRY_FEATURES;
-    e->options.choice.from = given.backbone ? given.backbone : "teacher";
-    e->options.ignore_memory = true; /* nothing is computed */
     DG_TRY(find_network(folder, err));
     DG_TRY(open_weights_plan(e, err));
     DG_TRY(open_evaluator(e, err));
@@ -107,19 +106,25 @@ static const struct dg_flag flags[] = {
      .without = "out transformers"},
     {"transformers", "DIR", "the folder to write for transformers: AutoModel.from_pretrained('DIR')",
      .text = &given.transformers, .without = "out"},
-    {"backbone", "NET", "only this network's backbone; in files of --out and --torch under bare names (cls_token, ...)",
-     .text = &given.backbone, .choices = "teacher|student",
-     .unset = "the teacher's; with --out and --torch student, teacher and centre"},
+    {"backbone", "NET", "only this network's backbone, under bare names (cls_token, blocks.0...)",
+     .text = &given.backbone, .choices = "teacher|student", .without = "onnx timm transformers",
+     .unset = "student, teacher and centre"},
     {"plan", "PLAN", "what the network computes", .text = &given.evaluation.of.path, .without = "out torch",
      .unset = "the run's own"},
+    {FLAG_WEIGHTS_FROM, .text = &given.evaluation.options.choice.from, .without = "out torch"},
+    {FLAG_KEY, .text = &given.evaluation.options.choice.key, .without = "out torch"},
+    {FLAG_PREFIX, .text = &given.evaluation.options.choice.prefix, .without = "out torch"},
+    {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions, .without = "out torch"},
+    {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial, .without = "out torch"},
+    {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes, .without = "out torch"},
     {0}};
 
-const struct dg_command command_export = {
-    .program = "dinorun",
-    .name = "export",
-    .summary = "writes a run's weights for other programs",
-    .more =
-        "But for --out and --torch, CHECKPOINT may be any file of weights that --weights of other commands takes.\n",
-    .file = {.name = "CHECKPOINT|RUN", .value = &given.from},
-    .flags = flags,
-    .run = export};
+const struct dg_command command_export = {.program = "dinorun",
+                                          .name = "export",
+                                          .summary = "writes a run's weights for other programs",
+                                          .more = "--out and --torch copy tensors of a run's checkpoint. The others "
+                                                  "write a network that is ready to run, of any file of\n"
+                                                  "weights that --weights of other commands takes.\n",
+                                          .file = {.name = "CHECKPOINT|RUN", .value = &given.from},
+                                          .flags = flags,
+                                          .run = export};
