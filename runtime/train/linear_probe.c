@@ -246,16 +246,6 @@ static enum dg_status score(struct probe *p, struct dg_linear_score *result, str
 
 /* --- training --- */
 
-static uint64_t hash_weights(const struct probe *p, uint64_t hash)
-{
-    const struct dg_session *session = dg_evaluator_session(p->backbone);
-    const struct dg_plan_entry *entry = dg_session_entry(session);
-    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
-        if (p->plan->tensor[t].region == DG_REGION_PARAM)
-            hash = dg_fnv1a(hash, dg_session_data(session, t), p->plan->tensor[t].bytes);
-    return hash;
-}
-
 /* What the head depends on besides the plan: its classes in the order of its outputs, those of `dataset`; the backbone. */
 static enum dg_status add_facts(struct probe *p, const struct dg_dataset *dataset, struct dg_error *err)
 {
@@ -264,7 +254,7 @@ static enum dg_status add_facts(struct probe *p, const struct dg_dataset *datase
     for (int c = 0; name && c < count; c++) name[c] = dg_dataset_class_name(dataset, c);
     char *classes = name ? dg_facts_join(name, count) : NULL;
     if (classes) dg_facts_add(&p->run.facts, "classes", "%s", classes);
-    dg_facts_add(&p->run.facts, "weights", "%016" PRIx64, hash_weights(p, DG_FNV_BASIS));
+    dg_facts_add(&p->run.facts, "weights", "%016" PRIx64, dg_evaluator_hash(p->backbone, DG_FNV_BASIS));
     dg_run_add_images(&p->run, dataset);
     free(name);
     if (!classes) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
@@ -323,7 +313,7 @@ static enum dg_status share_state(struct probe *p, enum dg_status status, struct
 
 static enum dg_status set_state(struct probe *p, struct dg_error *err)
 {
-    p->run.position.data_hash = hash_weights(p, dg_dataset_hash(p->train));
+    p->run.position.data_hash = dg_evaluator_hash(p->backbone, dg_dataset_hash(p->train));
     p->best = -1;
     enum dg_status status = add_facts(p, p->train, err);
     if (status == DG_OK && leads(p)) status = set_own_state(p, err);

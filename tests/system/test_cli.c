@@ -383,8 +383,7 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(KNN, "--weights-from", "me"), 2, "expected teacher or student");
     refuses(RUN(DINORUN, "knn", plan, "--features", "--train", "t", "--val", "v"), 2, "--features goes without PLAN");
     refuses(RUN(DINORUN, "knn", "--features", "--train", "t", "--val", "v", "--partial"), 2,
-            "--features goes without --weights, --weights-from, --key, --prefix, --positions, --partial and "
-            "--accept-changes");
+            "--features goes without --weights, --weights-from, --key, --prefix, --positions and --partial");
     refuses(RUN(DINORUN, "bench", plan, "--steps", "0"), 2, "--steps 0: expected a whole number from 1 to");
     refuses(RUN(DINORUN, "bench", plan, "--images", "4"), 2, "--images goes with --data");
     refuses(RUN(DINORUN, "bench", plan, "--data", pictures, "--nodes"), 2,

@@ -4,7 +4,9 @@
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/comm/agree.h"
+#include "runtime/formats/feature_origin.h"
 #include "runtime/formats/npy.h"
+#include "runtime/state/facts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,7 +24,7 @@ static struct {
 /* The files; each is complete or absent. */
 struct output {
     struct dg_npy array;
-    struct dg_atomic_file list;
+    struct dg_atomic_file list, origin;
 };
 
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
@@ -52,6 +54,33 @@ static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_ato
     return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
+/* What features must have in common to be compared, as FILE.npy.json. To be called when the weights are loaded. */
+static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error *err)
+{
+    const struct evaluation *e = &given.evaluation;
+    static const char *const taken[] = {"computes.evaluated", "set.crops.mean.0", "set.crops.mean.1",
+                                        "set.crops.mean.2",   "set.crops.std.0",  "set.crops.std.1",
+                                        "set.crops.std.2"};
+    const struct dg_image_rules rules = image_rules(&e->images);
+    const struct dg_plan_tensor *images = dg_evaluator_images(e->evaluator);
+    struct dg_facts all = {0}, facts = {0};
+    dg_facts_add_plan(&all, &e->of.knobs);
+    for (size_t t = 0; t < sizeof taken / sizeof *taken; t++) {
+        const char *value = dg_facts_find(&all, taken[t]);
+        if (value) dg_facts_add(&facts, taken[t], "%s", value);
+    }
+    dg_facts_add(&facts, "weights", "%016" PRIx64, dg_evaluator_hash(e->evaluator, DG_FNV_BASIS));
+    dg_facts_add(&facts, "image size", "%" PRId64 "x%" PRId64, images->dim[1], images->dim[2]);
+    dg_facts_add(&facts, "--exif", "%s", rules.exif ? "true" : "false");
+    dg_facts_add(&facts, "--pillow", "%d", rules.pillow == 12 ? 12 : 13);
+    enum dg_status status = all.lost || facts.lost
+                                ? dg_fail(err, DG_ERR_MEMORY, "out of memory")
+                                : dg_feature_origin_write(given.out, facts.fact, facts.count, file, err);
+    dg_facts_free(&all);
+    dg_facts_free(&facts);
+    return status;
+}
+
 /* What a process does without the others, before the first image is read. */
 static enum dg_status open_all(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
 {
@@ -72,8 +101,10 @@ static enum dg_status commit(const struct dg_dataset *dataset, struct output *ou
     DG_TRY(dg_npy_end(&out->array, err));
     DG_TRY(write_list(dataset, &out->list, err));
     DG_TRY(write_left_out(dataset, given.out, err));
+    DG_TRY(write_origin(&out->origin, err));
     DG_TRY(dg_npy_commit(&out->array, err));
     DG_TRY(dg_atomic_commit(&out->list, err));
+    DG_TRY(dg_atomic_commit(&out->origin, err));
     printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(dataset), dim,
            given.out);
     return json_write(&given.json,
@@ -101,6 +132,7 @@ static int features(void)
     if (json_open(&given.json, &err) == DG_OK) write_features(&dataset, &out, &err);
     dg_npy_abandon(&out.array);
     dg_atomic_abandon(&out.list);
+    dg_atomic_abandon(&out.origin);
     dg_dataset_close(dataset);
     close_evaluation(&given.evaluation);
     json_close(&given.json);

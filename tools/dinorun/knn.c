@@ -8,6 +8,7 @@
 #include "runtime/eval/knn.h"
 #include "runtime/eval/most_frequent.h"
 #include "runtime/formats/feature_file.h"
+#include "runtime/formats/feature_origin.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -315,6 +316,8 @@ static enum dg_status vote_of_files(struct vote *vote, struct split *train, stru
     DG_TRY(read_split(train, given.train.value[0], err));
     DG_TRY(read_split(val, given.val.value[0], err));
     DG_TRY(dg_feature_file_match(&val->file, &train->file, &console, err));
+    DG_TRY(dg_feature_origin_compare(given.train.value[0], given.val.value[0], given.evaluation.options.accept_changes,
+                                     &console, err));
     DG_TRY(check_train(train, err));
     DG_TRY(open_predictions(vote, err));
     DG_TRY(prepare(vote, train, val, err));
@@ -371,7 +374,7 @@ static const struct dg_flag flags[] = {
     ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {"features", NULL,
      "--train and --val are files that `dinorun features` wrote: nothing is computed anew, and there is no PLAN",
-     .given = &given.of_files, .without = "weights weights-from key prefix positions partial accept-changes"},
+     .given = &given.of_files, .without = "weights weights-from key prefix positions partial"},
     {"train", "DIR", "labelled images that vote: a folder a class, or @LIST with classes", .texts = &given.train,
      .required = true},
     {"val", "DIR", "labelled images to classify", .texts = &given.val, .required = true},
