@@ -1,7 +1,7 @@
 """What `dinorun export` writes, opened by the programs that it is for: run by ctest, and skipped (status 77) where NumPy or Pillow is
 missing. Each of onnx, onnxruntime, openvino, torch, timm and transformers that is missing is said, and its rows skipped.
 
-    check_exports.py DINOC DINORUN GRAPHS [--table] [--large]
+    check_exports.py DINOC DINORUN GRAPHS [--table] [--large] [--only NAME]
 
 Networks of random weights are exported, and their features on four images must equal those of `dinorun features` within 1e-5
 (relative L2, and of one image at a time, so that the batch is not fixed). By default the networks are small ones of every kind;
@@ -32,6 +32,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224,
 # Name, description, settings, and what is said where timm or transformers has no such network.
 NO_EPS, NO_STEM, NEITHER = "epsilon of 1e-06", "begin with a convolution of 7x7", "neither a Vision Transformer nor a ResNet"
 NO_WIDTH = "has neither wide nor grouped ResNets"
+NO = {"timm": NEITHER, "transformers": NEITHER}
 SMALL = [
     ("ViT/8", "vit.yaml:vit", {"dim": 64, "heads": 4, "depth": 3, "patch": 8, "image": 48}, {}),
     ("ViT/16, other eps", "vit.yaml:vit", {"dim": 96, "heads": 3, "depth": 2, "image": 64, "eps": 1e-3}, {"timm": NO_EPS}),
@@ -44,8 +45,18 @@ SMALL = [
     ("narrow ResNet", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "planes": 16, "image": 32}, {"timm": NO_STEM}),
     ("ResNeXt", "resnet.yaml:resnet", {"blocks": "[1, 1, 1, 1]", "groups": 8, "width": 16, "image": 32},
      {"transformers": NO_WIDTH}),
-    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}, {"timm": NEITHER, "transformers": NEITHER}),
-    ("gates", "../tests/fixtures/gates.yaml:gates", {}, {"timm": NEITHER, "transformers": NEITHER}),
+    ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}, NO),
+    ("gates", "../tests/fixtures/gates.yaml:gates", {}, NO),
+    ("DINOv2, registers", "backbones/dinov2.yaml:dinov2",
+     {"dim": 64, "heads": 2, "depth": 2, "image": 56, "registers": 4}, NO),
+    ("DINOv2, SwiGLU", "backbones/dinov2.yaml:dinov2", {"dim": 64, "heads": 2, "depth": 2, "image": 56, "swiglu": "true"}, NO),
+    ("DINOv3", "backbones/dinov3.yaml:dinov3", {"dim": 64, "heads": 2, "depth": 2, "image": 64}, NO),
+    ("XCiT", "backbones/xcit.yaml:xcit", {"dim": 64, "heads": 4, "depth": 2, "image": 64}, NO),
+    ("ConvNeXt", "backbones/convnext.yaml:convnext",
+     {"dims": "[16, 32, 64, 128]", "depths": "[1, 1, 2, 1]", "image": 64}, NO),
+    ("EfficientNet-B0", "backbones/efficientnet.yaml:efficientnet_b0", {"size": "64"}, NO),
+    ("MobileNetV3", "backbones/mobilenetv3.yaml:mobilenetv3_large", {"size": "64"}, NO),
+    ("RegNetY-400MF", "backbones/regnet.yaml:regnety_004", {"size": "64"}, NO),
     ("recipe cifar10", "cifar10.yaml", {"batch": 8}, {}),
     ("recipe at another size", "cifar10.yaml",
      {"batch": 8, "entries.features.size": 48, "entries.features.resize": 55}, {}),
@@ -60,6 +71,11 @@ LARGE = [
     ("ResNet-50", "resnet.yaml:resnet50", {}, {}),
     ("ResNet-101", "resnet.yaml:resnet101", {}, {}),
     ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}, {"transformers": NO_WIDTH}),
+    ("DeiT-S/16", "backbones/deit.yaml:deit_small_patch16_224", {}, {}),
+    ("DINOv2 S/14, registers", "backbones/dinov2.yaml:dinov2_vits14_reg", {}, NO),
+    ("DINOv3 S/16", "backbones/dinov3.yaml:dinov3_vits16", {}, NO),
+    ("XCiT-S12/16", "backbones/xcit.yaml:xcit_small_12_p16", {}, NO),
+    ("ConvNeXt-T", "backbones/convnext.yaml:convnext_tiny", {}, NO),
 ]
 
 
@@ -273,9 +289,12 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--only", default="", help="networks with this in their name")
     args = parser.parse_args()
     missing, worst, cases = find_missing(), 0, 0
     for name, source, sets, refused in LARGE if args.large else SMALL:
+        if args.only not in name:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             network = Network(folder, args, name, source, sets)
             check_torch(network, missing)
