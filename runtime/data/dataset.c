@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum dg_status dg_listing_no_memory(struct dg_error *err)
 {
@@ -250,6 +251,26 @@ enum dg_status dg_dataset_decode(const struct dg_dataset *dataset, int64_t i, st
     DG_TRY(dg_image_decode_memory(decoder, one->path, decoder->file.bytes, (size_t)size, image, err));
     if (decoder->noted && decoder->notes) dg_image_notes_add(decoder->noted, one->path, decoder->notes);
     return DG_OK;
+}
+
+enum dg_status dg_data_decode(const char *path, struct dg_image_decoder *decoder, struct dg_image *image,
+                              struct dg_error *err)
+{
+    if (!access(path, F_OK)) return dg_image_decode_file(decoder, path, image, err);
+    struct dg_dataset alone = {0};
+    struct dg_source source = {.dataset = &alone};
+    struct dg_listed member = {.path = strdup(path)};
+    bool found = false;
+    enum dg_status status =
+        member.path ? dg_listing_add_member(&source, &member, &found, err) : dg_listing_no_memory(err);
+    if (!found) free(member.path);
+    if (status == DG_OK)
+        status = found ? dg_dataset_decode(&alone, 0, decoder, image, err)
+                       : dg_image_decode_file(decoder, path, image, err); /* which says why it cannot */
+    for (int64_t i = 0; i < alone.count; i++) free(alone.image[i].path);
+    free(alone.image);
+    dg_archives_free(&alone.archives);
+    return status;
 }
 
 void dg_dataset_say_notes(const struct dg_dataset *dataset, const struct dg_log *log)

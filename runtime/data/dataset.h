@@ -56,6 +56,10 @@ void dg_dataset_set_decoder(const struct dg_dataset *dataset, struct dg_image_de
 enum dg_status dg_dataset_decode(const struct dg_dataset *dataset, int64_t i, struct dg_image_decoder *decoder,
                                  struct dg_image *image, struct dg_error *err);
 
+/* The same of one image that is no data set's: a file, or ARCHIVE:MEMBER, for which the archive is read through. */
+enum dg_status dg_data_decode(const char *path, struct dg_image_decoder *decoder, struct dg_image *image,
+                              struct dg_error *err);
+
 /* Warns of images that were decoded and are hardly what one expects (dg_image_notes_say). */
 void dg_dataset_say_notes(const struct dg_dataset *dataset, const struct dg_log *log);
 

@@ -395,7 +395,7 @@ static enum dg_status read_whole(const char *path, struct dg_image_decoder decod
 {
     struct dg_image image = {0};
     struct dg_scratch work = {0};
-    enum dg_status status = dg_image_decode_file(&decoder, path, &image, err);
+    enum dg_status status = dg_data_decode(path, &decoder, &image, err);
     if (status == DG_OK)
         status = dg_image_resize(&image, (struct dg_box){0, 0, image.width, image.height},
                                  (struct dg_resampling){DG_FILTER_BILINEAR, pillow}, width, height, pixels, &work, err);

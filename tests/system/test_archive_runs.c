@@ -152,6 +152,19 @@ static void test_evaluation(void **state)
                                   in("set.tar"), "--val", in("set"), "-k", "1");
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "1-NN: top-1 100.00 %");
+    char member[128];
+    snprintf(member, sizeof member, "%s:cats/0.png", in("set.tar"));
+    process_assert_status(RUN(DINORUN, "attention", plan, "--weights", in("weights.safetensors"), "--image",
+                              in("set/cats/0.png"), "--out", in("of-file")),
+                          0);
+    process_assert_status(RUN(DINORUN, "attention", plan, "--weights", in("weights.safetensors"), "--image", member,
+                              "--out", in("of-member")),
+                          0);
+    assert_same_file(in("of-file/attention.npy"), in("of-member/attention.npy"));
+    p = RUN(DINORUN, "attention", plan, "--weights", in("weights.safetensors"), "--image", in("set.tar:none.png"),
+            "--out", in("of-none"));
+    process_assert_status(p, 1);
+    process_assert_says(p, p->err, "set.tar:none.png: No such file");
     p = RUN(DINORUN, "crops", plan, "--data", in("set.zip"), "--out", in("crops.png"));
     process_assert_status(p, 0);
 }

@@ -66,7 +66,8 @@ static int attention(void)
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
     ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
-    {"image", "FILE", "an image, resized to the plan's image size (bilinear)", .text = &given.image, .required = true},
+    {"image", "FILE", "an image, or ARCHIVE:MEMBER, resized to the plan's image size (bilinear)", .text = &given.image,
+     .required = true},
     {"out", "DIR",
      "the folder to write: attention.npy [heads, rows, cols], the class token's attention to the patches; img.png; "
      "attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; and sheet.png, above image, heads and mean, below "
