@@ -47,7 +47,8 @@ enum { KNOWN = sizeof known / sizeof *known };
 /* What is no curve: places in the run, and numbers that stand elsewhere. */
 static bool is_hidden(const char *column)
 {
-    static const char *const hidden[] = {"epoch", "time", "best_top1", "most_frequent"};
+    static const char *const hidden[] = {"epoch", "time", "best_top1", "most_frequent", "measured", "seconds"};
+    if (!strncmp(column, "knn", 3) && strchr(column, '_')) return true; /* in the results, too */
     for (size_t h = 0; h < sizeof hidden / sizeof *hidden; h++)
         if (!strcmp(column, hidden[h])) return true;
     return false;
@@ -111,33 +112,56 @@ static bool is_drawn(const struct dg_page *page, int r, const char *column, bool
 static void write_result(FILE *out, const struct dg_page *page, const char *column)
 {
     double most = dg_series_last(&page->run[0].results, "most_frequent");
-    bool accuracy = strstr(column, "top") != NULL;
-    struct dg_chart chart = {.title = column,
-                             .how = accuracy ? "Accuracy in percent on images with classes; it should rise, with the "
-                                               "most frequent class's share as the least."
-                                             : "Measured on the run's checkpoints.",
-                             .dots = true,
-                             .level = accuracy ? most : NAN,
-                             .level_name = "most frequent class"};
+    bool top1 = strstr(column, "top1") != NULL;
+    char title[96];
+    struct dg_chart chart = {
+        .title = dg_measure_text(title, sizeof title, column),
+        .how = top1 ? "Percent of images with classes; it should rise. The most frequent class alone would get the "
+                      "dashed line."
+                    : "Measured on the run's checkpoints.",
+        .dots = true,
+        .level = top1 ? most : NAN,
+        .level_name = "most frequent class"};
     take_lines(&chart, page, column, true);
     dg_chart_write(out, &chart);
 }
 
-/* Columns that the page does not know, and those of the results. */
-static void write_others(FILE *out, const struct dg_page *page, bool results)
+/* Of the many results of k-NN one stands for all. */
+static bool is_main(const struct dg_report_run *run, const char *column)
+{
+    double value;
+    const char *accuracy = dg_report_run_accuracy(run, &value);
+    return strncmp(column, "knn", 3) || (accuracy && !strcmp(column, accuracy));
+}
+
+/* Draws the results that stand for the run, or the others; how many. */
+static int write_results(FILE *out, const struct dg_page *page, bool main)
+{
+    int count = 0;
+    for (int r = 0; r < page->runs; r++) {
+        const struct dg_series *results = &page->run[r].results;
+        for (int c = 0; c < results->columns; c++) {
+            const char *column = results->column[c].name;
+            if (is_hidden(column) || is_drawn(page, r, column, true) || is_main(&page->run[r], column) != main)
+                continue;
+            if (out) write_result(out, page, column);
+            count++;
+        }
+    }
+    return count;
+}
+
+/* Columns of the log that the page does not know. */
+static void write_others(FILE *out, const struct dg_page *page)
 {
     for (int r = 0; r < page->runs; r++) {
-        const struct dg_series *series = series_of(&page->run[r], results);
-        for (int c = 0; c < series->columns; c++) {
-            const char *column = series->column[c].name;
-            if (is_drawn(page, r, column, results)) continue;
-            if (results) {
-                if (!is_hidden(column)) write_result(out, page, column);
-            } else if (!is_known(column)) {
-                struct dg_chart chart = {.title = column, .how = "", .smooth = true, .level = NAN};
-                take_lines(&chart, page, column, false);
-                dg_chart_write(out, &chart);
-            }
+        const struct dg_series *log = &page->run[r].log;
+        for (int c = 0; c < log->columns; c++) {
+            const char *column = log->column[c].name;
+            if (is_known(column) || is_drawn(page, r, column, false)) continue;
+            struct dg_chart chart = {.title = column, .how = "", .smooth = true, .level = NAN};
+            take_lines(&chart, page, column, false);
+            dg_chart_write(out, &chart);
         }
     }
 }
@@ -159,11 +183,15 @@ void dg_section_curves(FILE *out, const struct dg_page *page)
         fputs("</div>\n", out);
     }
     fputs("<div class=\"charts\">\n", out);
-    write_others(out, page, true);
+    write_results(out, page, true);
     for (int k = 0; k < KNOWN; k++) write_known(out, page, k);
-    write_others(out, page, false);
+    write_others(out, page);
     fputs("</div>\n<p class=\"soft\">All over steps. Where a curve is noisy, the thin line is each step and the thick "
           "one the "
           "mean of the steps around it; rare peaks beyond the frame are cut off.</p>\n",
           out);
+    if (!write_results(NULL, page, false)) return;
+    fputs("<details><summary>Other results</summary>\n<div class=\"charts\">\n", out);
+    write_results(out, page, false);
+    fputs("</div></details>\n", out);
 }

@@ -50,9 +50,14 @@ static void write_about(FILE *out, const struct dg_report_run *run)
     fputs("</p>\n", out);
 }
 
-static void write_log_notes(FILE *out, const struct dg_report_run *run)
+static void write_notes(FILE *out, const struct dg_report_run *run)
 {
     const struct dg_series *log = &run->log;
+    if (*run->plan_fault) {
+        fputs("<p class=\"soft\">Without the run's plan there is no memory map: ", out);
+        dg_html_text(out, run->plan_fault);
+        fputs("</p>\n", out);
+    }
     if (log->unread)
         fprintf(out, "<p class=\"soft\">%" PRId64 " line%s of log.jsonl cannot be read and %s left out.</p>\n",
                 log->unread, log->unread == 1 ? "" : "s", log->unread == 1 ? "is" : "are");
@@ -85,28 +90,14 @@ static double tail_mean(const struct dg_report_run *run, const char *name)
     return dg_series_mean(&run->log, name, run->log.rows - 100, run->log.rows);
 }
 
-/* The first measure of accuracy of the results, or of a probe's log. */
-static const char *accuracy_of(const struct dg_report_run *run, double *value)
-{
-    const struct dg_series *from[] = {&run->results, &run->log};
-    for (int s = 0; s < 2; s++)
-        for (int c = 0; c < from[s]->columns; c++) {
-            const char *name = from[s]->column[c].name;
-            if (!strstr(name, "top1") || strstr(name, "best")) continue;
-            *value = dg_series_last(from[s], name);
-            if (!isnan(*value)) return name;
-        }
-    return NULL;
-}
-
 static void write_accuracy(FILE *out, const struct dg_report_run *run)
 {
     double value, most = dg_series_last(&run->results, "most_frequent");
-    const char *name = accuracy_of(run, &value);
+    const char *name = dg_report_run_accuracy(run, &value);
     char text[64], what[128], more[64] = "";
     if (!name) return;
     snprintf(text, sizeof text, "%.1f %%", value);
-    snprintf(what, sizeof what, "accuracy, %s", name);
+    dg_measure_text(what, sizeof what, name);
     if (!isnan(most)) snprintf(more, sizeof more, "most frequent class alone: %.1f %%", most);
     write_tile(out, text, what, more);
 }
@@ -171,7 +162,7 @@ void dg_section_verdicts(FILE *out, const struct dg_page *page)
         fputs(page->runs == 1 ? "</h1>\n" : "</h3>\n", out);
         write_about(out, &page->run[r]);
         write_verdict(out, &page->run[r]);
-        write_log_notes(out, &page->run[r]);
+        write_notes(out, &page->run[r]);
         write_tiles(out, &page->run[r]);
     }
 }

@@ -72,6 +72,7 @@ static const struct {
     {"pca", "Principal components of the patches",
      "Patches in the colours of their features' first three principal components, over training. Parts of the same "
      "kind should have the same colour."},
+    {"watch", "The same images over training", "Drawn at checkpoints: what the network makes of them as it learns."},
     {"", "Other pictures in the run's folder", ""},
 };
 enum { GROUPS = sizeof groups / sizeof *groups };

@@ -117,7 +117,10 @@ static void read_plan(struct dg_report_run *run)
     path_in(run, "settings.txt", path);
     char *text = read_text(path);
     path_in(run, "run.plan", path);
-    if (dg_plan_open(path, &run->plan, NULL) == DG_OK) {
+    struct dg_error err = {0};
+    if (!access(path, F_OK) && dg_plan_open(path, &run->plan, &err) != DG_OK)
+        snprintf(run->plan_fault, sizeof run->plan_fault, "%.500s", err.text);
+    if (run->plan.header) {
         add_lines(&run->settings, dg_plan_string(&run->plan, run->plan.header->facts), "recipe.");
         run->is_probe = run->plan.header->kind == DG_PLAN_PROBE;
         run->batch = run->plan.num_entries ? run->plan.entry->batch : 0;
@@ -242,7 +245,7 @@ static bool add_picture(struct dg_report_run *run, const char *path)
 static void add_pictures(struct dg_report_run *run, const char *path, int below)
 {
     struct dirent **item = NULL;
-    int count = scandir(path, &item, NULL, alphasort);
+    int count = scandir(path, &item, NULL, versionsort);
     bool has_sheet = false; /* which shows what the others do */
     for (int i = 0; i < count; i++) has_sheet |= !strcmp(item[i]->d_name, "sheet.png");
     for (int i = 0; i < count; i++) {
@@ -338,7 +341,7 @@ enum dg_status dg_report_run_open(const char *folder, struct dg_report_run *run,
     if (!run->plan.header) take_settings(run);
     read_environment(run);
     find_numbers(run);
-    add_pictures(run, folder, 2);
+    add_pictures(run, folder, 3);
     if (dg_series_find(&run->log, "top1")) run->is_probe = true;
     return DG_OK;
 }
@@ -378,4 +381,20 @@ double dg_report_run_step_seconds(const struct dg_report_run *run)
         count++;
     }
     return count ? sum / (double)count : NAN;
+}
+
+const char *dg_report_run_accuracy(const struct dg_report_run *run, double *value)
+{
+    static const char preferred[] = "knn20.top1";
+    const struct dg_series *from[] = {&run->results, &run->log};
+    *value = dg_series_last(&run->results, preferred);
+    if (!isnan(*value)) return preferred;
+    for (int s = 0; s < 2; s++)
+        for (int c = 0; c < from[s]->columns; c++) {
+            const char *name = from[s]->column[c].name;
+            if (!strstr(name, "top1") || strstr(name, "best")) continue;
+            *value = dg_series_last(from[s], name);
+            if (!isnan(*value)) return name;
+        }
+    return NULL;
 }

@@ -20,6 +20,7 @@ struct dg_report_run {
     const char *folder; /* of the caller */
     char name[256];     /* the folder's last part */
     struct dg_series log, results;
+    char plan_fault[512];         /* why its copy of the plan cannot be read; "": it can, or there is none */
     struct dg_plan plan;          /* a copy that the run has; header NULL: none */
     struct dg_pairs settings;     /* the recipe's keys and the knobs in force: "lr.peak" */
     struct dg_pairs environment;  /* of run.json, or of the newest checkpoint */
@@ -44,6 +45,10 @@ bool dg_pairs_add(struct dg_pairs *pairs, const char *key, const char *value);
 /* NULL: there is none of that key. */
 const char *dg_pairs_find(const struct dg_pairs *pairs, const char *key);
 void dg_pairs_free(struct dg_pairs *pairs);
+
+/* The accuracy that stands for the run, a column of the results, or of a probe's log: of 20 neighbours, else the first top-1; NULL: there is
+ * none. */
+const char *dg_report_run_accuracy(const struct dg_report_run *run, double *value);
 
 /* The step at which the run ends; 0: not known. */
 int64_t dg_report_run_end(const struct dg_report_run *run);

@@ -68,18 +68,29 @@ static struct dg_column *column_of(struct dg_series *s, const char *name)
     return column;
 }
 
+static bool has_item(const struct row *row, const char *name)
+{
+    for (int i = 0; i < row->count; i++)
+        if (!strcmp(row->item[i].name, name)) return true;
+    return false;
+}
+
+/* Adds the row, or what it has to the last one where that is of the same step. */
 static bool take_row(struct dg_series *s, const struct row *row)
 {
-    while (s->rows && s->step[s->rows - 1] >= row->step) s->rows--;
-    if (s->not_finite >= row->step) s->not_finite = -1;
-    if (s->rows == s->capacity && !grow(s)) return false;
-    s->step[s->rows] = row->step;
-    for (int c = 0; c < s->columns; c++) s->column[c].value[s->rows] = NAN;
+    while (s->rows && s->step[s->rows - 1] > row->step) s->rows--;
+    if (s->not_finite > row->step || (s->not_finite == row->step && has_item(row, s->not_finite_name)))
+        s->not_finite = -1;
+    bool same = s->rows && s->step[s->rows - 1] == row->step;
+    if (!same && s->rows == s->capacity && !grow(s)) return false;
+    int64_t at = same ? s->rows - 1 : s->rows;
+    s->step[at] = row->step;
+    for (int c = 0; !same && c < s->columns; c++) s->column[c].value[at] = NAN;
+    s->rows = at + 1;
     for (int i = 0; i < row->count; i++) {
         struct dg_column *column = column_of(s, row->item[i].name);
-        if (column) column->value[s->rows] = row->item[i].value;
+        if (column) column->value[at] = row->item[i].value;
     }
-    s->rows++;
     if (row->bad && s->not_finite < 0) {
         s->not_finite = (int64_t)row->step;
         memcpy(s->not_finite_name, row->bad_name, sizeof s->not_finite_name);

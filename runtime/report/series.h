@@ -21,8 +21,8 @@ struct dg_series {
     char not_finite_name[DG_COLUMN_NAME];
 };
 
-/* Reads a file of one JSON object a line, with a "step" and other numbers; what is no number is passed over. Where a step comes again (a run
- * went on from an earlier checkpoint) the later lines count, and those from that step on before them do not. DG_ERR_IO. */
+/* Reads a file of one JSON object a line, with a "step" and other numbers; what is no number is passed over. Lines of one step are one row.
+ * Where an earlier step comes again (a run went on from a checkpoint) the later lines count, and those behind that step before them do not. DG_ERR_IO. */
 enum dg_status dg_series_read_lines(const char *path, struct dg_series *series, struct dg_error *err);
 
 /* Reads a run's results.csv: a column for each measure ("knn20.top1"), and "most_frequent", what the most frequent class alone would get; a

@@ -140,3 +140,26 @@ const char *dg_duration_text(char *text, size_t size, double seconds)
         snprintf(text, size, "%" PRId64 " s", s);
     return text;
 }
+
+const char *dg_measure_text(char *text, size_t size, const char *column)
+{
+    static const struct {
+        const char *column, *text;
+    } known[] = {{"linear.top1", "linear probe, top-1"},
+                 {"linear.top5", "linear probe, top-5"},
+                 {"linear.best_top1", "linear probe, top-1 of its best epoch"},
+                 {"linear.loss", "linear probe, loss"},
+                 {"jaccard.best", "Jaccard index, best head of each object"},
+                 {"jaccard.mean", "Jaccard index, mean of heads"},
+                 {"jaccard.everything", "Jaccard index of everything"},
+                 {"jaccard.all", "Jaccard index, all objects as one"}};
+    int k, top, end = 0;
+    if (sscanf(column, "knn%d.top%d%n", &k, &top, &end) == 2 && end) {
+        snprintf(text, size, "%d-NN, top-%d%s", k, top, column + end); /* ", student" may follow */
+        return text;
+    }
+    snprintf(text, size, "%s", column);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(column, known[i].column)) snprintf(text, size, "%s", known[i].text);
+    return text;
+}

@@ -153,26 +153,35 @@ static bool gradient_grows(const struct dg_report_run *run, struct dg_verdict *v
 
 /* ---- results ---- */
 
-/* Of each measure of accuracy its best and its last number. */
+/* The best of the run's accuracies and the last one, each a mean of three neighbours where there are five or more: single ones are noisy where images
+ * are few. *at: the step of the best. */
+static bool best_and_last(const struct dg_series *results, const char *name, double *best, double *last, int64_t *at)
+{
+    const struct dg_column *column = dg_series_find(results, name);
+    int64_t count = 0;
+    for (int64_t r = 0; column && r < results->rows; r++) count += !isnan(column->value[r]);
+    *best = *last = NAN;
+    for (int64_t r = 0; column && r < results->rows; r++) {
+        if (isnan(column->value[r])) continue;
+        *last = count < 5 ? column->value[r] : dg_series_mean(results, name, r - 1, r + 2);
+        if (*best >= *last) continue;
+        *best = *last;
+        *at = (int64_t)results->step[r];
+    }
+    return count > 0;
+}
+
 static bool accuracy_falls(const struct dg_report_run *run, struct dg_verdict *v)
 {
-    for (int c = 0; c < run->results.columns; c++) {
-        const struct dg_column *column = &run->results.column[c];
-        if (!strstr(column->name, "top1")) continue;
-        double best = NAN, last = dg_series_last(&run->results, column->name);
-        int64_t at = 0;
-        for (int64_t r = 0; r < run->results.rows; r++) {
-            if (isnan(column->value[r]) || best >= column->value[r]) continue;
-            best = column->value[r];
-            at = (int64_t)run->results.step[r];
-        }
-        if (!(best - last > 5)) continue;
-        set_head(v, DG_MOOD_WATCH, "The features have become worse.");
-        say(v, "%s was %.1f %% at step %" PRId64 " and is %.1f %% now. The images may be too few for so many epochs.",
-            column->name, best, at, last);
-        return true;
-    }
-    return false;
+    double value, best, last;
+    int64_t at = 0;
+    char measure[96];
+    const char *name = dg_report_run_accuracy(run, &value);
+    if (!name || !best_and_last(&run->results, name, &best, &last, &at) || !(best - last > 5)) return false;
+    set_head(v, DG_MOOD_WATCH, "The features have become worse.");
+    say(v, "%s was %.1f %% around step %" PRId64 " and is %.1f %% now. The images may be too few for so many epochs.",
+        dg_measure_text(measure, sizeof measure, name), best, at, last);
+    return true;
 }
 
 static void say_learning(const struct dg_report_run *run, struct dg_verdict *v)

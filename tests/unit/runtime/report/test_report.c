@@ -74,6 +74,18 @@ static void test_steps_again(void **state)
     dg_series_free(&s);
 }
 
+/* What is measured at a step has a line of its own. */
+static void test_lines_of_one_step(void **state)
+{
+    (void)state;
+    struct dg_series s = lines("{\"step\": 5, \"loss\": 1}\n{\"step\": 5, \"top1\": 30}\n{\"step\": 6, \"loss\": NaN}\n"
+                               "{\"step\": 6, \"top1\": 40}\n");
+    assert_true(s.rows == 2 && s.not_finite == 6);
+    assert_true(dg_series_find(&s, "loss")->value[0] == 1 && dg_series_find(&s, "top1")->value[0] == 30);
+    assert_true(dg_series_last(&s, "top1") == 40 && dg_series_last(&s, "loss") == 1);
+    dg_series_free(&s);
+}
+
 static void test_many_rows(void **state)
 {
     (void)state;
@@ -173,7 +185,11 @@ static void test_more_verdicts(void **state)
     judge(DG_MOOD_WATCH, "gradient", "50 times", "Ended");
     make_run(400, 0.7, "");
     put("run/results.csv", "step,measure,value,network\n100,knn20.top1,40,teacher\n200,knn20.top1,30,teacher\n");
-    judge(DG_MOOD_WATCH, "worse", "40.0 % at step 100", "Ended");
+    judge(DG_MOOD_WATCH, "worse", "20-NN, top-1 was 40.0 % around step 100", "Ended");
+    put("run/results.csv",
+        "step,measure,value,network\n10,knn20.top1,30,teacher\n20,knn20.top1,31,teacher\n30,knn20.top1,38,teacher\n"
+        "40,knn20.top1,31,teacher\n50,knn20.top1,32,teacher\n60,knn20.top1,31,teacher\n");
+    judge(DG_MOOD_GOOD, "healthy", "", "Ended"); /* one that is better by chance is no peak */
     unlink(in("run/results.csv"));
     put("run/run.json", "{\"steps_per_epoch\": 200, \"epochs\": 2, \"out_dim\": 1024, \"sessions\": [{\"state\": "
                         "\"killed\"}, {\"state\": "
@@ -374,19 +390,13 @@ static void test_pictures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_damaged_lines),
-        cmocka_unit_test(test_steps_again),
-        cmocka_unit_test(test_many_rows),
-        cmocka_unit_test(test_results),
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_means),
-        cmocka_unit_test(test_page),
-        cmocka_unit_test(test_hostile_page),
-        cmocka_unit_test(test_pages_of_little),
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_more_verdicts),
+        cmocka_unit_test(test_lines),        cmocka_unit_test(test_damaged_lines),
+        cmocka_unit_test(test_steps_again),  cmocka_unit_test(test_lines_of_one_step),
+        cmocka_unit_test(test_many_rows),    cmocka_unit_test(test_results),
+        cmocka_unit_test(test_verdicts),     cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_means),        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_hostile_page), cmocka_unit_test(test_pages_of_little),
+        cmocka_unit_test(test_pictures),     cmocka_unit_test(test_more_verdicts),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

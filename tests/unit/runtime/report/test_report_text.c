@@ -108,6 +108,16 @@ static void test_numbers(void **state)
     assert_number(INFINITY, 3, "infinite");
 }
 
+static void test_measures(void **state)
+{
+    (void)state;
+    char text[96];
+    assert_string_equal(dg_measure_text(text, sizeof text, "knn20.top1"), "20-NN, top-1");
+    assert_string_equal(dg_measure_text(text, sizeof text, "knn20.top5, student"), "20-NN, top-5, student");
+    assert_string_equal(dg_measure_text(text, sizeof text, "linear.top1"), "linear probe, top-1");
+    assert_string_equal(dg_measure_text(text, sizeof text, "what"), "what");
+}
+
 static void assert_duration(double seconds, const char *expected)
 {
     char text[32];
@@ -221,9 +231,10 @@ static void test_settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_escape),    cmocka_unit_test(test_all_pairs), cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_durations), cmocka_unit_test(test_ticks),
-        cmocka_unit_test(test_any_ticks), cmocka_unit_test(test_published), cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_escape),   cmocka_unit_test(test_all_pairs), cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_numbers),  cmocka_unit_test(test_durations), cmocka_unit_test(test_measures),
+        cmocka_unit_test(test_ticks),    cmocka_unit_test(test_any_ticks), cmocka_unit_test(test_published),
+        cmocka_unit_test(test_settings),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
