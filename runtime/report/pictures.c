@@ -4,6 +4,7 @@
 #include "runtime/report/text.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,7 +73,6 @@ static const struct {
     {"pca", "Principal components of the patches",
      "Patches in the colours of their features' first three principal components, over training. Parts of the same "
      "kind should have the same colour."},
-    {"watch", "The same images over training", "Drawn at checkpoints: what the network makes of them as it learns."},
     {"", "Other pictures in the run's folder", ""},
 };
 enum { GROUPS = sizeof groups / sizeof *groups };
@@ -91,28 +91,105 @@ static int group_of(const char *name)
     return g;
 }
 
-/* The pictures of a run in a group; one without writes nothing. */
+/* ---- a picture at many steps ---- */
+
+enum { MOST_STEPS = 8, STEP_DIGITS = 8 };
+
+/* The length of a name like "watch/pca-00000120.png" before "-00000120.png", and its step; 0: it has no step. */
+static size_t series_of(const char *name, int64_t *step)
+{
+    const char *dot = strrchr(name, '.');
+    if (!dot || dot - name <= STEP_DIGITS + 1 || dot[-STEP_DIGITS - 1] != '-') return 0;
+    for (const char *c = dot - STEP_DIGITS; c < dot; c++)
+        if (*c < '0' || *c > '9') return 0;
+    *step = strtoll(dot - STEP_DIGITS, NULL, 10);
+    return (size_t)(dot - name) - STEP_DIGITS - 1;
+}
+
+/* How many pictures from `first` on are the same but for their steps; 0: the picture has none. */
+static int series_length(const struct dg_report_run *run, int first)
+{
+    const char *name = run->picture[first];
+    int64_t step;
+    size_t length = series_of(name, &step);
+    int count = length > 0;
+    while (count && first + count < run->pictures) {
+        const char *next = run->picture[first + count];
+        if (series_of(next, &step) != length || strncmp(name, next, length)) break;
+        count++;
+    }
+    return count;
+}
+
+/* Of many steps the first, the last and some between, at equal distances. */
+static bool is_shown(int index, int count)
+{
+    for (int s = 0; s < MOST_STEPS; s++)
+        if (index == (2 * s * (count - 1) + MOST_STEPS - 1) / (2 * (MOST_STEPS - 1))) return true;
+    return count <= MOST_STEPS;
+}
+
+/* "hen" of "watch/attention-01-hen-00000120.png"; "" of "watch/pca-00000120.png". */
+static void write_subject(FILE *out, const char *name)
+{
+    int64_t step;
+    const char *slash = strrchr(name, '/'), *end = name + series_of(name, &step);
+    const char *dash = strchr(slash ? slash : name, '-');
+    if (!dash || dash >= end) return;
+    dash += 1 + strspn(dash + 1, "0123456789");
+    dash += *dash == '-';
+    fputs("<h3>", out);
+    dg_html_format(out, "%.*s", (int)(end - dash), dash);
+    fputs("</h3>\n", out);
+}
+
+static void write_series(struct album *album, const struct dg_report_run *run, int first, int count)
+{
+    char caption[32];
+    int64_t step = 0;
+    write_subject(album->out, inner_path(run, run->picture[first]));
+    fputs("<div class=\"pictures\">\n", album->out);
+    for (int i = 0; i < count; i++) {
+        if (!is_shown(i, count)) continue;
+        series_of(run->picture[first + i], &step);
+        snprintf(caption, sizeof caption, "step %" PRId64, step);
+        write_picture(album, run->picture[first + i], caption);
+    }
+    fputs("</div>\n", album->out);
+}
+
+/* ---- groups ---- */
+
+static void begin_group(FILE *out, const struct dg_page *page, int r, int g)
+{
+    fprintf(out, "<h2>%s</h2>\n", groups[g].title);
+    if (page->runs > 1) {
+        fputs("<p>", out);
+        dg_write_run_name(out, page, r);
+        fputs("</p>\n", out);
+    }
+    if (*groups[g].how) fprintf(out, "<p class=\"soft\">%s</p>\n", groups[g].how);
+}
+
+/* The pictures of a run in a group, if it has some: those at many steps first. */
 static void write_group(struct album *album, const struct dg_page *page, int r, int g)
 {
     const struct dg_report_run *run = &page->run[r];
-    bool any = false;
+    int single = 0, any = 0;
+    for (int p = 0, count; p<run->pictures; p += count> 0 ? count : 1) {
+        count = series_length(run, p);
+        if (group_of(inner_path(run, run->picture[p])) != g) continue;
+        if (!any++) begin_group(album->out, page, r, g);
+        single += count == 0;
+        if (count) write_series(album, run, p, count);
+    }
+    if (!single) return;
+    fputs("<div class=\"pictures\">\n", album->out);
     for (int p = 0; p < run->pictures; p++) {
         const char *name = inner_path(run, run->picture[p]);
-        if (group_of(name) != g) continue;
-        if (!any) {
-            fprintf(album->out, "<h2>%s</h2>\n", groups[g].title);
-            if (page->runs > 1) {
-                fputs("<p>", album->out);
-                dg_write_run_name(album->out, page, r);
-                fputs("</p>\n", album->out);
-            }
-            if (*groups[g].how) fprintf(album->out, "<p class=\"soft\">%s</p>\n", groups[g].how);
-            fputs("<div class=\"pictures\">\n", album->out);
-        }
-        any = true;
-        write_picture(album, run->picture[p], name);
+        if (group_of(name) == g && !series_length(run, p)) write_picture(album, run->picture[p], name);
     }
-    if (any) fputs("</div>\n", album->out);
+    fputs("</div>\n", album->out);
 }
 
 enum dg_status dg_section_pictures(FILE *out, const struct dg_page *page, struct dg_error *err)

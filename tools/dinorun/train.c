@@ -283,6 +283,7 @@ static void print_end(const struct progress *p)
         printf("%s at step %" PRId64 ", which is not saved\n", how, done);
     if (interrupted && done < p->start.end_step && saved >= done)
         printf("dinorun train --resume %s goes on from there\n", given.options.out);
+    if (saved >= 0) printf("dinorun report %s -o report.html shows how it went\n", given.options.out);
     if (!p->steps) return;
     printf("%.3f s a step, %.1f %% of it waiting for images; most memory in use %s\n", p->seconds / (double)p->steps,
            100 * p->waited / p->seconds, dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));

@@ -371,6 +371,35 @@ static void test_pages_of_little(void **state)
     }
 }
 
+/* Of a picture at many steps, the first, the last and some between. */
+static void test_pictures_over_training(void **state)
+{
+    (void)state;
+    static const unsigned char picture[] = "\x89PNG\r\n\x1a\n....";
+    struct dg_report_run run;
+    char name[64];
+    make_run(10, 0.7, "");
+    mkdir(in("run/watch"), 0777);
+    for (int i = 0; i < 30; i++) {
+        snprintf(name, sizeof name, "run/watch/attention-01-hen-%08d.png", 10 * i);
+        write_file(in(name), picture, sizeof picture - 1);
+    }
+    write_file(in("run/watch/pca-00000010.png"), picture, sizeof picture - 1);
+    write_file(in("run/crops.png"), picture, sizeof picture - 1);
+    assert_ok(dg_report_run_open(in("run"), &run, try_err));
+    char *page = page_of(&run, 1);
+    assert_well_formed(page);
+    assert_int_equal(count_of(page, "<img "), 8 + 1 + 1);
+    assert_int_equal(count_of(page, "<h3>hen</h3>"), 1);
+    assert_non_null(strstr(page, ">step 0<"));
+    assert_non_null(strstr(page, ">step 290<"));
+    assert_non_null(strstr(page, ">crops.png<"));
+    free(page);
+    dg_report_run_close(&run);
+    remove_folder(in("run/watch"));
+    unlink(in("run/crops.png"));
+}
+
 static void test_pictures(void **state)
 {
     (void)state;
@@ -390,13 +419,14 @@ static void test_pictures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),        cmocka_unit_test(test_damaged_lines),
-        cmocka_unit_test(test_steps_again),  cmocka_unit_test(test_lines_of_one_step),
-        cmocka_unit_test(test_many_rows),    cmocka_unit_test(test_results),
-        cmocka_unit_test(test_verdicts),     cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_means),        cmocka_unit_test(test_page),
-        cmocka_unit_test(test_hostile_page), cmocka_unit_test(test_pages_of_little),
-        cmocka_unit_test(test_pictures),     cmocka_unit_test(test_more_verdicts),
+        cmocka_unit_test(test_lines),         cmocka_unit_test(test_damaged_lines),
+        cmocka_unit_test(test_steps_again),   cmocka_unit_test(test_lines_of_one_step),
+        cmocka_unit_test(test_many_rows),     cmocka_unit_test(test_results),
+        cmocka_unit_test(test_verdicts),      cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_means),         cmocka_unit_test(test_page),
+        cmocka_unit_test(test_hostile_page),  cmocka_unit_test(test_pages_of_little),
+        cmocka_unit_test(test_pictures),      cmocka_unit_test(test_pictures_over_training),
+        cmocka_unit_test(test_more_verdicts),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
