@@ -105,6 +105,8 @@ void dg_diag_note(struct dg_diagnostics *diag, const struct dg_origin *at, const
     va_end(args);
 }
 
+struct dg_arena *dg_diag_arena(struct dg_diagnostics *diag) { return diag->arena; }
+
 int dg_diag_errors(const struct dg_diagnostics *diag) { return diag->errors; }
 
 const char *dg_diag_text(struct dg_diagnostics *diag)

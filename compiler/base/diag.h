@@ -25,6 +25,8 @@ void dg_diag_error(struct dg_diagnostics *diag, const struct dg_origin *at, cons
 void dg_diag_note(struct dg_diagnostics *diag, const struct dg_origin *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Where texts for messages may be made. */
+struct dg_arena *dg_diag_arena(struct dg_diagnostics *diag);
 int dg_diag_errors(const struct dg_diagnostics *diag);
 /* All messages as one text, in the order reported. */
 const char *dg_diag_text(struct dg_diagnostics *diag);

@@ -1,4 +1,5 @@
 /* The keys of a module, but for its nodes. */
+#include "compiler/base/choices.h"
 #include "compiler/language/frame.h"
 
 #include "ops/base/base.h"
@@ -19,10 +20,9 @@ static bool check_defaults(struct dg_frame *f, const struct dg_yaml *defaults)
         const struct dg_yaml_item *item = &defaults->item[i];
         const struct dg_op *op = dg_yaml_op(item->key);
         if (!op || item->value->kind != DG_YAML_MAP) {
-            const char *near = op ? NULL : dg_nearest_name(item->key, dg_yaml_op_name, NULL, dg_op_count());
             dg_diag_error(dg_frame_diag(f), &item->key_origin,
-                          op ? "the defaults of %s must be a mapping%s%s%s" : "there is no op %s%s%s%s", item->key,
-                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+                          op ? "the defaults of %s must be a mapping%s" : "there is no op %s%s", item->key,
+                          op ? "" : dg_op_choices(dg_frame_arena(f), item->key, dg_yaml_op_name, dg_op_count()));
             ok = false;
             continue;
         }
@@ -31,9 +31,8 @@ static bool check_defaults(struct dg_frame *f, const struct dg_yaml *defaults)
             int a = 0, count = dg_op_num_attrs(op);
             while (a < count && (op->attrs[a].internal || strcmp(op->attrs[a].name, attr->key))) a++;
             if (a < count || (op->params && !strcmp(attr->key, "init"))) continue;
-            const char *near = dg_nearest_name(attr->key, attr_name, op, count);
-            dg_diag_error(dg_frame_diag(f), &attr->key_origin, "%s has no key %s%s%s%s", op->name, attr->key,
-                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            dg_diag_error(dg_frame_diag(f), &attr->key_origin, "%s has no key %s%s", op->name, attr->key,
+                          dg_choices(dg_frame_arena(f), "it has", attr->key, attr_name, op, count));
             ok = false;
         }
     }

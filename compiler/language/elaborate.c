@@ -3,6 +3,8 @@
  * so that one compile finds all errors that do not follow from each other. */
 #include "compiler/language/elaborate.h"
 
+#include "compiler/base/choices.h"
+
 #include "compiler/language/frame.h"
 
 #include "ops/base/base.h"
@@ -33,7 +35,8 @@ struct module_site {
 static struct dg_result elaborate(struct dg_frame *outer, struct dg_application *application,
                                   const struct module_site *site, const dg_value *input, int num_inputs);
 
-/* The inputs of a node: its `from`, or the result before it. Returns their number, -1 if one is poisoned or reported. */
+/* The inputs of a node: its `from`, or the result before it. Returns their number, -1 if it was reported; one that is poisoned is
+ * DG_NO_VALUE. */
 static int read_inputs(struct dg_frame *f, const struct site *site, dg_value input[MAX_FROM])
 {
     struct dg_yaml *from = dg_yaml_get(dg_frame_arena(f), site->yaml, "from");
@@ -51,10 +54,21 @@ static int read_inputs(struct dg_frame *f, const struct site *site, dg_value inp
             return -1;
         }
         if (name) result = dg_frame_resolve(f, name->text, &name->origin, site->scope);
-        if (result.poisoned) return -1;
-        input[i] = result.output[DG_RESULT];
+        input[i] = result.poisoned ? DG_NO_VALUE : result.output[DG_RESULT];
     }
     return (int)count;
+}
+
+static struct dg_result value_or_poison(struct dg_frame *f, dg_value value)
+{
+    return value == DG_NO_VALUE ? dg_frame_poison(f) : dg_frame_value(value);
+}
+
+static bool any_failed(const dg_value *input, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (input[i] == DG_NO_VALUE) return true;
+    return count < 0;
 }
 
 /* The word that names the op of a node, which may be a bare word; NULL: there is none. */
@@ -87,7 +101,7 @@ static struct dg_result apply_node(struct dg_frame *f, const struct site *site, 
     if (named) {
         if (dg_named_last(named)->poisoned) return dg_frame_poison(f);
         dg_yaml_check_used(dg_frame_diag(f), site->yaml, "a node with `apply`");
-        if (count < 0) return dg_frame_poison(f);
+        if (any_failed(input, count)) return dg_frame_poison(f);
         const struct dg_yaml *word = op_word(f, named->yaml);
         if (word && !named->repeated) op = dg_yaml_op(word->text);
     }
@@ -134,10 +148,9 @@ static struct dg_result op_node(struct dg_frame *f, const struct site *site)
     int count = read_inputs(f, site, input);
     const struct dg_op *op = word ? dg_yaml_op(word->text) : NULL;
     if (!op) {
-        const char *near = word ? dg_nearest_name(word->text, dg_yaml_op_name, NULL, dg_op_count()) : NULL;
         if (word)
-            dg_diag_error(dg_frame_diag(f), &word->origin, "there is no op %s%s%s%s", word->text,
-                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            dg_diag_error(dg_frame_diag(f), &word->origin, "there is no op %s%s", word->text,
+                          dg_op_choices(dg_frame_arena(f), word->text, dg_yaml_op_name, dg_op_count()));
         else
             dg_diag_error(dg_frame_diag(f), site->origin, "node %s needs one of `op`, `use`, `apply`, `list`",
                           site->name);
@@ -152,9 +165,9 @@ static struct dg_result op_node(struct dg_frame *f, const struct site *site)
 static struct dg_result one_node(struct dg_frame *f, const struct site *site)
 {
     /* What the first of them decides, the others are not asked for: they are then reported as unknown keys. */
-    const struct dg_yaml *apply = dg_yaml_get(dg_frame_arena(f), site->yaml, "apply");
+    const struct dg_yaml *apply = dg_yaml_get_if(dg_frame_arena(f), site->yaml, "apply");
     if (apply) return apply_node(f, site, apply);
-    const struct dg_yaml *use = dg_yaml_get(dg_frame_arena(f), site->yaml, "use");
+    const struct dg_yaml *use = dg_yaml_get_if(dg_frame_arena(f), site->yaml, "use");
     return use ? use_node(f, site, use) : op_node(f, site);
 }
 
@@ -182,7 +195,7 @@ static struct dg_result list_node(struct dg_frame *f, const struct site *site, c
         return dg_frame_poison(f);
     }
     if (count < 1) return dg_frame_poison(f);
-    struct dg_result last = dg_frame_value(input[0]);
+    struct dg_result last = value_or_poison(f, input[0]);
     for (size_t i = 0; wanted && i < list->count; i++) {
         struct dg_yaml *child = list->item[i].value;
         if (!dg_frame_is_wanted(f, child, f->scope)) continue;
@@ -236,7 +249,7 @@ static struct dg_result left_out_node(struct dg_frame *f, const struct site *sit
 {
     dg_value input[MAX_FROM];
     if (!dg_yaml_get(dg_frame_arena(f), site->yaml, "from")) return site->before;
-    return read_inputs(f, site, input) > 0 ? dg_frame_value(input[0]) : dg_frame_poison(f);
+    return read_inputs(f, site, input) > 0 ? value_or_poison(f, input[0]) : dg_frame_poison(f);
 }
 
 static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
@@ -244,7 +257,7 @@ static void elaborate_nodes(struct dg_frame *f, const struct dg_yaml *nodes)
     for (size_t i = 0; i < nodes->count; i++) {
         const struct dg_yaml_item *item = &nodes->item[i];
         struct dg_yaml *repeat = dg_yaml_get(dg_frame_arena(f), item->value, "repeat"),
-                       *list = dg_yaml_get(dg_frame_arena(f), item->value, "list");
+                       *list = dg_yaml_get_if(dg_frame_arena(f), item->value, "list");
         if (repeat && list) {
             dg_diag_error(dg_frame_diag(f), &list->origin, "a list is not repeated; make it a module and `use` that");
             add_failed(f, item);
@@ -315,9 +328,10 @@ static struct dg_result elaborate(struct dg_frame *outer, struct dg_application 
     }
     for (int i = 0; i < num_inputs; i++) {
         struct dg_named *named = dg_frame_add(f, inputs ? inputs->item[i].value->text : "x", NULL, 1);
-        named->item[named->count++] = dg_frame_value(input[i]);
+        struct dg_result result = value_or_poison(f, input[i]);
+        named->item[named->count++] = result;
     }
-    f->previous = dg_frame_value(input[0]);
+    f->previous = value_or_poison(f, input[0]);
     if (!dg_frame_declare_params(f)) return dg_frame_poison(f);
     name_params(f);
     elaborate_nodes(f, nodes);

@@ -124,7 +124,7 @@ struct dg_op_site {
     const struct dg_scope *scope;
     const struct dg_origin *origin;
 };
-/* Adds the op to the graph, on `num_inputs` data inputs. */
+/* Adds the op to the graph, on `num_inputs` data inputs. If one is DG_NO_VALUE, it only checks the attributes. */
 struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *site, const dg_value *input,
                                   int num_inputs);
 /* Names of the ops that a description may use, for dg_nearest_name; NULL for others. */

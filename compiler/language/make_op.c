@@ -76,13 +76,14 @@ static void set_internal(const struct dg_attr_spec *spec, const struct dg_graph_
 static bool read_attributes(struct dg_frame *f, const struct dg_op_site *site, struct call *call)
 {
     const struct dg_op *op = site->op;
-    const struct dg_graph_value *first = &f->application->instance->graph->value[call->input[DG_DATA]];
+    dg_value data = call->input[DG_DATA];
+    const struct dg_graph_value *first = data == DG_NO_VALUE ? NULL : &f->application->instance->graph->value[data];
     bool ok = true;
     for (int a = 0; a < dg_op_num_attrs(op); a++) {
         const struct dg_attr_spec *spec = &op->attrs[a];
         call->attr[a] = spec->value;
         if (spec->internal) {
-            set_internal(spec, first, &call->attr[a]);
+            if (first) set_internal(spec, first, &call->attr[a]);
             continue;
         }
         struct dg_yaml *yaml = attribute(f, site->yaml, op->name, spec->name);
@@ -160,6 +161,8 @@ struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *s
     struct call call = {.num_inputs = num_inputs};
     memcpy(call.input, input, (size_t)num_inputs * sizeof *input);
     if (!read_attributes(f, site, &call)) return dg_frame_poison(f);
+    for (int i = 0; i < num_inputs; i++) /* what is wrong with them was reported */
+        if (input[i] == DG_NO_VALUE) return dg_frame_poison(f);
 
     for (int i = 0; i < call.num_inputs; i++) call.desc[i] = graph->value[call.input[i]].desc;
     struct dg_op_call op_call = {

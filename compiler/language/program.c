@@ -1,6 +1,8 @@
 /* Files to definitions, and arguments to values. */
 #include "compiler/language/program.h"
 
+#include "compiler/base/choices.h"
+
 #include "ops/base/base.h"
 
 #include <errno.h>
@@ -99,9 +101,9 @@ static bool load_document(struct dg_program *program, const char *path, struct d
         }
         ok &= load(program, find_import(program, path, name->text), &name->origin);
     }
-    struct dg_yaml *module = dg_yaml_get(program->arena, map, "module"),
-                   *recipe = module ? NULL : dg_yaml_get(program->arena, map, "recipe"),
-                   *probe = module || recipe ? NULL : dg_yaml_get(program->arena, map, "probe");
+    struct dg_yaml *module = dg_yaml_get_if(program->arena, map, "module"),
+                   *recipe = module ? NULL : dg_yaml_get_if(program->arena, map, "recipe"),
+                   *probe = module || recipe ? NULL : dg_yaml_get_if(program->arena, map, "probe");
     if (module) return dg_program_add(program, map, DG_DEFINITION_MODULE, module) && ok;
     if (recipe) return dg_program_add(program, map, DG_DEFINITION_RECIPE, recipe) && ok;
     if (probe) return dg_program_add(program, map, DG_DEFINITION_PROBE, probe) && ok;
@@ -264,9 +266,8 @@ static struct dg_definition *follow_like(struct dg_program *program, const char 
             struct candidates all = {program->first, DG_DEFINITION_MODULE};
             int count = 0;
             while (definition_name(&all, count)) count++;
-            const char *near = module ? NULL : dg_nearest_name(name, definition_name, &all, count);
-            dg_diag_error(program->diag, *at, module ? "module %s is like itself%s%s%s" : "there is no module %s%s%s%s",
-                          name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            dg_diag_error(program->diag, *at, module ? "module %s is like itself%s" : "there is no module %s%s", name,
+                          module ? "" : dg_choices(program->arena, "there are", name, definition_name, &all, count));
             return NULL;
         }
         struct dg_yaml *like = dg_yaml_get(program->arena, module->map, "like");
@@ -301,9 +302,8 @@ bool dg_program_bind_args(struct dg_program *program, const char *name, const st
         ok &= bind_argument(program, module, &declared->item[i], at, args, scope);
     for (const struct dg_args *arg = args; arg; arg = arg->next) {
         if (arg->used) continue;
-        const char *near = dg_nearest_name(arg->name, declared_name, declared, (int)declared->count);
-        dg_diag_error(program->diag, &arg->origin, "module %s has no argument %s%s%s%s", module->name, arg->name,
-                      near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        dg_diag_error(program->diag, &arg->origin, "module %s has no argument %s%s", module->name, arg->name,
+                      dg_choices(program->arena, "it has", arg->name, declared_name, declared, (int)declared->count));
         ok = false;
     }
     return ok;

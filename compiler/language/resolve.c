@@ -19,6 +19,7 @@ void dg_frame_explain(struct dg_frame *f)
         dg_diag_note(dg_frame_diag(f), &g->use, "in module %s, used here as %.*s", g->module->name,
                      (int)strlen(g->path) - 1, g->path);
     const struct dg_application *a = f->application;
+    if (a->source == DG_NO_VALUE) return;
     const struct dg_graph_value *source = &a->instance->graph->value[a->source];
     if (source->origin.line)
         dg_diag_note(dg_frame_diag(f), &source->origin, "for %s: %s is %lldx%lld from here",

@@ -1,5 +1,7 @@
 #include "compiler/language/yaml.h"
 
+#include "compiler/base/choices.h"
+
 #include "ops/base/base.h"
 
 #include <string.h>
@@ -32,6 +34,35 @@ static struct dg_origin place_of(const struct reader *r, size_t offset)
     return at;
 }
 
+/* The text at that line and column, which counts characters; the end of the text if there is none. */
+static const char *text_at(const struct reader *r, const struct dg_origin *at)
+{
+    const char *text = r->text, *end = text + r->size;
+    for (int line = 1, column = 1; text < end; text++) {
+        if (((unsigned char)*text & 0xc0) == 0x80) continue; /* within a character */
+        if (line == at->line && column == at->column) break;
+        column = *text == '\n' ? 1 : column + 1;
+        line += *text == '\n';
+    }
+    return text;
+}
+
+static bool is_one_of(char c, const char *characters) { return c && strchr(characters, c); }
+
+/* An expression with brackets in a mapping or list within { } or [ ], which YAML takes for the beginning of a list: blocks[-1]. */
+static bool is_unquoted(struct reader *r, const struct dg_origin *at)
+{
+    const char *stop = r->text + r->size, *first = text_at(r, at), *end = first;
+    if (first == stop || *first != '[' || !strstr(r->parser.problem, "did not find expected ','")) return false;
+    while (end < stop && *end != ']' && *end != '\n') end++;
+    if (end == stop || *end != ']') return false;
+    while (first > r->text && !is_one_of(first[-1], " ,:{[\n\"'")) first--;
+    while (end + 1 < stop && !is_one_of(end[1], " ,}]\r\n")) end++;
+    const char *word = dg_arena_strndup(r->arena, first, (size_t)(end - first) + 1);
+    dg_diag_error(r->diag, at, "within { } or [ ] an expression with brackets needs quotes: \"%s\"", word);
+    return true;
+}
+
 static bool next(struct reader *r, yaml_event_t *event)
 {
     if (yaml_parser_parse(&r->parser, event)) return true;
@@ -39,6 +70,7 @@ static bool next(struct reader *r, yaml_event_t *event)
     struct dg_origin at = origin_of(r, p->problem_mark), end = place_of(r, r->size);
     if (p->error == YAML_READER_ERROR) at = place_of(r, p->problem_offset); /* it has no mark then */
     if (at.line > end.line) at = end; /* libyaml ends a last line that has no end */
+    if (p->problem && is_unquoted(r, &at)) return false;
     dg_diag_error(r->diag, &at, "%s", p->problem ? p->problem : "no YAML");
     if (p->context) {
         struct dg_origin from = origin_of(r, p->context_mark);
@@ -176,6 +208,13 @@ struct dg_yaml *dg_yaml_parse(struct dg_arena *arena, struct dg_diagnostics *dia
     return ok ? documents : NULL;
 }
 
+struct dg_yaml *dg_yaml_get_if(struct dg_arena *arena, struct dg_yaml *map, const char *key)
+{
+    for (size_t i = 0; map && map->kind == DG_YAML_MAP && i < map->count; i++)
+        if (!strcmp(map->item[i].key, key)) return dg_yaml_get(arena, map, key);
+    return NULL;
+}
+
 struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const char *key)
 {
     if (!map || map->kind != DG_YAML_MAP) return NULL;
@@ -198,14 +237,17 @@ static const char *asked_key(const void *context, int index) { return ((const st
 void dg_yaml_check_used(struct dg_diagnostics *diag, const struct dg_yaml *map, const char *what)
 {
     if (!map || map->kind != DG_YAML_MAP) return;
+    bool listed = false; /* the right keys are, by the first error */
     for (size_t i = 0; i < map->count; i++) {
         if (map->item[i].used) continue;
-        const char *near = dg_nearest_name(map->item[i].key, asked_key, map, (int)map->num_asked);
-        if (near)
-            dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s; did you mean %s?", what, map->item[i].key,
-                          near);
+        const char *key = map->item[i].key, *near = dg_nearest_name(key, asked_key, map, (int)map->num_asked);
+        if (listed)
+            dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s%s%s%s", what, key,
+                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
         else
-            dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s", what, map->item[i].key);
+            dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s%s", what, key,
+                          dg_choices(dg_diag_arena(diag), "it has", key, asked_key, map, (int)map->num_asked));
+        listed = true;
     }
 }
 

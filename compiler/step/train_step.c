@@ -48,7 +48,7 @@ static dg_value apply(struct dg_step_builder *b, struct dg_instance *instance, d
 {
     struct dg_row_range rows = {.view0 = view0, .batch = (int)b->images};
     uint32_t first = b->graph->num_nodes;
-    if (input == DG_NO_VALUE) return DG_NO_VALUE;
+    if (input == DG_NO_VALUE && !dg_diag_errors(b->from->diag)) return DG_NO_VALUE;
     struct dg_application *a = dg_instance_apply(instance, &input, 1, true, rows, application);
     dg_value made = a ? dg_application_output(a, output) : DG_NO_VALUE;
     if (a && made == DG_NO_VALUE && !dg_diag_errors(b->from->diag))

@@ -47,7 +47,7 @@ uint64_t dg_fnv1a(uint64_t basis, const void *bytes, size_t size)
 }
 
 /* Optimal string alignment distance (insert, delete, replace, swap neighbours); names longer than the table never match. */
-static int edit_distance(const char *a, const char *b)
+int dg_edit_distance(const char *a, const char *b)
 {
     enum { LIMIT = 64 };
     size_t m = strlen(a), n = strlen(b);
@@ -77,7 +77,7 @@ const char *dg_nearest_name(const char *word, const char *(*candidate)(const voi
     for (int i = 0; i < count; i++) {
         const char *name = candidate(context, i);
         if (!name) continue;
-        int distance = edit_distance(word, name);
+        int distance = dg_edit_distance(word, name);
         if (distance <= best_distance && (!best || distance < best_distance)) {
             best = name;
             best_distance = distance;

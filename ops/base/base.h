@@ -59,6 +59,8 @@ static inline int64_t dg_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 #define DG_FNV_BASIS UINT64_C(0xcbf29ce484222325)
 uint64_t dg_fnv1a(uint64_t basis, const void *bytes, size_t size);
 
+/* How many letters are to be put in, left out, changed or exchanged with their neighbour; 64 for long words. */
+int dg_edit_distance(const char *a, const char *b);
 /* The nearest of `count` candidates to `word` by edit distance, or NULL when none is close ("did you mean").
  * `candidate(context, i)` returns the i-th. The result is one of those pointers. */
 const char *dg_nearest_name(const char *word, const char *(*candidate)(const void *context, int index),

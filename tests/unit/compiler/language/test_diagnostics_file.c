@@ -16,10 +16,11 @@ static const struct wrong_description cases[] = {
      "test.yaml:18:5: error: lr needs `to` and either `peak` or `from`\n"
      "    lr: {curve: cosine, peak: 1, too: 0}\n"
      "        ^\n"
-     "test.yaml:18:30: error: lr has no key too; did you mean to?\n"
+     "test.yaml:18:30: error: lr has no key too; did you mean to? It has to, per, from, peak, curve and warmup\n"
      "    lr: {curve: cosine, peak: 1, too: 0}\n"
      "                                 ^\n"
-     "test.yaml:19:1: error: a recipe has no key epocs; did you mean epochs?\n"
+     "test.yaml:19:1: error: a recipe has no key epocs; did you mean epochs? It has epochs, crops, loss, import, "
+     "batch, optim, recipe, dtype, head, lr, entries, teacher, student, checkpoint, weight_decay and skip_bad_steps\n"
      "    epocs: 3\n"
      "    ^\n"},
     {"errors after an error", NULL,
@@ -33,6 +34,15 @@ static const struct wrong_description cases[] = {
      "test.yaml:3:24: error: out is 0, outside 1 .. 268435456\n"
      "      a: {op: linear, out: 0}\n"
      "                           ^\n"
+     "test.yaml:4:33: error: bias must be true or false, got 3\n"
+     "      b: {op: linear, out: 4, bias: 3}\n"
+     "                                    ^\n"
+     "test.yaml:5:28: error: nothing is called tiny here, in \"tiny\"\n"
+     "      c: {op: layer_norm, eps: tiny}\n"
+     "                               ^\n"
+     "test.yaml:6:26: error: nothing above is called e; did you mean x?\n"
+     "      d: {op: add, from: [a, e]}\n"
+     "                             ^\n"
      "test.yaml:7:23: error: nothing above is called zz\n"
      "      f: {op: gelu, from: zz}\n"
      "                          ^\n"},
@@ -65,7 +75,8 @@ static const struct wrong_description cases[] = {
               "k22: 1\n"
               "k23: 1\n"
               "k24: 1\n",
-     "test.yaml:18:1: error: a recipe has no key k0\n"
+     "test.yaml:18:1: error: a recipe has no key k0; it has lr, head, loss, batch, dtype, crops, optim, import, "
+     "recipe, epochs, student, teacher, entries, checkpoint, weight_decay and skip_bad_steps\n"
      "    k0: 1\n"
      "    ^\n"
      "test.yaml:19:1: error: a recipe has no key k1\n"
@@ -211,6 +222,21 @@ static const struct wrong_description cases[] = {
      "test.yaml:2:8: note: while parsing a flow mapping that begins here\n"
      "    nodes: {a: gelu\n"
      "           ^\n"},
+    {"brackets within braces", NULL,
+     "module: m\n"
+     "nodes:\n"
+     "  a: {repeat: 2, op: gelu}\n"
+     "  b: {op: add, from: [a[0], a[-1]]}\n",
+     "test.yaml:4:24: error: within { } or [ ] an expression with brackets needs quotes: \"a[0]\"\n"
+     "      b: {op: add, from: [a[0], a[-1]]}\n"
+     "                           ^\n"},
+    {"brackets within braces, behind a name", NULL,
+     "module: m\n"
+     "nodes:\n"
+     "  a: {op: gelu, from: blocks[-1].attn.core}\n",
+     "test.yaml:3:29: error: within { } or [ ] an expression with brackets needs quotes: \"blocks[-1].attn.core\"\n"
+     "      a: {op: gelu, from: blocks[-1].attn.core}\n"
+     "                                ^\n"},
     {"a tab", NULL,
      "module: m\n"
      "\tnodes: {a: gelu}\n",
@@ -230,20 +256,23 @@ static const struct wrong_description cases[] = {
      "module: m\n"
      "nodes:\n"
      "  a: {out: \"é\", op: lienar}\n",
-     "test.yaml:3:21: error: there is no op lienar; did you mean linear?\n"
+     "test.yaml:3:21: error: there is no op lienar; did you mean linear? There are linear, relu, gelu, rotary, silu, "
+     "relu6, conv2d, layer_norm and others, which dinoc --ops lists\n"
      "      a: {out: \"é\", op: lienar}\n"
      "                        ^\n"},
     {"tabs under tabs", NULL,
      "module: m\n"
      "nodes: {a:\tlienar}\n",
-     "test.yaml:2:12: error: there is no op lienar; did you mean linear?\n"
+     "test.yaml:2:12: error: there is no op lienar; did you mean linear? There are linear, relu, gelu, rotary, silu, "
+     "relu6, conv2d, layer_norm and others, which dinoc --ops lists\n"
      "    nodes: {a:\tlienar}\n"
      "              \t^\n"},
     {"lines of Windows", NULL,
      "module: m\r\n"
      "nodes:\r\n"
      "  a: lienar\r\n",
-     "test.yaml:3:6: error: there is no op lienar; did you mean linear?\n"
+     "test.yaml:3:6: error: there is no op lienar; did you mean linear? There are linear, relu, gelu, rotary, silu, "
+     "relu6, conv2d, layer_norm and others, which dinoc --ops lists\n"
      "      a: lienar\n"
      "         ^\n"},
     {"deep nesting", NULL,
@@ -299,7 +328,7 @@ static const struct wrong_description cases[] = {
     {"like without a module", NULL,
      "module: a\n"
      "like: bb\n",
-     "test.yaml:2:7: error: there is no module bb\n"
+     "test.yaml:2:7: error: there is no module bb; there is a\n"
      "    like: bb\n"
      "          ^\n"},
     {"a module that uses itself", NULL,

@@ -6,7 +6,8 @@ static const struct wrong_description cases[] = {
      "module: m\n"
      "nodes:\n"
      "  a: {op: linear, out: 4, form: x}\n",
-     "test.yaml:3:27: error: linear has no key form; did you mean from?\n"
+     "test.yaml:3:27: error: linear has no key form; did you mean from? It has from, op, out, when, bias, init and "
+     "repeat\n"
      "      a: {op: linear, out: 4, form: x}\n"
      "                              ^\n"},
     {"a misspelt attribute", NULL,
@@ -16,14 +17,16 @@ static const struct wrong_description cases[] = {
      "test.yaml:3:3: error: conv2d needs kernel (window, pixels)\n"
      "      a: {op: conv2d, out: 4, kernal: 16}\n"
      "      ^\n"
-     "test.yaml:3:27: error: conv2d has no key kernal; did you mean kernel?\n"
+     "test.yaml:3:27: error: conv2d has no key kernal; did you mean kernel? It has kernel, repeat, when, from, stride, "
+     "pad, bias, init, op, out, groups and dilation\n"
      "      a: {op: conv2d, out: 4, kernal: 16}\n"
      "                              ^\n"},
     {"an unknown key beside use", NULL,
      NET "module: m\n"
          "nodes:\n"
          "  a: {use: net, wiht: {dim: 4}}\n",
-     "test.yaml:11:17: error: a node with `use` has no key wiht; did you mean with?\n"
+     "test.yaml:11:17: error: a node with `use` has no key wiht; did you mean with? It has with, when, use, from and "
+     "repeat\n"
      "      a: {use: net, wiht: {dim: 4}}\n"
      "                    ^\n"
      "test.yaml:11:12: error: module net needs the argument dim (whole number)\n"
@@ -40,7 +43,8 @@ static const struct wrong_description cases[] = {
      "  tokens: to_tokens\n"
      "  cls: {op: take_token, index: 0}\n"
      "output: {features: cls}\n",
-     "test.yaml:7:1: error: a module has no key output; did you mean outputs?\n"
+     "test.yaml:7:1: error: a module has no key output; did you mean outputs? It has outputs, inputs, import, module, "
+     "like, args, defaults, params and nodes\n"
      "    output: {features: cls}\n"
      "    ^\n"},
     {"unknown keys beside like", NULL,
@@ -48,7 +52,8 @@ static const struct wrong_description cases[] = {
          "like: net\n"
          "wiht: {dim: 3}\n"
          "nodes: {}\n",
-     "test.yaml:11:1: error: a module with `like` has no key wiht; did you mean with?\n"
+     "test.yaml:11:1: error: a module with `like` has no key wiht; did you mean with? It has with, like, import and "
+     "module\n"
      "    wiht: {dim: 3}\n"
      "    ^\n"
      "test.yaml:12:1: error: a module with `like` has no key nodes\n"
@@ -65,10 +70,11 @@ static const struct wrong_description cases[] = {
      "defaults: {linaer: {bias: false}, linear: {bais: false}}\n"
      "nodes:\n"
      "  a: {op: linear, out: 4}\n",
-     "test.yaml:2:12: error: there is no op linaer; did you mean linear?\n"
+     "test.yaml:2:12: error: there is no op linaer; did you mean linear? There are linear, conv2d, rotary, silu, add, "
+     "relu, gelu, sigmoid and others, which dinoc --ops lists\n"
      "    defaults: {linaer: {bias: false}, linear: {bais: false}}\n"
      "               ^\n"
-     "test.yaml:2:44: error: linear has no key bais; did you mean bias?\n"
+     "test.yaml:2:44: error: linear has no key bais; did you mean bias? It has bias and out\n"
      "    defaults: {linaer: {bias: false}, linear: {bais: false}}\n"
      "                                               ^\n"},
     {"wrong kinds of module keys", NULL,
@@ -108,6 +114,9 @@ static const struct wrong_description cases[] = {
      "  b: {op: conv2d, out: 3}\n",
      "test.yaml:3:3: error: linear needs out (output features)\n"
      "      a: linear\n"
+     "      ^\n"
+     "test.yaml:4:3: error: conv2d needs kernel (window, pixels)\n"
+     "      b: {op: conv2d, out: 3}\n"
      "      ^\n"},
     {"unknown ops", NULL,
      "module: m\n"
@@ -115,24 +124,59 @@ static const struct wrong_description cases[] = {
      "  a: {op: lienar, out: 3}\n"
      "  b: gelo\n"
      "  c: zzzzzzzz\n",
-     "test.yaml:3:11: error: there is no op lienar; did you mean linear?\n"
+     "test.yaml:3:11: error: there is no op lienar; did you mean linear? There are linear, relu, gelu, rotary, silu, "
+     "relu6, conv2d, layer_norm and others, which dinoc --ops lists\n"
      "      a: {op: lienar, out: 3}\n"
      "              ^\n"
-     "test.yaml:4:6: error: there is no op gelo; did you mean gelu?\n"
+     "test.yaml:4:6: error: there is no op gelo; did you mean gelu? There are gelu, relu, silu, relu6, mul, add, "
+     "linear, conv2d and others, which dinoc --ops lists\n"
      "      b: gelo\n"
      "         ^\n"
-     "test.yaml:5:6: error: there is no op zzzzzzzz\n"
+     "test.yaml:5:6: error: there is no op zzzzzzzz; there are linear, conv2d, relu, max_pool, avg_pool, to_pixel, "
+     "gelu, softmax and others, which dinoc --ops lists\n"
      "      c: zzzzzzzz\n"
      "         ^\n"},
+    {"modules and nodes whose input failed", NULL,
+     "module: inner\n"
+     "nodes:\n"
+     "  a: silo\n"
+     "  b: {op: linear, out: 4, bais: true}\n"
+     "outputs: {both: b}\n"
+     "---\n"
+     "module: m\n"
+     "nodes:\n"
+     "  t: {op: prepend_token, token: cls}\n"
+     "  i: {use: inner}\n"
+     "  o: {op: linear, out: 0, from: i.both}\n"
+     "  q: {op: add, from: [o]}\n",
+     "test.yaml:9:33: error: module m declares no parameter cls under `params:`\n"
+     "      t: {op: prepend_token, token: cls}\n"
+     "                                    ^\n"
+     "test.yaml:3:6: error: there is no op silo; did you mean silu? There are silu, relu, gelu, mul, sigmoid, relu6, "
+     "add, linear and others, which dinoc --ops lists\n"
+     "      a: silo\n"
+     "         ^\n"
+     "test.yaml:4:27: error: linear has no key bais; did you mean bias? It has bias, init, when, op, from, out and "
+     "repeat\n"
+     "      b: {op: linear, out: 4, bais: true}\n"
+     "                              ^\n"
+     "test.yaml:11:24: error: out is 0, outside 1 .. 268435456\n"
+     "      o: {op: linear, out: 0, from: i.both}\n"
+     "                           ^\n"
+     "test.yaml:12:3: error: add takes 2 inputs, got 1\n"
+     "      q: {op: add, from: [o]}\n"
+     "      ^\n"},
     {"an op of the compiler alone", NULL,
      "module: m\n"
      "nodes:\n"
      "  a: {op: adamw}\n"
      "  b: {op: linear_grad_src}\n",
-     "test.yaml:3:11: error: there is no op adamw\n"
+     "test.yaml:3:11: error: there is no op adamw; there are add, relu, gelu, rotary, silu, relu6, mul, linear and "
+     "others, which dinoc --ops lists\n"
      "      a: {op: adamw}\n"
      "              ^\n"
-     "test.yaml:4:11: error: there is no op linear_grad_src\n"
+     "test.yaml:4:11: error: there is no op linear_grad_src; there are linear, concat_rows, layer_norm, insert_tokens, "
+     "mean_tokens, concat_columns, slice_columns, rotary and others, which dinoc --ops lists\n"
      "      b: {op: linear_grad_src}\n"
      "              ^\n"},
     {"a node that is nothing", NULL,
@@ -146,7 +190,7 @@ static const struct wrong_description cases[] = {
      "module: m\n"
      "nodes:\n"
      "  a: {use: nott}\n",
-     "test.yaml:3:12: error: there is no module nott\n"
+     "test.yaml:3:12: error: there is no module nott; there is m\n"
      "      a: {use: nott}\n"
      "               ^\n"},
     {"a shape clash", NULL,
@@ -230,7 +274,7 @@ static const struct wrong_description cases[] = {
      "test.yaml:2:30: error: parameter u needs a shape: a list of whole numbers\n"
      "    params: {t: {shape: [1, 0]}, u: 3, v: {shpe: [1]}, w: {shape: [1.5]}}\n"
      "                                 ^\n"
-     "test.yaml:2:40: error: a parameter has no key shpe; did you mean shape?\n"
+     "test.yaml:2:40: error: a parameter has no key shpe; did you mean shape? It has shape, when and init\n"
      "    params: {t: {shape: [1, 0]}, u: 3, v: {shpe: [1]}, w: {shape: [1.5]}}\n"
      "                                           ^\n"
      "test.yaml:2:36: error: parameter v needs a shape: a list of whole numbers\n"
@@ -257,6 +301,18 @@ static const struct wrong_description cases[] = {
      "  e: {op: linear, out: \"3 3\"}\n",
      "test.yaml:4:24: error: expected a value, in \"3 *\"\n"
      "      a: {op: linear, out: 3 * }\n"
+     "                           ^\n"
+     "test.yaml:5:24: error: nothing is called dmi here; did you mean dim?, in \"3 * dmi\"\n"
+     "      b: {op: linear, out: 3 * dmi}\n"
+     "                           ^\n"
+     "test.yaml:6:24: error: division by zero, in \"1 // 0\"\n"
+     "      c: {op: linear, out: 1 // 0}\n"
+     "                           ^\n"
+     "test.yaml:7:24: error: the result does not fit 64 bits, in \"2 ** 80\"\n"
+     "      d: {op: linear, out: 2 ** 80}\n"
+     "                           ^\n"
+     "test.yaml:8:24: error: did not expect \"3\", in \"3 3\"\n"
+     "      e: {op: linear, out: \"3 3\"}\n"
      "                           ^\n"},
     {"an index too large", NULL,
      "module: m\n"
@@ -267,6 +323,15 @@ static const struct wrong_description cases[] = {
      "  e: {op: linear, out: 1e400}\n",
      "test.yaml:3:24: error: index 5 is outside a list of 2, in \"[1, 2][5]\"\n"
      "      a: {op: linear, out: \"[1, 2][5]\"}\n"
+     "                           ^\n"
+     "test.yaml:4:24: error: + wants numbers, got true and 1, in \"true + 1\"\n"
+     "      b: {op: linear, out: \"true + 1\"}\n"
+     "                           ^\n"
+     "test.yaml:5:24: error: expected a value, got a mapping\n"
+     "      c: {op: linear, out: {a: 1}}\n"
+     "                           ^\n"
+     "test.yaml:6:24: error: the result is not finite, in \"1e400\"\n"
+     "      e: {op: linear, out: 1e400}\n"
      "                           ^\n"},
     {"when is no truth", NULL,
      "module: m\n"
@@ -286,7 +351,7 @@ static const struct wrong_description cases[] = {
      "module: m\n"
      "nodes:\n"
      "  a: {op: gelu, repeat: 2, when: true}\n",
-     "test.yaml:3:28: error: gelu has no key when\n"
+     "test.yaml:3:28: error: gelu has no key when; it has op, from and repeat\n"
      "      a: {op: gelu, repeat: 2, when: true}\n"
      "                               ^\n"},
     {"a repeated list", NULL,
@@ -374,7 +439,7 @@ static const struct wrong_description cases[] = {
      NET "module: m\n"
          "nodes:\n"
          "  a: {op: gelu, use: net, with: {dim: 8}}\n",
-     "test.yaml:11:7: error: a node with `use` has no key op\n"
+     "test.yaml:11:7: error: a node with `use` has no key op; it has use, from, when, with and repeat\n"
      "      a: {op: gelu, use: net, with: {dim: 8}}\n"
      "          ^\n"},
     {"two inputs", NULL,

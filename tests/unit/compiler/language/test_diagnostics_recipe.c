@@ -2,6 +2,25 @@
 #include "tests/support/diagnostics.h"
 
 static const struct wrong_description cases[] = {
+    {"backbone and head", NULL,
+     "module: bad\n"
+     "nodes: {a: zzz}\n"
+     "outputs: {features: a}\n"
+     "---\n"
+     "module: worse\n"
+     "nodes: {a: {op: linear, out: none}}\n"
+     "---\n"
+     "recipe: r\n"
+     "batch: 2\n"
+     "student: {backbone: bad}\n"
+     "head: {module: worse}\n",
+     "test.yaml:2:12: error: there is no op zzz; there are mul, add, relu, gelu, silu, relu6, linear, conv2d and "
+     "others, which dinoc --ops lists\n"
+     "    nodes: {a: zzz}\n"
+     "               ^\n"
+     "test.yaml:6:30: error: nothing is called none here, in \"none\"\n"
+     "    nodes: {a: {op: linear, out: none}}\n"
+     "                                 ^\n"},
     {"an unknown key of a recipe", NULL,
      NET HEAD "recipe: r\n"
               "batch: 2\n"
@@ -9,13 +28,16 @@ static const struct wrong_description cases[] = {
               "crops: {local: {cuont: 3}}\n"
               "optim: {beta: [0.9, 0.99]}\n"
               "zzzzz: 1\n",
-     "test.yaml:18:17: error: crops.local has no key cuont; did you mean count?\n"
+     "test.yaml:18:17: error: crops.local has no key cuont; did you mean count? It has count, hue, size, scale, ratio, "
+     "flip, contrast, gray, blur, jitter, saturation, solarize, brightness, blur_sigma and solarize_threshold\n"
      "    crops: {local: {cuont: 3}}\n"
      "                    ^\n"
-     "test.yaml:19:9: error: optim has no key beta; did you mean betas?\n"
+     "test.yaml:19:9: error: optim has no key beta; did you mean betas? It has betas, eps, kind, clip, freeze and "
+     "no_decay\n"
      "    optim: {beta: [0.9, 0.99]}\n"
      "            ^\n"
-     "test.yaml:20:1: error: a recipe has no key zzzzz\n"
+     "test.yaml:20:1: error: a recipe has no key zzzzz; it has batch, dtype, head, crops, loss, optim, lr, import, "
+     "recipe, epochs, student, teacher, entries, checkpoint, weight_decay and skip_bad_steps\n"
      "    zzzzz: 1\n"
      "    ^\n"},
     {"an unknown key of a curve", NULL,
@@ -23,7 +45,7 @@ static const struct wrong_description cases[] = {
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n"
               "lr: {curve: cosine, peak: 1, to: 0, warmpu: 1 epoch}\n",
-     "test.yaml:18:37: error: lr has no key warmpu; did you mean warmup?\n"
+     "test.yaml:18:37: error: lr has no key warmpu; did you mean warmup? It has warmup, curve, per, from, peak and to\n"
      "    lr: {curve: cosine, peak: 1, to: 0, warmpu: 1 epoch}\n"
      "                                        ^\n"},
     {"incomplete curves", NULL,
@@ -50,7 +72,7 @@ static const struct wrong_description cases[] = {
      NET HEAD "recipe: r\n"
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8, dropp: 0.1}}\n",
-     "test.yaml:17:41: error: module net has no argument dropp; did you mean drop?\n"
+     "test.yaml:17:41: error: module net has no argument dropp; did you mean drop? It has drop and dim\n"
      "    student: {backbone: net, with: {dim: 8, dropp: 0.1}}\n"
      "                                            ^\n"},
     {"wrong types in a recipe", NULL,
@@ -175,7 +197,7 @@ static const struct wrong_description cases[] = {
      NET HEAD "recipe: r\n"
               "batch: 2\n"
               "student: {backbone: nett, with: {dim: 8}}\n",
-     "test.yaml:17:21: error: there is no module nett; did you mean net?\n"
+     "test.yaml:17:21: error: there is no module nett; did you mean net? There are net and dino_head\n"
      "    student: {backbone: nett, with: {dim: 8}}\n"
      "                        ^\n"},
     {"a module with no output named features", NULL,
@@ -268,14 +290,16 @@ static const struct wrong_description cases[] = {
      NET HEAD "recipe: r\n"
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n",
-     "--set:2:1: error: a recipe has no key epocs; did you mean epochs?\n"
+     "--set:2:1: error: a recipe has no key epocs; did you mean epochs? It has epochs, crops, loss, import, batch, "
+     "optim, recipe, dtype, head, lr, entries, teacher, student, checkpoint, weight_decay and skip_bad_steps\n"
      "    epocs=3\n"
      "    ^\n"},
     {"--set of an unknown inner key", "crops.local.sizes=3",
      NET HEAD "recipe: r\n"
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n",
-     "--set:2:1: error: crops.local has no key sizes; did you mean size?\n"
+     "--set:2:1: error: crops.local has no key sizes; did you mean size? It has size, scale, jitter, hue, count, "
+     "ratio, flip, gray, blur, solarize, brightness, contrast, blur_sigma, saturation and solarize_threshold\n"
      "    crops.local.sizes=3\n"
      "    ^\n"},
     {"--set of half a curve", "lr.peak=1",
@@ -289,7 +313,7 @@ static const struct wrong_description cases[] = {
      NET HEAD "recipe: r\n"
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n",
-     "--set:2:1: error: module net has no argument dims; did you mean dim?\n"
+     "--set:2:1: error: module net has no argument dims; did you mean dim? It has dim and drop\n"
      "    student.with.dims=3\n"
      "    ^\n"},
     {"--set of an open bracket", "batch=[1",
