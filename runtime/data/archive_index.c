@@ -116,16 +116,30 @@ static bool take(struct dg_archive *a, const struct indexed *found)
     return false;
 }
 
-bool dg_archives_find_indexed(const struct dg_archives *archives, struct dg_archive *a, bool labels,
-                              const struct dg_log *log)
+/* Looks for the archive from `at` on to `end`. *changed: it is there, and was another one. */
+static bool find_from(const char *at, const char *end, const struct dg_archive *a, bool labels, struct indexed *found,
+                      bool *changed)
+{
+    while (next_archive(&at, end, found)) {
+        bool same = !memcmp(&found->record.stamp, &a->stamp, sizeof a->stamp);
+        if (same && (found->record.has_labels || !labels)) return true;
+        *changed |= !same && !strcmp(found->path, a->path);
+    }
+    return false;
+}
+
+bool dg_archives_find_indexed(struct dg_archives *archives, struct dg_archive *a, bool labels, const struct dg_log *log)
 {
     struct indexed found;
-    const char *at = archives->index ? archives->index + sizeof(struct head) : NULL;
     bool changed = false;
-    while (at && next_archive(&at, archives->index + archives->index_size, &found)) {
-        if (!memcmp(&found.record.stamp, &a->stamp, sizeof a->stamp) && (found.record.has_labels || !labels))
-            return take(a, &found);
-        changed |= !strcmp(found.path, a->path) && memcmp(&found.record.stamp, &a->stamp, sizeof a->stamp);
+    if (!archives->index) return false;
+    /* Archives are asked for in the order in which they were written, as a rule. */
+    const char *first = archives->index + sizeof(struct head), *end = archives->index + archives->index_size,
+               *next = archives->index_next ? archives->index + archives->index_next : first;
+    if (find_from(next, end, a, labels, &found, &changed) ||
+        (next > first && find_from(first, next, a, labels, &found, &changed))) {
+        archives->index_next = (size_t)(found.text + found.record.text_size - archives->index);
+        return take(a, &found);
     }
     if (changed)
         dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD,

@@ -48,7 +48,7 @@ struct dg_archives {
     struct dg_archived *member;
     int64_t members, member_capacity;
     char *index; /* bytes of the file that opening was told of; NULL: none, or none that can be used */
-    size_t index_size;
+    size_t index_size, index_next; /* next: where the archive after the last one found is */
 };
 
 /* True for a name that ends in .tar or .zip. */
@@ -83,7 +83,7 @@ enum dg_status dg_archives_read(const struct dg_archives *archives, uint32_t num
 /* Reads an index (archive_index.c): what is damaged, or of another version, is as if it were not there. */
 void dg_archives_read_index(struct dg_archives *archives, const char *path);
 /* Takes the entries from the index if it has this archive, unchanged; tells the log of one that was changed. */
-bool dg_archives_find_indexed(const struct dg_archives *archives, struct dg_archive *archive, bool labels,
+bool dg_archives_find_indexed(struct dg_archives *archives, struct dg_archive *archive, bool labels,
                               const struct dg_log *log);
 /* Writes the entries of all archives, unless all of them came from there. DG_ERR_IO. */
 enum dg_status dg_archives_write_index(const struct dg_archives *archives, const char *path, struct dg_error *err);

@@ -449,6 +449,32 @@ static void test_index(void **state)
     says("kept.tar has changed since this run has read it: its members are listed anew");
 }
 
+/* Many shards, asked for in another order than they were written in. */
+static void test_index_of_shards(void **state)
+{
+    (void)state;
+    char name[32], index[128];
+    make_dir("indexed");
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "%d.png", i);
+        add(name);
+        snprintf(name, sizeof name, "indexed/s-%d.tar", i);
+        finish(name);
+    }
+    snprintf(index, sizeof index, "%s", in("shards.index"));
+    struct dg_data data = DG_FOLDER(in("indexed"));
+    data.index = index;
+    open_data(&data, DG_LABELS_UNUSED);
+    assert_ok(dg_dataset_save_index(opened, index, try_err));
+    const char *path[] = {in("indexed/s-3.tar"), in("indexed/s-1.tar"), in("indexed/s-4.tar"), in("indexed/s-0.tar")};
+    data = (struct dg_data){.path = path, .paths = 4, .index = index};
+    open_data(&data, DG_LABELS_UNUSED);
+    assert_int_equal(dg_dataset_count(opened), 4);
+    unlink(index);
+    assert_ok(dg_dataset_save_index(opened, index, try_err));
+    assert_int_not_equal(access(index, F_OK), 0); /* all were found */
+}
+
 #define TEST(f) cmocka_unit_test_teardown(f, clean)
 
 int main(void)
@@ -456,6 +482,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_as_folder),      TEST(test_tar_of_tars),           TEST(test_class_tars), TEST(test_shards),
         TEST(test_labels_of_json), TEST(test_shards_without_labels), TEST(test_lists),      TEST(test_doubtful),
-        TEST(test_folder_within),  TEST(test_passed_over),           TEST(test_index)};
+        TEST(test_folder_within),  TEST(test_passed_over),           TEST(test_index),      TEST(test_index_of_shards)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
