@@ -25,6 +25,7 @@ struct dinograph_session {
     struct dg_normalizer normalizer;
     void **own; /* of each input: its place in the session's memory */
     bool loaded, ran;
+    int64_t set, rows;               /* images up to the last row that was ever set; images that a run computes */
     struct dg_image_decoder decoder; /* reused from image to image */
     struct dg_image image;
     struct dg_scratch view, work;
@@ -189,6 +190,7 @@ dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *
                         &session->session, &err);
     give_back_openmp(before);
     if (status == DG_OK) status = prepare_inputs(session, &err);
+    session->rows = entry->batch;
     if (status == DG_OK)
         *result = session;
     else
@@ -296,6 +298,19 @@ static enum dg_status check_input(const struct dinograph_session *session, const
                    dg_desc_text(shape, sizeof shape, &desc), (unsigned long long)tensor->bytes, bytes);
 }
 
+/* Computes no more rows than were ever set: one image costs one image. */
+static enum dg_status set_rows(struct dinograph_session *session, struct dg_error *err)
+{
+    int64_t rows = session->set ? session->set : session->rows;
+    if (rows == session->rows) return DG_OK;
+    struct openmp before = take_openmp(dg_session_threads(session->session));
+    enum dg_status status = dg_session_set_rows(session->session, rows, err);
+    if (status == DG_OK) session->rows = rows;
+    if (status == DG_OK && session->loaded) status = dg_session_pack(session->session, err);
+    give_back_openmp(before);
+    return status;
+}
+
 dinograph_status dinograph_set_input(dinograph_session *session, const char *name, const void *data, size_t bytes)
 {
     struct dg_error err = {0};
@@ -304,6 +319,7 @@ dinograph_status dinograph_set_input(dinograph_session *session, const char *nam
     if (status != DG_OK) return told(status, &err);
     memcpy(session->own[index], data, bytes);
     dg_session_bind(session->session, input_at(session, index), session->own[index]);
+    session->set = entry_of(session)->batch;
     return DINOGRAPH_OK;
 }
 
@@ -316,12 +332,14 @@ dinograph_status dinograph_bind_input(dinograph_session *session, const char *na
     if ((uintptr_t)data % DG_PLAN_ALIGN)
         FAIL(DG_ERR_USAGE, "input %s: memory to bind must be aligned to %d bytes; dinograph_set_input takes any", name,
              DG_PLAN_ALIGN);
+    session->set = entry_of(session)->batch;
+    if (set_rows(session, &err) != DG_OK) return told(err.status, &err);
     dg_session_bind(session->session, input_at(session, index), (void *)(uintptr_t)data); /* ops write no input */
     return DINOGRAPH_OK;
 }
 
 /* Sets *out to row `row` of "images". */
-static enum dg_status image_row(const struct dinograph_session *session, int64_t row, float **out, struct dg_error *err)
+static enum dg_status image_row(struct dinograph_session *session, int64_t row, float **out, struct dg_error *err)
 {
     const struct dg_plan *plan = &session->plan->plan;
     uint32_t index;
@@ -334,6 +352,7 @@ static enum dg_status image_row(const struct dinograph_session *session, int64_t
     find_input(session, "images", &index);
     if (dg_session_input(session->session, "images", NULL) != session->own[index])
         return dg_fail(err, DG_ERR_USAGE, "the input images is bound to memory of the caller's");
+    session->set = dg_max_i64(session->set, row + 1);
     *out = (float *)session->own[index] + row * session->images->dim[1] * session->images->dim[2] * 3;
     return DG_OK;
 }
@@ -390,6 +409,8 @@ dinograph_status dinograph_run(dinograph_session *session)
     session->ran = false;
     if (!session->loaded)
         FAIL(DG_ERR_USAGE, "there are no weights yet: call dinograph_load_weights before the first run");
+    enum dg_status ready = set_rows(session, &err);
+    if (ready != DG_OK) return told(ready, &err);
     struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status = dg_session_compute(session->session, &(struct dg_step_info){0}, &err);
     give_back_openmp(before);

@@ -17,7 +17,8 @@
  * computes with threads of its own (OpenMP): dinograph_run inside of a parallel region is DINOGRAPH_ERR_USAGE, unless
  * the session was opened in one. The calling thread's OpenMP settings are as before when a call returns.
  *
- * Memory: opening a session takes all that its runs need; dinograph_run allocates nothing of Dinograph's own. */
+ * Memory: opening a session takes all that its runs need. dinograph_run allocates nothing of Dinograph's own, but for the
+ * first run after a higher row was set, which prepares the operations for as many. */
 #ifndef DINOGRAPH_H
 #define DINOGRAPH_H
 
@@ -143,7 +144,8 @@ DINOGRAPH_API dinograph_status dinograph_bind_input(dinograph_session *session, 
 
 /* Puts an image into row `row` of the input "images", prepared as `dinorun features` does: short side resized to
  * 256/224 of the input's (or as the recipe says), bicubic, centre crop, normalised. Other rows stay and do not
- * influence this row's results: a batch need not be full. From memory: `pixels` is RGB, 8 bits, [height, width, 3].
+ * influence this row's results: a batch need not be full, and runs compute the rows up to the last that was ever set
+ * alone, so that one image costs one image. From memory: `pixels` is RGB, 8 bits, [height, width, 3].
  * From a file of any format that the build reads. DINOGRAPH_ERR_USAGE (the entry has no such input or row, or the input is bound to memory of
  * the caller's), DINOGRAPH_ERR_INPUT (no image, damaged, empty, too large), DINOGRAPH_ERR_IO. */
 DINOGRAPH_API dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, const uint8_t *pixels,

@@ -21,7 +21,7 @@ struct dg_evaluator {
     const struct dg_plan_tensor *images, *output;
     float *input; /* in the session's input region; unused while a loader's batch is bound */
     const float *result;
-    int64_t dim;
+    int64_t dim, rows; /* numbers an image; images of a batch that are computed */
     struct dg_bad_limit max_bad;
     struct dg_image_rules rules;   /* of images that are no data set's */
     const char *weights;           /* the file */
@@ -101,6 +101,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
     e->output = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
     e->input = dg_session_slot(e->session, DG_SLOT_IMAGES);
     e->result = dg_session_slot(e->session, DG_SLOT_OUTPUT);
+    e->rows = e->images->dim[0];
     e->dim = 1;
     for (int d = 1; d < e->output->ndim; d++) e->dim *= e->output->dim[d];
     *result = e;
@@ -138,9 +139,20 @@ struct dg_eval_crop dg_evaluate_crop(const struct dg_knobs *knobs, const struct 
     return crop;
 }
 
+/* Computes as many images of a batch as there are of `all`: one image costs one image. */
+static enum dg_status set_rows(struct dg_evaluator *e, int64_t all, struct dg_error *err)
+{
+    int64_t rows = dg_min_i64(dg_max_i64(all, 1), e->images->dim[0]);
+    if (rows == e->rows) return DG_OK;
+    DG_TRY(dg_session_set_rows(e->session, rows, err));
+    e->rows = rows;
+    return dg_session_pack(e->session, err);
+}
+
 enum dg_status dg_evaluate_batch(struct dg_evaluator *e, const float *images, const float **output,
                                  struct dg_error *err)
 {
+    DG_TRY(set_rows(e, e->images->dim[0], err));
     dg_session_bind(e->session, e->images, (void *)(uintptr_t)images);
     *output = e->result;
     return dg_session_compute(e->session, &(struct dg_step_info){0}, err);
@@ -369,6 +381,7 @@ static enum dg_status evaluate(struct dg_evaluator *e, struct dg_dataset *datase
     compare_rules(e, dg_dataset_rules(dataset));
     dg_bad_images_init(&bad);
     enum dg_status status = open_loader(e, dataset, &bad, &loader, err);
+    if (status == DG_OK && !e->comm) status = set_rows(e, s.all, err);
     status = run_batches(e, &s, loader, &bad, status, err);
     dg_loader_close(loader);
     if (status == DG_OK) status = settle(e, dataset, &bad, err);
@@ -450,6 +463,7 @@ static enum dg_status run_whole(struct dg_evaluator *e, const char *const *path,
                                 bool *unread, const struct sinking *s, struct dg_error *err)
 {
     int64_t batch = e->images->dim[0], limit = dg_bad_limit_of(e->max_bad, s->all);
+    DG_TRY(set_rows(e, s->all, err));
     dg_session_bind(e->session, e->images, e->input);
     memset(e->input, 0, e->images->bytes); /* rows that a last, partial batch leaves */
     for (int64_t first = 0; first < s->all; first += batch) {

@@ -34,6 +34,7 @@ struct dg_session {
     struct bound_op *op;
     void **pointers; /* of all ops, one array */
     struct dg_session_memory memory;
+    int64_t rows; /* of the batch, that are computed */
     struct dg_step_info step;
     struct dg_comm *comm;
     struct dg_exchange exchange;
@@ -74,6 +75,7 @@ struct dg_lent dg_session_lend(const struct dg_session *session)
     return (struct dg_lent){session->region[DG_REGION_STEP], session->memory.region[DG_REGION_STEP]};
 }
 struct dg_session_memory dg_session_memory(const struct dg_session *session) { return session->memory; }
+int64_t dg_session_rows(const struct dg_session *session) { return session->rows; }
 int dg_session_threads(const struct dg_session *session) { return session->threads; }
 const char *dg_session_library(char *text, size_t size)
 {
@@ -130,6 +132,41 @@ static struct dg_desc desc_of(const struct dg_plan_tensor *tensor)
     return dg_desc_make((enum dg_dtype)tensor->dtype, tensor->ndim, tensor->dim);
 }
 
+/* The same, of the rows that are computed: what an evaluation writes has the images of its batch first. */
+static struct dg_desc desc_in(const struct dg_session *session, const struct dg_plan_tensor *tensor)
+{
+    struct dg_desc desc = desc_of(tensor);
+    int64_t batch = session->entry->batch;
+    bool of_batch = tensor->region == DG_REGION_STEP || tensor->region == DG_REGION_INPUT;
+    if (session->rows < batch && of_batch && desc.ndim && desc.dim[0] % batch == 0)
+        desc.dim[0] = desc.dim[0] / batch * session->rows;
+    return desc;
+}
+
+/* Sets what op `index` is called with: `desc` and `wanted` have room for its operands. */
+static struct dg_op_call call_of(const struct dg_session *session, uint32_t index, struct dg_desc *desc, bool *wanted)
+{
+    const struct dg_plan *plan = session->plan;
+    const struct dg_plan_op *record = &plan->op[session->entry->first_op + index];
+    for (uint32_t i = 0; i < record->num_inputs + record->num_outputs; i++) {
+        uint32_t t = plan->operand[record->first_operand + i];
+        desc[i] = t == DG_PLAN_NONE ? DG_ABSENT_DESC : desc_in(session, &plan->tensor[t]);
+        if (i >= record->num_inputs) wanted[i - record->num_inputs] = t != DG_PLAN_NONE;
+    }
+    return (struct dg_op_call){.op = dg_op_find(dg_plan_string(plan, record->op)),
+                               .attr = plan->attr + record->first_attr,
+                               .num_inputs = (int)record->num_inputs,
+                               .input = desc,
+                               .num_outputs = (int)record->num_outputs,
+                               .output = desc + record->num_inputs,
+                               .output_wanted = wanted,
+                               .train = record->flags & DG_PLAN_OP_TRAIN,
+                               .slices = dg_plan_slices(session->entry, index),
+                               .ranks = dg_plan_op_ranks(session->entry, record),
+                               .bf16 = session->entry->dtype == DG_BF16,
+                               .math = (enum dg_math)session->entry->math};
+}
+
 /* Prepares op `index` and adds up what it needs. Its pointers to scratch and packed weights are set once all sizes are
  * known. */
 static enum dg_status prepare_op(struct dg_session *session, uint32_t index, struct dg_error *err)
@@ -145,24 +182,8 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
         free(wanted);
         return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t t = plan->operand[record->first_operand + i];
-        desc[i] = t == DG_PLAN_NONE ? DG_ABSENT_DESC : desc_of(&plan->tensor[t]);
-        if (i >= record->num_inputs) wanted[i - record->num_inputs] = t != DG_PLAN_NONE;
-    }
-    bound->op = dg_op_find(dg_plan_string(plan, record->op));
-    struct dg_op_call call = {.op = bound->op,
-                              .attr = plan->attr + record->first_attr,
-                              .num_inputs = (int)record->num_inputs,
-                              .input = desc,
-                              .num_outputs = (int)record->num_outputs,
-                              .output = desc + record->num_inputs,
-                              .output_wanted = wanted,
-                              .train = record->flags & DG_PLAN_OP_TRAIN,
-                              .slices = dg_plan_slices(session->entry, index),
-                              .ranks = dg_plan_op_ranks(session->entry, record),
-                              .bf16 = session->entry->dtype == DG_BF16,
-                              .math = (enum dg_math)session->entry->math};
+    struct dg_op_call call = call_of(session, index, desc, wanted);
+    bound->op = call.op;
     /* The plan has no shapes of outputs that nothing reads, but ops may size their work by them. */
     struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
     enum dg_status status = dg_op_infer(&call, inferred, err);
@@ -173,7 +194,9 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                            .engine = session->engine,
                            .stream = record->stream,
                            .view0 = record->view0,
-                           .batch = record->batch,
+                           .batch = (int32_t)(session->rows < session->entry->batch
+                                                  ? record->batch * session->rows / session->entry->batch
+                                                  : record->batch),
                            .constant_params = record->flags & DG_PLAN_OP_CONSTANT_PARAMS};
     if (status == DG_OK && bound->op->prepare) status = bound->op->prepare(&p, err);
     if (status != DG_OK)
@@ -347,6 +370,84 @@ static void trace_entry(const struct dg_session *session)
            entry->batch, dg_plan_type(entry), entry->num_ops, entry->slices, session->threads, dg_kernels_name().text);
 }
 
+static void release_ops(struct dg_session *session)
+{
+    for (uint32_t n = 0; session->op && n < session->entry->num_ops; n++) {
+        struct bound_op *bound = &session->op[n];
+        if (!bound->op) continue;
+        if (bound->op->release)
+            bound->op->release(bound->run.state);
+        else
+            free(bound->run.state);
+        *bound = (struct bound_op){0};
+    }
+}
+
+/* Whether all operations take that many rows: what they make of their inputs' shapes is what is expected. */
+static bool can_take_rows(struct dg_session *session, int64_t rows)
+{
+    int64_t before = session->rows;
+    bool can = true;
+    session->rows = rows;
+    for (uint32_t n = 0; n < session->entry->num_ops && can; n++) {
+        const struct dg_plan_op *record = &session->plan->op[session->entry->first_op + n];
+        struct dg_desc *desc = calloc(record->num_inputs + record->num_outputs + 1, sizeof *desc);
+        bool *wanted = calloc(record->num_outputs + 1, sizeof *wanted);
+        struct dg_desc inferred[DG_MAX_OUTPUTS] = {{0}};
+        can = desc && wanted;
+        if (can) {
+            struct dg_op_call call = call_of(session, n, desc, wanted);
+            can = dg_op_infer(&call, inferred, NULL) == DG_OK;
+            for (int o = 0; o < call.num_outputs && can; o++)
+                can = !wanted[o] || dg_op_stores(&call, o, &inferred[o], &call.output[o]);
+        }
+        free(desc);
+        free(wanted);
+    }
+    session->rows = before;
+    return can;
+}
+
+/* A region of at least `bytes`, in the place of one of *has bytes. */
+static enum dg_status grow_region(const struct dg_session *session, const char *what, int64_t bytes, int64_t *has,
+                                  void **region, bool *borrowed, struct dg_error *err)
+{
+    if (bytes <= *has) return DG_OK;
+    if (!*borrowed) dg_region_free(*region, *has);
+    *region = NULL;
+    *borrowed = false;
+    *has = 0;
+    DG_TRY(allocate_region(session, what, bytes, region, err));
+    *has = bytes;
+    return DG_OK;
+}
+
+enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, struct dg_error *err)
+{
+    struct dg_session_memory *m = &session->memory;
+    const struct dg_plan_entry *entry = session->entry;
+    if (entry->first_commit != entry->num_ops || rows < 1 || rows > entry->batch)
+        return dg_fail(err, DG_ERR_INTERNAL, "%lld rows of entry %s", (long long)rows,
+                       dg_plan_string(session->plan, entry->name));
+    if (rows == session->rows || !can_take_rows(session, rows)) return DG_OK;
+    int64_t scratch = m->scratch, packed = m->packed;
+    release_ops(session);
+    session->rows = rows;
+    m->scratch = m->packed = 0;
+    enum dg_status status = DG_OK;
+    for (uint32_t n = 0; n < entry->num_ops && status == DG_OK; n++) status = prepare_op(session, n, err);
+    int64_t need[] = {m->scratch, m->packed};
+    m->scratch = scratch;
+    m->packed = packed;
+    DG_TRY(status);
+    DG_TRY(
+        grow_region(session, "scratch", need[0], &m->scratch, &session->scratch, &session->borrowed[DG_REGIONS], err));
+    DG_TRY(grow_region(session, "packed weights", need[1], &m->packed, &session->packed,
+                       &session->borrowed[DG_REGIONS + 1], err));
+    bind(session);
+    return DG_OK;
+}
+
 enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_name,
                                const struct dg_session_options *options, struct dg_session **result,
                                struct dg_error *err)
@@ -371,6 +472,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     session->entry = entry;
     session->log = options->log;
     session->comm = options->comm;
+    session->rows = entry->batch;
     session->threads = options->threads > 0 ? options->threads : dg_default_threads();
     omp_set_dynamic(0);
     session->threads = team_size(session->threads);
@@ -410,14 +512,7 @@ fail:
 void dg_session_close(struct dg_session *session)
 {
     if (!session) return;
-    for (uint32_t n = 0; session->op && n < session->entry->num_ops; n++) {
-        struct bound_op *bound = &session->op[n];
-        if (!bound->op) continue;
-        if (bound->op->release)
-            bound->op->release(bound->run.state);
-        else
-            free(bound->run.state);
-    }
+    release_ops(session);
     if (session->stream) dnnl_stream_destroy(session->stream);
     if (session->engine) dnnl_engine_destroy(session->engine);
     for (int r = 0; r < DG_REGIONS; r++)

@@ -84,7 +84,14 @@ enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, 
  * from a file. Other tensors stay. */
 void dg_session_copy_initial(struct dg_session *session, uint32_t tensor);
 
-/* Packs constant weights. To be called once after the parameters of an evaluation entry were set. */
+/* Lets an evaluation entry compute the first `rows` images of its batch alone, from now on: their outputs are equal to rounding, and those of the
+ * others are not defined. Inputs lie in the input region again, and dg_session_pack has to follow. Entries whose operations cannot take
+ * fewer images go on computing all. DG_ERR_MEMORY; an operation's errors. */
+enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, struct dg_error *err);
+
+int64_t dg_session_rows(const struct dg_session *session); /* that are computed */
+
+/* Packs constant weights. To be called after the parameters of an evaluation entry were set, and after dg_session_set_rows. */
 enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err);
 
 /* Sets the control scalars (lr, teacher momentum, ...) to their values at `step`. */
