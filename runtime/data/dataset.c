@@ -39,29 +39,6 @@ enum dg_status dg_listing_add(struct dg_dataset *dataset, const struct dg_listed
 
 /* ---- opening ---- */
 
-/* The images of one folder twice would be taken for so many more. */
-static enum dg_status check_apart(const struct dg_data *data, struct dg_error *err)
-{
-    enum dg_status status = DG_OK;
-    char *last = NULL;
-    for (int a = 0; a < data->paths && status == DG_OK; a++) {
-        if (data->path[a][0] == '@') continue;
-        free(last);
-        last = realpath(data->path[a], NULL);
-        size_t size = last ? strlen(last) : 0;
-        for (int b = 0; b < data->paths && size && status == DG_OK; b++) {
-            char *other = b == a || data->path[b][0] == '@' ? NULL : realpath(data->path[b], NULL);
-            if (other && !strncmp(last, other, size) && (other[size] == '/' || !other[size] || last[size - 1] == '/'))
-                status =
-                    dg_fail(err, DG_ERR_USAGE, "%s lies in %s: its images would be taken twice; name one of the two",
-                            data->path[b], data->path[a]);
-            free(other);
-        }
-    }
-    free(last);
-    return status;
-}
-
 size_t dg_data_file_size(const char *path)
 {
     struct stat about;
@@ -72,6 +49,40 @@ size_t dg_data_file_size(const char *path)
     if (part && !stat(part, &about)) size = strlen(part);
     free(part);
     return size;
+}
+
+char *dg_data_real_path(const char *path)
+{
+    size_t size = dg_data_file_size(path);
+    char *file = strndup(path, size), *real = file ? realpath(file, NULL) : NULL, *joined = NULL;
+    if (real && asprintf(&joined, "%s%s", real, path + size) < 0) joined = NULL;
+    for (size_t end = joined ? strlen(joined) : 0; end > 1 && joined[end - 1] == '/';) joined[--end] = 0;
+    free(real);
+    free(file);
+    return joined;
+}
+
+/* The images of one folder twice would be taken for so many more. */
+static enum dg_status check_apart(const struct dg_data *data, struct dg_error *err)
+{
+    enum dg_status status = DG_OK;
+    char *last = NULL;
+    for (int a = 0; a < data->paths && status == DG_OK; a++) {
+        if (data->path[a][0] == '@') continue;
+        free(last);
+        last = dg_data_real_path(data->path[a]);
+        size_t size = last ? strlen(last) : 0;
+        for (int b = 0; b < data->paths && size && status == DG_OK; b++) {
+            char *other = b == a || data->path[b][0] == '@' ? NULL : dg_data_real_path(data->path[b]);
+            if (other && !strncmp(last, other, size) && (other[size] == '/' || !other[size] || last[size - 1] == '/'))
+                status =
+                    dg_fail(err, DG_ERR_USAGE, "%s lies in %s: its images would be taken twice; name one of the two",
+                            data->path[b], data->path[a]);
+            free(other);
+        }
+    }
+    free(last);
+    return status;
 }
 
 static enum dg_status add_source(struct dg_source *source, const char *path, struct dg_error *err)

@@ -78,18 +78,14 @@ enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setu
 void dg_run_add_path(struct dg_training_run *run, const char *key, const char *path)
 {
     bool list = *path == '@';
-    size_t size = dg_data_file_size(path + list);
-    char *file = strndup(path + list, size), *absolute = file ? realpath(file, NULL) : NULL, *joined = NULL;
-    if (absolute && asprintf(&joined, "%s%s", absolute, path + list + size) < 0) joined = NULL;
-    const char *name = joined ? joined : path + list;
+    char *absolute = dg_data_real_path(path + list);
+    const char *name = absolute ? absolute : path + list;
     char *text = malloc(DG_NAME_ESCAPED(strlen(name)));
     if (text)
         dg_facts_add(&run->facts, key, "%s%s", list ? "@" : "",
                      dg_name_escape(name, text, DG_NAME_ESCAPED(strlen(name))));
     free(text);
-    free(joined);
     free(absolute);
-    free(file);
 }
 
 static const char *index_path(const char *folder, char path[DG_MAX_PATH])

@@ -368,6 +368,13 @@ static void test_folder_within(void **state)
     assert_string_equal(list_of(open_one("deep.tar/val/", DG_LABELS_NEEDED)), "cats/2.png=cats");
     assert_string_equal(list_of(open_one("deep.tar/train/cats", DG_LABELS_UNUSED)), "1.png");
     refuses("deep.tar/test", DG_LABELS_UNUSED, "deep.tar has no folder test");
+    const char *twice[] = {in("deep.tar"), in("deep.tar/val/")};
+    struct dg_dataset *dataset;
+    struct dg_error err = {0};
+    assert_int_equal(
+        dg_dataset_open(&(struct dg_data){.path = twice, .paths = 2}, DG_LABELS_UNUSED, NULL, &dataset, &err),
+        DG_ERR_USAGE);
+    assert_non_null(strstr(err.text, "its images would be taken twice"));
     refuses("set/cats/2.png/x", DG_LABELS_UNUSED, "2.png is not a directory");
 }
 
