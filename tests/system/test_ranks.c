@@ -196,6 +196,8 @@ static void test_batch_norm(void **state)
     p = RUN(DINORUN, "scale", in("norm4.plan"), "--link", "1G", "--steps", "1", "--machines", "2");
     process_assert_status(p, 2);
     process_assert_says(p, p->err, "see the rows of 4 machines");
+    p = RUN(DINORUN, "info", in("norm4.plan"));
+    process_assert_says(p, p->out, "4, no more and no fewer");
     /* 12 batch norms: the student's in two resolutions, forward and backward, and the teacher's in one. */
     p = RUN(DINORUN, "scale", in("norm4.plan"), "--link", "1G", "--steps", "1", "--latency", "1s");
     process_assert_status(p, 0);
