@@ -291,6 +291,22 @@ static bool compile_module(struct compile *c)
     return !dg_diag_errors(c->diag);
 }
 
+static const char *definition_at(const void *program, int index)
+{
+    const struct dg_definition *d = ((const struct dg_program *)program)->first;
+    while (d && index--) d = d->next;
+    return d ? d->name : NULL;
+}
+
+static void report_missing(struct compile *c, const struct dg_origin *at, const char *name)
+{
+    int count = 0;
+    while (definition_at(c->program, count)) count++;
+    const char *near = dg_nearest_name(name, definition_at, c->program, count);
+    dg_diag_error(c->diag, at, "there is no module, recipe or probe %s in it%s%s%s", name,
+                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
 static bool load(struct compile *c)
 {
     const struct dg_compile_options *o = c->options;
@@ -306,7 +322,7 @@ static bool load(struct compile *c)
     }
     struct dg_origin at = {.file = o->file};
     if (o->name)
-        dg_diag_error(c->diag, &at, "there is no module, recipe or probe %s in it", o->name);
+        report_missing(c, &at, o->name);
     else
         dg_diag_error(c->diag, &at, "it defines no module, recipe or probe");
     return false;

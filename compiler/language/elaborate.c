@@ -240,7 +240,8 @@ static void repeat_node(struct dg_frame *f, const struct dg_yaml_item *item, str
         struct dg_named *named = &f->named[at];
         named->item[named->count++] = made;
         f->previous = dg_frame_settle(made);
-        if (dg_diag_errors(dg_frame_diag(f)) > errors) break; /* the others would say the same */
+        named->cut = dg_diag_errors(dg_frame_diag(f)) > errors;
+        if (named->cut) break; /* the others would say the same */
     }
 }
 

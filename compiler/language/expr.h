@@ -21,6 +21,7 @@ struct dg_scope {
     const struct dg_scope *outer;
     const char *name;
     struct dg_term value;
+    struct dg_origin origin; /* where it was given; line 0: it was not, or by the compiler */
 };
 
 /* Evaluates `text`, which stands at `at`. False: reported. */

@@ -34,6 +34,7 @@ struct dg_named {
     struct dg_result *item;
     int count; /* of items: repetitions, else 1; with 0, the name stands for item[0], which was before it or is poisoned */
     bool repeated;
+    bool cut; /* a repetition failed and was reported: there are fewer than was asked for */
 };
 
 /* One module while its nodes are added to the graph. */
@@ -74,8 +75,9 @@ static inline struct dg_diagnostics *dg_frame_diag(const struct dg_frame *f)
 /* The result of something that failed and was reported; the application fails with it. */
 struct dg_result dg_frame_poison(struct dg_frame *f);
 struct dg_result dg_frame_value(dg_value value);
-/* Notes for an error: each `use` that led to it, and where the images come from. */
-void dg_frame_explain(struct dg_frame *f);
+/* Notes for an error, `message`, of a node whose mapping is `yaml` (NULL: none): where the arguments come from that it names and that the
+ * message is about, each `use` that led to it, and where the images come from. */
+void dg_frame_explain(struct dg_frame *f, const struct dg_yaml *yaml, const char *message);
 
 /* What the name stands for without an index: its last item. */
 static inline const struct dg_result *dg_named_last(const struct dg_named *named)

@@ -173,6 +173,6 @@ struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *s
     if (!declare_parameters(f, site, &op_call, &call, &err)) return dg_frame_poison(f);
     if (append(f, site, &call, &result, &err)) return result;
     dg_diag_error(dg_frame_diag(f), site->origin, "node %s (%s): %s", site->path, op->name, err.text);
-    dg_frame_explain(f);
+    dg_frame_explain(f, site->yaml, err.text);
     return dg_frame_poison(f);
 }

@@ -25,12 +25,12 @@ dg_value dg_frame_param(struct dg_frame *f, const char *name, const struct dg_de
         dg_diag_error(dg_frame_diag(f), at, "parameter %s would be %s here and is %s elsewhere", name,
                       dg_desc_text(now, sizeof now, desc),
                       dg_desc_text(before, sizeof before, &graph->value[*known].desc));
-        dg_frame_explain(f);
+        dg_frame_explain(f, NULL, "");
         return DG_NO_VALUE;
     }
     if (!dg_desc_valid(desc)) {
         dg_diag_error(dg_frame_diag(f), at, "parameter %s would be too large or empty", name);
-        dg_frame_explain(f);
+        dg_frame_explain(f, NULL, "");
         return DG_NO_VALUE;
     }
     struct dg_init settled = settle_init(init, desc);

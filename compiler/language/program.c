@@ -251,6 +251,7 @@ static bool bind_argument(struct dg_program *program, const struct dg_definition
     }
     struct dg_scope *bound = dg_arena_alloc(program->arena, sizeof *bound);
     *bound = (struct dg_scope){.outer = *scope, .name = declared->key, .value = value};
+    if (args) bound->origin = args->origin;
     *scope = bound;
     return true;
 }
@@ -268,6 +269,8 @@ static struct dg_definition *follow_like(struct dg_program *program, const char 
             while (definition_name(&all, count)) count++;
             dg_diag_error(program->diag, *at, module ? "module %s is like itself%s" : "there is no module %s%s", name,
                           module ? "" : dg_choices(program->arena, "there are", name, definition_name, &all, count));
+            if (!module && dg_library_find(&program->library, program->arena, name))
+                dg_diag_note(program->diag, *at, "`import: [%s.yaml]` may have it", name);
             return NULL;
         }
         struct dg_yaml *like = dg_yaml_get(program->arena, module->map, "like");

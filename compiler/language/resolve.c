@@ -3,6 +3,7 @@
 
 #include "ops/base/base.h"
 
+#include <ctype.h>
 #include <string.h>
 
 struct dg_result dg_frame_poison(struct dg_frame *f)
@@ -13,8 +14,54 @@ struct dg_result dg_frame_poison(struct dg_frame *f)
 
 struct dg_result dg_frame_value(dg_value value) { return (struct dg_result){.output = {value}}; }
 
-void dg_frame_explain(struct dg_frame *f)
+/* The argument of that name in the outermost module around `f` that has one from outside: what the user wrote. NULL: none. */
+static const struct dg_scope *find_argument(const struct dg_frame *f, const char *name)
 {
+    const struct dg_scope *found = NULL;
+    for (; f; f = f->outer) {
+        const struct dg_scope *scope = f->scope;
+        while (scope && strcmp(scope->name, name)) scope = scope->outer;
+        if (!scope) break;
+        if (scope->origin.line) found = scope;
+    }
+    return found;
+}
+
+/* Does the message have the text as a word? */
+static bool has_word(const char *message, const char *text)
+{
+    size_t length = strlen(text);
+    for (const char *at = message; (at = strstr(at, text)); at++)
+        if ((at == message || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[length])) return true;
+    return false;
+}
+
+/* The arguments that the scalars of a mapping name, and whose values the message has. */
+static void explain_arguments(const struct dg_frame *f, const struct dg_yaml *yaml, const char *message)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    const struct dg_scope *said[8];
+    int count = 0;
+    for (size_t i = 0; yaml->kind == DG_YAML_MAP && i < yaml->count; i++) {
+        const char *at = yaml->item[i].value->kind == DG_YAML_SCALAR ? yaml->item[i].value->text : "";
+        for (size_t length; at += strcspn(at, letters), (length = strspn(at, letters)) > 0; at += length) {
+            const char *name = dg_arena_strndup(dg_frame_arena(f), at, length);
+            const struct dg_scope *argument = find_argument(f, name);
+            for (int s = 0; s < count; s++)
+                if (argument == said[s]) argument = NULL;
+            if (!argument || count == 8) continue;
+            char text[64];
+            dg_term_text(text, sizeof text, &argument->value);
+            if (!has_word(message, text)) continue;
+            said[count++] = argument;
+            dg_diag_note(dg_frame_diag(f), &argument->origin, "%s is %s from here", name, text);
+        }
+    }
+}
+
+void dg_frame_explain(struct dg_frame *f, const struct dg_yaml *yaml, const char *message)
+{
+    if (yaml) explain_arguments(f, yaml, message);
     for (struct dg_frame *g = f; g->outer; g = g->outer)
         dg_diag_note(dg_frame_diag(f), &g->use, "in module %s, used here as %.*s", g->module->name,
                      (int)strlen(g->path) - 1, g->path);
@@ -84,7 +131,8 @@ static const struct dg_result *find_repetition(struct dg_frame *f, const struct 
     if (!dg_expr_evaluate(dg_frame_arena(f), dg_frame_diag(f), at, text, scope, &index)) return NULL;
     int64_t i = index.kind != DG_TERM_INT ? INT64_MIN : index.i < 0 ? index.i + named->count : index.i;
     if (i < 0 || i >= named->count) {
-        dg_diag_error(dg_frame_diag(f), at, "%s: there are %d of %s", reference, named->count, named->name);
+        if (!named->cut)
+            dg_diag_error(dg_frame_diag(f), at, "%s: there are %d of %s", reference, named->count, named->name);
         return NULL;
     }
     *rest = end + 1;

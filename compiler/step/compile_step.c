@@ -83,6 +83,7 @@ static void check_freeze(const struct dg_step_request *from, const struct dg_gra
         if (strstr(graph->value[v].name, word)) return;
         add_parts(&list, graph->value[v].name, parts);
     }
+    if (dg_diag_errors(from->diag)) return; /* of networks that failed not all parameters are there */
     const char *near = dg_nearest_name(word, part_at, &list, (int)list.count), *example = NULL;
     for (uint32_t v = 0; near && !example && v < graph->num_values; v++)
         if (graph->value[v].flags & DG_TENSOR_TRAINABLE && strstr(graph->value[v].name, near))

@@ -378,7 +378,8 @@ static void test_missing_name(void **state)
     struct dg_compile_result result;
     struct dg_error err = {0};
     assert_int_equal(dg_compile(&options, &result, &err), DG_ERR_INPUT);
-    assert_string_equal(result.diagnostics, "net.yaml: error: there is no module, recipe or probe nets in it\n");
+    assert_string_equal(result.diagnostics,
+                        "net.yaml: error: there is no module, recipe or probe nets in it; did you mean net?\n");
     dg_compile_result_free(&result);
 }
 

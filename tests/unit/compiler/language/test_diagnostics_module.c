@@ -227,6 +227,9 @@ static const struct wrong_description cases[] = {
      "test.yaml:4:3: error: node a.1.proj (conv2d): input must have 4 dimensions, got f32 [1, 8]\n"
      "      proj: {op: conv2d, out: dim, kernel: 16, stride: 16}\n"
      "      ^\n"
+     "test.yaml:14:12: note: dim is 8 from here\n"
+     "        with: {dim: 8}\n"
+     "               ^\n"
      "test.yaml:13:10: note: in module net, used here as a.1\n"
      "        use: net\n"
      "             ^\n"},

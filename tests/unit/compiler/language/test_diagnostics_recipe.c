@@ -93,6 +93,23 @@ static const struct wrong_description cases[] = {
      "test.yaml:19:22: error: nothing is called warm here, in \"warm\"\n"
      "    loss: {student_temp: warm}\n"
      "                         ^\n"},
+    {"one mistake in an argument, one error", NULL,
+     "module: net\n"
+     "args: {dim: int, patch: 16}\n"
+     "nodes:\n"
+     "  blocks: {repeat: 3, op: conv2d, out: dim, kernel: patch, stride: patch}\n"
+     "  taps: {repeat: 3, op: gelu, from: \"blocks[index]\"}\n"
+     "  features: {op: mean_tokens}\n"
+     "---\n" HEAD "recipe: r\n"
+     "batch: 2\n"
+     "student: {backbone: net, with: {dim: 8, patch: 7}}\n"
+     "optim: {freeze: {params: last_layer, for: 1 epoch}}\n",
+     "test.yaml:4:3: error: node blocks.1 (conv2d): kernel 7 does not divide height 32\n"
+     "      blocks: {repeat: 3, op: conv2d, out: dim, kernel: patch, stride: patch}\n"
+     "      ^\n"
+     "test.yaml:16:41: note: patch is 7 from here\n"
+     "    student: {backbone: net, with: {dim: 8, patch: 7}}\n"
+     "                                            ^\n"},
     {"wrong types of the optimiser", NULL,
      NET HEAD "recipe: r\n"
               "batch: 2\n"
