@@ -27,10 +27,10 @@ void dg_write_run_name(FILE *out, const struct dg_page *page, int run)
 
 static void write_date(FILE *out, double time)
 {
-    time_t seconds = (time_t)time;
+    time_t seconds = time > 0 && time < 1e11 ? (time_t)time : 0;
     struct tm utc;
     char text[64];
-    if (!(time > 0) || !gmtime_r(&seconds, &utc)) return;
+    if (!seconds || !gmtime_r(&seconds, &utc)) return;
     strftime(text, sizeof text, "%-d %b %Y, %H:%M UTC", &utc);
     fprintf(out, " · %s", text);
 }

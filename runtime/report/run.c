@@ -266,11 +266,17 @@ static void add_pictures(struct dg_report_run *run, const char *path, int below)
 
 /* ---- opening ---- */
 
+/* A count; `otherwise` where the text is none that can be. */
+static int64_t count_of(const char *text, int64_t otherwise)
+{
+    double value = text ? strtod(text, NULL) : -1;
+    return value >= 0 && value < 1e9 ? (int64_t)value : otherwise; /* products of two are in range */
+}
+
 static int64_t number_of(const struct dg_report_run *run, const char *key, int64_t otherwise)
 {
     const char *text = dg_pairs_find(&run->environment, key);
-    if (!text) text = dg_pairs_find(&run->facts, key);
-    return text ? strtoll(text, NULL, 10) : otherwise;
+    return count_of(text ? text : dg_pairs_find(&run->facts, key), otherwise);
 }
 
 static void find_numbers(struct dg_report_run *run)
@@ -278,14 +284,14 @@ static void find_numbers(struct dg_report_run *run)
     const char *epochs = dg_pairs_find(&run->settings, "epochs");
     const char *dim = dg_pairs_find(&run->settings, "head.with.out_dim");
     run->steps_per_epoch = number_of(run, "steps_per_epoch", 0);
-    run->epochs = number_of(run, "epochs", epochs ? (int64_t)strtod(epochs, NULL) : 0);
+    run->epochs = number_of(run, "epochs", count_of(epochs, 0));
     run->images = number_of(run, "images", 0);
     run->checkpoint_step = number_of(run, "step", -1);
     if (!run->batch) run->batch = number_of(run, "batch", 0);
-    run->out_dim = (double)number_of(run, "out_dim", dim ? strtoll(dim, NULL, 10) : 0);
+    run->out_dim = (double)number_of(run, "out_dim", count_of(dim, 0));
     const struct dg_column *epoch = dg_series_find(&run->log, "epoch");
     for (int64_t r = 1; epoch && !run->steps_per_epoch && r < run->log.rows; r++)
-        if (epoch->value[r] == 1) run->steps_per_epoch = (int64_t)run->log.step[r];
+        if (epoch->value[r] == 1 && run->log.step[r] < 1e9) run->steps_per_epoch = (int64_t)run->log.step[r];
 }
 
 static bool is_locked(const char *folder)

@@ -252,14 +252,15 @@ static bool take_result(struct dg_series *s, char field[FIELDS][DG_COLUMN_NAME])
     char *end, name[2 * DG_COLUMN_NAME];
     double step = strtod(field[STEP], &end), value = strtod(field[VALUE], NULL);
     bool student = !strcmp(field[NETWORK], "student");
-    if (end == field[STEP] || !(step >= 0) || !isfinite(value) || !field[VALUE][0] || !field[MEASURE][0]) {
+    if (end == field[STEP] || !(step >= 0 && step < 1e15) || !isfinite(value) || !field[VALUE][0] ||
+        !field[MEASURE][0]) {
         s->unread += field[STEP][0] != 0; /* weights of no run have no step */
         return true;
     }
     snprintf(name, sizeof name, "%s%s", field[MEASURE], student ? ", student" : "");
     if (!set_result(s, step, name, value)) return false;
-    if (!field[MOST_FREQUENT][0]) return true;
-    return set_result(s, step, "most_frequent", strtod(field[MOST_FREQUENT], NULL));
+    double most = strtod(field[MOST_FREQUENT], &end);
+    return end == field[MOST_FREQUENT] || !isfinite(most) || set_result(s, step, "most_frequent", most);
 }
 
 static bool take_values(void *context, struct dg_series *s, const char *line)
