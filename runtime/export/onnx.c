@@ -199,18 +199,23 @@ static void add_metadata(struct writing *w, const struct dg_eval_crop *crop)
     }
 }
 
-static void say(const struct writing *w, const char *path, int64_t bytes, const struct dg_eval_crop *crop)
+static void say(const struct writing *w, const char *path, const struct dg_onnx_written *written,
+                const struct dg_eval_crop *crop)
 {
     const struct dg_log *log = w->source->log;
     char size[32], mean[128], std[128];
     dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "%s: ONNX of opset %d, %d nodes, %s; images [batch, 3, %d, %d] to features",
-           path, DG_ONNX_OPSET, w->graph.num_nodes, dg_format_bytes(size, sizeof size, (double)bytes), crop->height,
-           crop->width);
+           path, DG_ONNX_OPSET, w->graph.num_nodes, dg_format_bytes(size, sizeof size, (double)written->bytes),
+           crop->height, crop->width);
     dg_log(
         log, DG_LOG_INFO, DG_LOG_LOAD,
         "its images: short side resized to %d (bicubic), centre crop, RGB / 255, less the mean %s, divided by %s; the "
         "file's metadata says so",
         crop->resize, triple(crop->mean, mean, sizeof mean), triple(crop->std, std, sizeof std));
+    if (written->data_bytes)
+        dg_log(log, DG_LOG_INFO, DG_LOG_LOAD,
+               "%s.data: its weights, %s, which a file of ONNX cannot hold; keep both together", path,
+               dg_format_bytes(size, sizeof size, (double)written->data_bytes));
     if (w->entry->dtype == DG_BF16 || w->entry->math != DG_MATH_F32)
         dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "the plan computes in %s, the file in f32", dg_plan_type(w->entry));
 }
@@ -230,9 +235,9 @@ static enum dg_status write_graph(struct writing *w, const char *path, struct dg
                                       "images: f32 [batch, 3, height, width], pixels / 255 in RGB, less image.mean and "
                                       "divided by image.std of the metadata.",
                                   .version = w->source->version};
-    int64_t bytes;
-    DG_TRY(dg_onnx_graph_write(&w->graph, &model, path, &bytes, err));
-    say(w, path, bytes, &crop);
+    struct dg_onnx_written written;
+    DG_TRY(dg_onnx_graph_write(&w->graph, &model, path, &written, err));
+    say(w, path, &written, &crop);
     return DG_OK;
 }
 

@@ -2,10 +2,11 @@
 
 #include "runtime/base/atomic_file.h"
 
-#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { IR_VERSION = 8 }; /* the one that came with opset 17 */
 
@@ -15,7 +16,17 @@ enum { OPSET_VERSION = 2, ENTRY_KEY = 1, ENTRY_VALUE };
 enum { GRAPH_NODE = 1, GRAPH_NAME, GRAPH_CONSTANT = 5, GRAPH_DOC = 10, GRAPH_INPUT, GRAPH_OUTPUT };
 enum { NODE_INPUT = 1, NODE_OUTPUT, NODE_NAME, NODE_TYPE, NODE_ATTR };
 enum { ATTR_NAME = 1, ATTR_F, ATTR_I, ATTR_INTS = 8, ATTR_TYPE = 20, TYPE_FLOAT = 1, TYPE_INT = 2, TYPE_INTS = 7 };
-enum { TENSOR_DIM = 1, TENSOR_TYPE, TENSOR_NAME = 8, TENSOR_RAW, ELEMENT_F32 = 1, ELEMENT_I64 = 7 };
+enum {
+    TENSOR_DIM = 1,
+    TENSOR_TYPE,
+    TENSOR_NAME = 8,
+    TENSOR_RAW,
+    TENSOR_EXTERNAL = 13,
+    TENSOR_PLACE,
+    PLACE_EXTERNAL = 1,
+    ELEMENT_F32 = 1,
+    ELEMENT_I64 = 7
+};
 enum {
     VALUE_NAME = 1,
     VALUE_TYPE,
@@ -164,73 +175,168 @@ static size_t bytes_of(const struct dg_onnx_constant *c)
     return count * (c->i64 ? sizeof(int64_t) : sizeof(float));
 }
 
+/* Where the numbers of constants go: into the file, or those of large ones into the file `name` beside it, up to `at` so far. */
+struct placing {
+    const char *name; /* NULL: all into the file */
+    uint64_t at;
+    FILE *file, *beside; /* NULL: nothing is written, sizes are added up */
+};
+
+enum { LARGE = 1024, ALIGN = 4096 }; /* bytes; numbers beside begin at pages, as runtimes map them */
+
+static bool is_beside(const struct placing *p, const struct dg_onnx_constant *c)
+{
+    return p->name && bytes_of(c) >= LARGE;
+}
+
+static void add_entry(struct dg_protobuf *tensor, const char *key, const char *text)
+{
+    struct dg_protobuf entry = {0};
+    dg_protobuf_add_string(&entry, ENTRY_KEY, key);
+    dg_protobuf_add_string(&entry, ENTRY_VALUE, text);
+    dg_protobuf_add_message(tensor, TENSOR_EXTERNAL, &entry);
+}
+
+static void add_place(struct dg_protobuf *tensor, const struct placing *p, const struct dg_onnx_constant *c)
+{
+    char text[32];
+    add_entry(tensor, "location", p->name);
+    snprintf(text, sizeof text, "%" PRIu64, p->at);
+    add_entry(tensor, "offset", text);
+    snprintf(text, sizeof text, "%zu", bytes_of(c));
+    add_entry(tensor, "length", text);
+    dg_protobuf_add_int(tensor, TENSOR_PLACE, PLACE_EXTERNAL);
+}
+
 /* What comes before a constant's numbers: the tensor's other fields, and before those its tag in the graph. */
-static struct dg_protobuf head_of(const struct dg_onnx_graph *graph, const struct dg_onnx_constant *c)
+static struct dg_protobuf head_of(const struct dg_onnx_graph *graph, const struct placing *p,
+                                  const struct dg_onnx_constant *c)
 {
     struct dg_protobuf tensor = {0}, head = {0};
+    size_t inside = is_beside(p, c) ? 0 : bytes_of(c);
     for (int d = 0; d < c->ndim; d++) dg_protobuf_add_int(&tensor, TENSOR_DIM, c->dim[d]);
     dg_protobuf_add_int(&tensor, TENSOR_TYPE, c->i64 ? ELEMENT_I64 : ELEMENT_F32);
     dg_protobuf_add_string(&tensor, TENSOR_NAME, graph->name[c->value]);
-    dg_protobuf_add_beginning(&tensor, TENSOR_RAW, bytes_of(c));
-    dg_protobuf_add_beginning(&head, GRAPH_CONSTANT, tensor.size + bytes_of(c));
+    if (is_beside(p, c))
+        add_place(&tensor, p, c);
+    else
+        dg_protobuf_add_beginning(&tensor, TENSOR_RAW, inside);
+    dg_protobuf_add_beginning(&head, GRAPH_CONSTANT, tensor.size + inside);
     dg_protobuf_add_fields(&head, &tensor);
     dg_protobuf_free(&tensor);
     return head;
 }
 
-/* Writes the constants that are used, or with a NULL stream only adds up their bytes. False: memory is out. */
-static bool write_constants(const struct dg_onnx_graph *graph, FILE *stream, size_t *size)
+/* Errors of writing are seen when the files are committed. */
+static void write_numbers(const struct placing *p, const struct dg_onnx_constant *c)
+{
+    FILE *file = is_beside(p, c) ? p->beside : p->file;
+    fwrite(c->data, 1, bytes_of(c), file);
+    if (file == p->beside)
+        for (size_t pad = bytes_of(c); pad % ALIGN; pad++) fputc(0, file);
+}
+
+/* Writes the constants that are used, and adds up their bytes in the file. False: memory is out. */
+static bool write_constants(const struct dg_onnx_graph *graph, struct placing *p, size_t *size)
 {
     bool lost = false;
     *size = 0;
+    p->at = 0;
     for (int c = 0; c < graph->constants && !lost; c++) {
         const struct dg_onnx_constant *constant = &graph->constant[c];
         if (!constant->used) continue;
-        struct dg_protobuf head = head_of(graph, constant);
+        struct dg_protobuf head = head_of(graph, p, constant);
         lost = head.lost;
-        *size += head.size + bytes_of(constant);
-        if (stream && !lost) {
-            fwrite(head.data, 1, head.size, stream); /* errors are seen when the file is committed */
-            fwrite(constant->data, 1, bytes_of(constant), stream);
+        *size += head.size + (is_beside(p, constant) ? 0 : bytes_of(constant));
+        if (p->file && !lost) {
+            fwrite(head.data, 1, head.size, p->file);
+            write_numbers(p, constant);
         }
+        if (is_beside(p, constant)) p->at += (bytes_of(constant) + ALIGN - 1) / ALIGN * ALIGN;
         dg_protobuf_free(&head);
     }
     return !lost;
 }
 
-enum dg_status dg_onnx_graph_write(const struct dg_onnx_graph *graph, const struct dg_onnx_model *model,
-                                   const char *path, int64_t *bytes, struct dg_error *err)
+/* The messages around the constants. */
+struct parts {
+    struct dg_protobuf head, last;
+};
+
+/* Makes them for constants that go where `p` says. False: memory is out. */
+static bool make_parts(const struct dg_onnx_graph *graph, const struct dg_onnx_model *model, struct placing *p,
+                       struct parts *parts, int64_t *bytes)
 {
-    struct dg_protobuf opset = {0}, head = {0}, last = {0};
+    struct dg_protobuf opset = {0};
     size_t constants;
-    dg_protobuf_add_string(&last, GRAPH_NAME, model->name);
-    dg_protobuf_add_string(&last, GRAPH_DOC, model->doc);
+    *parts = (struct parts){0};
+    dg_protobuf_add_string(&parts->last, GRAPH_NAME, model->name);
+    dg_protobuf_add_string(&parts->last, GRAPH_DOC, model->doc);
     dg_protobuf_add_int(&opset, OPSET_VERSION, DG_ONNX_OPSET);
-    dg_protobuf_add_int(&head, MODEL_IR, IR_VERSION);
-    dg_protobuf_add_string(&head, MODEL_PRODUCER, "dinograph");
-    dg_protobuf_add_string(&head, MODEL_PRODUCER_VERSION, model->version);
-    dg_protobuf_add_message(&head, MODEL_OPSET, &opset);
-    bool fine = write_constants(graph, NULL, &constants);
-    uint64_t inside = graph->nodes.size + last.size + graph->ends.size + constants;
-    dg_protobuf_add_beginning(&head, MODEL_GRAPH, inside);
-    fine = fine && !(graph->nodes.lost || graph->ends.lost || graph->metadata.lost || last.lost || head.lost);
-    *bytes = (int64_t)(head.size + inside + graph->metadata.size);
-    enum dg_status status = fine ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (status == DG_OK && *bytes > INT32_MAX)
-        status = dg_fail(err, DG_ERR_UNSUPPORTED, "%s: the network takes %.1f GiB, and an ONNX file has less than 2",
-                         path, (double)*bytes / (1 << 30));
-    struct dg_atomic_file file = {0};
-    if (status == DG_OK) status = dg_atomic_open(path, &file, err);
+    dg_protobuf_add_int(&parts->head, MODEL_IR, IR_VERSION);
+    dg_protobuf_add_string(&parts->head, MODEL_PRODUCER, "dinograph");
+    dg_protobuf_add_string(&parts->head, MODEL_PRODUCER_VERSION, model->version);
+    dg_protobuf_add_message(&parts->head, MODEL_OPSET, &opset);
+    bool fine = write_constants(graph, p, &constants);
+    uint64_t inside = graph->nodes.size + parts->last.size + graph->ends.size + constants;
+    dg_protobuf_add_beginning(&parts->head, MODEL_GRAPH, inside);
+    *bytes = (int64_t)(parts->head.size + inside + graph->metadata.size);
+    return fine &&
+           !(graph->nodes.lost || graph->ends.lost || graph->metadata.lost || parts->last.lost || parts->head.lost);
+}
+
+static void free_parts(struct parts *parts)
+{
+    dg_protobuf_free(&parts->head);
+    dg_protobuf_free(&parts->last);
+}
+
+/* Writes the file, and `beside` if that is no NULL, which is committed first: a file that needs another is never there without it. */
+static enum dg_status write_files(const struct dg_onnx_graph *graph, const struct parts *parts, struct placing *p,
+                                  const char *path, const char *beside, struct dg_error *err)
+{
+    struct dg_atomic_file file = {0}, data = {0};
+    size_t constants;
+    enum dg_status status = dg_atomic_open(path, &file, err);
+    if (status == DG_OK && beside) status = dg_atomic_open(beside, &data, err);
     if (status == DG_OK) {
-        const struct dg_protobuf *part[] = {&head, &graph->nodes, &last, &graph->ends};
-        for (size_t p = 0; p < sizeof part / sizeof *part; p++) fwrite(part[p]->data, 1, part[p]->size, file.stream);
-        fine = write_constants(graph, file.stream, &constants);
+        const struct dg_protobuf *part[] = {&parts->head, &graph->nodes, &parts->last, &graph->ends};
+        for (size_t i = 0; i < sizeof part / sizeof *part; i++) fwrite(part[i]->data, 1, part[i]->size, file.stream);
+        p->file = file.stream;
+        p->beside = data.stream;
+        bool fine = write_constants(graph, p, &constants);
         fwrite(graph->metadata.data, 1, graph->metadata.size, file.stream);
-        status = fine ? dg_atomic_commit(&file, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
-        dg_atomic_abandon(&file);
+        status = fine ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    dg_protobuf_free(&head);
-    dg_protobuf_free(&last);
+    if (status == DG_OK && beside) status = dg_atomic_commit(&data, err);
+    if (status == DG_OK) {
+        status = dg_atomic_commit(&file, err);
+        if (status != DG_OK && beside) unlink(beside);
+    }
+    dg_atomic_abandon(&data);
+    dg_atomic_abandon(&file);
+    return status;
+}
+
+enum dg_status dg_onnx_graph_write(const struct dg_onnx_graph *graph, const struct dg_onnx_model *model,
+                                   const char *path, struct dg_onnx_written *written, struct dg_error *err)
+{
+    struct placing p = {0};
+    struct parts parts;
+    char *beside = NULL;
+    bool fine = make_parts(graph, model, &p, &parts, &written->bytes);
+    if (fine && written->bytes > (model->limit ? model->limit : INT32_MAX)) {
+        free_parts(&parts);
+        if (asprintf(&beside, "%s.data", path) < 0) beside = NULL;
+        const char *slash = beside ? strrchr(beside, '/') : NULL;
+        p.name = slash ? slash + 1 : beside;
+        fine = beside && make_parts(graph, model, &p, &parts, &written->bytes);
+    }
+    written->data_bytes = (int64_t)p.at;
+    enum dg_status status =
+        fine ? write_files(graph, &parts, &p, path, beside, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    free_parts(&parts);
+    free(beside);
     return status;
 }
 

@@ -42,11 +42,16 @@ void dg_onnx_graph_add_metadata(struct dg_onnx_graph *graph, const char *key, co
 
 struct dg_onnx_model {
     const char *name, *doc, *version; /* of the graph; of this program */
+    int64_t limit;                    /* bytes of a file; 0: those that a message can have, 2 GiB */
+};
+struct dg_onnx_written {
+    int64_t bytes, data_bytes; /* of the file, and of the one beside it; 0: there is none */
 };
 
-/* The file is complete or absent. DG_ERR_UNSUPPORTED: it would be larger than a message can be, 2 GiB. */
+/* Where the file would be larger than the limit, the numbers of large constants go to a file beside it, PATH.data, which must stay there
+ * (ONNX's external data). Each file is complete or absent. */
 enum dg_status dg_onnx_graph_write(const struct dg_onnx_graph *graph, const struct dg_onnx_model *model,
-                                   const char *path, int64_t *bytes, struct dg_error *err);
+                                   const char *path, struct dg_onnx_written *written, struct dg_error *err);
 void dg_onnx_graph_free(struct dg_onnx_graph *graph);
 
 #endif

@@ -94,11 +94,37 @@ static int64_t count_of(const struct onnx_tensor *t)
     return count;
 }
 
-static void read_tensor(struct part p, struct onnx_tensor *tensor)
+/* The numbers of external data: { key, value } of location, offset and length. `bytes` is the file, for the caller to free. */
+static void read_entry(struct part p, const char *path, uint8_t **bytes, struct part *raw)
+{
+    struct field key, value;
+    size_t size;
+    assert_true(next(&p, &key) && next(&p, &value));
+    char *name = text_of(&key), *text = text_of(&value);
+    if (!strcmp(name, "location")) {
+        char file[4096];
+        const char *slash = strrchr(path, '/');
+        snprintf(file, sizeof file, "%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, text);
+        *bytes = read_file(file, &size);
+        *raw = (struct part){*bytes, *bytes + size};
+    }
+    if (!strcmp(name, "offset")) raw->at += atoll(text);
+    if (!strcmp(name, "length")) {
+        assert_true(atoll(text) <= raw->end - raw->at);
+        raw->end = raw->at + atoll(text);
+    }
+    free(name);
+    free(text);
+}
+
+static void read_tensor(struct part p, const char *path, struct onnx_tensor *tensor)
 {
     struct part raw = {0};
     int type = 0;
+    uint8_t *beside = NULL;
     for (struct field f; next(&p, &f);) {
+        if (f.number == 13) read_entry(f.part, path, &beside, &raw);
+        if (f.number == 14) assert_true(f.value == 1 && beside);
         if (f.number == 1) tensor->dim[tensor->ndim++] = (int64_t)f.value;
         if (f.number == 2) type = (int)f.value;
         if (f.number == 8) tensor->name = text_of(&f);
@@ -115,6 +141,7 @@ static void read_tensor(struct part p, struct onnx_tensor *tensor)
         memcpy(&number, raw.at + i * size, sizeof number);
         tensor->data[i] = type == 1 ? (double)number : (double)whole;
     }
+    free(beside);
 }
 
 /* ValueInfoProto: name, and type { tensor_type { elem_type, shape { dim { value or name } } } }. */
@@ -135,13 +162,13 @@ static void read_end(struct part p, struct onnx_tensor *end)
     assert_true(end->name && end->dim[0] == -1);
 }
 
-static void read_graph(struct part p, struct onnx_model *m)
+static void read_graph(struct part p, const char *path, struct onnx_model *m)
 {
     int ends = 0;
     for (struct field f; next(&p, &f);) {
         assert_true(m->nodes < ONNX_MAX && m->constants < ONNX_MAX);
         if (f.number == 1) read_node(f.part, &m->node[m->nodes++]);
-        if (f.number == 5) read_tensor(f.part, &m->constant[m->constants++]);
+        if (f.number == 5) read_tensor(f.part, path, &m->constant[m->constants++]);
         if (f.number == 11) read_end(f.part, &m->input);
         if (f.number == 12) read_end(f.part, &m->output);
         ends += f.number == 11 || f.number == 12;
@@ -159,7 +186,7 @@ void onnx_read(const char *path, struct onnx_model *m)
     for (struct field f, inner; next(&p, &f);) {
         if (f.number == 1) m->ir_version = (int64_t)f.value;
         if (f.number == 2) m->producer = text_of(&f);
-        if (f.number == 7) read_graph(f.part, m);
+        if (f.number == 7) read_graph(f.part, path, m);
         if (f.number == 8)
             while (next(&f.part, &inner))
                 if (inner.number == 2) m->opset = (int64_t)inner.value;

@@ -1,5 +1,6 @@
 /* ONNX files of networks of every kind: read back and computed in f64 by ONNX's definitions, they give the session's features. */
 #include "runtime/export/onnx.h"
+#include "runtime/export/onnx_file.h"
 #include "tests/support/files.h"
 #include "tests/support/log.h"
 #include "tests/support/net.h"
@@ -7,6 +8,8 @@
 #include "tests/support/values.h"
 
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Numbers that keep features of the order of one: weights by their fan-in, variances around one. */
 static void make_value(const char *name, int ndim, const int64_t *dim, float *out)
@@ -144,6 +147,47 @@ static void test_facts(void **state)
     dg_net_close(&net);
 }
 
+/* More than a message can hold: large numbers are beside the file, small ones in it. */
+static void test_beside(void **state)
+{
+    (void)state;
+    struct dg_onnx_graph graph = {0};
+    struct dg_onnx_written written;
+    struct onnx_model model;
+    static float large[2][1500], small[1] = {0.5f};
+    for (int i = 0; i < 1500; i++) {
+        large[0][i] = (float)i;
+        large[1][i] = (float)-i;
+    }
+    struct dg_desc row = dg_desc_make(DG_F32, 2, (int64_t[]){1, 1500}), one = dg_desc_make(DG_F32, 1, (int64_t[]){1});
+    struct dg_error err = {0};
+    dg_onnx_value x = dg_onnx_graph_add_value(&graph, "images", &err);
+    dg_onnx_graph_add_input(&graph, x, 2, (int64_t[]){1, 1500});
+    for (int i = 0; i < 3; i++) {
+        dg_onnx_value c = i < 2 ? dg_onnx_graph_add_constant(&graph, "large", false, &row, large[i], false, &err)
+                                : dg_onnx_graph_add_constant(&graph, "small", false, &one, small, true, &err);
+        x = dg_onnx_graph_add_node(&graph, "sum", "Add", NULL, (dg_onnx_value[]){x, c}, 2, &err);
+    }
+    dg_onnx_graph_add_output(&graph, x, 2, (int64_t[]){1, 1500});
+    assert_int_equal(err.status, DG_OK);
+    for (int limit = 0; limit <= 5000; limit += 5000) {
+        struct dg_onnx_model facts = {.name = "n", .doc = "d", .version = "v", .limit = limit};
+        assert_ok(dg_onnx_graph_write(&graph, &facts, in("big.onnx"), &written, try_err));
+        assert_true(limit ? written.bytes < 5000 && written.data_bytes == 16384 : written.bytes > 12000);
+        assert_int_equal(access(in("big.onnx.data"), F_OK), limit ? 0 : -1);
+        onnx_read(in("big.onnx"), &model);
+        struct onnx_tensor result = onnx_run(&model, 1, large[0]);
+        for (int i = 0; i < 1500; i++) assert_true(result.data[i] == i + 0.5);
+        free(result.data);
+        onnx_free(&model);
+    }
+    struct dg_onnx_model facts = {.name = "n", .doc = "d", .version = "v", .limit = 5000};
+    assert_int_equal(mkdir(in("taken.onnx.data"), 0777), 0);
+    assert_int_equal(dg_onnx_graph_write(&graph, &facts, in("taken.onnx"), &written, &err), DG_ERR_IO);
+    assert_int_equal(access(in("taken.onnx"), F_OK), -1);
+    dg_onnx_graph_free(&graph);
+}
+
 /* The same bytes each time; nothing is there where it fails. */
 static void test_files(void **state)
 {
@@ -184,6 +228,7 @@ static void test_no_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_facts),
-                                       cmocka_unit_test(test_files), cmocka_unit_test(test_no_form)};
+                                       cmocka_unit_test(test_beside), cmocka_unit_test(test_files),
+                                       cmocka_unit_test(test_no_form)};
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
