@@ -111,6 +111,7 @@ static const struct dg_layout_row transformers_resnet[] = {
 #define TRANSFORMERS_PATCHES "embeddings.patch_embeddings.projection.weight"
 
 const struct dg_name_layout dg_layouts[] = {
+    {"a DINOv3 (the official names)", {"patch_embed.proj.weight", "storage_tokens"}, NULL, 1e-5},
     {"a Vision Transformer (the official names, timm's)",
      {"patch_embed.proj.weight", "blocks.0.norm1.weight"},
      NULL,

@@ -614,10 +614,11 @@ static struct onnx_tensor unary(const struct call *c, const char *type)
     const struct onnx_tensor *x = c->in[0];
     struct onnx_tensor out = make(x->ndim, x->dim);
     for (int64_t i = 0; i < count_of(x); i++)
-        out.data[i] = *type == 'E'   ? erf(x->data[i])
-                      : *type == 'R' ? fmax(x->data[i], 0)
-                      : *type == 'S' ? 1 / (1 + exp(-x->data[i]))
-                                     : x->data[i];
+        out.data[i] = *type == 'E'     ? erf(x->data[i])
+                      : *type == 'R'   ? fmax(x->data[i], 0)
+                      : type[1] == 'q' ? sqrt(x->data[i])
+                      : *type == 'S'   ? 1 / (1 + exp(-x->data[i]))
+                                       : x->data[i];
     if (*type == 'F') { /* Flatten */
         out.ndim = 2;
         out.dim[1] = span(x, 1, x->ndim);
@@ -630,7 +631,7 @@ static bool is(const struct call *c, const char *type) { return !strcmp(c->node-
 static struct onnx_tensor compute(const struct call *c)
 {
     if (is(c, "Add") || is(c, "Mul") || is(c, "Div") || is(c, "Max") || is(c, "Min")) return binary(c, c->node->type);
-    if (is(c, "Erf") || is(c, "Sigmoid") || is(c, "Relu") || is(c, "Identity") || is(c, "Flatten"))
+    if (is(c, "Erf") || is(c, "Sigmoid") || is(c, "Sqrt") || is(c, "Relu") || is(c, "Identity") || is(c, "Flatten"))
         return unary(c, c->node->type);
     if (is(c, "MatMul")) return mat_mul(c);
     if (is(c, "Gemm")) return gemm(c);

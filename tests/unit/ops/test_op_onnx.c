@@ -8,6 +8,7 @@
 
 /* Of training alone. A gradient, an update or a loss needs no line. */
 static const char *const training[] = {
+    "dropout",       /* as the next */
     "drop_path",     /* is nothing in evaluation: the compiler drops it */
     "drop_path_add", /* likewise */
     "draw_rows",     /* which images drop path leaves out */
