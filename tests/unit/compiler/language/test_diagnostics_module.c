@@ -133,7 +133,7 @@ static const struct wrong_description cases[] = {
      "      b: gelo\n"
      "         ^\n"
      "test.yaml:5:6: error: there is no op zzzzzzzz; there are linear, conv2d, relu, max_pool, avg_pool, to_pixel, "
-     "gelu, softmax and others, which dinoc --ops lists\n"
+     "rms_norm, dropout and others, which dinoc --ops lists\n"
      "      c: zzzzzzzz\n"
      "         ^\n"},
     {"modules and nodes whose input failed", NULL,
