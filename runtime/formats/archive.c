@@ -36,7 +36,9 @@ enum dg_archive_kind dg_archive_kind(const struct dg_archive_span *span)
     if (!memcmp(head, "PK\3\4", 4) || !memcmp(head, "PK\5\6", 4)) return DG_ARCHIVE_ZIP;
     for (size_t p = 0; p < sizeof packed / sizeof *packed; p++)
         if (!memcmp(head, packed[p].bytes, packed[p].count)) return DG_ARCHIVE_PACKED;
-    return size >= 512 && dg_tar_is_header(head) ? DG_ARCHIVE_TAR : DG_ARCHIVE_NONE;
+    bool is_tar =
+        size >= 512 && (dg_tar_is_header(head) || !memcmp(head + 257, "ustar", 5)); /* v7's has no such word */
+    return is_tar ? DG_ARCHIVE_TAR : DG_ARCHIVE_NONE;
 }
 
 /* ---- a member's bytes ---- */
