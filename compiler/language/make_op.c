@@ -147,6 +147,13 @@ static bool append(struct dg_frame *f, const struct dg_op_site *site, struct cal
     return err->status == DG_OK && dg_graph_node(a->instance->graph, &use, &options, result->output, err) == DG_OK;
 }
 
+/* Is its result a parameter in another shape? Parameters have one, that of `params`. */
+static bool views_parameter(const struct dg_graph *graph, const struct dg_op *op, const dg_value *input)
+{
+    const struct dg_operand *result = op->outputs;
+    return dg_is_view(result) && graph->value[input[dg_reused_input(result)]].region == DG_REGION_PARAM;
+}
+
 struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *site, const dg_value *input,
                                   int num_inputs)
 {
@@ -163,6 +170,11 @@ struct dg_result dg_frame_make_op(struct dg_frame *f, const struct dg_op_site *s
     if (!read_attributes(f, site, &call)) return dg_frame_poison(f);
     for (int i = 0; i < num_inputs; i++) /* what is wrong with them was reported */
         if (input[i] == DG_NO_VALUE) return dg_frame_poison(f);
+    if (views_parameter(graph, op, input)) {
+        dg_diag_error(dg_frame_diag(f), site->origin,
+                      "%s gives a value another shape and takes no parameter: declare it in that shape", op->name);
+        return dg_frame_poison(f);
+    }
 
     for (int i = 0; i < call.num_inputs; i++) call.desc[i] = graph->value[call.input[i]].desc;
     struct dg_op_call op_call = {

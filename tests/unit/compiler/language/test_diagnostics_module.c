@@ -166,6 +166,14 @@ static const struct wrong_description cases[] = {
      "test.yaml:12:3: error: add takes 2 inputs, got 1\n"
      "      q: {op: add, from: [o]}\n"
      "      ^\n"},
+    {"a parameter in another shape", NULL,
+     "module: m\n"
+     "params: {p: {shape: [1, 2, 2, 3]}}\n"
+     "nodes:\n"
+     "  a: {op: to_tokens, from: p}\n",
+     "test.yaml:4:3: error: to_tokens gives a value another shape and takes no parameter: declare it in that shape\n"
+     "      a: {op: to_tokens, from: p}\n"
+     "      ^\n"},
     {"an op of the compiler alone", NULL,
      "module: m\n"
      "nodes:\n"
