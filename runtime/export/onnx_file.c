@@ -291,6 +291,11 @@ static void free_parts(struct parts *parts)
     dg_protobuf_free(&parts->last);
 }
 
+static void write_message(const struct dg_protobuf *message, FILE *file)
+{
+    if (message->size) fwrite(message->data, 1, message->size, file);
+}
+
 /* Writes the file, and `beside` if that is no NULL, which is committed first: a file that needs another is never there without it. */
 static enum dg_status write_files(const struct dg_onnx_graph *graph, const struct parts *parts, struct placing *p,
                                   const char *path, const char *beside, struct dg_error *err)
@@ -301,11 +306,11 @@ static enum dg_status write_files(const struct dg_onnx_graph *graph, const struc
     if (status == DG_OK && beside) status = dg_atomic_open(beside, &data, err);
     if (status == DG_OK) {
         const struct dg_protobuf *part[] = {&parts->head, &graph->nodes, &parts->last, &graph->ends};
-        for (size_t i = 0; i < sizeof part / sizeof *part; i++) fwrite(part[i]->data, 1, part[i]->size, file.stream);
+        for (size_t i = 0; i < sizeof part / sizeof *part; i++) write_message(part[i], file.stream);
         p->file = file.stream;
         p->beside = data.stream;
         bool fine = write_constants(graph, p, &constants);
-        fwrite(graph->metadata.data, 1, graph->metadata.size, file.stream);
+        write_message(&graph->metadata, file.stream);
         status = fine ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
     if (status == DG_OK && beside) status = dg_atomic_commit(&data, err);
