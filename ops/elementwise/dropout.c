@@ -68,7 +68,7 @@ static void drop(const struct state *s, const struct dg_step_info *step, int64_t
 {
     uint64_t stream = s->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
     uint64_t first = (uint64_t)(step->slice * s->batch + image % s->batch) * (uint64_t)s->each;
-    uint32_t view = (uint32_t)(s->view0 + image / s->batch), word[4];
+    uint32_t view = (uint32_t)(s->view0 + image / s->batch), word[4] = {0};
     for (int64_t i = 0; i < s->each; i++) {
         uint64_t draw = first + (uint64_t)i;
         if (!i || !(draw % 4)) dg_philox(step->seed, DG_RNG_DROPOUT, stream, view, (uint32_t)(draw / 4), word);

@@ -117,7 +117,8 @@ static void onnx(struct dg_onnx_builder *b)
 {
     const struct dg_desc *out = &b->call->output[DST];
     const struct dg_onnx_attr attr[] = {DG_ONNX_INT("axis", out->ndim == 4 ? 1 : out->ndim - 1), {0}};
-    int64_t parts = b->call->num_inputs, columns = columns_of(out), dim[DG_MAX_DIMS + 1] = {0}, order[DG_MAX_DIMS + 1];
+    int64_t parts = b->call->num_inputs, columns = columns_of(out), dim[DG_MAX_DIMS + 1] = {0},
+            order[DG_MAX_DIMS + 1] = {0};
     dg_onnx_value dst = b->add_node(b, "Concat", attr, b->input, (int)parts);
     if (b->call->attr[INTERLEAVE].i) {
         int last = out->ndim - 1;
