@@ -106,8 +106,8 @@ static void test_dinoc_refuses(void **state)
     refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "0"), 2, "--batch 0: expected");
     refuses(RUN(DINOC, DEMO, "-o", out, "--batch", "99999999999999999999"), 2, "--batch 9999");
     refuses(RUN(DINOC, DEMO, "-o", out, "--image-size", "160x"), 2, "as in 224 or 160x240");
-    refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/vit.yaml", "--probe", "-o", out), 2,
-            "--probe makes a probe of a recipe, and vit_large is none");
+    refuses(RUN(DINOC, DG_SOURCE_DIR "/graphs/vit.yaml:vit_small", "--probe", "-o", out), 2,
+            "--probe makes a probe of a recipe, and vit_small is none");
     refuses(RUN(DINOC, "-o", out), 2, "FILE[:NAME], the description, is missing");
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
     refuses(
