@@ -5,11 +5,14 @@
 #include "runtime/exec/fault.h"
 #include "runtime/exec/replica.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TEXT = 512 };
@@ -266,6 +269,63 @@ enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *s
     bool apart = odd_one(all, 1, dg_comm_ranks(comm), &most) >= 0;
     free(all);
     return apart ? compare_tensors(comm, session, err) : DG_OK;
+}
+
+/* ---- what rank 0 does alone ---- */
+
+/* A thread that tells the others that rank 0 is still at work. */
+struct teller {
+    struct dg_comm *comm;
+    pthread_mutex_t lock; /* guards `ends` */
+    pthread_cond_t changed;
+    bool ends;
+};
+
+static void *tell(void *context)
+{
+    enum { EVERY = 500 * 1000 * 1000 }; /* nanoseconds */
+    struct teller *t = context;
+    bool works = true;
+    pthread_mutex_lock(&t->lock);
+    while (!t->ends && works) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += EVERY;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (pthread_cond_timedwait(&t->changed, &t->lock, &until) != ETIMEDOUT) continue;
+        pthread_mutex_unlock(&t->lock);
+        works = dg_comm_broadcast(t->comm, &works, sizeof works, NULL) == DG_OK;
+        pthread_mutex_lock(&t->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
+enum dg_status dg_ranks_hold(struct dg_comm *comm, void (*work)(void *context), void *context, struct dg_error *err)
+{
+    bool works = comm != NULL;
+    if (dg_comm_rank(comm)) {
+        while (works) DG_TRY(dg_comm_broadcast(comm, &works, sizeof works, err));
+        return DG_OK;
+    }
+    struct teller teller = {.comm = comm};
+    pthread_t thread;
+    pthread_mutex_init(&teller.lock, NULL);
+    pthread_cond_init(&teller.changed, NULL);
+    bool tells = works && !pthread_create(&thread, NULL, tell, &teller);
+    work(context);
+    if (tells) {
+        pthread_mutex_lock(&teller.lock);
+        teller.ends = true;
+        pthread_cond_signal(&teller.changed);
+        pthread_mutex_unlock(&teller.lock);
+        pthread_join(thread, NULL);
+    }
+    pthread_mutex_destroy(&teller.lock);
+    pthread_cond_destroy(&teller.changed);
+    works = false;
+    return dg_comm_broadcast(comm, &works, sizeof works, err);
 }
 
 enum dg_status dg_ranks_fault(struct dg_comm *comm, int64_t place, char *text, size_t size, struct dg_error *err)

@@ -46,6 +46,10 @@ enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_sessio
  * tensor that differs, and the rank whose values are others than those of most. */
 enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *session, struct dg_error *err);
 
+/* Collective: rank 0 does `work`, which may take long, and the others wait. It says every now and then that it is still at it, so the stall limit
+ * is for a process that is gone. */
+enum dg_status dg_ranks_hold(struct dg_comm *comm, void (*work)(void *context), void *context, struct dg_error *err);
+
 /* Collective: of what each process says of a fault at a place (runtime/exec/fault.h), the text of the earliest, of the lowest rank; a batch
  * norm spreads a fault to all. */
 enum dg_status dg_ranks_fault(struct dg_comm *comm, int64_t place, char *text, size_t size, struct dg_error *err);

@@ -468,6 +468,28 @@ static enum dg_status compare_ranks(struct training *t, struct dg_error *err)
     return status;
 }
 
+/* What rank 0 does after a step, while the others wait. */
+struct saving {
+    struct training *t;
+    bool copy;             /* it stays */
+    enum dg_status status; /* of this process so far: a step that has failed to be told is not saved */
+    struct dg_error *err;
+};
+
+static enum dg_status save_and_measure(struct training *t, bool copy, struct dg_error *err)
+{
+    DG_TRY(save(t, err));
+    if (copy) DG_TRY(dg_run_retain(&t->run, err));
+    if (dg_quality_due(t->quality, t->run.position.step)) measure(t);
+    return DG_OK;
+}
+
+static void save_held(void *context)
+{
+    struct saving *s = context;
+    if (s->status == DG_OK) s->status = save_and_measure(s->t, s->copy, s->err);
+}
+
 /* The checkpoints that are due after a step, unless something has failed already in this process. `asked`: rank 0 wants one. */
 static enum dg_status save_due(struct training *t, const struct intervals *every, bool asked, enum dg_status status,
                                struct dg_error *err)
@@ -476,11 +498,9 @@ static enum dg_status save_due(struct training *t, const struct intervals *every
     bool copy = due(every->keep, step);
     if (!copy && !asked && !due(every->save, step)) return status;
     DG_TRY(compare_ranks(t, err));
-    if (status != DG_OK || !leads(t)) return status;
-    DG_TRY(save(t, err));
-    if (copy) DG_TRY(dg_run_retain(&t->run, err));
-    if (dg_quality_due(t->quality, step)) measure(t);
-    return DG_OK;
+    struct saving saving = {t, copy, status, err};
+    DG_TRY(dg_ranks_hold(t->options->comm, save_held, &saving, err));
+    return saving.status;
 }
 
 /* A step that all processes have agreed to take. *told receives what this process alone fails at afterwards. */
@@ -586,10 +606,25 @@ static enum dg_status save_end(struct training *t, struct dg_error *err)
 /* What the untrained network is worth, to compare. */
 static enum dg_status measure_first(struct training *t, struct dg_error *err)
 {
-    if (t->run.position.step || !leads(t) || (!t->quality && !t->options->watched)) return DG_OK;
+    if (!t->quality && !t->options->watched) return DG_OK;
     DG_TRY(save(t, err));
     if (t->quality) measure(t);
     return DG_OK;
+}
+
+static void measure_held(void *context)
+{
+    struct saving *s = context;
+    s->status = measure_first(s->t, s->err);
+}
+
+/* Before the first step, as after those that are measured. */
+static enum dg_status hold_first(struct training *t, struct dg_error *err)
+{
+    struct saving first = {.t = t, .err = err};
+    if (t->run.position.step) return DG_OK;
+    DG_TRY(dg_ranks_hold(t->options->comm, measure_held, &first, err));
+    return first.status;
 }
 
 static enum dg_status run_and_save(struct training *t, struct dg_error *err)
@@ -600,7 +635,7 @@ static enum dg_status run_and_save(struct training *t, struct dg_error *err)
     t->saved_at = dg_seconds_now();
     bool reads = !t->replay && first < end;
     enum dg_status status = dg_comm_agree(t->options->comm, reads ? dg_run_open_loader(run, end, err) : DG_OK, err);
-    if (status == DG_OK) status = dg_comm_agree(t->options->comm, measure_first(t, err), err);
+    if (status == DG_OK) status = dg_comm_agree(t->options->comm, hold_first(t, err), err);
     if (status == DG_OK) status = loop(t, end, err);
     if (t->dataset) dg_dataset_say_notes(t->dataset, t->options->log);
     if (t->apart || (status != DG_OK && run->position.step == first)) return status;

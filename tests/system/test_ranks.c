@@ -275,26 +275,50 @@ static void test_refusals(void **state)
     assert_int_not_equal(access(in("no"), F_OK), 0);
 }
 
-/* One process is asked to stop: all end the step, rank 0 saves. */
+static pid_t number_in(const char *path)
+{
+    char text[32] = "";
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return (pid_t)atoi(text);
+}
+
+/* One process, and not the first, or the launcher is asked to stop: all end the step, rank 0 saves, and its status says so. The run goes on by
+ * its folder alone. */
 static void test_stop(void **state)
 {
     (void)state;
+    static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
+                               "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000\n";
     if (!mpi_usable(&open_mpi)) skip();
-    const char *argv[MPI_WORDS];
-    struct process *p = calloc(1, sizeof *p);
-    mpi_command(&open_mpi, "2", (const char *const[]){TRAIN(four, in("stopped")), "--epochs", "100000", NULL}, argv);
-    process_start(p, argv, NULL);
-    for (int i = 0; i < 600; i++) { /* until the log has a line */
-        struct stat info;
-        if (!stat(in("stopped/log.jsonl"), &info) && info.st_size > 0) break;
-        usleep(100 * 1000);
+    write_file(in("each"), each, sizeof each - 1);
+    for (int launcher = 0; launcher < 2; launcher++) {
+        const char *argv[MPI_WORDS];
+        char run[512], pid[544], log[544], checkpoint[544];
+        struct process *p = calloc(1, sizeof *p);
+        snprintf(run, sizeof run, "%s%d", in("stopped"), launcher);
+        snprintf(pid, sizeof pid, "%s.1", run);
+        snprintf(log, sizeof log, "%s/log.jsonl", run);
+        snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
+        mpi_command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), run, NULL},
+                    argv);
+        process_start(p, argv, NULL);
+        for (int i = 0; i < 600; i++) { /* until the log has a line */
+            struct stat info;
+            if (!stat(log, &info) && info.st_size > 0) break;
+            usleep(100 * 1000);
+        }
+        kill(launcher ? p->pid : number_in(pid), SIGUSR1); /* mpirun passes it on */
+        process_wait(p);
+        process_assert_says(p, p->out, "stopped at step");
+        assert_int_equal(p->status, 3);
+        assert_int_equal(access(checkpoint, F_OK), 0);
+        free(p);
+        process_assert_status(
+            LAUNCH(&open_mpi, "2", DINORUN, "train", "--resume", run, "--steps", "1", "--ignore-memory"), 0);
     }
-    kill(p->pid, SIGUSR1); /* mpirun passes it on */
-    process_wait(p);
-    process_assert_says(p, p->out, "stopped at step");
-    assert_int_equal(access(in("stopped/checkpoint.safetensors"), F_OK), 0);
-    free(p);
-    process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("stopped")), "--resume", "--steps", "1"), 0);
 }
 
 /* A picture that one process alone cannot read: all end, and rank 0 saves what the last whole step left. */
@@ -355,6 +379,15 @@ static void test_not_finite(void **state)
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "step 2: the loss is nan");
     process_assert_says(p, p->err, "crops.global was bad before the step: it has 1 NaN");
+#define SKIPPING(plan, out)                                                                                            \
+    DINORUN, "train", plan, "--replay", in("nan"), "--out", out, "--ignore-memory", "--epochs", "1", "--set",          \
+        "skip_bad_steps=1"
+    dg_tiny_compile_ranks(in("left_out.plan"), "optim.kind=sgd", 4);
+    process_assert_status(LAUNCH(NULL, NULL, SKIPPING(in("left_out.plan"), in("skipped1"))), 0);
+    p = LAUNCH(&open_mpi, "2", SKIPPING(in("left_out.plan"), in("skipped2")));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->err, "left out (1 of at most 1): step 2");
+    assert_same_state(in("skipped1"), in("skipped2"), SUMS);
     process_assert_status(LAUNCH(NULL, NULL, DINORUN, "info", four), 0);
     /* What the second process's images make of a convolution is too large; its batch norm lets the first one see that, too. */
     recorded = dg_tiny_crops(STEPS);
@@ -369,16 +402,6 @@ static void test_not_finite(void **state)
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "on rank 1 (");
     process_assert_says(p, p->err, "that of conv1 (conv2d in teacher.backbone(global)");
-}
-
-static pid_t number_in(const char *path)
-{
-    char text[32] = "";
-    FILE *file = fopen(path, "r");
-    if (!file) return 0;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    return (pid_t)atoi(text);
 }
 
 /* A process dies in the middle: the launcher ends all, the newest checkpoint resumes, and the end is that of a run that nobody

@@ -1,4 +1,5 @@
-/* Processes whose parameters part: it is found, with rank and tensor, and nothing is saved. This program is also what mpirun starts. */
+/* Processes whose parameters part: it is found, with rank and tensor, and nothing is saved; and a process that works alone for long. This program
+ * is also what mpirun starts. */
 #include "runtime/formats/safetensors.h"
 #include "runtime/train/ranks.h"
 #include "runtime/train/train.h"
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#define HOLD "hold"
 #define SELF DG_BUILD_DIR "/test_replicas"
 #define PLANTED "student.backbone.blocks.1.mlp.fc2.weight"
 
@@ -75,12 +78,22 @@ static enum dg_status plant_rate(const char *path, const char *pictures, const c
     return DG_OK;
 }
 
+static void work_long(void *context)
+{
+    (void)context;
+    sleep(4);
+}
+
 static int one_of_several(int argc, char **argv)
 {
     struct dg_error err = {0};
-    const struct dg_comm_options options = {.stall_limit = 60};
+    bool holds = !strcmp(argv[1], HOLD);
+    const struct dg_comm_options options = {.stall_limit = holds ? 2 : 60};
     enum dg_status status = dg_comm_open(&options, &comm, &err);
-    if (status == DG_OK) status = argc == 2 ? plant_bit(argv[1], &err) : plant_rate(argv[1], argv[2], argv[3], &err);
+    if (status == DG_OK && holds)
+        status = dg_ranks_hold(comm, work_long, NULL, &err);
+    else if (status == DG_OK)
+        status = argc == 2 ? plant_bit(argv[1], &err) : plant_rate(argv[1], argv[2], argv[3], &err);
     if (status != DG_OK) fprintf(stderr, "%s\n", err.text);
     dg_comm_close(comm);
     return status != DG_OK;
@@ -128,9 +141,18 @@ static void test_rate(void **state)
     dg_safetensors_close(file);
 }
 
+/* Rank 0 works for longer than the stall limit, and the others wait. */
+static void test_hold(void **state)
+{
+    (void)state;
+    if (!mpi_usable(&open_mpi)) skip();
+    process_assert_status(LAUNCH(&open_mpi, "2", SELF, HOLD), 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) return one_of_several(argc, argv);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bit), cmocka_unit_test(test_rate)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bit), cmocka_unit_test(test_rate),
+                                       cmocka_unit_test(test_hold)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -407,6 +407,9 @@ static int train(void)
     bool leads = dg_comm_rank(given.options.comm) == 0;
     if (!leads) given.options.events = (struct dg_train_events){.context = &progress, .stop = on_stop};
     if (err.status == DG_OK) dg_train(&of->plan, &of->knobs, &given.options, &err);
+    /* Another process was asked to stop. */
+    interrupted |= err.status == DG_OK && given.options.comm && steps_done(&progress) < progress.start.end_step &&
+                   progress.saved < progress.start.end_step;
     end_line(&progress);
     if (leads) print_end(&progress);
     close_plan(of);
