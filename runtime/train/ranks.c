@@ -225,6 +225,7 @@ struct record {
     int64_t step;
     uint64_t hash; /* of the step's share of parameters and states */
     int32_t status, stop, save;
+    double busy;
     struct dg_bad_news bad;
     char text[TEXT]; /* of its failure */
 };
@@ -241,6 +242,7 @@ static enum dg_status read_records(struct dg_comm *comm, const struct record *al
         agreed->stop |= all[r].stop;
         agreed->save |= all[r].save;
         dg_bad_set_add_news(agreed->bad, &all[r].bad);
+        if (agreed->times) agreed->times->busy[r] += all[r].busy;
         agreed->apart |= all[r].hash != all[0].hash;
     }
     return DG_OK;
@@ -252,6 +254,7 @@ enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_sessio
     if (!comm) return status;
     struct record mine = {.step = agreed->step, .status = (int32_t)status, .stop = agreed->stop, .save = agreed->save},
                   *all;
+    mine.busy = agreed->busy;
     mine.bad = dg_bad_set_take_news(agreed->bad);
     mine.hash = dg_replica_hash(session, agreed->step % DG_RANK_SHARES, DG_RANK_SHARES);
     if (status != DG_OK) snprintf(mine.text, sizeof mine.text, "%.*s", TEXT - 1, err->text);
@@ -269,6 +272,34 @@ enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *s
     bool apart = odd_one(all, 1, dg_comm_ranks(comm), &most) >= 0;
     free(all);
     return apart ? compare_tensors(comm, session, err) : DG_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+void dg_ranks_find_slow(const struct dg_comm *comm, struct dg_rank_times *times, const struct dg_log *log)
+{
+    size_t ranks = (size_t)dg_comm_ranks(comm);
+    if (times->said || ++times->steps < DG_RANK_TIMED) return;
+    double *sorted = malloc(ranks * sizeof *sorted);
+    if (!sorted) return;
+    memcpy(sorted, times->busy, ranks * sizeof *sorted);
+    qsort(sorted, ranks, sizeof *sorted, by_value);
+    double middle = sorted[(ranks - 1) / 2], most = sorted[ranks - 1];
+    free(sorted);
+    times->said = most > 1.1 * middle;
+    for (int r = 0; r < dg_comm_ranks(comm) && times->said; r++) {
+        if (times->busy[r] < most) continue;
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
+               "rank %d (%s) has taken %.3g s a step for its part where others took %.3g s: all wait for it", r,
+               dg_comm_host(comm, r), most / DG_RANK_TIMED, middle / DG_RANK_TIMED);
+        break;
+    }
+    memset(times->busy, 0, ranks * sizeof *times->busy);
+    times->steps = 0;
 }
 
 /* ---- what rank 0 does alone ---- */

@@ -27,13 +27,25 @@ enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *
  * the same. */
 enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err);
 
+/* What each process had to do in the last steps: a slow one makes all wait. */
+struct dg_rank_times {
+    double *busy; /* [ranks] sums over steps, in seconds; owned */
+    int64_t steps;
+    bool said;
+};
+/* Every DG_RANK_TIMED steps, and once in a run: warns of the slowest process, if it takes a tenth more than the middle one. */
+enum { DG_RANK_TIMED = 100 };
+void dg_ranks_find_slow(const struct dg_comm *comm, struct dg_rank_times *times, const struct dg_log *log);
+
 /* What the processes agree on before a step. */
 struct dg_rank_step {
     int64_t step;
-    bool stop;              /* this process was asked to stop; afterwards: any of them was */
-    bool save;              /* this process wants a checkpoint after the step; afterwards: any of them does */
-    bool apart;             /* afterwards: parameters or states differ */
-    struct dg_bad_set *bad; /* of this process's images; afterwards also what others have found. NULL: none */
+    bool stop;                   /* this process was asked to stop; afterwards: any of them was */
+    bool save;                   /* this process wants a checkpoint after the step; afterwards: any of them does */
+    bool apart;                  /* afterwards: parameters or states differ */
+    double busy;                 /* seconds that this process had to do in the last step, without waiting for others */
+    struct dg_rank_times *times; /* receives those of all; NULL: nobody asks */
+    struct dg_bad_set *bad;      /* of this process's images; afterwards also what others have found. NULL: none */
 };
 
 /* Collective, before a step: dg_comm_agree, and whether to stop. Each step compares another 1/DG_RANK_SHARES of all parameters and states by

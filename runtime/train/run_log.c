@@ -65,12 +65,14 @@ enum dg_status dg_run_log_line(struct dg_run_log *log, struct dg_error *err, con
 
 enum dg_status dg_run_log_write(struct dg_run_log *log, const struct dg_step_report *r, struct dg_error *err)
 {
+    char waited[32] = "";
+    if (r->waited >= 0) snprintf(waited, sizeof waited, ", \"waited\": %.4g", r->waited);
     return dg_run_log_line(log, err,
                            "{\"step\": %lld, \"epoch\": %lld, \"loss\": %.9g, \"lr\": %.17g, \"weight_decay\": %.17g, "
                            "\"momentum\": %.17g, \"teacher_temp\": %.17g, \"teacher_entropy\": %.9g, \"kl\": %.9g, "
-                           "\"grad_norm\": %.9g, \"images_per_s\": %.4g",
+                           "\"grad_norm\": %.9g, \"images_per_s\": %.4g%s",
                            (long long)r->step, (long long)r->epoch, r->loss, r->lr, r->weight_decay, r->momentum,
-                           r->teacher_temp, r->teacher_entropy, r->kl, r->grad_norm, r->images_per_s);
+                           r->teacher_temp, r->teacher_entropy, r->kl, r->grad_norm, r->images_per_s, waited);
 }
 
 enum dg_status dg_run_log_sync(struct dg_run_log *log, struct dg_error *err)

@@ -11,6 +11,7 @@ struct dg_step_report {
     double lr, weight_decay, momentum, teacher_temp;
     double grad_norm; /* of all student gradients together, before clipping */
     double images_per_s;
+    double waited; /* seconds for the sums of other processes; negative: there are none */
 };
 
 struct dg_run_log;

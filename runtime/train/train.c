@@ -35,7 +35,9 @@ struct training {
     double saved_at;              /* when rank 0 has saved, or begun */
     struct dg_quality *quality;   /* of rank 0; NULL: none */
     int64_t knn_lent, knn_own;
-    struct dg_bad_set *bad; /* images that any process has found unreadable */
+    double busy;                /* seconds that the last step took here, without those for other processes */
+    struct dg_rank_times times; /* of rank 0 */
+    struct dg_bad_set *bad;     /* images that any process has found unreadable */
     int threads;
     bool parted; /* this process has failed within a step, and the others cannot know */
     bool apart;  /* the processes' parameters differ */
@@ -264,6 +266,7 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
 {
     if (t->dataset) dg_run_write_index(&t->run, t->dataset);
     if (!leads(t)) return DG_OK;
+    if (t->options->comm) t->times.busy = calloc((size_t)dg_comm_ranks(t->options->comm), sizeof *t->times.busy);
     DG_TRY(check_disk(t, err));
     if (t->quality) DG_TRY(dg_quality_prepare(t->quality, t->run.session, &t->knn_lent, &t->knn_own, err));
     DG_TRY(dg_run_write_settings(&t->run, err));
@@ -510,6 +513,8 @@ static enum dg_status take_step(struct training *t, const struct dg_batch *batch
     struct dg_step_report report;
     double loaded = dg_seconds_now();
     enum dg_status status = run_step(t, batch, &report, err);
+    t->busy += dg_seconds_now() - loaded - dg_session_waited(t->run.session);
+    report.waited = t->options->comm ? dg_session_waited(t->run.session) : -1;
     bool skip = status == DG_ERR_NUMERIC && leave_out(t, err);
     if (!skip) DG_TRY(status);
     t->run.position.step++;
@@ -532,9 +537,12 @@ static enum dg_status agree_on_step(struct training *t, enum dg_status status, s
 {
     agreed->step = t->run.position.step;
     agreed->bad = t->bad;
+    agreed->busy = t->busy;
+    agreed->times = t->times.busy ? &t->times : NULL;
     agreed->save = leads(t) && (due_by_clock(t) || dg_quality_due(t->quality, agreed->step + 1));
     status = dg_ranks_before_step(t->options->comm, t->run.session, agreed, status, err);
     t->apart |= agreed->apart;
+    if (agreed->times) dg_ranks_find_slow(t->options->comm, agreed->times, t->options->log);
     return status;
 }
 
@@ -549,7 +557,9 @@ static enum dg_status loop(struct training *t, int64_t end, struct dg_error *err
         struct dg_rank_step step = {.stop = status == DG_OK && events->stop && events->stop(events->context)};
         double begin = dg_seconds_now();
         if (status == DG_OK && !step.stop) status = next_crops(t, &batch, err);
+        double loaded = dg_seconds_now() - begin;
         status = agree_on_step(t, status, &step, err);
+        t->busy = loaded;
         bool agreed = status == DG_OK && !step.stop;
         enum dg_status told = DG_OK;
         if (agreed) status = take_step(t, batch, begin, &told, err);
@@ -569,6 +579,7 @@ static void close_training(struct training *t)
     dg_quality_close(t->quality);
     dg_run_close(&t->run);
     dg_bad_set_close(t->bad);
+    free(t->times.busy);
     dg_event_file_close(t->events);
     dg_replay_close(t->replay);
     dg_dataset_close(t->dataset);

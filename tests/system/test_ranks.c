@@ -122,6 +122,10 @@ static void test_equal_to_one(void **state)
     train(NULL, NULL, alone, in("plain"), "4");
     train(&open_mpi, "2", four, in("two"), "4");
     assert_same_losses(in("plain"), in("two"));
+    size_t size;
+    char *log = (char *)read_file(in("two/log.jsonl"), &size);
+    assert_non_null(memmem(log, size, "\"waited\": ", strlen("\"waited\": ")));
+    free(log);
     dg_tiny_compile_ranks(in("sgd4.plan"), "optim.kind=sgd", 4);
     dg_tiny_compile(in("sgd.plan"), "optim.kind=sgd");
     train(NULL, NULL, in("sgd.plan"), in("sgd"), "4");

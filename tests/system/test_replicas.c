@@ -1,4 +1,4 @@
-/* Processes whose parameters part: it is found, with rank and tensor, and nothing is saved; and a process that works alone for long. This program
+/* Processes whose parameters part: it is found, with rank and tensor, and nothing is saved; a process that works alone for long; a slow one. This program
  * is also what mpirun starts. */
 #include "runtime/formats/safetensors.h"
 #include "runtime/train/ranks.h"
@@ -44,6 +44,35 @@ static enum dg_status plant_bit(const char *path, struct dg_error *err)
     dg_session_close(session);
     dg_plan_close(&plan);
     return DG_OK;
+}
+
+static void print_warning(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
+{
+    (void)context, (void)level, (void)topic;
+    printf("%s\n", text);
+}
+
+/* Rank 1 takes half as long again as the others. */
+static enum dg_status be_slow(const char *path, struct dg_error *err)
+{
+    struct dg_plan plan;
+    struct dg_session *session;
+    const struct dg_session_options options = {.ignore_memory = true, .comm = comm};
+    const struct dg_log log = {.write = print_warning};
+    double busy[4] = {0};
+    struct dg_rank_times times = {.busy = busy};
+    DG_TRY(dg_plan_open(path, &plan, err));
+    DG_TRY(dg_session_open(&plan, "train", &options, &session, err));
+    DG_TRY(dg_session_initialize(session, 1, err));
+    int rank = dg_comm_rank(comm);
+    for (int64_t step = 0; step < 3 * DG_RANK_TIMED && err->status == DG_OK; step++) {
+        struct dg_rank_step agreed = {.step = step, .busy = rank == 1 ? 0.3 : 0.2, .times = rank ? NULL : &times};
+        dg_ranks_before_step(comm, session, &agreed, DG_OK, err);
+        if (!rank) dg_ranks_find_slow(comm, &times, &log);
+    }
+    dg_session_close(session);
+    dg_plan_close(&plan);
+    return err->status;
 }
 
 static struct dg_knobs knobs;
@@ -92,6 +121,8 @@ static int one_of_several(int argc, char **argv)
     enum dg_status status = dg_comm_open(&options, &comm, &err);
     if (status == DG_OK && holds)
         status = dg_ranks_hold(comm, work_long, NULL, &err);
+    else if (status == DG_OK && argc == 3)
+        status = be_slow(argv[1], &err);
     else if (status == DG_OK)
         status = argc == 2 ? plant_bit(argv[1], &err) : plant_rate(argv[1], argv[2], argv[3], &err);
     if (status != DG_OK) fprintf(stderr, "%s\n", err.text);
@@ -149,10 +180,23 @@ static void test_hold(void **state)
     process_assert_status(LAUNCH(&open_mpi, "2", SELF, HOLD), 0);
 }
 
+/* The slowest process is named, once. */
+static void test_slow(void **state)
+{
+    (void)state;
+    static const char said[] = "has taken 0.3 s a step for its part where others took 0.2 s: all wait for it";
+    if (!mpi_usable(&open_mpi)) skip();
+    const struct process *p = LAUNCH(&open_mpi, "4", SELF, plan_path, "slow");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "rank 1 (");
+    process_assert_says(p, p->out, said);
+    assert_null(strstr(strstr(p->out, said) + 1, said));
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) return one_of_several(argc, argv);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_bit), cmocka_unit_test(test_rate),
-                                       cmocka_unit_test(test_hold)};
+                                       cmocka_unit_test(test_hold), cmocka_unit_test(test_slow)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
