@@ -186,6 +186,36 @@ static void refused(uint32_t *field, uint32_t value, const char *why)
     *field = was;
 }
 
+/* Where batch norms see the rows of all processes, the loop runs once in each of exactly so many, and moments leave it. */
+static void test_hostile_joins(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    struct dg_plan plan;
+    make_folder(folder);
+    snprintf(path, sizeof path, "%s/plan", folder);
+    dg_tiny_compile_ranks(path, "head.with.bn=true", 2);
+    sliced = read_file(path, &sliced_size);
+    remove_folder(folder);
+    assert_ok(dg_plan_open_bytes(sliced, sliced_size, &plan, try_err));
+    struct dg_plan_entry *entry = (void *)(uintptr_t)&plan.entry[0];
+    refused(&entry->ranks, 0, "it cannot see rows of other processes");
+    refused(&entry->ranks, 1, "it cannot see rows of other processes");
+    refused(&entry->ranks, 4, "cannot be shared by 4 processes");
+    int joined = 0;
+    for (uint32_t n = 0; n < entry->num_ops; n++) {
+        struct dg_plan_op *op = (void *)(uintptr_t)&plan.op[entry->first_op + n];
+        if (!(op->flags & DG_PLAN_OP_JOINED)) continue;
+        joined++;
+        refused(&op->flags, op->flags & ~(uint32_t)DG_PLAN_OP_TRAIN, "it cannot see rows of other processes");
+        op->flags &= ~(uint32_t)DG_PLAN_OP_JOINED;
+    }
+    assert_int_equal(joined, 6); /* two norms: the student's forward and backward, and the teacher's forward */
+    refused(&entry->ranks, 2, "lasts beyond it");
+    dg_plan_close(&plan);
+    free(sliced);
+}
+
 static void test_hostile_loops(void **state)
 {
     (void)state;
@@ -440,6 +470,7 @@ int main(void)
                                        cmocka_unit_test(test_hostile_loops),
                                        cmocka_unit_test(test_hostile_row_maps),
                                        cmocka_unit_test(test_hostile_slots),
+                                       cmocka_unit_test(test_hostile_joins),
                                        cmocka_unit_test(test_older_versions),
                                        cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, setup, teardown);
