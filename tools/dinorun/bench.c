@@ -181,11 +181,11 @@ static double best_rate(enum dg_product product, int threads)
 static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_error *err)
 {
     struct {
-        double seconds, waited;
-    } mine = {r->seconds, r->waited}, all[MOST_RANKS];
+        double seconds, waited, used, planned;
+    } mine = {r->seconds, r->waited, (double)dg_memory_peak(), (double)r->memory.total}, all[MOST_RANKS];
     int ranks = dg_comm_ranks(given.comm);
     double bytes = 0;
-    char text[32], sums[160];
+    char text[32], planned[32], sums[160];
     if (ranks < 2) return DG_OK;
     if (ranks > MOST_RANKS) return dg_fail(err, DG_ERR_USAGE, "bench takes up to %d processes", MOST_RANKS);
     DG_TRY(dg_comm_gather(given.comm, &mine, sizeof mine, all, err));
@@ -205,8 +205,10 @@ static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_
         printf("batch norms  %" PRId64 " exchanges in the middle of the step, %s from each process to each other\n",
                r->joins, dg_format_bytes(text, sizeof text, (double)r->joined_bytes));
     for (int p = 0; p < ranks; p++)
-        printf("  rank %-6d %s: %.1f ms a step, %.1f of them waiting for sums\n", p, dg_comm_host(given.comm, p),
-               1e3 * all[p].seconds, 1e3 * all[p].waited);
+        printf("  rank %-6d %s: %.1f ms a step, %.1f of them waiting for sums; most memory in use %s, planned %s\n", p,
+               dg_comm_host(given.comm, p), 1e3 * all[p].seconds, 1e3 * all[p].waited,
+               dg_format_bytes(text, sizeof text, all[p].used),
+               dg_format_bytes(planned, sizeof planned, all[p].planned));
     return DG_OK;
 }
 
