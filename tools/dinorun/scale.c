@@ -9,39 +9,56 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_LINKS = 8 };
+
+struct links {
+    double rate[MOST_LINKS]; /* bytes a second, each way */
+    int count;
+};
+
 static struct {
     struct opened_plan of;
     int machines, steps, threads;
-    double link; /* bytes a second, each way */
+    struct links links;
+    double link; /* of them the one that is looked at */
     double latency;
     double speed; /* of a machine, this one being 1 */
     const char *wire;
+    int64_t batch;   /* of the whole step; 0: the plan's */
+    double days;     /* to be asked what they need; 0: not asked */
+    double measured; /* seconds of a step, in place of what it takes now; 0: not given */
 } given = {.machines = 16, .steps = 5, .latency = 100e-6, .speed = 1, .wire = "f32"};
 
-/* "10G" or "10Gbit/s", in bits a second as links are named, to bytes a second. */
-static bool read_link(const char *text, void *parsed)
+/* "10G" or "10Gbit/s", in bits a second as links are named, and others behind commas, to bytes a second. */
+static bool read_links(const char *text, void *parsed)
 {
     static const char units[] = "KMGT";
-    char *end;
-    double bits = strtod(text, &end), *bytes = parsed;
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (unit) {
-        bits *= pow(1000, (double)(unit - units + 1));
-        end++;
+    struct links *links = parsed;
+    for (links->count = 0; links->count < MOST_LINKS; text++) {
+        char *end;
+        double bits = strtod(text, &end);
+        const char *unit = *end ? strchr(units, *end) : NULL;
+        if (unit) {
+            bits *= pow(1000, (double)(unit - units + 1));
+            end++;
+        }
+        if (end == text || !(bits > 0 && bits < 1e15)) return false;
+        end += !strncmp(end, "bit", 3) ? !strncmp(end, "bit/s", 5) ? 5 : 3 : 0;
+        links->rate[links->count++] = bits / 8;
+        text = end;
+        if (*text != ',') break;
     }
-    if (end == text || (*end && strcmp(end, "bit") && strcmp(end, "bit/s"))) return false;
-    *bytes = bits / 8;
-    return bits > 0 && bits < 1e15;
+    return !*text;
 }
 
-/* "100us" or "0.1ms", to seconds. */
-static bool read_latency(const char *text, void *parsed)
+/* "100us", "0.1ms" or "2s", to seconds. */
+static bool read_time(const char *text, void *parsed)
 {
     char *end;
     double value = strtod(text, &end), *seconds = parsed;
     double unit = !strcmp(end, "us") ? 1e-6 : !strcmp(end, "ms") ? 1e-3 : !strcmp(end, "s") ? 1 : 0;
     *seconds = value * unit;
-    return end != text && unit > 0 && value >= 0 && *seconds < 10;
+    return end != text && unit > 0 && value >= 0 && *seconds < 1e6;
 }
 
 /* A step of this machine in three parts, and where in a slice each range of sums is complete. */
@@ -80,11 +97,26 @@ static enum dg_status make_model(const struct dg_plan *plan, const struct dg_pla
             }
     }
     /* What is between ops, and what the median differs from the mean of the ops. */
-    double factor = r->seconds / sum / given.speed;
+    double factor = (given.measured > 0 ? given.measured : r->seconds) / sum / given.speed;
     m->before *= factor;
     m->slice *= factor;
     m->after *= factor;
     for (uint32_t s = 0; s < r->num_ranges; s++) m->ready[s] *= factor;
+    return DG_OK;
+}
+
+/* As many slices of another batch take as much longer as they are larger. */
+static enum dg_status take_batch(struct model *m, struct dg_error *err)
+{
+    if (given.batch % m->slices)
+        return dg_fail(err, DG_ERR_USAGE, "--batch %" PRId64 " is no multiple of the plan's %" PRId64 " slices",
+                       given.batch, m->slices);
+    double larger = (double)given.batch / (double)m->batch;
+    m->slice *= larger;
+    for (uint32_t s = 0; s < m->bench->num_ranges; s++) m->ready[s] *= larger;
+    m->batch = given.batch;
+    printf("taken for a batch of %" PRId64 ": slices of %" PRId64 " images, %.1f ms each\n", m->batch,
+           m->batch / m->slices, 1e3 * m->slice);
     return DG_OK;
 }
 
@@ -103,33 +135,65 @@ static double travelling(const struct dg_exchange_range *range)
     return range->gradients && !strcmp(given.wire, "bf16") ? bytes / 2 : bytes;
 }
 
-/* Seconds of a step on `machines` of them: a range of sums leaves when it is complete and the one before it has arrived. */
-static double step_of(const struct model *m, int64_t machines)
+/* Seconds of a step on `machines` of them, each `faster` times as fast as the model's: a range of sums leaves when it is complete and the
+ * one before it has arrived. */
+static double step_of(const struct model *m, int64_t machines, double faster)
 {
     int64_t own = m->slices / machines;
-    double last = m->before + (double)(own - 1) * m->slice, arrived = 0, join = join_of(m, machines);
-    double end = last + m->slice + (double)m->bench->joins * join;
+    double last = (m->before + (double)(own - 1) * m->slice) / faster, arrived = 0, join = join_of(m, machines);
+    double end = last + m->slice / faster + (double)m->bench->joins * join;
     for (uint32_t s = 0; machines > 1 && s < m->bench->num_ranges; s++) {
         double share = 2.0 * (double)(machines - 1) / (double)machines;
-        arrived = fmax(arrived, last + m->ready[s] + (double)m->joined[s] * join) + 2 * given.latency +
+        arrived = fmax(arrived, last + m->ready[s] / faster + (double)m->joined[s] * join) + 2 * given.latency +
                   share * travelling(&m->bench->range[s]) / given.link;
     }
-    return fmax(end, arrived) + m->after;
+    return fmax(end, arrived) + m->after / faster;
+}
+
+/* How many times as fast as this machine's cores `machines` of them have to be together, in cores of each, for the run to take given.days;
+ * 0: the network alone takes longer. */
+static double cores_of(const struct model *m, int64_t machines, double epochs)
+{
+    double low = 1e-6, high = 1e9; /* times as fast */
+    for (int i = 0; i < 100; i++) {
+        double middle = sqrt(low * high);
+        bool enough = imagenet_days(epochs, (double)m->batch / step_of(m, machines, middle)) <= given.days;
+        *(enough ? &high : &low) = middle;
+    }
+    return high < 1e8 ? high * given.speed * m->bench->threads : 0;
+}
+
+/* One number of machines. Returns the share of a step that is computing. */
+static double print_row(const struct model *m, int64_t machines)
+{
+    double one = step_of(m, 1, 1), epochs = dg_knobs_value(&given.of.knobs, "epochs", 0), fixed = m->before + m->after,
+           step = step_of(m, machines, 1), computing = (one - fixed) / (double)machines + fixed,
+           rate = (double)m->batch / step, cores = given.days > 0 ? ceil(cores_of(m, machines, epochs)) : 0;
+    printf("%9" PRId64 " %8.1f ms %10.1f %% %10.1f %12.2f", machines, 1e3 * step, 100 * computing / step, rate,
+           imagenet_days(epochs, rate));
+    if (cores > 0) printf("   %.0f", cores);
+    if (given.days > 0 && cores <= 0) printf("   none: the network is too slow");
+    printf("\n");
+    return computing / step;
 }
 
 static void print_table(const struct model *m)
 {
-    double one = step_of(m, 1), epochs = dg_knobs_value(&given.of.knobs, "epochs", 0);
     int64_t most = 0;
-    printf("\n%9s %10s %12s %10s %12s\n", "machines", "step", "computing", "images/s", "days");
-    for (int64_t p = 1; p <= given.machines && p <= m->slices; p++) {
-        if (m->only ? p != m->only : m->slices % p) continue;
-        double step = step_of(m, p), computing = (one - m->after - m->before) / (double)p + m->before + m->after;
-        double rate = (double)m->batch / step;
-        printf("%9" PRId64 " %8.1f ms %10.1f %% %10.1f %12.2f\n", p, 1e3 * step, 100 * computing / step, rate,
-               imagenet_days(epochs, rate));
-        if (computing / step >= 0.95) most = p;
-    }
+    char text[32];
+    printf("\nlinks of %.3g Gbit/s\n", given.link * 8e-9);
+    if (m->only)
+        printf("batch norms see the rows of all %" PRId64 " machines: %" PRId64
+               " times a step each sends moments or sums, %s in all to each other,\nand waits for theirs: %.1f ms a "
+               "step, if all come to it at once\n",
+               m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
+               1e3 * (double)m->bench->joins * join_of(m, m->only));
+    printf("%9s %10s %12s %10s %12s", "machines", "step", "computing", "images/s", "days");
+    if (given.days > 0) printf("   cores of each for %g days", given.days);
+    printf("\n");
+    for (int64_t p = 1; p <= given.machines && p <= m->slices; p++)
+        if (m->only ? p == m->only : m->slices % p == 0)
+            if (print_row(m, p) >= 0.95) most = p;
     if (m->only) return;
     printf("95 %% of a step are computing on up to %" PRId64 " machine%s\n", most, most == 1 ? "" : "s");
 }
@@ -141,22 +205,17 @@ static void print_assumptions(const struct model *m)
     for (uint32_t s = 0; s < m->bench->num_ranges; s++) bytes += travelling(&m->bench->range[s]);
     printf("%s here: %.1f ms, %d threads, %s; %" PRId64 " slices of %" PRId64 " images, %.1f ms each; %.1f ms before "
            "and after them\n",
-           m->only ? "a machine's part of a step" : "a step", 1e3 * m->bench->seconds, m->bench->threads,
-           m->bench->dtype, m->slices, m->batch / m->slices, 1e3 * m->slice, 1e3 * (m->before + m->after));
-    printf(
-        "assumed: every machine is one process of this speed times %g; links of %.3g Gbit/s both ways at once, %.0f us "
-        "a message;\n%s of sums, gradients as %s, in %u parts, each exchanged when the last slice has completed it, "
-        "beside the rest of "
-        "the slice at no cost;\nevery process makes the whole commit; images are read in time; days are those of "
-        "ImageNet's %d images times the recipe's epochs\n",
-        given.speed, given.link * 8e-9, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes), given.wire,
-        m->bench->num_ranges, IMAGENET_IMAGES);
-    if (m->only)
-        printf("batch norms see the rows of all %" PRId64 " machines: %" PRId64
-               " times a step each sends moments or sums, %s in all to each other,\nand waits for theirs: %.1f ms a "
-               "step, if all come to it at once\n",
-               m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
-               1e3 * (double)m->bench->joins * join_of(m, m->only));
+           m->only ? "a machine's part of a step" : "a step",
+           1e3 * (given.measured > 0 ? given.measured : m->bench->seconds), m->bench->threads, m->bench->dtype,
+           m->slices, m->batch / m->slices, 1e3 * m->slice, 1e3 * (m->before + m->after));
+    printf("assumed: every machine is one process of this speed times %g; links carry their rate both ways at once, "
+           "%.0f us "
+           "a message;\n%s of sums, gradients as %s, in %u parts, each exchanged when the last slice has completed it, "
+           "beside the rest of "
+           "the slice at no cost;\nevery process makes the whole commit; images are read in time; days are those of "
+           "ImageNet's %d images times the recipe's epochs\n",
+           given.speed, 1e6 * given.latency, dg_format_bytes(text, sizeof text, bytes), given.wire,
+           m->bench->num_ranges, IMAGENET_IMAGES);
 }
 
 static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_error *err)
@@ -184,7 +243,11 @@ static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
     DG_TRY(make_model(plan, entry, r, m, err));
     print_assumptions(m);
-    print_table(m);
+    if (given.batch) DG_TRY(take_batch(m, err));
+    for (int l = 0; l < given.links.count; l++) {
+        given.link = given.links.rate[l];
+        print_table(m);
+    }
     return DG_OK;
 }
 
@@ -202,13 +265,21 @@ static int scale(void)
 }
 
 static const struct dg_flag flags[] = {
-    {"link", "RATE", "of each machine's network, in bits a second, as in 10G", .parse = read_link,
-     .parsed = &given.link, .expected = "bits a second, as in 10G or 800M", .required = true},
+    {"link", "RATE", "of each machine's network, in bits a second, as in 10G; several: 1G,10G,25G", .parse = read_links,
+     .parsed = &given.links, .expected = "bits a second, as in 10G or 800M", .required = true},
     {"machines", "N", "the most of them", .count = &given.machines, .min = 1, .max = 65536},
-    {"latency", "T", "of a message between two machines", .parse = read_latency, .parsed = &given.latency,
+    {"latency", "T", "of a message between two machines", .parse = read_time, .parsed = &given.latency,
      .expected = "a time, as in 100us", .unset = "100us"},
     {"speed", "X", "how many times as fast as this one each machine is", .number = &given.speed, .max = 1e6},
     {FLAG_WIRE, .text = &given.wire},
+    {"batch", "N",
+     "images of a whole step: as many slices as the plan's, each larger, with the activations that need memory",
+     .integer = &given.batch, .min = 1, .max = INT32_MAX, .unset = "the plan's"},
+    {"measured", "T", "what bench said of a step of the plan in quiet, where other programs compute now",
+     .parse = read_time, .parsed = &given.measured, .expected = "a time, as in 2180ms or 4.7s",
+     .unset = "what a step takes now"},
+    {"days", "D", "also print how many cores like this machine's each of the machines needs to train for so long",
+     .number = &given.days, .max = 1e6, .unset = "not asked"},
     {"steps", "N", "steps to time here, after one to warm up", .count = &given.steps, .min = 1, .max = 100000},
     {FLAG_THREADS, .count = &given.threads},
     {0}};
