@@ -17,6 +17,8 @@ static int number_of(const char *variable)
 enum dg_status dg_launcher_find(struct dg_launcher *launcher, struct dg_error *err)
 {
     int open_mpi = number_of("OMPI_COMM_WORLD_SIZE"), pmi = number_of("PMI_SIZE"), slurm = number_of("SLURM_NTASKS");
+    bool pmix = slurm > 1 && getenv("PMIX_RANK"); /* srun --mpi=pmix, which says no size of its own */
+    if (!open_mpi && pmix) open_mpi = slurm;
     if (open_mpi > 0)
         *launcher = (struct dg_launcher){open_mpi, "Open MPI", "openmpi", "openmpi-bin"};
     else

@@ -114,7 +114,7 @@ static enum dg_status check_masks(struct dg_comm *comm, struct dg_error *err)
         if (used * 10 >= there * 9) continue;
         status = dg_fail(err, DG_ERR_USAGE,
                          "the launcher binds the processes on %s to %d of %d CPUs: add --bind-to none to mpirun (or "
-                         "--map-by ppr:1:package --bind-to package)",
+                         "--map-by ppr:1:socket --bind-to socket)",
                          dg_comm_host(comm, r), used, there);
     }
     free(all);
