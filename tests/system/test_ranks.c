@@ -477,6 +477,26 @@ static void test_stall(void **state)
     stall(in("stalled.plan"), in("stalled_norms"));
 }
 
+/* Several links from one measurement; and one machine needs as many cores as it is too slow by. */
+static void check_days(void)
+{
+    const struct process *p = RUN(DINORUN, "scale", four, "--link", "1G,100G", "--steps", "1", "--measured", "2s",
+                                  "--batch", "8", "--days", "0.5", "--threads", "1");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "a step here: 2000.0 ms");
+    process_assert_says(p, p->out, "taken for a batch of 8: slices of 2 images");
+    process_assert_says(p, p->out, "links of 1 Gbit/s");
+    process_assert_says(p, p->out, "links of 100 Gbit/s");
+    const char *row = strstr(p->out, "\n        1 ");
+    double ms, computing, rate, days, cores;
+    assert_non_null(row);
+    assert_int_equal(sscanf(row, " 1 %lf ms %lf %% %lf %lf %lf", &ms, &computing, &rate, &days, &cores), 5);
+    assert_true(cores >= 0.99 * days / 0.5 && cores - 1 <= 1.01 * days / 0.5);
+    p = RUN(DINORUN, "scale", four, "--link", "1G", "--steps", "1", "--batch", "7");
+    process_assert_status(p, 2);
+    process_assert_says(p, p->err, "--batch 7 is no multiple of the plan's 4 slices");
+}
+
 /* What several machines would make of a step: with a slow link more of it is waiting, and all rows are there. */
 static void test_scale(void **state)
 {
@@ -496,6 +516,7 @@ static void test_scale(void **state)
     }
     assert_true(step[1][1] < step[1][0] && step[1][2] < step[1][1]); /* nothing but slices to share */
     assert_true(step[0][1] > step[0][0]);                            /* 10 Mbit/s cost more than half a step saves */
+    check_days();
     const struct process *p = RUN(DINORUN, "scale", alone, "--link", "1G");
     process_assert_status(p, 2);
     process_assert_says(p, p->err, "compile it with dinoc demo.yaml --ranks N");
