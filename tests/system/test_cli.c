@@ -373,6 +373,7 @@ static void test_dinorun_refuses(void **state)
     leaves_nothing("new");
 
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures), 2, "--out FILE.png");
+    refuses(RUN(DINORUN, "crops", plan, "--data", pictures, "--out", "a.JPG"), 2, "what is drawn is PNG");
     refuses(RUN(DINORUN, "crops", plan, "--data", pictures, "--out", out, "--images", "0"), 2, "--images 0: expected");
     refuses(RUN(DINORUN, "features", plan, "--data", pictures, "--out", out), 2,
             "--weights FILE is needed: checkpoint of a run, or a backbone's file (safetensors or torch.save)");
@@ -806,7 +807,7 @@ static void test_resume(void **state)
     refuses(RUN(FRESH, "2"), 2, "add --resume");
     p = RUN(FRESH, "1", "--resume");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "all 1 steps are done");
+    process_assert_says(p, p->out, "all steps are done: 1");
 }
 
 int main(void)

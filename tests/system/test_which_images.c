@@ -140,7 +140,7 @@ static void test_flat_with_subfolder(void **state)
           "p0.png\t\np1.png\t\np2.png\t\np3.png\t\np4.png\t\nthumbs/t0.png\t\nthumbs/t1.png\t\n");
     const struct process *p = train_once(in("set"));
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "7 images, 1 steps an epoch");
+    process_assert_says(p, p->out, "7 images, 1 step an epoch");
     process_assert_says(p, p->err, "images lie beside its folders (5: p0.png) and in them (2: thumbs/): all are taken");
     p = knn(in("set"), in("set"));
     process_assert_status(p, 1);
@@ -176,7 +176,7 @@ static void test_contents(void **state)
     process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
     process_assert_says(p, p->err, "1 in formats that this build does not read, left out: 1 HEIC (b/x.heic)");
     p = train_once(in("set"));
-    process_assert_says(p, p->out, "4 images, 1 steps");
+    process_assert_says(p, p->out, "4 images, 1 step");
     process_assert_says(p, p->err, "passed over: 2 of other kinds (a/0.txt), 1 empty (b/zero)");
     p = knn(in("set"), in("set"));
     process_assert_status(p, 0);
@@ -411,7 +411,7 @@ static void test_sources(void **state)
     p = RUN(DINORUN, "train", plan, "--data", set_path("x"), "--data", set_path("flat"), "--data", set_path("y"),
             "--out", in("once"), "--steps", "0", "--ignore-memory");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "5 images, 1 steps an epoch");
+    process_assert_says(p, p->out, "5 images, 1 step an epoch");
     p = RUN(DINORUN, "features", plan, "--weights", weights, "--out", npy, "--data", set_path("x"), "--data",
             set_path("x/a"));
     process_assert_status(p, 2);

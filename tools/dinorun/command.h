@@ -207,6 +207,9 @@ double imagenet_days(double epochs, double rate);
 
 /* ---- output ---- */
 
+/* DG_ERR_USAGE: the name of a drawing ends as that of another kind of file. */
+enum dg_status check_png_name(const char *path, struct dg_error *err);
+
 /* A name in a list, escaped (runtime/base/name.h). */
 void write_name(FILE *out, const char *name);
 /* Writes FILE.left-out.tsv, the images that have no line in FILE: path, tab, reason. If there are none, one of an earlier run

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static bool images_shown; /* what show_images wrote is the last line on the terminal */
@@ -231,9 +232,20 @@ void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes)
     line("in all", memory->total);
     if (memory->available != INT64_MAX) line("free on this machine", memory->available);
     if (loader_bytes)
-        printf("  images above %.1f megapixels take their file and 3 bytes a pixel more while they are read "
-               "(progressive JPEG up to 11, TIFF 7); the largest have %.0f megapixels\n",
-               (double)DG_IMAGE_READER_BYTES / 3e6, (double)DG_IMAGE_MAX_PIXELS / 1e6);
+        printf(
+            "  images above %.1f megapixels (up to the limit of %.0f) take their file and 3 bytes a pixel more while "
+            "they are read (progressive JPEG up to 11, TIFF 7)\n",
+            (double)DG_IMAGE_READER_BYTES / 3e6, (double)DG_IMAGE_MAX_PIXELS / 1e6);
 }
 
 double imagenet_days(double epochs, double rate) { return IMAGENET_IMAGES * epochs / rate / 86400; }
+
+enum dg_status check_png_name(const char *path, struct dg_error *err)
+{
+    static const char *const others[] = {".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".svg", ".pdf"};
+    const char *dot = strrchr(path, '.');
+    for (size_t o = 0; dot && o < sizeof others / sizeof *others; o++)
+        if (!strcasecmp(dot, others[o]))
+            return dg_fail(err, DG_ERR_USAGE, "--out %s: what is drawn is PNG; name it .png", path);
+    return DG_OK;
+}

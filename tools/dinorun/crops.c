@@ -20,6 +20,7 @@ static enum dg_status draw(struct dg_dataset **dataset, struct dg_error *err)
 {
     struct dg_view_spec view[DG_MAX_VIEWS];
     int count = 0;
+    DG_TRY(check_png_name(given.out, err));
     DG_TRY(open_plan(&given.of, err));
     DG_TRY(dg_views_init(&given.of.plan, &given.of.knobs, view, &count, err));
     const struct dg_data data = data_of(&given.data, NULL, &given.reading);

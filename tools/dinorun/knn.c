@@ -209,17 +209,21 @@ static enum dg_status open_predictions(struct vote *vote, struct dg_error *err)
 static enum dg_status prepare(struct vote *vote, const struct split *train, const struct split *val,
                               struct dg_error *err)
 {
-    if (given.predictions) {
-        vote->predicted = malloc(sizeof *vote->predicted * (size_t)(val->count * given.k.count));
-        if (!vote->predicted) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    struct k_list *k = &given.k;
+    int asked = k->count;
+    k->count = 0;
+    for (int i = 0; i < asked; i++) {
+        int value = k->value[i];
+        bool all = value > train->count, there = false; /* of a small training set, all of it, once */
+        if (all && leads(given.evaluation.options.comm))
+            printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", value, train->count, train->count);
+        if (all) value = (int)train->count;
+        for (int j = 0; j < k->count; j++) there |= k->value[j] == value;
+        if (!there) k->value[k->count++] = value;
     }
-    for (int i = 0; i < given.k.count; i++)
-        if (given.k.value[i] > train->count) { /* of a small training set, all of it */
-            if (leads(given.evaluation.options.comm))
-                printf("%d-NN of %" PRId64 " images is %" PRId64 "-NN\n", given.k.value[i], train->count, train->count);
-            given.k.value[i] = (int)train->count;
-        }
-    return DG_OK;
+    if (!given.predictions) return DG_OK;
+    vote->predicted = malloc(sizeof *vote->predicted * (size_t)(val->count * k->count));
+    return vote->predicted ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
 }
 
 static void write_predictions(const struct vote *vote, const struct split *train, const struct split *val)

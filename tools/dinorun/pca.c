@@ -26,6 +26,7 @@ static void print_shares(const struct dg_pca_drawing *f)
 static enum dg_status colour_patches(struct dg_pca_drawing *f, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
+    DG_TRY(check_png_name(given.out, err));
     DG_TRY(open_patches(e, given.size, &f->patches, err));
     DG_TRY(open_evaluator(e, err));
     DG_TRY(dg_pca_compute(f, e->evaluator, given.image.value, given.image.count, err));

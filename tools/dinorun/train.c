@@ -168,6 +168,8 @@ static void print_ranks(struct dg_comm *comm, const struct dg_train_start *start
     printf("to stop and save: kill -USR1 of mpirun or of any process; Ctrl-C ends mpirun before the run is saved\n");
 }
 
+static const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
+
 static void on_start(void *context, const struct dg_train_start *start)
 {
     struct progress *p = context;
@@ -181,15 +183,15 @@ static void on_start(void *context, const struct dg_train_start *start)
                dg_format_bytes(lent, sizeof lent, (double)start->knn_lent),
                dg_format_bytes(own, sizeof own, (double)start->knn_own));
     }
-    printf("%" PRId64 " images, %" PRId64 " steps an epoch, %" PRId64 " epochs; seed %" PRIu64
+    printf("%" PRId64 " image%s, %" PRId64 " step%s an epoch, %" PRId64 " epoch%s; seed %" PRIu64
            ", %d thread%s, kernels %s\n",
-           start->images, start->steps_per_epoch, start->epochs, start->seed, start->threads,
-           start->threads == 1 ? "" : "s", dg_kernels_name().text);
+           start->images, plural(start->images), start->steps_per_epoch, plural(start->steps_per_epoch), start->epochs,
+           plural(start->epochs), start->seed, start->threads, start->threads == 1 ? "" : "s", dg_kernels_name().text);
     if (start->first_step > start->end_step)
         printf("the run is at step %" PRId64 " already: nothing is left to do up to step %" PRId64 "\n",
                start->first_step, start->end_step);
     else if (start->first_step == start->end_step)
-        printf("all %" PRId64 " steps are done\n", start->end_step);
+        printf("all steps are done: %" PRId64 "\n", start->end_step);
     else if (start->first_step)
         printf("going on at step %" PRId64 " of %" PRId64 "\n", start->first_step, start->end_step);
     fflush(stdout);
