@@ -528,6 +528,9 @@ static void test_scale(void **state)
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "sent by each a step, ");
     process_assert_says(p, p->out, "  rank 1 ");
+    p = LAUNCH(&open_mpi, "2", DINORUN, "bench", four, "--entry", "features");
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "processes share no step of entry features");
 }
 
 int main(void)

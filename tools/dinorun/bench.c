@@ -295,6 +295,9 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
     const char *name = given.entry ? given.entry : dg_plan_string(plan, plan->entry[0].name);
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, name, &entry, err));
+    if (dg_comm_ranks(given.comm) > 1 && entry->first_commit == entry->num_ops)
+        return dg_fail(err, DG_ERR_USAGE,
+                       "processes share no step of entry %s, only whole batches: time it without mpirun", name);
     seen.node = calloc(entry->num_ops + 1, sizeof *seen.node);
     if (!seen.node) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     const struct dg_bench_observer observer = {.begin = step_begins, .op = op_ends, .end = step_ends};
