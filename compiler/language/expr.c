@@ -204,6 +204,8 @@ static struct dg_term parse_name(struct parser *p)
     struct names names = {0};
     for (const struct dg_scope *s = p->scope; s && names.count < 64; s = s->outer) names.name[names.count++] = s->name;
     const char *near = dg_nearest_name(word, name_at, &names, names.count);
+    if (!strcmp(word, "yes") || !strcmp(word, "on")) near = "true"; /* as YAML 1.1 had it */
+    if (!strcmp(word, "no") || !strcmp(word, "off")) near = "false";
     return near ? fail(p, "nothing is called %s here; did you mean %s?", word, near)
                 : fail(p, "nothing is called %s here", word);
 }

@@ -89,6 +89,8 @@ static const struct {
     {"1 if true", "expected else"},
     {"min(true, 1)", "min and max want numbers"},
     {"with * 2", "nothing is called with here; did you mean width?"},
+    {"yes", "nothing is called yes here; did you mean true?"},
+    {"off", "nothing is called off here; did you mean false?"},
     {"(1", "expected )"},
     {"", "expected a value"},
 };
