@@ -17,13 +17,20 @@
 
 static bool images_shown; /* what show_images wrote is the last line on the terminal */
 
-/* A message may name a file, and a file's name may hold anything: also what a terminal takes for a command. */
-static void write_line(FILE *out, const char *text)
+/* A message may name a file, and a file's name may hold anything: also what a terminal takes for a command. The line is written at once, since
+ * several processes may write to one terminal. */
+static void write_line(FILE *out, const char *before, const char *text)
 {
-    for (const char *c = text; *c; c++)
-        fprintf(out, (*c >= 0 && *c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f ? "\\x%02x" : "%c",
-                (unsigned char)*c);
-    fputc('\n', out);
+    char *line = malloc(strlen(before) + 4 * strlen(text) + 2), *to = line;
+    if (!line) return;
+    to = stpcpy(to, before);
+    for (const char *c = text; *c; c++) {
+        bool escaped = (*c >= 0 && *c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f;
+        to += sprintf(to, escaped ? "\\x%02x" : "%c", (unsigned char)*c);
+    }
+    *to++ = '\n';
+    fwrite(line, 1, (size_t)(to - line), out);
+    free(line);
 }
 
 int exit_status(const struct dg_error *err)
@@ -31,8 +38,7 @@ int exit_status(const struct dg_error *err)
     if (err->status == DG_OK) return 0;
     clear_images();
     fflush(stdout);
-    fputs("dinorun: ", stderr);
-    write_line(stderr, err->text);
+    write_line(stderr, "dinorun: ", err->text);
     return err->status == DG_ERR_USAGE ? 2 : 1;
 }
 
@@ -199,15 +205,16 @@ struct dg_log console = {.write = write_message};
 void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     fflush(stdout);
-    fprintf(stderr, "%s ", level == DG_LOG_TRACE ? dg_log_topic_name(topic) : "dinorun:");
-    write_line(stderr, text);
+    char before[32];
+    snprintf(before, sizeof before, "%s ", level == DG_LOG_TRACE ? dg_log_topic_name(topic) : "dinorun:");
+    write_line(stderr, before, text);
 }
 
 void write_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
 {
     (void)context;
     if (level == DG_LOG_INFO)
-        write_line(stdout, text);
+        write_line(stdout, "", text);
     else
         write_to_stderr(level, topic, text);
 }
