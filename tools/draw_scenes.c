@@ -1,8 +1,10 @@
 /* Draws a small labelled set of images to learn from when there is no other at hand.
  *
- * Each image shows one object before a cluttered ground. Its class is a shape with a texture (a striped disc, a dotted
- * ring, ...); place, size, rotation, stretch, colours, ground and light are drawn at random and say nothing about the
- * class. Shapes are signed distance functions, so edges are smooth at any size and the object's mask comes for free.
+ * Each image shows one object before a ground of gray clouds. Its class is a shape with a texture (a striped disc, a
+ * dotted ring, ...); place, size, rotation, stretch, colours, clouds and light are drawn at random and say nothing about
+ * the class. The ground has the same grays in all images: a tint or things on it, which all crops of one image share and
+ * other images lack, tell images apart with less effort than the object does, and the network's heads look at those.
+ * Shapes are signed distance functions, so edges are smooth at any size and the object's mask comes for free.
  *
  *     DIR/train/CLASS/00000.png  DIR/val/CLASS/00000.png  DIR/masks/train/CLASS/00000.png (255 on the object) ...
  *
@@ -127,9 +129,10 @@ enum { CLASSES = sizeof classes / sizeof *classes };
 
 /* ---- what is in an image ---- */
 
-enum { GRID = 9, CLUTTER_MAX = 7 };
+enum { GRID = 9 };
+static const float ground_dark = 0.42f, ground_bright = 0.58f, ground_mean = 0.5f;
 
-/* A thing in sight, in units of the image's side. */
+/* An object, in units of the image's side. */
 struct placed {
     struct point centre;
     float radius, angle, stretch; /* stretch: width over height */
@@ -139,10 +142,6 @@ struct placed {
 struct scene {
     const struct object_class *object_class;
     struct placed object;
-    struct placed clutter[CLUTTER_MAX];
-    bool clutter_is_bar[CLUTTER_MAX];
-    int clutter_count;
-    struct colour ground[2];
     float ground_noise[2][GRID + 1][GRID + 1]; /* coarse and fine, 0..1 */
     float light_angle, light;
 };
@@ -170,7 +169,7 @@ static float sample_contrast(struct dg_rng *rng, float other)
     return at < room_below ? 0.1f + at : other + 0.3f + (at - room_below);
 }
 
-static struct placed sample_object(struct dg_rng *rng, float ground)
+static struct placed sample_object(struct dg_rng *rng)
 {
     struct placed object = {.radius = between(rng, 0.25f, 0.42f)};
     float room = 0.5f - 0.85f * object.radius; /* most of it stays in the image */
@@ -178,7 +177,7 @@ static struct placed sample_object(struct dg_rng *rng, float ground)
     object.centre.y = 0.5f + between(rng, -room, room);
     object.angle = between(rng, 0, 2 * (float)M_PI);
     object.stretch = between(rng, 0.85f, 1.18f);
-    float first = sample_contrast(rng, ground);
+    float first = sample_contrast(rng, ground_mean);
     object.first = sample_colour(rng, first, 0.6f);
     object.second = sample_colour(rng, sample_contrast(rng, first), 0.6f);
     return object;
@@ -187,24 +186,10 @@ static struct placed sample_object(struct dg_rng *rng, float ground)
 static struct scene sample_scene(struct dg_rng *rng, const struct object_class *object_class)
 {
     struct scene scene = {.object_class = object_class};
-    float ground = between(rng, 0.15f, 0.85f);
-    scene.ground[0] = sample_colour(rng, ground, 0.3f);
-    scene.ground[1] = sample_colour(rng, clamp01(ground + between(rng, -0.25f, 0.25f)), 0.3f);
     for (int octave = 0; octave < 2; octave++)
         for (int y = 0; y <= GRID; y++)
             for (int x = 0; x <= GRID; x++) scene.ground_noise[octave][y][x] = dg_rng_float(rng);
-    scene.object = sample_object(rng, ground);
-    scene.clutter_count = (int)dg_rng_int(rng, 3, CLUTTER_MAX + 1);
-    for (int i = 0; i < scene.clutter_count; i++) {
-        struct placed *thing = &scene.clutter[i];
-        scene.clutter_is_bar[i] = dg_rng_float(rng) < 0.5f;
-        thing->radius = scene.clutter_is_bar[i] ? between(rng, 0.1f, 0.3f) : between(rng, 0.03f, 0.09f);
-        thing->centre.x = dg_rng_float(rng);
-        thing->centre.y = dg_rng_float(rng);
-        thing->angle = between(rng, 0, 2 * (float)M_PI);
-        thing->stretch = between(rng, 0.6f, 1.6f);
-        thing->first = sample_colour(rng, between(rng, 0.1f, 0.9f), 0.6f);
-    }
+    scene.object = sample_object(rng);
     scene.light_angle = between(rng, 0, 2 * (float)M_PI);
     scene.light = between(rng, 0, 0.25f);
     return scene;
@@ -235,19 +220,14 @@ static struct colour ground_at(struct scene *scene, struct point p)
 {
     float noise = 0.65f * grid_noise(scene->ground_noise[0], p.x * 4, p.y * 4) +
                   0.35f * grid_noise(scene->ground_noise[1], p.x * GRID * 0.999f, p.y * GRID * 0.999f);
-    return mix_colour(scene->ground[0], scene->ground[1], clamp01((noise - 0.5f) * 2 + 0.5f));
+    float gray = mix(ground_dark, ground_bright, clamp01((noise - 0.5f) * 2 + 0.5f));
+    return (struct colour){gray, gray, gray};
 }
 
 /* The colour at p, and how much of that pixel is object. */
 static struct colour scene_at(struct scene *scene, struct point p, float side, float *object)
 {
     struct colour colour = ground_at(scene, p);
-    for (int i = 0; i < scene->clutter_count; i++) {
-        const struct placed *thing = &scene->clutter[i];
-        struct point q = into_frame(thing, p);
-        float distance = scene->clutter_is_bar[i] ? box(q, 1, 0.1f) : hypotf(q.x, q.y) - 1;
-        colour = mix_colour(colour, thing->first, coverage(distance, thing->radius * side));
-    }
     const struct object_class *class = scene->object_class;
     float scale = scene->object.radius * side;
     struct point q = into_frame(&scene->object, p);
