@@ -48,13 +48,17 @@ static enum dg_status open_file(const char *path, int *fd, struct dg_error *err)
     return *fd >= 0 ? DG_OK : dg_fail(err, DG_ERR_IO, "cannot open the archive %s: %s", path, strerror(errno));
 }
 
+static int64_t time_of(const struct stat *about)
+{
+    return (int64_t)about->st_mtim.tv_sec * 1000000000 + about->st_mtim.tv_nsec;
+}
+
 static void stamp(int fd, const struct stat *about, struct dg_archive_stamp *stamp)
 {
     unsigned char bytes[STAMPED];
     int64_t size = about->st_size, part = dg_min_i64(size, STAMPED);
     const int64_t from[] = {0, (size - part) / 2, size - part};
-    *stamp = (struct dg_archive_stamp){size, (int64_t)about->st_mtim.tv_sec * 1000000000 + about->st_mtim.tv_nsec,
-                                       DG_FNV_BASIS};
+    *stamp = (struct dg_archive_stamp){size, time_of(about), DG_FNV_BASIS};
     for (int f = 0; f < 3; f++)
         if (dg_read_at(fd, from[f], bytes, (size_t)part)) stamp->bytes = dg_fnv1a(stamp->bytes, bytes, (size_t)part);
 }
@@ -141,13 +145,25 @@ enum dg_status dg_archives_add_member(struct dg_archives *archives, int archive,
 
 /* ---- reading ---- */
 
+/* Opens an archive that is not open all the time. Members are where they were only in the file that was listed. */
+static enum dg_status open_same(const struct dg_archive *a, int *fd, struct dg_error *err)
+{
+    struct stat about;
+    DG_TRY(open_file(a->path, fd, err));
+    if (!fstat(*fd, &about) && about.st_size == a->stamp.size && time_of(&about) == a->stamp.time) return DG_OK;
+    close(*fd);
+    return dg_fail(err, DG_ERR_IO,
+                   "the archive %s has changed since its members were listed: put it back, or begin anew with it",
+                   a->path);
+}
+
 enum dg_status dg_archives_read(const struct dg_archives *archives, uint32_t number, const char *path, void *bytes,
                                 size_t count, struct dg_error *err)
 {
     const struct dg_archived *member = &archives->member[number - 1];
     const struct dg_archive *a = &archives->archive[member->archive];
     int fd = a->fd;
-    if (fd < 0) DG_TRY(open_file(a->path, &fd, err));
+    if (fd < 0) DG_TRY(open_same(a, &fd, err));
     if (count > (size_t)member->place.size) count = (size_t)member->place.size;
     enum dg_status status = dg_member_read(fd, &member->place, path, bytes, count, err);
     if (a->fd < 0) close(fd);
