@@ -158,6 +158,14 @@ static enum dg_status read_label(struct dg_archive *a, const char *name, struct 
 
 static enum dg_status on_member(void *context, const struct dg_member *member, struct dg_error *err);
 
+/* `inner`: the name of an archive in the archive, or "". */
+static void say_no_end(const struct scan *s, const char *inner)
+{
+    dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
+           "%s%s%s has no mark of its end: if it was cut short, it was between two members", s->archive->path,
+           *inner ? ":" : "", inner);
+}
+
 /* A tar in the tar, whose members come as those of a folder of its name. */
 static enum dg_status read_inner(struct scan *s, const struct dg_member *m, const char *name, struct dg_error *err)
 {
@@ -165,11 +173,14 @@ static enum dg_status read_inner(struct scan *s, const struct dg_member *m, cons
     const struct dg_archive_span span = {a->fd, a->path, m->place.offset, m->place.offset + m->place.size};
     struct scan inner = *s;
     char *stem = dg_archive_stem(name), *within = NULL;
-    bool ends;
+    bool ends = true;
     if (!stem || asprintf(&within, "%s/", stem) < 0) within = NULL;
     inner.within = within;
     enum dg_status status = within ? dg_tar_read(&span, on_member, &inner, &ends, err) : dg_listing_no_memory(err);
-    if (status != DG_OK) dg_error_prefix(err, "in the archive %s", name);
+    if (status != DG_OK)
+        dg_error_prefix(err, "in the archive %s", name);
+    else if (!ends)
+        say_no_end(s, name);
     free(stem);
     free(within);
     return status;
@@ -300,9 +311,7 @@ enum dg_status dg_archive_scan(struct dg_archive *a, bool labels, const struct d
             "@FILE for a list",
             a->path);
     }
-    if (!s.ends)
-        dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%s has no mark of its end: if it was cut short, it was between two members", a->path);
+    if (!s.ends) say_no_end(&s, "");
     if (a->count) qsort_r(a->entry, (size_t)a->count, sizeof *a->entry, compare_entries, a->text);
     drop_replaced(&s);
     follow_links(a);

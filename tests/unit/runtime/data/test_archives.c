@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct dg_dataset *opened;
@@ -174,6 +176,10 @@ static void test_tar_of_tars(void **state)
     add("1.JPEG");
     outer = maker;
     maker = (struct archive_maker){0};
+    tar_add(&maker, "a.tar", outer.bytes, outer.size);
+    finish("open.tar");
+    open_one("open.tar", DG_LABELS_UNUSED);
+    says("open.tar:a.tar has no mark of its end");
     tar_add(&maker, "a.tar", outer.bytes, outer.size - 512); /* its member's bytes lack */
     free(outer.bytes);
     finish("cut.tar");
@@ -482,6 +488,50 @@ static void test_index_of_shards(void **state)
     assert_int_not_equal(access(index, F_OK), 0); /* all were found */
 }
 
+/* ---- more archives than descriptors ---- */
+
+enum { DESCRIPTORS = 64, SHARDS = DESCRIPTORS / 2 + 2 }; /* half of the descriptors hold archives */
+
+/* In a process of its own, whose descriptors are few: reads an image of the last shard, replaces the shard by another one, and
+ * reads that image again. Returns 0 if the second reading is refused for the right reason. */
+static int read_replaced(void)
+{
+    struct rlimit few = {DESCRIPTORS, DESCRIPTORS};
+    struct dg_dataset *dataset;
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    struct dg_error before = {0}, after = {0};
+    if (setrlimit(RLIMIT_NOFILE, &few)) return 1;
+    if (dg_dataset_open(&DG_FOLDER(in("held")), DG_LABELS_UNUSED, NULL, &dataset, &before) != DG_OK) return 2;
+    dg_dataset_decode(dataset, SHARDS - 1, &decoder, &image, &before);
+    char last[32];
+    snprintf(last, sizeof last, "held/s-%02d.tar", SHARDS - 1);
+    TAR(last, "other/1.png", "other/2.png");
+    dg_dataset_decode(dataset, SHARDS - 1, &decoder, &image, &after);
+    dg_image_decoder_free(&decoder);
+    dg_image_free(&image);
+    dg_dataset_close(dataset);
+    if (strstr(before.text, "has changed")) return 3;
+    return strstr(after.text, "has changed since its members were listed") ? 0 : 4;
+}
+
+static void test_replaced(void **state)
+{
+    (void)state;
+    char name[32];
+    int status = -1;
+    make_dir("held");
+    for (int i = 0; i < SHARDS; i++) {
+        snprintf(name, sizeof name, "held/s-%02d.tar", i);
+        TAR(name, "1.png");
+    }
+    pid_t child = fork();
+    if (!child) _exit(read_replaced());
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define TEST(f) cmocka_unit_test_teardown(f, clean)
 
 int main(void)
@@ -489,6 +539,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_as_folder),      TEST(test_tar_of_tars),           TEST(test_class_tars), TEST(test_shards),
         TEST(test_labels_of_json), TEST(test_shards_without_labels), TEST(test_lists),      TEST(test_doubtful),
-        TEST(test_folder_within),  TEST(test_passed_over),           TEST(test_index),      TEST(test_index_of_shards)};
+        TEST(test_folder_within),  TEST(test_passed_over),           TEST(test_index),      TEST(test_index_of_shards),
+        TEST(test_replaced)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
