@@ -215,7 +215,9 @@ static enum dg_status take_member(struct tar *t, const unsigned char *block, int
         return dg_fail(err, DG_ERR_INPUT, "%s: its member %.*s is packed as a sparse file; pack it without --sparse",
                        t->span->path, SHOWN, name);
     if (m.kind == DG_MEMBER_HARD_LINK || m.kind == DG_MEMBER_SYMBOLIC_LINK) m.target = t->target ? t->target : target;
-    if (m.kind != DG_MEMBER_FILE && m.kind != DG_MEMBER_SPECIAL) *size = 0; /* some programs write that of the target */
+    bool has_bytes = m.kind == DG_MEMBER_FILE || m.kind == DG_MEMBER_SPECIAL ||
+                     block[156] == 'D'; /* GNU's folder of an incremental archive: the names in it */
+    if (!has_bytes) *size = 0;          /* some programs write that of the target */
     if (*size > t->span->end - t->at - BLOCK) return cut_short(t, name, err);
     m.place =
         (struct dg_member_place){.offset = t->at + BLOCK, .size = *size, .packed = *size, .packing = DG_PACKING_TAR};

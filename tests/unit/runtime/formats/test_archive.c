@@ -98,10 +98,13 @@ static void test_tar(void **state)
     tar_put_header(&m, "hard", 0, '1', "a/1");
     tar_put_header(&m, "soft", 0, '2', "../x");
     tar_put_header(&m, "pipe", 0, '6', NULL);
+    tar_put_header(&m, "dumped/", 4, 'D', NULL); /* GNU's incremental archives: with the names in it */
+    archive_put(&m, (char[512]){"Yb"}, 512);
     tar_add_text(&m, "z", "");
     tar_end(&m);
     char expected[600];
-    snprintf(expected, sizeof expected, "a/ ./a/1=one %s=long name pax/\xc3\xa4=two hard>a/1 soft>../x pipe z=", name);
+    snprintf(expected, sizeof expected,
+             "a/ ./a/1=one %s=long name pax/\xc3\xa4=two hard>a/1 soft>../x pipe dumped/ z=", name);
     has(&m, expected);
 }
 
