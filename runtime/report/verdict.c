@@ -85,7 +85,7 @@ static bool has_failed(const struct dg_report_run *run, struct dg_verdict *v)
     }
     if (!state || strcmp(state, "failed")) return false;
     set_head(v, DG_MOOD_BAD, "The run has failed.");
-    if (why) say(v, "%s%s", why, why[strlen(why) - 1] == '.' ? "" : ".");
+    if (why && *why) say(v, "%s%s", why, why[strlen(why) - 1] == '.' ? "" : ".");
     return true;
 }
 
