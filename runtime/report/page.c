@@ -50,6 +50,13 @@ static void write_about(FILE *out, const struct dg_report_run *run)
     fputs("</p>\n", out);
 }
 
+static void write_unread(FILE *out, const struct dg_series *series, const char *file)
+{
+    if (series->unread)
+        fprintf(out, "<p class=\"soft\">%" PRId64 " line%s of %s cannot be read and %s left out.</p>\n", series->unread,
+                series->unread == 1 ? "" : "s", file, series->unread == 1 ? "is" : "are");
+}
+
 static void write_notes(FILE *out, const struct dg_report_run *run)
 {
     const struct dg_series *log = &run->log;
@@ -58,9 +65,8 @@ static void write_notes(FILE *out, const struct dg_report_run *run)
         dg_html_text(out, run->plan_fault);
         fputs("</p>\n", out);
     }
-    if (log->unread)
-        fprintf(out, "<p class=\"soft\">%" PRId64 " line%s of log.jsonl cannot be read and %s left out.</p>\n",
-                log->unread, log->unread == 1 ? "" : "s", log->unread == 1 ? "is" : "are");
+    write_unread(out, log, "log.jsonl");
+    write_unread(out, &run->results, "results.csv");
     if (log->cut && !run->runs)
         fputs("<p class=\"soft\">The last line of log.jsonl is cut: the program that wrote it was killed, or the disk "
               "was "

@@ -249,10 +249,10 @@ static bool set_result(struct dg_series *s, double step, const char *name, doubl
 
 static bool take_result(struct dg_series *s, char field[FIELDS][DG_COLUMN_NAME])
 {
-    char *end, name[2 * DG_COLUMN_NAME];
-    double step = strtod(field[STEP], &end), value = strtod(field[VALUE], NULL);
+    char *end, *value_end, name[2 * DG_COLUMN_NAME];
+    double step = strtod(field[STEP], &end), value = strtod(field[VALUE], &value_end);
     bool student = !strcmp(field[NETWORK], "student");
-    if (end == field[STEP] || !(step >= 0 && step < 1e15) || !isfinite(value) || !field[VALUE][0] ||
+    if (end == field[STEP] || !(step >= 0 && step < 1e15) || value_end == field[VALUE] || !isfinite(value) ||
         !field[MEASURE][0]) {
         s->unread += field[STEP][0] != 0; /* weights of no run have no step */
         return true;

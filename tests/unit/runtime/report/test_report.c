@@ -109,13 +109,14 @@ static void test_results(void **state)
                        "t,10,train,knn20.top1,25,12.5,teacher,w,x,y,100\n"
                        "t,20,knn,knn20.top1,30,12.5,student,w,x,y,100\n"
                        "t,,knn,knn20.top1,30,12.5,teacher,w,x,y,100\n"
-                       "t,30,train,knn20.top1,nan,,teacher,w\n");
+                       "t,30,train,knn20.top1,nan,,teacher,w\n"
+                       "t,40,train,knn20.top1,none,,teacher,w\n");
     assert_ok(dg_series_read_results(in("results.csv"), &s, try_err));
     assert_int_equal(s.rows, 2);
     assert_true(s.step[0] == 10 && s.step[1] == 20);
     const double *top1 = dg_series_find(&s, "knn20.top1")->value;
     assert_true(top1[0] == 25 && top1[1] == 31.5 && dg_series_last(&s, "knn20.top1, student") == 30);
-    assert_true(dg_series_last(&s, "most_frequent") == 12.5 && s.unread == 1);
+    assert_true(dg_series_last(&s, "most_frequent") == 12.5 && s.unread == 2);
     dg_series_free(&s);
 }
 
@@ -195,6 +196,9 @@ static void test_more_verdicts(void **state)
                         "\"killed\"}, {\"state\": "
                         "\"failed\", \"error\": \"the disk is full\"}]}");
     judge(DG_MOOD_BAD, "failed", "the disk is full.", "Ended");
+    put("run/run.json", "{\"steps_per_epoch\": 200, \"epochs\": 2, \"out_dim\": 1024, \"sessions\": [{\"state\": "
+                        "\"failed\", \"error\": \"\"}]}");
+    judge(DG_MOOD_BAD, "failed", "", "Ended");
 }
 
 /* ---- foreign folders ---- */
@@ -330,7 +334,7 @@ static void test_hostile_page(void **state)
          "{\"step\": 0, \"<script>x</script>\": 1, \"loss\": 1}\n{\"step\": 1, \"<script>x</script>\": 2}\n"},
         {"settings.txt", "<i>=<script>\n\"&=\xff\n"},
         {"run.json", "{\"<u>\": \"</table><script>\", \"recipe\": \"<script>\"}"},
-        {"results.csv", "step,measure,value\n1,<script>top1,5\n"},
+        {"results.csv", "step,measure,value\n1,<script>top1,5\n2,top1,much\n"},
     };
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         snprintf(path, sizeof path, "%s/%s", folder, files[f][0]);
@@ -342,6 +346,7 @@ static void test_hostile_page(void **state)
     char *page = page_of(&run, 1);
     assert_well_formed(page);
     assert_null(strstr(page, "<script"));
+    assert_non_null(strstr(page, "1 line of results.csv cannot be read and is left out."));
     assert_int_equal(count_of(page, "<img "), 1);
     free(page);
     dg_report_run_close(&run);
