@@ -105,6 +105,7 @@ static enum dg_status add_entry(struct archive_list *l, const struct dg_archive_
     if (asprintf(&image.path, "%s%s", l->prefix, name_of(l, e)) < 0) return dg_listing_no_memory(err);
     const char *member = image.path + strlen(l->prefix), *slash = strrchr(member, '/');
     image.folder_size = (uint32_t)((slash ? slash : member - 1) - image.path);
+    if (e->is_folder && e->pass == DG_PASS_OWN) image.path[strlen(image.path) - 1] = 0;
     bool taken = dg_archive_is_image(e);
     enum dg_status status = DG_OK;
     if (!taken)

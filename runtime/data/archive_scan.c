@@ -291,6 +291,64 @@ static void follow_links(struct dg_archive *a)
     }
 }
 
+/* A folder in an archive, by its name with the slash. */
+struct folder {
+    const struct dg_archive *archive;
+    const char *name;
+    size_t size;
+};
+
+static bool has_member(const void *context, const char *name)
+{
+    const struct folder *f = context;
+    char *path;
+    if (asprintf(&path, "%.*s%s", (int)f->size, f->name, name) < 0) return false;
+    bool has = dg_archive_find(f->archive, path) != NULL;
+    free(path);
+    return has;
+}
+
+static bool is_in(const struct folder *f, int64_t entry)
+{
+    return !strncmp(name_of(f->archive, &f->archive->entry[entry]), f->name, f->size);
+}
+
+/* Puts the folder, passed over, in the place of its entries, of which `at` is one. Returns where it is. */
+static enum dg_status replace_by_folder(struct dg_archive *a, const struct folder *f, int64_t *at, struct dg_error *err)
+{
+    struct dg_archive_entry own = {.is_folder = 1, .pass = DG_PASS_OWN};
+    int64_t first = *at, end = *at + 1;
+    while (first > 0 && is_in(f, first - 1)) first--;
+    while (end < a->count && is_in(f, end)) end++;
+    char *name = strndup(f->name, f->size);
+    enum dg_status status = name ? dg_archive_add_text(a, name, f->size, &own.name, err) : dg_listing_no_memory(err);
+    free(name);
+    DG_TRY(status);
+    a->entry[first] = own;
+    memmove(a->entry + first + 1, a->entry + end, (size_t)(a->count - end) * sizeof *a->entry);
+    a->count -= end - first - 1;
+    *at = first;
+    return DG_OK;
+}
+
+/* Passes over what dinorun has written, as folder.c does; below the top level, where a folder may be named as the data. Only folders
+ * with files that are no images are looked at. */
+static enum dg_status pass_over_own(struct dg_archive *a, struct dg_error *err)
+{
+    struct folder last = {.archive = a, .name = ""};
+    for (int64_t i = 0; i < a->count; i++) {
+        const char *name = name_of(a, &a->entry[i]);
+        const struct folder f = {a, name, (size_t)(last_part(name) - name)};
+        if (a->entry[i].pass != DG_PASS_OTHER || !f.size || (f.size == last.size && !strncmp(name, last.name, f.size)))
+            continue;
+        last = f;
+        if (!dg_is_own_folder(has_member, &f)) continue;
+        DG_TRY(replace_by_folder(a, &f, &i, err));
+        last.size = 0; /* the text may have moved */
+    }
+    return DG_OK;
+}
+
 enum dg_status dg_archive_scan(struct dg_archive *a, bool labels, const struct dg_log *log, struct dg_error *err)
 {
     const struct dg_archive_span span = {a->fd, a->path, 0, a->stamp.size};
@@ -315,6 +373,7 @@ enum dg_status dg_archive_scan(struct dg_archive *a, bool labels, const struct d
     if (a->count) qsort_r(a->entry, (size_t)a->count, sizeof *a->entry, compare_entries, a->text);
     drop_replaced(&s);
     follow_links(a);
+    DG_TRY(pass_over_own(a, err));
     uint64_t unused;
     return a->text_size ? DG_OK : dg_archive_add_text(a, "", 0, &unused, err);
 }

@@ -73,18 +73,18 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
 }
 
-static bool has_file(const struct names *names, const char *file)
+static bool has_name(const void *context, const char *file)
 {
+    const struct names *names = context;
     const struct name key = {.text = (char *)(uintptr_t)file};
     return names->count && bsearch(&key, names->name, names->count, sizeof key, compare_names);
 }
 
-/* What training, the linear probe and dinorun attention leave. */
-static bool is_own(const struct names *names)
+bool dg_is_own_folder(bool (*has)(const void *context, const char *name), const void *context)
 {
-    if (has_file(names, "attention.npy") && has_file(names, "sheet.png")) return true;
-    return has_file(names, "log.jsonl") && (has_file(names, "settings.txt") || has_file(names, "linear.safetensors") ||
-                                            has_file(names, "checkpoint.safetensors"));
+    if (has(context, "attention.npy") && has(context, "sheet.png")) return true;
+    return has(context, "log.jsonl") && (has(context, "settings.txt") || has(context, "linear.safetensors") ||
+                                         has(context, "checkpoint.safetensors"));
 }
 
 /* Sets is_folder or pass by what the name stands for. readdir's type saves a stat for each of a million files. */
@@ -249,7 +249,7 @@ static enum dg_status scan(struct dg_source *s, const char *folder, const struct
     struct names names = {0};
     bool closed;
     enum dg_status status = list_names(folder, &names, &closed, err);
-    bool own = status == DG_OK && is_own(&names);
+    bool own = status == DG_OK && dg_is_own_folder(has_name, &names);
     if (closed || own) pass_over(s, own ? DG_PASS_OWN : DG_PASS_CLOSED, folder);
     for (size_t n = 0; n < names.count && status == DG_OK && !own; n++)
         status = scan_name(s, folder, &names.name[n], &here, err);

@@ -116,6 +116,8 @@ void dg_classes_free(struct dg_classes *classes);
 
 /* ---- files (folder.c) ---- */
 
+/* Whether a folder is what training, the linear probe or dinorun attention leave; has(context, NAME) says what is in it. */
+bool dg_is_own_folder(bool (*has)(const void *context, const char *name), const void *context);
 /* The format that a name says by its ending. */
 enum dg_image_format dg_format_of_name(const char *name);
 /* What a file is that begins with these bytes, at least one: DG_PASS_NONE (an image of `format`), DG_PASS_OWN, DG_PASS_OTHER. */

@@ -21,10 +21,12 @@ static struct archive_maker maker;
 static int setup(void **state)
 {
     make_test_folder(state);
-    static const char *const folder[] = {"set", "set/cats", "set/cats/old", "set/dogs", "set/dogs.2", "set/dogs-1"};
+    static const char *const folder[] = {"set",        "set/cats",   "set/cats/old", "set/dogs",
+                                         "set/dogs.2", "set/dogs-1", "set/cats/run", "set/cats/run/watch"};
     for (size_t f = 0; f < sizeof folder / sizeof *folder; f++) assert_int_equal(mkdir(in(folder[f]), 0700), 0);
-    static const char *const file[] = {"set/cats/2.png", "set/cats/10.png",  "set/cats/old/1.png",
-                                       "set/dogs/a",     "set/dogs.2/b.PNG", "set/dogs-1/c.png"};
+    static const char *const file[] = {"set/cats/2.png",     "set/cats/10.png",         "set/cats/old/1.png",
+                                       "set/dogs/a",         "set/dogs.2/b.PNG",        "set/dogs-1/c.png",
+                                       "set/cats/run/1.png", "set/cats/run/watch/2.png"};
     for (size_t f = 0; f < sizeof file / sizeof *file; f++) {
         struct dg_image image = dg_test_noise(file[f], 30, 20);
         assert_ok(dg_image_write_png(in(file[f]), image.pixels, image.width, image.height, 3, try_err));
@@ -32,6 +34,8 @@ static int setup(void **state)
     }
     write_file(in("set/cats/notes.txt"), "x", 1);
     write_file(in("set/cats/.DS_Store"), "x", 1);
+    write_file(in("set/cats/run/log.jsonl"), "x", 1);
+    write_file(in("set/cats/run/settings.txt"), "x", 1);
     return 0;
 }
 
@@ -131,7 +135,7 @@ static void test_as_folder(void **state)
         for (int a = 0; a < 3; a++) {
             const char *folder = list_of(open_one("set", (enum dg_labels)labels));
             assert_string_equal(list_of(open_one(archive[a], (enum dg_labels)labels)), folder);
-            says("1 hidden (cats/.DS_Store), 1 of other kinds (cats/notes.txt)");
+            says("1 hidden (cats/.DS_Store), 1 written by dinorun (cats/run), 1 of other kinds (cats/notes.txt)");
         }
     struct dg_dataset *files;
     assert_ok(dg_dataset_open(&DG_FOLDER(in("set")), DG_LABELS_UNUSED, NULL, &files, try_err));
