@@ -23,7 +23,7 @@ struct dg_data {
 
 /* Bytes of the path before the part within an archive: of "x.tar/train" 5, if x.tar is a file. Else all of it. */
 size_t dg_data_file_size(const char *path);
-/* The absolute path without links and slashes at its end, also of a part within an archive; NULL: it is not there. The caller frees it. */
+/* The absolute path without links and slashes at its end, also of a part or a member of an archive; NULL: it is not there. The caller frees it. */
 char *dg_data_real_path(const char *path);
 
 /* What the classes are for. */

@@ -55,6 +55,12 @@ char *dg_data_real_path(const char *path)
 {
     size_t size = dg_data_file_size(path);
     char *file = strndup(path, size), *real = file ? realpath(file, NULL) : NULL, *joined = NULL;
+    for (char *colon = file; !real && colon && (colon = strchr(colon, ':')); colon++) { /* ARCHIVE:MEMBER */
+        *colon = 0;
+        if (dg_is_archive_name(file)) real = realpath(file, NULL);
+        if (real) size = (size_t)(colon - file);
+        *colon = ':';
+    }
     if (real && asprintf(&joined, "%s%s", real, path + size) < 0) joined = NULL;
     for (size_t end = joined ? strlen(joined) : 0; end > 1 && joined[end - 1] == '/';) joined[--end] = 0;
     free(real);

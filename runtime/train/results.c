@@ -37,7 +37,7 @@ static void put_data(FILE *out, const struct dg_data *data)
     if (!paths) return;
     for (int i = 0; data && i < data->paths; i++) {
         bool list = *data->path[i] == '@';
-        char *absolute = realpath(data->path[i] + list, NULL);
+        char *absolute = dg_data_real_path(data->path[i] + list);
         fprintf(paths, "%s%s%s", i ? ";" : "", list ? "@" : "", absolute ? absolute : data->path[i] + list);
         free(absolute);
     }

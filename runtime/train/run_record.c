@@ -45,7 +45,7 @@ static json_t *paths_of(const struct dg_data *data)
     json_t *paths = json_array();
     for (int i = 0; i < data->paths; i++) {
         bool list = *data->path[i] == '@';
-        char *absolute = realpath(data->path[i] + list, NULL), *text;
+        char *absolute = dg_data_real_path(data->path[i] + list), *text;
         if (asprintf(&text, "%s%s", list ? "@" : "", absolute ? absolute : data->path[i] + list) >= 0) {
             json_array_append_new(paths, text_of(text));
             free(text);

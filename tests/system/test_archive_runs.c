@@ -205,9 +205,32 @@ static void test_bad_members(void **state)
     assert_int_not_equal(p->status, 0);
 }
 
+/* What a run's record says of members is found from any folder. */
+static void test_recorded(void **state)
+{
+    (void)state;
+    char before[512];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(test_folder), 0);
+    process_assert_status(RUN(DINORUN, "train", plan, "--data", "set.tar/cats", "--data", "set.tar/dogs", "--out",
+                              in("recorded"), "--steps", "1", "--ignore-memory", "--watch", "set.tar:cats/0.png"),
+                          0);
+    assert_int_equal(chdir("/"), 0);
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("recorded"), "--steps", "2", "--ignore-memory"), 0);
+    assert_int_equal(access(in("recorded/watch/pca-00000002.png"), F_OK), 0);
+    size_t size;
+    char *record = read_file(in("recorded/run.json"), &size), *at = strstr(record, "set.tar/dogs\"");
+    assert_non_null(at);
+    while (*at != '"') at--;
+    assert_int_equal(at[1], '/');
+    free(record);
+    assert_int_equal(chdir(before), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_train), cmocka_unit_test(test_resume),
-                                       cmocka_unit_test(test_evaluation), cmocka_unit_test(test_bad_members)};
+                                       cmocka_unit_test(test_evaluation), cmocka_unit_test(test_bad_members),
+                                       cmocka_unit_test(test_recorded)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
