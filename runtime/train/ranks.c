@@ -145,7 +145,8 @@ enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *
 
 enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err)
 {
-    *threads = dg_default_threads();
+    bool asked = *threads > 0;
+    if (!asked) *threads = dg_default_threads();
     if (!comm) return DG_OK;
     struct masks mine = masks_here(), *all;
     DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));
@@ -156,7 +157,7 @@ enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_er
         sharing += !strcmp(dg_comm_host(comm, r), dg_comm_host(comm, dg_comm_rank(comm))) && CPU_COUNT(&both) > 0;
     }
     free(all);
-    if (!getenv("OMP_NUM_THREADS") && sharing > 1) *threads = *threads / sharing > 1 ? *threads / sharing : 1;
+    if (!asked && !getenv("OMP_NUM_THREADS") && sharing > 1) *threads = *threads / sharing > 1 ? *threads / sharing : 1;
     return DG_OK;
 }
 

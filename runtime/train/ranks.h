@@ -23,8 +23,8 @@ struct dg_rank_facts {
  * text names rank, machine, and both values. The same error on all. */
 enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *facts, struct dg_error *err);
 
-/* Threads for this process where none are asked for: those that it may use, or its part of them where the processes of a machine may all use
- * the same. */
+/* Where *threads is 0, threads for this process: those that it may use, or its part of them where the processes of a machine may all use
+ * the same. All processes call it, also those that were asked for a number. */
 enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err);
 
 /* What each process had to do in the last steps: a slow one makes all wait. */

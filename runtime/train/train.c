@@ -293,7 +293,7 @@ static enum dg_status open_training(struct training *t, struct dg_error *err)
 {
     struct dg_comm *comm = t->options->comm;
     t->threads = t->options->threads;
-    if (!t->threads) DG_TRY(dg_ranks_threads(comm, &t->threads, err));
+    DG_TRY(dg_ranks_threads(comm, &t->threads, err));
     DG_TRY(check_ranks(t, err));
     DG_TRY(dg_comm_agree(comm, init_run(t, err), err));
     int64_t settings = t->plan->num_knobs * (int64_t)sizeof *t->knobs->knob;

@@ -188,6 +188,20 @@ static void test_linear(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
+/* A process that is told its number of threads beside one that is not. */
+static void test_threads(void **state)
+{
+    (void)state;
+    static const char one_is_told[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec \"$@\" --threads 1\nexec \"$@\"\n";
+    if (!mpi_usable(&open_mpi)) skip();
+    write_file(in("told"), one_is_told, sizeof one_is_told - 1);
+    process_assert_status(RUN(DINORUN, "features", run_folder, "--data", in("train"), "--out", in("threads1.npy")), 0);
+    process_assert_status(LAUNCH(&open_mpi, "2", "sh", in("told"), DINORUN, "features", run_folder, "--data",
+                                 in("train"), "--out", in("threads2.npy")),
+                          0);
+    assert_same_file(in("threads1.npy"), in("threads2.npy"));
+}
+
     static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec $1 features $2 --data $4 --out $6\n"
                                "exec $1 features $3 --data $5 --out $6\n";
     if (!mpi_usable(&open_mpi)) skip();
@@ -218,6 +232,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_bad_images), cmocka_unit_test(test_linear),
-                                       cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_threads),    cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

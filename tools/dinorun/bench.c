@@ -302,7 +302,7 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
     if (!seen.node) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     const struct dg_bench_observer observer = {.begin = step_begins, .op = op_ends, .end = step_ends};
     int threads = given.threads;
-    if (!threads) DG_TRY(dg_ranks_threads(given.comm, &threads, err));
+    DG_TRY(dg_ranks_threads(given.comm, &threads, err));
     const struct dg_bench_options options = {.entry = name,
                                              .steps = given.steps,
                                              .threads = threads,

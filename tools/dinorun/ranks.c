@@ -30,7 +30,7 @@ enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *
     of_console = *comm;
     opening = true;
     if (!leads(*comm)) console.write = write_of_rank;
-    return *comm && !*threads ? dg_ranks_threads(*comm, threads, err) : DG_OK;
+    return *comm ? dg_ranks_threads(*comm, threads, err) : DG_OK;
 }
 
 void let_ranks_warn(void) { opening = false; }
