@@ -548,6 +548,7 @@ static enum dg_status open_files(struct probe *p, struct dg_error *err)
                                                       .val = &p->options->val,
                                                       .batch = p->head.batch,
                                                       .images = dg_dataset_count(p->train),
+                                                      .processes = dg_comm_ranks(p->options->comm),
                                                       .out_dim = p->head.classes});
     return DG_OK;
 }

@@ -273,7 +273,6 @@ void dg_run_open_record(struct dg_training_run *run, struct dg_run_about about)
     about.goes_on = run->setup.resume;
     about.threads = run->position.threads;
     about.loader_threads = run->loading.threads;
-    about.processes = dg_comm_ranks(run->setup.comm);
     about.memory = dg_session_memory(run->session).total;
     about.command = run->setup.command;
     path_in(run, "run", ".json", path);

@@ -285,6 +285,7 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
                                     .replay = t->options->replay,
                                     .batch = t->entry->batch,
                                     .images = images_of(t),
+                                    .processes = dg_comm_ranks(t->options->comm),
                                     .out_dim = out_dim(t)});
     return DG_OK;
 }

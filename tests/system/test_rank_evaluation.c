@@ -165,6 +165,10 @@ static void test_linear(void **state)
     process_assert_status(RUN(LINEAR(weights, in("alone"))), 0);
     process_assert_status(LAUNCH(&open_mpi, "2", LINEAR(weights, in("two"))), 0);
     same_layers(in("alone"), in("two"));
+    size_t size;
+    char *record = read_file(in("two/run.json"), &size);
+    assert_non_null(strstr(record, "\"processes\": 2,"));
+    free(record);
     process_assert_status(LAUNCH(&open_mpi, "3", LINEAR(weights, in("three")), "--epochs", "4"), 0);
     same_layers(in("alone"), in("three"));
     const struct process *p = LAUNCH(&open_mpi, "2", LINEAR(weights, in("three")));
@@ -184,10 +188,6 @@ static void test_linear(void **state)
     free(several);
 }
 
-/* Processes that would evaluate different things. */
-static void test_refusals(void **state)
-{
-    (void)state;
 /* A process that is told its number of threads beside one that is not. */
 static void test_threads(void **state)
 {
@@ -202,6 +202,10 @@ static void test_threads(void **state)
     assert_same_file(in("threads1.npy"), in("threads2.npy"));
 }
 
+/* Processes that would evaluate different things. */
+static void test_refusals(void **state)
+{
+    (void)state;
     static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec $1 features $2 --data $4 --out $6\n"
                                "exec $1 features $3 --data $5 --out $6\n";
     if (!mpi_usable(&open_mpi)) skip();
@@ -230,7 +234,7 @@ static void test_threads(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features),   cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_bad_images), cmocka_unit_test(test_linear),
                                        cmocka_unit_test(test_threads),    cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
