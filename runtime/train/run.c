@@ -278,7 +278,8 @@ void dg_run_open_record(struct dg_training_run *run, struct dg_run_about about)
     path_in(run, "run", ".json", path);
     check_record(run, dg_run_record_open(path, &about, run->setup.log, &run->record, &err), &err);
     err = (struct dg_error){0};
-    if (dg_results_cut(run->setup.folder, run->position.step, &err) != DG_OK)
+    int64_t kept = run->position.step ? run->position.step : -1; /* a run that begins measures step 0 */
+    if (dg_results_cut(run->setup.folder, kept, &err) != DG_OK)
         dg_log(run->setup.log, DG_LOG_WARNING, DG_LOG_RUN, "%s", err.text);
 }
 

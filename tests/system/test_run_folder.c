@@ -185,6 +185,9 @@ static void test_knn_while_training(void **state)
     char *log = read_file(in("watched/log.jsonl"), &size);
     assert_non_null(strstr(log, "{\"step\": 3, \"measured\": 4, \"knn8_top1\": "));
     free(log);
+    process_assert_status(RUN(WATCHED("begun"), "--knn-train", pictures, "--knn-val", pictures, "--steps", "0"), 0);
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("begun"), "--ignore-memory", "--steps", "1"), 0);
+    assert_int_equal(results_of(in("begun/results.csv"), ",0,train,knn8.top1,"), 1);
     refuses(RUN(WATCHED("none"), "--knn-train", pictures), 2, "--knn-train goes with --knn-val DIR");
     refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", pictures, "--knn-every", "2 days"), 2,
             "expected epochs, or steps or minutes");
