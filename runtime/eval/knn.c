@@ -53,7 +53,8 @@ static inline bool worse(struct neighbor a, struct neighbor b)
 
 static int compare_neighbors(const void *a, const void *b)
 {
-    return worse(*(const struct neighbor *)a, *(const struct neighbor *)b) ? 1 : -1; /* indices differ */
+    const struct neighbor x = *(const struct neighbor *)a, y = *(const struct neighbor *)b;
+    return worse(x, y) - worse(y, x); /* equal are only places that a process with few rows has left empty */
 }
 
 static void replace_worst(struct neighbor *heap, int size, struct neighbor entry)
