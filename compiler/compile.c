@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct compile {
     const struct dg_compile_options *options;
@@ -404,8 +403,7 @@ static enum dg_status finish(struct compile *c, struct dg_error *err)
 static const char *find_description(struct dg_arena *arena, const struct dg_compile_options *options)
 {
     const struct dg_library library = {options->folder, options->folders};
-    const char *found = access(options->file, F_OK) ? dg_library_find(&library, arena, options->file) : NULL;
-    return found ? found : options->file;
+    return dg_library_path(&library, arena, options->file, options->file);
 }
 
 enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_compile_result *result,

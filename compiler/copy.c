@@ -26,17 +26,16 @@ char *dg_compile_list(const char *const *folder, int folders)
     return copy;
 }
 
-/* All lines as they are, but for the schema, which stays where it is. */
+/* All lines as they are, but for the schema, which stays where it is: the path to it is relative to the file. */
 static void copy_lines(FILE *from, FILE *to, const char *path)
 {
-    static const char schema[] = "$schema=schema.json";
+    static const char schema[] = "$schema=";
     const char *slash = strrchr(path, '/');
     char line[1024];
     while (fgets(line, sizeof line, from)) {
-        char *at = strstr(line, schema);
-        if (at)
-            fprintf(to, "%.*s$schema=%.*s/schema.json%s", (int)(at - line), line, (int)(slash - path), path,
-                    at + strlen(schema));
+        char *at = strstr(line, schema), *name = at ? at + strlen(schema) : NULL;
+        if (at && *name != '/' && !strstr(name, "://"))
+            fprintf(to, "%.*s%.*s/%s", (int)(name - line), line, (int)(slash - path), path, name);
         else
             fputs(line, to);
     }

@@ -34,7 +34,10 @@ static void add_folder(const char *path)
  * where it was built. */
 static void find_folders(void)
 {
-    static char list[MAX_PATH], own[2][MAX_PATH + 64], beside[MAX_PATH];
+    static const char *const own[] = {"share/dinograph/graphs", "share/dinograph/graphs/backbones", "graphs",
+                                      "graphs/backbones"};
+    enum { OWN = sizeof own / sizeof *own };
+    static char list[MAX_PATH], path_of[OWN][MAX_PATH + 64], beside[MAX_PATH];
     const char *environment = getenv("DINOGRAPH_GRAPHS");
     snprintf(list, sizeof list, "%s", environment ? environment : "");
     for (char *rest = list, *path; (path = strsep(&rest, ":"));) add_folder(path);
@@ -45,10 +48,10 @@ static void find_folders(void)
         if (!slash) return;
         *slash = 0;
     }
-    snprintf(own[0], sizeof own[0], "%s/share/dinograph/graphs", beside);
-    snprintf(own[1], sizeof own[1], "%s/graphs", beside);
-    add_folder(own[0]);
-    add_folder(own[1]);
+    for (int i = 0; i < OWN; i++) {
+        snprintf(path_of[i], sizeof path_of[i], "%s/%s", beside, own[i]);
+        add_folder(path_of[i]);
+    }
 }
 
 static int print_list(void)

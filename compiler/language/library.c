@@ -5,17 +5,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
+
+/* Is there something to read as a file? A folder of a description's name is none. */
+static bool is_there(const char *path)
+{
+    struct stat about;
+    return !stat(path, &about) && !S_ISDIR(about.st_mode);
+}
 
 const char *dg_library_find(const struct dg_library *library, struct dg_arena *arena, const char *name)
 {
     static const char *const endings[] = {"", ".yaml"};
-    for (int f = 0; f < library->folders && *name && !strchr(name, '/'); f++)
+    bool elsewhere = !*name || *name == '/' || !strncmp(name, "./", 2);
+    for (int f = 0; f < library->folders && !elsewhere; f++)
         for (int e = 0; e < 2; e++) {
             const char *path = dg_arena_printf(arena, "%s/%s%s", library->folder[f], name, endings[e]);
-            if (!access(path, F_OK)) return path;
+            if (is_there(path)) return path;
         }
     return NULL;
+}
+
+const char *dg_library_path(const struct dg_library *library, struct dg_arena *arena, const char *path,
+                            const char *name)
+{
+    const char *found = is_there(path) ? NULL : dg_library_find(library, arena, name);
+    return found ? found : path;
 }
 
 const char *dg_library_text(const struct dg_library *library, struct dg_arena *arena)
@@ -61,11 +76,12 @@ static void list_file(const char *path, const char *name, struct dg_text *text)
             size_t length = strlen(comment);
             dg_text_add(text, "\n    %s%s", comment, length && comment[length - 1] == '.' ? "" : " ...");
         }
+        char *first = strncmp(line, "--- {", 5) ? line : line + 5; /* a document on one line */
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-            const char *word = behind(line, kinds[k]);
+            const char *word = behind(first, kinds[k]);
             if (word)
-                dg_text_add(&defined, "%s%.*s %s", defined.length ? ", " : "", (int)strlen(kinds[k]) - 2, kinds[k],
-                            word);
+                dg_text_add(&defined, "%s%.*s %.*s", defined.length ? ", " : "", (int)strlen(kinds[k]) - 2, kinds[k],
+                            (int)strcspn(word, " ,}"), word);
         }
     }
     fclose(file);

@@ -9,8 +9,11 @@ struct dg_library {
     int folders;
 };
 
-/* FOLDER/NAME, or FOLDER/NAME.yaml, of the first folder that has it; NULL: none has. Names with a slash are in none. */
+/* FOLDER/NAME, or FOLDER/NAME.yaml, of the first folder that has it; NULL: none has. Names that begin with / or ./ are in none. */
 const char *dg_library_find(const struct dg_library *library, struct dg_arena *arena, const char *name);
+/* `path` if it is a file, else what the folders have under `name`, else `path`. */
+const char *dg_library_path(const struct dg_library *library, struct dg_arena *arena, const char *path,
+                            const char *name);
 /* "a, b and c"; "" if there are none. */
 const char *dg_library_text(const struct dg_library *library, struct dg_arena *arena);
 /* A line for each file, with the first line of its comment, and under it its recipes, probes and modules. */

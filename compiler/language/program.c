@@ -79,8 +79,7 @@ static const char *find_import(struct dg_program *program, const char *from, con
 {
     const char *slash = strrchr(from, '/'), *beside = name;
     if (slash && *name != '/') beside = dg_arena_printf(program->arena, "%.*s%s", (int)(slash - from) + 1, from, name);
-    const char *found = access(beside, F_OK) ? dg_library_find(&program->library, program->arena, name) : NULL;
-    return found ? found : beside;
+    return dg_library_path(&program->library, program->arena, beside, name);
 }
 
 static bool load_document(struct dg_program *program, const char *path, struct dg_yaml *map)
@@ -112,10 +111,17 @@ static bool load_document(struct dg_program *program, const char *path, struct d
     return false;
 }
 
+/* Do the paths lead to one file, as vit.yaml and backbones/../vit.yaml do? */
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
 static bool load(struct dg_program *program, const char *path, const struct dg_origin *from)
 {
     for (size_t i = 0; i < program->num_files; i++)
-        if (!strcmp(program->file[i], path)) return true;
+        if (is_same_file(program->file[i], path)) return true;
     path = dg_arena_strdup(program->arena, path);
     program->file = dg_arena_grow(program->arena, program->file, program->num_files, &program->file_capacity,
                                   sizeof *program->file);

@@ -328,6 +328,27 @@ static void test_library(void **state)
     process_assert_status(RUN("sh", "-c", shell), 0);
 }
 
+/* Networks of graphs/backbones go by their names, too, from any folder; a file that two imports lead to is read once; a folder of a
+ * description's name is not taken for it. */
+static void test_library_backbones(void **state)
+{
+    (void)state;
+    static const char recipe[] = "recipe: both\nimport: [vit.yaml, backbones/deit.yaml, dino_head.yaml]\nbatch: 2\n"
+                                 "student: {backbone: deit_tiny_patch16_224}\n"
+                                 "crops: {global: {size: 32}, local: {size: 32, count: 0}}\n";
+    char shell[1024];
+    const struct process *p = RUN(DINOC, "--list");
+    process_assert_says(p, p->out, "module dinov2_vits14");
+    write_file(in("both.yaml"), recipe, sizeof recipe - 1);
+    process_assert_status(RUN(DINOC, in("both.yaml"), "-o", in("both.plan")), 0);
+    snprintf(shell, sizeof shell,
+             "cd %s && mkdir -p convnext && " DINOC " convnext:convnext_tiny --image-size 32 -o bare.plan && " DINOC
+             " --init deit && " DINOC " deit.yaml --image-size 32 -o bare.plan && "
+             "grep -q 'schema=/.*/backbones/../schema.json' deit.yaml",
+             test_folder);
+    process_assert_status(RUN("sh", "-c", shell), 0);
+}
+
 static void test_dinorun_refuses(void **state)
 {
     (void)state;
@@ -816,6 +837,7 @@ int main(void)
                                        cmocka_unit_test(test_help),
                                        cmocka_unit_test(test_dinoc_refuses),
                                        cmocka_unit_test(test_library),
+                                       cmocka_unit_test(test_library_backbones),
                                        cmocka_unit_test(test_linear),
                                        cmocka_unit_test(test_knn),
                                        cmocka_unit_test(test_import_and_export),
