@@ -73,8 +73,8 @@ static dg_value with_mean(struct build *b, const struct dg_application *a, dg_va
         return DG_NO_VALUE;
     }
     const struct dg_graph_value *value = &b->graph->value[tokens];
-    int64_t patches = value->grid_h * value->grid_w; /* behind the class token, and registers */
-    int64_t first = patches > 0 && patches < value->desc.dim[1] ? value->desc.dim[1] - patches : 1;
+    int64_t patches = value->grid_h * value->grid_w; /* behind the class token and registers, if there are any */
+    int64_t first = patches > 0 && patches <= value->desc.dim[1] ? value->desc.dim[1] - patches : 1;
     const struct dg_op_use mean = {&dg_op_mean_tokens, (union dg_attr[]){{.i = first}}, &tokens, 1};
     if (!add_node(b, &mean, "mean", DG_ROLE_FORWARD, output)) return DG_NO_VALUE;
     dg_value both[] = {cls, output[DG_RESULT]};

@@ -104,8 +104,51 @@ static void test_plans(void **state)
     unlink(path);
 }
 
+/* Where all tokens are patches, their mean is of all. */
+static void test_mean_without_class_token(void **state)
+{
+    (void)state;
+    static const char description[] = "module: net\n"
+                                      "nodes:\n"
+                                      "  embed: {op: conv2d, out: 8, kernel: 4, stride: 4}\n"
+                                      "  tokens: to_tokens\n"
+                                      "  norm: layer_norm\n"
+                                      "  pool: {op: mean_tokens, first: 2}\n"
+                                      "outputs: {features: pool, tokens: norm}\n"
+                                      "---\n"
+                                      "probe: net_probe\n"
+                                      "backbone: net\n"
+                                      "blocks: 1\n"
+                                      "avgpool: true\n"
+                                      "crops: {size: 16}\n";
+    char path[] = "/tmp/dinograph-probe-XXXXXX", output[sizeof path + 5];
+    int fd = mkstemp(path), found = 0;
+    assert_true(fd >= 0 && write(fd, description, sizeof description - 1) == (ssize_t)(sizeof description - 1));
+    close(fd);
+    snprintf(output, sizeof output, "%s.plan", path);
+    struct dg_compile_options options = {.file = path, .output = output};
+    struct dg_compile_result result;
+    struct dg_plan plan;
+    struct dg_error err = {0};
+    if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s%s", result.diagnostics, err.text);
+    if (dg_plan_open(output, &plan, &err) != DG_OK) fail_msg("%s", err.text);
+    for (uint32_t n = 0; n < plan.num_ops; n++) {
+        if (strcmp(dg_plan_string(&plan, plan.op[n].op), "mean_tokens") ||
+            strcmp(dg_plan_string(&plan, plan.op[n].name), "mean"))
+            continue;
+        assert_int_equal(plan.attr[plan.op[n].first_attr].i, 0);
+        found++;
+    }
+    assert_true(found > 0);
+    dg_plan_close(&plan);
+    dg_compile_result_free(&result);
+    unlink(output);
+    unlink(path);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_plans)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_plans),
+                                       cmocka_unit_test(test_mean_without_class_token)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
