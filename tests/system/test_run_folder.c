@@ -223,6 +223,32 @@ static void test_watch(void **state)
     assert_int_equal(access(in("none"), F_OK), -1);
 }
 
+/* A run that goes on finds all of its folders, however many there are. */
+static void test_many_folders(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    static char folder[MANY][160], image[MANY][160];
+    char out[128];
+    in_folder(out, sizeof out, "many-run");
+    const char *first[MANY * 4 + 16] = {DINORUN, "train", plan, "--out", out, "--steps", "1", "--ignore-memory"};
+    int words = 8;
+    mkdir(in("many"), 0777);
+    for (int f = 0; f < MANY; f++) {
+        snprintf(folder[f], sizeof folder[f], "%s/many/%02d", test_folder, f);
+        snprintf(image[f], sizeof image[f], "%s/many/%02d/0.png", test_folder, f);
+        mkdir(folder[f], 0777);
+        copy_file(in("pictures/a/00.png"), image[f]);
+        first[words++] = "--data";
+        first[words++] = folder[f];
+        first[words++] = "--watch";
+        first[words++] = image[f];
+    }
+    process_assert_status(process_run(first, NULL), 0);
+    process_assert_status(RUN(DINORUN, "train", "--resume", out, "--steps", "2", "--ignore-memory"), 0);
+    assert_int_equal(access(in("many-run/watch/attention-20-0-00000002.png"), F_OK), 0);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -243,9 +269,9 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features), cmocka_unit_test(test_knn),
-                                       cmocka_unit_test(test_drawings), cmocka_unit_test(test_recipe),
-                                       cmocka_unit_test(test_linear),   cmocka_unit_test(test_knn_while_training),
-                                       cmocka_unit_test(test_watch),    cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_features), cmocka_unit_test(test_knn),          cmocka_unit_test(test_drawings),
+        cmocka_unit_test(test_recipe),   cmocka_unit_test(test_linear),       cmocka_unit_test(test_knn_while_training),
+        cmocka_unit_test(test_watch),    cmocka_unit_test(test_many_folders), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

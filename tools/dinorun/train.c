@@ -293,59 +293,73 @@ static void print_end(const struct progress *p)
 
 static bool read_interval(const char *text, void *parsed) { return dg_quality_read_interval(text, parsed); }
 
-enum { MOST_PATHS = 16 };
+/* Paths that the run's own files name. */
+struct recorded {
+    const char **path; /* [count], owned, as are the paths */
+    int count;
+};
 
-/* Paths of the array `key` of the run's record. */
-static struct dg_data recorded(const char *key, char (*path)[DG_MAX_PATH], const char **paths)
+static struct {
+    struct recorded data, knn_train, knn_val, watch;
+    char replay[DG_MAX_PATH], reduce[16], wire[8];
+} recorded;
+
+/* All paths of an array of run.json, or of the facts `key`.0, `key`.1, ... of the newest checkpoint. */
+static enum dg_status read_paths(struct recorded *r, const char *key, bool facts, struct dg_error *err)
 {
-    struct dg_data data = {.path = paths, .rules = image_rules(&given.images)};
-    while (data.paths < MOST_PATHS &&
-           dg_run_record_find(given.options.out, key, (size_t)data.paths, path[data.paths], DG_MAX_PATH)) {
-        paths[data.paths] = path[data.paths];
-        data.paths++;
+    for (;; r->count++) {
+        char path[DG_MAX_PATH], fact[48];
+        const char *out = given.options.out, **more;
+        snprintf(fact, sizeof fact, "%s.%d", key, r->count);
+        if (!(facts ? dg_run_find_fact(out, fact, path, sizeof path)
+                    : dg_run_record_find(out, key, (size_t)r->count, path, sizeof path)))
+            return DG_OK;
+        if ((more = realloc(r->path, sizeof *more * (size_t)(r->count + 1)))) r->path = more;
+        if (!more || !(more[r->count] = strdup(path))) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     }
-    return data;
+}
+
+static void free_paths(struct recorded *r)
+{
+    for (int i = 0; i < r->count; i++) free((void *)(uintptr_t)r->path[i]);
+    free(r->path);
 }
 
 /* k-NN and drawings go on as in the run so far, unless flags say otherwise. */
-static void find_quality(void)
+static enum dg_status find_quality(struct dg_error *err)
 {
-    static char path[3][MOST_PATHS][DG_MAX_PATH];
-    static const char *paths[3][MOST_PATHS];
     struct dg_train_options *o = &given.options;
     char every[64];
     if (!o->watched) {
-        o->watched = recorded("watch", path[2], paths[2]).paths;
-        o->watch = paths[2];
+        DG_TRY(read_paths(&recorded.watch, "watch", false, err));
+        o->watched = recorded.watch.count;
+        o->watch = recorded.watch.path;
     }
     o->knn_train.rules = o->knn_val.rules = image_rules(&given.images);
     if (!given.knn_every && dg_run_record_find(o->out, "knn_every", 0, every, sizeof every))
         dg_quality_read_interval(every, &o->knn_every);
-    if (o->knn_train.paths) return;
-    o->knn_train = recorded("knn_train", path[0], paths[0]);
-    o->knn_val = recorded("knn_val", path[1], paths[1]);
+    if (o->knn_train.paths) return DG_OK;
+    DG_TRY(read_paths(&recorded.knn_train, "knn_train", false, err));
+    DG_TRY(read_paths(&recorded.knn_val, "knn_val", false, err));
+    o->knn_train.path = recorded.knn_train.path;
+    o->knn_train.paths = recorded.knn_train.count;
+    o->knn_val.path = recorded.knn_val.path;
+    o->knn_val.paths = recorded.knn_val.count;
+    return DG_OK;
 }
 
 /* The images of the newest checkpoint. */
 static enum dg_status find_images(struct dg_error *err)
 {
-    static char path[MOST_PATHS][DG_MAX_PATH];
-    static const char *paths[MOST_PATHS];
     struct dg_train_options *o = &given.options;
-    char key[32];
-    int count = 0;
-    for (; count < MOST_PATHS; count++) {
-        snprintf(key, sizeof key, "data.%d", count);
-        if (!dg_run_find_fact(o->out, key, path[count], DG_MAX_PATH)) break;
-        paths[count] = path[count];
-    }
-    if (count) {
-        o->data.path = paths;
-        o->data.paths = count;
+    DG_TRY(read_paths(&recorded.data, "data", true, err));
+    if (recorded.data.count) {
+        o->data.path = recorded.data.path;
+        o->data.paths = recorded.data.count;
         return DG_OK;
     }
-    if (dg_run_find_fact(o->out, "replay", path[0], DG_MAX_PATH)) {
-        o->replay = path[0];
+    if (dg_run_find_fact(o->out, "replay", recorded.replay, sizeof recorded.replay)) {
+        o->replay = recorded.replay;
         return DG_OK;
     }
     return dg_fail(err, DG_ERR_USAGE, "--data DIR is needed: %s has no checkpoint that names its images", o->out);
@@ -374,11 +388,11 @@ static enum dg_status find_run(struct dg_error *err)
     if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
     take_run_images(o->out, &given.images);
     o->data.rules = image_rules(&given.images);
-    find_quality();
-    static char reduce[16], wire[8];
-    if (!given.sums.reduce && dg_run_find_fact(o->out, "machine.reduce", reduce, sizeof reduce))
-        given.sums.reduce = reduce;
-    if (!given.sums.wire && dg_run_find_fact(o->out, "machine.wire", wire, sizeof wire)) given.sums.wire = wire;
+    DG_TRY(find_quality(err));
+    if (!given.sums.reduce && dg_run_find_fact(o->out, "machine.reduce", recorded.reduce, sizeof recorded.reduce))
+        given.sums.reduce = recorded.reduce;
+    if (!given.sums.wire && dg_run_find_fact(o->out, "machine.wire", recorded.wire, sizeof recorded.wire))
+        given.sums.wire = recorded.wire;
     return o->data.paths || o->replay ? DG_OK : find_images(err);
 }
 
@@ -415,6 +429,10 @@ static int train(void)
     end_line(&progress);
     if (leads) print_end(&progress);
     close_plan(of);
+    free_paths(&recorded.data);
+    free_paths(&recorded.knn_train);
+    free_paths(&recorded.knn_val);
+    free_paths(&recorded.watch);
     int status = 0; /* of other ranks, too: what fails is rank 0's to tell, and its status is the launcher's */
     if (leads && err.status != DG_OK)
         status = exit_status(&err);
