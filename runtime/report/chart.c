@@ -163,8 +163,8 @@ static void draw_axes(FILE *out, const struct frame *f)
 
 static void draw_level(FILE *out, const struct frame *f, const struct dg_chart *chart)
 {
-    if (isnan(chart->level)) return;
     double at = y_of(f, drawn(f->log, chart->level));
+    if (isnan(at)) return;
     fprintf(out,
             "<path class=\"level\" d=\"M%d %.1fH%d\"/><text class=\"level\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">",
             LEFT, at, WIDTH - RIGHT, WIDTH - RIGHT, at > TOP + 14 ? at - 4 : at + 13);

@@ -92,7 +92,7 @@ static bool *changed_of(const struct dg_page *page, const char *const *key, int 
 
 void dg_section_recipe(FILE *out, const struct dg_page *page)
 {
-    int count, changes;
+    int count, changes = 0;
     const char **key = keys_of(page, &count);
     bool *changed = key ? changed_of(page, key, count, &changes) : NULL;
     if (changed && count) {
