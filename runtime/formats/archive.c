@@ -34,11 +34,11 @@ enum dg_archive_kind dg_archive_kind(const struct dg_archive_span *span)
     int64_t size = span->end - span->begin;
     if (size < 4 || !dg_read_at(span->fd, span->begin, head, size < 512 ? (size_t)size : 512)) return DG_ARCHIVE_NONE;
     if (!memcmp(head, "PK\3\4", 4) || !memcmp(head, "PK\5\6", 4)) return DG_ARCHIVE_ZIP;
+    /* A tar begins with the name of its first member, which may be any. v7's has no such word. */
+    if (size >= 512 && (dg_tar_is_header(head) || !memcmp(head + 257, "ustar", 5))) return DG_ARCHIVE_TAR;
     for (size_t p = 0; p < sizeof packed / sizeof *packed; p++)
         if (!memcmp(head, packed[p].bytes, packed[p].count)) return DG_ARCHIVE_PACKED;
-    bool is_tar =
-        size >= 512 && (dg_tar_is_header(head) || !memcmp(head + 257, "ustar", 5)); /* v7's has no such word */
-    return is_tar ? DG_ARCHIVE_TAR : DG_ARCHIVE_NONE;
+    return DG_ARCHIVE_NONE;
 }
 
 /* ---- a member's bytes ---- */

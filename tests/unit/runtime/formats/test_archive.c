@@ -131,6 +131,16 @@ static void test_tar_numbers(void **state)
     has(&m, "base256=abc pax=four blanks=56 in/a/name=prefix");
 }
 
+/* A first member that is named as other archives begin. */
+static void test_tar_of_any_name(void **state)
+{
+    (void)state;
+    struct archive_maker m = {0};
+    tar_add_text(&m, "BZh/1", "one");
+    tar_end(&m);
+    has(&m, "BZh/1=one");
+}
+
 /* `cat a.tar b.tar`: people expect the members of both. */
 static void test_tars_in_a_row(void **state)
 {
@@ -309,9 +319,9 @@ static void test_first_bytes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tar),           cmocka_unit_test(test_tar_numbers),
-                                       cmocka_unit_test(test_tars_in_a_row), cmocka_unit_test(test_cut_tar),
-                                       cmocka_unit_test(test_hostile_tar),   cmocka_unit_test(test_zip),
-                                       cmocka_unit_test(test_hostile_zip),   cmocka_unit_test(test_first_bytes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tar),         cmocka_unit_test(test_tar_numbers), cmocka_unit_test(test_tars_in_a_row),
+        cmocka_unit_test(test_cut_tar),     cmocka_unit_test(test_hostile_tar), cmocka_unit_test(test_zip),
+        cmocka_unit_test(test_hostile_zip), cmocka_unit_test(test_first_bytes), cmocka_unit_test(test_tar_of_any_name)};
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
