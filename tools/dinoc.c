@@ -30,32 +30,36 @@ static void add_folder(const char *path)
     if (folders < MAX_FOLDERS && *path && !access(path, F_OK)) folder[folders++] = path;
 }
 
-/* Those of DINOGRAPH_GRAPHS, with colons between them; then those that came with the program, be it installed or in the source tree
- * where it was built. */
+/* Those of DINOGRAPH_GRAPHS, with colons between them; then those that came with the program: of PREFIX/bin/dinoc in
+ * PREFIX/share, of a build's dinoc beside it. */
 static void find_folders(void)
 {
-    static const char *const own[] = {"share/dinograph/graphs", "share/dinograph/graphs/backbones", "graphs",
-                                      "graphs/backbones"};
-    enum { OWN = sizeof own / sizeof *own };
-    static char list[MAX_PATH], path_of[OWN][MAX_PATH + 64], beside[MAX_PATH];
+    static const char *const place[] = {"graphs", "share/dinograph/graphs"}, *const part[] = {"", "/backbones"};
+    static char list[MAX_PATH], own[2][2][MAX_PATH + 64], beside[MAX_PATH];
     const char *environment = getenv("DINOGRAPH_GRAPHS");
     snprintf(list, sizeof list, "%s", environment ? environment : "");
     for (char *rest = list, *path; (path = strsep(&rest, ":"));) add_folder(path);
     ssize_t length = readlink("/proc/self/exe", beside, sizeof beside - 1);
     beside[length > 0 ? length : 0] = 0;
-    for (int up = 0; up < 2; up++) { /* PREFIX/bin/dinoc to PREFIX */
+    for (int up = 0; up < 2; up++) {
         char *slash = strrchr(beside, '/');
         if (!slash) return;
         *slash = 0;
-    }
-    for (int i = 0; i < OWN; i++) {
-        snprintf(path_of[i], sizeof path_of[i], "%s/%s", beside, own[i]);
-        add_folder(path_of[i]);
+        for (int p = 0; p < 2; p++) {
+            snprintf(own[up][p], sizeof own[up][p], "%s/%s%s", beside, place[up], part[p]);
+            add_folder(own[up][p]);
+        }
     }
 }
 
 static int print_list(void)
 {
+    if (!folders) {
+        fputs("dinoc: no descriptions are beside the program or where cmake --install leaves them; name their folder\n"
+              "with DINOGRAPH_GRAPHS\n",
+              stderr);
+        return 1;
+    }
     char *text = dg_compile_list(folder, folders);
     if (!text) return 1;
     fputs(text, stdout);
