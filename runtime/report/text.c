@@ -70,8 +70,7 @@ void dg_base64(FILE *out, const void *bytes, size_t size)
     }
 }
 
-/* Removes "+" and leading zeros of an exponent: "1e-05" becomes "1e-5". */
-static void shorten_exponent(char *text)
+void dg_shorten_exponent(char *text)
 {
     char *e = strchr(text, 'e');
     if (!e) return;
@@ -115,7 +114,7 @@ const char *dg_number_text(char *text, size_t size, double value, int digits)
             while (end[-1] == '0') end--;
         end -= end > text && end[-1] == '.';
         memmove(end, e, strlen(e) + 1);
-        shorten_exponent(text);
+        dg_shorten_exponent(text);
     } else if (before >= digits || value == floor(value)) {
         snprintf(text, size, "%.0f", value);
     } else if (above < 1) {

@@ -19,6 +19,9 @@ void dg_base64(FILE *out, const void *bytes, size_t size);
 /* A number with up to `digits` significant digits: "6.849", "12 400", "0.0005", "1.2e-5", "not a number". Returns `text`. */
 const char *dg_number_text(char *text, size_t size, double value, int digits);
 
+/* Removes "+" and leading zeros of an exponent: "1e-05" becomes "1e-5". */
+void dg_shorten_exponent(char *text);
+
 /* What a column of results is called: "20-NN, top-1" of "knn20.top1". Returns `text`. */
 const char *dg_measure_text(char *text, size_t size, const char *column);
 

@@ -1,26 +1,15 @@
 #include "runtime/report/ticks.h"
 
+#include "runtime/report/text.h"
+
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 /* The distance of round numbers, 1, 2 or 5 times a power of ten, of which about `want` lie in `span`. */
 static double round_step(double span, int want)
 {
     double rough = span / want, power = pow(10, floor(log10(rough))), times = rough / power;
     return power * (times < 1.5 ? 1 : times < 3.5 ? 2 : times < 7.5 ? 5 : 10);
-}
-
-/* Takes zeros and plus from an exponent: "1e+03". */
-static void tidy(char *text)
-{
-    char *e = strchr(text, 'e');
-    if (!e) return;
-    char *to = e + 1, *from = to;
-    if (*from == '-') *to++ = '-';
-    from += *from == '-' || *from == '+';
-    while (*from == '0' && from[1]) from++;
-    memmove(to, from, strlen(from) + 1);
 }
 
 /* `step`: what tells the number from its neighbours. */
@@ -41,7 +30,7 @@ static void write_tick(char text[24], double value, double step)
         snprintf(text, 24, "%.0fk", value / 1e3);
     else
         snprintf(text, 24, "%.*f", decimals < 9 ? decimals : 9, value);
-    tidy(text);
+    dg_shorten_exponent(text);
 }
 
 struct dg_ticks dg_ticks_linear(double low, double high, int want)
