@@ -41,7 +41,12 @@ static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *outpu
         if (part->ndim < 2) return dg_want_ndim(part, 2, "input", err);
         bool same =
             part->ndim == first->ndim && !memcmp(part->dim, first->dim, (size_t)(part->ndim - 1) * sizeof *part->dim);
-        if (!same) return dg_fail(err, DG_ERR_INPUT, "inputs differ in rows");
+        if (!same) {
+            char a[96], b[96];
+            return dg_fail(err, DG_ERR_INPUT,
+                           "input %d, %s, must have the dimensions of the first, %s, but for the last", i + 1,
+                           dg_desc_text(a, sizeof a, part), dg_desc_text(b, sizeof b, first));
+        }
         if (call->attr[INTERLEAVE].i && columns_of(part) != columns_of(first))
             return dg_fail(err, DG_ERR_INPUT, "interleaved inputs must have as many columns each");
         cols += columns_of(part);
@@ -166,8 +171,10 @@ static enum dg_status infer_slice(const struct dg_op_call *call, struct dg_desc 
 {
     const struct dg_desc *src = &call->input[SRC];
     if (src->ndim < 2) return dg_want_ndim(src, 2, "input", err);
-    if (call->attr[FIRST].i + (call->attr[COUNT].i - 1) * call->attr[STRIDE].i >= columns_of(src))
-        return dg_fail(err, DG_ERR_INPUT, "the input has %lld columns, which are fewer", (long long)columns_of(src));
+    int64_t last = call->attr[FIRST].i + (call->attr[COUNT].i - 1) * call->attr[STRIDE].i;
+    if (last >= columns_of(src))
+        return dg_fail(err, DG_ERR_INPUT, "first, stride and count reach column %lld, and the input has 0 to %lld",
+                       (long long)last, (long long)columns_of(src) - 1);
     output[DST] = with_columns(src, call->attr[COUNT].i);
     return DG_OK;
 }

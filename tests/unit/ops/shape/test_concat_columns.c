@@ -81,11 +81,11 @@ static void test_refusals(void **state)
     op_refused(&(struct op_run){.op = "concat_columns",
                                 .attrs = {ATTR("interleave", 0)},
                                 .input = {{NULL, F32(2, 3, 4)}, {NULL, F32(2, 2, 4)}}},
-               "inputs differ in rows");
+               "input 2, f32 [2, 2, 4], must have the dimensions of the first, f32 [2, 3, 4], but for the last");
     op_refused(&(struct op_run){.op = "slice_columns",
                                 .attrs = {ATTR("first", 3), ATTR("count", 2)},
                                 .input = {{"src", F32(2, 3, 4)}}},
-               "the input has 4 columns");
+               "first, stride and count reach column 4, and the input has 0 to 3");
 }
 
 static const struct op_test tests[] = {OP_TEST("concat_columns slice_columns", 0, test_refusals)};
