@@ -27,8 +27,9 @@ enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role ro
                         dg_plan_string(plan, plan->header->recipe), name);
         return DG_ERR_USAGE;
     }
-    /* The grid is the input of to_tokens; the size of a patch is the product of all strides before. */
-    int64_t stride = 1;
+    /* The grid is the input of to_tokens. The size of a patch is the product of the strides before it that make the grid smaller: a
+     * shortcut beside a convolution does so no more, nor does an op that skips channels. */
+    int64_t stride = 1, height = dg_plan_slot(plan, entry, DG_SLOT_IMAGES)->dim[1];
     *patches = (struct dg_patches){0};
     for (uint32_t n = 0; n < entry->num_ops && !patches->rows; n++) {
         const struct dg_plan_op *op = &plan->op[entry->first_op + n];
@@ -36,6 +37,10 @@ enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role ro
             patches->rows = (int)operand(plan, op, 0)->dim[1];
             patches->cols = (int)operand(plan, op, 0)->dim[2];
         }
+        if (!op->num_outputs || plan->operand[op->first_operand + op->num_inputs] == DG_PLAN_NONE) continue;
+        const struct dg_plan_tensor *made = operand(plan, op, op->num_inputs);
+        if (made->ndim != 4 || made->dim[1] >= height) continue;
+        height = made->dim[1];
         if (!dg_mul_i64(stride, dg_max_i64(attribute(plan, op, "stride", 1), 1), &stride)) stride = INT32_MAX;
     }
     bool known = patches->rows > 0;
