@@ -188,6 +188,23 @@ static void test_linear(void **state)
     free(several);
 }
 
+/* Of a run's folder each process makes the probe's plan, which is said once. */
+static void test_linear_of_run(void **state)
+{
+    (void)state;
+    static const char said[] = "makes the probe's plan";
+    if (!mpi_usable(&open_mpi)) skip();
+#define OF_RUN(out)                                                                                                    \
+    DINORUN, "linear", run_folder, "--train", in("train"), "--val", in("val"), "--out", out, "--epochs", "1", "--set", \
+        "batch=8", "--ignore-memory"
+    process_assert_status(RUN(OF_RUN(in("run1"))), 0);
+    const struct process *p = LAUNCH(&open_mpi, "2", OF_RUN(in("run2")));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, said);
+    assert_null(strstr(strstr(p->out, said) + 1, said));
+    same_layers(in("run1"), in("run2"));
+}
+
 /* A process that is told its number of threads beside one that is not. */
 static void test_threads(void **state)
 {
@@ -234,8 +251,9 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features),   cmocka_unit_test(test_knn),
-                                       cmocka_unit_test(test_bad_images), cmocka_unit_test(test_linear),
-                                       cmocka_unit_test(test_threads),    cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features),      cmocka_unit_test(test_knn),
+                                       cmocka_unit_test(test_bad_images),    cmocka_unit_test(test_linear),
+                                       cmocka_unit_test(test_linear_of_run), cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

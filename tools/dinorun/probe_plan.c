@@ -46,6 +46,21 @@ static enum dg_status run_dinoc(const char *const *words, struct dg_error *err)
     return dg_fail(err, DG_ERR_INPUT, "dinoc could not make the probe's plan of %s", words[1]);
 }
 
+/* Of several processes, which all make the plan, one says so. */
+static void say_command(const char *recipe, const char *classes, const struct dg_flag_values *set)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return;
+    fprintf(out, "dinoc %s --probe --set %s", recipe, classes);
+    for (int s = 0; s < set->count; s++) fprintf(out, " --set '%s'", set->value[s]);
+    fputs(" makes the probe's plan", out);
+    if (!fclose(out)) dg_log(&console, DG_LOG_INFO, DG_LOG_PLAN, "%s", text);
+    fflush(stdout);
+    free(text);
+}
+
 static enum dg_status compile(const char *recipe, int64_t classes, const struct dg_flag_values *set, const char *plan,
                               struct dg_error *err)
 {
@@ -57,14 +72,11 @@ static enum dg_status compile(const char *recipe, int64_t classes, const struct 
     snprintf(number, sizeof number, "classes=%" PRId64, classes);
     const char *const first[] = {dinoc, recipe, "--probe", "--set", number};
     for (size_t w = 0; w < sizeof first / sizeof *first; w++) words[count++] = first[w];
-    printf("dinoc %s --probe --set %s", recipe, number);
     for (int s = 0; s < set->count; s++) {
         words[count++] = "--set";
         words[count++] = set->value[s];
-        printf(" --set '%s'", set->value[s]);
     }
-    printf(" makes the probe's plan\n");
-    fflush(stdout);
+    say_command(recipe, number, set);
     words[count++] = "-o";
     words[count++] = plan;
     words[count] = NULL;
