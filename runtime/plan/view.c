@@ -60,11 +60,13 @@ bool dg_plan_position_grid(const struct dg_plan *plan, const struct dg_plan_entr
         const struct dg_plan_op *record = &plan->op[n];
         if (strcmp(dg_plan_string(plan, record->op), op->name) || plan->operand[record->first_operand + 1] != table)
             continue;
-        int64_t side = llround(sqrt((double)(plan->tensor[table].dim[1] - 1)));
-        grid[0] = grid[1] = side;
-        if (!find_attr(plan, record, op, "same_grid")->i) return true;
-        grid[0] = find_attr(plan, record, op, "grid_h")->i;
-        grid[1] = find_attr(plan, record, op, "grid_w")->i;
+        int64_t patches = plan->tensor[table].dim[1] - 1, side = llround(sqrt((double)patches));
+        bool same = find_attr(plan, record, op, "same_grid")->i;
+        int64_t rows = same ? find_attr(plan, record, op, "grid_h")->i : side,
+                columns = same ? find_attr(plan, record, op, "grid_w")->i : side;
+        if (rows < 1 || rows * columns != patches) return false;
+        grid[0] = rows;
+        grid[1] = columns;
         return true;
     }
     return false;

@@ -57,7 +57,8 @@ enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role 
                                  const struct dg_plan_entry **entry, struct dg_error *err);
 const char *dg_entry_name(enum dg_entry_role role);
 
-/* The grid of a position table, tensor `table` of the plan: rows and columns of patches. False: the entry adds no such table. */
+/* The grid of a position table, tensor `table` of the plan: rows and columns of patches. False: the entry adds no such
+ * table, or it has no row for a class token. */
 bool dg_plan_position_grid(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t table,
                            int64_t grid[2]);
 

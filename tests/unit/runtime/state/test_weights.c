@@ -519,6 +519,41 @@ static void test_positions_of_a_rectangle(void **state)
     free_build(b);
 }
 
+/* A table without a row for a class token is not resized: one with such a row does not fit into it. */
+static void test_positions_without_class_token(void **state)
+{
+    (void)state;
+    static const char net[] = "module: net\n"
+                              "params: {pos_embed: {shape: [1, 16, 8]}}\n"
+                              "nodes:\n"
+                              "  embed: {op: conv2d, out: 8, kernel: 8, stride: 8}\n"
+                              "  tokens: to_tokens\n"
+                              "  all: {op: add_position, table: pos_embed}\n"
+                              "  mean: mean_tokens\n";
+    static const int64_t size[][2] = {{32, 32}, {64, 32}}; /* in the second the table is of 8x4 patches */
+    char *source = strdup(in("net.yaml")), *plan = strdup(in("net.plan"));
+    write_file(source, net, sizeof net - 1);
+    for (int s = 0; s < 2; s++) {
+        struct build *b = calloc(1, sizeof *b);
+        struct opened o;
+        struct dg_error err = {0};
+        assert_non_null(b);
+        compile_plan(&(struct dg_compile_options){
+            .file = source, .output = plan, .batch = 2, .height = size[s][0], .width = size[s][1]});
+        add_params(b, plan, "", "");
+        item(b, "pos_embed")->dim[1] = 10; /* of 3x3 patches and a class token */
+        write_weights(b);
+        open_plan(&o, plan, "features");
+        assert_int_equal(dg_weights_load(o.session, &o.plan, path, &(struct dg_weights_options){0}, &err),
+                         DG_ERR_INPUT);
+        contains(err.text, "pos_embed is [1, 10, 8], the plan has [1, ");
+        close_plan(&o);
+        free_build(b);
+    }
+    free(source);
+    free(plan);
+}
+
 /* ---- the start of a training run ---- */
 
 static enum dg_status start(struct opened *o, bool partial, struct dg_error *err)
@@ -619,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_entries_that_need_less),
         cmocka_unit_test(test_positions_of_another_grid),
         cmocka_unit_test(test_positions_of_a_rectangle),
+        cmocka_unit_test(test_positions_without_class_token),
         cmocka_unit_test(test_init_bare),
         cmocka_unit_test(test_init_teacher),
         cmocka_unit_test(test_init_full),
