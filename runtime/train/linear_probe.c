@@ -385,13 +385,13 @@ static enum dg_status make_own(struct probe *p, struct dg_error *err)
     return status;
 }
 
-/* The next batch; the processes make as many at once as they are. */
-static enum dg_status next_batch(struct probe *p, struct step_batch *batch, struct dg_error *err)
+/* The next batch; the processes make as many at once as they are. `own`: what this process has come to. */
+static enum dg_status next_batch(struct probe *p, enum dg_status own, struct step_batch *batch, struct dg_error *err)
 {
     struct round *round = &p->round;
     struct dg_comm *comm = p->options->comm;
     if (round->at == round->count) {
-        DG_TRY(dg_comm_agree(comm, make_own(p, err), err));
+        DG_TRY(dg_comm_agree(comm, own == DG_OK ? make_own(p, err) : own, err));
         DG_TRY(dg_comm_gather_long(comm, round->mine, round->bytes, round->all, err));
         round->at = 0;
         round->count = dg_comm_ranks(comm);
@@ -416,15 +416,18 @@ static enum dg_status train_step(struct probe *p, const struct step_batch *batch
     return DG_OK;
 }
 
-static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *report, struct dg_error *err)
+/* *own receives what this process alone fails at: the others are told when the next batches are made, or after the epoch. */
+static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *report, enum dg_status *own,
+                                  struct dg_error *err)
 {
     int64_t all = dg_dataset_count(p->train), done = 0;
     double sum = 0, begin = dg_seconds_now();
     for (int64_t s = 0; s < p->run.length.steps_per_epoch; s++) {
         struct step_batch batch;
         double loss = 0;
-        DG_TRY(next_batch(p, &batch, err));
-        DG_TRY(train_step(p, &batch, &loss, err));
+        DG_TRY(next_batch(p, *own, &batch, err));
+        if (*own == DG_OK) *own = train_step(p, &batch, &loss, err);
+        if (*own != DG_OK) continue;
         sum += loss * (double)batch.rows;
         done += batch.rows;
         progress(p, report->epoch, done, all);
@@ -483,10 +486,12 @@ static enum dg_status run_epochs(struct probe *p, struct dg_error *err)
     for (int64_t epoch = p->run.position.step / length.steps_per_epoch; epoch < length.epochs; epoch++) {
         int64_t first = p->run.position.step;
         struct dg_linear_report report = {.epoch = epoch, .lr = dg_control_value(p->knobs, "lr", first, length)};
-        bool best;
-        DG_TRY(train_epoch(p, &report, err));
-        DG_TRY(score_epoch(p, &report, &best, err));
-        DG_TRY(dg_comm_agree(p->options->comm, leads(p) ? save_epoch(p, first, &report, best, err) : DG_OK, err));
+        bool best = false;
+        enum dg_status own = DG_OK;
+        DG_TRY(train_epoch(p, &report, &own, err));
+        if (own == DG_OK) own = score_epoch(p, &report, &best, err);
+        if (own == DG_OK && leads(p)) own = save_epoch(p, first, &report, best, err);
+        DG_TRY(dg_comm_agree(p->options->comm, own, err));
         if (events->epoch) events->epoch(events->context, &report);
     }
     return DG_OK;

@@ -1,11 +1,15 @@
-/* Evaluation by several processes: the files and figures of one process, to the last digit. */
+/* Evaluation by several processes: the files and figures of one process, to the last digit; and a failure of one of
+ * them. This program is also what mpirun starts. */
 #include "ops/base/rng.h"
 #include "runtime/image/write.h"
+#include "runtime/plan/open.h"
+#include "runtime/train/linear_probe.h"
 #include "tests/support/compile.h"
 #include "tests/support/images.h"
 #include "tests/support/mpirun.h"
 #include "tests/support/tiny.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,11 +253,62 @@ static void test_refusals(void **state)
     assert_int_not_equal(access(in("no.npy"), F_OK), 0);
 }
 
-int main(void)
+/* ---- a failure of one process alone ---- */
+
+static struct dg_comm *comm;
+
+/* From here on OpenMP has one thread for this process, which its layer does not take. */
+static void fail_alone(void *context, int64_t epoch, int64_t images, int64_t all)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features),      cmocka_unit_test(test_knn),
-                                       cmocka_unit_test(test_bad_images),    cmocka_unit_test(test_linear),
-                                       cmocka_unit_test(test_linear_of_run), cmocka_unit_test(test_threads),
-                                       cmocka_unit_test(test_refusals)};
+    (void)context, (void)images, (void)all;
+    if (epoch >= 0 && dg_comm_rank(comm) == 1) omp_set_max_active_levels(0);
+}
+
+/* As one process of several: PLAN WEIGHTS TRAIN VAL OUT. */
+static int one_of_several(char **argv)
+{
+    struct dg_error err = {0};
+    struct dg_plan plan = {0};
+    struct dg_knobs knobs = {0};
+    const struct dg_comm_options exchange = {.stall_limit = 60};
+    struct dg_linear_options options = {.weights = argv[2],
+                                        .choice = {.from = "teacher"},
+                                        .train = {.path = (const char *const *)&argv[3], .paths = 1},
+                                        .val = {.path = (const char *const *)&argv[4], .paths = 1},
+                                        .out = argv[5],
+                                        .threads = 2,
+                                        .ignore_memory = true,
+                                        .events = {.progress = fail_alone}};
+    enum dg_status status = dg_comm_open(&exchange, &comm, &err);
+    options.comm = comm;
+    if (status == DG_OK) status = dg_plan_open(argv[1], &plan, &err);
+    if (status == DG_OK) status = dg_knobs_open(&plan, &knobs, &err);
+    if (status == DG_OK) status = dg_linear_train(&plan, &knobs, &options, &err);
+    printf("rank %d: %s\n", dg_comm_rank(comm), err.text);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    dg_comm_close(comm);
+    return 0;
+}
+
+/* The others end with it, and know why. */
+static void test_failure_of_one(void **state)
+{
+    (void)state;
+    if (!mpi_usable(&open_mpi)) skip();
+    const struct process *p = LAUNCH(&open_mpi, "2", DG_BUILD_DIR "/test_rank_evaluation", in("probe.plan"), weights,
+                                     in("train"), in("val"), in("failed"));
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "rank 0: rank 1 (");
+    process_assert_says(p, p->out, "the session was opened for 2 threads, and OpenMP gives 1");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) return one_of_several(argv);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features),       cmocka_unit_test(test_knn),
+                                       cmocka_unit_test(test_bad_images),     cmocka_unit_test(test_linear),
+                                       cmocka_unit_test(test_failure_of_one), cmocka_unit_test(test_linear_of_run),
+                                       cmocka_unit_test(test_threads),        cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
