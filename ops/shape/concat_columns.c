@@ -222,12 +222,11 @@ static void onnx_slice(struct dg_onnx_builder *b)
 {
     const union dg_attr *attr = b->call->attr;
     int ndim = b->call->input[SRC].ndim;
-    int64_t axis = ndim == 4 ? 1 : ndim - 1, first = attr[FIRST].i, step = attr[STRIDE].i;
-    if (step == 1) {
-        b->output[DST] = dg_onnx_slice(b, b->input[SRC], axis, first, first + attr[COUNT].i);
-        return;
-    }
-    dg_fail(b->err, DG_ERR_UNSUPPORTED, "slice_columns with a stride is not written as ONNX");
+    int64_t axis = ndim == 4 ? 1 : ndim - 1, first = attr[FIRST].i, step = attr[STRIDE].i,
+            end = first + (attr[COUNT].i - 1) * step + 1;
+    dg_onnx_value input[] = {b->input[SRC], b->add_ints(b, 1, 1, &first), b->add_ints(b, 1, 1, &end),
+                             b->add_ints(b, 1, 1, &axis), b->add_ints(b, 1, 1, &step)};
+    b->output[DST] = b->add_node(b, "Slice", NULL, input, 5);
 }
 
 static const struct dg_operand slice_inputs[] = {[SRC] = {"src"}, {0}};

@@ -579,13 +579,15 @@ static struct onnx_tensor slice(const struct call *c)
 {
     const struct onnx_tensor *x = c->in[0];
     int64_t first = (int64_t)c->in[1]->data[0], end = (int64_t)c->in[2]->data[0], dim[ONNX_DIMS] = {0};
+    int64_t step = c->in[4] ? (int64_t)c->in[4]->data[0] : 1;
     int axis = (int)c->in[3]->data[0];
+    assert_true(first >= 0 && first < end && end <= x->dim[axis] && step > 0);
     memcpy(dim, x->dim, sizeof dim);
-    dim[axis] = end - first;
+    dim[axis] = (end - first + step - 1) / step;
     struct onnx_tensor out = make(x->ndim, dim);
     int64_t inner = span(x, axis + 1, x->ndim);
     for (int64_t i = 0; i < count_of(&out); i++) {
-        int64_t at = i / inner % dim[axis] + first, outer = i / inner / dim[axis];
+        int64_t at = i / inner % dim[axis] * step + first, outer = i / inner / dim[axis];
         out.data[i] = x->data[(outer * x->dim[axis] + at) * inner + i % inner];
     }
     return out;
