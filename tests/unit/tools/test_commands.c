@@ -9,7 +9,11 @@
 
 static const char *const programs[] = {DINOC, DINORUN};
 
-static bool is_there(const char *program) { return !RUN("/bin/sh", "-c", "command -v \"$0\"", program)->status; }
+/* The shell's own status for what is not there is 127, which RUN takes for a fault of the test. */
+static bool is_there(const char *program)
+{
+    return !RUN("/bin/sh", "-c", "command -v \"$0\" || exit 1", program)->status;
+}
 
 /* Output of the words after it, to a file in the test's folder. */
 static const char *output_of(const char *name, const char *const argv[])
