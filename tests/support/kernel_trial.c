@@ -59,9 +59,22 @@ void *trial_out_of(struct trial *t, enum dg_dtype type, int64_t count, struct tr
     compare_last(t, bound);
     return data;
 }
+
 void *trial_out(struct trial *t, bool bf16, int64_t count, struct trial_bound bound)
 {
     return trial_out_of(t, bf16 ? DG_BF16 : DG_F32, count, bound);
+}
+
+void *trial_out_or_null(struct trial *t, int64_t count, struct trial_bound bound)
+{
+    return trial_flag(t) ? trial_out(t, false, count, bound) : NULL;
+}
+
+void *trial_out_zeros(struct trial *t, bool bf16, int64_t count, struct trial_bound bound)
+{
+    void *data = trial_out(t, bf16, count, bound);
+    for (int64_t i = 0; i < count; i++) dg_put(data, bf16, i, 0);
+    return data;
 }
 
 void *trial_in_out(struct trial *t, int64_t count, float lo, float hi, struct trial_bound bound)

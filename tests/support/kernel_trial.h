@@ -50,6 +50,10 @@ void *trial_in_out(struct trial *t, int64_t count, float lo, float hi, struct tr
 /* Room for numbers that the kernel writes; trial_out for bf16 or f32. */
 void *trial_out_of(struct trial *t, enum dg_dtype type, int64_t count, struct trial_bound bound);
 void *trial_out(struct trial *t, bool bf16, int64_t count, struct trial_bound bound);
+/* The same or, every other time, NULL: a result that may be left out, f32. */
+void *trial_out_or_null(struct trial *t, int64_t count, struct trial_bound bound);
+/* Zeros, bf16 or f32, of which the kernel writes some: rows with gaps between them. */
+void *trial_out_zeros(struct trial *t, bool bf16, int64_t count, struct trial_bound bound);
 void *trial_scratch(struct trial *t, int64_t bytes);
 
 /* Fails where the buffers of two runs of the same seed differ by more than their bounds. */
