@@ -28,9 +28,9 @@ struct dg_yaml *dg_yaml_parse(struct dg_arena *arena, struct dg_diagnostics *dia
                               size_t size);
 
 /* The value of `key` in a map (NULL map: none), marked as used. NULL if absent. */
+struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const char *key);
 /* The same, but a key that is not there is not named among those that could be. */
 struct dg_yaml *dg_yaml_get_if(struct dg_arena *arena, struct dg_yaml *map, const char *key);
-struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const char *key);
 /* Reports every key of the map that nobody asked for; `what` names the map in the message. */
 void dg_yaml_check_used(struct dg_diagnostics *diag, const struct dg_yaml *map, const char *what);
 /* Replaces or adds an item. */
