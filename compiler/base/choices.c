@@ -46,6 +46,13 @@ static const char *choices(struct dg_text *text, const char *has, const char *wo
     return text->text;
 }
 
+const char *dg_did_you_mean(struct dg_arena *arena, const char *word,
+                            const char *(*candidate)(const void *context, int index), const void *context, int count)
+{
+    const char *near = dg_nearest_name(word, candidate, context, count);
+    return near ? dg_arena_printf(arena, "; did you mean %s?", near) : "";
+}
+
 static struct left left_of(struct dg_arena *arena, const char *(*candidate)(const void *context, int index),
                            const void *context, int count)
 {

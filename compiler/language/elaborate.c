@@ -4,7 +4,6 @@
 #include "compiler/language/elaborate.h"
 
 #include "compiler/base/choices.h"
-
 #include "compiler/language/frame.h"
 
 #include "ops/base/base.h"

@@ -149,15 +149,28 @@ struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics
 
 struct candidates {
     const struct dg_definition *first;
-    enum dg_definition_kind kind;
+    enum dg_definition_kind kind; /* DG_DEFINITION_NONE: of all kinds */
 };
 
 static const char *definition_name(const void *context, int index)
 {
     const struct candidates *c = context;
     for (const struct dg_definition *d = c->first; d; d = d->next)
-        if (d->kind == c->kind && !index--) return d->name;
+        if ((!c->kind || d->kind == c->kind) && !index--) return d->name;
     return NULL;
+}
+
+static int count_candidates(const struct candidates *candidates)
+{
+    int count = 0;
+    while (definition_name(candidates, count)) count++;
+    return count;
+}
+
+const char *dg_program_nearest(const struct dg_program *program, const char *name)
+{
+    const struct candidates all = {program->first, DG_DEFINITION_NONE};
+    return dg_did_you_mean(program->arena, name, definition_name, &all, count_candidates(&all));
 }
 
 struct dg_definition *dg_program_definition(struct dg_program *program, enum dg_definition_kind kind, const char *name)
@@ -270,11 +283,11 @@ static struct dg_definition *follow_like(struct dg_program *program, const char 
     for (int depth = 0;; depth++) {
         struct dg_definition *module = dg_program_definition(program, DG_DEFINITION_MODULE, name);
         if (!module || depth > MAX_LIKE) {
-            struct candidates all = {program->first, DG_DEFINITION_MODULE};
-            int count = 0;
-            while (definition_name(&all, count)) count++;
+            const struct candidates modules = {program->first, DG_DEFINITION_MODULE};
             dg_diag_error(program->diag, *at, module ? "module %s is like itself%s" : "there is no module %s%s", name,
-                          module ? "" : dg_choices(program->arena, "there are", name, definition_name, &all, count));
+                          module ? ""
+                                 : dg_choices(program->arena, "there are", name, definition_name, &modules,
+                                              count_candidates(&modules)));
             if (!module && dg_library_find(&program->library, program->arena, name))
                 dg_diag_note(program->diag, *at, "`import: [%s.yaml]` may have it", name);
             return NULL;

@@ -34,6 +34,8 @@ struct dg_program *dg_program_load(struct dg_arena *arena, struct dg_diagnostics
 
 /* The definition to compile: `name`, or when NULL the last recipe or probe of the file, else its last module. */
 enum dg_definition_kind dg_program_find(struct dg_program *program, const char *name, const char **found);
+/* "; did you mean NAME?", of the definition whose name is nearest; "" if none is near. */
+const char *dg_program_nearest(const struct dg_program *program, const char *name);
 /* Adds one; `name` is the scalar that names it. False: reported. */
 bool dg_program_add(struct dg_program *program, struct dg_yaml *map, enum dg_definition_kind kind,
                     const struct dg_yaml *name);

@@ -1,4 +1,5 @@
 /* References: what a name in `from`, `outputs` or `apply` means. */
+#include "compiler/base/choices.h"
 #include "compiler/language/frame.h"
 
 #include "ops/base/base.h"
@@ -106,9 +107,8 @@ static const struct dg_named *find_named(struct dg_frame *f, const char *referen
     }
     *rest = reference + length;
     if (best) return best;
-    const char *near = dg_nearest_name(reference, name_at, f, (int)f->num_named);
-    dg_diag_error(dg_frame_diag(f), at, "nothing above is called %s%s%s%s", reference, near ? "; did you mean " : "",
-                  near ? near : "", near ? "?" : "");
+    dg_diag_error(dg_frame_diag(f), at, "nothing above is called %s%s", reference,
+                  dg_did_you_mean(dg_frame_arena(f), reference, name_at, f, (int)f->num_named));
     return NULL;
 }
 

@@ -240,13 +240,12 @@ void dg_yaml_check_used(struct dg_diagnostics *diag, const struct dg_yaml *map, 
     bool listed = false; /* the right keys are, by the first error */
     for (size_t i = 0; i < map->count; i++) {
         if (map->item[i].used) continue;
-        const char *key = map->item[i].key, *near = dg_nearest_name(key, asked_key, map, (int)map->num_asked);
-        if (listed)
-            dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s%s%s%s", what, key,
-                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-        else
-            dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s%s", what, key,
-                          dg_choices(dg_diag_arena(diag), "it has", key, asked_key, map, (int)map->num_asked));
+        const char *key = map->item[i].key;
+        struct dg_arena *arena = dg_diag_arena(diag);
+        int count = (int)map->num_asked;
+        dg_diag_error(diag, &map->item[i].key_origin, "%s has no key %s%s", what, key,
+                      listed ? dg_did_you_mean(arena, key, asked_key, map, count)
+                             : dg_choices(arena, "it has", key, asked_key, map, count));
         listed = true;
     }
 }
