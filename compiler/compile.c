@@ -5,7 +5,6 @@
 #include "compiler/facts.h"
 #include "compiler/language/recipe.h"
 #include "compiler/plan/emit.h"
-#include "compiler/report/reference.h"
 #include "compiler/report/report.h"
 #include "compiler/step/budget.h"
 #include "compiler/step/compile_step.h"
@@ -290,22 +289,6 @@ static bool compile_module(struct compile *c)
     return !dg_diag_errors(c->diag);
 }
 
-static const char *definition_at(const void *program, int index)
-{
-    const struct dg_definition *d = ((const struct dg_program *)program)->first;
-    while (d && index--) d = d->next;
-    return d ? d->name : NULL;
-}
-
-static void report_missing(struct compile *c, const struct dg_origin *at, const char *name)
-{
-    int count = 0;
-    while (definition_at(c->program, count)) count++;
-    const char *near = dg_nearest_name(name, definition_at, c->program, count);
-    dg_diag_error(c->diag, at, "there is no module, recipe or probe %s in it%s%s%s", name,
-                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-}
-
 static bool load(struct compile *c)
 {
     const struct dg_compile_options *o = c->options;
@@ -321,7 +304,8 @@ static bool load(struct compile *c)
     }
     struct dg_origin at = {.file = o->file};
     if (o->name)
-        report_missing(c, &at, o->name);
+        dg_diag_error(c->diag, &at, "there is no module, recipe or probe %s in it%s", o->name,
+                      dg_program_nearest(c->program, o->name));
     else
         dg_diag_error(c->diag, &at, "it defines no module, recipe or probe");
     return false;
@@ -465,41 +449,3 @@ void dg_compile_result_free(struct dg_compile_result *result)
     free(result->diagnostics);
     *result = (struct dg_compile_result){0};
 }
-
-char *dg_compile_reference(enum dg_reference what)
-{
-    jmp_buf out_of_memory;
-    struct dg_arena *arena = dg_arena_create(&out_of_memory);
-    if (!arena) return NULL;
-    if (setjmp(out_of_memory)) {
-        dg_arena_free(arena);
-        return NULL;
-    }
-    struct dg_text text = {.arena = arena};
-    switch (what) {
-    case DG_REFERENCE_PASSES: dg_list_passes(&text); break;
-    case DG_REFERENCE_OPS: dg_print_ops(&text); break;
-    case DG_REFERENCE_KEYS: dg_print_keys(&text); break;
-    case DG_REFERENCE_SCHEMA: dg_print_schema(&text); break;
-    }
-    char *copy = strdup(text.text);
-    dg_arena_free(arena);
-    return copy;
-}
-
-char *dg_compile_explain_key(const char *key)
-{
-    jmp_buf out_of_memory;
-    struct dg_arena *arena = dg_arena_create(&out_of_memory);
-    if (!arena) return NULL;
-    if (setjmp(out_of_memory)) {
-        dg_arena_free(arena);
-        return NULL;
-    }
-    struct dg_text text = {.arena = arena};
-    char *copy = dg_explain_key(&text, key) ? strdup(text.text) : NULL;
-    dg_arena_free(arena);
-    return copy;
-}
-
-const char *dg_compile_nearest_key(const char *key) { return dg_nearest_key(key); }

@@ -1,4 +1,4 @@
-/* The descriptions that come with the program: listed, and copied for a user to edit. */
+/* Copies a description that comes with the program for a user to edit. */
 #include "compiler/compile.h"
 
 #include "compiler/language/library.h"
@@ -8,23 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-char *dg_compile_list(const char *const *folder, int folders)
-{
-    jmp_buf out_of_memory;
-    struct dg_arena *arena = dg_arena_create(&out_of_memory);
-    if (!arena) return NULL;
-    if (setjmp(out_of_memory)) {
-        dg_arena_free(arena);
-        return NULL;
-    }
-    const struct dg_library library = {folder, folders};
-    struct dg_text text = {.arena = arena};
-    dg_library_list(&library, &text);
-    char *copy = strdup(text.text ? text.text : "");
-    dg_arena_free(arena);
-    return copy;
-}
 
 /* All lines as they are, but for the schema, which stays where it is: the path to it is relative to the file. */
 static void copy_lines(FILE *from, FILE *to, const char *path)
