@@ -43,6 +43,8 @@ static void derive_resize(struct dg_reader *r, struct dg_key *key)
     dg_set_resize(r, key, &((struct dg_probe_recipe *)r->recipe)->model.image);
 }
 
+static const char default_lr[] = "{curve: cosine, from: 0.001 * batch / 256, to: 0, per: epoch}";
+
 const struct dg_key dg_probe_keys[] = {
     {.path = "batch",
      .kind = DG_KEY_INT,
@@ -108,12 +110,7 @@ const struct dg_key dg_probe_keys[] = {
      .min = 0,
      .max = 1e9,
      .doc = "Largest norm of each parameter's gradient; 0 for no limit."},
-    {.path = "lr",
-     .kind = DG_KEY_SCHEDULE,
-     .value = "{curve: cosine, from: 0.001 * batch / 256, to: 0, per: epoch}",
-     .min = 0,
-     .max = 1000,
-     .doc = "Learning rate."},
+    {.path = "lr", .kind = DG_KEY_SCHEDULE, .value = default_lr, .min = 0, .max = 1000, .doc = "Learning rate."},
     {.path = "weight_decay", .kind = DG_KEY_SCHEDULE, .value = "0", .min = 0, .max = 1000, .doc = "Weight decay."},
     {.path = "entries", .kind = DG_KEY_MAP, .doc = "How images are seen besides training."},
     {.path = "entries.features", .kind = DG_KEY_MAP, .then = check_features_size, .doc = "Validation."},
@@ -191,11 +188,7 @@ struct dg_definition *dg_probe_of_recipe(struct dg_program *program, const struc
     take(program, crops, "std", recipe->map, "crops.std");
     take(program, features, "resize", recipe->map, "entries.features.resize");
     take(program, map, "dtype", recipe->map, "dtype");
-    struct dg_yaml *lr = add_map(program, map, "lr"); /* as the key's default, so that --set can change a part of it */
-    add_scalar(program, lr, "curve", "cosine");
-    add_scalar(program, lr, "from", "0.001 * batch / 256");
-    add_scalar(program, lr, "to", "0");
-    add_scalar(program, lr, "per", "epoch");
+    dg_put_default(program, map, "lr", default_lr); /* as it is written, so that --set can change a part of it */
     if (!dg_program_add(program, map, DG_DEFINITION_PROBE, dg_yaml_get(arena, map, "probe"))) return NULL;
     return dg_program_definition(program, DG_DEFINITION_PROBE, recipe->name);
 }

@@ -19,17 +19,22 @@ static void forget_places(struct dg_yaml *node)
     }
 }
 
+void dg_put_default(struct dg_program *program, struct dg_yaml *map, const char *name, const char *text)
+{
+    struct dg_yaml *parsed =
+        dg_yaml_parse(program->arena, program->diag, program->first->map->origin.file, text, strlen(text));
+    if (!parsed || parsed->count != 1) return; /* reported; our own text */
+    forget_places(parsed);
+    dg_yaml_put(program->arena, map, name, parsed->item[0].value);
+}
+
 /* The value of `name` in a mapping. If it is absent, the YAML text `otherwise` is put into the tree in its place; with
  * `otherwise` NULL the result is then NULL. */
 static struct dg_yaml *get(struct dg_reader *r, struct dg_yaml *map, const char *name, const char *otherwise)
 {
     struct dg_yaml *value = dg_yaml_get(arena_of(r), map, name);
     if (value || !otherwise) return value;
-    struct dg_yaml *parsed =
-        dg_yaml_parse(arena_of(r), diag_of(r), r->program->first->map->origin.file, otherwise, strlen(otherwise));
-    if (!parsed || parsed->count != 1) return NULL; /* reported; our own text */
-    forget_places(parsed);
-    dg_yaml_put(arena_of(r), map, name, parsed->item[0].value);
+    dg_put_default(r->program, map, name, otherwise);
     return dg_yaml_get(arena_of(r), map, name);
 }
 

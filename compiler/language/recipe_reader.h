@@ -21,6 +21,9 @@ struct dg_reader {
  * names. */
 void dg_read_keys(struct dg_reader *r, const struct dg_key *keys);
 
+/* Puts the YAML text of a default into `map` under `name`, without places, as it is not the user's. */
+void dg_put_default(struct dg_program *program, struct dg_yaml *map, const char *name, const char *text);
+
 /* The part of the definition at a path of keys; NULL: it is not there. */
 struct dg_yaml *dg_read_path(struct dg_reader *r, const char *path);
 /* The same, of a mapping; NULL also where it is none, which was reported. */
