@@ -5,12 +5,11 @@
 #include "ops/base/base.h"
 
 struct dg_compile_options {
-    const char *const
-        *folder; /* where descriptions are looked for that are not where the user points; those that come first are
-                                  looked at first */
+    /* Where descriptions are looked for that are not where the user points, in this order. */
+    const char *const *folder;
     int folders;
-    const char *file,
-        *name; /* the description, and the definition in it; NULL: its last recipe or probe, else its last module */
+    const char *file;       /* the description */
+    const char *name;       /* the definition in it; NULL: its last recipe or probe, else its last module */
     const char *output;     /* the plan to write; NULL: none */
     const char *const *set; /* "a.b=value", in order */
     int num_sets;
@@ -24,8 +23,8 @@ struct dg_compile_options {
     const char *math;      /* how products of f32 are computed: "f32", "bf16x3" or "bf16x6"; NULL: "f32" */
     bool plain;            /* no optimisation: for tests and for finding faults */
     const char *skip;      /* passes not to run, with commas between them; NULL: none */
-    const char *dump; /* passes after which graphs are added to the result's dumps, "PASS[,PASS][:NODE]"; NULL: none */
-    bool print;       /* write the description with every default filled in instead of the report */
+    const char *dump;      /* passes whose graphs are added to the result's dumps, "PASS[,PASS][:NODE]"; NULL: none */
+    bool print;            /* write the description with every default filled in instead of the report */
 };
 
 struct dg_compile_result {

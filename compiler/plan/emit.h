@@ -16,11 +16,9 @@ struct dg_emit_input {
     const char *const *schedule_key;
     int num_schedules;
     const char *recipe, *source;
-    const char *facts; /* lines "key=value", see struct dg_plan_header */
-    const char *description;
-    const char
-        *settings; /* command-line settings appended to the source's name, so that `dinoc SOURCE SETTINGS` compiles the
-                             plan again; NULL: none */
+    const char *facts;       /* lines "key=value", see struct dg_plan_header */
+    const char *description; /* with every default filled in, which compiles again */
+    const char *settings;    /* of the command line: `dinoc SOURCE SETTINGS` compiles the plan again; NULL: none */
 };
 
 /* Writes the plan file, all of it or nothing; `size` receives its bytes. The same input gives the same bytes. path NULL: only

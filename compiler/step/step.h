@@ -14,10 +14,8 @@ struct dg_step_request {
     const struct dg_train_recipe *recipe; /* of a training step */
     const struct dg_probe_recipe *probe;  /* of a probe's graphs */
     const struct dg_pipeline *pipeline;
-    int64_t
-        ranks; /* the slices of a training step are a multiple of this, so that as many processes can share them; 0, 1: any */
-    bool
-        coupled; /* ops of the step see the rows of all these processes (struct dg_op, joined_bytes): each has one slice */
+    int64_t ranks; /* processes that share a training step: its slices are a multiple of this; 0, 1: any number */
+    bool coupled;  /* ops see the rows of all these processes (struct dg_op, joined_bytes): each has one slice */
 };
 
 /* What may be chosen about a step and does not change its result, but to rounding. */
