@@ -10,9 +10,9 @@
 #include <unistr.h>
 #endif
 
-/* Bytes of the UTF-8 character at `text`; 0: it is none. */
-static int character_size(const unsigned char *text)
+int dg_utf8_size(const char *character)
 {
+    const unsigned char *text = (const unsigned char *)character;
     int size = *text < 0x80 ? 1 : *text >= 0xc2 && *text < 0xe0 ? 2 : *text < 0xe0 ? 0 : *text < 0xf0 ? 3 : 4;
     if (*text > 0xf4) return 0;
     for (int i = 1; i < size; i++)
@@ -28,7 +28,7 @@ const char *dg_name_escape(const char *name, char *text, size_t size)
     size_t at = 0;
     for (const unsigned char *c = (const unsigned char *)name; *c;) {
         char piece[8];
-        int bytes = character_size(c);
+        int bytes = dg_utf8_size((const char *)c);
         const char *special = strchr(plain, *c);
         bool control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && bytes == 2 && c[1] < 0xa0);
         if (special)

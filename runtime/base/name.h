@@ -5,6 +5,9 @@
 
 #include "ops/base/base.h"
 
+/* Bytes of the UTF-8 character at `text`, in its shortest form and no surrogate; 0: it is none. */
+int dg_utf8_size(const char *text);
+
 /* Room for a name of `length` bytes, escaped. */
 #define DG_NAME_ESCAPED(length) (4 * (length) + 1)
 

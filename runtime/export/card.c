@@ -15,6 +15,19 @@ struct dg_eval_crop dg_export_crop(const struct dg_export_source *source)
     return dg_evaluate_crop(source->knobs, dg_plan_slot(source->plan, entry, DG_SLOT_IMAGES));
 }
 
+enum dg_status dg_export_folder(const struct dg_export_source *source, const char *path,
+                                const struct dg_export_library *library, struct dg_architecture *network,
+                                struct dg_new_folder *folder, struct dg_error *err)
+{
+    DG_TRY(dg_architecture_recognise(source->plan, dg_session_entry(source->session), network, err));
+    DG_TRY(library->check(network, err));
+    DG_TRY(dg_new_folder_open(path, folder, err));
+    enum dg_status status = library->write(source, network, folder, err);
+    if (status == DG_OK) status = dg_new_folder_commit(folder, err);
+    dg_new_folder_abandon(folder);
+    return status;
+}
+
 enum dg_status dg_export_json(struct dg_new_folder *folder, const char *name, json_t *object, struct dg_error *err)
 {
     char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;

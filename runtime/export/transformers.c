@@ -132,21 +132,16 @@ static enum dg_status write_files(const struct dg_export_source *source, const s
 
 enum dg_status dg_export_transformers(const struct dg_export_source *source, const char *path, struct dg_error *err)
 {
+    static const struct dg_export_library library = {check, write_files};
     struct dg_architecture network;
     struct dg_new_folder folder;
     char text[128];
-    DG_TRY(dg_architecture_recognise(source->plan, dg_session_entry(source->session), &network, err));
-    DG_TRY(check(&network, err));
-    DG_TRY(dg_new_folder_open(path, &folder, err));
-    enum dg_status status = write_files(source, &network, &folder, err);
-    if (status == DG_OK) status = dg_new_folder_commit(&folder, err);
-    dg_new_folder_abandon(&folder);
-    if (status == DG_OK)
-        dg_log(
+    DG_TRY(dg_export_folder(source, path, &library, &network, &folder, err));
+    dg_log(
             source->log, DG_LOG_INFO, DG_LOG_LOAD,
             "%s: %s, for AutoModel.from_pretrained('%s'%s): model.safetensors, config.json, preprocessor_config.json, "
             "README.md",
             folder.path, dg_architecture_text(&network, text, sizeof text), folder.path,
             network.kind == DG_ARCHITECTURE_VIT ? ", add_pooling_layer=False" : "");
-    return status;
+    return DG_OK;
 }

@@ -1,24 +1,11 @@
 #include "runtime/report/text.h"
 
+#include "runtime/base/name.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Bytes of the UTF-8 character at `s`, in its shortest form and no surrogate; 0: there is none. */
-static int character(const unsigned char *s)
-{
-    if (s[0] < 0x80) return 1;
-    int length = s[0] >= 0xf0 && s[0] < 0xf5   ? 4
-                 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-                                               : 0;
-    for (int i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-               (s[0] == 0xf4 && s[1] > 0x8f);
-    return bad ? 0 : length;
-}
 
 static const char *escape_of(unsigned char c)
 {
@@ -34,9 +21,9 @@ static const char *escape_of(unsigned char c)
 
 void dg_html_text(FILE *out, const char *text)
 {
-    for (const unsigned char *s = (const unsigned char *)text; s && *s;) {
-        int length = character(s);
-        const char *escape = length ? escape_of(*s) : "\xef\xbf\xbd";
+    for (const char *s = text; s && *s;) {
+        int length = dg_utf8_size(s);
+        const char *escape = length ? escape_of((unsigned char)*s) : "\xef\xbf\xbd";
         if (escape)
             fputs(escape, out);
         else
