@@ -137,11 +137,10 @@ enum dg_status dg_export_transformers(const struct dg_export_source *source, con
     struct dg_new_folder folder;
     char text[128];
     DG_TRY(dg_export_folder(source, path, &library, &network, &folder, err));
-    dg_log(
-            source->log, DG_LOG_INFO, DG_LOG_LOAD,
-            "%s: %s, for AutoModel.from_pretrained('%s'%s): model.safetensors, config.json, preprocessor_config.json, "
-            "README.md",
-            folder.path, dg_architecture_text(&network, text, sizeof text), folder.path,
-            network.kind == DG_ARCHITECTURE_VIT ? ", add_pooling_layer=False" : "");
+    dg_log(source->log, DG_LOG_INFO, DG_LOG_LOAD,
+           "%s: %s, for AutoModel.from_pretrained('%s'%s): model.safetensors, config.json, preprocessor_config.json, "
+           "README.md",
+           folder.path, dg_architecture_text(&network, text, sizeof text), folder.path,
+           network.kind == DG_ARCHITECTURE_VIT ? ", add_pooling_layer=False" : "");
     return DG_OK;
 }
