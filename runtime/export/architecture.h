@@ -23,7 +23,7 @@ struct dg_architecture {
 enum dg_status dg_architecture_recognise(const struct dg_plan *plan, const struct dg_plan_entry *entry,
                                          struct dg_architecture *network, struct dg_error *err);
 
-/* "ViT of 12 blocks, 384 wide, 6 heads, patches of 16": for messages. Returns `text`. */
+/* "a ViT of 12 blocks, 384 wide, of 6 heads, with patches of 16 pixels": for messages. Returns `text`. */
 const char *dg_architecture_text(const struct dg_architecture *network, char *text, size_t size);
 
 #endif
