@@ -37,25 +37,12 @@ static const char *name_of(const struct archive_list *l, const struct dg_archive
 
 /* ---- entries ---- */
 
-/* Bytes of the name to the end of its first folder that is passed over by its name; else of all. */
-static size_t hidden_size(const char *name)
-{
-    char part[256];
-    for (size_t at = 0; name[at];) {
-        size_t size = strcspn(name + at, "/");
-        snprintf(part, sizeof part, "%.*s", (int)dg_min_i64((int64_t)size, sizeof part - 1), name + at);
-        at += size;
-        if (!name[at] || dg_pass_by_name(part)) return at;
-        at++;
-    }
-    return strlen(name);
-}
-
 /* Counts the folder that is passed over by its name, once for all that is below it. */
 static void pass_over_hidden(struct archive_list *l, const struct dg_archive_entry *e, const char *relative)
 {
     const char *name = name_of(l, e);
-    size_t size = hidden_size(name), before = strlen(relative) - strlen(name);
+    enum dg_pass_reason reason;
+    size_t size = dg_pass_by_path(name, &reason), before = strlen(relative) - strlen(name);
     if (l->hidden && size == l->hidden_size && !strncmp(name, l->hidden, size)) return;
     l->hidden = name;
     l->hidden_size = size;

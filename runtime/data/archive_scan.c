@@ -49,18 +49,11 @@ static size_t tidy(const char *within, const char *name, bool folder, char *text
     return size;
 }
 
-/* What the name alone says: of the whole way to it, as a folder that is passed over takes all below it along. */
 static enum dg_pass_reason pass_by_name(const char *name)
 {
-    char part[256];
-    for (const char *at = name; *at;) {
-        size_t size = strcspn(at, "/");
-        snprintf(part, sizeof part, "%.*s", (int)dg_min_i64((int64_t)size, sizeof part - 1), at);
-        enum dg_pass_reason reason = dg_pass_by_name(part);
-        if (reason) return reason;
-        at += size + (at[size] == '/');
-    }
-    return dg_is_unfinished(last_part(name)) ? DG_PASS_UNFINISHED : DG_PASS_NONE;
+    enum dg_pass_reason reason;
+    dg_pass_by_path(name, &reason);
+    return reason ? reason : dg_is_unfinished(last_part(name)) ? DG_PASS_UNFINISHED : DG_PASS_NONE;
 }
 
 /* As dg_look_into of a file. */

@@ -203,18 +203,16 @@ static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_
 /* True if the folder that a link leads to is in the source by itself: its images would be taken twice. */
 static bool leads_inside(const struct dg_source *s, const char *link)
 {
-    char *target = realpath(link, NULL), *place = NULL, *next;
+    char *target = realpath(link, NULL);
+    enum dg_pass_reason reason = DG_PASS_NONE;
     size_t size = s->real ? strlen(s->real) : 0;
     bool inside = target && size && strlen(target) > size && !strncmp(target, s->real, size) &&
                   (target[size] == '/' || s->real[size - 1] == '/');
     if (inside)
         inside = strcmp(target + size + (target[size] == '/'), link + root_size(s)) != 0; /* not a link at all */
-    for (char *part = inside ? strtok_r(target + size, "/", &place) : NULL; part; part = next) {
-        next = strtok_r(NULL, "/", &place);
-        if (dg_pass_by_name(part)) inside = false; /* there it is passed over */
-    }
+    if (inside) dg_pass_by_path(target + size, &reason);
     free(target);
-    return inside;
+    return inside && !reason; /* with a reason it is passed over there */
 }
 
 static enum dg_status scan(struct dg_source *s, const char *folder, const struct above *up, struct dg_error *err);

@@ -59,6 +59,20 @@ enum dg_pass_reason dg_pass_by_name(const char *name)
     return DG_PASS_NONE;
 }
 
+size_t dg_pass_by_path(const char *path, enum dg_pass_reason *reason)
+{
+    char part[256];
+    size_t at = 0;
+    for (*reason = DG_PASS_NONE; path[at]; at += path[at] == '/') {
+        size_t size = strcspn(path + at, "/");
+        snprintf(part, sizeof part, "%.*s", (int)dg_min_i64((int64_t)size, sizeof part - 1), path + at);
+        at += size;
+        *reason = dg_pass_by_name(part);
+        if (*reason) break;
+    }
+    return at;
+}
+
 bool dg_is_unfinished(const char *name)
 {
     static const char *const unfinished[] = {"~", ".bak", ".crdownload", ".download", ".part", ".partial", ".tmp"};

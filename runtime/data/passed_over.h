@@ -41,6 +41,9 @@ void dg_passed_over_free(struct dg_passed_over *over);
 
 /* DG_PASS_HIDDEN or DG_PASS_LEFTOVER by the name alone; else DG_PASS_NONE. */
 enum dg_pass_reason dg_pass_by_name(const char *name);
+/* The same of each part of a relative path, since a folder that is passed over takes all below it along. Sets *reason by the first part
+ * that is passed over, and returns the bytes of the path to the end of that part; those of all of it if there is none. */
+size_t dg_pass_by_path(const char *path, enum dg_pass_reason *reason);
 /* True for the name of a file that is a backup, or is being written. */
 bool dg_is_unfinished(const char *name);
 
