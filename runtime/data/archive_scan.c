@@ -2,8 +2,6 @@
 #include "runtime/data/archives.h"
 #include "runtime/data/listing.h"
 
-#include "runtime/image/write.h"
-
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,25 +54,29 @@ static enum dg_pass_reason pass_by_name(const char *name)
     return reason ? reason : dg_is_unfinished(last_part(name)) ? DG_PASS_UNFINISHED : DG_PASS_NONE;
 }
 
-/* As dg_look_into of a file. */
-static enum dg_pass_reason look_into(const struct dg_archive *a, const struct dg_member_place *place, const char *name,
-                                     enum dg_image_format *format)
+/* A member that is looked into. */
+struct looked_at {
+    const struct dg_archive *archive;
+    const struct dg_member_place *place;
+    const char *name;
+};
+
+static enum dg_pass_reason look_into(const void *context, enum dg_image_format *format)
 {
+    const struct looked_at *m = context;
     char head[DG_IMAGE_FORMAT_BYTES];
-    size_t count = (size_t)dg_min_i64(place->size, sizeof head);
+    size_t count = (size_t)dg_min_i64(m->place->size, sizeof head);
     if (!count) return DG_PASS_EMPTY;
-    if (dg_member_read(a->fd, place, name, head, count, NULL) != DG_OK) return DG_PASS_OTHER;
+    if (dg_member_read(m->archive->fd, m->place, m->name, head, count, NULL) != DG_OK) return DG_PASS_OTHER;
     return dg_look_at(head, count, format);
 }
 
-/* Sets pass and format as folder.c's add_file decides. */
+/* Sets pass and format. */
 static void find_kind(const struct dg_archive *a, const char *name, struct dg_archive_entry *e)
 {
-    enum dg_image_format format = dg_format_of_name(last_part(name)), content = DG_FORMAT_UNKNOWN;
-    if (format == DG_FORMAT_PNG && !strchr(name, '/') && look_into(a, &e->place, name, &content) == DG_PASS_OWN)
-        e->pass = DG_PASS_OWN;
-    if (e->pass || dg_image_format_is_read(format)) return;
-    e->pass = (uint8_t)look_into(a, &e->place, name, &format);
+    const struct looked_at member = {a, &e->place, name};
+    enum dg_image_format format;
+    e->pass = (uint8_t)dg_find_kind(last_part(name), !strchr(name, '/'), look_into, &member, &format);
     e->format = (uint8_t)format;
 }
 

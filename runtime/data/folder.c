@@ -33,7 +33,8 @@ enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format)
     return size ? dg_look_at(head, (size_t)size, format) : DG_PASS_EMPTY;
 }
 
-enum dg_image_format dg_format_of_name(const char *name)
+/* The format that a name says by its ending. */
+static enum dg_image_format format_of_name(const char *name)
 {
     static const struct {
         const char *ending;
@@ -47,6 +48,17 @@ enum dg_image_format dg_format_of_name(const char *name)
     for (size_t k = 0; dot && k < sizeof known / sizeof *known; k++)
         if (!strcasecmp(dot, known[k].ending)) return known[k].format;
     return DG_FORMAT_UNKNOWN;
+}
+
+enum dg_pass_reason dg_find_kind(const char *name, bool top, dg_look *look, const void *context,
+                                 enum dg_image_format *format)
+{
+    enum dg_image_format named = format_of_name(name), content = DG_FORMAT_UNKNOWN;
+    *format = DG_FORMAT_UNKNOWN;
+    if (named == DG_FORMAT_PNG && top && look(context, &content) == DG_PASS_OWN) return DG_PASS_OWN;
+    if (dg_image_format_is_read(named)) return DG_PASS_NONE;
+    *format = named;
+    return look(context, format);
 }
 
 /* ---- one folder ---- */
@@ -173,25 +185,22 @@ static void pass_over(struct dg_source *s, enum dg_pass_reason reason, const cha
     dg_passed_over_add(&s->dataset->over, reason, path + root_size(s));
 }
 
-/* Adds the file if it is an image: by its name, or else by its first bytes. Beside the folders, where people put what
- * they have drawn, a PNG is looked into, too. */
+static enum dg_pass_reason look_into_file(const void *path, enum dg_image_format *format)
+{
+    return dg_look_into(path, format);
+}
+
+/* Adds the file if it is an image. */
 static enum dg_status add_file(struct dg_source *s, const char *path, struct dg_error *err)
 {
-    const char *slash = strrchr(path, '/');
-    enum dg_image_format format = dg_format_of_name(slash + 1), content = DG_FORMAT_UNKNOWN;
-    if (format == DG_FORMAT_PNG && (size_t)(slash + 1 - path) == root_size(s) &&
-        dg_look_into(path, &content) == DG_PASS_OWN) {
-        pass_over(s, DG_PASS_OWN, path);
-        return DG_OK;
-    }
-    if (!dg_image_format_is_read(format)) {
-        enum dg_pass_reason reason = dg_look_into(path, &format);
-        if (reason) pass_over(s, reason, path);
-        if (reason == DG_PASS_OTHER) dg_passed_over_add_known(&s->dataset->over, format, path + root_size(s));
-        if (!reason && !dg_image_format_is_read(format))
-            dg_passed_over_add_format(&s->dataset->over, format, path + root_size(s));
-        if (reason || !dg_image_format_is_read(format)) return DG_OK;
-    }
+    const char *slash = strrchr(path, '/'), *relative = path + root_size(s);
+    enum dg_image_format format;
+    enum dg_pass_reason reason = dg_find_kind(slash + 1, slash + 1 == relative, look_into_file, path, &format);
+    bool unread = !reason && format && !dg_image_format_is_read(format);
+    if (reason) pass_over(s, reason, path);
+    if (reason == DG_PASS_OTHER) dg_passed_over_add_known(&s->dataset->over, format, relative);
+    if (unread) dg_passed_over_add_format(&s->dataset->over, format, relative);
+    if (reason || unread) return DG_OK;
     const struct dg_listed image = {.path = strdup(path),
                                     .folder_size = (uint32_t)(slash - path),
                                     .root_size = (uint32_t)root_size(s),

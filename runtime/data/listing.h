@@ -118,13 +118,20 @@ void dg_classes_free(struct dg_classes *classes);
 
 /* Whether a folder is what training, the linear probe or dinorun attention leave; has(context, NAME) says what is in it. */
 bool dg_is_own_folder(bool (*has)(const void *context, const char *name), const void *context);
-/* The format that a name says by its ending. */
-enum dg_image_format dg_format_of_name(const char *name);
 /* What a file is that begins with these bytes, at least one: DG_PASS_NONE (an image of `format`), DG_PASS_OWN, DG_PASS_OTHER. */
 enum dg_pass_reason dg_look_at(const void *head, size_t size, enum dg_image_format *format);
 
 /* What a file is by its first bytes. DG_PASS_NONE: an image of `format`; DG_PASS_OWN, DG_PASS_OTHER,
  * DG_PASS_EMPTY, DG_PASS_CLOSED. */
 enum dg_pass_reason dg_look_into(const char *path, enum dg_image_format *format);
+
+/* The same of what `context` is, a file or a member of an archive. */
+typedef enum dg_pass_reason dg_look(const void *context, enum dg_image_format *format);
+
+/* Whether a file is an image: by its name, or else by its first bytes. On the top level (`top`), where people put what they have
+ * drawn, a PNG is looked into, too. DG_PASS_NONE: an image of *format, which this build may not read, or with DG_FORMAT_UNKNOWN
+ * one by its name alone; else as `look` says. */
+enum dg_pass_reason dg_find_kind(const char *name, bool top, dg_look *look, const void *context,
+                                 enum dg_image_format *format);
 
 #endif
