@@ -205,62 +205,6 @@ static enum dg_status add_as_classes(struct archive_list *list, char *const *ste
     return dg_top_settle(s, &top, err);
 }
 
-/* Bytes of the stem before the number at its end. */
-static size_t number_at(const char *stem)
-{
-    size_t size = strlen(stem);
-    while (size && stem[size - 1] >= '0' && stem[size - 1] <= '9') size--;
-    return size;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Whether the archives are shards of one set: they have one name but for a number, and at least half of the numbers from the
- * first to the last are there. (The numbers of ImageNet's classes are far apart.) */
-static bool are_shards(char *const *stem, int count)
-{
-    int64_t *number = malloc((size_t)count * sizeof *number);
-    size_t size = number_at(stem[0]);
-    bool same = number;
-    for (int i = 0; i < count && same; i++) {
-        same = number_at(stem[i]) == size && !strncmp(stem[0], stem[i], size) && stem[i][size] &&
-               strlen(stem[i] + size) < 16;
-        number[i] = same ? strtoll(stem[i] + size, NULL, 10) : 0;
-    }
-    if (same) {
-        qsort(number, (size_t)count, sizeof *number, compare_numbers);
-        same = number[count - 1] - number[0] < 2 * (int64_t)count;
-    }
-    free(number);
-    return same;
-}
-
-/* The shards of several sets: names that differ before their numbers, one of which says a split. */
-static enum dg_status check_sets(const struct dg_source *s, char *const *stem, int count, struct dg_error *err)
-{
-    static const char *const split[] = {"train", "val", "test"};
-    for (int i = 1; i < count; i++) {
-        size_t size = number_at(stem[i]);
-        bool says = false;
-        if (number_at(stem[0]) == size && !strncmp(stem[0], stem[i], size)) continue;
-        for (size_t w = 0; w < sizeof split / sizeof *split; w++)
-            says |= strcasestr(stem[0], split[w]) || strcasestr(stem[i], split[w]);
-        if (!says || !stem[i][size] || !stem[0][number_at(stem[0])]) continue;
-        if (s->labels != DG_LABELS_UNUSED)
-            return dg_fail(err, DG_ERR_INPUT,
-                           "%s has the shards of several sets (%s, %s): name those of one in a list, @FILE", s->path,
-                           stem[0], stem[i]);
-        dg_log(s->log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "%s has the shards of several sets (%s, %s): the images of all are taken", s->path, stem[0], stem[i]);
-        return DG_OK;
-    }
-    return DG_OK;
-}
-
 /* ---- the archives of a source ---- */
 
 static bool is_below(const struct archive_list *l, int64_t i, const char *folder, size_t size)
@@ -322,7 +266,7 @@ static enum dg_status add_lists(struct archive_list *list, char *const *stem, in
                                 struct dg_error *err)
 {
     struct dg_source *s = list->source;
-    if (count > 1 && s->labels != DG_LABELS_UNUSED && !labelled && !are_shards(stem, count))
+    if (count > 1 && s->labels != DG_LABELS_UNUSED && !labelled && !dg_are_shards(stem, count))
         return add_as_classes(list, stem, count, err);
     s->dataset->labels_apart |= labelled;
     for (int i = 0; i < count; i++) {
@@ -426,7 +370,7 @@ enum dg_status dg_listing_add_archives(struct dg_source *s, const char *const *n
         if (asprintf(&path[i], "%s%s%s", s->path, slash ? "" : "/", name[i]) < 0) path[i] = NULL;
         made = stem[i] && path[i];
     }
-    enum dg_status status = made ? check_sets(s, stem, count, err) : dg_listing_no_memory(err);
+    enum dg_status status = made ? dg_check_shards(s, stem, count, err) : dg_listing_no_memory(err);
     if (status == DG_OK) status = add_paths(s, path, stem, count, (uint32_t)size + !slash, err);
     for (int i = 0; i < count && path && stem; i++) {
         free(path[i]);

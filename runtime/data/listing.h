@@ -75,6 +75,15 @@ enum dg_status dg_listing_add_listed_archive(struct dg_source *source, const cha
 enum dg_status dg_listing_add_member(struct dg_source *source, struct dg_listed *image, bool *found,
                                      struct dg_error *err);
 
+/* ---- names of archives without their endings, `stem` (shards.c) ---- */
+
+/* Whether they are shards of one set: they have one name but for a number, and at least half of the numbers from the first to the last are
+ * there. (The numbers of ImageNet's classes are far apart.) */
+bool dg_are_shards(char *const *stem, int count);
+/* Looks for shards of several sets: names that differ before their numbers, one of which says a split. DG_ERR_INPUT: classes are used;
+ * in training the log says that all are taken. */
+enum dg_status dg_check_shards(const struct dg_source *source, char *const *stem, int count, struct dg_error *err);
+
 /* ---- the top level of a folder or an archive (top_level.c) ---- */
 
 struct dg_top {
