@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* The file: a head, then for each archive a record, its path with a zero, its entries, its text; at the end a hash of all. It
  * is read where it was written, by the same version; another one reads the archives anew. */
@@ -46,43 +45,21 @@ static bool next_archive(const char **at, const char *end, struct indexed *found
     return !found->path[r->path_size - 1] && !found->text[0] && !found->text[r->text_size - 1];
 }
 
-static char *read_all(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rbe");
-    struct stat about;
-    char *bytes = NULL;
-    if (file && !fstat(fileno(file), &about) && S_ISREG(about.st_mode)) {
-        *size = (size_t)about.st_size;
-        bytes = malloc(*size + 1);
-        if (bytes && fread(bytes, 1, *size, file) != *size) {
-            free(bytes);
-            bytes = NULL;
-        }
-    }
-    if (file) fclose(file);
-    return bytes;
-}
-
 void dg_archives_read_index(struct dg_archives *archives, const char *path)
 {
-    size_t size = 0;
-    char *bytes = read_all(path, &size);
-    struct head head = {{0}};
-    uint64_t said = 0, hash;
-    bool usable = bytes && size >= sizeof head + sizeof said;
+    struct dg_file_map *map = &archives->index;
+    struct head head;
+    uint64_t said;
+    if (dg_file_map_open(path, "an index of archives", map, NULL) != DG_OK) return;
+    bool usable = map->size >= sizeof head + sizeof said;
     if (usable) {
-        memcpy(&head, bytes, sizeof head);
-        memcpy(&said, bytes + size - sizeof said, sizeof said);
-        hash = dg_fnv1a(DG_FNV_BASIS, bytes, size - sizeof said);
-        usable = hash == said && !memcmp(head.magic, magic, sizeof magic) &&
+        size_t size = map->size - sizeof said;
+        memcpy(&head, map->bytes, sizeof head);
+        memcpy(&said, (const char *)map->bytes + size, sizeof said);
+        usable = dg_fnv1a(DG_FNV_BASIS, map->bytes, size) == said && !memcmp(head.magic, magic, sizeof magic) &&
                  head.entry_bytes == sizeof(struct dg_archive_entry);
     }
-    if (usable) {
-        archives->index = bytes;
-        archives->index_size = size - sizeof said;
-    } else {
-        free(bytes);
-    }
+    if (!usable) dg_file_map_close(map);
 }
 
 /* Whether an entry is one that a scan could have made. */
@@ -132,13 +109,14 @@ bool dg_archives_find_indexed(struct dg_archives *archives, struct dg_archive *a
 {
     struct indexed found;
     bool changed = false;
-    if (!archives->index) return false;
-    /* Archives are asked for in the order in which they were written, as a rule. */
-    const char *first = archives->index + sizeof(struct head), *end = archives->index + archives->index_size,
-               *next = archives->index_next ? archives->index + archives->index_next : first;
+    const char *index = archives->index.bytes;
+    if (!index) return false;
+    /* Archives are asked for in the order in which they were written, as a rule. Behind the last one is the hash. */
+    const char *first = index + sizeof(struct head), *end = index + archives->index.size - sizeof(uint64_t),
+               *next = archives->index_next ? index + archives->index_next : first;
     if (find_from(next, end, a, labels, &found, &changed) ||
         (next > first && find_from(first, next, a, labels, &found, &changed))) {
-        archives->index_next = (size_t)(found.text + found.record.text_size - archives->index);
+        archives->index_next = (size_t)(found.text + found.record.text_size - index);
         return take(a, &found);
     }
     if (changed)

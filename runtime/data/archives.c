@@ -183,8 +183,7 @@ void dg_archives_free_entries(struct dg_archives *archives)
         a->count = a->capacity = 0;
         a->text_size = a->text_capacity = 0;
     }
-    free(archives->index);
-    archives->index = NULL;
+    dg_file_map_close(&archives->index);
 }
 
 void dg_archives_free(struct dg_archives *archives)

@@ -3,6 +3,7 @@
 #ifndef DG_RUNTIME_DATA_ARCHIVES_H
 #define DG_RUNTIME_DATA_ARCHIVES_H
 
+#include "runtime/base/file_map.h"
 #include "runtime/base/log.h"
 #include "runtime/data/passed_over.h"
 #include "runtime/formats/archive.h"
@@ -47,8 +48,8 @@ struct dg_archives {
     int open, most_open; /* descriptors that are held, and may be */
     struct dg_archived *member;
     int64_t members, member_capacity;
-    char *index; /* bytes of the file that opening was told of; NULL: none, or none that can be used */
-    size_t index_size, index_next; /* next: where the archive after the last one found is */
+    struct dg_file_map index; /* the file that opening was told of; closed: none, or none that can be used */
+    size_t index_next;        /* where in it the archive after the last one found is */
 };
 
 /* True for a name that ends in .tar or .zip. */
