@@ -6,31 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The grid of the tokens to which the entry adds the table. */
-static bool token_grid(const struct dg_export_source *source, uint32_t table, int64_t grid[2])
-{
-    const struct dg_plan *plan = source->plan;
-    const struct dg_plan_entry *entry = dg_session_entry(source->session);
-    const struct dg_op *op = dg_op_find("add_position");
-    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) {
-        const struct dg_plan_op *record = &plan->op[n];
-        const uint32_t *operand = plan->operand + record->first_operand;
-        if (strcmp(dg_plan_string(plan, record->op), op->name) || operand[dg_op_input_index(op, "table")] != table)
-            continue;
-        grid[0] = plan->attr[record->first_attr + (uint32_t)dg_op_attr(op, "grid_h")].i;
-        grid[1] = plan->attr[record->first_attr + (uint32_t)dg_op_attr(op, "grid_w")].i;
-        return grid[0] && grid[1];
-    }
-    return false;
-}
-
 static enum dg_status resize_position(const struct dg_export_source *source, uint32_t table,
                                       struct dg_export_weights *weights, struct dg_safetensors_item *item,
                                       struct dg_error *err)
 {
+    const struct dg_plan_entry *entry = dg_session_entry(source->session);
     int64_t from[2], to[2];
-    if (!dg_plan_position_grid(source->plan, dg_session_entry(source->session), table, from) ||
-        !token_grid(source, table, to) || (from[0] == to[0] && from[1] == to[1]))
+    if (!dg_plan_position_grid(source->plan, entry, table, from) ||
+        !dg_plan_token_grid(source->plan, entry, table, to) || (from[0] == to[0] && from[1] == to[1]))
         return DG_OK;
     item->dim[1] = 1 + to[0] * to[1];
     weights->position = malloc((size_t)(item->dim[1] * item->dim[2]) * sizeof *weights->position);

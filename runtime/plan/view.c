@@ -52,24 +52,44 @@ static const union dg_attr *find_attr(const struct dg_plan *plan, const struct d
     return index < 0 ? NULL : &plan->attr[record->first_attr + (uint32_t)index];
 }
 
+/* The op of the entry that adds the table; NULL: there is none. */
+static const struct dg_plan_op *find_position_op(const struct dg_plan *plan, const struct dg_plan_entry *entry,
+                                                 const struct dg_op *op, uint32_t table)
+{
+    uint32_t input = (uint32_t)dg_op_input_index(op, "table");
+    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) {
+        const struct dg_plan_op *record = &plan->op[n];
+        if (!strcmp(dg_plan_string(plan, record->op), op->name) &&
+            plan->operand[record->first_operand + input] == table)
+            return record;
+    }
+    return NULL;
+}
+
 bool dg_plan_position_grid(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t table,
                            int64_t grid[2])
 {
     const struct dg_op *op = dg_op_find("add_position");
-    for (uint32_t n = entry->first_op; n < entry->first_op + entry->num_ops; n++) {
-        const struct dg_plan_op *record = &plan->op[n];
-        if (strcmp(dg_plan_string(plan, record->op), op->name) || plan->operand[record->first_operand + 1] != table)
-            continue;
-        int64_t patches = plan->tensor[table].dim[1] - 1, side = llround(sqrt((double)patches));
-        bool same = find_attr(plan, record, op, "same_grid")->i;
-        int64_t rows = same ? find_attr(plan, record, op, "grid_h")->i : side,
-                columns = same ? find_attr(plan, record, op, "grid_w")->i : side;
-        if (rows < 1 || rows * columns != patches) return false;
-        grid[0] = rows;
-        grid[1] = columns;
-        return true;
-    }
-    return false;
+    const struct dg_plan_op *record = find_position_op(plan, entry, op, table);
+    if (!record) return false;
+    int64_t patches = plan->tensor[table].dim[1] - 1, side = llround(sqrt((double)patches));
+    bool same = find_attr(plan, record, op, "same_grid")->i;
+    int64_t rows = same ? find_attr(plan, record, op, "grid_h")->i : side,
+            columns = same ? find_attr(plan, record, op, "grid_w")->i : side;
+    if (rows < 1 || rows * columns != patches) return false;
+    grid[0] = rows;
+    grid[1] = columns;
+    return true;
+}
+
+bool dg_plan_token_grid(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t table, int64_t grid[2])
+{
+    const struct dg_op *op = dg_op_find("add_position");
+    const struct dg_plan_op *record = find_position_op(plan, entry, op, table);
+    if (!record) return false;
+    grid[0] = find_attr(plan, record, op, "grid_h")->i;
+    grid[1] = find_attr(plan, record, op, "grid_w")->i;
+    return grid[0] && grid[1];
 }
 
 double dg_plan_layer_norm_eps(const struct dg_plan *plan, const struct dg_plan_entry *entry)

@@ -62,6 +62,9 @@ const char *dg_entry_name(enum dg_entry_role role);
 bool dg_plan_position_grid(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t table,
                            int64_t grid[2]);
 
+/* The grid of the tokens to which the entry adds that table. False: it adds none, or its op does not say the grid. */
+bool dg_plan_token_grid(const struct dg_plan *plan, const struct dg_plan_entry *entry, uint32_t table, int64_t grid[2]);
+
 /* The epsilon of the entry's first layer norm; 0 if it has none. */
 double dg_plan_layer_norm_eps(const struct dg_plan *plan, const struct dg_plan_entry *entry);
 
