@@ -186,16 +186,13 @@ static void add_metadata(struct writing *w, const struct dg_eval_crop *crop)
     dg_onnx_graph_add_metadata(g, "image.scale", "1/255");
     dg_onnx_graph_add_metadata(g, "image.mean", triple(crop->mean, text, sizeof text));
     dg_onnx_graph_add_metadata(g, "image.std", triple(crop->std, text, sizeof text));
-    for (const char *line = dg_plan_string(w->plan, w->plan->header->facts); *line;) {
-        const char *end = strchrnul(line, '\n'), *equals = memchr(line, '=', (size_t)(end - line));
-        bool network = !strncmp(line, "network.", 8) || !strncmp(line, "computes.module", 15);
+    struct dg_plan_fact fact;
+    for (const char *at = dg_plan_string(w->plan, w->plan->header->facts); (at = dg_plan_next_fact(at, &fact));) {
         char key[128], value[256];
-        if (equals && network) {
-            snprintf(key, sizeof key, "%.*s", (int)(equals - line), line);
-            snprintf(value, sizeof value, "%.*s", (int)(end - equals - 1), equals + 1);
-            dg_onnx_graph_add_metadata(g, key, value);
-        }
-        line = *end ? end + 1 : end;
+        if (strncmp(fact.key, "network.", 8) && strncmp(fact.key, "computes.module", 15)) continue;
+        snprintf(key, sizeof key, "%.*s", fact.key_size, fact.key);
+        snprintf(value, sizeof value, "%.*s", fact.value_size, fact.value);
+        dg_onnx_graph_add_metadata(g, key, value);
     }
 }
 

@@ -44,6 +44,18 @@ enum dg_status dg_plan_find_role(const struct dg_plan *plan, enum dg_entry_role 
     return DG_OK;
 }
 
+const char *dg_plan_next_fact(const char *text, struct dg_plan_fact *fact)
+{
+    while (*text) {
+        const char *line = text, *end = strchrnul(line, '\n'), *equals = memchr(line, '=', (size_t)(end - line));
+        text = *end ? end + 1 : end;
+        if (!equals) continue;
+        *fact = (struct dg_plan_fact){line, equals + 1, (int)(equals - line), (int)(end - equals - 1)};
+        return text;
+    }
+    return NULL;
+}
+
 /* The attribute of that name; NULL: the op has none. */
 static const union dg_attr *find_attr(const struct dg_plan *plan, const struct dg_plan_op *record,
                                       const struct dg_op *op, const char *name)

@@ -21,6 +21,16 @@ struct dg_plan {
 
 static inline const char *dg_plan_string(const struct dg_plan *plan, uint32_t offset) { return plan->strings + offset; }
 
+/* A line of the plan's facts, "key=value"; neither is ended by a zero. */
+struct dg_plan_fact {
+    const char *key, *value;
+    int key_size, value_size;
+};
+
+/* Reads the first fact of `text`: of all facts, or of what follows one; lines without = are skipped. Returns what follows the fact; NULL:
+ * there is none. */
+const char *dg_plan_next_fact(const char *text, struct dg_plan_fact *fact);
+
 /* How often op `n` of the entry runs in a step, each time on another slice of the batch. */
 static inline int64_t dg_plan_slices(const struct dg_plan_entry *entry, uint32_t n)
 {

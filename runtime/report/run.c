@@ -59,15 +59,13 @@ void dg_pairs_free(struct dg_pairs *pairs)
 static void add_lines(struct dg_pairs *pairs, const char *text, const char *prefix)
 {
     char key[MAX_KEY], value[MAX_KEY];
-    size_t skip = strlen(prefix);
-    while (*text) {
-        size_t length = strcspn(text, "\n"), name = strcspn(text, "=\n");
-        if (name < length && name < sizeof key && name > skip && !strncmp(text, prefix, skip)) {
-            snprintf(key, sizeof key, "%.*s", (int)(name - skip), text + skip);
-            snprintf(value, sizeof value, "%.*s", (int)(length - name - 1), text + name + 1);
-            dg_pairs_add(pairs, key, value);
-        }
-        text += length + (text[length] == '\n');
+    int skip = (int)strlen(prefix);
+    struct dg_plan_fact fact;
+    while ((text = dg_plan_next_fact(text, &fact))) {
+        if (fact.key_size >= MAX_KEY || fact.key_size <= skip || strncmp(fact.key, prefix, (size_t)skip)) continue;
+        snprintf(key, sizeof key, "%.*s", fact.key_size - skip, fact.key + skip);
+        snprintf(value, sizeof value, "%.*s", fact.value_size, fact.value);
+        dg_pairs_add(pairs, key, value);
     }
 }
 

@@ -57,18 +57,14 @@ const char *dg_facts_find(const struct dg_facts *facts, const char *key)
     return NULL;
 }
 
-/* The lines "key=value" of a plan. */
 static void add_lines(struct dg_facts *facts, const char *text)
 {
     char key[MAX_KEY];
-    while (*text) {
-        size_t length = strcspn(text, "\n"), name = strcspn(text, "=\n");
-        if (name < length && name < sizeof key) {
-            memcpy(key, text, name);
-            key[name] = 0;
-            dg_facts_add(facts, key, "%.*s", (int)(length - name - 1), text + name + 1);
-        }
-        text += length + (text[length] == '\n');
+    struct dg_plan_fact fact;
+    while ((text = dg_plan_next_fact(text, &fact))) {
+        if (fact.key_size >= MAX_KEY) continue;
+        snprintf(key, sizeof key, "%.*s", fact.key_size, fact.key);
+        dg_facts_add(facts, key, "%.*s", fact.value_size, fact.value);
     }
 }
 
