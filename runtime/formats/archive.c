@@ -21,6 +21,11 @@ bool dg_read_at(int fd, int64_t offset, void *bytes, size_t count)
     return true;
 }
 
+enum dg_status dg_archive_cannot_read(const struct dg_archive_span *span, struct dg_error *err)
+{
+    return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", span->path, errno ? strerror(errno) : "it has become shorter");
+}
+
 /* ---- what a file is ---- */
 
 enum dg_archive_kind dg_archive_kind(const struct dg_archive_span *span)

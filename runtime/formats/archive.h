@@ -72,5 +72,7 @@ enum dg_status dg_member_read(int fd, const struct dg_member_place *place, const
 bool dg_tar_is_header(const unsigned char *block);
 /* Reads exactly so many bytes. False: there are fewer, or an error (errno, else 0). */
 bool dg_read_at(int fd, int64_t offset, void *bytes, size_t count);
+/* Its error: DG_ERR_IO. */
+enum dg_status dg_archive_cannot_read(const struct dg_archive_span *span, struct dg_error *err);
 
 #endif

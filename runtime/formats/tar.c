@@ -51,8 +51,7 @@ static const unsigned char *block_at(struct tar *t, int64_t at, struct dg_error 
         int64_t size = dg_min_i64(WINDOW, t->span->end - at);
         t->window_size = 0;
         if (!dg_read_at(t->span->fd, at, t->window, (size_t)size)) {
-            dg_fail(err, DG_ERR_IO, "cannot read %s: %s", t->span->path,
-                    errno ? strerror(errno) : "it has become shorter");
+            dg_archive_cannot_read(t->span, err);
             return NULL;
         }
         t->window_at = at;
@@ -126,8 +125,7 @@ static enum dg_status read_text(struct tar *t, int64_t size, char **text, struct
     if (dg_read_at(t->span->fd, t->at + BLOCK, *text, (size_t)size)) return DG_OK;
     free(*text);
     *text = NULL;
-    return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", t->span->path,
-                   errno ? strerror(errno) : "it has become shorter");
+    return dg_archive_cannot_read(t->span, err);
 }
 
 static enum dg_status set_text(char **text, const char *value, struct dg_error *err)

@@ -2,8 +2,6 @@
  * would need a directory for each thread. */
 #include "runtime/formats/archive.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,12 +33,6 @@ static enum dg_status damaged(const struct zip *z, const char *what, struct dg_e
     return dg_fail(err, DG_ERR_INPUT, "%s is damaged: %s", z->span->path, what);
 }
 
-static enum dg_status cannot_read(const struct zip *z, struct dg_error *err)
-{
-    return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", z->span->path,
-                   errno ? strerror(errno) : "it has become shorter");
-}
-
 /* Sets where the directory is, by the record at `end`. */
 static enum dg_status read_end(struct zip *z, int64_t end, const unsigned char *record, struct dg_error *err)
 {
@@ -52,7 +44,7 @@ static enum dg_status read_end(struct zip *z, int64_t end, const unsigned char *
     if (end - z->span->begin >= LOCATOR64 + END64 && dg_read_at(z->span->fd, end - LOCATOR64, locator, LOCATOR64) &&
         !memcmp(locator, "PK\6\7", 4)) {
         at = end - LOCATOR64 - END64; /* without extensions, which nobody writes */
-        if (!dg_read_at(z->span->fd, at, record64, END64)) return cannot_read(z, err);
+        if (!dg_read_at(z->span->fd, at, record64, END64)) return dg_archive_cannot_read(z->span, err);
         if (memcmp(record64, "PK\6\6", 4)) return damaged(z, "its zip64 record is not where it says", err);
         z->members = u64(record64 + 32);
         size = u64(record64 + 40);
@@ -75,7 +67,8 @@ static enum dg_status find_end(struct zip *z, struct dg_error *err)
     if (!bytes) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     enum dg_status status = DG_OK;
     int64_t at = tail - END;
-    if (!dg_read_at(z->span->fd, z->span->end - tail, bytes, (size_t)tail)) status = cannot_read(z, err);
+    if (!dg_read_at(z->span->fd, z->span->end - tail, bytes, (size_t)tail))
+        status = dg_archive_cannot_read(z->span, err);
     while (status == DG_OK && at >= 0 && (memcmp(bytes + at, "PK\5\6", 4) || at + END + u16(bytes + at + 20) > tail))
         at--;
     if (status == DG_OK && at < 0)
