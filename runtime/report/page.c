@@ -23,6 +23,14 @@ void dg_write_run_name(FILE *out, const struct dg_page *page, int run)
     if (page->runs > 1) fputs("</span>", out);
 }
 
+void dg_write_run_heading(FILE *out, const struct dg_page *page, int run)
+{
+    if (page->runs == 1) return;
+    fputs("<h3>", out);
+    dg_write_run_name(out, page, run);
+    fputs("</h3>\n", out);
+}
+
 /* ---- the head ---- */
 
 static void write_date(FILE *out, double time)
@@ -91,11 +99,6 @@ static void write_tile(FILE *out, const char *value, const char *what, const cha
     fputs("</div>\n", out);
 }
 
-static double tail_mean(const struct dg_report_run *run, const char *name)
-{
-    return dg_series_mean(&run->log, name, run->log.rows - 100, run->log.rows);
-}
-
 static void write_accuracy(FILE *out, const struct dg_report_run *run)
 {
     double value, most = dg_series_last(&run->results, "most_frequent");
@@ -129,8 +132,9 @@ static void write_time(FILE *out, const struct dg_report_run *run)
 static void write_tiles(FILE *out, const struct dg_report_run *run)
 {
     char text[64], more[96] = "";
-    double loss = tail_mean(run, "loss"), share = dg_entropy_share(run), kl = tail_mean(run, "kl");
-    double rate = tail_mean(run, "images_per_s");
+    double loss = dg_series_tail_mean(&run->log, "loss"), share = dg_entropy_share(run),
+           kl = dg_series_tail_mean(&run->log, "kl");
+    double rate = dg_series_tail_mean(&run->log, "images_per_s");
     fputs("<div class=\"tiles\">\n", out);
     write_accuracy(out, run);
     if (run->out_dim > 1 && !run->is_probe) snprintf(more, sizeof more, "ln(out_dim) is %.3f", log(run->out_dim));
@@ -175,13 +179,13 @@ void dg_section_verdicts(FILE *out, const struct dg_page *page)
 
 /* ---- speed ---- */
 
-/* The sorted rates of a run's log; *count: how many. Owned by the caller. */
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
+/* The sorted rates of a run's log; *count: how many. Owned by the caller. */
 static double *sorted_rates(const struct dg_report_run *run, int64_t *count)
 {
     const struct dg_column *rate = dg_series_find(&run->log, "images_per_s");

@@ -228,11 +228,7 @@ enum dg_status dg_section_memory(FILE *out, const struct dg_page *page, struct d
         if (!run->plan.header || !run->plan.num_entries) continue;
         if (!any) fputs("<h2>Memory of a step</h2>\n", out);
         any = true;
-        if (page->runs > 1) {
-            fputs("<h3>", out);
-            dg_write_run_name(out, page, r);
-            fputs("</h3>\n", out);
-        }
+        dg_write_run_heading(out, page, r);
         write_regions(out, run->plan.entry);
         fputs(
             "<p class=\"soft\">Each rectangle is a tensor: to the right over the operations during which it is needed, "

@@ -379,7 +379,7 @@ double dg_report_run_step_seconds(const struct dg_report_run *run)
     const struct dg_column *rate = dg_series_find(&run->log, "images_per_s");
     double sum = 0;
     int64_t count = 0;
-    for (int64_t r = run->log.rows - 1; rate && run->batch && r >= 0 && count < 100; r--) {
+    for (int64_t r = run->log.rows - 1; rate && run->batch && r >= 0 && count < DG_SERIES_TAIL; r--) {
         if (!(rate->value[r] > 0)) continue;
         sum += (double)run->batch / rate->value[r];
         count++;

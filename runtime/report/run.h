@@ -54,7 +54,7 @@ const char *dg_report_run_accuracy(const struct dg_report_run *run, double *valu
 int64_t dg_report_run_end(const struct dg_report_run *run);
 /* Steps that are done, by the log. */
 int64_t dg_report_run_steps(const struct dg_report_run *run);
-/* Seconds that a step takes, the mean of the last hundred; NaN: not known. */
+/* Seconds that a step takes, the mean of the last DG_SERIES_TAIL; NaN: not known. */
 double dg_report_run_step_seconds(const struct dg_report_run *run);
 
 #endif

@@ -29,5 +29,7 @@ void dg_section_environment(FILE *out, const struct dg_page *page);
 
 /* The colour of a run, a small square, and its name. */
 void dg_write_run_name(FILE *out, const struct dg_page *page, int run);
+/* As a heading, if there are several runs. */
+void dg_write_run_heading(FILE *out, const struct dg_page *page, int run);
 
 #endif

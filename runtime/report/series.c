@@ -316,6 +316,11 @@ double dg_series_mean(const struct dg_series *s, const char *name, int64_t first
     return count ? sum / (double)count : NAN;
 }
 
+double dg_series_tail_mean(const struct dg_series *s, const char *name)
+{
+    return dg_series_mean(s, name, s->rows - DG_SERIES_TAIL, s->rows);
+}
+
 void dg_series_free(struct dg_series *s)
 {
     for (int c = 0; c < s->columns; c++) free(s->column[c].value);

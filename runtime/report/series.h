@@ -4,7 +4,7 @@
 
 #include "ops/base/base.h"
 
-enum { DG_MAX_COLUMNS = 48, DG_COLUMN_NAME = 64 };
+enum { DG_MAX_COLUMNS = 48, DG_COLUMN_NAME = 64, DG_SERIES_TAIL = 100 /* steps that say how a run goes */ };
 
 /* Zero-initialise; free with dg_series_free. */
 struct dg_series {
@@ -37,6 +37,9 @@ double dg_series_last(const struct dg_series *series, const char *name);
 
 /* The mean of the finite numbers of a column in the rows from `first` up to `end`; NaN: there are none. */
 double dg_series_mean(const struct dg_series *series, const char *name, int64_t first, int64_t end);
+
+/* Likewise in the last DG_SERIES_TAIL rows. */
+double dg_series_tail_mean(const struct dg_series *series, const char *name);
 
 void dg_series_free(struct dg_series *series);
 

@@ -146,11 +146,7 @@ void dg_section_environment(FILE *out, const struct dg_page *page)
     fputs("<h2>Environment</h2>\n", out);
     for (int r = 0; r < page->runs; r++) {
         const struct dg_report_run *run = &page->run[r];
-        if (page->runs > 1) {
-            fputs("<h3>", out);
-            dg_write_run_name(out, page, r);
-            fputs("</h3>\n", out);
-        }
+        dg_write_run_heading(out, page, r);
         fputs("<div class=\"scroll\"><table>\n<tr><td>folder</td><td>", out);
         dg_html_text(out, run->folder);
         fputs("</td></tr>\n", out);

@@ -7,10 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    TAIL = 100,  /* steps that a judgement looks at, at most */
-    EARLY = 100, /* steps before which little can be said */
-};
+enum { EARLY = 100 }; /* steps before which little can be said */
 
 /* Shares of ln(out_dim). */
 static const double UNIFORM = 0.9999, NEARLY_UNIFORM = 0.97, PEAKED = 0.001, NEARLY_PEAKED = 0.02;
@@ -31,18 +28,11 @@ static void set_head(struct dg_verdict *v, enum dg_mood mood, const char *head)
     snprintf(v->head, sizeof v->head, "%s", head);
 }
 
-static int64_t tail_begin(const struct dg_series *log) { return log->rows > TAIL ? log->rows - TAIL : 0; }
-
-static double tail_mean(const struct dg_series *log, const char *name)
-{
-    return dg_series_mean(log, name, tail_begin(log), log->rows);
-}
-
 static double log_out_dim(const struct dg_report_run *run) { return run->out_dim > 1 ? log(run->out_dim) : NAN; }
 
 double dg_entropy_share(const struct dg_report_run *run)
 {
-    return tail_mean(&run->log, "teacher_entropy") / log_out_dim(run);
+    return dg_series_tail_mean(&run->log, "teacher_entropy") / log_out_dim(run);
 }
 
 /* The first step from which on the entropy stays above `share` of ln(out_dim), or below it. */
@@ -91,7 +81,7 @@ static bool has_failed(const struct dg_report_run *run, struct dg_verdict *v)
 
 static bool is_collapsed(const struct dg_report_run *run, struct dg_verdict *v)
 {
-    double share = dg_entropy_share(run), loss = tail_mean(&run->log, "loss") / log_out_dim(run);
+    double share = dg_entropy_share(run), loss = dg_series_tail_mean(&run->log, "loss") / log_out_dim(run);
     if (share > UNIFORM) {
         set_head(v, DG_MOOD_BAD, "Collapsed: the teacher's output is uniform.");
         say(v,
@@ -140,8 +130,9 @@ static bool is_near_collapse(const struct dg_report_run *run, struct dg_verdict 
 static bool gradient_grows(const struct dg_report_run *run, struct dg_verdict *v)
 {
     const struct dg_series *log = &run->log;
-    if (log->rows < 4 * TAIL) return false;
-    double before = dg_series_mean(log, "grad_norm", TAIL, log->rows - TAIL), now = tail_mean(log, "grad_norm");
+    if (log->rows < 4 * DG_SERIES_TAIL) return false;
+    double before = dg_series_mean(log, "grad_norm", DG_SERIES_TAIL, log->rows - DG_SERIES_TAIL),
+           now = dg_series_tail_mean(log, "grad_norm");
     if (!(now > 20 * before)) return false;
     set_head(v, DG_MOOD_WATCH, "The gradient has grown.");
     say(v,
@@ -187,7 +178,7 @@ static bool accuracy_falls(const struct dg_report_run *run, struct dg_verdict *v
 static void say_learning(const struct dg_report_run *run, struct dg_verdict *v)
 {
     const struct dg_series *log = &run->log;
-    double share = dg_entropy_share(run), kl = tail_mean(log, "kl");
+    double share = dg_entropy_share(run), kl = dg_series_tail_mean(log, "kl");
     double first = dg_series_mean(log, "kl", 0, log->rows / 10 + 1);
     set_head(v, DG_MOOD_GOOD, "The run is healthy.");
     if (!isnan(share))
