@@ -207,8 +207,8 @@ static enum dg_status take_member(struct scan *s, const struct dg_member *m, con
         DG_TRY(read_label(a, name, &e, err));
     DG_TRY(dg_archive_add_text(a, name, size, &e.name, err));
     if (!e.pass && m->kind == DG_MEMBER_HARD_LINK) {
-        e.pass =
-            DG_PASS_ARCHIVED_LINK; /* until the member that it stands for is found, whose name is kept as its label */
+        /* Passed over until the member that it names is found (follow_links); the label is that name so far. */
+        e.pass = DG_PASS_ARCHIVED_LINK;
         char *target = malloc(strlen(s->within) + strlen(m->target) + 2);
         if (!target) return dg_listing_no_memory(err);
         size_t length = tidy(s->within, m->target, false, target);

@@ -16,13 +16,11 @@ static const struct {
 } known[] = {
     {"loss", "Loss",
      "Cross-entropy of student and teacher. It may rise: it is the teacher's entropy and KL together. At ln(out_dim) "
-     "the "
-     "student says nothing.",
+     "the student says nothing.",
      SMOOTH | LEVEL},
     {"teacher_entropy", "Teacher's entropy",
      "At ln(out_dim) every image gets a uniform answer, at 0 all get the same prototype; both are collapse. Healthy "
-     "runs "
-     "stay between.",
+     "runs stay between.",
      SMOOTH | LEVEL},
     {"kl", "KL of student and teacher",
      "What the student still has to learn: the loss without the teacher's entropy. It should fall.", SMOOTH | LOG},
@@ -187,8 +185,7 @@ void dg_section_curves(FILE *out, const struct dg_page *page)
     for (int k = 0; k < KNOWN; k++) write_known(out, page, k);
     write_others(out, page);
     fputs("</div>\n<p class=\"soft\">All over steps. Where a curve is noisy, the thin line is each step and the thick "
-          "one the "
-          "mean of the steps around it; rare peaks beyond the frame are cut off.</p>\n",
+          "one the mean of the steps around it; rare peaks beyond the frame are cut off.</p>\n",
           out);
     if (!write_results(NULL, page, false)) return;
     fputs("<details><summary>Other results</summary>\n<div class=\"charts\">\n", out);

@@ -77,8 +77,7 @@ static void write_notes(FILE *out, const struct dg_report_run *run)
     write_unread(out, &run->results, "results.csv");
     if (log->cut && !run->runs)
         fputs("<p class=\"soft\">The last line of log.jsonl is cut: the program that wrote it was killed, or the disk "
-              "was "
-              "full.</p>\n",
+              "was full.</p>\n",
               out);
 }
 

@@ -2,7 +2,7 @@
 #ifndef DG_RUNTIME_REPORT_STYLE_H
 #define DG_RUNTIME_REPORT_STYLE_H
 
-extern const char
-    dg_page_style[]; /* CSS: light and dark as the reader's system is, from phones to wide screens, and on paper */
+/* CSS: light and dark as the reader's system is, from phones to wide screens, and on paper. */
+extern const char dg_page_style[];
 
 #endif
