@@ -155,24 +155,27 @@ static void judge(enum dg_mood mood, const char *head, const char *text, const c
 static void test_verdicts(void **state)
 {
     (void)state;
-    make_run(0, 0, "");
-    judge(DG_MOOD_OPEN, "No step", "--resume", "step 0 of 400");
-    make_run(20, 0.7, "");
-    judge(DG_MOOD_OPEN, "too early", "20 steps", "Stopped at step 20 of 400");
-    make_run(300, 0.7, "");
-    judge(DG_MOOD_GOOD, "healthy", "70 %", "Stopped at step 300 of 400");
-    make_run(400, 0.7, "");
-    judge(DG_MOOD_GOOD, "healthy", "dinorun knn", "Ended at step 400 of 400");
-    make_run(300, 1, "");
-    judge(DG_MOOD_BAD, "uniform", "loss.teacher_temp", "step 300");
-    make_run(300, 0.98, "");
-    judge(DG_MOOD_WATCH, "nearly uniform", "since step 0", "step 300");
-    make_run(300, 0, "");
-    judge(DG_MOOD_BAD, "one prototype", "loss.center_momentum", "step 300");
-    make_run(300, 0.01, "");
-    judge(DG_MOOD_WATCH, "one prototype", "1.0 %", "step 300");
-    make_run(300, 0.7, "{\"step\": 300, \"loss\": NaN}\n");
-    judge(DG_MOOD_BAD, "diverged", "At step 300 loss", "step 301");
+    static const struct {
+        int steps;
+        double share;
+        const char *tail;
+        enum dg_mood mood;
+        const char *head, *text, *where;
+    } runs[] = {
+        {0, 0, "", DG_MOOD_OPEN, "No step", "--resume", "step 0 of 400"},
+        {20, 0.7, "", DG_MOOD_OPEN, "too early", "20 steps", "Stopped at step 20 of 400"},
+        {300, 0.7, "", DG_MOOD_GOOD, "healthy", "70 %", "Stopped at step 300 of 400"},
+        {400, 0.7, "", DG_MOOD_GOOD, "healthy", "dinorun knn", "Ended at step 400 of 400"},
+        {300, 1, "", DG_MOOD_BAD, "uniform", "loss.teacher_temp", "step 300"},
+        {300, 0.98, "", DG_MOOD_WATCH, "nearly uniform", "since step 0", "step 300"},
+        {300, 0, "", DG_MOOD_BAD, "one prototype", "loss.center_momentum", "step 300"},
+        {300, 0.01, "", DG_MOOD_WATCH, "one prototype", "1.0 %", "step 300"},
+        {300, 0.7, "{\"step\": 300, \"loss\": NaN}\n", DG_MOOD_BAD, "diverged", "At step 300 loss", "step 301"},
+    };
+    for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
+        make_run(runs[r].steps, runs[r].share, runs[r].tail);
+        judge(runs[r].mood, runs[r].head, runs[r].text, runs[r].where);
+    }
 }
 
 static void test_more_verdicts(void **state)
