@@ -17,8 +17,8 @@ enum dg_rng_purpose {
     DG_RNG_INIT = 1,  /* initial values: stream = FNV-1a of the parameter's name, sub 0, draw = element */
     DG_RNG_ORDER = 2, /* epoch permutation: stream = epoch */
     DG_RNG_CROPS = 3, /* augmentation: stream = epoch << 40 | image index, sub = view */
-    DG_RNG_DROP_PATH =
-        4, /* stream = FNV-1a of the node's path XOR step * odd constant, sub = view, draw = row of the batch */
+    /* stream = FNV-1a of the node's path XOR step * odd constant, sub = view, draw = row of the batch */
+    DG_RNG_DROP_PATH = 4,
     DG_RNG_TEST = 5,    /* fixtures and tests: stream = FNV-1a of the tensor's name */
     DG_RNG_SCENES = 6,  /* the demo's drawn pictures: stream = picture */
     DG_RNG_DROPOUT = 7, /* stream and sub as of drop path, draw = row of the batch * numbers of a row + place in it */

@@ -4,9 +4,7 @@
  *
  *   drop_path      (src) -> dst
  *   drop_path_grad (diff_dst) -> diff_src
- *
- * The draw of an image is named by seed, step, node, view and image, so a mask depends neither on threads nor on how rows
- * are grouped into applications and slices. */
+ */
 #include "ops/elementwise/drop_path.h"
 
 #include "ops/base/rng.h"
@@ -37,12 +35,18 @@ struct dg_drop_path dg_drop_path_make(const struct dg_prepare *p, int64_t images
                                  .batch = p->batch > 0 ? p->batch : (int)images};
 }
 
+struct dg_drop_draw dg_drop_draw_of(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
+{
+    return (struct dg_drop_draw){.stream = d->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15),
+                                 .row = (uint64_t)(step->slice * d->batch + image % d->batch),
+                                 .view = (uint32_t)(d->view0 + image / d->batch)};
+}
+
 bool dg_drop_path_survives(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t image)
 {
-    uint64_t stream = d->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
-    uint32_t view = (uint32_t)(d->view0 + image / d->batch);
-    uint64_t row = (uint64_t)(step->slice * d->batch + image % d->batch);
-    return d->keep + dg_unit_float(dg_rng_at(step->seed, DG_RNG_DROP_PATH, stream, view, row)) >= 1.0f;
+    struct dg_drop_draw draw = dg_drop_draw_of(d, step, image);
+    uint32_t word = dg_rng_at(step->seed, DG_RNG_DROP_PATH, draw.stream, draw.view, draw.row);
+    return d->keep + dg_unit_float(word) >= 1.0f;
 }
 
 void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *step, int64_t *from)
@@ -50,9 +54,9 @@ void dg_drop_path_draw(const struct dg_drop_path *d, const struct dg_step_info *
     for (int64_t i = 0; i < d->images; i++) from[i] = dg_drop_path_survives(d, step, i) ? i : -1;
 }
 
-static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[DG_DROP_PATH_RATE].f == 0; }
+bool dg_drop_is_identity(const struct dg_op_call *call) { return !call->train || call->attr[DG_DROP_PATH_RATE].f == 0; }
 
-static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+enum dg_status dg_drop_infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     if (call->input[SRC].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
     output[DST] = call->input[SRC];
@@ -128,8 +132,8 @@ const struct dg_op dg_op_drop_path = {
     .inputs = inputs,
     .outputs = outputs,
     .reach = DG_REACH_ROW,
-    .is_identity = is_identity,
-    .infer = infer,
+    .is_identity = dg_drop_is_identity,
+    .infer = dg_drop_infer,
     .grad = grad,
     .prepare = prepare,
     .run = run,
@@ -144,7 +148,7 @@ const struct dg_op dg_op_drop_path_grad = {
     .attrs = dg_drop_path_attrs,
     .inputs = grad_inputs,
     .outputs = grad_outputs,
-    .infer = infer,
+    .infer = dg_drop_infer,
     .grad = dg_no_gradient,
     .prepare = prepare,
     .run = run_grad,

@@ -1,36 +1,25 @@
 /* dropout (Srivastava et al. 2014): in training, each number survives with probability 1 - rate and is divided by it, or is set to
- * zero. Its gradient is a dropout of the gradient with the same draws.
- *
- * The draw of a number is named by seed, step, node, view, image and its place in the image, as that of an image in drop_path: a
- * mask depends neither on threads nor on how rows are grouped into applications and slices. */
+ * zero. Its gradient is a dropout of the gradient with the same draws. Draws are named as those of drop_path are, and by the place
+ * of the number in its image. */
+#include "ops/elementwise/drop_path.h"
+
 #include "ops/base/rng.h"
 #include "ops/kernels/bf16.h"
-#include "ops/op.h"
 
 extern const struct dg_op dg_op_dropout;
 
-enum { RATE };      /* attribute */
 enum { SRC, ROWS }; /* inputs */
 enum { DST };       /* output */
 
 static const struct dg_attr_spec attrs[] = {
-    [RATE] = {.name = "rate",
-              .type = DG_ATTR_FLOAT,
-              .required = true,
-              .max = 0.999,
-              .training = true,
-              .doc = "probability of dropping a number"},
+    [DG_DROP_PATH_RATE] = {.name = "rate",
+                           .type = DG_ATTR_FLOAT,
+                           .required = true,
+                           .max = 0.999,
+                           .training = true,
+                           .doc = "probability of dropping a number"},
     {0},
 };
-
-static bool is_identity(const struct dg_op_call *call) { return !call->train || call->attr[RATE].f == 0; }
-
-static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
-{
-    if (call->input[SRC].ndim < 1) return dg_fail(err, DG_ERR_INPUT, "input must have a batch dimension");
-    output[DST] = call->input[SRC];
-    return DG_OK;
-}
 
 static enum dg_status grad(struct dg_grad_builder *b)
 {
@@ -40,10 +29,8 @@ static enum dg_status grad(struct dg_grad_builder *b)
 }
 
 struct state {
-    int64_t images, each; /* each: numbers of an image */
-    int view0, batch;
-    uint64_t stream;
-    float keep;
+    struct dg_drop_path drop;
+    int64_t each; /* numbers of an image */
     bool bf16;
 };
 
@@ -52,28 +39,25 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *src = &p->call->input[SRC];
-    *s = (struct state){.images = src->dim[0],
-                        .each = dg_desc_count(src) / src->dim[0],
-                        .view0 = p->view0,
-                        .batch = p->batch > 0 ? p->batch : (int)src->dim[0],
-                        .stream = p->stream,
-                        .keep = p->call->train ? (float)(1.0 - p->call->attr[RATE].f) : 1.0f,
-                        .bf16 = dg_is_bf16(src)};
+    s->drop = dg_drop_path_make(p, src->dim[0], p->call->attr[DG_DROP_PATH_RATE].f);
+    s->each = dg_desc_count(src) / src->dim[0];
+    s->bf16 = dg_is_bf16(src);
     return DG_OK;
 }
 
-/* The numbers of one image, at `to` of src and dst. */
-static void drop(const struct state *s, const struct dg_step_info *step, int64_t image, int64_t to,
-                 const struct dg_run *r)
+/* The numbers of one image, which begin at number `at` of src and dst. */
+static void drop(const struct dg_run *r, int64_t image, int64_t at)
 {
-    uint64_t stream = s->stream ^ (uint64_t)step->step * UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t first = (uint64_t)(step->slice * s->batch + image % s->batch) * (uint64_t)s->each;
-    uint32_t view = (uint32_t)(s->view0 + image / s->batch), word[4] = {0};
+    const struct state *s = r->state;
+    struct dg_drop_draw named = dg_drop_draw_of(&s->drop, r->step, image);
+    float keep = s->drop.keep;
+    uint32_t word[4] = {0}; /* a block of four draws */
     for (int64_t i = 0; i < s->each; i++) {
-        uint64_t draw = first + (uint64_t)i;
-        if (!i || !(draw % 4)) dg_philox(step->seed, DG_RNG_DROPOUT, stream, view, (uint32_t)(draw / 4), word);
-        bool survives = s->keep + dg_unit_float(word[draw % 4]) >= 1.0f;
-        dg_put(r->output[DST], s->bf16, to + i, survives ? dg_get(r->input[SRC], s->bf16, to + i) / s->keep : 0);
+        uint64_t draw = named.row * (uint64_t)s->each + (uint64_t)i;
+        if (!i || !(draw % 4))
+            dg_philox(r->step->seed, DG_RNG_DROPOUT, named.stream, named.view, (uint32_t)(draw / 4), word);
+        bool survives = keep + dg_unit_float(word[draw % 4]) >= 1.0f;
+        dg_put(r->output[DST], s->bf16, at + i, survives ? dg_get(r->input[SRC], s->bf16, at + i) / keep : 0);
     }
 }
 
@@ -81,9 +65,10 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    const int64_t *kept = dg_row_images(r->input[ROWS], s->images), count = dg_survivors(r->input[ROWS], s->images);
+    const int64_t *images = dg_row_images(r->input[ROWS], s->drop.images);
+    int64_t count = dg_survivors(r->input[ROWS], s->drop.images);
 #pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < count; n++) drop(s, r->step, kept ? kept[n] : n, n * s->each, r);
+    for (int64_t n = 0; n < count; n++) drop(r, images ? images[n] : n, n * s->each);
     return DG_OK;
 }
 
@@ -100,8 +85,8 @@ const struct dg_op dg_op_dropout = {
     .outputs = outputs,
     .bf16_alike = true,
     .reach = DG_REACH_IMAGE, /* a number's draw goes by its place in the image */
-    .is_identity = is_identity,
-    .infer = infer,
+    .is_identity = dg_drop_is_identity,
+    .infer = dg_drop_infer,
     .grad = grad,
     .prepare = prepare,
     .run = run,
