@@ -282,6 +282,11 @@ enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *wh
                    dg_desc_text(text, sizeof text, desc));
 }
 
+enum dg_status dg_want_rows(const struct dg_desc *desc, const char *what, struct dg_error *err)
+{
+    return desc->ndim >= 2 ? DG_OK : dg_fail(err, DG_ERR_INPUT, "%s must have at least 2 dimensions", what);
+}
+
 enum dg_status dg_want_token(const struct dg_desc *src, int64_t token, struct dg_error *err)
 {
     if (token < src->dim[1]) return DG_OK;

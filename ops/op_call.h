@@ -54,6 +54,8 @@ double dg_product_flops(const struct dg_desc *rows, const struct dg_desc *weight
 
 /* Checks for infer functions; `what` names the operand in the message. */
 enum dg_status dg_want_ndim(const struct dg_desc *desc, int ndim, const char *what, struct dg_error *err);
+/* At least 2 dimensions: rows of the last one. */
+enum dg_status dg_want_rows(const struct dg_desc *desc, const char *what, struct dg_error *err);
 enum dg_status dg_want_token(const struct dg_desc *src, int64_t token, struct dg_error *err); /* of dim 1 */
 /* An accumulator must be absent or have the shape of the gradient that is added to it. */
 enum dg_status dg_want_accumulator(const struct dg_desc *acc, const struct dg_desc *gradient, struct dg_error *err);

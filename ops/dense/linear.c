@@ -50,10 +50,7 @@ static const struct dg_attr_spec attrs[] = {
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) {
-        dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
-        return -1;
-    }
+    if (dg_want_rows(src, "input", err) != DG_OK) return -1;
     int64_t in = src->dim[src->ndim - 1], out = call->attr[OUT].i;
     struct dg_init uniform = {DG_INIT_UNIFORM, 1.0 / sqrt((double)in)}; /* PyTorch's nn.Linear */
     need[0] = (struct dg_param_need){.name = "weight",
@@ -73,7 +70,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC], *weight = &call->input[WEIGHT];
-    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    DG_TRY(dg_want_rows(src, "input", err));
     struct dg_desc want = dg_desc_make(DG_F32, 2, (int64_t[]){call->attr[OUT].i, src->dim[src->ndim - 1]});
     if (!dg_desc_equal(weight, &want)) {
         char a[96], b[96];

@@ -66,7 +66,7 @@ bool dg_packed_fits(const struct dg_prepare *p, const struct dg_desc *packed, en
 
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
-    if (call->input[WEIGHT].ndim < 2) return dg_fail(err, DG_ERR_INPUT, "weight must have at least 2 dimensions");
+    DG_TRY(dg_want_rows(&call->input[WEIGHT], "weight", err));
     output[PACKED] = packed_desc(&call->input[WEIGHT]);
     return DG_OK;
 }

@@ -25,7 +25,7 @@ static const struct dg_attr_spec attrs[] = {
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    DG_TRY(dg_want_rows(src, "input", err));
     struct dg_desc vector = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
     if (!dg_desc_equal(src, &call->input[RESIDUAL]) || !dg_desc_equal(&vector, &call->input[WEIGHT]) ||
         !dg_desc_equal(&vector, &call->input[BIAS]))

@@ -12,10 +12,9 @@ enum { DIFF_BIAS = DG_GELU_GRAD_DIFF_SRC + 1 };      /* further output */
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     DG_TRY(dg_gelu_grad_infer(call, output, err));
-    if (output[DG_GELU_GRAD_DIFF_SRC].ndim < 2)
-        return dg_fail(err, DG_ERR_INPUT, "src must have at least 2 dimensions");
-    output[DIFF_BIAS] =
-        dg_desc_make(DG_F32, 1, &output[DG_GELU_GRAD_DIFF_SRC].dim[output[DG_GELU_GRAD_DIFF_SRC].ndim - 1]);
+    const struct dg_desc *diff_src = &output[DG_GELU_GRAD_DIFF_SRC];
+    DG_TRY(dg_want_rows(diff_src, "src", err));
+    output[DIFF_BIAS] = dg_desc_make(DG_F32, 1, &diff_src->dim[diff_src->ndim - 1]);
     return dg_want_accumulator(&call->input[ACC_BIAS], &output[DIFF_BIAS], err);
 }
 

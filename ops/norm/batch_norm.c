@@ -53,10 +53,7 @@ static const struct dg_attr_spec attrs[] = {
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) {
-        dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
-        return -1;
-    }
+    if (dg_want_rows(src, "input", err) != DG_OK) return -1;
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);
     struct dg_init zero = {DG_INIT_CONSTANT, 0}, one = {DG_INIT_CONSTANT, 1};
     need[0] = (struct dg_param_need){.name = "weight", .desc = channels, .init = one, .trainable = true};
@@ -71,7 +68,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    DG_TRY(dg_want_rows(src, "input", err));
     if (call->train && dg_desc_rows(src) * dg_ranks(call) < 2)
         return dg_fail(err, DG_ERR_INPUT, "one value a channel has no variance: training needs more than one row");
     struct dg_desc channels = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]);

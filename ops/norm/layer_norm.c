@@ -32,10 +32,7 @@ static const struct dg_attr_spec attrs[] = {
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) {
-        dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
-        return -1;
-    }
+    if (dg_want_rows(src, "input", err) != DG_OK) return -1;
     struct dg_desc desc = dg_desc_make(DG_F32, 1, (int64_t[]){src->dim[src->ndim - 1]});
     need[0] = (struct dg_param_need){.name = "weight", .desc = desc, .init = {DG_INIT_CONSTANT, 1}, .trainable = true};
     need[1] = (struct dg_param_need){.name = "bias", .desc = desc, .init = {DG_INIT_CONSTANT, 0}, .trainable = true};
@@ -47,7 +44,7 @@ static bool vector_of(const struct dg_desc *desc, int64_t count) { return desc->
 static enum dg_status infer(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    DG_TRY(dg_want_rows(src, "input", err));
     int64_t cols = src->dim[src->ndim - 1];
     if (!vector_of(&call->input[WEIGHT], cols) || !vector_of(&call->input[BIAS], cols))
         return dg_fail(err, DG_ERR_INPUT, "weight and bias must have %lld elements", (long long)cols);

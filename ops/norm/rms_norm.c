@@ -24,10 +24,7 @@ static const struct dg_attr_spec attrs[] = {
 static int params(const struct dg_op_call *call, struct dg_param_need *need, struct dg_error *err)
 {
     const struct dg_desc *src = &call->input[SRC];
-    if (src->ndim < 2) {
-        dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
-        return -1;
-    }
+    if (dg_want_rows(src, "input", err) != DG_OK) return -1;
     need[0] = (struct dg_param_need){.name = "weight",
                                      .desc = dg_desc_make(DG_F32, 1, &src->dim[src->ndim - 1]),
                                      .init = {DG_INIT_CONSTANT, 1},
@@ -37,7 +34,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 
 static enum dg_status check(const struct dg_desc *src, const struct dg_desc *weight, struct dg_error *err)
 {
-    if (src->ndim < 2) return dg_fail(err, DG_ERR_INPUT, "input must have at least 2 dimensions");
+    DG_TRY(dg_want_rows(src, "input", err));
     if (weight->ndim == 1 && weight->dim[0] == src->dim[src->ndim - 1]) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "weight must have %lld elements", (long long)src->dim[src->ndim - 1]);
 }
