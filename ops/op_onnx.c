@@ -44,6 +44,29 @@ dg_onnx_value dg_onnx_slice(struct dg_onnx_builder *b, dg_onnx_value x, int64_t 
     return b->add_node(b, "Slice", NULL, input, 4);
 }
 
+dg_onnx_value dg_onnx_replace(struct dg_onnx_builder *b, dg_onnx_value x, int64_t size, int64_t first, int64_t end,
+                              dg_onnx_value part)
+{
+    const struct dg_onnx_attr axis[] = {DG_ONNX_INT("axis", 1), {0}};
+    dg_onnx_value parts[3];
+    int count = 0;
+    if (first) parts[count++] = dg_onnx_slice(b, x, 1, 0, first);
+    parts[count++] = part;
+    if (end < size) parts[count++] = end ? dg_onnx_slice(b, x, 1, end, size) : x;
+    return b->add_node(b, "Concat", axis, parts, count);
+}
+
+dg_onnx_value dg_onnx_for_each(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, dg_onnx_value images)
+{
+    static const int64_t ones[DG_ONNX_LIST] = {1, 1, 1, 1, 1, 1, 1, 1};
+    const struct dg_onnx_attr first[] = {DG_ONNX_INT("start", 0), DG_ONNX_INT("end", 1), {0}},
+                              axis[] = {DG_ONNX_INT("axis", 0), {0}};
+    dg_onnx_value shape[2];
+    shape[0] = b->add_node(b, "Shape", first, &images, 1);
+    shape[1] = b->add_ints(b, 1, ndim - 1, ones);
+    return dg_onnx_binary(b, "Expand", x, b->add_node(b, "Concat", axis, shape, 2));
+}
+
 dg_onnx_value dg_onnx_scalar(struct dg_onnx_builder *b, const char *what, double value)
 {
     return b->add_floats(b, what, 0, NULL, &(float){(float)value});
@@ -72,6 +95,14 @@ dg_onnx_value dg_onnx_transposed(struct dg_onnx_builder *b, const char *what, co
     dg_onnx_value made = b->add_floats(b, what, 2, (int64_t[]){columns, rows}, turned);
     free(turned);
     return made;
+}
+
+dg_onnx_value dg_onnx_l2_normalize(struct dg_onnx_builder *b, dg_onnx_value x, double eps)
+{
+    const struct dg_onnx_attr attr[] = {DG_ONNX_INTS("axes", 1, -1), DG_ONNX_INT("keepdims", 1), {0}};
+    dg_onnx_value norm = b->add_node(b, "ReduceL2", attr, &x, 1);
+    norm = dg_onnx_binary(b, "Max", norm, dg_onnx_scalar(b, "eps", eps));
+    return dg_onnx_binary(b, "Div", x, norm);
 }
 
 dg_onnx_value dg_onnx_layer_norm(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, dg_onnx_value weight,

@@ -62,6 +62,11 @@ dg_onnx_value dg_onnx_softmax(struct dg_onnx_builder *b, dg_onnx_value x, int64_
 dg_onnx_value dg_onnx_take(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis, int64_t place);
 /* The slice of places `first` to before `end` along an axis. */
 dg_onnx_value dg_onnx_slice(struct dg_onnx_builder *b, dg_onnx_value x, int64_t axis, int64_t first, int64_t end);
+/* Of x [N, size, ...] the places `first` to before `end` along axis 1 replaced by `part` [N, any number, ...]. */
+dg_onnx_value dg_onnx_replace(struct dg_onnx_builder *b, dg_onnx_value x, int64_t size, int64_t first, int64_t end,
+                              dg_onnx_value part);
+/* x [1, ...], of `ndim` dimensions, once for each of `images` [N, ...]. */
+dg_onnx_value dg_onnx_for_each(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, dg_onnx_value images);
 dg_onnx_value dg_onnx_scalar(struct dg_onnx_builder *b, const char *what, double value);
 /* A value of ours of `ndim` dimensions with its last one last, and the way back. Only images are turned. */
 dg_onnx_value dg_onnx_channels_last(struct dg_onnx_builder *b, dg_onnx_value x, int ndim);
@@ -69,6 +74,8 @@ dg_onnx_value dg_onnx_channels_first(struct dg_onnx_builder *b, dg_onnx_value x,
 /* The transpose of a matrix [rows, columns] as a constant. */
 dg_onnx_value dg_onnx_transposed(struct dg_onnx_builder *b, const char *what, const float *matrix, int64_t rows,
                                  int64_t columns);
+/* x divided by its L2 norm, or by eps if that is more, along the last axis. */
+dg_onnx_value dg_onnx_l2_normalize(struct dg_onnx_builder *b, dg_onnx_value x, double eps);
 /* Layer norm of a value of ours of `ndim` dimensions over its last one. */
 dg_onnx_value dg_onnx_layer_norm(struct dg_onnx_builder *b, dg_onnx_value x, int ndim, dg_onnx_value weight,
                                  dg_onnx_value bias, double eps);

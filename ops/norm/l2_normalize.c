@@ -80,10 +80,7 @@ static const struct dg_operand l2_normalize_outputs[] = {
 
 static void onnx(struct dg_onnx_builder *b)
 {
-    const struct dg_onnx_attr attr[] = {DG_ONNX_INTS("axes", 1, -1), DG_ONNX_INT("keepdims", 1), {0}};
-    dg_onnx_value norm = b->add_node(b, "ReduceL2", attr, &b->input[SRC], 1);
-    norm = dg_onnx_binary(b, "Max", norm, dg_onnx_scalar(b, "eps", b->call->attr[EPS].f));
-    b->output[DST] = dg_onnx_binary(b, "Div", b->input[SRC], norm);
+    b->output[DST] = dg_onnx_l2_normalize(b, b->input[SRC], b->call->attr[EPS].f);
 }
 
 const struct dg_op dg_op_l2_normalize = {

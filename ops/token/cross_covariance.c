@@ -140,17 +140,12 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 static void onnx(struct dg_onnx_builder *b)
 {
     const struct dg_desc *src = &b->call->input[SRC];
-    const struct dg_onnx_attr axes[] = {DG_ONNX_INTS("axes", 1, -1), DG_ONNX_INT("keepdims", 1), {0}};
     int64_t heads = b->call->attr[HEADS].i, dim = src->dim[2] / 3;
     dg_onnx_value part[3],
         parts = dg_onnx_reshape(b, b->input[SRC], 5, (int64_t[]){0, src->dim[1], 3, heads, dim / heads});
     parts = dg_onnx_transpose(b, parts, 5, (int64_t[]){2, 0, 3, 4, 1});
     for (int i = 0; i < 3; i++) part[i] = dg_onnx_take(b, parts, 0, i);
-    for (int i = 0; i < 2; i++) {
-        dg_onnx_value size = b->add_node(b, "ReduceL2", axes, &part[i], 1);
-        size = dg_onnx_binary(b, "Max", size, dg_onnx_scalar(b, "eps", 1e-12));
-        part[i] = dg_onnx_binary(b, "Div", part[i], size);
-    }
+    for (int i = 0; i < 2; i++) part[i] = dg_onnx_l2_normalize(b, part[i], 1e-12);
     part[1] = dg_onnx_transpose(b, part[1], 4, (int64_t[]){0, 1, 3, 2});
     dg_onnx_value scores = dg_onnx_binary(b, "MatMul", part[0], part[1]);
     scores = dg_onnx_softmax(b, dg_onnx_binary(b, "Mul", scores, b->input[TEMPERATURE]), -1);

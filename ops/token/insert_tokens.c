@@ -133,18 +133,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 
 static void put_in(struct dg_onnx_builder *b, int64_t index)
 {
-    const struct dg_onnx_attr first[] = {DG_ONNX_INT("start", 0), DG_ONNX_INT("end", 1), {0}},
-                              along[] = {DG_ONNX_INT("axis", 0), {0}}, tokens[] = {DG_ONNX_INT("axis", 1), {0}};
-    int64_t others = b->call->input[SRC].dim[1];
-    dg_onnx_value images = b->add_node(b, "Shape", first, &b->input[SRC], 1);
-    dg_onnx_value ones = b->add_ints(b, 1, 2, (int64_t[]){1, 1});
-    dg_onnx_value shape = b->add_node(b, "Concat", along, (dg_onnx_value[]){images, ones}, 2);
-    dg_onnx_value token = dg_onnx_binary(b, "Expand", b->input[TOKEN], shape), parts[3];
-    int count = 0;
-    if (index) parts[count++] = dg_onnx_slice(b, b->input[SRC], 1, 0, index);
-    parts[count++] = token;
-    if (index < others) parts[count++] = index ? dg_onnx_slice(b, b->input[SRC], 1, index, others) : b->input[SRC];
-    b->output[DST] = b->add_node(b, "Concat", tokens, parts, count);
+    dg_onnx_value token = dg_onnx_for_each(b, b->input[TOKEN], 3, b->input[SRC]);
+    b->output[DST] = dg_onnx_replace(b, b->input[SRC], b->call->input[SRC].dim[1], index, index, token);
 }
 
 static void onnx_prepend(struct dg_onnx_builder *b) { put_in(b, 0); }

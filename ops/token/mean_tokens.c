@@ -81,10 +81,9 @@ static const struct dg_operand mean_tokens_outputs[] = {
 static void onnx(struct dg_onnx_builder *b)
 {
     const struct dg_onnx_attr attr[] = {DG_ONNX_INTS("axes", 1, 1), DG_ONNX_INT("keepdims", 0), {0}};
-    int64_t first = b->call->attr[FIRST].i, end = b->call->input[SRC].dim[1], axis = 1;
-    dg_onnx_value input[] = {b->input[SRC], b->add_ints(b, 1, 1, &first), b->add_ints(b, 1, 1, &end),
-                             b->add_ints(b, 1, 1, &axis)};
-    dg_onnx_value tokens = first ? b->add_node(b, "Slice", NULL, input, 4) : b->input[SRC];
+    int64_t first = b->call->attr[FIRST].i;
+    dg_onnx_value tokens = b->input[SRC];
+    if (first) tokens = dg_onnx_slice(b, tokens, 1, first, b->call->input[SRC].dim[1]);
     b->output[DST] = b->add_node(b, "ReduceMean", attr, &tokens, 1);
 }
 

@@ -159,8 +159,8 @@ static void onnx(struct dg_onnx_builder *b)
     dg_onnx_value swapped =
         b->add_node(b, "Concat", axis, (dg_onnx_value[]){second, dg_onnx_slice(b, pairs, 3, 0, 1)}, 2);
     swapped = dg_onnx_reshape(b, swapped, 3, (int64_t[]){0, tokens, width});
-    b->output[DST] = dg_onnx_binary(b, "Add", dg_onnx_binary(b, "Mul", b->input[SRC], cosine),
-                                    dg_onnx_binary(b, "Mul", swapped, sine));
+    swapped = dg_onnx_binary(b, "Mul", swapped, sine);
+    b->output[DST] = dg_onnx_binary(b, "Add", dg_onnx_binary(b, "Mul", b->input[SRC], cosine), swapped);
 }
 
 static const struct dg_operand inputs[] = {

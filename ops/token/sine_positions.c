@@ -79,8 +79,6 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 
 static void onnx(struct dg_onnx_builder *b)
 {
-    const struct dg_onnx_attr first[] = {DG_ONNX_INT("start", 0), DG_ONNX_INT("end", 1), {0}},
-                              axis[] = {DG_ONNX_INT("axis", 0), {0}};
     const struct dg_desc *dst = &b->call->output[DST];
     float *position = make(b->call);
     if (!position) {
@@ -90,10 +88,7 @@ static void onnx(struct dg_onnx_builder *b)
     dg_onnx_value table =
         b->add_floats(b, "positions", 4, (int64_t[]){1, dst->dim[1], dst->dim[2], dst->dim[3]}, position);
     free(position);
-    dg_onnx_value images = b->add_node(b, "Shape", first, &b->input[SRC], 1);
-    dg_onnx_value shape[] = {images, b->add_ints(b, 1, 3, (int64_t[]){1, 1, 1})};
-    b->output[DST] =
-        dg_onnx_binary(b, "Expand", dg_onnx_channels_first(b, table, 4), b->add_node(b, "Concat", axis, shape, 2));
+    b->output[DST] = dg_onnx_for_each(b, dg_onnx_channels_first(b, table, 4), 4, b->input[SRC]);
 }
 
 static const struct dg_operand inputs[] = {[SRC] = {"src"}, {0}};

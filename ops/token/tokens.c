@@ -324,14 +324,10 @@ static enum dg_status run_put(const struct dg_run *r, struct dg_error *err)
 
 static void onnx_put(struct dg_onnx_builder *b)
 {
-    const struct dg_onnx_attr axis[] = {DG_ONNX_INT("axis", 1), {0}};
-    int64_t tokens = b->call->input[SRC].dim[1], index = b->call->attr[INDEX].i;
-    dg_onnx_value parts[3];
-    int count = 0;
-    if (index) parts[count++] = dg_onnx_slice(b, b->input[SRC], 1, 0, index);
-    parts[count++] = dg_onnx_reshape(b, b->input[TOKEN], 3, (int64_t[]){0, 1, b->call->input[SRC].dim[2]});
-    if (index + 1 < tokens) parts[count++] = dg_onnx_slice(b, b->input[SRC], 1, index + 1, tokens);
-    b->output[DST] = b->add_node(b, "Concat", axis, parts, count);
+    const struct dg_desc *src = &b->call->input[SRC];
+    int64_t index = b->call->attr[INDEX].i;
+    dg_onnx_value token = dg_onnx_reshape(b, b->input[TOKEN], 3, (int64_t[]){0, 1, src->dim[2]});
+    b->output[DST] = dg_onnx_replace(b, b->input[SRC], src->dim[1], index, index + 1, token);
 }
 
 static const struct dg_operand put_token_inputs[] = {[SRC] = {"src"}, [TOKEN] = {"token"}, {0}};
