@@ -6,6 +6,7 @@
  *
  * A task is one head of one image; the backward computes the probabilities, of width x width, again. */
 #include "ops/kernels/cross_covariance.h"
+#include "ops/kernels/bf16.h"
 #include "ops/op.h"
 
 #include <omp.h>
@@ -98,25 +99,23 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     return DG_OK;
 }
 
-static int64_t bytes(const struct state *s, int64_t numbers) { return numbers * (s->bf16 ? 2 : 4); }
-
-/* Bytes from the beginning of a tensor of rows of `ld` numbers to the head of a task, an image and head. */
-static int64_t offset(const struct state *s, int64_t task, int64_t ld)
+/* Where the head of a task, an image and head, begins in a tensor of rows of `ld` numbers. */
+static int64_t place_of(const struct state *s, int64_t task, int64_t ld)
 {
-    return bytes(s, task / s->heads * s->tokens * ld + task % s->heads * s->width);
+    return task / s->heads * s->tokens * ld + task % s->heads * s->width;
 }
 
 static struct dg_cross_covariance_head head_of(const struct state *s, int64_t task, const void *src,
                                                const float *temperature)
 {
     int64_t dim = s->heads * s->width;
-    const char *q = (const char *)src + offset(s, task, 3 * dim);
+    const void *q = dg_at(src, s->bf16, place_of(s, task, 3 * dim));
     return (struct dg_cross_covariance_head){.bf16 = s->bf16,
                                              .tokens = s->tokens,
                                              .width = s->width,
                                              .q = q,
-                                             .k = q + bytes(s, dim),
-                                             .v = q + bytes(s, 2 * dim),
+                                             .k = dg_at(q, s->bf16, dim),
+                                             .v = dg_at(q, s->bf16, 2 * dim),
                                              .ld = 3 * dim,
                                              .ld_dst = dim,
                                              .temperature = temperature[task % s->heads]};
@@ -130,8 +129,8 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
         struct dg_cross_covariance_head head = head_of(s, task, r->input[SRC], r->input[TEMPERATURE]);
-        dg_cross_covariance_kernels()->forward(&head, (char *)r->output[DST] + offset(s, task, head.ld_dst),
-                                               (char *)r->scratch + s->per_thread * omp_get_thread_num());
+        void *dst = dg_at_out(r->output[DST], s->bf16, place_of(s, task, head.ld_dst));
+        dg_cross_covariance_kernels()->forward(&head, dst, (char *)r->scratch + s->per_thread * omp_get_thread_num());
     }
     return DG_OK;
 }
@@ -197,15 +196,16 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
 {
     (void)err;
     const struct state *s = r->state;
-    int64_t tasks = dg_survivors(r->input[GRAD_ROWS], s->images) * s->heads, part = bytes(s, s->heads * s->width);
+    int64_t tasks = dg_survivors(r->input[GRAD_ROWS], s->images) * s->heads, dim = s->heads * s->width;
     float *partial = (float *)((char *)r->scratch + s->partial), *diff = r->output[DIFF_TEMPERATURE];
 #pragma omp parallel for schedule(static) num_threads(r->threads)
     for (int64_t task = 0; task < tasks; task++) {
         struct dg_cross_covariance_head head = head_of(s, task, r->input[GRAD_SRC], r->input[GRAD_TEMPERATURE]);
-        char *diff_q = (char *)r->output[DIFF_SRC] + offset(s, task, head.ld);
+        void *diff_q = dg_at_out(r->output[DIFF_SRC], s->bf16, place_of(s, task, head.ld));
         partial[task] = dg_cross_covariance_kernels()->backward(
-            &head, (const char *)r->input[DIFF_DST] + offset(s, task, head.ld_dst), diff_q, diff_q + part,
-            diff_q + 2 * part, (char *)r->scratch + s->per_thread * omp_get_thread_num());
+            &head, dg_at(r->input[DIFF_DST], s->bf16, place_of(s, task, head.ld_dst)), diff_q,
+            dg_at_out(diff_q, s->bf16, dim), dg_at_out(diff_q, s->bf16, 2 * dim),
+            (char *)r->scratch + s->per_thread * omp_get_thread_num());
     }
     if (!diff) return DG_OK;
     dg_begin_sum(diff, r->input[ACC], s->heads);
