@@ -87,8 +87,7 @@ static enum dg_status grad_insert(struct dg_grad_builder *b)
 
 struct state {
     int64_t images;
-    int64_t before, inserted,
-        behind; /* numbers of an image: of the tokens in front of those put in, of these, of the rest */
+    int64_t before, inserted, behind; /* numbers of an image: of tokens before those put in, of these, of the rest */
 };
 
 /* `longer`: with the tokens that are put in. */

@@ -64,6 +64,8 @@ const struct dg_op dg_op_to_tokens = {
     .onnx = onnx_to_tokens,
 };
 
+/* --- from_tokens --- */
+
 enum { HEIGHT, WIDTH }; /* attributes */
 static const struct dg_attr_spec grid_attrs[] = {
     {.name = "height",
@@ -133,6 +135,8 @@ const struct dg_op dg_op_from_tokens = {
 
 /* --- take_token --- */
 
+enum { INDEX, TOKENS }; /* attributes; the second of the gradient only */
+
 struct state {
     int64_t images, tokens, dim, index; /* tokens of the longer side */
 };
@@ -141,11 +145,10 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *lon
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    *s = (struct state){.images = longer->dim[0], .tokens = longer->dim[1], .dim = longer->dim[2]};
+    *s = (struct state){longer->dim[0], longer->dim[1], longer->dim[2], p->call->attr[INDEX].i};
     return DG_OK;
 }
 
-enum { INDEX, TOKENS }; /* attributes; the second of the gradient only */
 static const struct dg_attr_spec take_attrs[] = {
     {.name = "index", .type = DG_ATTR_INT, .value.i = 0, .min = 0, .max = 1 << 24, .doc = "which token"},
     {0},
@@ -176,9 +179,7 @@ static enum dg_status grad_take(struct dg_grad_builder *b)
 
 static enum dg_status prepare_take(struct dg_prepare *p, struct dg_error *err)
 {
-    DG_TRY(open_state(p, &p->call->input[SRC], err));
-    ((struct state *)p->state)->index = p->call->attr[INDEX].i;
-    return DG_OK;
+    return open_state(p, &p->call->input[SRC], err);
 }
 
 static enum dg_status run_take(const struct dg_run *r, struct dg_error *err)
@@ -233,9 +234,7 @@ static enum dg_status infer_take_grad(const struct dg_op_call *call, struct dg_d
 
 static enum dg_status prepare_take_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    DG_TRY(open_state(p, &p->call->output[DIFF_SRC], err));
-    ((struct state *)p->state)->index = p->call->attr[INDEX].i;
-    return DG_OK;
+    return open_state(p, &p->call->output[DIFF_SRC], err);
 }
 
 static enum dg_status run_take_grad(const struct dg_run *r, struct dg_error *err)
