@@ -1,14 +1,14 @@
 /* Learned tokens, the same for every image, put among others.
  *
- *   prepend_token (src [N,T,D], token [1,1,D]) -> dst [N,T+1,D]: in front of all
  *   insert_tokens (src [N,T,D], tokens [1,K,D]) -> dst [N,T+K,D]: behind the first `index`; with 1 behind the class token
  *                 (registers, Darcet et al. 2024)
+ *   prepend_token (src [N,T,D], token [1,1,D]) -> dst [N,T+1,D]: the same with index 0 and K = 1, an op of its own in plans
  *   prepend_token_grad, insert_tokens_grad (diff_dst, [acc_token]) -> [diff_src], [diff_token] */
 #include "ops/op.h"
 
 #include <string.h>
 
-extern const struct dg_op dg_op_prepend_token_grad, dg_op_insert_tokens_grad;
+extern const struct dg_op dg_op_insert_tokens, dg_op_prepend_token_grad, dg_op_insert_tokens_grad;
 
 enum { SRC, TOKEN };           /* inputs */
 enum { DST };                  /* output */
@@ -36,6 +36,19 @@ static const struct dg_attr_spec insert_grad_attrs[] = {
     [GRAD_COUNT] = {.name = "count", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 1 << 24, .internal = true},
     {0},
 };
+
+/* Where tokens are put, behind how many, and how many they are; of any of the four ops. */
+struct place {
+    int64_t index, count;
+};
+
+static struct place place_of(const struct dg_op_call *call)
+{
+    if (call->op == &dg_op_insert_tokens) return (struct place){call->attr[INDEX].i, call->input[TOKEN].dim[1]};
+    if (call->op == &dg_op_insert_tokens_grad)
+        return (struct place){call->attr[GRAD_INDEX].i, call->attr[GRAD_COUNT].i};
+    return (struct place){0, 1};
+}
 
 static enum dg_status infer_prepend(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
@@ -81,7 +94,8 @@ static enum dg_status grad_prepend(struct dg_grad_builder *b) { return emit_grad
 
 static enum dg_status grad_insert(struct dg_grad_builder *b)
 {
-    union dg_attr attr[] = {[GRAD_INDEX] = b->call->attr[INDEX], [GRAD_COUNT] = {.i = b->call->input[TOKEN].dim[1]}};
+    struct place place = place_of(b->call);
+    union dg_attr attr[] = {[GRAD_INDEX] = {.i = place.index}, [GRAD_COUNT] = {.i = place.count}};
     return emit_grad(b, &dg_op_insert_tokens_grad, attr);
 }
 
@@ -91,24 +105,19 @@ struct state {
 };
 
 /* `longer`: with the tokens that are put in. */
-static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *longer, int64_t index, int64_t count,
-                                 struct dg_error *err)
+static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *longer, struct dg_error *err)
 {
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
-    int64_t dim = longer->dim[2];
-    *s = (struct state){longer->dim[0], index * dim, count * dim, (longer->dim[1] - index - count) * dim};
+    struct place place = place_of(p->call);
+    int64_t dim = longer->dim[2], behind = longer->dim[1] - place.index - place.count;
+    *s = (struct state){longer->dim[0], place.index * dim, place.count * dim, behind * dim};
     return DG_OK;
 }
 
-static enum dg_status prepare_prepend(struct dg_prepare *p, struct dg_error *err)
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 {
-    return open_state(p, &p->call->output[DST], 0, 1, err);
-}
-
-static enum dg_status prepare_insert(struct dg_prepare *p, struct dg_error *err)
-{
-    return open_state(p, &p->call->output[DST], p->call->attr[INDEX].i, p->call->input[TOKEN].dim[1], err);
+    return open_state(p, &p->call->output[DST], err);
 }
 
 static void copy(float *to, const float *from, int64_t count) { memcpy(to, from, (size_t)count * sizeof *to); }
@@ -130,15 +139,12 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     return DG_OK;
 }
 
-static void put_in(struct dg_onnx_builder *b, int64_t index)
+static void onnx(struct dg_onnx_builder *b)
 {
+    int64_t index = place_of(b->call).index;
     dg_onnx_value token = dg_onnx_for_each(b, b->input[TOKEN], 3, b->input[SRC]);
     b->output[DST] = dg_onnx_replace(b, b->input[SRC], b->call->input[SRC].dim[1], index, index, token);
 }
-
-static void onnx_prepend(struct dg_onnx_builder *b) { put_in(b, 0); }
-
-static void onnx_insert(struct dg_onnx_builder *b) { put_in(b, b->call->attr[INDEX].i); }
 
 static const struct dg_operand prepend_inputs[] = {[SRC] = {"src"}, [TOKEN] = {"token", DG_PARAM}, {0}};
 static const struct dg_operand insert_inputs[] = {[SRC] = {"src"}, [TOKEN] = {"tokens", DG_PARAM}, {0}};
@@ -154,8 +160,8 @@ const struct dg_op dg_op_prepend_token = {
     .reach = DG_REACH_IMAGE,
     .infer = infer_prepend,
     .grad = grad_prepend,
-    .onnx = onnx_prepend,
-    .prepare = prepare_prepend,
+    .onnx = onnx,
+    .prepare = prepare,
     .run = run,
 };
 
@@ -169,43 +175,26 @@ const struct dg_op dg_op_insert_tokens = {
     .reach = DG_REACH_IMAGE,
     .infer = infer_insert,
     .grad = grad_insert,
-    .onnx = onnx_insert,
-    .prepare = prepare_insert,
+    .onnx = onnx,
+    .prepare = prepare,
     .run = run,
 };
 
-static enum dg_status infer_grad(const struct dg_op_call *call, int64_t index, int64_t count, struct dg_desc *output,
-                                 struct dg_error *err)
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
 {
     const struct dg_desc *diff_dst = &call->input[DIFF_DST];
+    struct place place = place_of(call);
     DG_TRY(dg_want_ndim(diff_dst, 3, "diff_dst", err));
-    if (diff_dst->dim[1] <= count || diff_dst->dim[1] < index + count)
-        return dg_fail(err, DG_ERR_INPUT, "diff_dst has too few tokens");
-    output[DIFF_SRC] =
-        dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], diff_dst->dim[1] - count, diff_dst->dim[2]});
-    output[DIFF_TOKEN] = dg_desc_make(DG_F32, 3, (int64_t[]){1, count, diff_dst->dim[2]});
+    int64_t rest = diff_dst->dim[1] - place.count;
+    if (rest < 1 || rest < place.index) return dg_fail(err, DG_ERR_INPUT, "diff_dst has too few tokens");
+    output[DIFF_SRC] = dg_desc_make(DG_F32, 3, (int64_t[]){diff_dst->dim[0], rest, diff_dst->dim[2]});
+    output[DIFF_TOKEN] = dg_desc_make(DG_F32, 3, (int64_t[]){1, place.count, diff_dst->dim[2]});
     return dg_want_accumulator(&call->input[ACC_TOKEN], &output[DIFF_TOKEN], err);
 }
 
-static enum dg_status infer_prepend_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+static enum dg_status prepare_grad(struct dg_prepare *p, struct dg_error *err)
 {
-    return infer_grad(call, 0, 1, output, err);
-}
-
-static enum dg_status infer_insert_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
-{
-    return infer_grad(call, call->attr[GRAD_INDEX].i, call->attr[GRAD_COUNT].i, output, err);
-}
-
-static enum dg_status prepare_prepend_grad(struct dg_prepare *p, struct dg_error *err)
-{
-    return open_state(p, &p->call->input[DIFF_DST], 0, 1, err);
-}
-
-static enum dg_status prepare_insert_grad(struct dg_prepare *p, struct dg_error *err)
-{
-    const union dg_attr *attr = p->call->attr;
-    return open_state(p, &p->call->input[DIFF_DST], attr[GRAD_INDEX].i, attr[GRAD_COUNT].i, err);
+    return open_state(p, &p->call->input[DIFF_DST], err);
 }
 
 static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
@@ -241,9 +230,9 @@ const struct dg_op dg_op_prepend_token_grad = {
     .name = "prepend_token_grad",
     .inputs = grad_inputs,
     .outputs = grad_outputs,
-    .infer = infer_prepend_grad,
+    .infer = infer_grad,
     .grad = dg_no_gradient,
-    .prepare = prepare_prepend_grad,
+    .prepare = prepare_grad,
     .run = run_grad,
 };
 
@@ -252,8 +241,8 @@ const struct dg_op dg_op_insert_tokens_grad = {
     .attrs = insert_grad_attrs,
     .inputs = grad_inputs,
     .outputs = grad_outputs,
-    .infer = infer_insert_grad,
+    .infer = infer_grad,
     .grad = dg_no_gradient,
-    .prepare = prepare_insert_grad,
+    .prepare = prepare_grad,
     .run = run_grad,
 };
