@@ -126,9 +126,10 @@ struct dg_step_input {
 
 /* How far a result depends on other rows, and so what a pass may cut. Each level allows what the ones above it allow. */
 enum dg_reach {
-    DG_REACH_ALL,   /* on anything: nothing may be cut */
-    DG_REACH_BATCH, /* on all rows in train mode (batch norm): the batch cannot be cut into slices before it, but between
-                         processes, if the op has joined_bytes */
+    DG_REACH_ALL, /* on anything: nothing may be cut */
+    /* On all rows in train mode (batch norm): the batch cannot be cut into slices before it. Processes can share it if the op has
+     * joined_bytes. */
+    DG_REACH_BATCH,
     DG_REACH_IMAGE, /* on rows of the same image only */
     DG_REACH_ROW,   /* on the same row of every data input only: one token may be computed alone */
 };

@@ -28,8 +28,8 @@ struct dg_batch_norm_apply_args {
 
 struct dg_batch_norm_grad_args {
     int64_t rows, cols;
-    int64_t
-        all_rows; /* of which mean and var are, and before backward_src the sums: more than `rows` where processes share them */
+    /* Rows of which mean and var are, and of which backward_src takes sums: more than `rows` where processes share a step. */
+    int64_t all_rows;
     bool bf16;
     const void *src;
     const float *mean, *var, *weight; /* [cols] */
@@ -39,8 +39,9 @@ struct dg_batch_norm_grad_args {
     const float *acc_weight, *acc_bias; /* [cols], added; NULL: nothing is added */
     void *diff_src;                     /* may be diff_dst; NULL: it is not wanted */
     float *diff_weight, *diff_bias;     /* [cols]; either may be NULL */
-    double *partial; /* scratch: f64 [threads, 2, cols], then f32 [threads, 2, cols] and [3, cols]. Of the
-                                              f64 the first [2, cols] are the sums of g and of g (x - mean) */
+    /* Scratch: f64 [threads, 2, cols], then f32 [threads, 2, cols] and [3, cols]. In the first [2, cols] are, between the two
+     * parts, the sums of g and of g (x - mean). */
+    double *partial;
     int threads;
 };
 

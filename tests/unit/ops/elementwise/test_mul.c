@@ -36,7 +36,8 @@ static void ref_sums(const struct dg_op_call *call, double *const *in, double *c
     for (int64_t i = 0; i < dg_desc_count(a); i++) out[0][meets(a, b, i)] += in[0][i] * in[1][i];
 }
 
-/* mul runs on some images where b has images, mul_sums where it has none. A product is rounded once. A sum of n terms is off by a few times sqrt(n) units: here n is at most 420. */
+/* mul runs on some images where b has images, mul_sums where it has none. A product is rounded once. A sum of n terms is off by a
+ * few times sqrt(n) units: here n is at most 420. */
 #define MUL(rows, a_shape, b_shape)                                                                                    \
     {.op = "mul",                                                                                                      \
      .modes = OP_VALUE | OP_GRADIENT | OP_BF16 | (rows),                                                               \

@@ -42,10 +42,8 @@ static int taps_of(int64_t token, int64_t cls, int64_t g, int64_t h, int64_t w, 
     return count;
 }
 
-static int64_t side_of(int64_t rows)
-{
-    return (int64_t)lround(sqrt((double)(rows - 1)));
-} /* with a class token's row or not */
+/* Of a table with a class token's row or without. */
+static int64_t side_of(int64_t rows) { return (int64_t)lround(sqrt((double)(rows - 1))); }
 
 static void ref_position(const struct dg_op_call *call, double *const *in, double *const *out)
 {
