@@ -42,11 +42,14 @@ TEMP, TEACHER_TEMP = 0.1, 0.04
 
 
 class Features(torch.nn.Module):
-    """A network whose output is what DINO's head reads."""
+    """A network whose output is what DINO's head reads, and the state to which it goes back."""
 
     def __init__(self, model, take):
         super().__init__()
-        self.model, self.take = model, take
+        self.model, self.take, self.begin = model, take, copy.deepcopy(model.state_dict())
+
+    def restore(self):
+        self.model.load_state_dict(self.begin)
 
     def forward(self, x):
         return self.take(self.model, x)
@@ -74,30 +77,27 @@ def renamed(*pairs):
     return names
 
 
-# transformers' DINOv2 in memory; |k: the k-th part of a tensor of ours.
+def of_layers(prefix):
+    """Names within the layers of transformers' DINOv2 and DINOv3 in memory; |k: the k-th part of a tensor of ours."""
+    layer = rf"^{prefix}\.layer\.(\d+)\."
+    return tuple((rf"{layer}attention\.{part}_proj\.(\w+)", rf"blocks.\1.attn.qkv.\2|{i}") for i, part in enumerate("qkv")) + (
+        (rf"{layer}attention\.o_proj\.", r"blocks.\1.attn.proj."),
+        (rf"{layer}layer_scale(\d)\.lambda1", r"blocks.\1.ls\2.gamma"))
+
+
 DINOV2_NAMES = (
     (r"mask_token", None), (r"^embeddings\.position_embeddings", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."), (r"^embeddings\.", ""),
-    (r"^encoder\.layer\.(\d+)\.attention\.q_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|0"),
-    (r"^encoder\.layer\.(\d+)\.attention\.k_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|1"),
-    (r"^encoder\.layer\.(\d+)\.attention\.v_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|2"),
-    (r"^encoder\.layer\.(\d+)\.attention\.o_proj\.", r"blocks.\1.attn.proj."),
-    (r"^encoder\.layer\.(\d+)\.layer_scale(\d)\.lambda1", r"blocks.\1.ls\2.gamma"),
+    *of_layers("encoder"),
     (r"^encoder\.layer\.(\d+)\.mlp\.gate_proj\.(\w+)", r"blocks.\1.mlp.w12.\2|0"),
     (r"^encoder\.layer\.(\d+)\.mlp\.up_proj\.(\w+)", r"blocks.\1.mlp.w12.\2|1"),
     (r"^encoder\.layer\.(\d+)\.mlp\.down_proj\.", r"blocks.\1.mlp.w3."),
     (r"^encoder\.layer\.", "blocks."), (r"^layernorm\.", "norm."))
-
-
-# transformers' DINOv3 in memory. Keys have no bias there, and get one of zeros here.
+# Keys have no bias in transformers' DINOv3, and get one of zeros here.
 DINOV3_NAMES = (
     (r"mask_token", None), (r"^embeddings\.register_tokens", "storage_tokens"),
     (r"^embeddings\.patch_embeddings\.", "patch_embed.proj."), (r"^embeddings\.", ""),
-    (r"^model\.layer\.(\d+)\.attention\.q_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|0"),
-    (r"^model\.layer\.(\d+)\.attention\.k_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|1"),
-    (r"^model\.layer\.(\d+)\.attention\.v_proj\.(\w+)", r"blocks.\1.attn.qkv.\2|2"),
-    (r"^model\.layer\.(\d+)\.attention\.o_proj\.", r"blocks.\1.attn.proj."),
-    (r"^model\.layer\.(\d+)\.layer_scale(\d)\.lambda1", r"blocks.\1.ls\2.gamma"),
+    *of_layers("model"),
     (r"^model\.layer\.(\d+)\.mlp\.up_proj\.", r"blocks.\1.mlp.fc1."),
     (r"^model\.layer\.(\d+)\.mlp\.down_proj\.", r"blocks.\1.mlp.fc2."), (r"^model\.layer\.", "blocks."))
 XCIT_NAMES = ((r"^pos_embed\.", "pos_embeder."),) + tuple(
@@ -234,7 +234,7 @@ def check_gradients(folder, case, net, state):
     for p in head.parameters():
         if p.ndim == 2 and p.shape[1] > 1:
             torch.nn.init.normal_(p, 0, p.shape[1] ** -0.5)
-    net.model.load_state_dict(check_gradients.clean)
+    net.restore()
     views = [torch.randn(2, 3, size, size) for _ in range(2)]
     plan, crops, init, out, text = (os.path.join(folder, n) for n in ("t.plan", "c.st", "i.st", "run", "r.yaml"))
     with open(text, "w") as file:
@@ -254,7 +254,7 @@ def check_gradients(folder, case, net, state):
 
 def gradients_of(net, head, x, names):
     """Of the student, who is its own teacher, by our names."""
-    net.model.load_state_dict(check_gradients.clean)
+    net.restore()
     net.zero_grad(set_to_none=True)
     with torch.no_grad():
         targets = head(net(x))
@@ -291,7 +291,6 @@ def main():
         with contextlib.redirect_stdout(io.StringIO()):
             model, take = case[3]()
         randomize(model, 11)
-        check_gradients.clean = copy.deepcopy(model.state_dict())
         net, state = Features(model, take), ours(model.state_dict(), case[4])
         with tempfile.TemporaryDirectory() as folder:
             features = check_features(folder, case, net, state)
