@@ -147,7 +147,7 @@ static void test_batch_norm_running(void **state)
 }
 
 /* Processes that are run one after the other, twice: what they send does not depend on what they receive. */
-enum { PEERS = 3, PEER_ROWS = 4, PEER_COLS = 5, PEER_COUNT = PEER_ROWS * PEER_COLS };
+enum { PEERS = 3, PEER_ROWS = 4, PEER_COLS = 5, PEER_COUNT = PEER_ROWS * PEER_COLS, ALL = PEERS * PEER_COUNT };
 
 struct post {
     int rank;
@@ -174,52 +174,56 @@ static struct op_result run_peer(struct op_run op, struct post *post, int rank)
     return op_run(&op);
 }
 
-static const struct op_attr *eps(void)
-{
-    static const struct op_attr attr = ATTR("eps", 1e-3);
-    return &attr;
-}
+static const struct op_attr eps = ATTR("eps", 1e-3);
 
-/* Of the joined rows: sum of g times batch_norm(src), in f64. */
-static double joined_sum(const double *src, const double *weight, const double *bias, const float *g)
+/* The rows of all processes, and the gradient of what they become. */
+struct joined {
+    float *src, *weight, *bias, *g; /* src and g [ALL], weight and bias [PEER_COLS] */
+    double x[ALL], w[PEER_COLS], b[PEER_COLS];
+};
+
+/* The sum of g times batch_norm of the joined rows, in f64. */
+static double sum_of(struct joined *j)
 {
-    enum { ALL = PEERS * PEER_COUNT };
     double dst[ALL], sum = 0;
-    union dg_attr attr[] = {{.f = eps()->value}, {.f = 0.1}, {.i = 0}};
+    union dg_attr attr[] = {{.f = eps.value}, {.f = 0.1}, {.i = 0}};
     const struct dg_desc desc = F32(PEERS * PEER_ROWS, PEER_COLS);
     const struct dg_op_call call = {.op = op_by_name("batch_norm"), .attr = attr, .input = &desc, .num_inputs = 1};
-    ref_batch_norm(&call,
-                   (double *[]){(double *)(uintptr_t)src, (double *)(uintptr_t)weight, (double *)(uintptr_t)bias},
-                   (double *[]){dst});
-    for (int i = 0; i < ALL; i++) sum += (double)g[i] * dst[i];
+    ref_batch_norm(&call, (double *[]){j->x, j->w, j->b}, (double *[]){dst});
+    for (int i = 0; i < ALL; i++) sum += (double)j->g[i] * dst[i];
     return sum;
 }
 
-/* Where processes see each other's rows: moments are those of all rows, to the bit the same in each; and what each makes of the
- * gradient is the derivative of a sum over all rows, by differences of the definition. Weights get their own rows' part. */
-static void test_batch_norm_of_peers(void **state)
+/* Its derivative by one of the numbers of x, w and b. */
+static double slope_of(struct joined *j, double *number)
 {
-    (void)state;
-    enum { ALL = PEERS * PEER_COUNT };
-    float *src = random_f32("src", 1, ALL), *g = random_f32("g", 1, ALL), *weight = random_f32("weight", 1, PEER_COLS),
-          *bias = random_f32("bias", 1, PEER_COLS), unused[PEER_COLS] = {0};
-    double x[ALL], w[PEER_COLS], b[PEER_COLS], weights[2][PEER_COLS] = {{0}};
+    const double h = 1e-5, was = *number;
+    *number = was + h;
+    double up = sum_of(j);
+    *number = was - h;
+    double down = sum_of(j);
+    *number = was;
+    return (up - down) / (2 * h);
+}
+
+/* Moments are those of all rows, to the bit the same in each process; those of the first process are returned. */
+static struct op_result check_moments_of_peers(const struct joined *j)
+{
+    float unused[PEER_COLS] = {0};
     int64_t tracked = 0;
-    struct post forward = {0}, backward = {0};
-    for (int i = 0; i < ALL; i++) x[i] = (double)src[i];
-    for (int c = 0; c < PEER_COLS; c++) w[c] = (double)weight[c], b[c] = (double)bias[c];
+    struct post post = {0};
     struct op_result first = {0};
     for (int run = 0; run < 2 * PEERS; run++) {
         int rank = run % PEERS;
         struct op_run op = {.op = "batch_norm",
-                            .attrs = {*eps()},
-                            .input = {{"src", F32(PEER_ROWS, PEER_COLS), src + rank * PEER_COUNT},
-                                      {"weight", F32(PEER_COLS), weight},
-                                      {"bias", F32(PEER_COLS), bias},
+                            .attrs = {eps},
+                            .input = {{"src", F32(PEER_ROWS, PEER_COLS), j->src + rank * PEER_COUNT},
+                                      {"weight", F32(PEER_COLS), j->weight},
+                                      {"bias", F32(PEER_COLS), j->bias},
                                       {"running_mean", F32(PEER_COLS), unused},
                                       {"running_var", F32(PEER_COLS), unused},
                                       {"num_batches_tracked", dg_desc_scalar(DG_I64), &tracked}}};
-        struct op_result r = run_peer(op, &forward, rank);
+        struct op_result r = run_peer(op, &post, rank);
         if (run == PEERS) first = r;
         if (run > PEERS) {
             assert_same_output(&r, 1, &first, 1);
@@ -227,48 +231,51 @@ static void test_batch_norm_of_peers(void **state)
         }
         if (run != PEERS) op_result_free(&r);
     }
-    const double h = 1e-5;
+    return first;
+}
+
+/* Where processes see each other's rows, what each makes of the gradient is the derivative of a sum over all rows, by differences
+ * of the definition. Weights get their own rows' part. */
+static void test_batch_norm_of_peers(void **state)
+{
+    (void)state;
+    struct joined j = {random_f32("src", 1, ALL), random_f32("weight", 1, PEER_COLS), random_f32("bias", 1, PEER_COLS),
+                       random_f32("g", 1, ALL)};
+    double diff_weights[2][PEER_COLS] = {{0}};
+    struct post post = {0};
+    for (int i = 0; i < ALL; i++) j.x[i] = (double)j.src[i];
+    for (int c = 0; c < PEER_COLS; c++) j.w[c] = (double)j.weight[c], j.b[c] = (double)j.bias[c];
+    struct op_result first = check_moments_of_peers(&j);
     for (int run = 0; run < 2 * PEERS; run++) {
         int rank = run % PEERS;
         struct op_run op = {.op = "batch_norm_grad",
-                            .attrs = {*eps()},
-                            .input = {{"diff_dst", F32(PEER_ROWS, PEER_COLS), g + rank * PEER_COUNT},
-                                      {"src", F32(PEER_ROWS, PEER_COLS), src + rank * PEER_COUNT},
-                                      {"weight", F32(PEER_COLS), weight},
+                            .attrs = {eps},
+                            .input = {{"diff_dst", F32(PEER_ROWS, PEER_COLS), j.g + rank * PEER_COUNT},
+                                      {"src", F32(PEER_ROWS, PEER_COLS), j.src + rank * PEER_COUNT},
+                                      {"weight", F32(PEER_COLS), j.weight},
                                       {"mean", F32(PEER_COLS), first.data[1]},
                                       {"var", F32(PEER_COLS), first.data[2]}}};
-        struct op_result r = run_peer(op, &backward, rank);
+        struct op_result r = run_peer(op, &post, rank);
         double want[PEER_COUNT];
-        for (int i = 0; i < PEER_COUNT; i++) {
-            double *at = &x[rank * PEER_COUNT + i], was = *at, up;
-            *at = was + h;
-            up = joined_sum(x, w, b, g);
-            *at = was - h;
-            want[i] = (up - joined_sum(x, w, b, g)) / (2 * h);
-            *at = was;
-        }
+        for (int i = 0; i < PEER_COUNT; i++) want[i] = slope_of(&j, &j.x[rank * PEER_COUNT + i]);
         if (run >= PEERS) assert_near(r.data[0], want, PEER_COUNT, 1e-5, "diff_src");
         for (int c = 0; c < PEER_COLS && run >= PEERS; c++) {
-            weights[0][c] += (double)((float *)r.data[1])[c];
-            weights[1][c] += (double)((float *)r.data[2])[c];
+            diff_weights[0][c] += (double)((float *)r.data[1])[c];
+            diff_weights[1][c] += (double)((float *)r.data[2])[c];
         }
         op_result_free(&r);
     }
     for (int k = 0; k < 2; k++)
         for (int c = 0; c < PEER_COLS; c++) {
-            double *at = k ? &b[c] : &w[c], was = *at, up, want;
-            *at = was + h;
-            up = joined_sum(x, w, b, g);
-            *at = was - h;
-            want = (up - joined_sum(x, w, b, g)) / (2 * h);
-            *at = was;
-            if (fabs(weights[k][c] - want) > 1e-5 * (1 + fabs(want))) fail_msg("%g, not %g", weights[k][c], want);
+            double want = slope_of(&j, k ? &j.b[c] : &j.w[c]);
+            if (fabs(diff_weights[k][c] - want) > 1e-5 * (1 + fabs(want)))
+                fail_msg("%g, not %g", diff_weights[k][c], want);
         }
     op_result_free(&first);
-    free(src);
-    free(g);
-    free(weight);
-    free(bias);
+    free(j.src);
+    free(j.g);
+    free(j.weight);
+    free(j.bias);
 }
 
 static const struct op_test tests[] = {
