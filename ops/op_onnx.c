@@ -3,6 +3,13 @@
 
 #include <stdlib.h>
 
+float *dg_onnx_room(struct dg_onnx_builder *b, int64_t count)
+{
+    float *room = malloc((size_t)count * sizeof *room);
+    if (!room) dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
+    return room;
+}
+
 dg_onnx_value dg_onnx_unary(struct dg_onnx_builder *b, const char *type, dg_onnx_value x)
 {
     return b->add_node(b, type, NULL, &x, 1);
@@ -85,11 +92,8 @@ dg_onnx_value dg_onnx_channels_first(struct dg_onnx_builder *b, dg_onnx_value x,
 dg_onnx_value dg_onnx_transposed(struct dg_onnx_builder *b, const char *what, const float *matrix, int64_t rows,
                                  int64_t columns)
 {
-    float *turned = malloc((size_t)(rows * columns) * sizeof *turned);
-    if (!turned) {
-        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
-        return DG_ONNX_NONE;
-    }
+    float *turned = dg_onnx_room(b, rows * columns);
+    if (!turned) return DG_ONNX_NONE;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++) turned[c * rows + r] = matrix[r * columns + c];
     dg_onnx_value made = b->add_floats(b, what, 2, (int64_t[]){columns, rows}, turned);

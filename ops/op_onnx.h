@@ -51,6 +51,8 @@ struct dg_onnx_builder {
     struct dg_error *err;
 };
 
+/* Room for the numbers of a constant, for the caller to free; NULL with `err` set when memory is out. */
+float *dg_onnx_room(struct dg_onnx_builder *b, int64_t count);
 /* A node of one or two inputs, without attributes. */
 dg_onnx_value dg_onnx_unary(struct dg_onnx_builder *b, const char *type, dg_onnx_value x);
 dg_onnx_value dg_onnx_binary(struct dg_onnx_builder *b, const char *type, dg_onnx_value x, dg_onnx_value y);

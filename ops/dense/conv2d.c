@@ -386,11 +386,8 @@ static void add_folded(struct dg_onnx_builder *b, dg_onnx_value *weight, dg_onnx
 {
     const struct dg_desc *desc = &b->call->input[WEIGHT];
     int64_t out = desc->dim[0], columns = dg_desc_count(desc) / out;
-    float *scaled = malloc((size_t)(out * (columns + 1)) * sizeof *scaled);
-    if (!scaled) {
-        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
-        return;
-    }
+    float *scaled = dg_onnx_room(b, out * (columns + 1));
+    if (!scaled) return;
     fold_norm(b->data, out, columns, (float)b->call->attr[EPS].f, scaled, scaled + out * columns);
     *weight = b->add_floats(b, "weight.folded", 4, desc->dim, scaled);
     *bias = b->add_floats(b, "bias.folded", 1, &out, scaled + out * columns);

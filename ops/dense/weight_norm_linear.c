@@ -151,11 +151,8 @@ static void onnx(struct dg_onnx_builder *b)
     const struct dg_onnx_attr attr[] = {DG_ONNX_INT("transB", 1), {0}};
     const struct dg_desc *v = &b->call->input[WEIGHT_V];
     int64_t out = v->dim[0], in = v->dim[1];
-    float *weight = malloc((size_t)(out * (in + 1)) * sizeof *weight); /* and the lengths of rows */
-    if (!weight) {
-        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
-        return;
-    }
+    float *weight = dg_onnx_room(b, out * (in + 1)); /* and the lengths of rows */
+    if (!weight) return;
     dg_weight_norm_kernels()->rows(out, in, b->data[WEIGHT_G], b->data[WEIGHT_V], weight, weight + out * in);
     dg_onnx_value input[] = {b->input[SRC], b->add_floats(b, "weight", 2, v->dim, weight)};
     free(weight);

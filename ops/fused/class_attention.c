@@ -245,11 +245,8 @@ static dg_onnx_value add_part(struct dg_onnx_builder *b, const char *what, enum 
     const float *weight = (const float *)b->data[WEIGHT] + part * dim * in;
     int64_t shape[] = {heads, turned ? in : dim / heads, turned ? dim / heads : in};
     if (!turned) return b->add_floats(b, what, 3, shape, weight);
-    float *made = malloc((size_t)(dim * in) * sizeof *made);
-    if (!made) {
-        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
-        return DG_ONNX_NONE;
-    }
+    float *made = dg_onnx_room(b, dim * in);
+    if (!made) return DG_ONNX_NONE;
     for (int64_t d = 0; d < dim; d++)
         for (int64_t c = 0; c < in; c++) made[(d / shape[2] * in + c) * shape[2] + d % shape[2]] = weight[d * in + c];
     dg_onnx_value value = b->add_floats(b, what, 3, shape, made);

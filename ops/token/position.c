@@ -268,11 +268,8 @@ static void onnx(struct dg_onnx_builder *b)
     int64_t size = square_root(table->dim[1] - place.first), *grid = place.grid, first = place.first * src->dim[2];
     dg_onnx_value position = b->input[TABLE];
     if (!b->call->attr[SAME_GRID].i && (grid[0] != size || grid[1] != size)) {
-        float *resized = malloc((size_t)(src->dim[1] * src->dim[2]) * sizeof *resized);
-        if (!resized) {
-            dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
-            return;
-        }
+        float *resized = dg_onnx_room(b, src->dim[1] * src->dim[2]);
+        if (!resized) return;
         memcpy(resized, b->data[TABLE], (size_t)first * sizeof *resized);
         resize_grid((const float *)b->data[TABLE] + first, (int64_t[]){size, size}, resized + first, grid, src->dim[2]);
         position = b->add_floats(b, "table.resized", 3, (int64_t[]){1, src->dim[1], src->dim[2]}, resized);

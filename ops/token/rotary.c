@@ -139,11 +139,9 @@ static void onnx(struct dg_onnx_builder *b)
     const struct dg_onnx_attr axis[] = {DG_ONNX_INT("axis", 3), {0}};
     int64_t tokens = src->dim[1], width = src->dim[2], heads = b->call->attr[HEADS].i, half = width / 6 / heads,
             first = tokens - b->call->attr[GRID_H].i * b->call->attr[GRID_W].i;
-    float *table = malloc(2 * (size_t)(tokens * width) * sizeof *table), *sines = table + tokens * width;
-    if (!table) {
-        dg_fail(b->err, DG_ERR_MEMORY, "out of memory");
-        return;
-    }
+    float *table = dg_onnx_room(b, 2 * tokens * width);
+    if (!table) return;
+    float *sines = table + tokens * width;
     for (int64_t k = 0; k < tokens * width; k++) {
         bool turned = k / width >= first && k % width < 4 * heads * half;
         double at = turned ? angle(b->call, k / width - first, k % half, half) : 0;
