@@ -3,16 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum dg_status read_labels(struct dg_labelled *l, const struct dg_labelled *train, const struct dg_log *log,
-                                  struct dg_error *err)
+enum dg_status dg_labels_read(const struct dg_dataset *images, const struct dg_dataset *train, const struct dg_log *log,
+                              int **label, struct dg_error *err)
 {
-    l->count = dg_dataset_count(l->images);
-    int *number = calloc((size_t)dg_dataset_classes(l->images) + 1, sizeof *number);
-    free(l->label);
-    l->label = calloc((size_t)l->count + 1, sizeof *l->label);
-    enum dg_status status = number && l->label ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (status == DG_OK) status = dg_dataset_match_classes(l->images, train->images, number, log, err);
-    for (int64_t i = 0; status == DG_OK && i < l->count; i++) l->label[i] = number[dg_dataset_label(l->images, i)];
+    int64_t count = dg_dataset_count(images);
+    int *number = calloc((size_t)dg_dataset_classes(images) + 1, sizeof *number);
+    free(*label);
+    *label = calloc((size_t)count + 1, sizeof **label);
+    enum dg_status status = number && *label ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (status == DG_OK) status = dg_dataset_match_classes(images, train, number, log, err);
+    for (int64_t i = 0; status == DG_OK && i < count; i++) (*label)[i] = number[dg_dataset_label(images, i)];
     free(number);
     return status;
 }
@@ -22,8 +22,9 @@ enum dg_status dg_labelled_open(struct dg_labelled *l, const struct dg_data *dat
 {
     DG_TRY(dg_dataset_open(data, DG_LABELS_NEEDED, log, &l->images, err));
     if (!train) train = l;
+    l->count = dg_dataset_count(l->images);
     l->classes = dg_dataset_classes(train->images);
-    enum dg_status status = read_labels(l, train, log, err);
+    enum dg_status status = dg_labels_read(l->images, train->images, log, &l->label, err);
     if (status != DG_OK) dg_error_prefix(err, "%s", data->path[0]);
     return status;
 }
@@ -32,11 +33,11 @@ static enum dg_status take_rows(void *context, const float *output, int64_t rows
                                 struct dg_error *err)
 {
     struct dg_labelled *l = context;
-    (void)done;
-    (void)all;
     (void)err;
     memcpy(l->features + l->filled * l->dim, output, sizeof(float) * (size_t)(rows * l->dim));
+    for (int64_t i = 0; l->row && i < rows; i++) l->row[l->filled + i] = (int32_t)(done - rows + i);
     l->filled += rows;
+    if (l->progress) l->progress(done, all);
     return DG_OK;
 }
 
@@ -45,8 +46,10 @@ enum dg_status dg_labelled_compute(struct dg_labelled *l, const struct dg_labell
 {
     l->dim = dg_evaluator_dim(evaluator);
     l->filled = 0;
-    DG_TRY(dg_evaluate(evaluator, l->images, take_rows, l, err));
-    return dg_dataset_count(l->images) == l->count ? DG_OK : read_labels(l, train, NULL, err);
+    l->rows = l->count;
+    DG_TRY((l->row ? dg_evaluate_own : dg_evaluate)(evaluator, l->images, take_rows, l, err));
+    l->count = dg_dataset_count(l->images);
+    return l->row || l->count == l->rows ? DG_OK : dg_labels_read(l->images, train->images, NULL, &l->label, err);
 }
 
 void dg_labelled_close(struct dg_labelled *l)

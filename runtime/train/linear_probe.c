@@ -5,6 +5,7 @@
 #include "runtime/comm/gather.h"
 #include "runtime/data/views.h"
 #include "runtime/eval/evaluator.h"
+#include "runtime/eval/labelled.h"
 #include "runtime/eval/most_frequent.h"
 #include "runtime/exec/replica.h"
 #include "runtime/formats/checksum.h"
@@ -78,17 +79,8 @@ static enum dg_status open_images(struct probe *p, const char *folder, const str
 /* Sets the labels of val as the head numbers them, which is by train's classes. */
 static enum dg_status number_labels(struct probe *p, const struct dg_log *log, struct dg_error *err)
 {
-    int64_t count = dg_dataset_count(p->val);
-    int *number = calloc((size_t)dg_dataset_classes(p->val), sizeof *number);
-    free(p->label);
-    p->label = calloc((size_t)count, sizeof *p->label);
-    enum dg_status status = number && p->label ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (status == DG_OK) {
-        status = dg_dataset_match_classes(p->val, p->train ? p->train : p->val, number, log, err);
-        if (status != DG_OK) dg_error_prefix(err, "%s", p->options->val.path[0]);
-    }
-    for (int64_t i = 0; i < count && status == DG_OK; i++) p->label[i] = number[dg_dataset_label(p->val, i)];
-    free(number);
+    enum dg_status status = dg_labels_read(p->val, p->train ? p->train : p->val, log, &p->label, err);
+    if (status != DG_OK) dg_error_prefix(err, "%s", p->options->val.path[0]);
     return status;
 }
 

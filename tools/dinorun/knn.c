@@ -6,6 +6,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/comm/agree.h"
 #include "runtime/eval/knn.h"
+#include "runtime/eval/labelled.h"
 #include "runtime/eval/most_frequent.h"
 #include "runtime/formats/feature_file.h"
 #include "runtime/formats/feature_origin.h"
@@ -37,98 +38,49 @@ static struct {
 
 /* A split's features and labels: of images, or of a file that has them. */
 struct split {
-    struct dg_dataset *dataset; /* NULL: of a file */
-    struct dg_feature_file file;
-    int64_t count, dim, filled;
-    int classes;
-    float *features; /* with labels the split's own, or the file's */
-    int *label;
-    int32_t
-        *row; /* [filled]: of several processes each has a part of the training features; NULL: all of them are here */
-    int64_t rows; /* of all parts, with unreadable images: labels are [rows] */
+    struct dg_labelled of;       /* without images: `features` and `label` are the file's */
+    struct dg_feature_file file; /* of images: empty */
 };
 
 static const char *path_of(const struct split *split, int64_t image)
 {
-    return split->dataset ? dg_dataset_relative(split->dataset, image) : split->file.path[image];
+    return split->of.images ? dg_dataset_relative(split->of.images, image) : split->file.path[image];
 }
 
 static const char *class_of(const struct split *split, int number)
 {
-    return split->dataset ? dg_dataset_class_name(split->dataset, number) : split->file.class_name[number];
+    return split->of.images ? dg_dataset_class_name(split->of.images, number) : split->file.class_name[number];
 }
 
 static void close_split(struct split *split)
 {
-    if (split->dataset) {
-        free(split->features);
-        free(split->label);
+    if (split->of.images) {
+        free(split->of.features);
+        free(split->of.row);
+        dg_labelled_close(&split->of);
     }
-    free(split->row);
-    dg_dataset_close(split->dataset);
     dg_feature_file_free(&split->file);
 }
 
 /* ---- from images ---- */
 
-static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
-                              struct dg_error *err)
-{
-    struct split *split = context;
-    (void)err;
-    memcpy(split->features + split->filled * split->dim, output, sizeof(float) * (size_t)(rows * split->dim));
-    for (int64_t i = 0; split->row && i < rows; i++) split->row[split->filled + i] = (int32_t)(done - rows + i);
-    split->filled += rows;
-    if (leads(given.evaluation.options.comm)) show_images(done, all);
-    return DG_OK;
-}
-
-static enum dg_status open_split(struct split *split, const struct dg_flag_values *path, struct dg_error *err)
+static enum dg_status open_split(struct split *split, const struct dg_flag_values *path, const struct split *train,
+                                 struct dg_error *err)
 {
     const struct dg_data data = data_of(path, given.classes_from, &given.evaluation.images);
-    DG_TRY(dg_dataset_open(&data, DG_LABELS_NEEDED, &console, &split->dataset, err));
-    split->count = dg_dataset_count(split->dataset);
-    split->classes = dg_dataset_classes(split->dataset);
-    return DG_OK;
+    if (leads(given.evaluation.options.comm)) split->of.progress = show_images;
+    return dg_labelled_open(&split->of, &data, train ? &train->of : NULL, &console, err);
 }
 
-/* Labels by class name, as the training split numbers them. */
-static enum dg_status read_labels(struct split *split, const struct split *train, const char *path,
-                                  const struct dg_log *log, struct dg_error *err)
-{
-    int *number = malloc(sizeof *number * (size_t)split->classes);
-    free(split->label);
-    split->label = malloc(sizeof *split->label * (size_t)split->count);
-    if (!number || !split->label) {
-        free(number);
-        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    }
-    enum dg_status status = dg_dataset_match_classes(split->dataset, train->dataset, number, log, err);
-    if (status != DG_OK) dg_error_prefix(err, "%s", path);
-    for (int64_t i = 0; status == DG_OK && i < split->count; i++)
-        split->label[i] = number[dg_dataset_label(split->dataset, i)];
-    free(number);
-    return status;
-}
-
-/* The features, and the labels of the images that could be read. A part's rows and labels count those that could not, too. */
 static enum dg_status compute_features(struct split *split, const struct split *train, struct dg_error *err)
 {
-    DG_TRY(
-        (split->row ? dg_evaluate_own : dg_evaluate)(given.evaluation.evaluator, split->dataset, on_rows, split, err));
+    DG_TRY(dg_labelled_compute(&split->of, &train->of, given.evaluation.evaluator, err));
     clear_images();
-    split->rows = split->count;
-    if (dg_dataset_count(split->dataset) == split->count) return DG_OK;
-    if (split->row) {
-        split->count = dg_dataset_count(split->dataset);
-        return DG_OK;
-    }
-    split->count = dg_dataset_count(split->dataset);
-    return read_labels(split, train, "", NULL, err);
+    return DG_OK;
 }
 
 /* Training images of this process: those of its batches. */
-static int64_t own_rows(const struct split *train)
+static int64_t own_rows(const struct dg_labelled *train)
 {
     const struct evaluation *e = &given.evaluation;
     int64_t batch = dg_evaluator_images(e->evaluator)->dim[0], batches = (train->count + batch - 1) / batch;
@@ -137,7 +89,7 @@ static int64_t own_rows(const struct split *train)
 }
 
 /* Of both splits, before the first image is read. */
-static enum dg_status take_memory(struct split *train, struct split *val, int64_t dim, struct dg_error *err)
+static enum dg_status take_memory(struct dg_labelled *train, struct dg_labelled *val, int64_t dim, struct dg_error *err)
 {
     struct dg_comm *comm = given.evaluation.options.comm;
     int64_t own = own_rows(train), bytes = (own + val->count) * dim * (int64_t)sizeof(float);
@@ -161,11 +113,11 @@ static enum dg_status take_memory(struct split *train, struct split *val, int64_
 static enum dg_status read_split(struct split *split, const char *path, struct dg_error *err)
 {
     DG_TRY(dg_feature_file_read(path, &split->file, err));
-    split->features = split->file.features;
-    split->label = split->file.label;
-    split->count = split->file.rows;
-    split->dim = split->file.dim;
-    split->classes = split->file.classes;
+    split->of = (struct dg_labelled){.features = split->file.features,
+                                     .label = split->file.label,
+                                     .count = split->file.rows,
+                                     .dim = split->file.dim,
+                                     .classes = split->file.classes};
     return DG_OK;
 }
 
@@ -193,7 +145,7 @@ struct vote {
     int *predicted;                     /* [val images, k]; NULL: not asked for */
 };
 
-static enum dg_status check_train(const struct split *train, struct dg_error *err)
+static enum dg_status check_train(const struct dg_labelled *train, struct dg_error *err)
 {
     if (train->classes >= 2) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "%s: k-NN needs images of at least two classes to choose from",
@@ -206,7 +158,7 @@ static enum dg_status open_predictions(struct vote *vote, struct dg_error *err)
     return given.predictions ? dg_atomic_open(given.predictions, &vote->file, err) : DG_OK;
 }
 
-static enum dg_status prepare(struct vote *vote, const struct split *train, const struct split *val,
+static enum dg_status prepare(struct vote *vote, const struct dg_labelled *train, const struct dg_labelled *val,
                               struct dg_error *err)
 {
     struct k_list *k = &given.k;
@@ -231,11 +183,11 @@ static void write_predictions(const struct vote *vote, const struct split *train
     FILE *out = vote->file.stream;
     fputs("path\tlabel", out);
     for (int i = 0; i < given.k.count; i++) fprintf(out, "\t%d-NN", given.k.value[i]);
-    for (int64_t v = 0; v < val->count; v++) {
+    for (int64_t v = 0; v < val->of.count; v++) {
         fputc('\n', out);
         write_name(out, path_of(val, v));
         fputc('\t', out);
-        write_name(out, class_of(train, val->label[v]));
+        write_name(out, class_of(train, val->of.label[v]));
         for (int i = 0; i < given.k.count; i++) {
             fputc('\t', out);
             write_name(out, class_of(train, vote->predicted[v * given.k.count + i]));
@@ -245,7 +197,8 @@ static void write_predictions(const struct vote *vote, const struct split *train
 }
 
 /* Of a run's folder, to its results.csv. */
-static enum dg_status write_results(const struct vote *vote, const struct split *val, double most, struct dg_error *err)
+static enum dg_status write_results(const struct vote *vote, const struct dg_labelled *val, double most,
+                                    struct dg_error *err)
 {
     struct dg_result result[2 * MAX_K];
     const struct dg_data images = data_of(&given.train, NULL, &given.evaluation.images),
@@ -265,7 +218,8 @@ static enum dg_status write_results(const struct vote *vote, const struct split 
     return add_results(&given.evaluation.of, &given.evaluation.options, &results, err);
 }
 
-static json_t *result_of(const struct vote *vote, const struct split *train, const struct split *val, double most)
+static json_t *result_of(const struct vote *vote, const struct dg_labelled *train, const struct dg_labelled *val,
+                         double most)
 {
     json_t *results = json_array();
     for (int i = 0; i < given.k.count; i++)
@@ -276,9 +230,10 @@ static json_t *result_of(const struct vote *vote, const struct split *train, con
                      "most_frequent", most, "results", results);
 }
 
-static enum dg_status answer(struct vote *vote, struct split *train, struct split *val, int threads,
+static enum dg_status answer(struct vote *vote, const struct split *of_train, const struct split *of_val, int threads,
                              struct dg_error *err)
 {
+    const struct dg_labelled *train = &of_train->of, *val = &of_val->of;
     int64_t here = train->row ? train->filled : train->count;
     struct dg_comm *comm = given.evaluation.options.comm;
     dg_knn_normalize(train->features, here, train->dim, threads);
@@ -296,8 +251,8 @@ static enum dg_status answer(struct vote *vote, struct split *train, struct spli
     DG_TRY(dg_knn(&question, vote->result, vote->predicted, err));
     if (!leads(comm)) return DG_OK;
     if (given.predictions) {
-        write_predictions(vote, train, val);
-        if (val->dataset) DG_TRY(write_left_out(val->dataset, given.predictions, err));
+        write_predictions(vote, of_train, of_val);
+        if (val->images) DG_TRY(write_left_out(val->images, given.predictions, err));
         DG_TRY(dg_atomic_commit(&vote->file, err));
     }
     double most = dg_most_frequent(val->label, val->count, train->classes);
@@ -322,9 +277,9 @@ static enum dg_status vote_of_files(struct vote *vote, struct split *train, stru
     DG_TRY(dg_feature_file_match(&val->file, &train->file, &console, err));
     DG_TRY(dg_feature_origin_compare(given.train.value[0], given.val.value[0], given.evaluation.options.accept_changes,
                                      &console, err));
-    DG_TRY(check_train(train, err));
+    DG_TRY(check_train(&train->of, err));
     DG_TRY(open_predictions(vote, err));
-    DG_TRY(prepare(vote, train, val, err));
+    DG_TRY(prepare(vote, &train->of, &val->of, err));
     return answer(vote, train, val, threads, err);
 }
 
@@ -333,14 +288,12 @@ static enum dg_status open_all(struct vote *vote, struct split *train, struct sp
 {
     struct evaluation *e = &given.evaluation;
     DG_TRY(open_weights_plan(e, err));
-    DG_TRY(open_split(train, &given.train, err));
-    DG_TRY(open_split(val, &given.val, err));
-    DG_TRY(read_labels(train, train, given.train.value[0], &console, err));
-    DG_TRY(read_labels(val, train, given.val.value[0], &console, err));
-    DG_TRY(check_train(train, err));
+    DG_TRY(open_split(train, &given.train, NULL, err));
+    DG_TRY(open_split(val, &given.val, train, err));
+    DG_TRY(check_train(&train->of, err));
     if (leads(e->options.comm)) DG_TRY(open_predictions(vote, err));
     DG_TRY(open_evaluator(e, err));
-    return take_memory(train, val, dg_evaluator_dim(e->evaluator), err);
+    return take_memory(&train->of, &val->of, dg_evaluator_dim(e->evaluator), err);
 }
 
 static enum dg_status vote_of_images(struct vote *vote, struct split *train, struct split *val, struct dg_error *err)
@@ -349,11 +302,11 @@ static enum dg_status vote_of_images(struct vote *vote, struct split *train, str
     struct dg_comm **comm = &e->options.comm;
     DG_TRY(open_ranks(comm, &e->options.threads, err));
     DG_TRY(dg_comm_agree(*comm, open_all(vote, train, val, err), err));
-    DG_TRY(check_ranks(e, train->dataset, given.train.value[0], err));
-    DG_TRY(check_ranks(e, val->dataset, given.val.value[0], err));
+    DG_TRY(check_ranks(e, train->of.images, given.train.value[0], err));
+    DG_TRY(check_ranks(e, val->of.images, given.val.value[0], err));
     DG_TRY(dg_comm_agree(*comm, compute_features(train, train, err), err));
     DG_TRY(dg_comm_agree(*comm, compute_features(val, train, err), err));
-    DG_TRY(dg_comm_agree(*comm, prepare(vote, train, val, err), err));
+    DG_TRY(dg_comm_agree(*comm, prepare(vote, &train->of, &val->of, err), err));
     return answer(vote, train, val, evaluation_threads(e), err);
 }
 
