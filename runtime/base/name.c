@@ -47,6 +47,21 @@ const char *dg_name_escape(const char *name, char *text, size_t size)
     return text;
 }
 
+char *dg_name_escaped(const char *name)
+{
+    size_t size = DG_NAME_ESCAPED(strlen(name));
+    char *text = malloc(size);
+    if (text) dg_name_escape(name, text, size);
+    return text;
+}
+
+void dg_name_write(FILE *out, const char *name)
+{
+    char *text = dg_name_escaped(name);
+    if (text) fputs(text, out);
+    free(text);
+}
+
 const char *dg_name_spell(const char *name, char *text, size_t size)
 {
     size_t at = (size_t)snprintf(text, size, "\"");

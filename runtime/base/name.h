@@ -5,6 +5,8 @@
 
 #include "ops/base/base.h"
 
+#include <stdio.h>
+
 /* Bytes of the UTF-8 character at `text`, in its shortest form and no surrogate; 0: it is none. */
 int dg_utf8_size(const char *text);
 
@@ -15,6 +17,10 @@ int dg_utf8_size(const char *text);
  * other control characters and bytes that are no UTF-8 as \xHH. What does not fit into `size` is cut off, before a
  * character. Returns `text`. */
 const char *dg_name_escape(const char *name, char *text, size_t size);
+/* The whole name, so escaped. The caller frees it; NULL: out of memory. */
+char *dg_name_escaped(const char *name);
+/* Writes the name, so escaped. */
+void dg_name_write(FILE *out, const char *name);
 
 /* The inverse, in place. False: a backslash that begins none of these. */
 bool dg_name_unescape(char *text);

@@ -25,6 +25,9 @@ struct dg_data {
 size_t dg_data_file_size(const char *path);
 /* The absolute path without links and slashes at its end, also of a part or a member of an archive; NULL: it is not there. The caller frees it. */
 char *dg_data_real_path(const char *path);
+/* The same of a path of struct dg_data: "@FILE" stays one of FILE, and what is not there stays as it is. The caller frees it; NULL: out of
+ * memory. */
+char *dg_data_absolute_path(const char *path);
 
 /* What the classes are for. */
 enum dg_labels {

@@ -68,6 +68,15 @@ char *dg_data_real_path(const char *path)
     return joined;
 }
 
+char *dg_data_absolute_path(const char *path)
+{
+    bool list = *path == '@';
+    char *real = dg_data_real_path(path + list), *text;
+    if (asprintf(&text, "%s%s", list ? "@" : "", real ? real : path + list) < 0) text = NULL;
+    free(real);
+    return text;
+}
+
 /* The images of one folder twice would be taken for so many more. */
 static enum dg_status check_apart(const struct dg_data *data, struct dg_error *err)
 {

@@ -58,11 +58,8 @@ static void add_training(FILE *out, const struct dg_export_source *source)
 /* The last part of a path, escaped. */
 static void add_file_name(FILE *out, const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t size = DG_NAME_ESCAPED(strlen(name));
-    char *text = malloc(size);
-    if (text) fputs(dg_name_escape(name, text, size), out);
-    free(text);
+    const char *slash = strrchr(path, '/');
+    dg_name_write(out, slash ? slash + 1 : path);
 }
 
 enum dg_status dg_export_card(struct dg_new_folder *folder, const struct dg_export_source *source,

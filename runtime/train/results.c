@@ -36,10 +36,9 @@ static void put_data(FILE *out, const struct dg_data *data)
     FILE *paths = open_memstream(&text, &size);
     if (!paths) return;
     for (int i = 0; data && i < data->paths; i++) {
-        bool list = *data->path[i] == '@';
-        char *absolute = dg_data_real_path(data->path[i] + list);
-        fprintf(paths, "%s%s%s", i ? ";" : "", list ? "@" : "", absolute ? absolute : data->path[i] + list);
-        free(absolute);
+        char *path = dg_data_absolute_path(data->path[i]);
+        fprintf(paths, "%s%s", i ? ";" : "", path ? path : data->path[i]);
+        free(path);
     }
     fclose(paths);
     if (text) put_text(out, text);

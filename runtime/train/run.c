@@ -77,13 +77,8 @@ enum dg_status dg_run_init(struct dg_training_run *run, const struct dg_run_setu
 
 void dg_run_add_path(struct dg_training_run *run, const char *key, const char *path)
 {
-    bool list = *path == '@';
-    char *absolute = dg_data_real_path(path + list);
-    const char *name = absolute ? absolute : path + list;
-    char *text = malloc(DG_NAME_ESCAPED(strlen(name)));
-    if (text)
-        dg_facts_add(&run->facts, key, "%s%s", list ? "@" : "",
-                     dg_name_escape(name, text, DG_NAME_ESCAPED(strlen(name))));
+    char *absolute = dg_data_absolute_path(path), *text = absolute ? dg_name_escaped(absolute) : NULL;
+    if (text) dg_facts_add(&run->facts, key, "%s", text);
     free(text);
     free(absolute);
 }

@@ -3,9 +3,9 @@
 #include "ops/kernels/rates.h"
 #include "runtime/base/about.h"
 #include "runtime/base/atomic_file.h"
-#include "runtime/base/name.h"
 #include "runtime/base/path.h"
 #include "runtime/exec/session.h"
+#include "runtime/formats/json_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -18,19 +18,8 @@ struct dg_run_record {
     json_t *run, *session; /* the session belongs to the run */
 };
 
-/* Paths and words may be any bytes; what is no UTF-8 is escaped. */
-static json_t *text_of(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value) return value;
-    char *escaped = malloc(DG_NAME_ESCAPED(strlen(text)));
-    if (escaped) value = json_string(dg_name_escape(text, escaped, DG_NAME_ESCAPED(strlen(text))));
-    free(escaped);
-    return value;
-}
-
 static void set(json_t *object, const char *key, json_t *value) { json_object_set_new(object, key, value); }
-static void set_text(json_t *object, const char *key, const char *text) { set(object, key, text_of(text)); }
+static void set_text(json_t *object, const char *key, const char *text) { set(object, key, dg_json_text(text)); }
 static void set_integer(json_t *object, const char *key, int64_t value) { set(object, key, json_integer(value)); }
 
 static void set_now(json_t *object, const char *key)
@@ -39,18 +28,13 @@ static void set_now(json_t *object, const char *key)
     set_text(object, key, dg_time_text(time(NULL), text));
 }
 
-/* Absolute paths; of a list "@" and its path. */
 static json_t *paths_of(const struct dg_data *data)
 {
     json_t *paths = json_array();
     for (int i = 0; i < data->paths; i++) {
-        bool list = *data->path[i] == '@';
-        char *absolute = dg_data_real_path(data->path[i] + list), *text;
-        if (asprintf(&text, "%s%s", list ? "@" : "", absolute ? absolute : data->path[i] + list) >= 0) {
-            json_array_append_new(paths, text_of(text));
-            free(text);
-        }
-        free(absolute);
+        char *path = dg_data_absolute_path(data->path[i]);
+        if (path) json_array_append_new(paths, dg_json_text(path));
+        free(path);
     }
     return paths;
 }
@@ -87,7 +71,7 @@ static json_t *session_of(const struct dg_run_about *a)
 {
     json_t *session = json_object(), *command = json_array();
     char text[256];
-    for (int w = 0; a->command && a->command[w]; w++) json_array_append_new(command, text_of(a->command[w]));
+    for (int w = 0; a->command && a->command[w]; w++) json_array_append_new(command, dg_json_text(a->command[w]));
     set_text(session, "version", dg_version());
     set_text(session, "commit", dg_commit());
     set(session, "command", command);

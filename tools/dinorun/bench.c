@@ -73,9 +73,9 @@ static enum dg_status bench_crops(struct dg_error *err)
            dg_plan_string(plan, plan->header->recipe), r.images, r.views, r.threads, rate, rate / r.threads);
     return json_write(&given.json,
                       json_pack("{s:o, s:o, s:I, s:I, s:i, s:f, s:f}", "machine", json_machine(), "recipe",
-                                json_text(dg_plan_string(plan, plan->header->recipe)), "images", (json_int_t)r.images,
-                                "views", (json_int_t)r.views, "threads", r.threads, "seconds", r.seconds,
-                                "images_per_s", rate),
+                                dg_json_text(dg_plan_string(plan, plan->header->recipe)), "images",
+                                (json_int_t)r.images, "views", (json_int_t)r.views, "threads", r.threads, "seconds",
+                                r.seconds, "images_per_s", rate),
                       err);
 }
 
@@ -220,11 +220,11 @@ static json_t *nodes_of(const struct dg_plan_entry *entry, const struct dg_bench
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         const struct dg_plan_op *op = &plan->op[entry->first_op + n];
         json_array_append_new(nodes, json_pack("{s:o, s:o, s:o, s:o, s:i, s:f, s:f, s:f}", "op",
-                                               json_text(dg_plan_string(plan, op->op)), "node",
-                                               json_text(dg_plan_string(plan, op->name)), "application",
-                                               json_text(dg_plan_string(plan, op->label)), "file",
-                                               json_text(dg_plan_string(plan, op->file)), "line", op->line, "seconds",
-                                               r->node_seconds[n], "flops", op->flops, "bytes", op->bytes));
+                                               dg_json_text(dg_plan_string(plan, op->op)), "node",
+                                               dg_json_text(dg_plan_string(plan, op->name)), "application",
+                                               dg_json_text(dg_plan_string(plan, op->label)), "file",
+                                               dg_json_text(dg_plan_string(plan, op->file)), "line", op->line,
+                                               "seconds", r->node_seconds[n], "flops", op->flops, "bytes", op->bytes));
     }
     return nodes;
 }
@@ -246,8 +246,8 @@ static json_t *result_of(const struct dg_plan_entry *entry, const struct dg_benc
     json_t *seconds = json_pack("{s:f, s:f, s:f}", "median", r->seconds, "best", r->best, "mean", r->mean);
     json_t *result =
         json_pack("{s:o, s:o, s:o, s:I, s:s, s:i, s:i, s:i, s:o, s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "machine",
-                  json_machine(), "recipe", json_text(dg_plan_string(plan, plan->header->recipe)), "entry",
-                  json_text(dg_plan_string(plan, entry->name)), "batch", (json_int_t)r->batch, "type", r->dtype,
+                  json_machine(), "recipe", dg_json_text(dg_plan_string(plan, plan->header->recipe)), "entry",
+                  dg_json_text(dg_plan_string(plan, entry->name)), "batch", (json_int_t)r->batch, "type", r->dtype,
                   "threads", r->threads, "processes", dg_comm_ranks(given.comm), "steps", r->steps, "seconds", seconds,
                   "images_per_s", (double)r->batch / r->seconds, "flops", r->flops, "useful", r->useful, "peak",
                   r->peak, "instruction", instruction, "memory", json_memory(&r->memory), "ops", ops_of(r));

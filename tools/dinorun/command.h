@@ -210,8 +210,6 @@ double imagenet_days(double epochs, double rate);
 /* DG_ERR_USAGE: the name of a drawing ends as that of another kind of file. */
 enum dg_status check_png_name(const char *path, struct dg_error *err);
 
-/* A name in a list, escaped (runtime/base/name.h). */
-void write_name(FILE *out, const char *name);
 /* Writes FILE.left-out.tsv, the images that have no line in FILE: path, tab, reason. If there are none, one of an earlier run
  * goes. */
 enum dg_status write_left_out(const struct dg_dataset *dataset, const char *file, struct dg_error *err);

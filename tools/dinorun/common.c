@@ -156,14 +156,6 @@ void close_evaluation(struct evaluation *e)
     close_plan(&e->of);
 }
 
-void write_name(FILE *out, const char *name)
-{
-    size_t size = DG_NAME_ESCAPED(strlen(name));
-    char *text = malloc(size);
-    if (text) fputs(dg_name_escape(name, text, size), out);
-    free(text);
-}
-
 enum dg_status write_left_out(const struct dg_dataset *dataset, const char *file, struct dg_error *err)
 {
     struct dg_atomic_file list;
@@ -178,7 +170,7 @@ enum dg_status write_left_out(const struct dg_dataset *dataset, const char *file
     }
     DG_TRY(dg_atomic_open(path, &list, err));
     for (int64_t i = 0; i < count; i++) {
-        write_name(list.stream, one[i].relative);
+        dg_name_write(list.stream, one[i].relative);
         fprintf(list.stream, "\t%s\n", one[i].reason);
     }
     DG_TRY(dg_atomic_commit(&list, err));

@@ -3,6 +3,7 @@
 #include "tools/dinorun/json.h"
 
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/name.h"
 #include "runtime/comm/agree.h"
 #include "runtime/formats/feature_origin.h"
 #include "runtime/formats/npy.h"
@@ -45,9 +46,9 @@ static enum dg_status write_list(const struct dg_dataset *dataset, struct dg_ato
     DG_TRY(dg_atomic_open(path, file, err));
     for (int64_t i = 0; i < dg_dataset_count(dataset); i++) {
         int label = dg_dataset_label(dataset, i);
-        write_name(file->stream, dg_dataset_relative(dataset, i));
+        dg_name_write(file->stream, dg_dataset_relative(dataset, i));
         fputc('\t', file->stream);
-        write_name(file->stream, label < 0 ? "" : dg_dataset_class_name(dataset, label));
+        dg_name_write(file->stream, label < 0 ? "" : dg_dataset_class_name(dataset, label));
         fputc('\n', file->stream);
     }
     if (!fflush(file->stream) && !ferror(file->stream)) return DG_OK;
@@ -108,8 +109,9 @@ static enum dg_status commit(const struct dg_dataset *dataset, struct output *ou
     printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(dataset), dim,
            given.out);
     return json_write(&given.json,
-                      json_pack("{s:o, s:o, s:I, s:I, s:s}", "machine", json_machine(), "array", json_text(given.out),
-                                "rows", (json_int_t)dg_dataset_count(dataset), "dim", (json_int_t)dim, "type", "f32"),
+                      json_pack("{s:o, s:o, s:I, s:I, s:s}", "machine", json_machine(), "array",
+                                dg_json_text(given.out), "rows", (json_int_t)dg_dataset_count(dataset), "dim",
+                                (json_int_t)dim, "type", "f32"),
                       err);
 }
 

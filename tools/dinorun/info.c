@@ -149,7 +149,7 @@ static json_t *tensors_of(const struct dg_plan *plan, uint32_t first, uint32_t c
         json_t *shape = json_array();
         for (int d = 0; d < tensor->ndim; d++) json_array_append_new(shape, json_integer(tensor->dim[d]));
         json_array_append_new(tensors,
-                              json_pack("{s:o, s:s, s:o}", "name", json_text(dg_plan_string(plan, tensor->name)),
+                              json_pack("{s:o, s:s, s:o}", "name", dg_json_text(dg_plan_string(plan, tensor->name)),
                                         "type", dg_dtype_name((enum dg_dtype)tensor->dtype), "shape", shape));
     }
     return tensors;
@@ -161,10 +161,10 @@ static json_t *ops_of(const struct dg_plan *plan, const struct dg_plan_entry *en
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         const struct dg_plan_op *op = &plan->op[entry->first_op + n];
         json_array_append_new(ops, json_pack("{s:o, s:o, s:o, s:o, s:i, s:f, s:f}", "op",
-                                             json_text(dg_plan_string(plan, op->op)), "node",
-                                             json_text(dg_plan_string(plan, op->name)), "application",
-                                             json_text(dg_plan_string(plan, op->label)), "file",
-                                             json_text(dg_plan_string(plan, op->file)), "line", op->line, "flops",
+                                             dg_json_text(dg_plan_string(plan, op->op)), "node",
+                                             dg_json_text(dg_plan_string(plan, op->name)), "application",
+                                             dg_json_text(dg_plan_string(plan, op->label)), "file",
+                                             dg_json_text(dg_plan_string(plan, op->file)), "line", op->line, "flops",
                                              op->flops, "bytes", op->bytes));
     }
     return ops;
@@ -179,12 +179,13 @@ static json_t *entry_of(const struct dg_plan *plan, const struct dg_plan_entry *
         (json_int_t)entry->region_bytes[DG_REGION_STATE], "activations",
         (json_int_t)entry->region_bytes[DG_REGION_STEP], "lower_bound", (json_int_t)entry->step_bound,
         "without_sharing", (json_int_t)entry->step_naive, "inputs", (json_int_t)entry->region_bytes[DG_REGION_INPUT]);
-    json_t *object = json_pack(
-        "{s:o, s:i, s:i, s:s, s:i, s:f, s:I, s:I, s:o, s:o, s:o}", "name", json_text(dg_plan_string(plan, entry->name)),
-        "batch", (int)entry->batch, "slices", (int)entry->slices, "type", dg_plan_type(entry), "operations",
-        (int)entry->num_ops, "flops", totals.flops, "parameters", (json_int_t)totals.params, "parameter_tensors",
-        (json_int_t)totals.tensors, "memory", memory, "inputs", tensors_of(plan, entry->first_input, entry->num_inputs),
-        "outputs", tensors_of(plan, entry->first_output, entry->num_outputs));
+    json_t *object = json_pack("{s:o, s:i, s:i, s:s, s:i, s:f, s:I, s:I, s:o, s:o, s:o}", "name",
+                               dg_json_text(dg_plan_string(plan, entry->name)), "batch", (int)entry->batch, "slices",
+                               (int)entry->slices, "type", dg_plan_type(entry), "operations", (int)entry->num_ops,
+                               "flops", totals.flops, "parameters", (json_int_t)totals.params, "parameter_tensors",
+                               (json_int_t)totals.tensors, "memory", memory, "inputs",
+                               tensors_of(plan, entry->first_input, entry->num_inputs), "outputs",
+                               tensors_of(plan, entry->first_output, entry->num_outputs));
     if (given.ops) json_object_set_new(object, "ops", ops_of(plan, entry));
     return object;
 }
@@ -196,7 +197,7 @@ static json_t *knobs_of(const struct dg_plan *plan)
         const struct dg_plan_knob *knob = &plan->knob[k];
         char value[64];
         json_array_append_new(knobs,
-                              json_pack("{s:o, s:s, s:o, s:o}", "key", json_text(dg_plan_string(plan, knob->key)),
+                              json_pack("{s:o, s:s, s:o, s:o}", "key", dg_json_text(dg_plan_string(plan, knob->key)),
                                         "value", dg_knob_text(value, sizeof value, knob, 17, true), "min",
                                         json_number(knob->min), "max", json_number(knob->max)));
     }
@@ -210,8 +211,8 @@ static json_t *plan_of(const struct dg_plan *plan, const struct dg_plan_entry *o
     for (uint32_t e = 0; e < plan->num_entries; e++)
         if (!only || only == &plan->entry[e]) json_array_append_new(entries, entry_of(plan, &plan->entry[e]));
     snprintf(model, sizeof model, "%016" PRIx64, plan->header->model_hash);
-    return json_pack("{s:o, s:o, s:s, s:o, s:o}", "recipe", json_text(dg_plan_string(plan, plan->header->recipe)),
-                     "source", json_text(dg_plan_string(plan, plan->header->source)), "model", model, "entries",
+    return json_pack("{s:o, s:o, s:s, s:o, s:o}", "recipe", dg_json_text(dg_plan_string(plan, plan->header->recipe)),
+                     "source", dg_json_text(dg_plan_string(plan, plan->header->source)), "model", model, "entries",
                      entries, "knobs", knobs_of(plan));
 }
 

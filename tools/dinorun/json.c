@@ -2,7 +2,6 @@
 
 #include "ops/kernels/rates.h"
 #include "runtime/base/about.h"
-#include "runtime/base/name.h"
 
 #include <errno.h>
 #include <math.h>
@@ -43,15 +42,6 @@ void json_close(struct json_output *json)
     json->out = NULL;
 }
 
-json_t *json_text(const char *text)
-{
-    json_t *value = json_string(text);
-    char *escaped = value ? NULL : malloc(DG_NAME_ESCAPED(strlen(text)));
-    if (escaped) value = json_string(dg_name_escape(text, escaped, DG_NAME_ESCAPED(strlen(text))));
-    free(escaped);
-    return value;
-}
-
 json_t *json_number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 json_t *json_memory(const struct dg_session_memory *m)
@@ -67,6 +57,6 @@ json_t *json_machine(void)
 {
     char cpu[128], library[32];
     return json_pack("{s:s, s:s, s:o, s:s, s:s}", "version", dg_version(), "commit", dg_commit(), "cpu",
-                     json_text(dg_cpu_name(cpu, sizeof cpu)), "kernels", dg_kernels_name().text, "onednn",
+                     dg_json_text(dg_cpu_name(cpu, sizeof cpu)), "kernels", dg_kernels_name().text, "onednn",
                      dg_session_library(library, sizeof library));
 }

@@ -3,8 +3,8 @@
 #define DINORUN_JSON_H
 
 #include "runtime/exec/session.h"
+#include "runtime/formats/json_text.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #define FLAG_JSON "json", NULL, "print the result as JSON, and all else to standard error"
@@ -21,8 +21,6 @@ enum dg_status json_open(struct json_output *json, struct dg_error *err);
 enum dg_status json_write(struct json_output *json, json_t *object, struct dg_error *err);
 void json_close(struct json_output *json);
 
-/* A string of any bytes: what is no UTF-8 is escaped (runtime/base/name.h). */
-json_t *json_text(const char *text);
 /* A number; null if it is not finite. */
 json_t *json_number(double value);
 /* The bytes that a session takes, region by region. */

@@ -4,6 +4,7 @@
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/memory.h"
+#include "runtime/base/name.h"
 #include "runtime/comm/agree.h"
 #include "runtime/eval/knn.h"
 #include "runtime/eval/labelled.h"
@@ -185,12 +186,12 @@ static void write_predictions(const struct vote *vote, const struct split *train
     for (int i = 0; i < given.k.count; i++) fprintf(out, "\t%d-NN", given.k.value[i]);
     for (int64_t v = 0; v < val->of.count; v++) {
         fputc('\n', out);
-        write_name(out, path_of(val, v));
+        dg_name_write(out, path_of(val, v));
         fputc('\t', out);
-        write_name(out, class_of(train, val->of.label[v]));
+        dg_name_write(out, class_of(train, val->of.label[v]));
         for (int i = 0; i < given.k.count; i++) {
             fputc('\t', out);
-            write_name(out, class_of(train, vote->predicted[v * given.k.count + i]));
+            dg_name_write(out, class_of(train, vote->predicted[v * given.k.count + i]));
         }
     }
     fputc('\n', out);

@@ -111,7 +111,7 @@ static json_t *result_of(const struct screen *screen, const struct dg_linear_sco
         json_object_set_new(result, "best_top1", json_real(best));
         json_object_set_new(result, "best_epoch", json_integer(screen->last.best_epoch + 1));
         json_object_set_new(result, "epochs", json_integer(screen->last.epoch + 1));
-        json_object_set_new(result, "folder", json_text(given.options.out));
+        json_object_set_new(result, "folder", dg_json_text(given.options.out));
     }
     return result;
 }

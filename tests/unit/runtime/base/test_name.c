@@ -66,6 +66,14 @@ static void test_no_escapes(void **state)
     }
 }
 
+static void test_whole(void **state)
+{
+    (void)state;
+    char *escaped = dg_name_escaped("a\tb\xff");
+    assert_string_equal(escaped, "a\\tb\\xff");
+    free(escaped);
+}
+
 static bool alike(const char *a, const char *b)
 {
     char *key_a = dg_name_key(a), *key_b = dg_name_key(b);
@@ -100,8 +108,8 @@ static void test_alike(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_escape), cmocka_unit_test(test_any_bytes),
-                                       cmocka_unit_test(test_cut), cmocka_unit_test(test_no_escapes),
-                                       cmocka_unit_test(test_alike)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_escape),     cmocka_unit_test(test_any_bytes),
+                                       cmocka_unit_test(test_cut),        cmocka_unit_test(test_whole),
+                                       cmocka_unit_test(test_no_escapes), cmocka_unit_test(test_alike)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
