@@ -16,6 +16,12 @@
 
 enum { SHARED_BYTES = 1 << 16 }; /* smaller tensors are too few pages to be shared */
 
+/* What a session allocates: the plan's regions, and two whose sizes are known when its ops are prepared. */
+enum { SCRATCH = DG_REGIONS, PACKED, ALLOCATED };
+
+static const char *const names[ALLOCATED] = {"parameters", "optimiser state", "activations and gradients",
+                                             "inputs",     "scratch",         "packed weights"};
+
 /* One op, ready to run: the step loop walks an array of these. */
 struct bound_op {
     const struct dg_op *op;
@@ -27,10 +33,9 @@ struct dg_session {
     const struct dg_plan *plan;
     const struct dg_plan_entry *entry;
     int threads;
-    void *region[DG_REGIONS];
-    void **data; /* per tensor of the entry */
-    void *scratch, *packed;
-    bool borrowed[DG_REGIONS + 2]; /* regions, scratch, packed: not this session's own */
+    void *region[ALLOCATED];
+    bool borrowed[ALLOCATED]; /* in lent memory */
+    void **data;              /* per tensor of the entry */
     struct bound_op *op;
     void **pointers; /* of all ops, one array */
     struct dg_session_memory memory;
@@ -215,18 +220,20 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
     return status;
 }
 
+static int64_t *bytes_of(struct dg_session_memory *m, int r)
+{
+    return r == SCRATCH ? &m->scratch : r == PACKED ? &m->packed : &m->region[r];
+}
+
 /* Takes what fits of the lent memory, zeroed as a session's own would be. */
 static void borrow(struct dg_session *session, struct dg_lent *lent)
 {
-    struct dg_session_memory *m = &session->memory;
-    for (int r = 0; r < DG_REGIONS + 2; r++) {
-        void **region = r < DG_REGIONS ? &session->region[r] : r == DG_REGIONS ? &session->scratch : &session->packed;
-        int64_t bytes = r < DG_REGIONS ? m->region[r] : r == DG_REGIONS ? m->scratch : m->packed;
-        int64_t whole = dg_round_up(bytes, DG_PLAN_ALIGN);
+    for (int r = 0; r < ALLOCATED; r++) {
+        int64_t bytes = *bytes_of(&session->memory, r), whole = dg_round_up(bytes, DG_PLAN_ALIGN);
         if (!bytes || whole > lent->bytes) continue;
         session->borrowed[r] = true;
-        *region = memset(lent->memory, 0, (size_t)whole);
-        m->borrowed += bytes;
+        session->region[r] = memset(lent->memory, 0, (size_t)whole);
+        session->memory.borrowed += bytes;
         lent->memory += whole;
         lent->bytes -= whole;
     }
@@ -262,15 +269,14 @@ static enum dg_status check_memory(struct dg_session *session, const struct dg_s
         dg_format_bytes(step, sizeof step, (double)m->region[DG_REGION_STEP]));
 }
 
-static enum dg_status allocate_region(const struct dg_session *session, const char *what, int64_t bytes, void **region,
-                                      struct dg_error *err)
+static enum dg_status allocate_region(struct dg_session *session, int r, int64_t bytes, struct dg_error *err)
 {
     char text[32];
-    if (*region) return DG_OK; /* borrowed */
+    if (session->region[r]) return DG_OK; /* borrowed */
     if (bytes)
-        dg_log(session->log, DG_LOG_TRACE, DG_LOG_MEM, "%s, entry %s: %s", what,
+        dg_log(session->log, DG_LOG_TRACE, DG_LOG_MEM, "%s, entry %s: %s", names[r],
                dg_plan_string(session->plan, session->entry->name), dg_format_bytes(text, sizeof text, (double)bytes));
-    return dg_region_map(what, bytes, region, err);
+    return dg_region_map(names[r], bytes, &session->region[r], err);
 }
 
 static int larger_first(const void *a, const void *b)
@@ -292,20 +298,13 @@ static enum dg_status touch(struct dg_session *session, struct dg_error *err)
     for (uint32_t t = 0; t < count && tensor[t]->bytes >= SHARED_BYTES; t++)
         dg_region_touch((char *)session->region[tensor[t]->region] + tensor[t]->offset, (int64_t)tensor[t]->bytes);
     free(tensor);
-    for (int r = 0; r < DG_REGIONS; r++) dg_region_touch(session->region[r], session->memory.region[r]);
-    dg_region_touch(session->scratch, session->memory.scratch);
-    dg_region_touch(session->packed, session->memory.packed);
+    for (int r = 0; r < ALLOCATED; r++) dg_region_touch(session->region[r], *bytes_of(&session->memory, r));
     return DG_OK;
 }
 
 static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
 {
-    static const char *const names[DG_REGIONS] = {"parameters", "optimiser state", "activations and gradients",
-                                                  "inputs"};
-    for (int r = 0; r < DG_REGIONS; r++)
-        DG_TRY(allocate_region(session, names[r], session->memory.region[r], &session->region[r], err));
-    DG_TRY(allocate_region(session, "scratch", session->memory.scratch, &session->scratch, err));
-    DG_TRY(allocate_region(session, "packed weights", session->memory.packed, &session->packed, err));
+    for (int r = 0; r < ALLOCATED; r++) DG_TRY(allocate_region(session, r, *bytes_of(&session->memory, r), err));
     return touch(session, err);
 }
 
@@ -328,8 +327,9 @@ static void bind(struct dg_session *session)
         }
         bound->run.input = bound->pointer;
         bound->run.output = bound->pointer + record->num_inputs;
-        bound->run.scratch = session->scratch;
-        bound->run.packed = (void *)((uintptr_t)session->packed + (uintptr_t)bound->run.packed); /* maybe nothing is */
+        bound->run.scratch = session->region[SCRATCH];
+        bound->run.packed =
+            (void *)((uintptr_t)session->region[PACKED] + (uintptr_t)bound->run.packed); /* maybe nothing is */
         bound->run.stream = session->stream;
         bound->run.step = &session->step;
         bound->run.threads = session->threads;
@@ -408,16 +408,16 @@ static bool can_take_rows(struct dg_session *session, int64_t rows)
     return can;
 }
 
-/* A region of at least `bytes`, in the place of one of *has bytes. */
-static enum dg_status grow_region(const struct dg_session *session, const char *what, int64_t bytes, int64_t *has,
-                                  void **region, bool *borrowed, struct dg_error *err)
+/* Allocates region `r` anew if it has less than `bytes`. */
+static enum dg_status grow_region(struct dg_session *session, int r, int64_t bytes, struct dg_error *err)
 {
+    int64_t *has = bytes_of(&session->memory, r);
     if (bytes <= *has) return DG_OK;
-    if (!*borrowed) dg_region_free(*region, *has);
-    *region = NULL;
-    *borrowed = false;
+    if (!session->borrowed[r]) dg_region_free(session->region[r], *has);
+    session->region[r] = NULL;
+    session->borrowed[r] = false;
     *has = 0;
-    DG_TRY(allocate_region(session, what, bytes, region, err));
+    DG_TRY(allocate_region(session, r, bytes, err));
     *has = bytes;
     return DG_OK;
 }
@@ -436,16 +436,25 @@ enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, str
     m->scratch = m->packed = 0;
     enum dg_status status = DG_OK;
     for (uint32_t n = 0; n < entry->num_ops && status == DG_OK; n++) status = prepare_op(session, n, err);
-    int64_t need[] = {m->scratch, m->packed};
+    int64_t scratch_needed = m->scratch, packed_needed = m->packed;
     m->scratch = scratch;
     m->packed = packed;
     DG_TRY(status);
-    DG_TRY(
-        grow_region(session, "scratch", need[0], &m->scratch, &session->scratch, &session->borrowed[DG_REGIONS], err));
-    DG_TRY(grow_region(session, "packed weights", need[1], &m->packed, &session->packed,
-                       &session->borrowed[DG_REGIONS + 1], err));
+    DG_TRY(grow_region(session, SCRATCH, scratch_needed, err));
+    DG_TRY(grow_region(session, PACKED, packed_needed, err));
     bind(session);
     return DG_OK;
+}
+
+/* Whether this CPU can compute in the entry's type. */
+static enum dg_status check_type(const struct dg_plan_entry *entry, const char *name, struct dg_error *err)
+{
+    bool bf16 = entry->dtype == DG_BF16;
+    if ((!bf16 && entry->math == DG_MATH_F32) || dg_bf16_support() != DG_BF16_NONE) return DG_OK;
+    return dg_fail(err, DG_ERR_UNSUPPORTED,
+                   "entry %s is in %s, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
+                   "compile it with %s f32",
+                   name, bf16 ? "bf16" : dg_plan_type(entry), bf16 ? "--dtype" : "--math");
 }
 
 enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_name,
@@ -456,16 +465,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     DG_TRY(dg_cpu_level_check(err));
     const struct dg_plan_entry *entry;
     DG_TRY(dg_plan_find_entry(plan, entry_name, &entry, err));
-    if (entry->dtype == DG_BF16 && dg_bf16_support() == DG_BF16_NONE)
-        return dg_fail(err, DG_ERR_UNSUPPORTED,
-                       "entry %s is in bf16, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
-                       "compile it with --dtype f32",
-                       entry_name);
-    if (entry->math != DG_MATH_F32 && dg_bf16_support() == DG_BF16_NONE)
-        return dg_fail(err, DG_ERR_UNSUPPORTED,
-                       "entry %s is in %s, which takes a CPU with AVX-512 (and DNNL_MAX_CPU_ISA must allow it): "
-                       "compile it with --math f32",
-                       entry_name, dg_plan_type(entry));
+    DG_TRY(check_type(entry, entry_name, err));
     struct dg_session *session = calloc(1, sizeof *session);
     if (!session) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     session->plan = plan;
@@ -515,10 +515,8 @@ void dg_session_close(struct dg_session *session)
     release_ops(session);
     if (session->stream) dnnl_stream_destroy(session->stream);
     if (session->engine) dnnl_engine_destroy(session->engine);
-    for (int r = 0; r < DG_REGIONS; r++)
-        if (!session->borrowed[r]) dg_region_free(session->region[r], session->memory.region[r]);
-    if (!session->borrowed[DG_REGIONS]) dg_region_free(session->scratch, session->memory.scratch);
-    if (!session->borrowed[DG_REGIONS + 1]) dg_region_free(session->packed, session->memory.packed);
+    for (int r = 0; r < ALLOCATED; r++)
+        if (!session->borrowed[r]) dg_region_free(session->region[r], *bytes_of(&session->memory, r));
     free(session->data);
     free(session->op);
     free(session->pointers);
