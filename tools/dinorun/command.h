@@ -69,7 +69,7 @@ int exit_status(const struct dg_error *err);
     "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
                                                                   .unset = "the plan's"
 
-/* The rows of a table that choose weights within the file of FLAG_WEIGHTS; `options` are the command's struct dg_evaluator_options. */
+/* The rows of a table that choose weights within the file of FLAG_WEIGHTS; `options` are the command's struct dg_evaluator_options or dg_linear_options. */
 #define ROWS_CHOOSE_WEIGHTS(options)                                                                                   \
     {FLAG_WEIGHTS_FROM, .text = &(options).choice.from}, {FLAG_KEY, .text = &(options).choice.key},                    \
         {FLAG_PREFIX, .text = &(options).choice.prefix}, {FLAG_POSITIONS, .parsed = (options).choice.positions},       \

@@ -214,12 +214,7 @@ static int linear(void)
 
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.options.weights},
-    {FLAG_WEIGHTS_FROM, .text = &given.options.choice.from},
-    {FLAG_KEY, .text = &given.options.choice.key},
-    {FLAG_PREFIX, .text = &given.options.choice.prefix},
-    {FLAG_POSITIONS, .parsed = given.options.choice.positions},
-    {FLAG_PARTIAL, .given = &given.options.choice.partial},
-    {FLAG_ACCEPT_CHANGES, .given = &given.options.accept_changes},
+    ROWS_CHOOSE_WEIGHTS(given.options),
     {"train", "DIR", "labelled images to learn from: a folder a class, or @LIST with classes", .texts = &given.train,
      .required = true, .unless = "evaluate"},
     {"val", "DIR", "labelled images to count on, after every epoch", .texts = &given.val, .required = true},
