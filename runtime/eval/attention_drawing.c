@@ -58,19 +58,13 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
     return DG_OK;
 }
 
-static enum dg_status path_in(const char *folder, const char *name, char path[DG_MAX_PATH], struct dg_error *err)
-{
-    if (snprintf(path, DG_MAX_PATH, "%s/%s", folder, name) < DG_MAX_PATH) return DG_OK;
-    return dg_fail(err, DG_ERR_USAGE, "%s: the path is too long", folder);
-}
-
 /* Writes FOLDER/what, if there is a folder, and puts the same image at its place on the sheet. */
 static enum dg_status put(struct dg_attention_drawing *m, int row, int col, const uint8_t *pixels, const char *what,
                           struct dg_error *err)
 {
     char path[DG_MAX_PATH];
     if (m->folder) {
-        DG_TRY(path_in(m->folder, what, path, err));
+        DG_TRY(dg_path_join(path, m->folder, what, err));
         DG_TRY(
             dg_image_write_drawing(path, pixels, dg_patches_width(&m->patches), dg_patches_height(&m->patches), err));
     }

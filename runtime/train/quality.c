@@ -187,12 +187,7 @@ enum dg_status dg_quality_write(const struct dg_quality *q, const struct dg_qual
                                 const char *folder, struct dg_error *err)
 {
     struct dg_result result[2 * DG_QUALITY_K];
-    for (int i = 0; i < r->num_k; i++) {
-        result[2 * i] = (struct dg_result){.value = r->result[i].top1, .most_frequent = r->most_frequent};
-        result[2 * i + 1] = (struct dg_result){.value = r->result[i].top5, .most_frequent = NAN};
-        snprintf(result[2 * i].measure, sizeof result->measure, "knn%d.top1", r->k[i]);
-        snprintf(result[2 * i + 1].measure, sizeof result->measure, "knn%d.top5", r->k[i]);
-    }
+    dg_results_set_knn(result, r->k, r->num_k, r->result, r->most_frequent);
     DG_TRY(log_report(r, lines, err));
     const struct dg_results results = {.by = "train",
                                        .step = r->step,

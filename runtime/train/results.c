@@ -61,12 +61,6 @@ static void put_line(FILE *out, const char *now, const struct dg_results *r, con
     fprintf(out, ",%" PRId64 "\n", r->images);
 }
 
-static enum dg_status path_of(const char *folder, char path[DG_MAX_PATH], struct dg_error *err)
-{
-    if (snprintf(path, DG_MAX_PATH, "%s/results.csv", folder) < DG_MAX_PATH) return DG_OK;
-    return dg_fail(err, DG_ERR_USAGE, "%s: the path is too long", folder);
-}
-
 /* In one write: lines of two programs that end at the same time do not mix. */
 static enum dg_status append(const char *path, const char *text, size_t size, struct dg_error *err)
 {
@@ -77,12 +71,24 @@ static enum dg_status append(const char *path, const char *text, size_t size, st
     return status;
 }
 
+void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const struct dg_knn_result *knn,
+                        double most_frequent)
+{
+    for (int i = 0; i < num_k; i++) {
+        struct dg_result *top1 = &result[2 * i], *top5 = top1 + 1;
+        *top1 = (struct dg_result){.value = knn[i].top1, .most_frequent = most_frequent};
+        *top5 = (struct dg_result){.value = knn[i].top5, .most_frequent = NAN};
+        snprintf(top1->measure, sizeof top1->measure, "knn%d.top1", k[i]);
+        snprintf(top5->measure, sizeof top5->measure, "knn%d.top5", k[i]);
+    }
+}
+
 enum dg_status dg_results_add(const char *folder, const struct dg_results *results, struct dg_error *err)
 {
     char path[DG_MAX_PATH], now[DG_TIME_TEXT], *text = NULL;
     size_t size;
     struct stat info;
-    DG_TRY(path_of(folder, path, err));
+    DG_TRY(dg_path_join(path, folder, "results.csv", err));
     FILE *lines = open_memstream(&text, &size);
     if (!lines) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (stat(path, &info) || !info.st_size) fputs(HEADER, lines);
@@ -107,7 +113,7 @@ enum dg_status dg_results_cut(const char *folder, int64_t step, struct dg_error 
 {
     char path[DG_MAX_PATH], *line = NULL;
     size_t room = 0;
-    DG_TRY(path_of(folder, path, err));
+    DG_TRY(dg_path_join(path, folder, "results.csv", err));
     FILE *old = fopen(path, "re");
     if (!old) return DG_OK;
     struct dg_atomic_file file;

@@ -3,6 +3,7 @@
 #define DG_RUNTIME_TRAIN_RESULTS_H
 
 #include "runtime/data/dataset.h"
+#include "runtime/eval/knn.h"
 
 /* "knn20.top1", in percent unless the measure is a loss, which is in nats. */
 struct dg_result {
@@ -22,6 +23,10 @@ struct dg_results {
     const struct dg_result *result;
     int count;
 };
+
+/* Sets result [2 * num_k] to the accuracies of k-NN: for each k knnK.top1 and knnK.top5, of which the first has most_frequent. */
+void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const struct dg_knn_result *knn,
+                        double most_frequent);
 
 /* Appends the lines to FOLDER/results.csv, all or none of them as far as the file system can, with a header if the file is
  * new. DG_ERR_IO. */

@@ -168,7 +168,7 @@ enum dg_status dg_run_record_end(struct dg_run_record *record, int64_t step, con
 bool dg_run_record_find(const char *folder, const char *key, size_t index, char *value, size_t size)
 {
     char path[DG_MAX_PATH];
-    if (snprintf(path, sizeof path, "%s/run.json", folder) >= DG_MAX_PATH) return false;
+    if (dg_path_join(path, folder, "run.json", NULL) != DG_OK) return false;
     json_t *run = json_load_file(path, 0, NULL), *found = json_object_get(run, key);
     const char *text = json_string_value(json_is_array(found) ? json_array_get(found, index) : found);
     bool fits = text && snprintf(value, size, "%s", text) < (int)size;

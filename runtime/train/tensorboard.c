@@ -2,7 +2,6 @@
 
 #include "runtime/base/path.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 enum dg_status dg_tensorboard_open(const char *run, int64_t step, bool asked, struct dg_event_file **file,
@@ -10,8 +9,7 @@ enum dg_status dg_tensorboard_open(const char *run, int64_t step, bool asked, st
 {
     char folder[DG_MAX_PATH];
     *file = NULL;
-    if (snprintf(folder, sizeof folder, "%s/tensorboard", run) >= (int)sizeof folder)
-        return dg_fail(err, DG_ERR_USAGE, "%s: the path is too long", run);
+    DG_TRY(dg_path_join(folder, run, "tensorboard", err));
     if (!asked && (!step || access(folder, F_OK))) return DG_OK;
     return dg_event_file_open(folder, step, file, err);
 }

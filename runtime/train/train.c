@@ -193,8 +193,7 @@ static enum dg_status check_ranks(struct training *t, struct dg_error *err)
         .plan = t->plan->header->checksum, .seed = t->options->seed, .knobs = t->knobs, .images_from = ""};
     if (t->dataset || t->replay) {
         facts.data = t->run.position.data_hash;
-        facts.images =
-            t->dataset ? dg_dataset_count(t->dataset) : t->run.length.steps_per_epoch * (int64_t)t->entry->batch;
+        facts.images = images_of(t);
         facts.images_from = t->dataset ? t->options->data.path[0] : t->options->replay;
     }
     return t->options->comm ? dg_ranks_check(t->options->comm, &facts, err) : DG_OK;

@@ -86,8 +86,7 @@ enum dg_status dg_watch_draw(const struct dg_watch *watch, const struct dg_sessi
     char folder[DG_MAX_PATH];
     struct dg_evaluator *evaluator;
     if (!watch->count) return DG_OK;
-    if (snprintf(folder, sizeof folder, "%s/watch", watch->run) >= DG_MAX_PATH)
-        return dg_fail(err, DG_ERR_USAGE, "%s: the path is too long", watch->run);
+    DG_TRY(dg_path_join(folder, watch->run, "watch", err));
     DG_TRY(dg_make_folder(folder, err));
     DG_TRY(open_evaluator(watch, training, path, DG_ENTRY_ATTENTION, &evaluator, err));
     enum dg_status status = draw_attention(watch, evaluator, step, err);

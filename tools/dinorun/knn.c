@@ -13,7 +13,6 @@
 #include "runtime/formats/feature_origin.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,12 +203,7 @@ static enum dg_status write_results(const struct vote *vote, const struct dg_lab
     struct dg_result result[2 * MAX_K];
     const struct dg_data images = data_of(&given.train, NULL, &given.evaluation.images),
                          measured = data_of(&given.val, NULL, &given.evaluation.images);
-    for (int i = 0; i < given.k.count; i++) {
-        result[2 * i] = (struct dg_result){.value = vote->result[i].top1, .most_frequent = most};
-        result[2 * i + 1] = (struct dg_result){.value = vote->result[i].top5, .most_frequent = NAN};
-        snprintf(result[2 * i].measure, sizeof result->measure, "knn%d.top1", given.k.value[i]);
-        snprintf(result[2 * i + 1].measure, sizeof result->measure, "knn%d.top5", given.k.value[i]);
-    }
+    dg_results_set_knn(result, given.k.value, given.k.count, vote->result, most);
     struct dg_results results = {.by = "knn",
                                  .train = &images,
                                  .val = &measured,

@@ -21,7 +21,7 @@ bool is_folder(const char *path)
 static bool is_there(const char *folder, const char *name)
 {
     char path[DG_MAX_PATH];
-    return snprintf(path, sizeof path, "%s/%s", folder, name) < DG_MAX_PATH && !access(path, F_OK);
+    return dg_path_join(path, folder, name, NULL) == DG_OK && !access(path, F_OK);
 }
 
 enum dg_status find_run_plan(const char *run, char path[DG_MAX_PATH], struct dg_error *err)
