@@ -1,10 +1,11 @@
 /* Draws a small labelled set of images to learn from when there is no other at hand.
  *
  * Each image shows one object before a ground of gray clouds. Its class is a shape with a texture (a striped disc, a
- * dotted ring, ...); place, size, rotation, stretch, colours, clouds and light are drawn at random and say nothing about
- * the class. The ground has the same grays in all images: a tint or things on it, which all crops of one image share and
- * other images lack, tell images apart with less effort than the object does, and the network's heads look at those.
- * Shapes are signed distance functions, so edges are smooth at any size and the object's mask comes for free.
+ * dotted ring, ...); place, size, rotation, stretch, colours, clouds and light are drawn at random and say nothing
+ * about the class. The ground has the same grays in all images: a tint or things on it, which all crops of one image
+ * share and other images lack, tell images apart with less effort than the object does, and the network's heads look
+ * at those. Shapes are signed distance functions, so edges are smooth at any size and the object's mask comes for
+ * free.
  *
  *     DIR/train/CLASS/00000.png  DIR/val/CLASS/00000.png  DIR/masks/train/CLASS/00000.png (255 on the object) ...
  *

@@ -7,7 +7,8 @@
 #include <time.h>
 
 const char *dg_version(void); /* "0.1.0" */
-/* The commit that the program was configured from, abbreviated; "" where that is not known (an archive of the sources). */
+/* The commit that the program was configured from, abbreviated; "" where that is not known (an archive of the
+ * sources). */
 const char *dg_commit(void);
 
 /* The CPU's name as the system has it, "AMD EPYC 9R14"; its architecture where there is no name. Returns `text`. */

@@ -146,8 +146,8 @@ static void run_urgent(struct dg_comm *comm)
     pthread_cond_broadcast(&comm->changed);
 }
 
-/* While a call waits for others. All processes come to what is urgent, but one may wait for the sums of another that is there already: so
- * neither may wait for the other. */
+/* While a call waits for others. All processes come to what is urgent, but one may wait for the sums of another that
+ * is there already: so neither may wait for the other. */
 static void beside(void *context)
 {
     struct dg_comm *comm = context;
@@ -448,7 +448,8 @@ static enum dg_status run_close(struct dg_comm *comm, const struct job *job, str
     return DG_OK;
 }
 
-/* After a failure to open: one of how sums are asked for is that of all processes, any other may be this one's alone. */
+/* After a failure to open: one of how sums are asked for is that of all processes, any other may be this one's
+ * alone. */
 static void leave(struct dg_comm *comm, enum dg_status status, const struct dg_error *err)
 {
     bool joined = comm->world.ranks > 1;

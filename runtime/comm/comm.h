@@ -1,13 +1,15 @@
 /* This process among others that train the same model: how many there are, and what they exchange.
  *
- * Processes are started by a launcher of MPI (mpirun, srun). The MPI library is no dependency: a plugin is linked with it
- * (runtime/comm/plugin.h), and opened where a launcher's variables say that there are other processes. Without them every function
- * takes NULL for the communicator and means one process.
+ * Processes are started by a launcher of MPI (mpirun, srun). The MPI library is no dependency: a plugin is linked
+ * with it (runtime/comm/plugin.h), and opened where a launcher's variables say that there are other processes.
+ * Without them every function takes NULL for the communicator and means one process.
  *
- * Sums are made here, in the order of ranks, over MPI's movement of bytes: element by element x0 + x1 + ... in the type of the
- * array. So their bits depend on the number of processes alone, not on the library, its version, the transport or where processes
- * run. Other ways to make them (enum dg_reduce, bf16) are the user's choice, and change bits. All functions but the small questions are collective: every process calls them in the same order. One thread calls them; a
- * thread of the communicator, the courier, makes all calls of MPI, so that sums that were started go on beside the computation. */
+ * Sums are made here, in the order of ranks, over MPI's movement of bytes: element by element x0 + x1 + ... in the
+ * type of the array. So their bits depend on the number of processes alone, not on the library, its version, the
+ * transport or where processes run. Other ways to make them (enum dg_reduce, bf16) are the user's choice, and change
+ * bits. All functions but the small questions are collective: every process calls them in the same order. One thread
+ * calls them; a thread of the communicator, the courier, makes all calls of MPI, so that sums that were started go
+ * on beside the computation. */
 #ifndef DG_RUNTIME_COMM_COMM_H
 #define DG_RUNTIME_COMM_COMM_H
 
@@ -17,18 +19,18 @@ struct dg_comm;
 
 /* Who adds up, and in which order. */
 enum dg_reduce {
-    DG_REDUCE_RANKS, /* in the order of ranks */
-    DG_REDUCE_MACHINES, /* within each machine in the order of ranks, then over machines in the order of their lowest ranks */
+    DG_REDUCE_RANKS,    /* in the order of ranks */
+    DG_REDUCE_MACHINES, /* within machines in the order of ranks, then over machines in the order of their lowest ranks */
     DG_REDUCE_LIBRARY, /* the library's own all-reduce; bits then depend on it */
 };
 
 /* How sums are made. Those of rank 0 are those of all. */
 struct dg_comm_sums {
     enum dg_reduce reduce;
-    int together; /* DG_REDUCE_MACHINES: that many neighbouring ranks are taken for a machine; 0: those that share memory */
-    bool
-        bf16; /* gradients travel as bf16, with DG_REDUCE_MACHINES between machines: numbers are rounded to bf16, added in f32, and
-                   * their sum is rounded once more, on every process the same. Not with DG_REDUCE_LIBRARY */
+    int together; /* DG_REDUCE_MACHINES: so many neighbouring ranks are taken for a machine; 0: those that share memory */
+    /* Gradients travel as bf16, with DG_REDUCE_MACHINES between machines: numbers are rounded to bf16, added in f32,
+     * and their sum is rounded once more, on every process the same. Not with DG_REDUCE_LIBRARY. */
+    bool bf16;
 };
 
 struct dg_comm_options {
@@ -40,9 +42,10 @@ struct dg_comm_options {
 /* The number of processes that the launcher has started, by its variables; 1 without one. No MPI is opened. */
 int dg_comm_launched(void);
 
-/* Joins the other processes. *comm is NULL and there is no error where there are none. DG_ERR_UNSUPPORTED: this build has no plugin for
- * the launcher's MPI, or the launcher is of another family than its library (the text names the package or command);
- * DG_ERR_USAGE: sums cannot be made as asked; DG_ERR_IO: MPI failed. Afterwards all agree on the number of processes. */
+/* Joins the other processes. *comm is NULL and there is no error where there are none. DG_ERR_UNSUPPORTED: this
+ * build has no plugin for the launcher's MPI, or the launcher is of another family than its library (the text names
+ * the package or command); DG_ERR_USAGE: sums cannot be made as asked; DG_ERR_IO: MPI failed. Afterwards all agree
+ * on the number of processes. */
 enum dg_status dg_comm_open(const struct dg_comm_options *options, struct dg_comm **comm, struct dg_error *err);
 
 /* Waits for the others and leaves. NULL is fine. */
@@ -72,14 +75,16 @@ struct dg_comm_sent dg_comm_sent(const struct dg_comm *comm);
 /* Bytes that sums take besides what they sum up, 0 for one process. */
 int64_t dg_comm_bytes(const struct dg_comm *comm);
 
-/* Whether a collective call has failed: the other processes may wait for this one, and dg_comm_abort is all that is left. */
+/* Whether a collective call has failed: the other processes may wait for this one, and dg_comm_abort is all that is
+ * left. */
 bool dg_comm_failed(const struct dg_comm *comm);
 
-/* data [count] of f32 or f64 = its sum over all processes, the same bits on each. DG_ERR_IO, as of the next two: MPI failed, or the
- * others did not come within the stall limit; the process can only end then. */
+/* data [count] of f32 or f64 = its sum over all processes, the same bits on each. DG_ERR_IO, as of the next two: MPI
+ * failed, or the others did not come within the stall limit; the process can only end then. */
 enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err);
 
-/* Starts such a sum and returns; the array must stay as it is until dg_comm_wait. Sums are made in the order in which they were started. */
+/* Starts such a sum and returns; the array must stay as it is until dg_comm_wait. Sums are made in the order in
+ * which they were started. */
 void dg_comm_start_sum(struct dg_comm *comm, void *data, int64_t count, bool f64);
 /* The same for f32 that may travel as bf16, if that was asked for. */
 void dg_comm_start_gradients(struct dg_comm *comm, float *data, int64_t count);

@@ -8,8 +8,8 @@
 enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
                                    struct dg_error *err);
 
-/* Each process gives as many bytes as it has. *all receives those of rank 0, then of rank 1, ..., to be freed, and length [ranks]
- * how many each gave. */
+/* Each process gives as many bytes as it has. *all receives those of rank 0, then of rank 1, ..., to be freed, and
+ * length [ranks] how many each gave. */
 enum dg_status dg_comm_gather_each(struct dg_comm *comm, const void *mine, int64_t bytes, void **all, int64_t *length,
                                    struct dg_error *err);
 

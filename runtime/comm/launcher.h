@@ -14,8 +14,8 @@ struct dg_launcher {
 /* DG_ERR_UNSUPPORTED: Slurm has started several processes without an MPI; launcher->ranks says how many. */
 enum dg_status dg_launcher_find(struct dg_launcher *launcher, struct dg_error *err);
 
-/* Opens dinograph-mpi-<plugin>.so, which lies beside the program or in the library folder beside it. DG_ERR_UNSUPPORTED: there is none, or it
- * cannot be opened; the text says what to install. */
+/* Opens dinograph-mpi-<plugin>.so, which lies beside the program or in the library folder beside it.
+ * DG_ERR_UNSUPPORTED: there is none, or it cannot be opened; the text says what to install. */
 enum dg_status dg_plugin_open(const struct dg_launcher *launcher, void **library, struct dg_error *err);
 
 #endif

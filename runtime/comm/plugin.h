@@ -1,9 +1,10 @@
-/* What a plugin for MPI offers to comm.c. The plugin alone is linked with an MPI library; it moves bytes and computes nothing, so all
- * that decides a result is in comm.c. There is one for each family of libraries, and only the process that was started by that
- * family's launcher opens it.
+/* What a plugin for MPI offers to comm.c. The plugin alone is linked with an MPI library; it moves bytes and
+ * computes nothing, so all that decides a result is in comm.c. There is one for each family of libraries, and only
+ * the process that was started by that family's launcher opens it.
  *
- * A function that may fail returns false and writes the reason to the text that `open` was given. All are called by one thread, the
- * one that called `open`; `beside` alone may call one while another waits. Counts and places are bytes; a call moves less than 2 GiB. */
+ * A function that may fail returns false and writes the reason to the text that `open` was given. All are called by
+ * one thread, the one that called `open`; `beside` alone may call one while another waits. Counts and places are
+ * bytes; a call moves less than 2 GiB. */
 #ifndef DG_RUNTIME_COMM_PLUGIN_H
 #define DG_RUNTIME_COMM_PLUGIN_H
 
@@ -17,7 +18,8 @@
 struct dg_mpi_caller {
     /* Called now and then while a call waits for others, with the seconds that it has waited; false: give up. */
     bool (*waiting)(void *context, double seconds);
-    /* Whether somebody waits for this call: it may then test without a pause; else it leaves its core to the computation. */
+    /* Whether somebody waits for this call: it may then test without a pause; else it leaves its core to the
+     * computation. */
     bool (*hurries)(void *context);
     /* Called between tests while a call waits for others. It may make a call of DG_MPI_BESIDE. */
     void (*beside)(void *context);
@@ -31,7 +33,7 @@ enum dg_mpi_group {
     DG_MPI_ALL,
     DG_MPI_MACHINE, /* the processes of this one's machine */
     DG_MPI_ACROSS,  /* of each machine the process of the same place on it as this one */
-    DG_MPI_BESIDE, /* all, for calls beside those of the other groups, whose order among those may differ between processes */
+    DG_MPI_BESIDE,  /* all, for calls beside the others, whose order among those may differ between processes */
     DG_MPI_GROUPS
 };
 
@@ -50,8 +52,8 @@ struct dg_mpi_plugin {
     bool (*open)(const struct dg_mpi_caller *caller, struct dg_mpi_world *world);
     /* The lowest rank of those that share memory with this process. */
     bool (*lowest_here)(int *rank);
-    /* Makes the groups: processes of one number are a machine, in the order of ranks; those of one place are across machines, in the order of
-     * their machines' numbers. */
+    /* Makes the groups: processes of one number are a machine, in the order of ranks; those of one place are across
+     * machines, in the order of their machines' numbers. */
     bool (*split)(int machine, int place);
     /* Range j of send goes to rank j of the group; what it sends here comes to range j of receive. */
     bool (*all_to_all)(enum dg_mpi_group group, const void *send, struct dg_mpi_ranges from, void *receive,

@@ -53,8 +53,8 @@ static void widen_all(int64_t count, const dg_bf16 *from, float *to)
 
 /* ---- a chunk ---- */
 
-/* Sets the pieces of `count` numbers of `size` bytes, and counts what this process will send: the pieces of the others, and its own sum to
- * each of them. Returns how many numbers this process's has. */
+/* Sets the pieces of `count` numbers of `size` bytes, and counts what this process will send: the pieces of the
+ * others, and its own sum to each of them. Returns how many numbers this process's has. */
 static int64_t cut(struct dg_sums_level *l, int64_t count, int size)
 {
     for (int r = 0; r < l->ranks; r++) {
@@ -70,7 +70,8 @@ static int64_t cut(struct dg_sums_level *l, int64_t count, int size)
     return mine / size;
 }
 
-/* The sum of `count` numbers at `data`, which fit into a chunk, over the processes of this level and of those behind it. */
+/* The sum of `count` numbers at `data`, which fit into a chunk, over the processes of this level and of those behind
+ * it. */
 static bool add_chunk(struct dg_sums *sums, int level, void *data, int64_t count, enum dg_sum_kind kind)
 {
     if (level == sums->levels) return true;

@@ -25,8 +25,9 @@ struct dg_sums_level {
     int64_t sent;            /* bytes that have left this process so far */
 };
 
-/* One level: all processes. Two: those of a machine, and then each of them with those of its place on the other machines, which have
- * as many processes each; what one adds up at the first level is what it adds up with others at the second. */
+/* One level: all processes. Two: those of a machine, and then each of them with those of its place on the other
+ * machines, which have as many processes each; what one adds up at the first level is what it adds up with others at
+ * the second. */
 struct dg_sums {
     const struct dg_mpi_plugin *mpi;
     int levels;

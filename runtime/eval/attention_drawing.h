@@ -1,4 +1,5 @@
-/* Draws what each head of the last block attends to in an image: heat maps and masks (visualize_attention.py of the official code). */
+/* Draws what each head of the last block attends to in an image: heat maps and masks (visualize_attention.py of the
+ * official code). */
 #ifndef DG_RUNTIME_EVAL_ATTENTION_DRAWING_H
 #define DG_RUNTIME_EVAL_ATTENTION_DRAWING_H
 
@@ -27,8 +28,8 @@ enum dg_status dg_attention_read(struct dg_attention_drawing *drawing, const cha
 /* Runs the evaluator, of DG_ENTRY_ATTENTION, on the same image. */
 enum dg_status dg_attention_compute(struct dg_attention_drawing *drawing, struct dg_evaluator *evaluator,
                                     const char *image, struct dg_error *err);
-/* Draws the sheet, and the images of it into the folder: img.png, attn-head0.png, ..., attn-mean.png, mask_th0.6_head0.png, ... The mean
- * in `map` is lost. */
+/* Draws the sheet, and the images of it into the folder: img.png, attn-head0.png, ..., attn-mean.png,
+ * mask_th0.6_head0.png, ... The mean in `map` is lost. */
 enum dg_status dg_attention_draw(struct dg_attention_drawing *drawing, const char *sheet, struct dg_error *err);
 void dg_attention_drawing_free(struct dg_attention_drawing *drawing);
 

@@ -7,9 +7,9 @@
 #include "runtime/draw/patches.h"
 #include "runtime/image/image.h"
 
-/* The class token's rows of one image of the entry "attention", probs [heads, tokens, tokens], without its attention to the tokens
- * before number `first`, itself and registers; the rest is not scaled up. maps: [heads, tokens - first]. DG_ERR_NUMERIC: a number
- * is not finite. */
+/* The class token's rows of one image of the entry "attention", probs [heads, tokens, tokens], without its attention
+ * to the tokens before number `first`, itself and registers; the rest is not scaled up. maps:
+ * [heads, tokens - first]. DG_ERR_NUMERIC: a number is not finite. */
 enum dg_status dg_attention_maps(const float *probs, int64_t heads, int64_t tokens, int64_t first, float *maps,
                                  struct dg_error *err);
 
@@ -25,15 +25,17 @@ enum dg_status dg_attention_mask(const float *map, int64_t count, double keep, u
 /* Labels of the pixels of a ground-truth mask: ground, objects numbered from 1, and void, which is neither. */
 enum { DG_MASK_GROUND = 0, DG_MASK_MAX_OBJECTS = 254, DG_MASK_VOID = 255 };
 
-/* Reads a mask from its image into mask [height, width], and sets *objects to the number of objects. In a gray image there is at most
- * one, where it is 128 or brighter. A coloured image is read as PASCAL VOC's and DAVIS' label images are: black is ground, VOC's
- * (224, 224, 192) is void, and each other colour is an object; they are numbered in the order of their first pixels. DG_ERR_INPUT:
- * there are more colours than DG_MASK_MAX_OBJECTS, so it is no label image. */
+/* Reads a mask from its image into mask [height, width], and sets *objects to the number of objects. In a gray image
+ * there is at most one, where it is 128 or brighter. A coloured image is read as PASCAL VOC's and DAVIS' label
+ * images are: black is ground, VOC's (224, 224, 192) is void, and each other colour is an object; they are numbered
+ * in the order of their first pixels. DG_ERR_INPUT: there are more colours than DG_MASK_MAX_OBJECTS, so it is no
+ * label image. */
 enum dg_status dg_mask_read(const struct dg_image *image, uint8_t *mask, int *objects, struct dg_error *err);
 
-/* Intersection over union of one object of a mask [height, width] and a mask of patches, in pixels of the former, to which the patches
- * are stretched (nearest neighbour). All that is not the object counts as ground, as in the authors' lines
- * (facebookresearch/dino, issue 54), and so do pixels that the patches do not cover. 0 where neither mask has a pixel. */
+/* Intersection over union of one object of a mask [height, width] and a mask of patches, in pixels of the former, to
+ * which the patches are stretched (nearest neighbour). All that is not the object counts as ground, as in the
+ * authors' lines (facebookresearch/dino, issue 54), and so do pixels that the patches do not cover. 0 where neither
+ * mask has a pixel. */
 double dg_jaccard(const uint8_t *mask, int height, int width, int object, const uint8_t *patch_mask,
                   const struct dg_patches *patches);
 

@@ -42,8 +42,8 @@ static enum dg_status loader_bytes(const struct dg_plan *plan, const struct dg_k
     return dg_loader_eval_bytes(&config, &crop, bytes, err);
 }
 
-/* Says where images of the same size are resized otherwise than the recipe of the weights says, and keeps how they were read in
- * the training. */
+/* Says where images of the same size are resized otherwise than the recipe of the weights says, and keeps how they
+ * were read in the training. */
 static void check_images(struct dg_evaluator *e, const struct dg_knobs *knobs, const struct dg_plan_tensor *images,
                          const struct dg_evaluator_options *options)
 {
@@ -175,7 +175,8 @@ struct rows {
     const float *output; /* [count, dim] */
 };
 
-/* Fails where a readable image's row is not finite, with the first operation that made it so. The batch is still bound. */
+/* Fails where a readable image's row is not finite, with the first operation that made it so. The batch is still
+ * bound. */
 static enum dg_status check_rows(struct dg_evaluator *e, const struct sinking *s, const struct dg_step_info *info,
                                  const struct rows *rows, struct dg_error *err)
 {

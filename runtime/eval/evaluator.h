@@ -28,10 +28,9 @@ struct dg_evaluator_options {
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };
 
-/* Opens the entry, loads its weights and packs them. `knobs` receives the mean and standard deviation of the pixels that
- * the weights were trained with, where they say it. Errors are those of dg_session_open, dg_facts_compare and
- * dg_weights_load. On
- * failure *evaluator is NULL. */
+/* Opens the entry, loads its weights and packs them. `knobs` receives the mean and standard deviation of the pixels
+ * that the weights were trained with, where they say it. Errors are those of dg_session_open, dg_facts_compare and
+ * dg_weights_load. On failure *evaluator is NULL. */
 enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *knobs,
                                  const struct dg_evaluator_options *options, struct dg_evaluator **evaluator,
                                  struct dg_error *err);
@@ -54,9 +53,9 @@ typedef enum dg_status dg_evaluated(void *context, const float *output, int64_t 
 enum dg_status dg_evaluate(struct dg_evaluator *evaluator, struct dg_dataset *dataset, dg_evaluated *sink,
                            void *context, struct dg_error *err);
 
-/* Of several processes each runs every P-th batch, which are the same batches as of one process, and has the same data set and
- * weights. Both functions are collective, and all processes come to the same end. With dg_evaluate every process then receives all
- * rows, in order; with this one only those of its own batches. */
+/* Of several processes each runs every P-th batch, which are the same batches as of one process, and has the same
+ * data set and weights. Both functions are collective, and all processes come to the same end. With dg_evaluate
+ * every process then receives all rows, in order; with this one only those of its own batches. */
 enum dg_status dg_evaluate_own(struct dg_evaluator *evaluator, struct dg_dataset *dataset, dg_evaluated *sink,
                                void *context, struct dg_error *err);
 

@@ -1,9 +1,11 @@
-/* Test rows are searched a chunk at a time: each thread takes blocks of them, multiplies a block with all blocks of train rows in order,
- * and has the best k of every test row so far in a heap. Then each row of the chunk is voted on.
+/* Test rows are searched a chunk at a time: each thread takes blocks of them, multiplies a block with all blocks of
+ * train rows in order, and has the best k of every test row so far in a heap. Then each row of the chunk is voted
+ * on.
  *
- * Equal train rows must have equal similarities, or rounding would decide their order. Therefore every product has the
- * same shape (the last blocks are padded with zeros) and is computed by one thread: all elements are sums in the same
- * order. The sizes are multiples of the tiles of oneDNN's gemm, whose kernels for remainders sum in another order. */
+ * Equal train rows must have equal similarities, or rounding would decide their order. Therefore every product has
+ * the same shape (the last blocks are padded with zeros) and is computed by one thread: all elements are sums in the
+ * same order. The sizes are multiples of the tiles of oneDNN's gemm, whose kernels for remainders sum in another
+ * order. */
 #include "runtime/eval/knn.h"
 
 #include "ops/dnnl/dnnl.h"

@@ -11,15 +11,16 @@ struct dg_labelled { /* zero-initialise */
     int64_t count, dim;
     int64_t filled; /* rows of `features` */
     int classes;    /* of the training images */
-    /* Of several processes, each computes the features of a part of the images: [filled, dim] of the rows `row` [filled], the
-     * caller's, of the whole list. NULL: all of them. `rows`: of the list with unreadable images, which label and row count. */
+    /* Of several processes, each computes the features of a part of the images: [filled, dim] of the rows `row`
+     * [filled], the caller's, of the whole list. NULL: all of them. `rows`: of the list with unreadable images,
+     * which label and row count. */
     int32_t *row;
     int64_t rows;
     void (*progress)(int64_t done, int64_t all); /* NULL: none */
 };
 
-/* Sets *label to the classes of `images` [dg_dataset_count], as `train` numbers them. *label is NULL or an earlier call's, and the
- * caller's to free, also after a failure. Errors and messages are dg_dataset_match_classes'. */
+/* Sets *label to the classes of `images` [dg_dataset_count], as `train` numbers them. *label is NULL or an earlier
+ * call's, and the caller's to free, also after a failure. Errors and messages are dg_dataset_match_classes'. */
 enum dg_status dg_labels_read(const struct dg_dataset *images, const struct dg_dataset *train, const struct dg_log *log,
                               int **label, struct dg_error *err);
 

@@ -4,8 +4,8 @@
 
 #include "ops/base/base.h"
 
-/* The share of the most frequent of label[count], each in [0, classes), in percent: the accuracy of who always answers with that
- * class. NaN: out of memory, or no labels. */
+/* The share of the most frequent of label[count], each in [0, classes), in percent: the accuracy of who always
+ * answers with that class. NaN: out of memory, or no labels. */
 double dg_most_frequent(const int *label, int64_t count, int classes);
 
 #endif

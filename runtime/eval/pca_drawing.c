@@ -45,8 +45,8 @@ void dg_pca_drawing_free(struct dg_pca_drawing *f)
     dg_pca_free(&f->fit);
 }
 
-/* Two and a half standard deviations to either side fill a channel, so that a few odd patches do not darken all others. A
- * component without variance is gray. */
+/* Two and a half standard deviations to either side fill a channel, so that a few odd patches do not darken all
+ * others. A component without variance is gray. */
 static uint8_t channel(double coordinate, double variance)
 {
     double at = variance > 0 ? 0.5 + coordinate / (5 * sqrt(variance)) : 0.5;

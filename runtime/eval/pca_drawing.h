@@ -1,4 +1,5 @@
-/* Colours the patches of images by the first three principal components of their features, which all images have in common. */
+/* Colours the patches of images by the first three principal components of their features, which all images have in
+ * common. */
 #ifndef DG_RUNTIME_EVAL_PCA_DRAWING_H
 #define DG_RUNTIME_EVAL_PCA_DRAWING_H
 

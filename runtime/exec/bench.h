@@ -28,7 +28,8 @@ struct dg_bench_result {
     struct dg_bench_op *op; /* slowest first; owned */
     int num_ops;
     double *node_seconds; /* [ops of the entry], a step; owned */
-    /* Of a plan for several processes: what they exchange, in order (owned), and what each step waited for it on average. */
+    /* Of a plan for several processes: what they exchange, in order (owned), and what each step waited for it on
+     * average. */
     struct dg_exchange_range *range;
     uint32_t num_ranges;
     double waited;

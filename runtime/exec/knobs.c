@@ -46,7 +46,8 @@ double dg_knobs_value(const struct dg_knobs *knobs, const char *key, double othe
     return knob ? knob->value[0] : otherwise;
 }
 
-/* The shortest text of at most `digits` digits that reads as the number; of those below ten million, without an exponent. */
+/* The shortest text of at most `digits` digits that reads as the number; of those below ten million, without an
+ * exponent. */
 static const char *number_text(char *text, size_t size, double number, int digits)
 {
     for (int d = 1; d <= digits; d++) {

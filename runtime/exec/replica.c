@@ -6,8 +6,8 @@ enum { BLOCK = 64 << 10, LANES = 4 };
 
 static const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
 
-/* Each step is one to one in the number so far, so that one word that differs is never lost; the rotation brings the upper bits, which a
- * product alone would not move, to where others follow. */
+/* Each step is one to one in the number so far, so that one word that differs is never lost; the rotation brings the
+ * upper bits, which a product alone would not move, to where others follow. */
 static uint64_t mix(uint64_t hash, uint64_t word)
 {
     hash ^= word;

@@ -286,8 +286,8 @@ static int larger_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Touches the regions tensor by tensor, so that each thread has its share of each tensor near it. Where tensors follow each other in
- * the same place, the largest decides. */
+/* Touches the regions tensor by tensor, so that each thread has its share of each tensor near it. Where tensors
+ * follow each other in the same place, the largest decides. */
 static enum dg_status touch(struct dg_session *session, struct dg_error *err)
 {
     uint32_t count = session->entry->num_tensors;

@@ -22,21 +22,21 @@ struct dg_session_options {
     int64_t other_bytes; /* the caller will allocate so much besides (loader, ...); counted when memory is checked */
     bool ignore_memory;  /* start even if the machine seems to have too little */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
-    struct dg_lent *
-        lent; /* regions are taken from it as far as they fit, and it becomes what is left; the program's allowance is counted by
-                             the lender. NULL: none */
+    /* Regions are taken from it as far as they fit, and it becomes what is left. The lender counts the program's
+     * allowance. NULL: none. */
+    struct dg_lent *lent;
     struct dg_comm *comm; /* the processes that share each batch; outlives the session. NULL: there is one */
-    bool
-        one_of_many; /* of a plan whose processes see each other's rows: compute what the first of them does, with its own
-                         numbers for those of all others. For its time; there is no comm */
+    /* To time a plan whose processes see each other's rows, without comm: compute what the first of them does, with
+     * its own numbers for those of all others. */
+    bool one_of_many;
 };
 
 /* What a session takes, in bytes. */
 struct dg_session_memory {
     int64_t region[DG_REGIONS]; /* planned */
     int64_t scratch, packed;    /* sized at open */
-    int64_t
-        allowance;    /* outside of the plan: code, oneDNN's objects and packing buffers (an estimate, see session.c) */
+    /* Outside of the plan: code, oneDNN's objects and packing buffers (an estimate, see session.c). */
+    int64_t allowance;
     int64_t borrowed; /* of these, in lent memory */
     int64_t total, available;
 };
@@ -48,7 +48,8 @@ void dg_session_close(struct dg_session *session); /* NULL is fine */
 
 /* What this process computes of a step, and what it exchanges with others; valid until close. */
 const struct dg_exchange *dg_session_exchange(const struct dg_session *session);
-/* Seconds of the last step in which this process waited for sums, at the end of its slices, and for moments: others, or their way. */
+/* Seconds of the last step in which this process waited for sums, at the end of its slices, and for moments: others,
+ * or their way. */
 double dg_session_waited(const struct dg_session *session);
 /* Lets all processes have the parameters and states of rank 0. */
 enum dg_status dg_session_broadcast(struct dg_session *session, struct dg_comm *comm, struct dg_error *err);
@@ -84,14 +85,16 @@ enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, 
  * from a file. Other tensors stay. */
 void dg_session_copy_initial(struct dg_session *session, uint32_t tensor);
 
-/* Lets an evaluation entry compute the first `rows` images of its batch alone, from now on: their outputs are equal to rounding, and those of the
- * others are not defined. Inputs lie in the input region again, and dg_session_pack has to follow. Entries whose operations cannot take
- * fewer images go on computing all. DG_ERR_MEMORY; an operation's errors. */
+/* Lets an evaluation entry compute the first `rows` images of its batch alone, from now on: their outputs are equal
+ * to rounding, and those of the others are not defined. Inputs lie in the input region again, and dg_session_pack
+ * has to follow. Entries whose operations cannot take fewer images go on computing all. DG_ERR_MEMORY; an
+ * operation's errors. */
 enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, struct dg_error *err);
 
 int64_t dg_session_rows(const struct dg_session *session); /* that are computed */
 
-/* Packs constant weights. To be called after the parameters of an evaluation entry were set, and after dg_session_set_rows. */
+/* Packs constant weights. To be called after the parameters of an evaluation entry were set, and after
+ * dg_session_set_rows. */
 enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err);
 
 /* Sets the control scalars (lr, teacher momentum, ...) to their values at `step`. */

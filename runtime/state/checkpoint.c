@@ -249,8 +249,8 @@ static void renumber(const struct dg_safetensors *file, const struct dg_plan *pl
            was, now, step, p->step);
 }
 
-/* True for a full checkpoint of the published code that dinorun import has read: it has the optimiser's state, and says how many
- * epochs are done. */
+/* True for a full checkpoint of the published code that dinorun import has read: it has the optimiser's state, and
+ * says how many epochs are done. */
 static bool is_imported(const struct dg_safetensors *file)
 {
     bool optimizer = false;

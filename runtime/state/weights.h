@@ -9,8 +9,7 @@
 struct dg_weights_options {
     const char *from;         /* whose backbone of a full checkpoint: "teacher" (NULL likewise) or "student" */
     const char *key, *prefix; /* which of several networks: see struct dg_network_choice */
-    int64_t
-        positions[2]; /* the grid of the file's position table, rows and columns; 0: it is a square, or the plan's */
+    int64_t positions[2];     /* rows and columns of the file's position table; 0: it is a square, or the plan's */
     bool partial;
 };
 

@@ -20,8 +20,8 @@
 
 #define BEST "best" /* OUT/best.safetensors */
 
-/* What a process says of the batch whose features it has made; behind it lie item [batch], i64: the image of each row, and
- * features [batch, dim]. */
+/* What a process says of the batch whose features it has made; behind it lie item [batch], i64: the image of each
+ * row, and features [batch, dim]. */
 struct made {
     int64_t rows;
     struct dg_bad_news bad;
@@ -63,7 +63,8 @@ static void progress(struct probe *p, int64_t epoch, int64_t images, int64_t all
 
 /* --- opening --- */
 
-/* Opens a data set, which must have as many classes as the head. `folder`: the run's, if it is to have an index of archives. */
+/* Opens a data set, which must have as many classes as the head. `folder`: the run's, if it is to have an index of
+ * archives. */
 static enum dg_status open_images(struct probe *p, const char *folder, const struct dg_data *data,
                                   struct dg_dataset **dataset, struct dg_error *err)
 {
@@ -238,7 +239,8 @@ static enum dg_status score(struct probe *p, struct dg_linear_score *result, str
 
 /* --- training --- */
 
-/* What the head depends on besides the plan: its classes in the order of its outputs, those of `dataset`; the backbone. */
+/* What the head depends on besides the plan: its classes in the order of its outputs, those of `dataset`; the
+ * backbone. */
 static enum dg_status add_facts(struct probe *p, const struct dg_dataset *dataset, struct dg_error *err)
 {
     int count = dg_dataset_classes(dataset);
@@ -408,7 +410,8 @@ static enum dg_status train_step(struct probe *p, const struct step_batch *batch
     return DG_OK;
 }
 
-/* *own receives what this process alone fails at: the others are told when the next batches are made, or after the epoch. */
+/* *own receives what this process alone fails at: the others are told when the next batches are made, or after the
+ * epoch. */
 static enum dg_status train_epoch(struct probe *p, struct dg_linear_report *report, enum dg_status *own,
                                   struct dg_error *err)
 {
@@ -497,8 +500,8 @@ static enum dg_status train_and_score(struct probe *p, struct dg_error *err)
     return run_epochs(p, err);
 }
 
-/* That all processes do the same with the same. The settings are those that were given to each; of weights and images it is asked once
- * they are open. */
+/* That all processes do the same with the same. The settings are those that were given to each; of weights and
+ * images it is asked once they are open. */
 static enum dg_status check_ranks(struct probe *p, const struct dg_dataset *dataset, const char *path,
                                   struct dg_error *err)
 {

@@ -1,11 +1,12 @@
-/* The linear probe: trains a linear layer on features of a frozen backbone and measures its accuracy (eval_linear.py of
- * the official code). The plan is one of graphs/linear.yaml, with entries `features` and `train`.
+/* The linear probe: trains a linear layer on features of a frozen backbone and measures its accuracy (eval_linear.py
+ * of the official code). The plan is one of graphs/linear.yaml, with entries `features` and `train`.
  *
- * Several processes take turns at the batches, whose features the frozen backbone makes without knowing the layer, and each then takes
- * every step of the layer: no gradients are exchanged, and all is what one process computes, bit for bit.
+ * Several processes take turns at the batches, whose features the frozen backbone makes without knowing the layer,
+ * and each then takes every step of the layer: no gradients are exchanged, and all is what one process computes, bit
+ * for bit.
  *
- * Validation features are computed once; training features anew each epoch, from fresh crops. All images count in every
- * epoch: its last batch may be smaller. */
+ * Validation features are computed once; training features anew each epoch, from fresh crops. All images count in
+ * every epoch: its last batch may be smaller. */
 #ifndef DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 #define DG_RUNTIME_TRAIN_LINEAR_PROBE_H
 
@@ -56,8 +57,8 @@ struct dg_linear_options {
     /* Unreadable images before giving up: training images to replace, validation images to leave out. */
     struct dg_bad_limit max_bad, max_bad_val;
     bool ignore_memory;
-    struct dg_comm
-        *comm; /* the processes that share backbone and images; NULL: there is one. Rank 0 writes all files */
+    /* The processes that share backbone and images; NULL: there is one. Rank 0 writes all files. */
+    struct dg_comm *comm;
     const char *const *command; /* for OUT/run.json: the words of the command line, ended by NULL; NULL: not known */
     const struct dg_log *log;   /* NULL: none; weights taken, unreadable images, what a resume changes */
     struct dg_linear_events events;

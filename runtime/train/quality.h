@@ -1,5 +1,6 @@
-/* What a run's features are worth while it trains: k-NN of its newest checkpoint, as `dinorun knn` computes it of that file. It works in
- * the memory of the training session, which does not step meanwhile, and changes nothing of the run. */
+/* What a run's features are worth while it trains: k-NN of its newest checkpoint, as `dinorun knn` computes it of
+ * that file. It works in the memory of the training session, which does not step meanwhile, and changes nothing of
+ * the run. */
 #ifndef DG_RUNTIME_TRAIN_QUALITY_H
 #define DG_RUNTIME_TRAIN_QUALITY_H
 
@@ -42,8 +43,8 @@ struct dg_quality;
 enum dg_status dg_quality_open(const struct dg_quality_setup *setup, struct dg_quality **quality, struct dg_error *err);
 void dg_quality_close(struct dg_quality *quality); /* NULL is fine */
 
-/* Lets it work in the memory of the training session. Sets the bytes that it takes there, and beside it. DG_ERR_MEMORY: they are not
- * there. */
+/* Lets it work in the memory of the training session. Sets the bytes that it takes there, and beside it.
+ * DG_ERR_MEMORY: they are not there. */
 enum dg_status dg_quality_prepare(struct dg_quality *quality, const struct dg_session *training, int64_t *lent,
                                   int64_t *own, struct dg_error *err);
 /* Whether to measure when `step` steps are done. NULL: never. */

@@ -163,7 +163,8 @@ enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_er
 
 /* ---- the run ---- */
 
-/* The process whose number is another one than most have, or than rank 0 has; -1: all are equal. *most has the number of most. */
+/* The process whose number is another one than most have, or than rank 0 has; -1: all are equal. *most has the
+ * number of most. */
 static int odd_one(const uint64_t *number, int64_t stride, int ranks, uint64_t *most)
 {
     int best = 0;

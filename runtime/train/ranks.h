@@ -1,5 +1,6 @@
-/* What the processes of one training run agree on: at the start, that they run the same thing; before each step, whether to take it;
- * and after a failure, whose it was. With one process (a NULL communicator) each function only says what this process knows. */
+/* What the processes of one training run agree on: at the start, that they run the same thing; before each step,
+ * whether to take it; and after a failure, whose it was. With one process (a NULL communicator) each function only
+ * says what this process knows. */
 #ifndef DG_RUNTIME_TRAIN_RANKS_H
 #define DG_RUNTIME_TRAIN_RANKS_H
 
@@ -19,12 +20,12 @@ struct dg_rank_facts {
     const char *weights_from; /* the file */
 };
 
-/* DG_ERR_USAGE: a process runs another plan, build, kernels, settings or data than rank 0, or sees a part of its machine's CPUs only; the
- * text names rank, machine, and both values. The same error on all. */
+/* DG_ERR_USAGE: a process runs another plan, build, kernels, settings or data than rank 0, or sees a part of its
+ * machine's CPUs only; the text names rank, machine, and both values. The same error on all. */
 enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *facts, struct dg_error *err);
 
-/* Where *threads is 0, threads for this process: those that it may use, or its part of them where the processes of a machine may all use
- * the same. All processes call it, also those that were asked for a number. */
+/* Where *threads is 0, threads for this process: those that it may use, or its part of them where the processes of a
+ * machine may all use the same. All processes call it, also those that were asked for a number. */
 enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err);
 
 /* What each process had to do in the last steps: a slow one makes all wait. */
@@ -33,7 +34,8 @@ struct dg_rank_times {
     int64_t steps;
     bool said;
 };
-/* Every DG_RANK_TIMED steps, and once in a run: warns of the slowest process, if it takes a tenth more than the middle one. */
+/* Every DG_RANK_TIMED steps, and once in a run: warns of the slowest process, if it takes a tenth more than the
+ * middle one. */
 enum { DG_RANK_TIMED = 100 };
 void dg_ranks_find_slow(const struct dg_comm *comm, struct dg_rank_times *times, const struct dg_log *log);
 
@@ -48,22 +50,23 @@ struct dg_rank_step {
     struct dg_bad_set *bad;      /* of this process's images; afterwards also what others have found. NULL: none */
 };
 
-/* Collective, before a step: dg_comm_agree, and whether to stop. Each step compares another 1/DG_RANK_SHARES of all parameters and states by
- * their hashes: a difference is found within so many steps, and is DG_ERR_NUMERIC, as by dg_ranks_compare. */
+/* Collective, before a step: dg_comm_agree, and whether to stop. Each step compares another 1/DG_RANK_SHARES of all
+ * parameters and states by their hashes: a difference is found within so many steps, and is DG_ERR_NUMERIC, as by
+ * dg_ranks_compare. */
 enum { DG_RANK_SHARES = 128 };
 enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_session *session, struct dg_rank_step *agreed,
                                     enum dg_status status, struct dg_error *err);
 
-/* Collective: compares all parameters and states. DG_ERR_NUMERIC: they are not the same on all processes; the text names the first
- * tensor that differs, and the rank whose values are others than those of most. */
+/* Collective: compares all parameters and states. DG_ERR_NUMERIC: they are not the same on all processes; the text
+ * names the first tensor that differs, and the rank whose values are others than those of most. */
 enum dg_status dg_ranks_compare(struct dg_comm *comm, const struct dg_session *session, struct dg_error *err);
 
-/* Collective: rank 0 does `work`, which may take long, and the others wait. It says every now and then that it is still at it, so the stall limit
- * is for a process that is gone. */
+/* Collective: rank 0 does `work`, which may take long, and the others wait. It says every now and then that it is
+ * still at it, so the stall limit is for a process that is gone. */
 enum dg_status dg_ranks_hold(struct dg_comm *comm, void (*work)(void *context), void *context, struct dg_error *err);
 
-/* Collective: of what each process says of a fault at a place (runtime/exec/fault.h), the text of the earliest, of the lowest rank; a batch
- * norm spreads a fault to all. */
+/* Collective: of what each process says of a fault at a place (runtime/exec/fault.h), the text of the earliest, of
+ * the lowest rank; a batch norm spreads a fault to all. */
 enum dg_status dg_ranks_fault(struct dg_comm *comm, int64_t place, char *text, size_t size, struct dg_error *err);
 
 #endif

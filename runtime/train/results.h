@@ -24,12 +24,13 @@ struct dg_results {
     int count;
 };
 
-/* Sets result [2 * num_k] to the accuracies of k-NN: for each k knnK.top1 and knnK.top5, of which the first has most_frequent. */
+/* Sets result [2 * num_k] to the accuracies of k-NN: for each k knnK.top1 and knnK.top5, of which the first has
+ * most_frequent. */
 void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const struct dg_knn_result *knn,
                         double most_frequent);
 
-/* Appends the lines to FOLDER/results.csv, all or none of them as far as the file system can, with a header if the file is
- * new. DG_ERR_IO. */
+/* Appends the lines to FOLDER/results.csv, all or none of them as far as the file system can, with a header if the
+ * file is new. DG_ERR_IO. */
 enum dg_status dg_results_add(const char *folder, const struct dg_results *results, struct dg_error *err);
 
 /* Takes away what training itself has measured after `step`: a run that goes on there measures it again. */

@@ -45,8 +45,8 @@ struct dg_training_run {
     struct dg_train_reading reading;
     struct dg_loader *loader;
     int64_t loader_bytes;
-    int64_t
-        ahead; /* steps from the position to the loader's first batch, where processes take turns (reading.stride) */
+    /* Where processes take turns (reading.stride): steps from the position to the loader's first batch. */
+    int64_t ahead;
 };
 
 /* Fills *run. A run that resumes goes on with its own settings: `knobs` receives them (dg_facts_take_settings).
@@ -81,10 +81,12 @@ enum dg_status dg_run_open(struct dg_training_run *run, int64_t other_bytes, str
  * dg_checkpoint_load); DG_ERR_INPUT: there are only damaged ones. */
 enum dg_status dg_run_resume(struct dg_training_run *run, bool *found, struct dg_error *err);
 
-/* Writes FOLDER/run.plan, a copy of the plan, and FOLDER/recipe.yaml, the description in it. A failure is logged: the run does not need it. */
+/* Writes FOLDER/run.plan, a copy of the plan, and FOLDER/recipe.yaml, the description in it. A failure is logged:
+ * the run does not need it. */
 void dg_run_write_plan(const struct dg_training_run *run);
 void dg_run_plan_path(const char *folder, char path[DG_MAX_PATH]);
-/* A fact, or a path, of the newest checkpoint of FOLDER that can be read; false: it has none, or there is no checkpoint. */
+/* A fact, or a path, of the newest checkpoint of FOLDER that can be read; false: it has none, or there is no
+ * checkpoint. */
 bool dg_run_find_fact(const char *folder, const char *key, char *value, size_t size);
 
 /* Writes FOLDER/settings.txt: the knobs' values in force, one --set a line. */
@@ -92,13 +94,15 @@ enum dg_status dg_run_write_settings(const struct dg_training_run *run, struct d
 /* Opens FOLDER/log.jsonl at the position. */
 enum dg_status dg_run_open_log(struct dg_training_run *run, struct dg_error *err);
 
-/* Opens FOLDER/run.json at the position, and cuts FOLDER/results.csv behind it. Of `about` the run fills in what it knows itself: plan,
- * seed, position, length, threads, memory, processes, command. Failures of this file are logged: the run does not need it. */
+/* Opens FOLDER/run.json at the position, and cuts FOLDER/results.csv behind it. Of `about` the run fills in what it
+ * knows itself: plan, seed, position, length, threads, memory, processes, command. Failures of this file are logged:
+ * the run does not need it. */
 void dg_run_open_record(struct dg_training_run *run, struct dg_run_about about);
 /* Notes there how it ended ("finished", "stopped", "failed"; `why` of the last). */
 void dg_run_end_record(struct dg_training_run *run, const char *how, const char *why);
 
-/* Starts the loader at the position, or so many steps ahead; it ends after step `end`. None is there if nothing is left to read. */
+/* Starts the loader at the position, or so many steps ahead; it ends after step `end`. None is there if nothing is
+ * left to read. */
 enum dg_status dg_run_open_loader(struct dg_training_run *run, int64_t end, struct dg_error *err);
 /* The next batch; to be released by dg_loader_release. */
 enum dg_status dg_run_next_batch(struct dg_training_run *run, const struct dg_batch **batch, struct dg_error *err);

@@ -96,7 +96,8 @@ static json_t *session_of(const struct dg_run_about *a)
     return session;
 }
 
-/* The record as an earlier session left it; NULL: there is none that can be read. A session of it that did not end was killed. */
+/* The record as an earlier session left it; NULL: there is none that can be read. A session of it that did not end
+ * was killed. */
 static json_t *read_record(const char *path, const struct dg_log *log)
 {
     if (access(path, F_OK)) return NULL;

@@ -1,7 +1,8 @@
 /* RUN/run.json: what a run is, and each time that a program has worked on it. tools/README.md documents the file.
  *
- * The file is complete or not there. It is written when a program begins to work on the run, at each checkpoint, and at the end;
- * so a program that was killed leaves its last checkpoint there, and the next one notes that it was killed. */
+ * The file is complete or not there. It is written when a program begins to work on the run, at each checkpoint, and
+ * at the end; so a program that was killed leaves its last checkpoint there, and the next one notes that it was
+ * killed. */
 #ifndef DG_RUNTIME_TRAIN_RUN_RECORD_H
 #define DG_RUNTIME_TRAIN_RUN_RECORD_H
 

@@ -45,7 +45,8 @@ struct training {
 
 /* --- opening --- */
 
-/* How many processes there are, and how their gradients are added up: one process alone only keeps the latter for later ones. */
+/* How many processes there are, and how their gradients are added up: one process alone only keeps the latter for
+ * later ones. */
 static void add_exchange(struct training *t)
 {
     const struct dg_train_options *o = t->options;
@@ -185,8 +186,8 @@ static enum dg_status check_disk(const struct training *t, struct dg_error *err)
     return dg_disk_check(t->options->out, dg_disk_need(&disk), text, err);
 }
 
-/* That all processes run the same: to be asked before the first of them writes anything. The settings are those that were given to
- * each; of the images it is asked once they are open. */
+/* That all processes run the same: to be asked before the first of them writes anything. The settings are those that
+ * were given to each; of the images it is asked once they are open. */
 static enum dg_status check_ranks(struct training *t, struct dg_error *err)
 {
     struct dg_rank_facts facts = {
@@ -493,7 +494,8 @@ static void save_held(void *context)
     if (s->status == DG_OK) s->status = save_and_measure(s->t, s->copy, s->err);
 }
 
-/* The checkpoints that are due after a step, unless something has failed already in this process. `asked`: rank 0 wants one. */
+/* The checkpoints that are due after a step, unless something has failed already in this process. `asked`: rank 0
+ * wants one. */
 static enum dg_status save_due(struct training *t, const struct intervals *every, bool asked, enum dg_status status,
                                struct dg_error *err)
 {

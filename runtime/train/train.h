@@ -63,9 +63,9 @@ struct dg_train_options {
 };
 
 /* Trains until the end of the schedules, `steps`, or events.stop; then the newest state is in
- * OUT/checkpoint.safetensors. `knobs` has the run's values (the knob `epochs` is its length); a run that resumes goes on
- * with its own, which replace those that the user has not set. An error in the middle of
- * a run first saves the state after the last step that was committed: a step that fails changes nothing. */
+ * OUT/checkpoint.safetensors. `knobs` has the run's values (the knob `epochs` is its length); a run that resumes
+ * goes on with its own, which replace those that the user has not set. An error in the middle of a run first saves
+ * the state after the last step that was committed: a step that fails changes nothing. */
 enum dg_status dg_train(const struct dg_plan *plan, struct dg_knobs *knobs, const struct dg_train_options *options,
                         struct dg_error *err);
 

@@ -1,5 +1,6 @@
-/* Draws what a run's network sees in a few images, each time that a checkpoint is saved: the attention of the last block's heads, and principal
- * components of the patches. Files: RUN/watch/attention-NAME-{step:08}.png and RUN/watch/pca-{step:08}.png. */
+/* Draws what a run's network sees in a few images, each time that a checkpoint is saved: the attention of the last
+ * block's heads, and principal components of the patches. Files: RUN/watch/attention-NAME-{step:08}.png and
+ * RUN/watch/pca-{step:08}.png. */
 #ifndef DG_RUNTIME_TRAIN_WATCH_H
 #define DG_RUNTIME_TRAIN_WATCH_H
 

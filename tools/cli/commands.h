@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-/* Answers -V or --version, --completion SHELL and --man [COMMAND], if the first word is one of them. Returns the exit status; -1: it is not. */
+/* Answers -V or --version, --completion SHELL and --man [COMMAND], if the first word is one of them. Returns the
+ * exit status; -1: it is not. */
 int dg_commands_ask(const struct dg_commands *program, int argc, char **argv);
 
 /* Lines of --help on what dg_commands_ask answers. */

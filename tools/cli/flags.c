@@ -303,8 +303,8 @@ static bool stands_for(const struct dg_command *command, const char *word, const
     return !flag->name;
 }
 
-/* True if --NAME or `letter` stands among the flags. To be called before parsing, which changes the defaults that --help
- * prints. */
+/* True if --NAME or `letter` stands among the flags. To be called before parsing, which changes the defaults that
+ * --help prints. */
 static bool asks_for(const struct parse *p, const char *name, const char *letter)
 {
     for (int a = 1; a < p->argc && strcmp(p->argv[a], "--"); a++)

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Writes text that roff prints as it is: dashes are minus signs, and a line that begins with a point or a quote is no request. */
+/* Writes text that roff prints as it is: dashes are minus signs, and a line that begins with a point or a quote is
+ * no request. */
 static void print_text(FILE *out, const char *text)
 {
     bool begins = true;

@@ -14,8 +14,8 @@ const char *dg_command_title(const struct dg_command *command, char *text, size_
 /* "-o" or "--batch", with the value's placeholder behind it if `value`, into `text`, which is returned. */
 const char *dg_flag_text(const struct dg_flag *flag, bool value, char *text, size_t size);
 
-/* The flag that a list of names, with a blank between two, begins with; *names moves to the next. NULL: the list is at its end, is
- * NULL, or has a name that is no flag. */
+/* The flag that a list of names, with a blank between two, begins with; *names moves to the next. NULL: the list is
+ * at its end, is NULL, or has a name that is no flag. */
 const struct dg_flag *dg_flag_next(const struct dg_command *command, const char **names);
 
 /* One of `count` items of "a, b and c" (`last` is " and "), the n-th. */

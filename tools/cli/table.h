@@ -15,8 +15,8 @@ struct dg_flag_size {
     int64_t height, width;
 };
 
-/* A flag. One of the pointers text to parse says where its value goes and by its type what is accepted; what stands there before
- * parsing is the default. Names of other flags stand without dashes, with a blank between two. */
+/* A flag. One of the pointers text to parse says where its value goes and by its type what is accepted; what stands
+ * there before parsing is the default. Names of other flags stand without dashes, with a blank between two. */
 struct dg_flag {
     const char *name;  /* "out" of --out; also given as --ou where no other flag begins so */
     const char *value; /* the value in --help and in messages: FILE, N, ...; NULL: the flag takes none */
@@ -40,9 +40,8 @@ struct dg_flag {
     const char *unset;    /* the default in words, where the variable does not say it */
 
     bool required;
-    const char
-        *in_folder;      /* what stands in its place where the argument that is no flag is a folder; it is not required
-                              then. NULL: it is */
+    /* What stands in its place where the argument that is no flag is a folder; it is not required then. NULL: it is. */
+    const char *in_folder;
     const char *unless;  /* not required where one of these is given */
     const char *with;    /* makes sense only with this one */
     const char *without; /* excludes these */

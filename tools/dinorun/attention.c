@@ -1,4 +1,5 @@
-/* dinorun attention: draws the heat map and the mask of each head of the last block for one image, and writes the numbers. */
+/* dinorun attention: draws the heat map and the mask of each head of the last block for one image, and writes the
+ * numbers. */
 #include "tools/dinorun/command.h"
 
 #include "runtime/base/atomic_file.h"

@@ -69,7 +69,8 @@ int exit_status(const struct dg_error *err);
     "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
                                                                   .unset = "the plan's"
 
-/* The rows of a table that choose weights within the file of FLAG_WEIGHTS; `options` are the command's struct dg_evaluator_options or dg_linear_options. */
+/* The rows of a table that choose weights within the file of FLAG_WEIGHTS; `options` are the command's struct
+ * dg_evaluator_options or dg_linear_options. */
 #define ROWS_CHOOSE_WEIGHTS(options)                                                                                   \
     {FLAG_WEIGHTS_FROM, .text = &(options).choice.from}, {FLAG_KEY, .text = &(options).choice.key},                    \
         {FLAG_PREFIX, .text = &(options).choice.prefix}, {FLAG_POSITIONS, .parsed = (options).choice.positions},       \
@@ -151,8 +152,8 @@ struct evaluation {
     struct dg_evaluator *evaluator;
     char found[DG_MAX_PATH]; /* the weights, where no flag names them */
 };
-/* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, and images are read, resized and
- * normalised as the run says. */
+/* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, and images are
+ * read, resized and normalised as the run says. */
 enum dg_status open_weights_plan(struct evaluation *evaluation, struct dg_error *err);
 /* Opens the plan, and finds the patches of its images. A `size` other than zero is the one they must have. */
 enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size size, struct dg_patches *patches,
@@ -164,12 +165,13 @@ int evaluation_threads(const struct evaluation *evaluation);
 
 /* ---- several processes ---- */
 
-/* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks or let_ranks_warn was called the others warn. *threads, if 0, receives this
- * process's share of the machine. */
+/* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks or
+ * let_ranks_warn was called the others warn. *threads, if 0, receives this process's share of the machine. */
 enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *err);
 bool leads(const struct dg_comm *comm); /* rank 0, or alone */
 void let_ranks_warn(void);
-/* Collective: all evaluate the same plan, settings, weights and images, which are those of `path`. DG_ERR_USAGE as of dg_ranks_check. */
+/* Collective: all evaluate the same plan, settings, weights and images, which are those of `path`. DG_ERR_USAGE as
+ * of dg_ranks_check. */
 enum dg_status check_ranks(struct evaluation *evaluation, const struct dg_dataset *dataset, const char *path,
                            struct dg_error *err);
 /* Reports the error that all have come to, leaves, and returns the exit status. */
@@ -185,8 +187,8 @@ enum dg_status find_run_weights(const char *run, char path[DG_MAX_PATH], struct 
 void take_run_images(const char *run, struct image_flags *images);
 /* They are resized as the run says, whose checkpoint `weights` is, unless the user says otherwise. */
 void take_run_resize(const char *weights, struct dg_knobs *knobs);
-/* Appends what was measured to results.csv of the run's folder that was given in the place of a plan, if one was. Sets step,
- * network and weights of the results. */
+/* Appends what was measured to results.csv of the run's folder that was given in the place of a plan, if one was.
+ * Sets step, network and weights of the results. */
 enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluator_options *options,
                            struct dg_results *results, struct dg_error *err);
 
@@ -194,14 +196,14 @@ enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluat
 enum dg_status count_classes(const struct dg_data *images, const char *head, int64_t *classes, struct dg_error *err);
 /* The plan beside a probe's head; false: it has none. */
 bool find_probe_plan(const char *head, char path[DG_MAX_PATH]);
-/* Opens the plan of a linear probe on the backbone of the run whose folder opened->path is; dinoc makes it, with the settings of
- * opened->set. */
+/* Opens the plan of a linear probe on the backbone of the run whose folder opened->path is; dinoc makes it, with the
+ * settings of opened->set. */
 enum dg_status open_probe_plan(struct opened_plan *opened, int64_t classes, struct dg_error *err);
 
 enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
 
-/* ILSVRC 2012's training images, in which the published recipes count their epochs, and the days that so many epochs of them take
- * at `rate` images a second. */
+/* ILSVRC 2012's training images, in which the published recipes count their epochs, and the days that so many epochs
+ * of them take at `rate` images a second. */
 enum { IMAGENET_IMAGES = 1281167 };
 double imagenet_days(double epochs, double rate);
 
@@ -210,19 +212,19 @@ double imagenet_days(double epochs, double rate);
 /* DG_ERR_USAGE: the name of a drawing ends as that of another kind of file. */
 enum dg_status check_png_name(const char *path, struct dg_error *err);
 
-/* Writes FILE.left-out.tsv, the images that have no line in FILE: path, tab, reason. If there are none, one of an earlier run
- * goes. */
+/* Writes FILE.left-out.tsv, the images that have no line in FILE: path, tab, reason. If there are none, one of an
+ * earlier run goes. */
 enum dg_status write_left_out(const struct dg_dataset *dataset, const char *file, struct dg_error *err);
 
-/* Where the runtime's messages go: what was done to standard output, warnings and traces to standard error. The traces are those
- * that DINOGRAPH_TRACE asks for. */
+/* Where the runtime's messages go: what was done to standard output, warnings and traces to standard error. The
+ * traces are those that DINOGRAPH_TRACE asks for. */
 extern struct dg_log console;
 void write_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text);
 /* Warnings and traces to standard error, after what is in standard output; for callbacks of a command's own. */
 void write_to_stderr(enum dg_log_level level, enum dg_log_topic topic, const char *text);
 
-/* Shows "12/400 images" on the last line of the terminal, in place of the one before; does nothing where standard output is no
- * terminal. clear_images removes the line. */
+/* Shows "12/400 images" on the last line of the terminal, in place of the one before; does nothing where standard
+ * output is no terminal. clear_images removes the line. */
 void show_images(int64_t done, int64_t all);
 void clear_images(void);
 

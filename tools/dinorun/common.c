@@ -17,8 +17,8 @@
 
 static bool images_shown; /* what show_images wrote is the last line on the terminal */
 
-/* A message may name a file, and a file's name may hold anything: also what a terminal takes for a command. The line is written at once, since
- * several processes may write to one terminal. */
+/* A message may name a file, and a file's name may hold anything: also what a terminal takes for a command. The line
+ * is written at once, since several processes may write to one terminal. */
 static void write_line(FILE *out, const char *before, const char *text)
 {
     char *line = malloc(strlen(before) + 4 * strlen(text) + 2), *to = line;

@@ -1,4 +1,5 @@
-/* dinorun features: writes the features of a data set as a NumPy array, and the path and label of each row beside it. */
+/* dinorun features: writes the features of a data set as a NumPy array, and the path and label of each row beside
+ * it. */
 #include "tools/dinorun/command.h"
 #include "tools/dinorun/json.h"
 

@@ -135,8 +135,8 @@ static enum dg_status write_results(const struct screen *screen, const struct dg
     return add_results(&given.of, &of, &results, err);
 }
 
-/* Of a run's folder: weights, images and classes are its own, and the probe's plan is made of its recipe, or is that of the probe that goes
- * on. */
+/* Of a run's folder: weights, images and classes are its own, and the probe's plan is made of its recipe, or is that
+ * of the probe that goes on. */
 static enum dg_status open_probe(struct dg_error *err)
 {
     static char weights[DG_MAX_PATH], out[DG_MAX_PATH];

@@ -1,4 +1,5 @@
-/* dinorun scale: what a run would take on several machines, from a step measured on this one and the plan's own exchange. */
+/* dinorun scale: what a run would take on several machines, from a step measured on this one and the plan's own
+ * exchange. */
 #include "runtime/exec/bench.h"
 
 #include "tools/dinorun/command.h"
@@ -135,8 +136,8 @@ static double travelling(const struct dg_exchange_range *range)
     return range->gradients && !strcmp(given.wire, "bf16") ? bytes / 2 : bytes;
 }
 
-/* Seconds of a step on `machines` of them, each `faster` times as fast as the model's: a range of sums leaves when it is complete and the
- * one before it has arrived. */
+/* Seconds of a step on `machines` of them, each `faster` times as fast as the model's: a range of sums leaves when
+ * it is complete and the one before it has arrived. */
 static double step_of(const struct model *m, int64_t machines, double faster)
 {
     int64_t own = m->slices / machines;
@@ -150,8 +151,8 @@ static double step_of(const struct model *m, int64_t machines, double faster)
     return fmax(end, arrived) + m->after / faster;
 }
 
-/* How many times as fast as this machine's cores `machines` of them have to be together, in cores of each, for the run to take given.days;
- * 0: the network alone takes longer. */
+/* How many times as fast as this machine's cores `machines` of them have to be together, in cores of each, for the
+ * run to take given.days; 0: the network alone takes longer. */
 static double cores_of(const struct model *m, int64_t machines, double epochs)
 {
     double low = 1e-6, high = 1e9; /* times as fast */

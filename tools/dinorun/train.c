@@ -33,16 +33,16 @@ static struct {
 } given = {.options = {.steps = -1, .max_bad = {.images = 10}, .knn_every = {1, DG_EVERY_EPOCHS}},
            .comm = {.stall_limit = STALL_LIMIT}};
 
-/* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal interrupts, and
- * oneDNN's generated code was seen to lose values that it stores there. */
+/* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal
+ * interrupts, and oneDNN's generated code was seen to lose values that it stores there. */
 static sigset_t stop_signals;
 static atomic_bool stop_asked;
 static bool interrupted;    /* what on_stop returned last */
 enum { STOPPED_EARLY = 3 }; /* exit status: the state is saved, --resume goes on */
 
-/* Any of the signals asks the run to stop. A second Ctrl-C or SIGTERM ends the program at once, in the middle of a step.
- * The others do not: a closed terminal sends SIGHUP twice (its shell and the system), a limit of CPU time SIGXCPU every
- * second, and a batch system SIGTERM some time after SIGUSR1. */
+/* Any of the signals asks the run to stop. A second Ctrl-C or SIGTERM ends the program at once, in the middle of a
+ * step. The others do not: a closed terminal sends SIGHUP twice (its shell and the system), a limit of CPU time
+ * SIGXCPU every second, and a batch system SIGTERM some time after SIGUSR1. */
 static void *wait_for_signals(void *unused)
 {
     int signal;

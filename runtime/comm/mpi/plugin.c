@@ -1,5 +1,5 @@
-/* The plugin for MPI: moves bytes by non-blocking collectives, and looks at them again and again while it waits, because not every
- * library and transport gives up its core in a blocking call, and none has a limit of time. */
+/* The plugin for MPI: moves bytes by non-blocking collectives, and looks at them again and again while it waits,
+ * because not every library and transport gives up its core in a blocking call, and none has a limit of time. */
 #include "runtime/comm/plugin.h"
 
 #include <mpi.h>

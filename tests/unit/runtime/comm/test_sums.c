@@ -1,5 +1,6 @@
-/* Sums over processes, which are threads here: every process holds the bits that adding up in the order that is asked for gives, with
- * numbers rounded to bf16 where they travel so; and what bf16 changes is bounded by its unit roundoff. */
+/* Sums over processes, which are threads here: every process holds the bits that adding up in the order that is
+ * asked for gives, with numbers rounded to bf16 where they travel so; and what bf16 changes is bounded by its unit
+ * roundoff. */
 #include "runtime/comm/sums.h"
 
 #include "ops/base/rng.h"
@@ -161,7 +162,8 @@ static double expected_f64(const double x[MOST])
     return total;
 }
 
-/* How far a sum through bf16 may be from the true one: each number is rounded, added up in f32, and the sum is rounded. */
+/* How far a sum through bf16 may be from the true one: each number is rounded, added up in f32, and the sum is
+ * rounded. */
 static double bound(const float x[MOST])
 {
     double size = 0, bf16 = 0x1p-8, f32 = FLT_EPSILON / 2;
@@ -295,7 +297,8 @@ static void test_not_finite(void **state)
     take_down();
 }
 
-/* Each sends no more than 2 (P - 1) / P of the bytes; with bf16 half of that; and machine by machine a machine's share leaves it once. */
+/* Each sends no more than 2 (P - 1) / P of the bytes; with bf16 half of that; and machine by machine a machine's
+ * share leaves it once. */
 static void test_traffic(void **state)
 {
     (void)state;

@@ -162,7 +162,8 @@ static int teardown(void **state)
     return remove_test_folder(state);
 }
 
-/* dinorun with these arguments, parted by blanks, ends with `code` and says `text`: on success on its standard output. */
+/* dinorun with these arguments, parted by blanks, ends with `code` and says `text`: on success on its standard
+ * output. */
 static void says(const char *arguments, int code, const char *text)
 {
     char words[512];
@@ -229,8 +230,8 @@ static void test_pca_command(void **state)
     assert_int_equal(access("c", F_OK), -1);
 }
 
-/* A mask of the size of pictures/`name`: the columns from `left` to `right` hundredths are an object, red in the upper half and green in
- * the lower half if `two`. */
+/* A mask of the size of pictures/`name`: the columns from `left` to `right` hundredths are an object, red in the
+ * upper half and green in the lower half if `two`. */
 static void write_mask(const char *name, int left, int right, bool two)
 {
     struct dg_image_decoder decoder = {0};

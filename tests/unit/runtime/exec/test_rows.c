@@ -1,4 +1,5 @@
-/* dg_session_set_rows: the first images of a batch alone have the outputs that they have in the whole batch, to rounding. */
+/* dg_session_set_rows: the first images of a batch alone have the outputs that they have in the whole batch, to
+ * rounding. */
 #include "ops/base/rng.h"
 #include "runtime/exec/session.h"
 #include "tests/support/check.h"
@@ -18,8 +19,8 @@ static void run(struct dg_session *session, const float *images, size_t bytes)
     assert_ok(dg_session_compute(session, &(struct dg_step_info){0}, try_err));
 }
 
-/* A sum has as many terms as a row of its parameters has numbers, at most; each term is off by the rounding of a product and of a sum, and
- * layers add up. Compared with the largest number of the output's row. */
+/* A sum has as many terms as a row of its parameters has numbers, at most; each term is off by the rounding of a
+ * product and of a sum, and layers add up. Compared with the largest number of the output's row. */
 static double tolerance(const struct dg_plan *plan, const struct dg_plan_entry *entry)
 {
     double terms = 1;

@@ -1,4 +1,5 @@
-/* Weights against plans: what fits is taken, what does not is named on both sides, and nothing is changed by a load that fails. */
+/* Weights against plans: what fits is taken, what does not is named on both sides, and nothing is changed by a load
+ * that fails. */
 #include "runtime/state/weights.h"
 #include "tests/support/compile.h"
 #include "tests/support/log.h"
@@ -10,7 +11,8 @@ enum { MOST = 256 };
 
 static char eval_plan[96], train_plan[96], path[96];
 
-/* A file to be: the parameters of a network under a prefix, each filled with its number, and then changed by the tests. */
+/* A file to be: the parameters of a network under a prefix, each filled with its number, and then changed by the
+ * tests. */
 struct build {
     struct dg_safetensors_item item[MOST];
     char name[MOST][128];
@@ -208,8 +210,8 @@ static enum dg_status load_partly(struct opened *o, struct dg_error *err)
     return dg_weights_load(o->session, &o->plan, path, &(struct dg_weights_options){.partial = true}, err);
 }
 
-/* Heads and the like are no difference; groups that are not known are one that --partial passes over; what the backbone's
- * own path has or needs makes another network, with --partial or without. */
+/* Heads and the like are no difference; groups that are not known are one that --partial passes over; what the
+ * backbone's own path has or needs makes another network, with --partial or without. */
 static void test_partial(void **state)
 {
     (void)state;
@@ -460,8 +462,8 @@ static void test_positions_of_another_grid(void **state)
     free_build(b);
 }
 
-/* A plan of images of 64x32 pixels has a table of 8x4 patches: one of that grid is taken as it is, one of a square is resized as
- * the op does it, and one of 16 x 4 = 8 x 8 is what the user says. */
+/* A plan of images of 64x32 pixels has a table of 8x4 patches: one of that grid is taken as it is, one of a square
+ * is resized as the op does it, and one of 16 x 4 = 8 x 8 is what the user says. */
 static void test_positions_of_a_rectangle(void **state)
 {
     (void)state;
