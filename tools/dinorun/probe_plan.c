@@ -116,7 +116,8 @@ enum dg_status count_classes(const struct dg_data *images, const char *head, int
 enum dg_status open_probe_plan(struct opened_plan *of, int64_t classes, struct dg_error *err)
 {
     of->run = of->path;
-    char recipe[DG_MAX_PATH], folder[] = "/tmp/dinorun-probe-XXXXXX", plan[sizeof folder + 16];
+    char recipe[DG_MAX_PATH], folder[DG_MAX_PATH], plan[DG_MAX_PATH + 16];
+    const char *temporary = getenv("TMPDIR");
     if (snprintf(recipe, sizeof recipe, "%s/recipe.yaml", of->path) >= DG_MAX_PATH)
         return dg_fail(err, DG_ERR_USAGE, "the path of the run is too long");
     if (access(recipe, F_OK))
@@ -124,6 +125,9 @@ enum dg_status open_probe_plan(struct opened_plan *of, int64_t classes, struct d
                        "%s has no recipe.yaml: is it a run's folder? One of 0.1 needs the plan of a probe (dinoc "
                        "DESCRIPTION --probe --set classes=%" PRId64 " -o PLAN) and --weights",
                        of->path, classes);
+    if (snprintf(folder, sizeof folder, "%s/dinorun-probe-XXXXXX", temporary && *temporary ? temporary : "/tmp") >=
+        DG_MAX_PATH)
+        return dg_fail(err, DG_ERR_USAGE, "the path of TMPDIR is too long");
     if (!mkdtemp(folder)) return dg_fail(err, DG_ERR_IO, "%s: %s", folder, strerror(errno));
     snprintf(plan, sizeof plan, "%s/probe.plan", folder);
     enum dg_status status = compile(recipe, classes, &of->set, plan, err);
