@@ -23,9 +23,6 @@ extern const struct dg_command command_train, command_crops, command_features, c
 /* The words of the command line, ended by NULL. */
 extern const char *const *command_line;
 
-/* Reports the error, and returns the exit status: 0 if there is none, 2 for a mistake in the command line, else 1. */
-int exit_status(const struct dg_error *err);
-
 /* ---- flags of several commands: a row of the table, but for what is the command's own ---- */
 
 #define PLAN_OR_RUN "PLAN|RUN"
@@ -79,7 +76,7 @@ int exit_status(const struct dg_error *err);
         FLAG_ACCEPT_CHANGES, .given = &(options).accept_changes                                                        \
     }
 
-/* ---- several processes ---- */
+/* ---- how gradients are added up ---- */
 
 /* --reduce, --wire and --together; NULL: not given. */
 struct sum_flags {
@@ -165,6 +162,8 @@ int evaluation_threads(const struct evaluation *evaluation);
 
 /* ---- several processes ---- */
 
+enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
+
 /* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks or
  * let_ranks_warn was called the others warn. *threads, if 0, receives this process's share of the machine. */
 enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *err);
@@ -200,14 +199,15 @@ bool find_probe_plan(const char *head, char path[DG_MAX_PATH]);
  * settings of opened->set. */
 enum dg_status open_probe_plan(struct opened_plan *opened, int64_t classes, struct dg_error *err);
 
-enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
-
 /* ILSVRC 2012's training images, in which the published recipes count their epochs, and the days that so many epochs
  * of them take at `rate` images a second. */
 enum { IMAGENET_IMAGES = 1281167 };
 double imagenet_days(double epochs, double rate);
 
 /* ---- output ---- */
+
+/* Reports the error, and returns the exit status: 0 if there is none, 2 for a mistake in the command line, else 1. */
+int exit_status(const struct dg_error *err);
 
 /* DG_ERR_USAGE: the name of a drawing ends as that of another kind of file. */
 enum dg_status check_png_name(const char *path, struct dg_error *err);
