@@ -250,19 +250,23 @@ static enum dg_status read_records(struct dg_comm *comm, const struct record *al
     return DG_OK;
 }
 
+int64_t dg_ranks_records_bytes(const struct dg_comm *comm)
+{
+    return dg_comm_ranks(comm) * (int64_t)sizeof(struct record);
+}
+
 enum dg_status dg_ranks_before_step(struct dg_comm *comm, const struct dg_session *session, struct dg_rank_step *agreed,
                                     enum dg_status status, struct dg_error *err)
 {
     if (!comm) return status;
     struct record mine = {.step = agreed->step, .status = (int32_t)status, .stop = agreed->stop, .save = agreed->save},
-                  *all;
+                  *all = agreed->records;
     mine.busy = agreed->busy;
     mine.bad = dg_bad_set_take_news(agreed->bad);
     mine.hash = dg_replica_hash(session, agreed->step % DG_RANK_SHARES, DG_RANK_SHARES);
     if (status != DG_OK) snprintf(mine.text, sizeof mine.text, "%.*s", TEXT - 1, err->text);
-    DG_TRY(gather(comm, &mine, sizeof mine, (void **)&all, err));
+    DG_TRY(dg_comm_gather(comm, &mine, sizeof mine, all, err));
     enum dg_status verdict = read_records(comm, all, agreed, err);
-    free(all);
     return verdict == DG_OK && agreed->apart ? compare_tensors(comm, session, err) : verdict;
 }
 
@@ -284,23 +288,20 @@ static int by_value(const void *a, const void *b)
 
 void dg_ranks_find_slow(const struct dg_comm *comm, struct dg_rank_times *times, const struct dg_log *log)
 {
-    size_t ranks = (size_t)dg_comm_ranks(comm);
+    int ranks = dg_comm_ranks(comm), slowest = 0;
+    double *busy = times->busy;
     if (times->said || ++times->steps < DG_RANK_TIMED) return;
-    double *sorted = malloc(ranks * sizeof *sorted);
-    if (!sorted) return;
-    memcpy(sorted, times->busy, ranks * sizeof *sorted);
-    qsort(sorted, ranks, sizeof *sorted, by_value);
-    double middle = sorted[(ranks - 1) / 2], most = sorted[ranks - 1];
-    free(sorted);
+    for (int r = 1; r < ranks; r++)
+        if (busy[r] > busy[slowest]) slowest = r;
+    double most = busy[slowest];
+    qsort(busy, (size_t)ranks, sizeof *busy, by_value); /* in place: the sums begin anew */
+    double middle = busy[(ranks - 1) / 2];
     times->said = most > 1.1 * middle;
-    for (int r = 0; r < dg_comm_ranks(comm) && times->said; r++) {
-        if (times->busy[r] < most) continue;
+    if (times->said)
         dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
-               "rank %d (%s) has taken %.3g s a step for its part where others took %.3g s: all wait for it", r,
-               dg_comm_host(comm, r), most / DG_RANK_TIMED, middle / DG_RANK_TIMED);
-        break;
-    }
-    memset(times->busy, 0, ranks * sizeof *times->busy);
+               "rank %d (%s) has taken %.3g s a step for its part where others took %.3g s: all wait for it", slowest,
+               dg_comm_host(comm, slowest), most / DG_RANK_TIMED, middle / DG_RANK_TIMED);
+    memset(busy, 0, (size_t)ranks * sizeof *busy);
     times->steps = 0;
 }
 

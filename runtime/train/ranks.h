@@ -48,7 +48,9 @@ struct dg_rank_step {
     double busy;                 /* seconds that this process had to do in the last step, without waiting for others */
     struct dg_rank_times *times; /* receives those of all; NULL: nobody asks */
     struct dg_bad_set *bad;      /* of this process's images; afterwards also what others have found. NULL: none */
+    void *records;               /* [dg_ranks_records_bytes] to work in: steps allocate nothing */
 };
+int64_t dg_ranks_records_bytes(const struct dg_comm *comm);
 
 /* Collective, before a step: dg_comm_agree, and whether to stop. Each step compares another 1/DG_RANK_SHARES of all
  * parameters and states by their hashes: a difference is found within so many steps, and is DG_ERR_NUMERIC, as by

@@ -37,6 +37,7 @@ struct training {
     int64_t knn_lent, knn_own;
     double busy;                /* seconds that the last step took here, without those for other processes */
     struct dg_rank_times times; /* of rank 0 */
+    void *records;              /* of dg_ranks_before_step */
     struct dg_bad_set *bad;     /* images that any process has found unreadable */
     int threads;
     bool parted; /* this process has failed within a step, and the others cannot know */
@@ -265,6 +266,8 @@ static enum dg_status open_images(struct training *t, struct dg_error *err)
 static enum dg_status open_files(struct training *t, struct dg_error *err)
 {
     if (t->dataset) dg_run_write_index(&t->run, t->dataset);
+    if (t->options->comm && !(t->records = malloc((size_t)dg_ranks_records_bytes(t->options->comm))))
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (!leads(t)) return DG_OK;
     if (t->options->comm) t->times.busy = calloc((size_t)dg_comm_ranks(t->options->comm), sizeof *t->times.busy);
     DG_TRY(check_disk(t, err));
@@ -541,6 +544,7 @@ static enum dg_status agree_on_step(struct training *t, enum dg_status status, s
     agreed->bad = t->bad;
     agreed->busy = t->busy;
     agreed->times = t->times.busy ? &t->times : NULL;
+    agreed->records = t->records;
     agreed->save = leads(t) && (due_by_clock(t) || dg_quality_due(t->quality, agreed->step + 1));
     status = dg_ranks_before_step(t->options->comm, t->run.session, agreed, status, err);
     t->apart |= agreed->apart;
@@ -582,6 +586,7 @@ static void close_training(struct training *t)
     dg_run_close(&t->run);
     dg_bad_set_close(t->bad);
     free(t->times.busy);
+    free(t->records);
     dg_event_file_close(t->events);
     dg_replay_close(t->replay);
     dg_dataset_close(t->dataset);

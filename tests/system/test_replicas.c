@@ -35,12 +35,14 @@ static enum dg_status plant_bit(const char *path, struct dg_error *err)
         if (dg_comm_rank(comm) == dg_comm_ranks(comm) - 1 &&
             !strcmp(dg_plan_string(&plan, plan.tensor[t].name), PLANTED))
             ((unsigned char *)dg_session_data(session, t))[4 * 13 + 3] ^= 1 << 7;
-    struct dg_rank_step agreed = {.step = 1000};
+    struct dg_rank_step agreed = {.step = 1000, .records = malloc((size_t)dg_ranks_records_bytes(comm))};
+    if (!agreed.records) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (; err->status == DG_OK && agreed.step < 1000 + DG_RANK_SHARES; agreed.step++)
         dg_ranks_before_step(comm, session, &agreed, DG_OK, err);
     struct dg_error all = {0};
     bool same = dg_ranks_compare(comm, session, &all) == err->status && !strcmp(all.text, err->text);
     if (!dg_comm_rank(comm)) printf("%s, apart %d: %s\n", same ? "both" : "one", agreed.apart, err->text);
+    free(agreed.records);
     dg_session_close(session);
     dg_plan_close(&plan);
     return DG_OK;
@@ -61,15 +63,19 @@ static enum dg_status be_slow(const char *path, struct dg_error *err)
     const struct dg_log log = {.write = print_warning};
     double busy[4] = {0};
     struct dg_rank_times times = {.busy = busy};
+    void *records = malloc((size_t)dg_ranks_records_bytes(comm));
+    if (!records) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     DG_TRY(dg_plan_open(path, &plan, err));
     DG_TRY(dg_session_open(&plan, "train", &options, &session, err));
     DG_TRY(dg_session_initialize(session, 1, err));
     int rank = dg_comm_rank(comm);
     for (int64_t step = 0; step < 3 * DG_RANK_TIMED && err->status == DG_OK; step++) {
-        struct dg_rank_step agreed = {.step = step, .busy = rank == 1 ? 0.3 : 0.2, .times = rank ? NULL : &times};
+        struct dg_rank_step agreed = {
+            .step = step, .busy = rank == 1 ? 0.3 : 0.2, .times = rank ? NULL : &times, .records = records};
         dg_ranks_before_step(comm, session, &agreed, DG_OK, err);
         if (!rank) dg_ranks_find_slow(comm, &times, &log);
     }
+    free(records);
     dg_session_close(session);
     dg_plan_close(&plan);
     return err->status;
