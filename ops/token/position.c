@@ -171,6 +171,12 @@ void dg_position_resize(const float *table, const int64_t from[2], float *out, c
     resize_grid(table + dim, from, out + dim, to, dim);
 }
 
+/* Must the table, side x side behind the class token's row, be resized? With `same` it has the tokens' own grid. */
+static bool must_resize(const struct place *place, int64_t side, bool same)
+{
+    return !same && (place->grid[0] != side || place->grid[1] != side);
+}
+
 static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tokens, int64_t table_rows, bool same,
                                  const struct place *place, struct dg_error *err)
 {
@@ -178,7 +184,7 @@ static enum dg_status open_state(struct dg_prepare *p, const struct dg_desc *tok
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const int64_t side = square_root(table_rows - place->first), size[2] = {side, side};
-    bool as_is = same || (grid[0] == side && grid[1] == side);
+    bool as_is = !must_resize(place, side, same);
     *s = (struct state){.images = tokens->dim[0],
                         .tokens = tokens->dim[1],
                         .dim = tokens->dim[2],
@@ -265,13 +271,14 @@ static void onnx(struct dg_onnx_builder *b)
     const struct dg_desc *src = &b->call->input[SRC], *table = &b->call->input[TABLE];
     struct place place;
     if (place_of(b->call, src->dim[1], &place, b->err) != DG_OK) return;
-    int64_t size = square_root(table->dim[1] - place.first), *grid = place.grid, first = place.first * src->dim[2];
+    int64_t side = square_root(table->dim[1] - place.first), first = place.first * src->dim[2];
     dg_onnx_value position = b->input[TABLE];
-    if (!b->call->attr[SAME_GRID].i && (grid[0] != size || grid[1] != size)) {
+    if (must_resize(&place, side, b->call->attr[SAME_GRID].i)) {
         float *resized = dg_onnx_room(b, src->dim[1] * src->dim[2]);
         if (!resized) return;
         memcpy(resized, b->data[TABLE], (size_t)first * sizeof *resized);
-        resize_grid((const float *)b->data[TABLE] + first, (int64_t[]){size, size}, resized + first, grid, src->dim[2]);
+        resize_grid((const float *)b->data[TABLE] + first, (int64_t[]){side, side}, resized + first, place.grid,
+                    src->dim[2]);
         position = b->add_floats(b, "table.resized", 3, (int64_t[]){1, src->dim[1], src->dim[2]}, resized);
         free(resized);
     }
