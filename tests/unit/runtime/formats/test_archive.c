@@ -239,7 +239,6 @@ static void test_zip(void **state)
     memset(text, 'a', 3000);
     text[3000] = 0;
     struct archive_maker m = {0};
-    archive_put(&m, "PK\3\4 before", 0);
     zip_add(&m, "a/", "", 0, false, false);
     zip_add(&m, "a/1", "one", 3, false, false);
     zip_add(&m, "a/2", text, 3000, true, false);
@@ -252,8 +251,67 @@ static void test_zip(void **state)
     zip_add(&m, "a\\1", "one", 3, false, false);
     m.directory[5] = 0; /* made by DOS */
     zip_end(&m);
-    archive_put(&m, "", 0);
     has(&m, "a/1=one");
+}
+
+/* A zip with two members. */
+static struct archive_maker make_zip(void)
+{
+    struct archive_maker m = {0};
+    zip_add(&m, "a", "one", 3, false, false);
+    zip_add(&m, "b", "two two two two", 15, true, false);
+    zip_end(&m);
+    return m;
+}
+
+/* What programs put before a zip, and its comment behind it. */
+static void test_zip_between(void **state)
+{
+    (void)state;
+    struct archive_maker m = make_zip(), outer = {0};
+    archive_put(&outer, "PK\3\4 before", 11);
+    archive_put(&outer, m.bytes, m.size);
+    forget(&m);
+    outer.bytes[outer.size - 2] = 9;
+    archive_put(&outer, "a comment", 9);
+    has(&outer, "a=one b=two two two two");
+}
+
+/* With zip64's record and its place before the end, which then says nothing itself. */
+static struct archive_maker make_zip64(void)
+{
+    struct archive_maker m = make_zip();
+    uint8_t end[22], record[56] = "PK\6\6", locator[20] = "PK\6\7";
+    m.size -= sizeof end;
+    memcpy(end, m.bytes + m.size, sizeof end);
+    memcpy(record + 32, end + 10, 2); /* members */
+    memcpy(record + 40, end + 12, 4); /* bytes of the directory */
+    memcpy(record + 48, end + 16, 4); /* where it is */
+    memset(end + 8, 0xff, 12);
+    archive_put(&m, record, sizeof record);
+    archive_put(&m, locator, sizeof locator);
+    archive_put(&m, end, sizeof end);
+    return m;
+}
+
+static void test_zip64(void **state)
+{
+    (void)state;
+    struct archive_maker m = make_zip64();
+    has(&m, "a=one b=two two two two");
+    m = make_zip64();
+    uint8_t *record = m.bytes + m.size - 22 - 20 - 56;
+    record[16] = 1;
+    refuses(&m, m.size, "A is one of several volumes");
+    record[16] = 0;
+    record[47] = 1;
+    refuses(&m, m.size, "its directory would lie outside of it");
+    record[47] = 0;
+    record[32] = 3;
+    refuses(&m, m.size, "its directory has not as many members as its end says");
+    record[0] = 0;
+    refuses(&m, m.size, "its zip64 record is not where it says");
+    forget(&m);
 }
 
 /* A member of a zip with one byte of its directory entry (below 46) or of its local header (from 100) changed. */
@@ -320,8 +378,9 @@ static void test_first_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tar),         cmocka_unit_test(test_tar_numbers), cmocka_unit_test(test_tars_in_a_row),
-        cmocka_unit_test(test_cut_tar),     cmocka_unit_test(test_hostile_tar), cmocka_unit_test(test_zip),
-        cmocka_unit_test(test_hostile_zip), cmocka_unit_test(test_first_bytes), cmocka_unit_test(test_tar_of_any_name)};
+        cmocka_unit_test(test_tar),         cmocka_unit_test(test_tar_numbers),    cmocka_unit_test(test_tars_in_a_row),
+        cmocka_unit_test(test_cut_tar),     cmocka_unit_test(test_hostile_tar),    cmocka_unit_test(test_zip),
+        cmocka_unit_test(test_zip_between), cmocka_unit_test(test_zip64),          cmocka_unit_test(test_hostile_zip),
+        cmocka_unit_test(test_first_bytes), cmocka_unit_test(test_tar_of_any_name)};
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

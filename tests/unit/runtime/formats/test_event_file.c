@@ -5,6 +5,8 @@
 #include "tests/support/files.h"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 /* The sum of CRC-32C without what is done to it. */
 static uint32_t unmasked(uint32_t sum)
@@ -99,9 +101,28 @@ static void test_refused(void **state)
     dg_event_file_close(file);
 }
 
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct dg_event_file *file;
+    struct dg_error err = {0};
+    struct rlimit before, full = {16, 0};
+    const struct dg_event_scalar scalar = {"loss", 1};
+    assert_ok(dg_event_file_open(in("full"), 0, &file, try_err));
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    full.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    enum dg_status status = dg_event_file_add(file, 1, &scalar, 1, &err);
+    dg_event_file_close(file);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(status, DG_ERR_IO);
+    assert_non_null(strstr(err.text, in("full/events.out.tfevents.")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_crc), cmocka_unit_test(test_records),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_full_disk)};
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
