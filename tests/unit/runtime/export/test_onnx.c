@@ -22,8 +22,11 @@ static void make_value(const char *name, int ndim, const int64_t *dim, float *ou
     dg_named_uniform(name, count, (scale ? 1 : 0) - reach, (scale ? 1 : 0) + reach, out);
 }
 
-static enum dg_status export(const struct dg_net *net, const char *path, struct dg_error *err) {
-    struct dg_knobs knobs; assert_ok(dg_knobs_open(&net->plan, &knobs, try_err)); dg_test_hush();
+static enum dg_status export_net(const struct dg_net *net, const char *path, struct dg_error *err)
+{
+    struct dg_knobs knobs;
+    assert_ok(dg_knobs_open(&net->plan, &knobs, try_err));
+    dg_test_hush();
     enum dg_status status = dg_export_onnx(
         &(struct dg_export_source){
             .plan = &net->plan, .knobs = &knobs, .session = net->session, .version = "1.2.3", .log = &dg_test_log},
@@ -103,7 +106,7 @@ static void test_features(void **state)
         struct dg_net net;
         struct onnx_model model;
         run(&net, &networks[n / 2], n % 2);
-        assert_ok(export(&net, path, try_err));
+        assert_ok(export_net(&net, path, try_err));
         onnx_read(path, &model);
         compare(&net, &model);
         onnx_free(&model);
@@ -118,7 +121,7 @@ static void test_facts(void **state)
     struct dg_net net;
     struct onnx_model m;
     run(&net, &networks[0], false);
-    assert_ok(export(&net, in("vit.onnx"), try_err));
+    assert_ok(export_net(&net, in("vit.onnx"), try_err));
     onnx_read(in("vit.onnx"), &m);
     assert_int_equal(m.ir_version, 8);
     assert_int_equal(m.opset, 17);
@@ -195,12 +198,12 @@ static void test_files(void **state)
     struct dg_net net;
     struct dg_error err = {0};
     run(&net, &networks[0], false);
-    assert_ok(export(&net, in("a.onnx"), try_err));
-    assert_ok(export(&net, in("b.onnx"), try_err));
+    assert_ok(export_net(&net, in("a.onnx"), try_err));
+    assert_ok(export_net(&net, in("b.onnx"), try_err));
     assert_same_file(in("a.onnx"), in("b.onnx"));
-    assert_int_equal(export(&net, in("no/c.onnx"), &err), DG_ERR_IO);
+    assert_int_equal(export_net(&net, in("no/c.onnx"), &err), DG_ERR_IO);
     err = (struct dg_error){0};
-    assert_int_equal(export(&net, "/dev/full", &err), DG_ERR_IO);
+    assert_int_equal(export_net(&net, "/dev/full", &err), DG_ERR_IO);
     dg_net_close(&net);
 }
 
@@ -218,7 +221,7 @@ static void test_no_form(void **state)
                                .batch = 1,
                                .value = make_value};
     dg_net_run(&net, &spec, "attention"); /* whose output is the attention itself */
-    assert_int_equal(export(&net, in("none.onnx"), &err), DG_ERR_UNSUPPORTED);
+    assert_int_equal(export_net(&net, in("none.onnx"), &err), DG_ERR_UNSUPPORTED);
     assert_non_null(strstr(err.text, "blocks.1.attn.core (attention, vit.yaml line 9): "));
     FILE *file = fopen(in("none.onnx"), "r");
     assert_null(file);
