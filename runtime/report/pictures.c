@@ -1,5 +1,6 @@
 /* Pictures of the page: crops, attention and principal components over training, and the memory map. */
 #include "runtime/draw/memory_map.h"
+#include "runtime/image/format.h"
 #include "runtime/report/sections.h"
 #include "runtime/report/text.h"
 
@@ -24,9 +25,8 @@ static unsigned char *read_bytes(const char *path, size_t *size)
 
 static const char *type_of(const unsigned char *bytes, size_t size)
 {
-    if (size > 8 && !memcmp(bytes, "\x89PNG\r\n\x1a\n", 8)) return "image/png";
-    if (size > 3 && !memcmp(bytes, "\xff\xd8\xff", 3)) return "image/jpeg";
-    return NULL;
+    enum dg_image_format format = dg_image_format(bytes, size);
+    return format == DG_FORMAT_PNG ? "image/png" : format == DG_FORMAT_JPEG ? "image/jpeg" : NULL;
 }
 
 struct album {

@@ -2,6 +2,7 @@
 
 #include "runtime/exec/knobs.h"
 #include "runtime/formats/safetensors.h"
+#include "runtime/image/format.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -224,11 +225,12 @@ static void read_environment(struct dg_report_run *run)
 
 static bool is_picture(const char *path)
 {
-    unsigned char head[8] = {0};
+    unsigned char head[8];
     FILE *file = fopen(path, "re");
     size_t size = file ? fread(head, 1, sizeof head, file) : 0;
     if (file) fclose(file);
-    return size == sizeof head && (!memcmp(head, "\x89PNG\r\n\x1a\n", 8) || !memcmp(head, "\xff\xd8\xff", 3));
+    enum dg_image_format format = size == sizeof head ? dg_image_format(head, size) : DG_FORMAT_UNKNOWN;
+    return format == DG_FORMAT_PNG || format == DG_FORMAT_JPEG;
 }
 
 static bool add_picture(struct dg_report_run *run, const char *path)
