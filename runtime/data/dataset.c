@@ -269,14 +269,9 @@ enum dg_status dg_dataset_decode(const struct dg_dataset *dataset, int64_t i, st
     const struct dg_listed *one = &dataset->image[i];
     if (!one->member) return dg_image_decode_file(decoder, one->path, image, err);
     int64_t size = dataset->archives.member[one->member - 1].place.size;
-    if (size > DG_IMAGE_MAX_FILE_BYTES)
-        return dg_fail(err, DG_ERR_INPUT, "%s: a file of %lld bytes; the limit is %lld", one->path, (long long)size,
-                       (long long)DG_IMAGE_MAX_FILE_BYTES);
-    DG_TRY(dg_scratch_reserve(&decoder->file, size ? (size_t)size : 1, err));
+    DG_TRY(dg_image_decoder_reserve(decoder, one->path, size, err));
     DG_TRY(dg_archives_read(&dataset->archives, one->member, one->path, decoder->file.bytes, (size_t)size, err));
-    DG_TRY(dg_image_decode_memory(decoder, one->path, decoder->file.bytes, (size_t)size, image, err));
-    if (decoder->noted && decoder->notes) dg_image_notes_add(decoder->noted, one->path, decoder->notes);
-    return DG_OK;
+    return dg_image_decode_memory(decoder, one->path, decoder->file.bytes, (size_t)size, image, err);
 }
 
 enum dg_status dg_data_decode(const char *path, struct dg_image_decoder *decoder, struct dg_image *image,

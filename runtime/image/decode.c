@@ -79,26 +79,32 @@ enum dg_status dg_image_decode_memory(struct dg_image_decoder *decoder, const ch
     if (size == 0) return dg_fail(err, DG_ERR_INPUT, "%s: the file is empty", name);
     struct dg_decoding d = {.name = name, .bytes = bytes, .size = size, .work = &decoder->work, .image = image};
     DG_TRY(decode(&d, err));
-    decoder->notes = d.notes;
-    if (d.orientation < 2) return DG_OK;
-    if (decoder->turns || d.turns_itself) return turn(&d, err);
-    decoder->notes |= DG_NOTE_TURNED;
+    bool turns = d.orientation >= 2 && (decoder->turns || d.turns_itself);
+    if (turns) DG_TRY(turn(&d, err));
+    decoder->notes = d.notes | (d.orientation >= 2 && !turns ? DG_NOTE_TURNED : 0);
+    if (decoder->noted && decoder->notes) dg_image_notes_add(decoder->noted, name, decoder->notes);
     return DG_OK;
 }
 
-static enum dg_status read_descriptor(int fd, const char *path, struct dg_scratch *file, size_t *size,
+enum dg_status dg_image_decoder_reserve(struct dg_image_decoder *decoder, const char *path, int64_t size,
+                                        struct dg_error *err)
+{
+    if (size > DG_IMAGE_MAX_FILE_BYTES)
+        return dg_fail(err, DG_ERR_INPUT, "%s: a file of %lld bytes; the limit is %lld", path, (long long)size,
+                       (long long)DG_IMAGE_MAX_FILE_BYTES);
+    return dg_scratch_reserve(&decoder->file, size ? (size_t)size : 1, err);
+}
+
+static enum dg_status read_descriptor(int fd, const char *path, struct dg_image_decoder *decoder, size_t *size,
                                       struct dg_error *err)
 {
     struct stat about;
     if (fstat(fd, &about)) return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", path, strerror(errno));
     if (!S_ISREG(about.st_mode)) return dg_fail(err, DG_ERR_INPUT, "%s: not a regular file", path);
-    if (about.st_size > DG_IMAGE_MAX_FILE_BYTES)
-        return dg_fail(err, DG_ERR_INPUT, "%s: a file of %lld bytes; the limit is %lld", path, (long long)about.st_size,
-                       (long long)DG_IMAGE_MAX_FILE_BYTES);
+    DG_TRY(dg_image_decoder_reserve(decoder, path, about.st_size, err));
     size_t expected = (size_t)about.st_size, have = 0;
-    DG_TRY(dg_scratch_reserve(file, expected ? expected : 1, err));
     while (have < expected) {
-        ssize_t got = read(fd, (char *)file->bytes + have, expected - have);
+        ssize_t got = read(fd, (char *)decoder->file.bytes + have, expected - have);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", path, strerror(errno));
         if (got == 0) break; /* the file shrank; the decoder will report it */
@@ -114,10 +120,8 @@ enum dg_status dg_image_decode_file(struct dg_image_decoder *decoder, const char
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO must not hang us */
     if (fd < 0) return dg_fail(err, DG_ERR_IO, "cannot read %s: %s", path, strerror(errno));
     size_t size = 0;
-    enum dg_status status = read_descriptor(fd, path, &decoder->file, &size, err);
+    enum dg_status status = read_descriptor(fd, path, decoder, &size, err);
     close(fd);
     if (status != DG_OK) return status;
-    DG_TRY(dg_image_decode_memory(decoder, path, decoder->file.bytes, size, image, err));
-    if (decoder->noted && decoder->notes) dg_image_notes_add(decoder->noted, path, decoder->notes);
-    return DG_OK;
+    return dg_image_decode_memory(decoder, path, decoder->file.bytes, size, image, err);
 }

@@ -32,8 +32,12 @@ void dg_image_decoder_free(struct dg_image_decoder *decoder);
 enum dg_status dg_image_decode_file(struct dg_image_decoder *decoder, const char *path, struct dg_image *image,
                                     struct dg_error *err);
 
-/* The same from memory; `name` stands for the path in errors. */
+/* The same from memory; `name` stands for the path in errors and notes. */
 enum dg_status dg_image_decode_memory(struct dg_image_decoder *decoder, const char *name, const void *bytes,
                                       size_t size, struct dg_image *image, struct dg_error *err);
+
+/* Makes room for the bytes of a file in decoder->file. DG_ERR_INPUT: it is too large; DG_ERR_MEMORY. */
+enum dg_status dg_image_decoder_reserve(struct dg_image_decoder *decoder, const char *path, int64_t size,
+                                        struct dg_error *err);
 
 #endif
