@@ -1,4 +1,4 @@
-/* The smallest run there is: graphs/demo.yaml made tiny, pictures for it, recorded crops, and files to compare. */
+/* The smallest run there is: graphs/demo.yaml made tiny, pictures for it, and recorded crops. */
 #ifndef DG_TESTS_TINY_H
 #define DG_TESTS_TINY_H
 

@@ -115,9 +115,7 @@ static void test_bad_images(void **state)
 {
     (void)state;
     if (!mpi_usable(&open_mpi)) skip();
-    char copy[1100];
-    snprintf(copy, sizeof copy, "cp -r %s %s", in("train"), in("damaged"));
-    assert_int_equal(system(copy), 0);
+    process_assert_status(RUN("cp", "-r", in("train"), in("damaged")), 0);
     write_file(in("damaged/class0/00.png"), "\x89PNG\r\n\x1a\nand no more", 18);
     write_file(in("damaged/class2/38.png"), "no image", 8);
 #define FEATURES(out, most)                                                                                            \

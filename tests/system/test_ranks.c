@@ -4,6 +4,7 @@
 #include "runtime/data/train_source.h"
 #include "tests/support/compile.h"
 #include "tests/support/mpirun.h"
+#include "tests/support/runs.h"
 #include "tests/support/tiny.h"
 
 #include <math.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define DINORUN DG_BUILD_DIR "/dinorun"
@@ -21,6 +23,7 @@ enum { STEPS = 4 };
 
 /* Of a tensor's largest number: gradients are sums of at most some thousand terms, whose order differs. */
 #define SUMS 1e-4
+#define LOSSES 1e-5 /* of a loss, which is a mean over rows and prototypes */
 
 #define TRAIN(plan, out) DINORUN, "train", plan, "--data", in("pictures"), "--out", out, "--ignore-memory"
 
@@ -52,65 +55,10 @@ static int setup(void **state)
     return 0;
 }
 
-/* The checkpoints of two runs, all tensors: equal to the bit, or to `tolerance` times the largest number of each. */
-static void assert_same_state(const char *run, const char *other, double tolerance)
-{
-    struct dg_safetensors *a, *b;
-    char path[2][512];
-    snprintf(path[0], sizeof path[0], "%s/checkpoint.safetensors", run);
-    snprintf(path[1], sizeof path[1], "%s/checkpoint.safetensors", other);
-    assert_ok(dg_safetensors_open(path[0], &a, try_err));
-    assert_ok(dg_safetensors_open(path[1], &b, try_err));
-    assert_int_equal(dg_safetensors_count(a), dg_safetensors_count(b));
-    for (int i = 0; i < dg_safetensors_count(a); i++) {
-        const struct dg_safetensors_tensor *x = dg_safetensors_at(a, i), *y = dg_safetensors_find(b, x->name);
-        assert_non_null(y);
-        assert_int_equal(x->bytes, y->bytes);
-        if (tolerance == 0 || x->dtype != DG_SAFETENSORS_F32) {
-            if (memcmp(x->data, y->data, x->bytes)) fail_msg("%s and %s differ in %s", run, other, x->name);
-            continue;
-        }
-        const float *p = x->data, *q = y->data;
-        double most = 0, apart = 0;
-        for (size_t e = 0; e < x->bytes / sizeof *p; e++) {
-            most = fmax(most, fabs((double)p[e]));
-            apart = fmax(apart, fabs((double)p[e] - (double)q[e]));
-        }
-        if (apart > tolerance * most) fail_msg("%s: %g apart, the largest is %g", x->name, apart, most);
-    }
-    dg_safetensors_close(a);
-    dg_safetensors_close(b);
-}
-
 static void train(const struct mpi *mpi, const char *ranks, const char *plan, const char *out, const char *steps)
 {
     const struct process *p = LAUNCH(mpi, ranks, TRAIN(plan, out), "--steps", steps);
     process_assert_status(p, 0);
-}
-
-/* Two runs' losses, step by step: equal to rounding. */
-static void assert_same_losses(const char *run, const char *other)
-{
-    char path[2][512];
-    FILE *log[2];
-    for (int i = 0; i < 2; i++) {
-        snprintf(path[i], sizeof path[i], "%s/log.jsonl", i ? other : run);
-        log[i] = fopen(path[i], "r");
-        assert_non_null(log[i]);
-    }
-    for (int step = 0; step < STEPS; step++) {
-        double loss[2];
-        for (int i = 0; i < 2; i++) {
-            char line[1024];
-            assert_non_null(fgets(line, sizeof line, log[i]));
-            const char *at = strstr(line, "\"loss\": ");
-            assert_non_null(at);
-            loss[i] = strtod(at + strlen("\"loss\": "), NULL);
-        }
-        if (fabs(loss[0] - loss[1]) > 1e-5 * fabs(loss[0])) fail_msg("step %d: %.9g and %.9g", step, loss[0], loss[1]);
-    }
-    fclose(log[0]);
-    fclose(log[1]);
 }
 
 /* One, two and four processes compute what one does with a plan that knows of none: by SGD, whose parameters differ as little as its
@@ -121,7 +69,7 @@ static void test_equal_to_one(void **state)
     if (!mpi_usable(&open_mpi)) skip();
     train(NULL, NULL, alone, in("plain"), "4");
     train(&open_mpi, "2", four, in("two"), "4");
-    assert_same_losses(in("plain"), in("two"));
+    assert_same_losses(in("plain"), in("two"), LOSSES);
     size_t size;
     char *log = (char *)read_file(in("two/log.jsonl"), &size);
     assert_non_null(memmem(log, size, "\"waited\": ", strlen("\"waited\": ")));
@@ -156,7 +104,7 @@ static void test_same_bits(void **state)
     /* With another number of processes the run goes on, equal to rounding. */
     train(&open_mpi, "4", four, in("fewer"), "2");
     process_assert_status(LAUNCH(NULL, NULL, TRAIN(four, in("fewer")), "--resume", "--steps", "4"), 0);
-    assert_same_losses(in("memory"), in("fewer"));
+    assert_same_losses(in("memory"), in("fewer"), LOSSES);
     train(&open_mpi, "2", four, in("library"), "1");
     process_assert_status(
         LAUNCH(&open_mpi, "2", TRAIN(four, in("library")), "--resume", "--reduce", "mpi", "--steps", "2"), 0);
@@ -177,8 +125,8 @@ static void test_batch_norm(void **state)
     train(NULL, NULL, in("norm.plan"), in("norm"), "4");
     train(&open_mpi, "2", in("norm2.plan"), in("norm2"), "4");
     train(&open_mpi, "4", in("norm4.plan"), in("norm4"), "4");
-    assert_same_losses(in("norm"), in("norm2"));
-    assert_same_losses(in("norm"), in("norm4"));
+    assert_same_losses(in("norm"), in("norm2"), LOSSES);
+    assert_same_losses(in("norm"), in("norm4"), LOSSES);
     assert_same_state(in("norm"), in("norm2"), SUMS);
     assert_same_state(in("norm"), in("norm4"), SUMS);
     train(&open_mpi, "2", in("norm2.plan"), in("norm_resumed"), "2");
@@ -189,7 +137,7 @@ static void test_batch_norm(void **state)
     dg_tiny_compile_ranks(in("head2.plan"), "head.with.bn=true", 2);
     train(NULL, NULL, in("head.plan"), in("head"), "4");
     train(&open_mpi, "2", in("head2.plan"), in("head2"), "4");
-    assert_same_losses(in("head"), in("head2"));
+    assert_same_losses(in("head"), in("head2"), LOSSES);
     const struct process *p = LAUNCH(NULL, NULL, TRAIN(in("norm4.plan"), in("no")));
     process_assert_status(p, 2);
     process_assert_says(p, p->err, "this plan is for 4 processes");
@@ -222,7 +170,7 @@ static void test_replay(void **state)
     DINORUN, "train", plan, "--replay", in("crops"), "--out", out, "--ignore-memory", "--epochs", "1"
     process_assert_status(LAUNCH(NULL, NULL, REPLAY(alone, in("replay1"))), 0);
     process_assert_status(LAUNCH(&open_mpi, "2", REPLAY(four, in("replay2"))), 0);
-    assert_same_losses(in("replay1"), in("replay2"));
+    assert_same_losses(in("replay1"), in("replay2"), LOSSES);
 }
 
 /* What the user sees, and refusals: each says what to do, and leaves no run. */
@@ -250,6 +198,8 @@ static void test_refusals(void **state)
     p = RUN(TRAIN(four, in("no")));
     process_assert_says(p, p->err, "--mpi=pmix");
     unsetenv("SLURM_NTASKS");
+    unsetenv("SLURM_PROCID");
+    unsetenv("SLURM_STEP_ID");
     if (!mpi_usable(&open_mpi)) skip();
     p = LAUNCH(&open_mpi, "3", TRAIN(four, in("no")));
     assert_int_not_equal(p->status, 0);
@@ -279,14 +229,43 @@ static void test_refusals(void **state)
     assert_int_not_equal(access(in("no"), F_OK), 0);
 }
 
-static pid_t number_in(const char *path)
+/* Starts two processes of training, which write their ids to `run`.0 and `run`.1, and waits until there is something in the file `sign`
+ * of the run. To be freed. */
+static struct process *start_two(const char *run, const char *sign, const char *const *command)
 {
-    char text[32] = "";
-    FILE *file = fopen(path, "r");
-    if (!file) return 0;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    return (pid_t)atoi(text);
+    static const char each[] = "echo $$ > $1.$OMPI_COMM_WORLD_RANK\nshift\nexec \"$@\"\n";
+    enum { TURNS = 30000 }; /* of 10 ms: five minutes, on a machine that does much else */
+    const char *argv[MPI_WORDS], *words[MPI_WORDS] = {"sh", in("each"), run};
+    int count = 3;
+    for (int i = 0; command[i]; i++) words[count++] = command[i];
+    struct process *p = calloc(1, sizeof *p);
+    assert_non_null(p);
+    write_file(in("each"), each, sizeof each - 1);
+    mpi_command(&open_mpi, "2", words, argv);
+    process_start(p, argv, NULL);
+    const char *path = path_in(run, sign);
+    struct stat info;
+    siginfo_t end = {0};
+    for (int i = 0; i < TURNS && !end.si_pid && (stat(path, &info) || !info.st_size); i++) {
+        usleep(10 * 1000);
+        assert_int_equal(waitid(P_PID, (id_t)p->pid, &end, WEXITED | WNOHANG | WNOWAIT), 0);
+    }
+    if (stat(path, &info) || !info.st_size) fail_msg("there is nothing in %s", path);
+    return p;
+}
+#define START_TWO(run, sign, ...) start_two(run, sign, (const char *const[]){__VA_ARGS__, NULL})
+
+/* The process of start_two that is a rank. */
+static pid_t rank_of(const char *run, int rank)
+{
+    char path[544];
+    size_t size;
+    snprintf(path, sizeof path, "%s.%d", run, rank);
+    char *text = read_file(path, &size);
+    pid_t id = (pid_t)atoi(text);
+    free(text);
+    assert_true(id > 0);
+    return id;
 }
 
 /* One process, and not the first, or the launcher is asked to stop: all end the step, rank 0 saves, and its status says so. The run goes on by
@@ -294,31 +273,16 @@ static pid_t number_in(const char *path)
 static void test_stop(void **state)
 {
     (void)state;
-    static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
-                               "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000\n";
     if (!mpi_usable(&open_mpi)) skip();
-    write_file(in("each"), each, sizeof each - 1);
     for (int launcher = 0; launcher < 2; launcher++) {
-        const char *argv[MPI_WORDS];
-        char run[512], pid[544], log[544], checkpoint[544];
-        struct process *p = calloc(1, sizeof *p);
+        char run[512];
         snprintf(run, sizeof run, "%s%d", in("stopped"), launcher);
-        snprintf(pid, sizeof pid, "%s.1", run);
-        snprintf(log, sizeof log, "%s/log.jsonl", run);
-        snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
-        mpi_command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), run, NULL},
-                    argv);
-        process_start(p, argv, NULL);
-        for (int i = 0; i < 600; i++) { /* until the log has a line */
-            struct stat info;
-            if (!stat(log, &info) && info.st_size > 0) break;
-            usleep(100 * 1000);
-        }
-        kill(launcher ? p->pid : number_in(pid), SIGUSR1); /* mpirun passes it on */
+        struct process *p = START_TWO(run, "log.jsonl", TRAIN(four, run), "--epochs", "100000");
+        kill(launcher ? p->pid : rank_of(run, 1), SIGUSR1); /* mpirun passes it on */
         process_wait(p);
         process_assert_says(p, p->out, "stopped at step");
         assert_int_equal(p->status, 3);
-        assert_int_equal(access(checkpoint, F_OK), 0);
+        assert_int_equal(access(path_in(run, "checkpoint.safetensors"), F_OK), 0);
         free(p);
         process_assert_status(
             LAUNCH(&open_mpi, "2", DINORUN, "train", "--resume", run, "--steps", "1", "--ignore-memory"), 0);
@@ -331,10 +295,8 @@ static void test_bad_picture(void **state)
     (void)state;
     static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && d=$3 || d=$4\n"
                                "exec $1 train $2 --data $d --out $5 --max-bad-images 0 --ignore-memory\n";
-    char copy[1100];
     if (!mpi_usable(&open_mpi)) skip();
-    snprintf(copy, sizeof copy, "cp -r %s %s", in("pictures"), in("damaged"));
-    assert_int_equal(system(copy), 0);
+    process_assert_status(RUN("cp", "-r", in("pictures"), in("damaged")), 0);
     write_file(in("damaged/05.png"), "\x89PNG\r\n\x1a\nand no more", 18);
     write_file(in("each"), each, sizeof each - 1);
     const struct process *p =
@@ -348,11 +310,9 @@ static void test_bad_picture(void **state)
 static void test_bad_pictures_of_all(void **state)
 {
     (void)state;
-    char copy[1100];
     int32_t order[4 * TINY_BATCH];
     if (!mpi_usable(&open_mpi)) skip();
-    snprintf(copy, sizeof copy, "cp -r %s %s", in("pictures"), in("two_damaged"));
-    assert_int_equal(system(copy), 0);
+    process_assert_status(RUN("cp", "-r", in("pictures"), in("two_damaged")), 0);
     dg_epoch_order(0, 0, 4 * TINY_BATCH, order);
     for (int place = 0; place < TINY_BATCH; place += TINY_BATCH / 2) { /* the first of each process's rows */
         char name[64];
@@ -408,57 +368,45 @@ static void test_not_finite(void **state)
     process_assert_says(p, p->err, "that of conv1 (conv2d in teacher.backbone(global)");
 }
 
-/* A process dies in the middle: the launcher ends all, the newest checkpoint resumes, and the end is that of a run that nobody
- * interrupted, to the bit. */
+static int lines_of(const char *path)
+{
+    size_t size;
+    int lines = 0;
+    char *text = read_file(path, &size);
+    for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
+    free(text);
+    return lines;
+}
+
+/* A process dies in the middle of a run that would go on for long: the launcher ends all, the newest checkpoint resumes, and some steps
+ * later the run is where one that nobody interrupted is, to the bit. */
 static void test_killed(void **state)
 {
     (void)state;
-    static const char each[] = "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
-                               "exec $1 train $2 --data $3 --out $4 --ignore-memory --set checkpoint.every=0.25\n";
     if (!mpi_usable(&open_mpi)) skip();
-    write_file(in("each"), each, sizeof each - 1);
+#define LONG(out) TRAIN(four, out), "--set", "checkpoint.every=0.25", "--epochs", "100000", "--ignore-disk"
     for (int victim = 0; victim < 2; victim++) {
-        const char *argv[MPI_WORDS];
-        char run[512], pid[544], log[544];
-        struct process *p = calloc(1, sizeof *p);
+        char run[512], whole[512], steps[16];
         snprintf(run, sizeof run, "%s%d", in("killed"), victim);
-        snprintf(pid, sizeof pid, "%s.%d", run, victim);
-        snprintf(log, sizeof log, "%s/checkpoint.safetensors", run);
-        mpi_command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, four, in("pictures"), run, NULL},
-                    argv);
-        process_start(p, argv, NULL);
-        for (int i = 0; i < 600 && access(log, F_OK); i++) usleep(50 * 1000);
-        assert_true(number_in(pid) > 0);
-        kill(number_in(pid), SIGKILL);
+        snprintf(whole, sizeof whole, "%s%d", in("whole"), victim);
+        struct process *p = START_TWO(run, "checkpoint.safetensors", LONG(run));
+        kill(rank_of(run, victim), SIGKILL);
         process_wait(p);
         assert_int_not_equal(p->status, 0);
         free(p);
-        process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, run), "--resume"), 0);
-        if (!victim)
-            process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(four, in("whole")), "--set", "checkpoint.every=0.25"),
-                                  0);
-        assert_same_state(in("whole"), run, 0);
+        snprintf(steps, sizeof steps, "%d", lines_of(path_in(run, "log.jsonl")) + STEPS);
+        process_assert_status(LAUNCH(&open_mpi, "2", LONG(run), "--resume", "--steps", steps), 0);
+        process_assert_status(LAUNCH(&open_mpi, "2", LONG(whole), "--steps", steps), 0);
+        assert_same_state(whole, run, 0);
     }
 }
 
 /* A process stands still: the other gives up after the limit, and the newest checkpoint goes on. */
 static void stall(const char *plan, const char *run)
 {
-    static const char each[] =
-        "echo $$ > $4.$OMPI_COMM_WORLD_RANK\n"
-        "exec $1 train $2 --data $3 --out $4 --ignore-memory --epochs 100000 --ignore-disk --stall-limit 2s\n";
-    const char *argv[MPI_WORDS];
-    char checkpoint[1100], number[1100];
-    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", run);
-    snprintf(number, sizeof number, "%s.1", run);
-    struct process *p = calloc(1, sizeof *p);
-    write_file(in("each"), each, sizeof each - 1);
-    mpi_command(&open_mpi, "2", (const char *const[]){"sh", in("each"), DINORUN, plan, in("pictures"), run, NULL},
-                argv);
-    process_start(p, argv, NULL);
-    for (int i = 0; i < 600 && access(checkpoint, F_OK); i++) usleep(50 * 1000);
-    pid_t still = number_in(number);
-    assert_true(still > 0);
+    struct process *p = START_TWO(run, "checkpoint.safetensors", TRAIN(plan, run), "--epochs", "100000",
+                                  "--ignore-disk", "--stall-limit", "2s");
+    pid_t still = rank_of(run, 1);
     kill(still, SIGSTOP);
     process_wait(p);
     kill(still, SIGKILL); /* where the launcher has left it */
@@ -504,8 +452,8 @@ static void test_scale(void **state)
     double step[2][3];
     static const char *const links[2] = {"10M", "1000G"};
     for (int l = 0; l < 2; l++) {
-        const struct process *p =
-            RUN(DINORUN, "scale", four, "--link", links[l], "--machines", "4", "--latency", "0us", "--steps", "2");
+        const struct process *p = RUN(DINORUN, "scale", four, "--link", links[l], "--machines", "4", "--latency", "0us",
+                                      "--steps", "2", l ? NULL : "--measured", "20ms");
         process_assert_status(p, 0);
         static const char *const rows[] = {"\n        1 ", "\n        2 ", "\n        4 "};
         for (int r = 0; r < 3; r++) {
@@ -515,7 +463,7 @@ static void test_scale(void **state)
         }
     }
     assert_true(step[1][1] < step[1][0] && step[1][2] < step[1][1]); /* nothing but slices to share */
-    assert_true(step[0][1] > step[0][0]);                            /* 10 Mbit/s cost more than half a step saves */
+    assert_true(step[0][1] > step[0][0]);                            /* 10 Mbit/s cost more than half of 20 ms */
     check_days();
     const struct process *p = RUN(DINORUN, "scale", alone, "--link", "1G");
     process_assert_status(p, 2);

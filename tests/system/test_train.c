@@ -7,6 +7,7 @@
 #include "runtime/train/train.h"
 #include "tests/support/compile.h"
 #include "tests/support/log.h"
+#include "tests/support/runs.h"
 #include "tests/support/tiny.h"
 
 #include <fcntl.h>
@@ -106,24 +107,6 @@ static void says(const char *text)
     if (!strstr(dg_test_said, text)) fail_msg("\"%s\" does not say \"%s\"", dg_test_said, text);
 }
 
-/* All tensors are equal, bit for bit; the metadata may differ. */
-static void same_state(const char *a, const char *b)
-{
-    struct dg_safetensors *file[2];
-    assert_ok(dg_safetensors_open(in(a), &file[0], try_err));
-    assert_ok(dg_safetensors_open(in(b), &file[1], try_err));
-    assert_int_equal(dg_safetensors_count(file[0]), dg_safetensors_count(file[1]));
-    for (int i = 0; i < dg_safetensors_count(file[0]); i++) {
-        const struct dg_safetensors_tensor *one = dg_safetensors_at(file[0], i),
-                                           *other = dg_safetensors_find(file[1], one->name);
-        assert_non_null(other);
-        assert_int_equal(one->bytes, other->bytes);
-        if (memcmp(one->data, other->data, one->bytes)) fail_msg("%s: %s and %s differ", one->name, a, b);
-    }
-    dg_safetensors_close(file[0]);
-    dg_safetensors_close(file[1]);
-}
-
 static int log_lines(const char *path)
 {
     FILE *file = fopen(in(path), "r");
@@ -158,26 +141,6 @@ static void flip_a_bit(const char *name)
     fclose(file);
 }
 
-/* The losses of the first `steps` lines of two logs, apart by no more than `tolerance` of themselves. */
-static void same_losses(const char *a, const char *b, int steps, double tolerance)
-{
-    FILE *file[2] = {fopen(in(a), "r"), fopen(in(b), "r")};
-    assert_true(file[0] && file[1]);
-    for (int s = 0; s < steps; s++) {
-        double loss[2];
-        for (int f = 0; f < 2; f++) {
-            char line[1024];
-            assert_non_null(fgets(line, sizeof line, file[f]));
-            const char *at = strstr(line, "\"loss\":");
-            assert_non_null(at);
-            loss[f] = strtod(at + strlen("\"loss\":"), NULL);
-        }
-        if (!(fabs(loss[0] - loss[1]) <= tolerance * loss[0])) fail_msg("step %d: %.9g and %.9g", s, loss[0], loss[1]);
-    }
-    fclose(file[0]);
-    fclose(file[1]);
-}
-
 static int setup(void **state)
 {
     make_test_folder(state);
@@ -197,7 +160,7 @@ static void test_resume(void **state)
     fprintf(log, "{\"step\": 5, \"epoch\": 1}\n{\"step\": 6, \"ep");
     fclose(log);
     runs((struct asked){.out = "parts", .steps = 12, .resume = true, .loader_threads = 3});
-    same_state("whole/checkpoint.safetensors", "parts/checkpoint.safetensors");
+    assert_same_state(in("whole"), in("parts"), 0);
     assert_int_equal(log_lines("parts/log.jsonl"), 12);
     assert_string_equal(dg_test_said, "");
 
@@ -238,7 +201,7 @@ static void test_resume_imported(void **state)
     assert_ok(dg_safetensors_write(in("official/checkpoint.safetensors"), item, count, meta, 3, try_err));
     runs((struct asked){.out = "official", .steps = 12, .resume = true});
     says("was imported from checkpoint.pth, after epoch 1: the run goes on at step ");
-    same_state("whole/checkpoint.safetensors", "official/checkpoint.safetensors");
+    assert_same_state(in("whole"), in("official"), 0);
     meta[2].value = "1000000";
     assert_int_equal(mkdir(in("later"), 0777), 0);
     assert_ok(dg_safetensors_write(in("later/checkpoint.safetensors"), item, count, meta, 3, try_err));
@@ -270,8 +233,8 @@ static void test_a_small_plan(void **state)
     runs((struct asked){.plan = "small.plan", .replay = "six", .out = "sliced", .steps = 5});
     runs((struct asked){.plan = "small.plan", .replay = "six", .out = "sliced_again", .steps = 2});
     runs((struct asked){.plan = "small.plan", .replay = "six", .out = "sliced_again", .steps = 5, .resume = true});
-    same_state("sliced/checkpoint.safetensors", "sliced_again/checkpoint.safetensors");
-    same_losses("one_piece/log.jsonl", "sliced/log.jsonl", 5, 1e-4);
+    assert_same_state(in("sliced"), in("sliced_again"), 0);
+    assert_same_losses(in("one_piece"), in("sliced"), 1e-4);
     runs((struct asked){.replay = "six", .out = "sliced", .steps = 6, .resume = true});
     says("another memory plan");
 }
@@ -338,7 +301,7 @@ static void test_replay(void **state)
     /* The step that fails leaves no trace: the state is that of a run of three steps. */
     fails((struct asked){.replay = "nan", .out = "nan_run", .steps = -1}, DG_ERR_NUMERIC, "step 3");
     runs((struct asked){.replay = "good", .out = "three", .steps = 3});
-    same_state("nan_run/checkpoint.safetensors", "three/checkpoint.safetensors");
+    assert_same_state(in("nan_run"), in("three"), 0);
     assert_int_equal(log_lines("nan_run/log.jsonl"), 3);
     /* The message names what was bad first. Left out, the step is counted and the run goes on from the state before it. */
     fails((struct asked){.replay = "nan", .out = "nan_told", .steps = -1}, DG_ERR_NUMERIC,
@@ -411,11 +374,11 @@ static void test_stop_and_checkpoints(void **state)
     stop_after = 0;
     assert_int_equal(log_lines("stopped/log.jsonl"), 4);
     runs((struct asked){.out = "stopped", .steps = 12, .resume = true});
-    same_state("whole/checkpoint.safetensors", "stopped/checkpoint.safetensors");
+    assert_same_state(in("whole"), in("stopped"), 0);
 
     runs((struct asked){.out = "kept", .steps = 12, .set = {"checkpoint.keep=1"}}); /* epochs, of five steps */
     assert_true(there("kept/checkpoint-00000005.safetensors") && there("kept/checkpoint-00000010.safetensors"));
-    same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    assert_same_state(in("kept"), in("whole"), 0);
 
     /* The newest is cut, and the one before it is of another seed than was asked for: both are said. */
     size_t size;
@@ -433,7 +396,7 @@ static void test_stop_and_checkpoints(void **state)
     says("is damaged (its checksum is ");
     says("goes on from ");
     says("checkpoint-00000010.safetensors");
-    same_state("kept/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    assert_same_state(in("kept"), in("whole"), 0);
     assert_int_equal(log_lines("kept/log.jsonl"), 12);
 }
 
@@ -463,7 +426,7 @@ static void test_last_checkpoints(void **state)
     assert_true(there("last/previous-00000003.safetensors"));
     asked.steps = 12;
     runs(asked);
-    same_state("last/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    assert_same_state(in("last"), in("whole"), 0);
     assert_int_equal(log_lines("last/log.jsonl"), 12);
 
     /* By the clock: each step takes longer than 0.6 microseconds. */
@@ -474,7 +437,7 @@ static void test_last_checkpoints(void **state)
     runs((struct asked){
         .out = "unclocked", .steps = 4, .set = {"checkpoint.every=0", "checkpoint.minutes=0", "checkpoint.last=2"}});
     assert_int_equal(previous_files("unclocked"), 0);
-    same_state("clock/checkpoint.safetensors", "unclocked/checkpoint.safetensors");
+    assert_same_state(in("clock"), in("unclocked"), 0);
 
     /* Kept ones are not of those that go, whatever the intervals were. */
     runs((struct asked){.out = "both", .steps = 4, .set = {"checkpoint.every=0.2", "checkpoint.keep=0.4"}});
@@ -490,7 +453,7 @@ static void test_last_checkpoints(void **state)
     fails((struct asked){.out = "last", .steps = 12}, DG_ERR_USAGE, "holds a run already");
     runs((struct asked){.out = "last", .steps = 12, .resume = true});
     says("last/previous-00000011.safetensors");
-    same_state("last/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    assert_same_state(in("last"), in("whole"), 0);
 }
 
 static void test_bad_data(void **state)
@@ -610,7 +573,7 @@ static void test_full_disk(void **state)
     asked.resume = true;
     struct dg_error again;
     enum dg_status resumed = run(asked, &again);
-    if (resumed == DG_OK) same_state("small/run/checkpoint.safetensors", "whole/checkpoint.safetensors");
+    if (resumed == DG_OK) assert_same_state(in("small/run"), in("whole"), 0);
     int lines = resumed == DG_OK ? log_lines("small/run/log.jsonl") : 0;
     umount(in("small"));
     assert_int_equal(status, DG_ERR_IO);

@@ -2,6 +2,7 @@
  * they must not change stays, and a run goes on as it began. Every run compares the parameters of its processes itself, bit by bit. */
 #include "tests/support/compile.h"
 #include "tests/support/mpirun.h"
+#include "tests/support/runs.h"
 #include "tests/support/tiny.h"
 
 #include <float.h>
@@ -64,29 +65,6 @@ static int setup(void **state)
     return 0;
 }
 
-static struct dg_safetensors *open_run(const char *run)
-{
-    struct dg_safetensors *file;
-    char path[600];
-    snprintf(path, sizeof path, "%s/checkpoint.safetensors", run);
-    assert_ok(dg_safetensors_open(path, &file, try_err));
-    return file;
-}
-
-/* The loss of the first step, as it stands in the log. */
-static void read_loss(const char *run, char loss[64])
-{
-    char path[600], line[1024];
-    snprintf(path, sizeof path, "%s/log.jsonl", run);
-    FILE *log = fopen(path, "r");
-    assert_non_null(log);
-    assert_non_null(fgets(line, sizeof line, log));
-    fclose(log);
-    const char *at = strstr(line, "\"loss\": ");
-    assert_non_null(at);
-    snprintf(loss, 64, "%.*s", (int)strcspn(at, ","), at);
-}
-
 static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
 
 /* Where all processes have the same gradient x, sums of P x by bf16 are off by two roundings of the sum. What a step moves a parameter by is
@@ -117,44 +95,28 @@ static void test_bound(void **state)
     if (!mpi_usable(&open_mpi)) skip();
 #define SAME_CROPS(out) DINORUN, "train", six, "--replay", in("same"), "--epochs", "1", "--ignore-memory", "--out", out
     process_assert_status(LAUNCH(NULL, NULL, SAME_CROPS(in("start")), "--steps", "0"), 0);
-    struct dg_safetensors *start = open_run(in("start"));
+    struct dg_safetensors *start = open_checkpoint(in("start"));
     static const char *const ranks[] = {"2", "3"};
     for (int i = 0; i < 2; i++) {
-        char exact[512], rounded[512], loss[2][64];
+        char exact[512], rounded[512];
         snprintf(exact, sizeof exact, "%s/f32.%s", test_folder, ranks[i]);
         snprintf(rounded, sizeof rounded, "%s/bf16.%s", test_folder, ranks[i]);
         process_assert_status(LAUNCH(&open_mpi, ranks[i], SAME_CROPS(exact)), 0);
         const struct process *p = LAUNCH(&open_mpi, ranks[i], SAME_CROPS(rounded), "--wire", "bf16");
         process_assert_status(p, 0);
         process_assert_says(p, p->out, "sums in the order of ranks; gradients travel as bf16");
-        struct dg_safetensors *a = open_run(exact), *b = open_run(rounded);
+        struct dg_safetensors *a = open_checkpoint(exact), *b = open_checkpoint(rounded);
         assert_string_equal(dg_safetensors_metadata(a, "machine.wire"), "f32");
         assert_string_equal(dg_safetensors_metadata(b, "machine.wire"), "bf16");
         assert_true(check_moved(start, a, b) > 0);
         /* The loss and the centre are no gradients. */
-        read_loss(exact, loss[0]);
-        read_loss(rounded, loss[1]);
-        assert_string_equal(loss[0], loss[1]);
+        assert_same_losses(exact, rounded, 0);
         const struct dg_safetensors_tensor *center = dg_safetensors_find(a, "center");
         assert_memory_equal(center->data, dg_safetensors_find(b, "center")->data, center->bytes);
         dg_safetensors_close(a);
         dg_safetensors_close(b);
     }
     dg_safetensors_close(start);
-}
-
-static void assert_same_bits(const char *run, const char *other)
-{
-    struct dg_safetensors *a = open_run(run), *b = open_run(other);
-    assert_int_equal(dg_safetensors_count(a), dg_safetensors_count(b));
-    for (int i = 0; i < dg_safetensors_count(a); i++) {
-        const struct dg_safetensors_tensor *x = dg_safetensors_at(a, i), *y = dg_safetensors_find(b, x->name);
-        assert_non_null(y);
-        assert_int_equal(x->bytes, y->bytes);
-        if (memcmp(x->data, y->data, x->bytes)) fail_msg("%s and %s differ in %s", run, other, x->name);
-    }
-    dg_safetensors_close(a);
-    dg_safetensors_close(b);
 }
 
 #define TRAIN(out, steps)                                                                                              \
@@ -173,10 +135,10 @@ static void test_resumed(void **state)
     const struct process *p = LAUNCH(&open_mpi, "2", RESUME(in("parts"), "4"));
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "gradients travel as bf16");
-    assert_same_bits(in("long"), in("parts"));
+    assert_same_state(in("long"), in("parts"), 0);
     if (mpi_usable(&mpich)) {
         process_assert_status(LAUNCH(&mpich, "2", TRAIN(in("mpich"), "4"), "--wire", "bf16"), 0);
-        assert_same_bits(in("long"), in("mpich"));
+        assert_same_state(in("long"), in("mpich"), 0);
     }
     p = LAUNCH(&open_mpi, "2", RESUME(in("parts"), "5"), "--wire", "f32");
     process_assert_status(p, 0);
@@ -193,13 +155,13 @@ static void test_machines(void **state)
     process_assert_says(p, p->out, "sums of each 2 neighbouring ranks first, then of 2 such groups");
     process_assert_status(LAUNCH(&open_mpi, "4", TRAIN(in("again"), "2"), MACHINES), 0);
     process_assert_status(LAUNCH(&open_mpi, "4", RESUME(in("again"), "4"), MACHINES), 0);
-    assert_same_bits(in("machines"), in("again"));
+    assert_same_state(in("machines"), in("again"), 0);
     /* All processes of this test share memory. The first step's loss does not know how gradients are added. */
     p = LAUNCH(&open_mpi, "4", TRAIN(in("shared"), "1"), "--reduce", "machines");
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "sums of each 4 processes of a machine first, then of 1 machines");
     process_assert_status(LAUNCH(&open_mpi, "4", TRAIN(in("ranks"), "1")), 0);
-    assert_same_bits(in("shared"), in("ranks"));
+    assert_same_state(in("shared"), in("ranks"), 0);
     p = LAUNCH(&open_mpi, "4", RESUME(in("ranks"), "2"), MACHINES, "--wire", "bf16");
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "gradients travel as bf16 between them");
