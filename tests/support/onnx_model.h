@@ -43,6 +43,7 @@ struct onnx_model {
 
 void onnx_read(const char *path, struct onnx_model *model);
 void onnx_free(struct onnx_model *model);
+int64_t onnx_elements(const struct onnx_tensor *tensor);
 int onnx_count(const struct onnx_model *model, const char *type);                               /* nodes of a type */
 const struct onnx_tensor *onnx_find_constant(const struct onnx_model *model, const char *name); /* NULL: none */
 const char *onnx_metadata(const struct onnx_model *model, const char *key);                     /* likewise */
