@@ -147,7 +147,9 @@ void archive_write(struct archive_maker *m, const char *path)
     *m = (struct archive_maker){0};
 }
 
-static void pack(struct archive_maker *m, const char *folder, const char *below, int how)
+enum packing { TAR, ZIP_STORED, ZIP_DEFLATED };
+
+static void pack(struct archive_maker *m, const char *folder, const char *below, enum packing how)
 {
     char path[1024], name[512];
     snprintf(path, sizeof path, "%s/%s", folder, below);
@@ -165,10 +167,10 @@ static void pack(struct archive_maker *m, const char *folder, const char *below,
         }
         size_t size;
         void *bytes = read_file(path, &size);
-        if (how < 0)
+        if (how == TAR)
             tar_add(m, name, bytes, size);
         else
-            zip_add(m, name, bytes, size, how, false);
+            zip_add(m, name, bytes, size, how == ZIP_DEFLATED, false);
         free(bytes);
     }
     closedir(list);
@@ -177,7 +179,7 @@ static void pack(struct archive_maker *m, const char *folder, const char *below,
 void tar_folder(const char *folder, const char *path)
 {
     struct archive_maker m = {0};
-    pack(&m, folder, "", -1);
+    pack(&m, folder, "", TAR);
     tar_end(&m);
     archive_write(&m, path);
 }
@@ -185,7 +187,7 @@ void tar_folder(const char *folder, const char *path)
 void zip_folder(const char *folder, const char *path, bool deflated)
 {
     struct archive_maker m = {0};
-    pack(&m, folder, "", deflated);
+    pack(&m, folder, "", deflated ? ZIP_DEFLATED : ZIP_STORED);
     zip_end(&m);
     archive_write(&m, path);
 }
