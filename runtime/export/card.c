@@ -1,7 +1,9 @@
 #include "runtime/export/card.h"
 
+#include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
 #include "runtime/eval/evaluator.h"
+#include "runtime/formats/json_text.h"
 #include "runtime/formats/safetensors.h"
 
 #include <inttypes.h>
@@ -30,14 +32,13 @@ enum dg_status dg_export_folder(const struct dg_export_source *source, const cha
 
 enum dg_status dg_export_json(struct dg_new_folder *folder, const char *name, json_t *object, struct dg_error *err)
 {
-    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    char path[DG_MAX_PATH];
+    struct dg_atomic_file file = {0};
+    enum dg_status status = dg_atomic_open(dg_new_folder_file(folder, name, path), &file, err);
+    if (status == DG_OK) status = dg_json_write(object, 15, file.stream, err);
+    if (status == DG_OK) status = dg_atomic_commit(&file, err);
+    dg_atomic_abandon(&file);
     json_decref(object);
-    if (!text) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    char *line = NULL;
-    enum dg_status status = asprintf(&line, "%s\n", text) < 0 ? dg_fail(err, DG_ERR_MEMORY, "out of memory")
-                                                              : dg_new_folder_write(folder, name, line, err);
-    free(line);
-    free(text);
     return status;
 }
 

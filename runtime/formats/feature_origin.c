@@ -1,5 +1,7 @@
 #include "runtime/formats/feature_origin.h"
 
+#include "runtime/formats/json_text.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,15 +18,14 @@ enum dg_status dg_feature_origin_write(const char *path, const struct dg_safeten
                                        struct dg_atomic_file *file, struct dg_error *err)
 {
     json_t *all = json_object();
-    char *name = origin_path(path), *text = NULL;
+    char *name = origin_path(path);
     bool made = all && name;
     for (int i = 0; i < count && made; i++) made = !json_object_set_new(all, fact[i].key, json_string(fact[i].value));
-    if (made) text = json_dumps(all, JSON_INDENT(2));
-    enum dg_status status = text ? dg_atomic_open(name, file, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (status == DG_OK && (fprintf(file->stream, "%s\n", text) < 0 || fflush(file->stream)))
+    enum dg_status status = made ? dg_atomic_open(name, file, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (status == DG_OK) status = dg_json_write(all, 15, file->stream, err);
+    if (status == DG_OK && (ferror(file->stream) || fflush(file->stream)))
         status = dg_fail(err, DG_ERR_IO, "cannot write %s: %s", name, strerror(errno));
     json_decref(all);
-    free(text);
     free(name);
     return status;
 }

@@ -12,3 +12,12 @@ json_t *dg_json_text(const char *text)
     free(escaped);
     return value;
 }
+
+enum dg_status dg_json_write(const json_t *value, int digits, FILE *stream, struct dg_error *err)
+{
+    const size_t form = JSON_INDENT(2) | JSON_REAL_PRECISION((size_t)digits);
+    if (!value || (json_dumpf(value, stream, form) && !ferror(stream)))
+        return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    fputc('\n', stream);
+    return DG_OK;
+}

@@ -122,9 +122,10 @@ static enum dg_status write_record(const struct dg_run_record *record, struct dg
 {
     struct dg_atomic_file file;
     DG_TRY(dg_atomic_open(record->path, &file, err));
-    json_dumpf(record->run, file.stream, JSON_INDENT(2));
-    fputc('\n', file.stream);
-    return dg_atomic_commit(&file, err);
+    enum dg_status status = dg_json_write(record->run, 15, file.stream, err);
+    if (status == DG_OK) return dg_atomic_commit(&file, err);
+    dg_atomic_abandon(&file);
+    return status;
 }
 
 enum dg_status dg_run_record_open(const char *path, const struct dg_run_about *about, const struct dg_log *log,

@@ -23,14 +23,12 @@ enum dg_status json_open(struct json_output *json, struct dg_error *err)
 
 enum dg_status json_write(struct json_output *json, json_t *object, struct dg_error *err)
 {
-    enum dg_status status = DG_OK;
     if (!json->asked) {
         json_decref(object);
         return DG_OK;
     }
-    if (!object) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (json_dumpf(object, json->out, JSON_INDENT(2) | JSON_REAL_PRECISION(DIGITS)) || fputc('\n', json->out) == EOF ||
-        fflush(json->out))
+    enum dg_status status = dg_json_write(object, DIGITS, json->out, err);
+    if (status == DG_OK && (fflush(json->out) || ferror(json->out)))
         status = dg_fail(err, DG_ERR_IO, "the result could not be written: is the disk full?");
     json_decref(object);
     return status;
