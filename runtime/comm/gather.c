@@ -23,6 +23,19 @@ enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64
     return status;
 }
 
+enum dg_status dg_comm_gather_new(struct dg_comm *comm, const void *mine, int64_t bytes, void **all,
+                                  struct dg_error *err)
+{
+    *all = calloc((size_t)dg_comm_ranks(comm), (size_t)bytes);
+    if (!*all) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = dg_comm_gather(comm, mine, bytes, *all, err);
+    if (status != DG_OK) {
+        free(*all);
+        *all = NULL;
+    }
+    return status;
+}
+
 enum dg_status dg_comm_gather_each(struct dg_comm *comm, const void *mine, int64_t bytes, void **all, int64_t *length,
                                    struct dg_error *err)
 {

@@ -1,4 +1,4 @@
-/* Gathers of any length. */
+/* Gathers of any length, and into memory of their own. */
 #ifndef DG_RUNTIME_COMM_GATHER_H
 #define DG_RUNTIME_COMM_GATHER_H
 
@@ -7,6 +7,10 @@
 /* all [ranks, bytes] = `mine` [bytes] of every process, in the order of ranks. Collective, as the next. */
 enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
                                    struct dg_error *err);
+
+/* The same of up to 1 MiB, into *all, to be freed; NULL after a failure. */
+enum dg_status dg_comm_gather_new(struct dg_comm *comm, const void *mine, int64_t bytes, void **all,
+                                  struct dg_error *err);
 
 /* Each process gives as many bytes as it has. *all receives those of rank 0, then of rank 1, ..., to be freed, and
  * length [ranks] how many each gave. */

@@ -2,6 +2,7 @@
 
 #include "runtime/base/finite.h"
 #include "runtime/base/memory.h"
+#include "runtime/comm/agree.h"
 #include "runtime/comm/gather.h"
 #include "runtime/data/views.h"
 #include "runtime/eval/evaluator.h"
@@ -9,7 +10,7 @@
 #include "runtime/eval/most_frequent.h"
 #include "runtime/exec/replica.h"
 #include "runtime/formats/checksum.h"
-#include "runtime/train/ranks.h"
+#include "runtime/train/rank_start.h"
 #include "runtime/train/run.h"
 
 #include <inttypes.h>

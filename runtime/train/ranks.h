@@ -1,32 +1,12 @@
-/* What the processes of one training run agree on: at the start, that they run the same thing; before each step,
- * whether to take it; and after a failure, whose it was. With one process (a NULL communicator) each function only
+/* What the processes of one training run agree on once it goes: before each step, whether to take it; that their
+ * parameters are equal; and after a failure, whose it was. With one process (a NULL communicator) each function only
  * says what this process knows. */
 #ifndef DG_RUNTIME_TRAIN_RANKS_H
 #define DG_RUNTIME_TRAIN_RANKS_H
 
 #include "runtime/comm/agree.h"
 #include "runtime/data/bad_set.h"
-#include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
-
-/* What must be the same in all processes. */
-struct dg_rank_facts {
-    uint64_t plan, data; /* checksum of the plan; hash of the list of images, or of recorded crops */
-    int64_t images;      /* in the list */
-    uint64_t seed;
-    const struct dg_knobs *knobs;
-    const char *images_from;  /* for messages: the folder */
-    uint64_t weights;         /* hash of those that are evaluated; 0: none are */
-    const char *weights_from; /* the file */
-};
-
-/* DG_ERR_USAGE: a process runs another plan, build, kernels, settings or data than rank 0, or sees a part of its
- * machine's CPUs only; the text names rank, machine, and both values. The same error on all. */
-enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *facts, struct dg_error *err);
-
-/* Where *threads is 0, threads for this process: those that it may use, or its part of them where the processes of a
- * machine may all use the same. All processes call it, also those that were asked for a number. */
-enum dg_status dg_ranks_threads(struct dg_comm *comm, int *threads, struct dg_error *err);
 
 /* What each process had to do in the last steps: a slow one makes all wait. */
 struct dg_rank_times {

@@ -9,6 +9,7 @@
 #include "runtime/state/checkpoint_files.h"
 #include "runtime/state/weights.h"
 #include "runtime/train/collapse.h"
+#include "runtime/train/rank_start.h"
 #include "runtime/train/ranks.h"
 #include "runtime/train/run.h"
 #include "runtime/train/tensorboard.h"

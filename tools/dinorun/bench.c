@@ -8,7 +8,7 @@
 #include "ops/kernels/rates.h"
 #include "runtime/base/memory.h"
 #include "runtime/data/bench_crops.h"
-#include "runtime/train/ranks.h"
+#include "runtime/train/rank_start.h"
 
 #include <inttypes.h>
 #include <stdio.h>

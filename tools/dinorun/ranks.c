@@ -2,7 +2,7 @@
 #include "tools/dinorun/command.h"
 
 #include "runtime/exec/replica.h"
-#include "runtime/train/ranks.h"
+#include "runtime/train/rank_start.h"
 
 #include <stdio.h>
 
