@@ -1,6 +1,7 @@
 /* dinorun export: writes a checkpoint's weights for other programs. */
 #include "tools/dinorun/command.h"
 
+#include "runtime/base/about.h"
 #include "runtime/export/checkpoint.h"
 #include "runtime/export/onnx.h"
 #include "runtime/export/timm.h"
@@ -64,7 +65,7 @@ static enum dg_status export_network(struct dg_error *err)
                                             .session = dg_evaluator_session(e->evaluator),
                                             .weights = e->options.weights,
                                             .network = e->options.choice.from,
-                                            .version = DG_VERSION,
+                                            .version = dg_version(),
                                             .log = &console};
     if (given.onnx) return dg_export_onnx(&source, given.onnx, err);
     if (given.timm) return dg_export_timm(&source, given.timm, err);
