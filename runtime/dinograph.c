@@ -1,5 +1,6 @@
 #include "runtime/dinograph.h"
 
+#include "runtime/draw/patches.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/image/augment.h"
 #include "runtime/image/decode.h"
@@ -23,9 +24,10 @@ struct dinograph_session {
     const struct dg_plan_tensor *images; /* NULL: the entry takes something else */
     struct dg_eval_crop crop;
     struct dg_normalizer normalizer;
-    void **own; /* of each input: its place in the session's memory */
+    void **own, **bound; /* of each input: its place in the session's memory; the caller's memory, or NULL */
     bool loaded, ran;
-    int64_t set, rows;               /* images up to the last row that was ever set; images that a run computes */
+    int64_t set, chosen;             /* rows up to the last that was ever set; rows of dinograph_set_rows, 0: none */
+    int64_t rows;                    /* for which the operations are prepared; 0: they are not */
     struct dg_image_decoder decoder; /* reused from image to image */
     struct dg_image image;
     struct dg_scratch view, work;
@@ -150,7 +152,8 @@ static enum dg_status prepare_inputs(struct dinograph_session *session, struct d
     const struct dg_plan *plan = &session->plan->plan;
     uint32_t count = entry_of(session)->num_inputs, index;
     session->own = calloc(count + 1, sizeof *session->own);
-    if (!session->own) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    session->bound = calloc(count + 1, sizeof *session->bound);
+    if (!session->own || !session->bound) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (uint32_t i = 0; i < count; i++)
         session->own[i] = dg_session_data(session->session, plan->operand[entry_of(session)->first_input + i]);
     const struct dg_plan_tensor *images = find_input(session, "images", &index);
@@ -207,7 +210,44 @@ void dinograph_session_close(dinograph_session *session)
     dg_scratch_free(&session->view);
     dg_scratch_free(&session->work);
     free(session->own);
+    free(session->bound);
     free(session);
+}
+
+int dinograph_session_threads(const dinograph_session *session) { return dg_session_threads(session->session); }
+
+/* Finds the patches of the plan's images; all zero if they are not known, as those of a ResNet. */
+static struct dg_patches find_patches(const struct dg_plan *plan)
+{
+    static const enum dg_entry_role roles[] = {DG_ENTRY_TOKENS, DG_ENTRY_ATTENTION};
+    struct dg_patches patches;
+    struct dg_error none = {0};
+    for (size_t r = 0; r < sizeof roles / sizeof *roles; r++)
+        if (dg_patches_init(plan, roles[r], &patches, &none) == DG_OK) return patches;
+    return (struct dg_patches){0};
+}
+
+dinograph_status dinograph_session_info(const dinograph_session *session, dinograph_info *info)
+{
+    const struct dg_plan_entry *entry = entry_of(session);
+    const struct dg_plan_tensor *output = dg_plan_slot(&session->plan->plan, entry, DG_SLOT_OUTPUT);
+    *info = (dinograph_info){.batch = entry->batch};
+    bool attention = !strcmp(dg_plan_string(&session->plan->plan, entry->name), dg_entry_name(DG_ENTRY_ATTENTION));
+    if (output && output->ndim > 1 && !attention) info->dim = output->dim[output->ndim - 1];
+    if (!session->images) return DINOGRAPH_OK;
+    const struct dg_eval_crop *crop = &session->crop;
+    info->height = crop->height;
+    info->width = crop->width;
+    info->resize = crop->resize;
+    memcpy(info->mean, crop->mean, sizeof info->mean);
+    memcpy(info->std, crop->std, sizeof info->std);
+    struct dg_patches patches = find_patches(&session->plan->plan);
+    if (patches.height != crop->height || patches.width != crop->width) return DINOGRAPH_OK;
+    info->patch_size = patches.size;
+    info->patch_rows = patches.rows;
+    info->patch_cols = patches.cols;
+    info->first_patch = (int)patches.first;
+    return DINOGRAPH_OK;
 }
 
 /* Compares the network of the file with the plan's, and sees images as in its training. */
@@ -298,17 +338,50 @@ static enum dg_status check_input(const struct dinograph_session *session, const
                    dg_desc_text(shape, sizeof shape, &desc), (unsigned long long)tensor->bytes, bytes);
 }
 
-/* Computes no more rows than were ever set: one image costs one image. */
-static enum dg_status set_rows(struct dinograph_session *session, struct dg_error *err)
+/* Rows that the next run computes: those that were chosen, or no more than were ever set, so that one image costs one
+ * image. */
+static int64_t wanted_rows(const struct dinograph_session *session)
 {
-    int64_t rows = session->set ? session->set : session->rows;
+    if (session->chosen) return session->chosen;
+    return session->set ? session->set : entry_of(session)->batch;
+}
+
+/* Prepares the operations for so many rows. After a failure they are not prepared, and the next run tries again. */
+static enum dg_status prepare_rows(struct dinograph_session *session, int64_t rows, struct dg_error *err)
+{
     if (rows == session->rows) return DG_OK;
     struct openmp before = take_openmp(dg_session_threads(session->session));
+    session->rows = 0;
     enum dg_status status = dg_session_set_rows(session->session, rows, err);
-    if (status == DG_OK) session->rows = rows;
     if (status == DG_OK && session->loaded) status = dg_session_pack(session->session, err);
+    if (status == DG_OK) session->rows = rows;
+    for (uint32_t i = 0; i < entry_of(session)->num_inputs; i++)
+        if (session->bound[i]) dg_session_bind(session->session, input_at(session, i), session->bound[i]);
     give_back_openmp(before);
     return status;
+}
+
+int64_t dinograph_rows(const dinograph_session *session) { return wanted_rows(session); }
+
+dinograph_status dinograph_set_rows(dinograph_session *session, int64_t rows)
+{
+    struct dg_error err = {0};
+    int64_t batch = entry_of(session)->batch, before = session->chosen;
+    if (rows < 0 || rows > batch)
+        FAIL(DG_ERR_USAGE, "%lld rows: the batch has %lld; 0 stands for those that are set", (long long)rows,
+             (long long)batch);
+    session->chosen = rows;
+    enum dg_status status = prepare_rows(session, wanted_rows(session), &err);
+    if (status != DG_OK) session->chosen = before;
+    return told(status, &err);
+}
+
+/* The input is that of the session's memory, or of the caller's, from now on. */
+static void place_input(struct dinograph_session *session, uint32_t index, void *bound)
+{
+    session->bound[index] = bound;
+    dg_session_bind(session->session, input_at(session, index), bound ? bound : session->own[index]);
+    session->set = entry_of(session)->batch;
 }
 
 dinograph_status dinograph_set_input(dinograph_session *session, const char *name, const void *data, size_t bytes)
@@ -318,8 +391,7 @@ dinograph_status dinograph_set_input(dinograph_session *session, const char *nam
     enum dg_status status = check_input(session, name, bytes, &index, &err);
     if (status != DG_OK) return told(status, &err);
     memcpy(session->own[index], data, bytes);
-    dg_session_bind(session->session, input_at(session, index), session->own[index]);
-    session->set = entry_of(session)->batch;
+    place_input(session, index, NULL);
     return DINOGRAPH_OK;
 }
 
@@ -332,9 +404,7 @@ dinograph_status dinograph_bind_input(dinograph_session *session, const char *na
     if ((uintptr_t)data % DG_PLAN_ALIGN)
         FAIL(DG_ERR_USAGE, "input %s: memory to bind must be aligned to %d bytes; dinograph_set_input takes any", name,
              DG_PLAN_ALIGN);
-    session->set = entry_of(session)->batch;
-    if (set_rows(session, &err) != DG_OK) return told(err.status, &err);
-    dg_session_bind(session->session, input_at(session, index), (void *)(uintptr_t)data); /* ops write no input */
+    place_input(session, index, (void *)(uintptr_t)data); /* ops write no input */
     return DINOGRAPH_OK;
 }
 
@@ -349,16 +419,18 @@ static enum dg_status image_row(struct dinograph_session *session, int64_t row, 
     if (row < 0 || row >= session->images->dim[0])
         return dg_fail(err, DG_ERR_USAGE, "row %lld: the batch has rows 0 to %lld", (long long)row,
                        (long long)session->images->dim[0] - 1);
+    if (session->chosen && row >= session->chosen)
+        return dg_fail(err, DG_ERR_USAGE, "row %lld: dinograph_set_rows has chosen the first %lld", (long long)row,
+                       (long long)session->chosen);
     find_input(session, "images", &index);
-    if (dg_session_input(session->session, "images", NULL) != session->own[index])
-        return dg_fail(err, DG_ERR_USAGE, "the input images is bound to memory of the caller's");
-    session->set = dg_max_i64(session->set, row + 1);
+    if (session->bound[index]) return dg_fail(err, DG_ERR_USAGE, "the input images is bound to memory of the caller's");
     *out = (float *)session->own[index] + row * session->images->dim[1] * session->images->dim[2] * 3;
     return DG_OK;
 }
 
-static enum dg_status put_image(struct dinograph_session *session, const struct dg_image *image, float *out,
-                                struct dg_error *err)
+/* Row `row` receives the image. */
+static enum dg_status put_image(struct dinograph_session *session, const struct dg_image *image, int64_t row,
+                                float *out, struct dg_error *err)
 {
     const struct dg_eval_crop *crop = &session->crop;
     int64_t pixels = (int64_t)crop->height * crop->width;
@@ -366,6 +438,7 @@ static enum dg_status put_image(struct dinograph_session *session, const struct 
     DG_TRY(dg_image_resize_center_crop(image, crop->how, crop->resize, crop->width, crop->height, session->view.bytes,
                                        &session->work, err));
     dg_normalize(&session->normalizer, session->view.bytes, pixels, out);
+    session->set = dg_max_i64(session->set, row + 1);
     return DG_OK;
 }
 
@@ -380,22 +453,47 @@ dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, co
         FAIL(DG_ERR_INPUT, "an image of %d x %d pixels; from 1 to %lld are possible", width, height,
              (long long)DG_IMAGE_MAX_PIXELS);
     struct dg_image image = {.width = width, .height = height, .pixels = (uint8_t *)(uintptr_t)pixels}; /* only read */
-    return told(put_image(session, &image, out, &err), &err);
+    return told(put_image(session, &image, row, out, &err), &err);
+}
+
+/* An encoded image: a file, or `size` bytes in memory that `name` stands for in errors. */
+struct encoded {
+    const char *name;
+    const void *bytes; /* NULL: `name` is the path of the file */
+    size_t size;
+};
+
+static dinograph_status set_encoded(struct dinograph_session *session, int64_t row, const struct encoded *from)
+{
+    struct dg_error err = {0};
+    struct dg_image *image = &session->image;
+    float *out;
+    enum dg_status status = image_row(session, row, &out, &err);
+    if (status == DG_OK)
+        status = from->bytes
+                     ? dg_image_decode_memory(&session->decoder, from->name, from->bytes, from->size, image, &err)
+                     : dg_image_decode_file(&session->decoder, from->name, image, &err);
+    if (status == DG_OK) {
+        dg_log(dg_session_log(session->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s: %d x %d", from->name,
+               image->width, image->height);
+        status = put_image(session, image, row, out, &err);
+        if (status != DG_OK) dg_error_prefix(&err, "%s", from->name);
+    }
+    return told(status, &err);
 }
 
 dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t row, const char *path)
 {
-    struct dg_error err = {0};
-    float *out;
-    enum dg_status status = image_row(session, row, &out, &err);
-    if (status == DG_OK) status = dg_image_decode_file(&session->decoder, path, &session->image, &err);
-    if (status == DG_OK) {
-        dg_log(dg_session_log(session->session), DG_LOG_TRACE, DG_LOG_LOAD, "image %s: %d x %d", path,
-               session->image.width, session->image.height);
-        status = put_image(session, &session->image, out, &err);
-        if (status != DG_OK) dg_error_prefix(&err, "%s", path);
-    }
-    return told(status, &err);
+    return set_encoded(session, row, &(struct encoded){.name = path});
+}
+
+dinograph_status dinograph_set_image_memory(dinograph_session *session, int64_t row, const void *bytes, size_t size)
+{
+    if (size > DG_IMAGE_MAX_FILE_BYTES)
+        FAIL(DG_ERR_INPUT, "the image in memory: %zu bytes; the limit is %lld", size,
+             (long long)DG_IMAGE_MAX_FILE_BYTES);
+    const struct encoded image = {.name = "the image in memory", .bytes = size ? bytes : "", .size = size};
+    return set_encoded(session, row, &image);
 }
 
 const void *dinograph_input_data(const dinograph_session *session, const char *name)
@@ -409,7 +507,7 @@ dinograph_status dinograph_run(dinograph_session *session)
     session->ran = false;
     if (!session->loaded)
         FAIL(DG_ERR_USAGE, "there are no weights yet: call dinograph_load_weights before the first run");
-    enum dg_status ready = set_rows(session, &err);
+    enum dg_status ready = prepare_rows(session, wanted_rows(session), &err);
     if (ready != DG_OK) return told(ready, &err);
     struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status = dg_session_compute(session->session, &(struct dg_step_info){0}, &err);

@@ -18,7 +18,8 @@
  * the session was opened in one. The calling thread's OpenMP settings are as before when a call returns.
  *
  * Memory: opening a session takes all that its runs need. dinograph_run allocates nothing of Dinograph's own, but for the
- * first run after a higher row was set, which prepares the operations for as many. */
+ * first run after a higher row was set, which prepares the operations for as many; dinograph_set_rows does that at
+ * once. */
 #ifndef DINOGRAPH_H
 #define DINOGRAPH_H
 
@@ -89,6 +90,9 @@ typedef struct dinograph_options {
 DINOGRAPH_API dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *entry,
                                                       const dinograph_options *options, dinograph_session **session);
 
+/* The threads that the session computes with: as many as the options say, or fewer where OpenMP gives no more. */
+DINOGRAPH_API int dinograph_session_threads(const dinograph_session *session);
+
 /* Frees all that is the session's, with the memory that dinograph_output_data returned. NULL is fine. */
 DINOGRAPH_API void dinograph_session_close(dinograph_session *session);
 
@@ -144,13 +148,42 @@ DINOGRAPH_API dinograph_status dinograph_bind_input(dinograph_session *session, 
 
 /* Puts an image into row `row` of the input "images", prepared as `dinorun features` does: short side resized to
  * 256/224 of the input's (or as the recipe says), bicubic, centre crop, normalised. Other rows stay and do not
- * influence this row's results: a batch need not be full, and runs compute the rows up to the last that was ever set
- * alone, so that one image costs one image. From memory: `pixels` is RGB, 8 bits, [height, width, 3].
- * From a file of any format that the build reads. DINOGRAPH_ERR_USAGE (the entry has no such input or row, or the input is bound to memory of
- * the caller's), DINOGRAPH_ERR_INPUT (no image, damaged, empty, too large), DINOGRAPH_ERR_IO. */
+ * influence this row's results: a batch need not be full. dinograph_set_image takes `pixels`, RGB, 8 bits, [height,
+ * width, 3]; dinograph_set_image_file the file at `path`, of any format that the build reads;
+ * dinograph_set_image_memory `size` bytes of such a file, as they come from a socket or a database, with the pixels of
+ * the file. Nothing of the caller's is used after the call. DINOGRAPH_ERR_USAGE (the entry has no such input or row,
+ * dinograph_set_rows has chosen fewer rows, or the input is bound to memory of the caller's), DINOGRAPH_ERR_INPUT (no
+ * image, damaged, empty, too large), DINOGRAPH_ERR_IO. */
 DINOGRAPH_API dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, const uint8_t *pixels,
                                                    int width, int height);
 DINOGRAPH_API dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t row, const char *path);
+DINOGRAPH_API dinograph_status dinograph_set_image_memory(dinograph_session *session, int64_t row, const void *bytes,
+                                                          size_t size);
+
+/* How many rows a run computes, from row 0 on. Unless it is told, a session computes those up to the last that was ever
+ * set, or the whole batch if none was, so that one image costs one image. dinograph_set_rows chooses the first `rows`,
+ * 1 to the batch, from the next run on, and prepares the operations for as many; 0 ends the choice. Outputs have their
+ * first `rows` rows then, equal to rounding to those of other numbers of rows; what stands in the others is not defined.
+ * Inputs stay as they are. DINOGRAPH_ERR_USAGE (more than the batch), DINOGRAPH_ERR_MEMORY. */
+DINOGRAPH_API dinograph_status dinograph_set_rows(dinograph_session *session, int64_t rows);
+DINOGRAPH_API int64_t dinograph_rows(const dinograph_session *session);
+
+/* What a caller may want to know of a session's entry, beside shapes. Zero where there is nothing of the kind. */
+typedef struct dinograph_info {
+    int64_t batch;              /* rows of inputs and outputs */
+    int64_t dim;                /* numbers of a row's features, or of each of its tokens */
+    int height, width;          /* pixels of an image as the network sees it */
+    int resize;                 /* pixels of the side that is resized to before the crop; 256 for 224 */
+    int patch_size;             /* pixels of a patch's side */
+    int patch_rows, patch_cols; /* patches; tokens come row by row */
+    int first_patch;            /* tokens before those of the patches: class token, registers */
+    int reserved_int;           /* 0 */
+    double mean[3], std[3];     /* of red, green and blue, for pixels from 0 to 1 */
+    int64_t reserved[16];       /* 0 */
+} dinograph_info;
+
+/* Fills in *info. Mean, deviation and size before the crop may change with dinograph_load_weights. Never fails. */
+DINOGRAPH_API dinograph_status dinograph_session_info(const dinograph_session *session, dinograph_info *info);
 
 /* The current content of the input of that name, for example what dinograph_set_image made of an image; NULL if there
  * is no such input. The memory is the session's (or the caller's, if the input is bound) and must only be read. */

@@ -422,20 +422,15 @@ static enum dg_status grow_region(struct dg_session *session, int r, int64_t byt
     return DG_OK;
 }
 
-enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, struct dg_error *err)
+/* Prepares all operations for session->rows. */
+static enum dg_status prepare_again(struct dg_session *session, struct dg_error *err)
 {
     struct dg_session_memory *m = &session->memory;
-    const struct dg_plan_entry *entry = session->entry;
-    if (entry->first_commit != entry->num_ops || rows < 1 || rows > entry->batch)
-        return dg_fail(err, DG_ERR_INTERNAL, "%lld rows of entry %s", (long long)rows,
-                       dg_plan_string(session->plan, entry->name));
-    if (rows == session->rows || !can_take_rows(session, rows)) return DG_OK;
     int64_t scratch = m->scratch, packed = m->packed;
     release_ops(session);
-    session->rows = rows;
     m->scratch = m->packed = 0;
     enum dg_status status = DG_OK;
-    for (uint32_t n = 0; n < entry->num_ops && status == DG_OK; n++) status = prepare_op(session, n, err);
+    for (uint32_t n = 0; n < session->entry->num_ops && status == DG_OK; n++) status = prepare_op(session, n, err);
     int64_t scratch_needed = m->scratch, packed_needed = m->packed;
     m->scratch = scratch;
     m->packed = packed;
@@ -444,6 +439,19 @@ enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, str
     DG_TRY(grow_region(session, PACKED, packed_needed, err));
     bind(session);
     return DG_OK;
+}
+
+enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry = session->entry;
+    if (entry->first_commit != entry->num_ops || rows < 1 || rows > entry->batch)
+        return dg_fail(err, DG_ERR_INTERNAL, "%lld rows of entry %s", (long long)rows,
+                       dg_plan_string(session->plan, entry->name));
+    if (rows == session->rows || !can_take_rows(session, rows)) return DG_OK;
+    session->rows = rows;
+    enum dg_status status = prepare_again(session, err);
+    if (status != DG_OK) session->rows = 0; /* none, until a call succeeds */
+    return status;
 }
 
 /* Whether this CPU can compute in the entry's type. */

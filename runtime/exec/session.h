@@ -88,7 +88,7 @@ void dg_session_copy_initial(struct dg_session *session, uint32_t tensor);
 /* Lets an evaluation entry compute the first `rows` images of its batch alone, from now on: their outputs are equal
  * to rounding, and those of the others are not defined. Inputs lie in the input region again, and dg_session_pack
  * has to follow. Entries whose operations cannot take fewer images go on computing all. DG_ERR_MEMORY; an
- * operation's errors. */
+ * operation's errors: the session then cannot step until a call succeeds. */
 enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, struct dg_error *err);
 
 int64_t dg_session_rows(const struct dg_session *session); /* that are computed */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <omp.h>
+#include <pthread.h>
 #include <unistd.h>
 
 enum { PICTURES = 9, ROWS = 7, DIM = 32, SIDE = 32 };
@@ -86,6 +87,15 @@ static const float *features_of(dinograph_session *session)
     const float *features = dinograph_output_data(session, "features");
     assert_non_null(features);
     return features;
+}
+
+/* Whether the features of `rows` pictures are dinorun's, from picture `first` on, but for the order of sums. */
+static bool are_close(const float *features, int first, int rows)
+{
+    for (int row = 0; row < rows; row++)
+        for (int d = 0; d < DIM; d++)
+            if (!(fabsf(features[row * DIM + d] - expected[first + row][d]) <= 1e-4F)) return false;
+    return true;
 }
 
 static void test_describes(void **state)
@@ -214,6 +224,156 @@ static void test_equals_session(void **state)
     close_session(s, p);
     free(numbers);
     free(unaligned);
+}
+
+/* Bytes in memory are what the file is, in each format. */
+static void test_encoded(void **state)
+{
+    (void)state;
+    dinograph_plan *plan;
+    dinograph_session *session = open_session(&plan);
+    ok(dinograph_load_weights(session, weights, NULL));
+    for (int row = 2; row < 4; row++) { /* PNG, JPEG */
+        size_t size;
+        uint8_t *bytes = read_file(picture(row), &size);
+        ok(dinograph_set_image_memory(session, row, bytes, size));
+        memset(bytes, 0, size);
+        float *seen = malloc(ROWS * SIDE * SIDE * 3 * sizeof *seen);
+        assert_non_null(seen);
+        memcpy(seen, dinograph_input_data(session, "images"), ROWS * SIDE * SIDE * 3 * sizeof *seen);
+        fails(dinograph_set_image_memory(session, row, bytes, size), DINOGRAPH_ERR_INPUT, "the image in memory");
+        fails(dinograph_set_image_memory(session, row, bytes, 0), DINOGRAPH_ERR_INPUT, "empty");
+        fails(dinograph_set_image_memory(session, row, NULL, 0), DINOGRAPH_ERR_INPUT, "empty");
+        fails(dinograph_set_image_memory(session, ROWS, bytes, size), DINOGRAPH_ERR_USAGE, "rows 0 to 6");
+        assert_memory_equal(seen, dinograph_input_data(session, "images"), ROWS * SIDE * SIDE * 3 * sizeof *seen);
+        free(seen);
+        free(bytes);
+    }
+    for (int row = 0; row < ROWS; row++)
+        if (row < 2 || row > 3) ok(dinograph_set_image_file(session, row, picture(row)));
+    assert_memory_equal(features_of(session), expected[0], ROWS * sizeof *expected);
+    close_session(session, plan);
+}
+
+/* Rows that are chosen are computed, and others are not. */
+static void test_rows(void **state)
+{
+    (void)state;
+    dinograph_plan *plan;
+    dinograph_session *session = open_session(&plan);
+    assert_int_equal(dinograph_session_threads(session), 2);
+    assert_int_equal(dinograph_rows(session), ROWS);
+    ok(dinograph_set_rows(session, 3)); /* also before there are weights */
+    ok(dinograph_load_weights(session, weights, NULL));
+    for (int row = 0; row < 3; row++) ok(dinograph_set_image_file(session, row, picture(row)));
+    fails(dinograph_set_image_file(session, 3, picture(3)), DINOGRAPH_ERR_USAGE, "has chosen the first 3");
+    assert_true(are_close(features_of(session), 0, 3));
+    ok(dinograph_set_rows(session, 1));
+    assert_true(are_close(features_of(session), 0, 1));
+    fails(dinograph_set_rows(session, ROWS + 1), DINOGRAPH_ERR_USAGE, "the batch has 7");
+    fails(dinograph_set_rows(session, -1), DINOGRAPH_ERR_USAGE, "the batch has 7");
+    assert_int_equal(dinograph_rows(session), 1);
+    ok(dinograph_set_rows(session, 0)); /* up to the last that was set */
+    assert_int_equal(dinograph_rows(session), 3);
+    ok(dinograph_set_rows(session, ROWS));
+    for (int row = 0; row < ROWS; row++) ok(dinograph_set_image_file(session, row, picture(row)));
+    assert_memory_equal(features_of(session), expected[0], ROWS * sizeof *expected);
+
+    /* An input that is bound stays bound. */
+    size_t bytes = ROWS * SIDE * SIDE * 3 * sizeof(float);
+    float *numbers = aligned_alloc(64, bytes);
+    assert_non_null(numbers);
+    memcpy(numbers, dinograph_input_data(session, "images"), bytes);
+    ok(dinograph_bind_input(session, "images", numbers, bytes));
+    ok(dinograph_set_rows(session, 2));
+    assert_ptr_equal(dinograph_input_data(session, "images"), numbers);
+    assert_true(are_close(features_of(session), 0, 2));
+    close_session(session, plan);
+    free(numbers);
+
+    /* An image that cannot be read is not set. */
+    session = open_session(&plan);
+    ok(dinograph_set_image_file(session, 0, picture(0)));
+    fails(dinograph_set_image_file(session, 5, in("no.png")), DINOGRAPH_ERR_IO, "no.png");
+    assert_int_equal(dinograph_rows(session), 1);
+    close_session(session, plan);
+}
+
+static void test_info(void **state)
+{
+    (void)state;
+    dinograph_plan *plan;
+    dinograph_session *session = open_session(&plan);
+    dinograph_info info;
+    ok(dinograph_session_info(session, &info));
+    assert_int_equal(info.batch, ROWS);
+    assert_int_equal(info.dim, DIM);
+    assert_int_equal(info.height, SIDE);
+    assert_int_equal(info.width, SIDE);
+    assert_int_equal(info.resize, 40);
+    assert_int_equal(info.patch_size * info.patch_rows, SIDE);
+    assert_int_equal(info.patch_size * info.patch_cols, SIDE);
+    assert_int_equal(info.first_patch, 1);
+    assert_true(info.mean[0] == 0.485 && info.std[2] == 0.225);
+    dinograph_session_close(session);
+    ok(dinograph_session_open(plan, "attention", NULL, &session));
+    dinograph_tensor output;
+    ok(dinograph_session_info(session, &info));
+    ok(dinograph_output(session, 0, &output));
+    assert_int_equal(info.dim, 0);
+    assert_int_equal(output.dim[2], info.first_patch + info.patch_rows * info.patch_cols);
+    close_session(session, plan);
+}
+
+/* Sessions of one plan in threads of their own: each has the features that it has alone. */
+struct worker {
+    dinograph_plan *plan;
+    int first;
+    bool wrong;
+    char text[256]; /* of its last error */
+};
+
+static void *work(void *context)
+{
+    struct worker *w = context;
+    const dinograph_options options = {.threads = 1};
+    dinograph_session *session;
+    w->wrong = dinograph_session_open(w->plan, "features", &options, &session) != DINOGRAPH_OK ||
+               dinograph_load_weights(session, weights, NULL) != DINOGRAPH_OK;
+    char none[160], path[128]; /* in() has one buffer */
+    snprintf(none, sizeof none, "%s/none-%d.png", test_folder, w->first);
+    for (int round = 0; round < 4 && !w->wrong; round++) {
+        w->wrong |= dinograph_set_image_file(session, 0, none) != DINOGRAPH_ERR_IO || !strstr(dinograph_error(), none);
+        for (int row = 0; row < 3; row++) {
+            int index = w->first + row;
+            snprintf(path, sizeof path, "%s/pictures/%02d.%s", test_folder, index, index % 4 == 3 ? "jpg" : "png");
+            w->wrong |= dinograph_set_image_file(session, row, path) != DINOGRAPH_OK;
+        }
+        w->wrong |= dinograph_run(session) != DINOGRAPH_OK;
+        w->wrong = w->wrong || !are_close(dinograph_output_data(session, "features"), w->first, 3);
+    }
+    snprintf(w->text, sizeof w->text, "%s", dinograph_error());
+    dinograph_session_close(session);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    enum { WORKERS = 3 };
+    struct worker worker[WORKERS];
+    pthread_t thread[WORKERS];
+    dinograph_plan *plan;
+    ok(dinograph_plan_open(plan_path, &plan));
+    for (int i = 0; i < WORKERS; i++) {
+        worker[i] = (struct worker){.plan = plan, .first = 3 * i};
+        assert_int_equal(pthread_create(&thread[i], NULL, work, &worker[i]), 0);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        if (worker[i].wrong) fail_msg("worker %d: %s", i, worker[i].text);
+    }
+    dinograph_plan_close(plan);
 }
 
 /* Fewer threads than asked for: the same features, to rounding. */
@@ -347,7 +507,9 @@ static void test_trace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_describes),      cmocka_unit_test(test_equals_dinorun),
-                                       cmocka_unit_test(test_equals_session), cmocka_unit_test(test_thread_limit),
+                                       cmocka_unit_test(test_equals_session), cmocka_unit_test(test_encoded),
+                                       cmocka_unit_test(test_rows),           cmocka_unit_test(test_info),
+                                       cmocka_unit_test(test_threads),        cmocka_unit_test(test_thread_limit),
                                        cmocka_unit_test(test_errors),         cmocka_unit_test(test_trace)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
