@@ -51,6 +51,8 @@ static void add_differences(json_t *a, json_t *b, bool both, char *text, size_t 
         const char *one = json_string_value(value), *other = json_string_value(json_object_get(b, key));
         size_t used = strlen(text);
         if (used >= size || (one && other && (both || !strcmp(one, other)))) continue;
+        if (!other && !strcmp(key, "output")) other = "cls"; /* files of before --output do not say it */
+        if (one && other && !strcmp(one, other)) continue;
         if (one && other)
             snprintf(text + used, size - used, "\n  %s: %.100s, %.100s", key, one, other);
         else

@@ -44,12 +44,15 @@ enum dg_status dg_npy_open_shape(const char *path, int ndim, const int64_t *dim,
                                  struct dg_error *err)
 {
     char shape[96], header[HEADER];
-    *npy = (struct dg_npy){.rows = dim[0], .columns = 1};
-    bool possible = ndim >= 1 && ndim <= 3 && dim[0] >= 0;
-    for (int d = 1; d < ndim && possible; d++) possible = dg_mul_i64(npy->columns, dim[d], &npy->columns);
+    *npy = (struct dg_npy){.rows = dim[0], .columns = 1, .ndim = ndim};
+    bool possible = ndim >= 1 && ndim <= DG_NPY_MAX_DIMS && dim[0] >= 0;
+    for (int d = 1; d < ndim && possible; d++) {
+        npy->dim[d] = dim[d];
+        possible = dg_mul_i64(npy->columns, dim[d], &npy->columns);
+    }
     int64_t bytes;
     possible = possible && dg_mul_i64(npy->rows, npy->columns, &bytes) && dg_mul_i64(bytes, sizeof(float), &bytes);
-    write_shape(shape, sizeof shape, ndim <= 3 ? ndim : 3, dim);
+    write_shape(shape, sizeof shape, ndim <= DG_NPY_MAX_DIMS ? ndim : DG_NPY_MAX_DIMS, dim);
     if (!possible || !make_header(shape, header))
         return dg_fail(err, DG_ERR_USAGE, "%s: no array has the shape %s", path, shape);
     DG_TRY(dg_atomic_open(path, &npy->file, err));
@@ -77,8 +80,8 @@ enum dg_status dg_npy_end(struct dg_npy *npy, struct dg_error *err)
 {
     char shape[96], header[HEADER];
     if (npy->written == npy->rows) return DG_OK;
-    npy->rows = npy->written;
-    write_shape(shape, sizeof shape, 2, (int64_t[]){npy->rows, npy->columns});
+    npy->rows = npy->dim[0] = npy->written;
+    write_shape(shape, sizeof shape, npy->ndim, npy->dim);
     make_header(shape, header); /* a longer one has fitted */
     if (fseek(npy->file.stream, 0, SEEK_SET))
         return dg_fail(err, DG_ERR_IO, "cannot write %s: %s", npy->file.path, strerror(errno));

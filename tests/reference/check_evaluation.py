@@ -8,6 +8,7 @@ Weights are values.py's, written by torch.save and read by `dinorun import`. Ask
 
 - the network's input, by the library: equal bit for bit (resize, bicubic; centre crop; normalise);
 - features within 1e-5, relative L2, of every image;
+- what `features --output` has of a ViT's tokens likewise;
 - the last block's attention to the patches likewise, of a few images, each shown whole;
 - the class that k-NN gives each image, for several k, as eval_knn.py does in f32 with PyTorch's features, and with ours: the same,
   except at ties, where the last neighbour and the next, or the votes of the two best classes, are nearer than the two sides'
@@ -120,6 +121,27 @@ def check_attention(case, dinorun, plan, weights, paths, folder):
     assert worst <= 1e-5
 
 
+@torch.no_grad()
+def check_outputs(case, dinorun, plan, weights, images, folder):
+    """What `features --output` has of tokens, GeM as in eval_copy_detection.py."""
+    paths = pictures.listing(images)[0]
+    x = torch.cat([case.module.tokens(case.look(path)[None]) for path in paths])
+    side = case.size // case.module.patch_embed["proj"].stride[0]
+    grid = x[:, 1:].reshape(len(x), side, side, -1)
+    pooled = torch.nn.functional.avg_pool2d(grid.clamp(min=1e-6).permute(0, 3, 1, 2).pow(4), (side, side))
+    gem = pooled.pow(1.0 / 4).reshape(len(x), -1)
+    expected = {"tokens": x, "patches": grid, "patch-mean": x[:, 1:].mean(1), "gem": gem, "cls+gem": torch.cat([x[:, 0], gem], 1),
+                "cls+patch-mean": torch.cat([x[:, 0], x[:, 1:].mean(1)], 1)}
+    for kind, want in expected.items():
+        out = os.path.join(folder, "output.npy")
+        run(dinorun, "features", plan, "--weights", weights, "--data", images, "--out", out, "--output", kind)
+        have = np.load(out)
+        assert have.shape == tuple(want.shape), f"{kind}: {have.shape}, and in PyTorch {tuple(want.shape)}"
+        apart = relative(have, want.numpy())
+        print(f"  {kind} {list(have.shape)}: relative L2 difference {apart:.1e} at most")
+        assert apart <= 1e-5
+
+
 def votes(train_x, train_y, val_x, classes, k):
     """[images, classes], as eval_knn.py adds them up; and for each image how near the last of its neighbours and the one left out
     are, in similarity."""
@@ -197,6 +219,7 @@ def check(case, build, graphs, images, folder):
     assert worst <= 1e-5
     if hasattr(case.module, "blocks"):
         check_attention(case, dinorun, at("plan"), at("weights.safetensors"), sets[0][0], folder)
+        check_outputs(case, dinorun, at("plan"), at("weights.safetensors"), f"{images}/val", folder)
     check_knn(dinorun, at("plan"), at("weights.safetensors"), images, ours, theirs, sets)
 
 

@@ -86,14 +86,18 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, float(r)) for r in rates)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, images):
+    def tokens(self, images):
+        """[images, 1 + rows * cols, dim]: the class token, then the patches row by row."""
         x = self.patch_embed["proj"](images)
         rows, cols = x.shape[2:]
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1)
         x = x + positions_for(self.pos_embed, rows, cols)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)[:, 0]
+        return self.norm(x)
+
+    def forward(self, images):
+        return self.tokens(images)[:, 0]
 
 
 def resnet(arch):

@@ -241,6 +241,12 @@ static void test_knn(void **state)
             "--predictions", file.text);
     process_assert_status(p, 0);
     assert_file_is(file.text, expected);
+    struct path gem = keep("gem.npy");
+    p = RUN(DINORUN, "features", plan, "--weights", w, "--data", i, "--out", gem.text, "--output", "gem");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "gem.npy: [8, 32] f32");
+    refuses(RUN(DINORUN, "knn", "--features", "--train", f, "--val", gem.text, "-k", "1"), 1, "output: cls, gem");
+    process_assert_status(RUN(DINORUN, "knn", "--features", "--train", gem.text, "--val", gem.text, "-k", "1"), 0);
 
     /* One class can be asked for, not chosen from. */
     assert_int_equal(mkdir(alone.text, 0777), 0);

@@ -82,6 +82,13 @@ static void test_features(void **state)
     json_t *result = JSON("features", in("run"), "--data", in("scenes/val"), "--out", in("f.npy"));
     assert_string_equal(json_string_value(json_object_get(result, "array")), in("f.npy"));
     assert_true(number(result, "rows") == 6 && number(result, "dim") == 32);
+    assert_string_equal(json_string_value(json_object_get(result, "output")), "cls");
+    json_decref(result);
+    result = JSON("features", in("run"), "--data", in("scenes/val"), "--out", in("p.npy"), "--output", "patches");
+    const json_t *shape = json_object_get(result, "shape");
+    assert_int_equal(json_array_size(shape), 4);
+    assert_int_equal(json_integer_value(json_array_get(shape, 0)), 6);
+    assert_int_equal(json_integer_value(json_array_get(shape, 3)), 32);
     json_decref(result);
 }
 

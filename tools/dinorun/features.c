@@ -6,6 +6,7 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/name.h"
 #include "runtime/comm/agree.h"
+#include "runtime/eval/pooling.h"
 #include "runtime/formats/feature_origin.h"
 #include "runtime/formats/npy.h"
 #include "runtime/state/facts.h"
@@ -13,29 +14,38 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
     struct evaluation evaluation;
     struct dg_flag_values data;
-    const char *out, *classes_from;
+    const char *out, *classes_from, *output;
     bool flat;
     struct json_output json;
-} given = {.evaluation.options = {.role = DG_ENTRY_FEATURES, .choice = {.from = "teacher"}}};
+} given = {.evaluation.options = {.choice = {.from = "teacher"}}, .output = "cls"};
 
 /* The files; each is complete or absent. */
 struct output {
     struct dg_npy array;
     struct dg_atomic_file list, origin;
+    enum dg_pooling pooling;
+    struct dg_patches patches; /* unless it is DG_POOLING_CLS */
+    int64_t dim, row;          /* of a token; numbers an image that the entry computes */
+    float *pooled;             /* of an image */
 };
 
 static enum dg_status on_rows(void *context, const float *output, int64_t rows, int64_t done, int64_t all,
                               struct dg_error *err)
 {
-    struct dg_npy *array = context;
+    struct output *out = context;
     if (!leads(given.evaluation.options.comm)) return DG_OK; /* rank 0 writes */
     show_images(done, all);
-    return dg_npy_append(array, output, rows, err);
+    for (int64_t r = 0; r < rows; r++) {
+        dg_pooling_apply(out->pooling, &out->patches, out->dim, output + r * out->row, out->pooled);
+        DG_TRY(dg_npy_append(&out->array, out->pooled, 1, err));
+    }
+    return DG_OK;
 }
 
 /* Writes OUT.tsv: path, tab, label; the label of an image without classes is empty. The caller commits the file. */
@@ -73,6 +83,7 @@ static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error 
     }
     dg_facts_add(&facts, "weights", "%016" PRIx64, dg_evaluator_hash(e->evaluator, DG_FNV_BASIS));
     dg_facts_add(&facts, "image size", "%" PRId64 "x%" PRId64, images->dim[1], images->dim[2]);
+    dg_facts_add(&facts, "output", "%s", given.output);
     dg_facts_add(&facts, "--exif", "%s", rules.exif ? "true" : "false");
     dg_facts_add(&facts, "--pillow", "%d", rules.pillow == 12 ? 12 : 13);
     enum dg_status status = all.lost || facts.lost
@@ -83,22 +94,47 @@ static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error 
     return status;
 }
 
+/* Opens the array, of the shape that --output says. */
+static enum dg_status open_array(int64_t images, struct output *out, struct dg_error *err)
+{
+    int64_t shape[1 + DG_POOLING_MAX_DIMS] = {images};
+    out->row = dg_evaluator_dim(given.evaluation.evaluator);
+    out->dim = out->pooling == DG_POOLING_CLS ? out->row : out->row / dg_patches_tokens(&out->patches);
+    int ndim = 1 + dg_pooling_shape(out->pooling, &out->patches, out->dim, shape + 1);
+    DG_TRY(dg_npy_open_shape(given.out, ndim, shape, &out->array, err));
+    out->pooled = malloc(sizeof *out->pooled * (size_t)out->array.columns);
+    return out->pooled ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+}
+
 /* What a process does without the others, before the first image is read. */
 static enum dg_status open_all(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
+    out->pooling = dg_pooling_find(given.output);
+    e->options.role = dg_pooling_role(out->pooling);
     DG_TRY(open_weights_plan(e, err));
+    if (out->pooling != DG_POOLING_CLS) DG_TRY(dg_patches_init(&e->of.plan, e->options.role, &out->patches, err));
     const struct dg_data data = data_of(&given.data, given.classes_from, &e->images);
     DG_TRY(dg_dataset_open(&data, given.flat ? DG_LABELS_UNUSED : DG_LABELS_IF_ANY, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
     if (!leads(e->options.comm)) return DG_OK;
-    return dg_npy_open(given.out, dg_dataset_count(*dataset), dg_evaluator_dim(e->evaluator), &out->array, err);
+    return open_array(dg_dataset_count(*dataset), out, err);
+}
+
+static json_t *result_of(const struct dg_dataset *dataset, const struct dg_npy *array)
+{
+    json_int_t rows = (json_int_t)dg_dataset_count(dataset);
+    json_t *shape = json_pack("[I]", rows);
+    for (int d = 1; d < array->ndim; d++) json_array_append_new(shape, json_integer((json_int_t)array->dim[d]));
+    return json_pack("{s:o, s:o, s:s, s:I, s:I, s:o, s:s}", "machine", json_machine(), "array", dg_json_text(given.out),
+                     "output", given.output, "rows", rows, "dim", (json_int_t)array->dim[array->ndim - 1], "shape",
+                     shape, "type", "f32");
 }
 
 /* The list is written before the array takes its place, so that both are there or neither. */
 static enum dg_status commit(const struct dg_dataset *dataset, struct output *out, struct dg_error *err)
 {
-    int64_t dim = out->array.columns;
+    const struct dg_npy array = out->array;
     clear_images();
     DG_TRY(dg_npy_end(&out->array, err));
     DG_TRY(write_list(dataset, &out->list, err));
@@ -107,13 +143,10 @@ static enum dg_status commit(const struct dg_dataset *dataset, struct output *ou
     DG_TRY(dg_npy_commit(&out->array, err));
     DG_TRY(dg_atomic_commit(&out->list, err));
     DG_TRY(dg_atomic_commit(&out->origin, err));
-    printf("%s: [%" PRId64 ", %" PRId64 "] f32; %s.tsv: path, label\n", given.out, dg_dataset_count(dataset), dim,
-           given.out);
-    return json_write(&given.json,
-                      json_pack("{s:o, s:o, s:I, s:I, s:s}", "machine", json_machine(), "array",
-                                dg_json_text(given.out), "rows", (json_int_t)dg_dataset_count(dataset), "dim",
-                                (json_int_t)dim, "type", "f32"),
-                      err);
+    printf("%s: [%" PRId64, given.out, dg_dataset_count(dataset));
+    for (int d = 1; d < array.ndim; d++) printf(", %" PRId64, array.dim[d]);
+    printf("] f32; %s.tsv: path, label\n", given.out);
+    return json_write(&given.json, result_of(dataset, &array), err);
 }
 
 static enum dg_status write_features(struct dg_dataset **dataset, struct output *out, struct dg_error *err)
@@ -123,7 +156,7 @@ static enum dg_status write_features(struct dg_dataset **dataset, struct output 
     DG_TRY(open_ranks(comm, &e->options.threads, err));
     DG_TRY(dg_comm_agree(*comm, open_all(dataset, out, err), err));
     DG_TRY(check_ranks(e, *dataset, given.data.value[0], err));
-    DG_TRY(dg_evaluate(e->evaluator, *dataset, on_rows, &out->array, err));
+    DG_TRY(dg_evaluate(e->evaluator, *dataset, on_rows, out, err));
     return leads(*comm) ? commit(*dataset, out, err) : DG_OK;
 }
 
@@ -133,6 +166,7 @@ static int features(void)
     struct dg_dataset *dataset = NULL;
     struct output out = {0};
     if (json_open(&given.json, &err) == DG_OK) write_features(&dataset, &out, &err);
+    free(out.pooled);
     dg_npy_abandon(&out.array);
     dg_atomic_abandon(&out.list);
     dg_atomic_abandon(&out.origin);
@@ -151,8 +185,13 @@ static const struct dg_flag flags[] = {
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {"out", "FILE.npy",
-     "the array to write, [images, dim] f32 in the order of the paths; FILE.npy.tsv has path and label",
+     "the array to write, f32, an image after the other in the order of the paths; FILE.npy.tsv has path and label",
      .text = &given.out, .required = true},
+    {"output", "KIND",
+     "of an image. cls: the class token, or what the backbone returns, [dim]; tokens: [tokens, dim], the class token "
+     "first, then registers if there are any, and patches; patches: [rows, cols, dim]; patch-mean: [dim]; gem: [dim], "
+     "the generalised mean of the patches with exponent 4; cls+gem and cls+patch-mean: one behind the other, [2 dim]",
+     .text = &given.output, .choices = DG_POOLING_NAMES},
     {FLAG_MAX_BAD_IMAGES("unreadable images to leave out before giving up; FILE.npy.left-out.tsv names them"),
      .parsed = &given.evaluation.options.max_bad, .unset = "0"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},

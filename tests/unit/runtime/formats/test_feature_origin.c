@@ -60,6 +60,26 @@ static void test_differences(void **state)
     refuses("\n  --exif: in one of them alone");
 }
 
+/* Files of before --output have class tokens. */
+static void test_output(void **state)
+{
+    (void)state;
+    const struct dg_safetensors_meta cls[] = {{"weights", "0123"}, {"output", "cls"}},
+                                     gem[] = {{"weights", "0123"}, {"output", "gem"}};
+    struct dg_atomic_file file;
+    write_origin(train, "0123", NULL);
+    assert_ok(dg_feature_origin_write(val, cls, 2, &file, try_err));
+    assert_ok(dg_atomic_commit(&file, try_err));
+    assert_ok(dg_feature_origin_compare(train, val, false, &dg_test_log, try_err));
+    assert_ok(dg_feature_origin_compare(val, train, false, &dg_test_log, try_err));
+    assert_ok(dg_feature_origin_write(val, gem, 2, &file, try_err));
+    assert_ok(dg_atomic_commit(&file, try_err));
+    refuses("\n  output: gem, cls");
+    assert_ok(dg_feature_origin_write(train, cls, 2, &file, try_err));
+    assert_ok(dg_atomic_commit(&file, try_err));
+    refuses("\n  output: cls, gem");
+}
+
 static void test_unsaid(void **state)
 {
     (void)state;
@@ -80,6 +100,6 @@ static void test_unsaid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_alike), cmocka_unit_test(test_differences),
-                                       cmocka_unit_test(test_unsaid)};
+                                       cmocka_unit_test(test_output), cmocka_unit_test(test_unsaid)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

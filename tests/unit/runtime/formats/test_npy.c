@@ -95,14 +95,19 @@ static void test_shapes(void **state)
     (void)state;
     static const struct {
         int ndim;
-        int64_t dim[3];
+        int64_t dim[DG_NPY_MAX_DIMS];
         const char *shape;
-    } cases[] = {{1, {3}, "(3,)"}, {2, {3, 2}, "(3, 2)"}, {3, {3, 2, 1}, "(3, 2, 1)"}};
+    } cases[] = {{1, {3}, "(3,)"},
+                 {2, {3, 2}, "(3, 2)"},
+                 {3, {3, 2, 1}, "(3, 2, 1)"},
+                 {4, {3, 2, 1, 1}, "(3, 2, 1, 1)"},
+                 {4, {5, 2, 1, 1}, "(3, 2, 1, 1)"}}; /* ends with fewer rows than it was opened for */
     const char *path = in("shape.npy");
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct dg_npy npy;
         assert_ok(dg_npy_open_shape(path, cases[i].ndim, cases[i].dim, &npy, try_err));
         assert_ok(dg_npy_append(&npy, (const float[6]){0}, 3, try_err));
+        assert_ok(dg_npy_end(&npy, try_err));
         assert_ok(dg_npy_commit(&npy, try_err));
         size_t size;
         char want[128];
@@ -116,6 +121,7 @@ static void test_shapes(void **state)
     unlink(path);
     struct dg_npy npy;
     assert_int_equal(dg_npy_open_shape(path, 3, (int64_t[]){0, INT64_MAX, INT64_MAX}, &npy, NULL), DG_ERR_USAGE);
+    assert_int_equal(dg_npy_open_shape(path, 5, (int64_t[]){1, 1, 1, 1, 1}, &npy, NULL), DG_ERR_USAGE);
     assert_int_equal(dg_npy_open_shape(path, 3, (int64_t[]){2, -1, 1}, &npy, NULL), DG_ERR_USAGE);
     dg_npy_abandon(&npy);
 }
