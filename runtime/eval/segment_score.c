@@ -170,6 +170,29 @@ static enum dg_status find_masks(struct scoring *s, const struct dg_dataset *dat
     return status;
 }
 
+static void free_masks(struct scoring *s)
+{
+    for (int64_t i = 0; i < s->count; i++) free(s->mask[i]);
+    free(s->path);
+    free(s->mask);
+}
+
+enum dg_status dg_segment_count(const struct dg_dataset *dataset, const char *masks, int64_t *count,
+                                struct dg_error *err)
+{
+    struct scoring s = {0};
+    struct dg_segment_score score = {0};
+    enum dg_status status = find_masks(&s, dataset, masks, &score, err);
+    *count = s.count;
+    free_masks(&s);
+    return status;
+}
+
+int64_t dg_segment_bytes(int64_t images, int64_t heads)
+{
+    return images * ((heads + EXTRA) * (int64_t)sizeof(double) + (int64_t)(sizeof(int) + 2 * sizeof(char *)));
+}
+
 /* Adds up in the order of the images: the result does not depend on threads. */
 static enum dg_status add_up(const struct scoring *s, const char *masks, struct dg_segment_score *score,
                              struct dg_error *err)
@@ -231,9 +254,7 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
                                       dg_session_log(dg_evaluator_session(evaluator)), err);
     if (status == DG_OK) status = add_up(&s, options->masks, score, err);
     dg_bad_images_free(&s.bad);
-    for (int64_t i = 0; i < s.count; i++) free(s.mask[i]);
-    free(s.path);
-    free(s.mask);
+    free_masks(&s);
     free(s.objects);
     free(s.score);
     if (status != DG_OK) dg_segment_free(score);

@@ -40,4 +40,10 @@ enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_
                                 struct dg_error *err);
 void dg_segment_free(struct dg_segment_score *score);
 
+/* How many images have a mask. DG_ERR_INPUT: none has; DG_ERR_USAGE: images are in an archive. */
+enum dg_status dg_segment_count(const struct dg_dataset *dataset, const char *masks, int64_t *count,
+                                struct dg_error *err);
+/* Bytes that dg_segment_score takes for so many images, beside the evaluator. */
+int64_t dg_segment_bytes(int64_t images, int64_t heads);
+
 #endif

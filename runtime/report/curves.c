@@ -45,8 +45,9 @@ enum { KNOWN = sizeof known / sizeof *known };
 /* What is no curve: places in the run, and numbers that stand elsewhere. */
 static bool is_hidden(const char *column)
 {
-    static const char *const hidden[] = {"epoch", "time", "best_top1", "most_frequent", "measured", "seconds"};
-    if (!strncmp(column, "knn", 3) && strchr(column, '_')) return true; /* in the results, too */
+    static const char *const hidden[] = {"epoch",    "time",    "best_top1",   "most_frequent",
+                                         "measured", "seconds", "jaccard_best"};
+    if (!strncmp(column, "knn", 3) && strchr(column, '_')) return true; /* in the results, too, as is jaccard_best */
     for (size_t h = 0; h < sizeof hidden / sizeof *hidden; h++)
         if (!strcmp(column, hidden[h])) return true;
     return false;
@@ -109,26 +110,36 @@ static bool is_drawn(const struct dg_page *page, int r, const char *column, bool
 
 static void write_result(FILE *out, const struct dg_page *page, const char *column)
 {
-    double most = dg_series_last(&page->run[0].results, "most_frequent");
-    bool top1 = strstr(column, "top1") != NULL;
+    static const struct {
+        const char *part, *how, *level, *level_name;
+    } kinds[] = {{"top1",
+                  "Percent of images with classes; it should rise. The most frequent class alone would get the dashed "
+                  "line.",
+                  "most_frequent", "most frequent class"},
+                 {"jaccard.best",
+                  "How much of an object and of what the best head looks at is common to both, in percent; it should "
+                  "rise. Looking at everything would get the dashed line.",
+                  "jaccard.everything", "everything"},
+                 {"", "Measured on the run's checkpoints.", "", ""}};
+    const struct dg_series *results = &page->run[0].results;
     char title[96];
-    struct dg_chart chart = {
-        .title = dg_measure_text(title, sizeof title, column),
-        .how = top1 ? "Percent of images with classes; it should rise. The most frequent class alone would get the "
-                      "dashed line."
-                    : "Measured on the run's checkpoints.",
-        .dots = true,
-        .level = top1 ? most : NAN,
-        .level_name = "most frequent class"};
+    int k = 0;
+    while (!strstr(column, kinds[k].part)) k++;
+    struct dg_chart chart = {.title = dg_measure_text(title, sizeof title, column),
+                             .how = kinds[k].how,
+                             .dots = true,
+                             .level = dg_series_last(results, kinds[k].level),
+                             .level_name = kinds[k].level_name};
     take_lines(&chart, page, column, true);
     dg_chart_write(out, &chart);
 }
 
-/* Of the many results of k-NN one stands for all. */
+/* Of the many results of k-NN one stands for all, and so does one of the Jaccard indices. */
 static bool is_main(const struct dg_report_run *run, const char *column)
 {
     double value;
     const char *accuracy = dg_report_run_accuracy(run, &value);
+    if (!strncmp(column, "jaccard", 7)) return !strcmp(column, "jaccard.best");
     return strncmp(column, "knn", 3) || (accuracy && !strcmp(column, accuracy));
 }
 

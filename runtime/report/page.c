@@ -110,6 +110,17 @@ static void write_accuracy(FILE *out, const struct dg_report_run *run)
     write_tile(out, text, what, more);
 }
 
+static void write_objects(FILE *out, const struct dg_report_run *run)
+{
+    double best = dg_series_last(&run->results, "jaccard.best"),
+           all = dg_series_last(&run->results, "jaccard.everything");
+    char text[64], more[64] = "";
+    if (isnan(best)) return;
+    snprintf(text, sizeof text, "%.1f %%", best);
+    if (!isnan(all)) snprintf(more, sizeof more, "everything: %.1f %%", all);
+    write_tile(out, text, "Jaccard index of attention and objects", more);
+}
+
 /* The time that the run has taken by its log, without the time between its parts, and what is left. */
 static void write_time(FILE *out, const struct dg_report_run *run)
 {
@@ -136,6 +147,7 @@ static void write_tiles(FILE *out, const struct dg_report_run *run)
     double rate = dg_series_tail_mean(&run->log, "images_per_s");
     fputs("<div class=\"tiles\">\n", out);
     write_accuracy(out, run);
+    write_objects(out, run);
     if (run->out_dim > 1 && !run->is_probe) snprintf(more, sizeof more, "ln(out_dim) is %.3f", log(run->out_dim));
     if (!isnan(loss)) write_tile(out, dg_number_text(text, sizeof text, loss, 4), "loss, at the end", more);
     if (!isnan(share)) {

@@ -2,6 +2,7 @@
 
 #include "runtime/eval/labelled.h"
 #include "runtime/eval/most_frequent.h"
+#include "runtime/train/objects.h"
 #include "runtime/train/results.h"
 
 #include <inttypes.h>
@@ -12,7 +13,8 @@
 
 struct dg_quality {
     struct dg_quality_setup setup;
-    struct dg_labelled train, val;
+    struct dg_labelled train, val; /* of k-NN; no images: there is none */
+    struct dg_objects *objects;    /* NULL: none */
     struct dg_lent lent;
     int threads;
     int64_t dim;     /* numbers an image */
@@ -54,6 +56,10 @@ enum dg_status dg_quality_open(const struct dg_quality_setup *setup, struct dg_q
     if (!q) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     q->setup = *setup;
     q->measured = dg_seconds_now();
+    const struct dg_objects_setup objects = {
+        .plan = setup->plan, .knobs = setup->knobs, .data = setup->objects, .masks = setup->masks, .log = setup->log};
+    if (setup->objects.paths) DG_TRY(dg_objects_open(&objects, &q->objects, err));
+    if (!setup->train.paths) return DG_OK;
     DG_TRY(dg_labelled_open(&q->train, &setup->train, NULL, setup->log, err));
     DG_TRY(dg_labelled_open(&q->val, &setup->val, &q->train, setup->log, err));
     if (q->train.classes < 2)
@@ -63,7 +69,7 @@ enum dg_status dg_quality_open(const struct dg_quality_setup *setup, struct dg_q
 }
 
 /* Opens the session once, as a measurement will: it fails if the memory is not there. */
-enum dg_status dg_quality_prepare(struct dg_quality *q, const struct dg_session *training, int64_t *lent, int64_t *own,
+static enum dg_status prepare_knn(struct dg_quality *q, const struct dg_session *training, int64_t *lent, int64_t *own,
                                   struct dg_error *err)
 {
     const struct dg_quality_setup *s = &q->setup;
@@ -90,9 +96,23 @@ enum dg_status dg_quality_prepare(struct dg_quality *q, const struct dg_session 
     return DG_OK;
 }
 
+/* One after the other: they take the memory of the larger one. */
+enum dg_status dg_quality_prepare(struct dg_quality *q, const struct dg_session *training, int64_t *lent, int64_t *own,
+                                  struct dg_error *err)
+{
+    int64_t other_lent = 0, other_own = 0;
+    *lent = *own = 0;
+    if (q->train.images) DG_TRY(prepare_knn(q, training, lent, own, err));
+    if (q->objects) DG_TRY(dg_objects_prepare(q->objects, training, &other_lent, &other_own, err));
+    *lent = dg_max_i64(*lent, other_lent);
+    *own = dg_max_i64(*own, other_own);
+    return DG_OK;
+}
+
 void dg_quality_close(struct dg_quality *q)
 {
     if (!q) return;
+    dg_objects_close(q->objects);
     dg_labelled_close(&q->train);
     dg_labelled_close(&q->val);
     free(q);
@@ -135,8 +155,8 @@ static enum dg_status classify(const struct dg_quality *q, struct dg_quality_rep
     return dg_knn(&question, report->result, NULL, err);
 }
 
-static enum dg_status measure(struct dg_quality *q, const char *path, struct dg_quality_report *report,
-                              struct dg_error *err)
+static enum dg_status measure_knn(struct dg_quality *q, const char *path, struct dg_quality_report *report,
+                                  struct dg_error *err)
 {
     struct dg_lent lent = q->lent;
     struct dg_evaluator *evaluator;
@@ -165,7 +185,12 @@ enum dg_status dg_quality_measure(struct dg_quality *q, const char *path, int64_
 {
     *report = (struct dg_quality_report){.step = step};
     q->measured = dg_seconds_now();
-    enum dg_status status = measure(q, path, report, err);
+    enum dg_status status = q->train.images ? measure_knn(q, path, report, err) : DG_OK;
+    if (status == DG_OK && q->objects) {
+        status = dg_objects_measure(q->objects, path, &report->objects, err);
+        free(report->objects.head);
+        report->objects.head = NULL;
+    }
     report->seconds = dg_seconds_now() - q->measured;
     return status;
 }
@@ -173,30 +198,38 @@ enum dg_status dg_quality_measure(struct dg_quality *q, const char *path, int64_
 /* To log.jsonl; its line belongs to the last step that the weights have seen. */
 static enum dg_status log_report(const struct dg_quality_report *r, struct dg_run_log *lines, struct dg_error *err)
 {
-    char text[512];
+    char text[640] = "";
     size_t at = 0;
     for (int i = 0; i < r->num_k; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "\"knn%d_top1\": %.6g, \"knn%d_top5\": %.6g, ", r->k[i],
                                r->result[i].top1, r->k[i], r->result[i].top5);
-    return dg_run_log_line(
-        lines, err, "{\"step\": %" PRId64 ", \"measured\": %" PRId64 ", %s\"most_frequent\": %.6g, \"seconds\": %.4g",
-        dg_max_i64(r->step - 1, 0), r->step, text, r->most_frequent, r->seconds);
+    if (r->num_k) at += (size_t)snprintf(text + at, sizeof text - at, "\"most_frequent\": %.6g, ", r->most_frequent);
+    if (r->objects.images) snprintf(text + at, sizeof text - at, "\"jaccard_best\": %.6g, ", 100 * r->objects.best);
+    return dg_run_log_line(lines, err, "{\"step\": %" PRId64 ", \"measured\": %" PRId64 ", %s\"seconds\": %.4g",
+                           dg_max_i64(r->step - 1, 0), r->step, text, r->seconds);
 }
 
 enum dg_status dg_quality_write(const struct dg_quality *q, const struct dg_quality_report *r, struct dg_run_log *lines,
                                 const char *folder, struct dg_error *err)
 {
-    struct dg_result result[2 * DG_QUALITY_K];
+    struct dg_result result[2 * DG_QUALITY_K], jaccard[DG_JACCARD_RESULTS];
     dg_results_set_knn(result, r->k, r->num_k, r->result, r->most_frequent);
+    dg_results_set_jaccard(jaccard, &r->objects);
     DG_TRY(log_report(r, lines, err));
-    const struct dg_results results = {.by = "train",
-                                       .step = r->step,
-                                       .network = "teacher",
-                                       .weights = "checkpoint.safetensors",
-                                       .train = &q->setup.train,
-                                       .val = &q->setup.val,
-                                       .images = r->images,
-                                       .result = result,
-                                       .count = 2 * r->num_k};
-    return dg_results_add(folder, &results, err);
+    struct dg_results results = {.by = "train",
+                                 .step = r->step,
+                                 .network = "teacher",
+                                 .weights = "checkpoint.safetensors",
+                                 .train = &q->setup.train,
+                                 .val = &q->setup.val,
+                                 .images = r->images,
+                                 .result = result,
+                                 .count = 2 * r->num_k};
+    if (r->num_k) DG_TRY(dg_results_add(folder, &results, err));
+    results.train = NULL;
+    results.val = &q->setup.objects;
+    results.images = r->objects.images;
+    results.result = jaccard;
+    results.count = DG_JACCARD_RESULTS;
+    return r->objects.images ? dg_results_add(folder, &results, err) : DG_OK;
 }

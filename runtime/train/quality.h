@@ -1,11 +1,12 @@
-/* What a run's features are worth while it trains: k-NN of its newest checkpoint, as `dinorun knn` computes it of
- * that file. It works in the memory of the training session, which does not step meanwhile, and changes nothing of
- * the run. */
+/* What a run's network is worth while it trains: k-NN of its newest checkpoint, as `dinorun knn` computes it of that
+ * file, and how well its attention finds objects (runtime/train/objects.h). It works in the memory of the training
+ * session, which does not step meanwhile, and changes nothing of the run. */
 #ifndef DG_RUNTIME_TRAIN_QUALITY_H
 #define DG_RUNTIME_TRAIN_QUALITY_H
 
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/knn.h"
+#include "runtime/eval/segment_score.h"
 #include "runtime/train/run_log.h"
 
 enum { DG_QUALITY_K = 4 }; /* of 10, 20, 100 and 200 those that there are images for, else as many as there are */
@@ -23,17 +24,20 @@ const char *dg_quality_interval_text(struct dg_quality_interval interval, char *
 struct dg_quality_setup {
     const struct dg_plan *plan;
     struct dg_knobs *knobs;
-    struct dg_data train, val; /* with classes */
+    struct dg_data train, val; /* with classes; no paths: no k-NN */
+    struct dg_data objects;    /* images to find objects in; no paths: none */
+    const char *masks;         /* the folder of their masks */
     struct dg_quality_interval every;
     int64_t steps_per_epoch, end_step;
     const struct dg_log *log;
 };
 
 struct dg_quality_report {
-    int64_t step, images; /* steps of the checkpoint; images that were classified */
-    int k[DG_QUALITY_K], num_k;
+    int64_t step, images;       /* steps of the checkpoint; images that were classified */
+    int k[DG_QUALITY_K], num_k; /* num_k 0: no k-NN */
     struct dg_knn_result result[DG_QUALITY_K];
-    double most_frequent; /* what the most frequent class alone would get, in percent */
+    double most_frequent;            /* what the most frequent class alone would get, in percent */
+    struct dg_segment_score objects; /* without its `head`; images 0: not scored */
     double seconds;
 };
 

@@ -83,6 +83,15 @@ void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const
     }
 }
 
+void dg_results_set_jaccard(struct dg_result result[DG_JACCARD_RESULTS], const struct dg_segment_score *score)
+{
+    const struct dg_result all[DG_JACCARD_RESULTS] = {{"jaccard.best", 100 * score->best, NAN},
+                                                      {"jaccard.mean", 100 * score->mean, NAN},
+                                                      {"jaccard.everything", 100 * score->all, NAN},
+                                                      {"jaccard.all", 100 * score->together, NAN}};
+    memcpy(result, all, sizeof all);
+}
+
 enum dg_status dg_results_add(const char *folder, const struct dg_results *results, struct dg_error *err)
 {
     char path[DG_MAX_PATH], now[DG_TIME_TEXT], *text = NULL;

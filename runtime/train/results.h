@@ -4,6 +4,7 @@
 
 #include "runtime/data/dataset.h"
 #include "runtime/eval/knn.h"
+#include "runtime/eval/segment_score.h"
 
 /* "knn20.top1", in percent unless the measure is a loss, which is in nats. */
 struct dg_result {
@@ -28,6 +29,10 @@ struct dg_results {
  * most_frequent. */
 void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const struct dg_knn_result *knn,
                         double most_frequent);
+
+enum { DG_JACCARD_RESULTS = 4 };
+/* Sets result to a score: jaccard.best, jaccard.mean, jaccard.everything and jaccard.all. */
+void dg_results_set_jaccard(struct dg_result result[DG_JACCARD_RESULTS], const struct dg_segment_score *score);
 
 /* Appends the lines to FOLDER/results.csv, all or none of them as far as the file system can, with a header if the
  * file is new. DG_ERR_IO. */

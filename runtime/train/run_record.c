@@ -62,8 +62,13 @@ static void describe_run(json_t *run, const struct dg_run_about *a)
     if (a->knn_train && a->knn_train->paths) {
         set(run, "knn_train", paths_of(a->knn_train));
         set(run, "knn_val", paths_of(a->knn_val));
-        set_text(run, "knn_every", a->knn_every);
     }
+    if (a->segment_data && a->segment_data->paths) {
+        const struct dg_data masks = {.path = &a->segment_masks, .paths = 1};
+        set(run, "segment_data", paths_of(a->segment_data));
+        set(run, "segment_masks", paths_of(&masks));
+    }
+    if (a->measure_every) set_text(run, "measure_every", a->measure_every);
     set_integer(run, "seed", (int64_t)a->seed);
 }
 

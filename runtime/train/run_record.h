@@ -15,8 +15,10 @@ struct dg_run_about {
     const struct dg_plan *plan;
     const struct dg_data *data, *val;          /* images to learn from, images to measure on; no paths: none */
     const struct dg_data *knn_train, *knn_val; /* images for k-NN while training; no paths: none */
+    const struct dg_data *segment_data;        /* images to find objects in while training; no paths: none */
+    const char *segment_masks;                 /* the folder of their masks */
     const struct dg_data *watch;               /* images to draw; no paths: none */
-    const char *knn_every;                     /* how often, in words */
+    const char *measure_every;                 /* how often it is measured, in words */
     const char *replay;                        /* recorded crops in place of images; NULL: none */
     int64_t batch, images, steps_per_epoch, epochs;
     int64_t out_dim; /* prototypes, or classes of a probe */

@@ -35,7 +35,7 @@ struct training {
     struct dg_event_file *events; /* for TensorBoard; NULL: none */
     double saved_at;              /* when rank 0 has saved, or begun */
     struct dg_quality *quality;   /* of rank 0; NULL: none */
-    int64_t knn_lent, knn_own;
+    int64_t measure_lent, measure_own;
     double busy;                /* seconds that the last step took here, without those for other processes */
     struct dg_rank_times times; /* of rank 0 */
     void *records;              /* of dg_ranks_before_step */
@@ -248,11 +248,14 @@ static enum dg_status open_quality(struct training *t, struct dg_error *err)
                                            .knobs = t->knobs,
                                            .train = o->knn_train,
                                            .val = o->knn_val,
-                                           .every = o->knn_every,
+                                           .objects = o->segment_data,
+                                           .masks = o->segment_masks,
+                                           .every = o->measure_every,
                                            .steps_per_epoch = t->run.length.steps_per_epoch,
                                            .end_step = end_of(t),
                                            .log = o->log};
-    return leads(t) && o->knn_train.paths ? dg_quality_open(&setup, &t->quality, err) : DG_OK;
+    bool asked = o->knn_train.paths || o->segment_data.paths;
+    return leads(t) && asked ? dg_quality_open(&setup, &t->quality, err) : DG_OK;
 }
 
 static enum dg_status open_images(struct training *t, struct dg_error *err)
@@ -272,18 +275,20 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
     if (!leads(t)) return DG_OK;
     if (t->options->comm) t->times.busy = calloc((size_t)dg_comm_ranks(t->options->comm), sizeof *t->times.busy);
     DG_TRY(check_disk(t, err));
-    if (t->quality) DG_TRY(dg_quality_prepare(t->quality, t->run.session, &t->knn_lent, &t->knn_own, err));
+    if (t->quality) DG_TRY(dg_quality_prepare(t->quality, t->run.session, &t->measure_lent, &t->measure_own, err));
     DG_TRY(dg_run_write_settings(&t->run, err));
     dg_run_write_plan(&t->run);
     DG_TRY(dg_run_open_log(&t->run, err));
     DG_TRY(dg_tensorboard_open(t->options->out, t->run.position.step, t->options->tensorboard, &t->events, err));
     char every[64];
-    dg_quality_interval_text(t->options->knn_every, every, sizeof every);
+    dg_quality_interval_text(t->options->measure_every, every, sizeof every);
     dg_run_open_record(&t->run, (struct dg_run_about){
                                     .kind = "train",
                                     .knn_train = &t->options->knn_train,
                                     .knn_val = &t->options->knn_val,
-                                    .knn_every = every,
+                                    .segment_data = &t->options->segment_data,
+                                    .segment_masks = t->options->segment_masks,
+                                    .measure_every = t->quality ? every : NULL,
                                     .watch = &(struct dg_data){.path = t->options->watch, .paths = t->options->watched},
                                     .data = &t->options->data,
                                     .replay = t->options->replay,
@@ -332,7 +337,7 @@ static void measure(struct training *t)
     enum dg_status status = dg_quality_measure(t->quality, t->run.newest, t->run.position.step, &report, &err);
     if (status == DG_OK) status = dg_quality_write(t->quality, &report, t->run.lines, t->options->out, &err);
     if (status != DG_OK)
-        dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "step %" PRId64 " is not measured by k-NN: %s",
+        dg_log(t->options->log, DG_LOG_WARNING, DG_LOG_RUN, "step %" PRId64 " is not measured: %s",
                t->run.position.step, err.text);
     else if (events->measured)
         events->measured(events->context, &report);
@@ -610,8 +615,8 @@ static void tell_start(const struct training *t)
                                    .threads = run->position.threads,
                                    .loader_threads = run->loading.threads,
                                    .slices = dg_session_exchange(run->session)->slices,
-                                   .knn_lent = t->knn_lent,
-                                   .knn_own = t->knn_own};
+                                   .measure_lent = t->measure_lent,
+                                   .measure_own = t->measure_own};
     if (events->start) events->start(events->context, &start);
 }
 

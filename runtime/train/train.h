@@ -18,8 +18,9 @@ struct dg_train_start {
     double log_out_dim; /* nats: the entropy of a uniform output */
     uint64_t seed;
     int threads, loader_threads;
-    int64_t slices;            /* of each batch, that this process computes */
-    int64_t knn_lent, knn_own; /* bytes that k-NN takes of the memory, and beside it; 0: there is none */
+    int64_t slices; /* of each batch, that this process computes */
+    /* Bytes that measuring takes of the memory, and beside it; 0: nothing is measured. */
+    int64_t measure_lent, measure_own;
 };
 
 /* Calls to the program as the run goes on; any may be NULL. */
@@ -36,9 +37,11 @@ struct dg_train_options {
     struct dg_data data; /* images, of which all count, without classes; no paths: */
     const char *replay;  /* recorded crops */
     const char *out;     /* the run's folder, made if it is not there */
-    struct dg_data knn_train,
-        knn_val; /* labelled images for k-NN while training, which changes nothing of the run; no paths: none */
-    struct dg_quality_interval knn_every;
+    /* What is measured while training, which changes nothing of the run. */
+    struct dg_data knn_train, knn_val; /* labelled images for k-NN; no paths: none */
+    struct dg_data segment_data;       /* images to find objects in; no paths: none */
+    const char *segment_masks;         /* the folder of their masks */
+    struct dg_quality_interval measure_every;
     const char *const *watch; /* [watched] images to draw at each checkpoint (runtime/train/watch.h) */
     int watched;
     const char *init;                 /* weights to start from; NULL: initialisers */

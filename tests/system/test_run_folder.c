@@ -1,4 +1,6 @@
 /* A run's folder in the place of a plan and of weights, and what evaluations leave in it. */
+#include "runtime/image/write.h"
+
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
@@ -167,10 +169,10 @@ static void test_knn_while_training(void **state)
     static const char *const measures[] = {"knn8.top1", "knn8.top5"};
     char a[64], b[64];
 #define WATCHED(out) DINORUN, "train", plan, "--data", pictures, "--out", in(out), "--epochs", "4", "--ignore-memory"
-    const struct process *p = RUN(WATCHED("watched"), "--knn-train", pictures, "--knn-val", pictures, "--knn-every",
+    const struct process *p = RUN(WATCHED("watched"), "--knn-train", pictures, "--knn-val", pictures, "--measure-every",
                                   "2 steps", "--steps", "4");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "k-NN while training works in ");
+    process_assert_says(p, p->out, "measuring while training works in ");
     process_assert_says(p, p->out, "most frequent class 62.50 %");
     assert_int_equal(results_of(in("watched/results.csv"), ",train,knn8.top1,"), 3); /* of steps 0, 2 and 4 */
     process_assert_status(RUN(WATCHED("alone"), "--steps", "4"), 0);
@@ -192,9 +194,56 @@ static void test_knn_while_training(void **state)
     process_assert_status(RUN(DINORUN, "train", "--resume", in("begun"), "--ignore-memory", "--steps", "1"), 0);
     assert_int_equal(results_of(in("begun/results.csv"), ",0,train,knn8.top1,"), 1);
     refuses(RUN(WATCHED("none"), "--knn-train", pictures), 2, "--knn-train goes with --knn-val DIR");
-    refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", pictures, "--knn-every", "2 days"), 2,
+    refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", pictures, "--measure-every", "2 days"), 2,
             "expected epochs, or steps or minutes");
     refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", in("missing")), 1, "missing");
+    assert_int_equal(access(in("none"), F_OK), -1);
+}
+
+/* The left half of an image of the set is an object. */
+static void draw_mask(const char *name, int width, int height)
+{
+    uint8_t *pixels = calloc((size_t)width, (size_t)height);
+    assert_non_null(pixels);
+    for (int i = 0; i < width * height; i++) pixels[i] = i % width < width / 2 ? 255 : 0;
+    assert_ok(dg_image_write_png(in(name), pixels, width, height, 1, try_err));
+    free(pixels);
+}
+
+/* Objects while training: as `dinorun segment-score` of the same checkpoint, without a change of the run, and it goes on in a run that goes on. */
+static void test_objects_while_training(void **state)
+{
+    (void)state;
+    static const char *const measures[] = {"jaccard.best", "jaccard.mean", "jaccard.everything", "jaccard.all"};
+    char a[64], b[64], masks[128];
+    in_folder(masks, sizeof masks, "masks");
+    mkdir(masks, 0777);
+    mkdir(in("masks/a"), 0777);
+    draw_mask("masks/a/00.png", 30, 71);
+    draw_mask("masks/a/01.png", 33, 69);
+    assert_int_equal(rename(in("watched"), in("measured")), 0);
+    const struct process *p = RUN(WATCHED("watched"), "--segment-data", pictures, "--segment-masks", masks,
+                                  "--measure-every", "2 steps", "--steps", "4");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "step 4/4  Jaccard ");
+    assert_int_equal(results_of(in("watched/results.csv"), ",train,jaccard.best,"), 3); /* of steps 0, 2 and 4 */
+    assert_int_equal(results_of(in("watched/results.csv"), "knn"), 0);
+    assert_same_file(in("watched/checkpoint.safetensors"), in("alone/checkpoint.safetensors"));
+    process_assert_status(RUN(DINORUN, "segment-score", in("watched"), "--data", pictures, "--masks", masks), 0);
+    for (int m = 0; m < 4; m++) {
+        measured("train", measures[m], a);
+        measured("segment-score", measures[m], b);
+        assert_string_equal(a, b);
+    }
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("watched"), "--ignore-memory", "--steps", "6"), 0);
+    assert_int_equal(results_of(in("watched/results.csv"), ",6,train,jaccard.best,"), 1);
+    size_t size;
+    char *log = read_file(in("watched/log.jsonl"), &size);
+    assert_non_null(strstr(log, "{\"step\": 3, \"measured\": 4, \"jaccard_best\": "));
+    free(log);
+    refuses(RUN(WATCHED("none"), "--segment-data", pictures), 2, "--segment-data goes with --segment-masks DIR");
+    refuses(RUN(WATCHED("none"), "--segment-data", pictures, "--segment-masks", in("missing")), 1,
+            "no image has a mask");
     assert_int_equal(access(in("none"), F_OK), -1);
 }
 
@@ -272,9 +321,15 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_features), cmocka_unit_test(test_knn),          cmocka_unit_test(test_drawings),
-        cmocka_unit_test(test_recipe),   cmocka_unit_test(test_linear),       cmocka_unit_test(test_knn_while_training),
-        cmocka_unit_test(test_watch),    cmocka_unit_test(test_many_folders), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_features),
+                                       cmocka_unit_test(test_knn),
+                                       cmocka_unit_test(test_drawings),
+                                       cmocka_unit_test(test_recipe),
+                                       cmocka_unit_test(test_linear),
+                                       cmocka_unit_test(test_knn_while_training),
+                                       cmocka_unit_test(test_objects_while_training),
+                                       cmocka_unit_test(test_watch),
+                                       cmocka_unit_test(test_many_folders),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -46,15 +46,13 @@ static json_t *result_of(const struct dg_segment_score *score)
 /* Of a run's folder, to its results.csv. */
 static enum dg_status write_results(const struct dg_segment_score *score, struct dg_error *err)
 {
-    const struct dg_result result[] = {{"jaccard.best", 100 * score->best, NAN},
-                                       {"jaccard.mean", 100 * score->mean, NAN},
-                                       {"jaccard.everything", 100 * score->all, NAN},
-                                       {"jaccard.all", 100 * score->together, NAN}};
+    struct dg_result result[DG_JACCARD_RESULTS];
+    dg_results_set_jaccard(result, score);
     struct dg_results results = {.by = "segment-score",
                                  .val = &DG_FOLDER(given.data),
                                  .images = score->images,
                                  .result = result,
-                                 .count = sizeof result / sizeof *result};
+                                 .count = DG_JACCARD_RESULTS};
     return add_results(&given.evaluation.of, &given.evaluation.options, &results, err);
 }
 

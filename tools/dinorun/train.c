@@ -25,12 +25,12 @@ static struct {
     struct opened_plan of;
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
-    struct dg_flag_values data, knn_train, knn_val, watch;
-    bool knn_every;
+    struct dg_flag_values data, knn_train, knn_val, segment_data, watch;
+    bool measure_every;
     struct image_flags images;
     struct dg_comm_options comm;
     struct sum_flags sums;
-} given = {.options = {.steps = -1, .max_bad = {.images = 10}, .knn_every = {1, DG_EVERY_EPOCHS}},
+} given = {.options = {.steps = -1, .max_bad = {.images = 10}, .measure_every = {1, DG_EVERY_EPOCHS}},
            .comm = {.stall_limit = STALL_LIMIT}};
 
 /* A thread of its own waits for signals. A signal handler would run on the stack of whatever thread the signal
@@ -124,9 +124,13 @@ static void on_measured(void *context, const struct dg_quality_report *r)
     struct progress *p = context;
     char when[32];
     end_line(p);
-    printf("%sstep %" PRId64 "/%" PRId64 "  top-1", time_of_day(p, when, sizeof when), r->step, p->start.end_step);
-    for (int i = 0; i < r->num_k; i++) printf("%s %d-NN %.2f %%", i ? "," : "", r->k[i], r->result[i].top1);
-    printf("; most frequent class %.2f %%; %.1f s\n", r->most_frequent, r->seconds);
+    printf("%sstep %" PRId64 "/%" PRId64, time_of_day(p, when, sizeof when), r->step, p->start.end_step);
+    for (int i = 0; i < r->num_k; i++) printf("%s %d-NN %.2f %%", i ? "," : "  top-1", r->k[i], r->result[i].top1);
+    if (r->num_k) printf("; most frequent class %.2f %%", r->most_frequent);
+    if (r->objects.images)
+        printf("%sJaccard %.2f %%; everything %.2f %%", r->num_k ? "; " : "  ", 100 * r->objects.best,
+               100 * r->objects.all);
+    printf("; %.1f s\n", r->seconds);
     fflush(stdout);
 }
 
@@ -177,11 +181,11 @@ static void on_start(void *context, const struct dg_train_start *start)
     struct dg_comm *comm = given.options.comm;
     if (comm) print_ranks(comm, start);
     print_memory(&start->memory, start->loader_bytes);
-    if (start->knn_lent + start->knn_own) {
+    if (start->measure_lent + start->measure_own) {
         char lent[32], own[32];
-        printf("k-NN while training works in %s of the activations' memory, and %s beside it\n",
-               dg_format_bytes(lent, sizeof lent, (double)start->knn_lent),
-               dg_format_bytes(own, sizeof own, (double)start->knn_own));
+        printf("measuring while training works in %s of the activations' memory, and %s beside it\n",
+               dg_format_bytes(lent, sizeof lent, (double)start->measure_lent),
+               dg_format_bytes(own, sizeof own, (double)start->measure_own));
     }
     printf("%" PRId64 " image%s, %" PRId64 " step%s an epoch, %" PRId64 " epoch%s; seed %" PRIu64
            ", %d thread%s, kernels %s\n",
@@ -300,7 +304,7 @@ struct recorded {
 };
 
 static struct {
-    struct recorded data, knn_train, knn_val, watch;
+    struct recorded data, knn_train, knn_val, segment_data, segment_masks, watch;
     char replay[DG_MAX_PATH], reduce[16], wire[8];
 } recorded;
 
@@ -325,7 +329,7 @@ static void free_paths(struct recorded *r)
     free(r->path);
 }
 
-/* k-NN and drawings go on as in the run so far, unless flags say otherwise. */
+/* What is measured and drawn goes on as in the run so far, unless flags say otherwise. */
 static enum dg_status find_quality(struct dg_error *err)
 {
     struct dg_train_options *o = &given.options;
@@ -336,8 +340,16 @@ static enum dg_status find_quality(struct dg_error *err)
         o->watch = recorded.watch.path;
     }
     o->knn_train.rules = o->knn_val.rules = image_rules(&given.images);
-    if (!given.knn_every && dg_run_record_find(o->out, "knn_every", 0, every, sizeof every))
-        dg_quality_read_interval(every, &o->knn_every);
+    if (!given.measure_every && dg_run_record_find(o->out, "measure_every", 0, every, sizeof every))
+        dg_quality_read_interval(every, &o->measure_every);
+    o->segment_data.rules = image_rules(&given.images);
+    if (!o->segment_data.paths) {
+        DG_TRY(read_paths(&recorded.segment_data, "segment_data", false, err));
+        DG_TRY(read_paths(&recorded.segment_masks, "segment_masks", false, err));
+        o->segment_data.path = recorded.segment_data.path;
+        o->segment_data.paths = recorded.segment_masks.count ? recorded.segment_data.count : 0;
+        o->segment_masks = recorded.segment_masks.count ? *recorded.segment_masks.path : NULL;
+    }
     if (o->knn_train.paths) return DG_OK;
     DG_TRY(read_paths(&recorded.knn_train, "knn_train", false, err));
     DG_TRY(read_paths(&recorded.knn_val, "knn_val", false, err));
@@ -407,6 +419,7 @@ static int train(void)
     given.options.data = data_of(&given.data, NULL, &given.images);
     given.options.knn_train = data_of(&given.knn_train, NULL, &given.images);
     given.options.knn_val = data_of(&given.knn_val, NULL, &given.images);
+    given.options.segment_data = data_of(&given.segment_data, NULL, &given.images);
     given.options.watch = given.watch.value;
     given.options.watched = given.watch.count;
     given.options.events = (struct dg_train_events){.context = &progress,
@@ -432,6 +445,8 @@ static int train(void)
     free_paths(&recorded.data);
     free_paths(&recorded.knn_train);
     free_paths(&recorded.knn_val);
+    free_paths(&recorded.segment_data);
+    free_paths(&recorded.segment_masks);
     free_paths(&recorded.watch);
     int status = 0; /* of other ranks, too: what fails is rank 0's to tell, and its status is the launcher's */
     if (leads && err.status != DG_OK)
@@ -469,8 +484,15 @@ static const struct dg_flag flags[] = {
      "vote: a folder a class, or @LIST with classes",
      .texts = &given.knn_train, .with = "knn-val"},
     {"knn-val", "DIR", "the images to classify", .texts = &given.knn_val, .with = "knn-train"},
-    {"knn-every", "N", "how often: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
-     .parse = read_interval, .parsed = &given.options.knn_every, .given = &given.knn_every,
+    {"segment-data", "DIR",
+     "with --segment-masks: measure how well the attention of the newest checkpoint finds objects in these images, as "
+     "dinorun segment-score does; may be given beside --knn-train",
+     .texts = &given.segment_data, .with = "segment-masks"},
+    {"segment-masks", "DIR", "their masks, under the same names and of the same size",
+     .text = &given.options.segment_masks, .with = "segment-data"},
+    {"measure-every", "N",
+     "how often that is measured: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
+     .parse = read_interval, .parsed = &given.options.measure_every, .given = &given.measure_every,
      .expected = "epochs, or steps or minutes, as in 2, '500 steps' or '30 minutes'", .unset = "1 epoch"},
     {"watch", "IMAGE",
      "draw this image into RUN/watch/ before the first step and at each checkpoint: what the heads of the last block "
