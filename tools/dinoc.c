@@ -1,5 +1,6 @@
 /* dinoc: the compiler's command line. */
 #include "compiler/compile.h"
+#include "tools/cli/bytes.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/flags.h"
 #include "tools/cli/help.h"
@@ -78,21 +79,6 @@ static int copy_description(void)
         fprintf(stderr, "dinoc: %s\n", err.text);
     free(written);
     return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
-}
-
-/* Bytes, of "2G", "1.5GiB", "800M" or "4096": powers of 1024. */
-static bool read_bytes(const char *text, void *parsed)
-{
-    int64_t *bytes = parsed;
-    char *stop;
-    double value = strtod(text, &stop);
-    const char *units = "KMGT", *unit = *stop ? strchr(units, *stop) : NULL;
-    for (long u = 0; unit && u <= unit - units; u++) value *= 1024;
-    if (unit) stop++;
-    if (unit && *stop == 'i') stop++;
-    if (*stop == 'B') stop++;
-    *bytes = value >= 1 && value < 1e18 ? (int64_t)value : 0;
-    return !*stop && *bytes > 0;
 }
 
 /* Splits FILE:NAME in place, at a colon behind the last slash; the options point into it. */
@@ -195,7 +181,8 @@ static const struct dg_flag flags[] = {
      "what a recipe's training step may take, as in 2G: the batch is cut into slices and activations are computed "
      "again as far as that takes, at the least extra time. SIZE bounds what is planned; dinorun adds scratch, the "
      "loader and some 100 MB, and says so",
-     .parse = read_bytes, .parsed = &given.options.memory, .expected = "a size, as in 2G or 800M", .unset = "no limit"},
+     .parse = dg_read_bytes, .parsed = &given.options.memory, .expected = "a size, as in 2G or 800M",
+     .unset = "no limit"},
     {"ranks", "N",
      "make a recipe's step so that up to N processes (of mpirun) can share each batch: N divides it. --memory is then "
      "that of "

@@ -80,9 +80,11 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
     enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
     struct dg_session_options session = {.threads = options->threads,
                                          .ignore_memory = options->ignore_memory,
+                                         .limit = options->memory,
                                          .lent = options->lent,
                                          .log = options->log};
-    if (status == DG_OK) status = loader_bytes(plan, knobs, entry, options, &session.other_bytes, err);
+    if (status == DG_OK && !options->own_images)
+        status = loader_bytes(plan, knobs, entry, options, &session.other_bytes, err);
     if (status == DG_OK) {
         dg_knobs_trace(knobs, options->log);
         status = dg_session_open(plan, dg_entry_name(options->role), &session, &e->session, err);
@@ -124,6 +126,7 @@ uint64_t dg_evaluator_hash(const struct dg_evaluator *e, uint64_t hash)
     return hash;
 }
 
+const struct dg_knobs *dg_evaluator_knobs(const struct dg_evaluator *evaluator) { return evaluator->knobs; }
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator) { return evaluator->session; }
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }
 const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator) { return evaluator->images; }
@@ -175,23 +178,34 @@ struct rows {
     const float *output; /* [count, dim] */
 };
 
-/* Fails where a readable image's row is not finite, with the first operation that made it so. The batch is still
- * bound. */
+/* Fails where row `r` of the batch, the image `name`, is not finite, with the first operation that made it so. The
+ * batch is still bound. */
+static enum dg_status check_row(struct dg_evaluator *e, const struct dg_step_info *info, int64_t r, const char *name,
+                                struct dg_error *err)
+{
+    int64_t at = dg_first_not_finite(e->result + r * e->dim, e->dim), place;
+    if (at < 0) return DG_OK;
+    double value = e->result[r * e->dim + at]; /* the search computes the batch again */
+    char first[1024];
+    DG_TRY(dg_fault_find(e->session, e->plan, info, &place, first, sizeof first, err));
+    return dg_fail(err, DG_ERR_NUMERIC, "%s: number %" PRId64 " of its %" PRId64 " is %g, which is none; %s", name, at,
+                   e->dim, value, first);
+}
+
 static enum dg_status check_rows(struct dg_evaluator *e, const struct sinking *s, const struct dg_step_info *info,
                                  const struct rows *rows, struct dg_error *err)
 {
     for (int64_t r = 0; r < rows->count; r++) {
-        int64_t at = rows->unread[r] ? -1 : dg_first_not_finite(e->result + r * e->dim, e->dim);
-        if (at < 0) continue;
-        double value = e->result[r * e->dim + at]; /* the search computes the batch again */
-        char first[1024];
-        int64_t place;
+        if (rows->unread[r]) continue;
         const char *name = s->dataset ? dg_dataset_path(s->dataset, rows->first + r) : s->path[rows->first + r];
-        DG_TRY(dg_fault_find(e->session, e->plan, info, &place, first, sizeof first, err));
-        return dg_fail(err, DG_ERR_NUMERIC, "%s: number %" PRId64 " of its %" PRId64 " is %g, which is none; %s", name,
-                       at, e->dim, value, first);
+        DG_TRY(check_row(e, info, r, name, err));
     }
     return DG_OK;
+}
+
+enum dg_status dg_evaluate_check(struct dg_evaluator *e, const char *name, struct dg_error *err)
+{
+    return check_row(e, &(struct dg_step_info){0}, 0, name, err);
 }
 
 static enum dg_status sink_rows(const struct dg_evaluator *e, const struct sinking *s, const struct rows *rows,

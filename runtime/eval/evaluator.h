@@ -23,6 +23,8 @@ struct dg_evaluator_options {
     bool accept_changes;         /* accept weights of another network (dg_facts_compare) */
     struct dg_image_rules rules; /* of dg_evaluate_whole; a data set has its own */
     bool ignore_memory;
+    int64_t memory;           /* what the session may take; 0: what is free */
+    bool own_images;          /* none are read by it: there are calls of dg_evaluate_batch alone */
     struct dg_lent *lent;     /* memory to use, of a session that does not step meanwhile; NULL: none */
     struct dg_comm *comm;     /* the processes that share a data set; outlives the evaluator. NULL: there is one */
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
@@ -38,6 +40,7 @@ void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */
 
 /* Hash of the parameters, from `basis` on: of two networks that are the same, the same. */
 uint64_t dg_evaluator_hash(const struct dg_evaluator *evaluator, uint64_t basis);
+const struct dg_knobs *dg_evaluator_knobs(const struct dg_evaluator *evaluator);
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator);
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator);                         /* numbers an image */
 const struct dg_plan_tensor *dg_evaluator_images(const struct dg_evaluator *evaluator); /* the input's record */
@@ -60,9 +63,13 @@ enum dg_status dg_evaluate_own(struct dg_evaluator *evaluator, struct dg_dataset
                                void *context, struct dg_error *err);
 
 /* Runs one batch [batch, height, width, 3] in the caller's memory, 64-byte aligned. *output [batch, dim] is the
- * evaluator's and valid until the next call. */
+ * evaluator's and valid until the next call; its numbers may be none. */
 enum dg_status dg_evaluate_batch(struct dg_evaluator *evaluator, const float *images, const float **output,
                                  struct dg_error *err);
+
+/* DG_ERR_NUMERIC: the output of the one image `name` that dg_evaluate_batch has run is not finite; the text has the
+ * first operation that made it so. */
+enum dg_status dg_evaluate_check(struct dg_evaluator *evaluator, const char *name, struct dg_error *err);
 
 /* Runs the images at path[count], each resized to the input's size without a crop, bilinear, as the published attention
  * maps are made (visualize_attention.py of the official code). Unreadable images as above. */

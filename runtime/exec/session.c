@@ -252,9 +252,15 @@ static enum dg_status check_memory(struct dg_session *session, const struct dg_s
     if (options->lent) borrow(session, options->lent);
     m->total -= m->borrowed;
     m->available = dg_memory_available();
-    if (m->total <= m->available || options->ignore_memory) return DG_OK;
     char need[32], have[32], step[32], smaller[96] = "";
     const struct dg_plan_entry *entry = session->entry;
+    if (options->limit && m->total > options->limit)
+        return dg_fail(err, DG_ERR_MEMORY, "entry %s of %s needs %s, and may take %s",
+                       dg_plan_string(session->plan, entry->name),
+                       dg_plan_string(session->plan, session->plan->header->recipe),
+                       dg_format_bytes(need, sizeof need, (double)m->total),
+                       dg_format_bytes(have, sizeof have, (double)options->limit));
+    if (m->total <= m->available || options->ignore_memory) return DG_OK;
     int64_t planned = 0;
     for (int r = 0; r < DG_REGIONS; r++) planned += m->region[r];
     int64_t room = (m->available - (m->total - planned)) >> 20; /* what a plan could take here */

@@ -21,6 +21,7 @@ struct dg_session_options {
     int threads;         /* 0: dg_default_threads() */
     int64_t other_bytes; /* the caller will allocate so much besides (loader, ...); counted when memory is checked */
     bool ignore_memory;  /* start even if the machine seems to have too little */
+    int64_t limit;       /* of the session and other_bytes, where the machine has more; 0: none */
     const struct dg_log *log; /* NULL: none; traces of entries, memory and operations */
     /* Regions are taken from it as far as they fit, and it becomes what is left. The lender counts the program's
      * allowance. NULL: none. */

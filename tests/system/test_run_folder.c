@@ -145,7 +145,7 @@ static void test_linear(void **state)
     process_assert_status(p, 1); /* of one block, which the head alone does not say */
     process_assert_says(p, p->out, "recipe.yaml --probe --set classes=2 makes");
     assert_int_equal(setenv("TMPDIR", in("nowhere"), 1), 0);
-    refuses(RUN(LINEAR, "--evaluate", in("head")), 1, "nowhere/dinorun-probe-");
+    refuses(RUN(LINEAR, "--evaluate", in("head")), 1, "nowhere/dinorun-plan-");
     assert_int_equal(unsetenv("TMPDIR"), 0);
 }
 

@@ -8,10 +8,12 @@
 #include "runtime/data/dataset.h"
 #include "runtime/draw/patches.h"
 #include "runtime/eval/evaluator.h"
+#include "runtime/eval/sizes.h"
 #include "runtime/exec/cpus.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
 #include "runtime/train/results.h"
+#include "tools/cli/bytes.h"
 #include "tools/cli/flags.h"
 
 #include <stdio.h>
@@ -62,6 +64,16 @@ extern const char *const *command_line;
                                                                                             .unset = "13"
 #define FLAG_IGNORE_MEMORY "ignore-memory", NULL, "start even if the machine seems to have too little memory"
 #define FLAG_THRESHOLD "threshold", "T", "the share of a head's attention that its mask holds", .max = 1
+#define FLAG_RESIZE(help)                                                                                              \
+    "resize", "HOW",                                                                                                   \
+        "show images without a crop: exact (their own size), 'short-side N' (their own shape), 'square N' (N x N "     \
+        "pixels)" help ". dinoc makes a plan for each size",                                                           \
+        .parse = dg_fit_read, .expected = "exact, 'short-side N' or 'square N'"
+#define FLAG_MEMORY                                                                                                    \
+    "memory", "SIZE",                                                                                                  \
+        "what sessions for images of many sizes may take together; the one that was not used for the longest time is " \
+        "closed for another",                                                                                          \
+        .parse = dg_read_bytes, .expected = "a size, as in 2G or 800M", .unset = "half of what is free"
 #define FLAG_IMAGE_SIZE                                                                                                \
     "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
                                                                   .unset = "the plan's"
@@ -147,6 +159,7 @@ struct evaluation {
     struct dg_evaluator_options options;
     struct image_flags images;
     struct dg_evaluator *evaluator;
+    struct dg_sizes *sizes;  /* in its place, for images of many sizes */
     char found[DG_MAX_PATH]; /* the weights, where no flag names them */
 };
 /* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, and images are
@@ -157,6 +170,10 @@ enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size s
                             struct dg_error *err);
 /* Opens the evaluator of the plan, which is open. */
 enum dg_status open_evaluator(struct evaluation *evaluation, struct dg_error *err);
+/* The same for images of many sizes: dinoc makes the plans (runtime/eval/sizes.h). `std` outlives them. */
+enum dg_status open_sizes(struct evaluation *evaluation, const double *std, struct dg_error *err);
+/* Says which sizes there were, and what memory they took. */
+void print_sizes(const struct evaluation *evaluation);
 void close_evaluation(struct evaluation *evaluation);
 int evaluation_threads(const struct evaluation *evaluation);
 
@@ -190,6 +207,20 @@ void take_run_resize(const char *weights, struct dg_knobs *knobs);
  * Sets step, network and weights of the results. */
 enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluator_options *options,
                            struct dg_results *results, struct dg_error *err);
+
+/* A plan for dinoc to make. */
+struct plan_to_make {
+    const char *file;         /* of its description */
+    const char *description;  /* in the place of `file`: the description itself; NULL: there is none */
+    const char *const *flags; /* of dinoc, ended by NULL; 256 at most */
+    const char *what;         /* the plan, in messages: "the probe's plan" */
+    const char *said;         /* a line to say before; NULL: none. Of several processes one says it */
+};
+/* Makes the plan in TMPDIR, or /tmp, calls `open` with its path, and takes the file away. DG_ERR_INPUT: dinoc said why
+ * on standard error. */
+enum dg_status make_plan(const struct plan_to_make *make,
+                         enum dg_status (*open)(void *, const char *, struct dg_error *), void *context,
+                         struct dg_error *err);
 
 /* Classes of the images, or of a head's file if that is not NULL. */
 enum dg_status count_classes(const struct dg_data *images, const char *head, int64_t *classes, struct dg_error *err);

@@ -121,6 +121,7 @@ int evaluation_threads(const struct evaluation *e) { return dg_session_threads(d
 void close_evaluation(struct evaluation *e)
 {
     dg_evaluator_close(e->evaluator);
+    dg_sizes_close(e->sizes);
     close_plan(&e->of);
 }
 

@@ -22,6 +22,7 @@ static struct {
     struct dg_flag_values data;
     const char *out, *classes_from, *output;
     bool flat;
+    struct dg_fit fit;
     struct json_output json;
 } given = {.evaluation.options = {.choice = {.from = "teacher"}}, .output = "cls"};
 
@@ -46,6 +47,17 @@ static enum dg_status on_rows(void *context, const float *output, int64_t rows, 
         DG_TRY(dg_npy_append(&out->array, out->pooled, 1, err));
     }
     return DG_OK;
+}
+
+static enum dg_status on_sized(void *context, const struct dg_sized_output *output, int64_t index, int64_t done,
+                               int64_t all, struct dg_error *err)
+{
+    struct output *out = context;
+    (void)index;
+    show_images(done, all);
+    if (out->pooling != DG_POOLING_CLS) DG_TRY(dg_patches_init(output->plan, DG_ENTRY_TOKENS, &out->patches, err));
+    dg_pooling_apply(out->pooling, &out->patches, out->dim, output->output, out->pooled);
+    return dg_npy_append(&out->array, out->pooled, 1, err);
 }
 
 /* Writes OUT.tsv: path, tab, label; the label of an image without classes is empty. The caller commits the file. */
@@ -74,15 +86,20 @@ static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error 
                                         "set.crops.mean.2",   "set.crops.std.0",  "set.crops.std.1",
                                         "set.crops.std.2"};
     const struct dg_image_rules rules = image_rules(&e->images);
-    const struct dg_plan_tensor *images = dg_evaluator_images(e->evaluator);
+    uint64_t weights = e->sizes ? dg_sizes_use(e->sizes).weights : dg_evaluator_hash(e->evaluator, DG_FNV_BASIS);
     struct dg_facts all = {0}, facts = {0};
+    char text[32];
     dg_facts_add_plan(&all, &e->of.knobs);
     for (size_t t = 0; t < sizeof taken / sizeof *taken; t++) {
         const char *value = dg_facts_find(&all, taken[t]);
         if (value) dg_facts_add(&facts, taken[t], "%s", value);
     }
-    dg_facts_add(&facts, "weights", "%016" PRIx64, dg_evaluator_hash(e->evaluator, DG_FNV_BASIS));
-    dg_facts_add(&facts, "image size", "%" PRId64 "x%" PRId64, images->dim[1], images->dim[2]);
+    dg_facts_add(&facts, "weights", "%016" PRIx64, weights);
+    if (e->sizes)
+        dg_facts_add(&facts, "image size", "%s", dg_fit_text(given.fit, text, sizeof text));
+    else
+        dg_facts_add(&facts, "image size", "%" PRId64 "x%" PRId64, dg_evaluator_images(e->evaluator)->dim[1],
+                     dg_evaluator_images(e->evaluator)->dim[2]);
     dg_facts_add(&facts, "output", "%s", given.output);
     dg_facts_add(&facts, "--exif", "%s", rules.exif ? "true" : "false");
     dg_facts_add(&facts, "--pillow", "%d", rules.pillow == 12 ? 12 : 13);
@@ -94,12 +111,33 @@ static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error 
     return status;
 }
 
+/* Sets the length of a token, which is the same for images of each size, and of images of one size the patches. */
+static enum dg_status size_up(struct output *out, struct dg_error *err)
+{
+    const struct dg_plan *plan = &given.evaluation.of.plan;
+    const struct dg_plan_entry *entry;
+    struct dg_sized_output first;
+    bool varies = out->pooling == DG_POOLING_TOKENS || out->pooling == DG_POOLING_PATCHES;
+    DG_TRY(dg_plan_find_role(plan, given.evaluation.options.role, &entry, err));
+    const struct dg_plan_tensor *output = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
+    out->dim = 1;
+    for (int d = out->pooling == DG_POOLING_CLS ? 1 : output->ndim - 1; d < output->ndim; d++)
+        out->dim *= output->dim[d];
+    if (!given.evaluation.sizes || !varies) return DG_OK;
+    if (given.fit.kind != DG_FIT_STRETCH)
+        return dg_fail(err, DG_ERR_USAGE,
+                       "--output %s of images of different sizes has no common shape: --resize 'square N' gives one",
+                       given.output);
+    DG_TRY(dg_sizes_prepare(given.evaluation.sizes, given.fit.height, given.fit.width, &first, err));
+    return dg_patches_init(first.plan, DG_ENTRY_TOKENS, &out->patches, err);
+}
+
 /* Opens the array, of the shape that --output says. */
 static enum dg_status open_array(int64_t images, struct output *out, struct dg_error *err)
 {
     int64_t shape[1 + DG_POOLING_MAX_DIMS] = {images};
-    out->row = dg_evaluator_dim(given.evaluation.evaluator);
-    out->dim = out->pooling == DG_POOLING_CLS ? out->row : out->row / dg_patches_tokens(&out->patches);
+    DG_TRY(size_up(out, err));
+    if (given.evaluation.evaluator) out->row = dg_evaluator_dim(given.evaluation.evaluator);
     int ndim = 1 + dg_pooling_shape(out->pooling, &out->patches, out->dim, shape + 1);
     DG_TRY(dg_npy_open_shape(given.out, ndim, shape, &out->array, err));
     out->pooled = malloc(sizeof *out->pooled * (size_t)out->array.columns);
@@ -116,7 +154,12 @@ static enum dg_status open_all(struct dg_dataset **dataset, struct output *out, 
     if (out->pooling != DG_POOLING_CLS) DG_TRY(dg_patches_init(&e->of.plan, e->options.role, &out->patches, err));
     const struct dg_data data = data_of(&given.data, given.classes_from, &e->images);
     DG_TRY(dg_dataset_open(&data, given.flat ? DG_LABELS_UNUSED : DG_LABELS_IF_ANY, &console, dataset, err));
-    DG_TRY(open_evaluator(e, err));
+    if (given.fit.kind == DG_FIT_NONE)
+        DG_TRY(open_evaluator(e, err));
+    else if (dg_comm_ranks(e->options.comm) > 1)
+        return dg_fail(err, DG_ERR_USAGE, "--resize is for one process");
+    else
+        DG_TRY(open_sizes(e, NULL, err));
     if (!leads(e->options.comm)) return DG_OK;
     return open_array(dg_dataset_count(*dataset), out, err);
 }
@@ -155,6 +198,12 @@ static enum dg_status write_features(struct dg_dataset **dataset, struct output 
     struct dg_comm **comm = &e->options.comm;
     DG_TRY(open_ranks(comm, &e->options.threads, err));
     DG_TRY(dg_comm_agree(*comm, open_all(dataset, out, err), err));
+    if (e->sizes) {
+        DG_TRY(dg_sizes_evaluate(e->sizes, *dataset, given.fit, DG_FILTER_BICUBIC, on_sized, out, err));
+        clear_images();
+        print_sizes(e);
+        return commit(*dataset, out, err);
+    }
     DG_TRY(check_ranks(e, *dataset, given.data.value[0], err));
     DG_TRY(dg_evaluate(e->evaluator, *dataset, on_rows, out, err));
     return leads(*comm) ? commit(*dataset, out, err) : DG_OK;
@@ -181,6 +230,8 @@ static const struct dg_flag flags[] = {
     ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {FLAG_DATA, .texts = &given.data, .required = true},
     {FLAG_FLAT, .given = &given.flat},
+    {FLAG_RESIZE(", bicubic"), .parsed = &given.fit, .unset = "the plan's size, and the crop of evaluation"},
+    {FLAG_MEMORY, .parsed = &given.evaluation.options.memory, .with = "resize"},
     {FLAG_CLASSES_FROM, .text = &given.classes_from, .without = "flat"},
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},

@@ -4,83 +4,58 @@
 #include "runtime/data/dataset.h"
 #include "runtime/layouts/weight_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 enum { MAX_WORDS = 256 };
 
-/* dinoc is beside dinorun; else where the shell finds it. */
-static void find_dinoc(char path[DG_MAX_PATH])
-{
-    ssize_t length = readlink("/proc/self/exe", path, DG_MAX_PATH - 16);
-    path[length > 0 ? length : 0] = 0;
-    char *slash = strrchr(path, '/');
-    if (slash) strcpy(slash + 1, "dinoc");
-    if (!slash || access(path, X_OK)) strcpy(path, "dinoc");
-}
-
-/* Runs dinoc without its report. Its errors are on standard error. */
-static enum dg_status run_dinoc(const char *const *words, struct dg_error *err)
-{
-    posix_spawn_file_actions_t files;
-    pid_t pid;
-    int status = 0;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    int problem = posix_spawnp(&pid, words[0], &files, NULL, (char *const *)(uintptr_t)words, environ);
-    posix_spawn_file_actions_destroy(&files);
-    if (problem)
-        return dg_fail(err, DG_ERR_IO, "cannot run dinoc, which makes the probe's plan of %s: %s", words[1],
-                       strerror(problem));
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
-    if (WIFEXITED(status) && !WEXITSTATUS(status)) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "dinoc could not make the probe's plan of %s", words[1]);
-}
-
-/* Of several processes, which all make the plan, one says so. */
-static void say_command(const char *recipe, const char *classes, const struct dg_flag_values *set)
+/* The command that makes the plan; NULL: out of memory. The caller frees it. */
+static char *command_text(const char *recipe, const char *classes, const struct dg_flag_values *set)
 {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    if (!out) return;
+    if (!out) return NULL;
     fprintf(out, "dinoc %s --probe --set %s", recipe, classes);
     for (int s = 0; s < set->count; s++) fprintf(out, " --set '%s'", set->value[s]);
     fputs(" makes the probe's plan", out);
-    if (!fclose(out)) dg_log(&console, DG_LOG_INFO, DG_LOG_PLAN, "%s", text);
-    fflush(stdout);
-    free(text);
+    fclose(out);
+    return text;
 }
 
-static enum dg_status compile(const char *recipe, int64_t classes, const struct dg_flag_values *set, const char *plan,
-                              struct dg_error *err)
+static enum dg_status open_made(void *context, const char *plan, struct dg_error *err)
 {
-    char dinoc[DG_MAX_PATH], number[48];
+    struct opened_plan *of = context;
+    const struct dg_flag_values set = of->set; /* they are in the plan */
+    of->set = (struct dg_flag_values){0};
+    enum dg_status status = open_plan_file(of, plan, err);
+    of->set = set;
+    return status;
+}
+
+static enum dg_status compile(const char *recipe, int64_t classes, struct opened_plan *of, struct dg_error *err)
+{
+    const struct dg_flag_values *set = &of->set;
+    char number[48];
     const char *words[MAX_WORDS];
     int count = 0;
     if (set->count > MAX_WORDS / 2 - 8) return dg_fail(err, DG_ERR_USAGE, "too many --set");
-    find_dinoc(dinoc);
     snprintf(number, sizeof number, "classes=%" PRId64, classes);
-    const char *const first[] = {dinoc, recipe, "--probe", "--set", number};
+    const char *const first[] = {"--probe", "--set", number};
     for (size_t w = 0; w < sizeof first / sizeof *first; w++) words[count++] = first[w];
     for (int s = 0; s < set->count; s++) {
         words[count++] = "--set";
         words[count++] = set->value[s];
     }
-    say_command(recipe, number, set);
-    words[count++] = "-o";
-    words[count++] = plan;
     words[count] = NULL;
-    return run_dinoc(words, err);
+    char *text = command_text(recipe, number, set);
+    const struct plan_to_make make = {.file = recipe, .flags = words, .what = "the probe's plan", .said = text};
+    enum dg_status status = make_plan(&make, open_made, of, err);
+    free(text);
+    return status;
 }
 
 bool find_probe_plan(const char *head, char path[DG_MAX_PATH])
@@ -116,8 +91,7 @@ enum dg_status count_classes(const struct dg_data *images, const char *head, int
 enum dg_status open_probe_plan(struct opened_plan *of, int64_t classes, struct dg_error *err)
 {
     of->run = of->path;
-    char recipe[DG_MAX_PATH], folder[DG_MAX_PATH], plan[DG_MAX_PATH + 16];
-    const char *temporary = getenv("TMPDIR");
+    char recipe[DG_MAX_PATH];
     if (snprintf(recipe, sizeof recipe, "%s/recipe.yaml", of->path) >= DG_MAX_PATH)
         return dg_fail(err, DG_ERR_USAGE, "the path of the run is too long");
     if (access(recipe, F_OK))
@@ -125,17 +99,5 @@ enum dg_status open_probe_plan(struct opened_plan *of, int64_t classes, struct d
                        "%s has no recipe.yaml: is it a run's folder? One of 0.1 needs the plan of a probe (dinoc "
                        "DESCRIPTION --probe --set classes=%" PRId64 " -o PLAN) and --weights",
                        of->path, classes);
-    if (snprintf(folder, sizeof folder, "%s/dinorun-probe-XXXXXX", temporary && *temporary ? temporary : "/tmp") >=
-        DG_MAX_PATH)
-        return dg_fail(err, DG_ERR_USAGE, "the path of TMPDIR is too long");
-    if (!mkdtemp(folder)) return dg_fail(err, DG_ERR_IO, "%s: %s", folder, strerror(errno));
-    snprintf(plan, sizeof plan, "%s/probe.plan", folder);
-    enum dg_status status = compile(recipe, classes, &of->set, plan, err);
-    const struct dg_flag_values set = of->set; /* they are in the plan */
-    of->set = (struct dg_flag_values){0};
-    if (status == DG_OK) status = open_plan_file(of, plan, err);
-    of->set = set;
-    unlink(plan); /* what is open stays */
-    rmdir(folder);
-    return status;
+    return compile(recipe, classes, of, err);
 }

@@ -1,0 +1,73 @@
+/* Evaluation of images of many sizes: dinoc makes a plan for each size that is met, of the description that the given
+ * plan carries. */
+#include "tools/dinorun/command.h"
+
+#include "runtime/base/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static enum dg_status open_made(void *context, const char *plan, struct dg_error *err)
+{
+    return dg_plan_open(plan, context, err);
+}
+
+/* Plans of all kinds compute one image at a time then. The crop of evaluation is not used, and must not be in the
+ * way. */
+static enum dg_status make_for_size(void *context, const struct dg_plan *of, int64_t height, int64_t width,
+                                    struct dg_plan *made, struct dg_error *err)
+{
+    static const char *const math[] = {"f32", "bf16x3", "bf16x6"};
+    char size[32], resize[64], what[64];
+    const char *flags[] = {"--image-size",
+                           size,
+                           "--dtype",
+                           of->entry->dtype == DG_BF16 ? "bf16" : "f32",
+                           "--math",
+                           math[of->entry->math],
+                           NULL,
+                           NULL,
+                           NULL,
+                           NULL,
+                           NULL};
+    int count = 6;
+    (void)context;
+    snprintf(size, sizeof size, "%" PRId64 "x%" PRId64, height, width);
+    snprintf(resize, sizeof resize, "entries.features.resize=%" PRId64, dg_max_i64(height, width));
+    snprintf(what, sizeof what, "the plan for images of %s pixels", size);
+    if (of->header->kind != DG_PLAN_MODULE) {
+        flags[count++] = "--set";
+        flags[count++] = resize;
+    }
+    if (of->header->kind == DG_PLAN_RECIPE) {
+        flags[count++] = "--set";
+        flags[count++] = "entries.features.batch=1";
+    }
+    if (of->header->kind == DG_PLAN_PROBE) {
+        flags[count++] = "--batch";
+        flags[count++] = "1";
+    }
+    const struct plan_to_make make = {
+        .description = dg_plan_string(of, of->header->description), .flags = flags, .what = what};
+    return make_plan(&make, open_made, made, err);
+}
+
+enum dg_status open_sizes(struct evaluation *e, const double *std, struct dg_error *err)
+{
+    e->options.rules = image_rules(&e->images);
+    e->options.log = &console;
+    e->options.own_images = true;
+    const struct dg_sizes_options options = {.evaluator = e->options, .make = make_for_size, .std = std};
+    return dg_sizes_open(&e->of.plan, &options, &e->sizes, err);
+}
+
+void print_sizes(const struct evaluation *e)
+{
+    const struct dg_sizes_use use = dg_sizes_use(e->sizes);
+    char most[32], limit[32], peak[32];
+    printf("images of %" PRId64 " size%s; sessions, opened %" PRId64 " times, took %s at most as planned, of %s "
+           "(--memory); the process had %s\n",
+           use.sizes, use.sizes == 1 ? "" : "s", use.openings, dg_format_bytes(most, sizeof most, (double)use.most),
+           dg_format_bytes(limit, sizeof limit, (double)use.memory),
+           dg_format_bytes(peak, sizeof peak, (double)dg_memory_peak()));
+}
