@@ -33,11 +33,23 @@ static double filter_bilinear(double x)
     return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-static double filter_support(enum dg_filter filter) { return filter == DG_FILTER_BICUBIC ? 2.0 : 1.0; }
-
-static int axis_taps(enum dg_filter filter, int in, int out)
+static double sinc(double x)
 {
-    double scale = (double)in / out;
+    if (x == 0.0) return 1.0;
+    x *= M_PI;
+    return sin(x) / x;
+}
+
+static double filter_lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
+static double filter_support(enum dg_filter filter)
+{
+    return filter == DG_FILTER_LANCZOS ? 3.0 : filter == DG_FILTER_BICUBIC ? 2.0 : 1.0;
+}
+
+static int axis_taps(enum dg_filter filter, float extent, int out)
+{
+    double scale = (double)extent / out;
     return (int)ceil(filter_support(filter) * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
 }
 
@@ -47,24 +59,32 @@ static size_t axis_bytes(int taps, int outputs)
     return (size_t)outputs * (2 * sizeof(int) + (size_t)taps * sizeof(int32_t)) + (size_t)taps * sizeof(double) + 64;
 }
 
-/* Computes the weights of outputs offset .. offset + outputs - 1 of an axis resized from `in` to `out`. `place` has
- * axis_bytes bytes. */
-static struct axis axis_build(enum dg_filter filter, int in, int out, int offset, int outputs, char *place)
+/* Pixels of an axis, and how many of them are resized: a whole number but for reduced images. */
+struct input {
+    int pixels;
+    float extent;
+};
+
+/* Computes the weights of outputs offset .. offset + outputs - 1 of an axis resized to `out`. `place` has axis_bytes
+ * bytes. */
+static struct axis axis_build(enum dg_filter filter, struct input in, int out, int offset, int outputs, char *place)
 {
-    struct axis axis = {.from = in, .taps = axis_taps(filter, in, out)};
+    struct axis axis = {.from = in.pixels, .taps = axis_taps(filter, in.extent, out)};
     double *row = (double *)place;
     axis.weight = (int32_t *)(row + axis.taps);
     axis.first = axis.weight + (size_t)outputs * (size_t)axis.taps;
     axis.count = axis.first + outputs;
 
-    double (*shape)(double) = filter == DG_FILTER_BICUBIC ? filter_bicubic : filter_bilinear;
-    double scale = (double)in / out, stretch = scale < 1.0 ? 1.0 : scale;
+    double (*shape)(double) = filter == DG_FILTER_LANCZOS   ? filter_lanczos
+                              : filter == DG_FILTER_BICUBIC ? filter_bicubic
+                                                            : filter_bilinear;
+    double scale = (double)in.extent / out, stretch = scale < 1.0 ? 1.0 : scale;
     double support = filter_support(filter) * stretch, shrink = 1.0 / stretch;
     for (int i = 0; i < outputs; i++) {
         double center = (offset + i + 0.5) * scale, sum = 0;
         int lo = (int)(center - support + 0.5), hi = (int)(center + support + 0.5);
         if (lo < 0) lo = 0;
-        if (hi > in) hi = in;
+        if (hi > in.pixels) hi = in.pixels;
         for (int j = lo; j < hi; j++) sum += row[j - lo] = shape((j - center + 0.5) * shrink);
         int32_t *weight = axis.weight + (size_t)i * (size_t)axis.taps;
         memset(weight, 0, (size_t)axis.taps * sizeof *weight);
@@ -194,18 +214,18 @@ static void resize_y_then_x(struct resizing *r)
     }
 }
 
-/* The part of a box resized to `width` x `height` that is computed. */
-static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, struct dg_resampling how,
-                                    int width, int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
-                                    struct dg_error *err)
+/* The part of a box, `across` x `down` pixels of it, resized to `width` x `height` that is computed. */
+static enum dg_status resize_part(const struct dg_image *image, struct dg_box box, float across, float down,
+                                  struct dg_resampling how, int width, int height, struct dg_box window, uint8_t *out,
+                                  struct dg_scratch *work, struct dg_error *err)
 {
     if (box.width < 1 || box.height < 1 || box.left < 0 || box.top < 0 || box.left > image->width - box.width ||
         box.top > image->height - box.height || width < 1 || height < 1) {
         return dg_fail(err, DG_ERR_USAGE, "cannot resize the box %d x %d at (%d, %d) of an image of %d x %d to %d x %d",
                        box.width, box.height, box.left, box.top, image->width, image->height, width, height);
     }
-    size_t x_bytes = axis_bytes(axis_taps(how.filter, box.width, width), window.width);
-    size_t y_bytes = axis_bytes(axis_taps(how.filter, box.height, height), window.height);
+    size_t x_bytes = axis_bytes(axis_taps(how.filter, across, width), window.width);
+    size_t y_bytes = axis_bytes(axis_taps(how.filter, down, height), window.height);
     x_bytes = (x_bytes + 63) / 64 * 64;
     y_bytes = (y_bytes + 63) / 64 * 64;
     bool y_first = height != box.height && vertical_is_first(box, how, width, height);
@@ -213,19 +233,36 @@ static enum dg_status resize_window(const struct dg_image *image, struct dg_box 
     size_t between_bytes = y_first ? (size_t)box.width * 3 : (size_t)window.width * 3 * (size_t)box.height;
     DG_TRY(dg_scratch_reserve(work, x_bytes + y_bytes + wide_bytes + between_bytes, err));
     char *place = work->bytes;
-    struct resizing r = {.stride = (size_t)image->width * 3,
-                         .box = box,
-                         .window = window,
-                         .resize_x = width != box.width,
-                         .resize_y = height != box.height,
-                         .x = axis_build(how.filter, box.width, width, window.left, window.width, place),
-                         .y = axis_build(how.filter, box.height, height, window.top, window.height, place + x_bytes),
-                         .wide = (i32x4 *)(place + x_bytes + y_bytes),
-                         .between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes,
-                         .out = out};
+    struct resizing r = {
+        .stride = (size_t)image->width * 3,
+        .box = box,
+        .window = window,
+        .resize_x = (float)width != across,
+        .resize_y = (float)height != down,
+        .x = axis_build(how.filter, (struct input){box.width, across}, width, window.left, window.width, place),
+        .y = axis_build(how.filter, (struct input){box.height, down}, height, window.top, window.height,
+                        place + x_bytes),
+        .wide = (i32x4 *)(place + x_bytes + y_bytes),
+        .between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes,
+        .out = out};
     r.corner = image->pixels + (size_t)box.top * r.stride + (size_t)box.left * 3;
     (y_first ? resize_y_then_x : resize_x_then_y)(&r);
     return DG_OK;
+}
+
+static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, struct dg_resampling how,
+                                    int width, int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
+                                    struct dg_error *err)
+{
+    return resize_part(image, box, (float)box.width, (float)box.height, how, width, height, window, out, work, err);
+}
+
+enum dg_status dg_image_resize_extent(const struct dg_image *image, float across, float down, struct dg_resampling how,
+                                      int width, int height, uint8_t *out, struct dg_scratch *work,
+                                      struct dg_error *err)
+{
+    struct dg_box whole = {0, 0, image->width, image->height}, window = {0, 0, width, height};
+    return resize_part(image, whole, across, down, how, width, height, window, out, work, err);
 }
 
 enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, struct dg_resampling how, int width,

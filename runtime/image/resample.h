@@ -9,6 +9,7 @@
 enum dg_filter {
     DG_FILTER_BICUBIC = 0, /* support 2, a = -0.5 */
     DG_FILTER_BILINEAR,    /* support 1 */
+    DG_FILTER_LANCZOS,     /* support 3 */
 };
 
 /* A filter, and whose order of passes. */
@@ -27,6 +28,12 @@ struct dg_box {
  * image. */
 enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, struct dg_resampling how, int width,
                                int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err);
+
+/* The same of a whole image of which only `across` x `down` pixels, from the upper left corner, are shown: of images
+ * that were reduced by a factor that does not divide them. 0 < across <= image->width, and likewise down. */
+enum dg_status dg_image_resize_extent(const struct dg_image *image, float across, float down, struct dg_resampling how,
+                                      int width, int height, uint8_t *out, struct dg_scratch *work,
+                                      struct dg_error *err);
 
 /* The evaluation transform (that of the official eval_knn.py): resize the image, keeping its shape, then cut width x
  * height out of its middle.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/image/decoding and resize13.txt: image files of every format, sound and damaged, with what Pillow
-makes of them, and resized pictures. Pillow 13.0 and NumPy wrote the committed files:
+"""Writes tests/fixtures/image/decoding, resize13.txt and thumbnail.txt: image files of every format, sound and damaged, with
+what Pillow makes of them, and resized pictures. Pillow 13.0 and NumPy wrote the committed files:
 
     python3 tests/reference/make_decoding_fixtures.py
 """
@@ -215,6 +215,17 @@ def write_resize():
     write("resize13.txt", "of noise 'resize' 61x47: filter left top width height -> width height hash, by Pillow 13", lines)
 
 
+def write_thumbnails():
+    lines = []
+    for width, height in [(61, 47), (47, 61), (64, 64), (201, 150), (150, 201), (333, 40), (40, 333), (500, 3), (3, 500), (257, 256), (1, 90), (301, 300)]:
+        for side in (224, 96, 61, 47, 32, 20, 7, 1):
+            image = Image.fromarray(noise("thumbnail", width, height))
+            image.thumbnail((side, side), Image.LANCZOS)
+            lines.append(f"{width} {height} {side} {image.width} {image.height} {philox.fnv1a(image.tobytes()):016x}")
+    write("thumbnail.txt", "of noise 'thumbnail': width height side -> width height hash, by Pillow 13", lines)
+
+
 if __name__ == "__main__":
     write_decoding()
     write_resize()
+    write_thumbnails()
