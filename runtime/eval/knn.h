@@ -23,9 +23,6 @@ struct dg_knn_result {
     double top1, top5; /* percent; top5: among the first five of the classes that have a vote */
 };
 
-/* Divides each row of features[n, dim] by max(its L2 norm, 1e-12). */
-void dg_knn_normalize(float *features, int64_t n, int64_t dim, int threads);
-
 struct dg_knn_set {
     const float *features; /* [count, dim], normalised */
     const int *label;      /* [count], each in [0, classes); of a part: [all] */

@@ -2,6 +2,7 @@
 
 #include "runtime/eval/labelled.h"
 #include "runtime/eval/most_frequent.h"
+#include "runtime/eval/nearest.h"
 #include "runtime/train/objects.h"
 #include "runtime/train/results.h"
 
@@ -139,8 +140,8 @@ static void choose_k(struct dg_quality_report *report, int64_t votes)
 static enum dg_status classify(const struct dg_quality *q, struct dg_quality_report *report, struct dg_error *err)
 {
     int threads = q->threads;
-    dg_knn_normalize(q->train.features, q->train.count, q->dim, threads);
-    dg_knn_normalize(q->val.features, q->val.count, q->dim, threads);
+    dg_features_normalize(q->train.features, q->train.count, q->dim, threads);
+    dg_features_normalize(q->val.features, q->val.count, q->dim, threads);
     choose_k(report, q->train.count);
     const struct dg_knn_question question = {.train = {q->train.features, q->train.label, q->train.count},
                                              .test = {q->val.features, q->val.label, q->val.count},

@@ -9,6 +9,7 @@
 #include "runtime/eval/knn.h"
 #include "runtime/eval/labelled.h"
 #include "runtime/eval/most_frequent.h"
+#include "runtime/eval/nearest.h"
 #include "runtime/formats/feature_file.h"
 #include "runtime/formats/feature_origin.h"
 
@@ -231,8 +232,8 @@ static enum dg_status answer(struct vote *vote, const struct split *of_train, co
     const struct dg_labelled *train = &of_train->of, *val = &of_val->of;
     int64_t here = train->row ? train->filled : train->count;
     struct dg_comm *comm = given.evaluation.options.comm;
-    dg_knn_normalize(train->features, here, train->dim, threads);
-    dg_knn_normalize(val->features, val->count, val->dim, threads);
+    dg_features_normalize(train->features, here, train->dim, threads);
+    dg_features_normalize(val->features, val->count, val->dim, threads);
     const struct dg_knn_question question = {
         .train = {train->features, train->label, here, train->row, train->rows},
         .test = {.features = val->features, .label = val->label, .count = val->count},

@@ -2,6 +2,7 @@
  * exact in f32 in any order of summation, and many are equal. */
 #include "ops/base/rng.h"
 #include "runtime/eval/knn.h"
+#include "runtime/eval/nearest.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -183,8 +184,8 @@ static void test_copies_come_in_order(void **state)
         for (int64_t i = 0; i < TRAIN * dim; i++)
             train.features[i] = i < dim ? dg_rng_uniform(&rng, -1, 1) : train.features[i - dim];
         for (int64_t i = 0; i < TEST * dim; i++) test.features[i] = dg_rng_uniform(&rng, -1, 1);
-        dg_knn_normalize(train.features, TRAIN, dim, 2);
-        dg_knn_normalize(test.features, TEST, dim, 2);
+        dg_features_normalize(train.features, TRAIN, dim, 2);
+        dg_features_normalize(test.features, TEST, dim, 2);
         const int k[] = {200, 20, 5000};
         for (int i = 0; i < 3; i++) {
             struct dg_knn_result result;
@@ -210,8 +211,8 @@ static void test_low_temperature(void **state)
 {
     (void)state;
     struct set train = make_set("train", 500, 32, 10, -1), test = make_set("test", 100, 32, 10, -1);
-    dg_knn_normalize(train.features, train.n, train.dim, 2);
-    dg_knn_normalize(test.features, test.n, test.dim, 2);
+    dg_features_normalize(train.features, train.n, train.dim, 2);
+    dg_features_normalize(test.features, test.n, test.dim, 2);
     const int k[] = {1, 20};
     struct dg_knn_result result[2];
     knn(train, test, 10, k, 2, 1e-9, 2, result, NULL);
@@ -224,7 +225,7 @@ static void test_normalize(void **state)
 {
     (void)state;
     float x[] = {3, 4, 0, 0, 1e-20f, 0, 1e20f, 1e20f};
-    dg_knn_normalize(x, 4, 2, 2);
+    dg_features_normalize(x, 4, 2, 2);
     assert_true(x[0] == 0.6f && x[1] == 0.8f && x[2] == 0 && x[3] == 0);
     assert_true(fabsf(x[4] - 1e-8f) < 1e-14f);
     assert_true(fabs((double)x[6] - sqrt(0.5)) < 1e-7 && x[6] == x[7]);
