@@ -1,5 +1,7 @@
 #include "runtime/formats/pickle.h"
 
+#include "runtime/formats/pickle_line.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,12 +50,13 @@ struct dg_pickle_callable {
     enum dg_safetensors_dtype dtype;
 };
 
-static dg_call call_ordered_dict, call_empty_dict, call_rebuild_tensor, call_rebuild_typed, call_rebuild_parameter,
-    call_rebuild_subclass, call_size;
+static dg_call call_ordered_dict, call_empty_dict, call_encode, call_rebuild_tensor, call_rebuild_typed,
+    call_rebuild_parameter, call_rebuild_subclass, call_size;
 
 static const struct dg_pickle_callable callables[] = {
     {"collections", "OrderedDict", IS_FUNCTION, call_ordered_dict, 0},        /* what state_dict() returns */
     {"collections", "defaultdict", IS_FUNCTION, call_empty_dict, 0},          /* the optimiser's state */
+    {"_codecs", "encode", IS_FUNCTION, call_encode, 0},                       /* bytes, in protocols before 3 */
     {"torch._utils", "_rebuild_tensor", IS_FUNCTION, call_rebuild_tensor, 0}, /* PyTorch 0.3 */
     {"torch._utils", "_rebuild_tensor_v2", IS_FUNCTION, call_rebuild_tensor, 0},
     {"torch._utils", "_rebuild_tensor_v3", IS_FUNCTION, call_rebuild_typed,
@@ -368,6 +371,29 @@ static enum dg_status call_empty_dict(struct machine *m, const struct dg_pickle_
     return DG_OK;
 }
 
+/* encode(text, "latin1"): the bytes whose numbers the characters have, of which UTF-8 takes one byte or two. */
+static enum dg_status call_encode(struct machine *m, const struct dg_pickle_value *args, struct dg_pickle_value *result)
+{
+    const struct dg_pickle_value *text = args->list.count ? args->list.item[0] : NULL;
+    const char *codec = args->list.count == 2 ? dg_pickle_text(args->list.item[1]) : NULL;
+    if (!codec || strcmp(codec, "latin1") || text->kind != DG_PICKLE_TEXT)
+        return bad(m, "bytes are not a text and \"latin1\"");
+    unsigned char *bytes = take(m, (size_t)text->text.size + 1);
+    int64_t size = 0;
+    if (!bytes) return DG_ERR_MEMORY;
+    for (int64_t i = 0; i < text->text.size; i++) {
+        unsigned char c = (unsigned char)text->text.bytes[i];
+        if (c >= 0xc2 && c <= 0xc3 && i + 1 < text->text.size)
+            c = (unsigned char)(c << 6 | ((unsigned char)text->text.bytes[++i] & 0x3f));
+        else if (c >= 0x80)
+            return bad(m, "a text of latin-1 has other characters");
+        bytes[size++] = c;
+    }
+    bytes[size] = 0;
+    *result = (struct dg_pickle_value){.kind = DG_PICKLE_BYTES, .text = {(const char *)bytes, size}};
+    return DG_OK;
+}
+
 /* The tensor of (storage, offset, size, stride, ...), of elements of `dtype`. */
 static enum dg_status rebuild(struct machine *m, const struct dg_pickle_value *args, enum dg_safetensors_dtype dtype,
                               struct dg_pickle_value *result)
@@ -470,7 +496,7 @@ static enum dg_status call(struct machine *m, const struct dg_pickle_value *func
                            const struct dg_pickle_value *args, struct dg_pickle_value *result)
 {
     if (function->kind == DG_PICKLE_CLASS || function->kind == DG_PICKLE_OBJECT) {
-        *result = (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = function->class_name};
+        *result = (struct dg_pickle_value){.kind = DG_PICKLE_OBJECT, .class_name = function->class_name, .args = args};
         return DG_OK;
     }
     if (function->kind != DG_PICKLE_GLOBAL) return bad(m, "it calls what is not callable");
@@ -514,6 +540,7 @@ static enum dg_status build(struct machine *m)
     DG_TRY(top(m, 0, &object));
     if (object->kind == DG_PICKLE_DICT || object->kind == DG_PICKLE_TENSOR) return DG_OK;
     if (object->kind != DG_PICKLE_OBJECT) return bad(m, "it sets the state of what has none");
+    object->state = state;
     if (state->kind == DG_PICKLE_TUPLE && state->list.count == 2) state = state->list.item[0]; /* beside __slots__ */
     if (state->kind == DG_PICKLE_DICT) object->list = state->list;
     return DG_OK;
@@ -604,6 +631,11 @@ static enum dg_status to_mark(struct machine *m, int64_t *count)
     *count = available(m);
     m->marks--;
     return DG_OK;
+}
+
+static enum dg_status collect_dict(struct machine *m, int64_t count)
+{
+    return count % 2 ? bad(m, "a dict's last key has no value") : collect(m, DG_PICKLE_DICT, count);
 }
 
 /* Moves the `count` topmost values to the end of the list, dict or object below them. */
@@ -725,6 +757,36 @@ static enum dg_status read_digits(struct machine *m, unsigned char opcode)
     return push_new(m, value);
 }
 
+/* The texts of protocol 0: a line. */
+static enum dg_status read_text_line(struct machine *m, unsigned char opcode)
+{
+    const char *line;
+    int64_t length;
+    DG_TRY(read_line(m, &line, &length));
+    char *copy = take(m, 2 * (size_t)length + 1);
+    if (!copy) return DG_ERR_MEMORY;
+    int64_t size = opcode == 'S' ? dg_pickle_unquote(line, length, copy) : dg_pickle_unescape(line, length, copy);
+    if (size < 0) return bad(m, "a line that should be a text is none");
+    copy[size] = 0;
+    return push_new(m, (struct dg_pickle_value){.kind = DG_PICKLE_TEXT, .text = {copy, size}});
+}
+
+/* The memo of protocol 0: its index is a line of digits. */
+static enum dg_status memo_line(struct machine *m, bool store)
+{
+    const char *line;
+    int64_t length;
+    uint64_t index = 0;
+    DG_TRY(read_line(m, &line, &length));
+    bool digits = length > 0 && length < 10;
+    for (int64_t i = 0; digits && i < length; i++) {
+        digits = line[i] >= '0' && line[i] <= '9';
+        index = index * 10 + (uint64_t)(line[i] - '0');
+    }
+    if (!digits) return bad(m, "a value is remembered under what is no number");
+    return store ? put(m, index) : get(m, index);
+}
+
 static enum dg_status memo_op(struct machine *m, size_t width, bool store)
 {
     uint64_t index;
@@ -757,6 +819,8 @@ static enum dg_status read_constant(struct machine *m, unsigned char opcode)
     case 'I':
     case 'L':
     case 'F': return read_digits(m, opcode);
+    case 'S':
+    case 'V': return read_text_line(m, opcode);
     default:
         return bad(m, "opcode 0x%02x is not one that weights need; is this a file of torch.save?", (unsigned)opcode);
     }
@@ -794,6 +858,8 @@ static enum dg_status step(struct machine *m, bool *done)
     case 0x86: return collect(m, DG_PICKLE_TUPLE, 2);
     case 0x87: return collect(m, DG_PICKLE_TUPLE, 3);
     case 't': DG_TRY(to_mark(m, &count)); return collect(m, DG_PICKLE_TUPLE, count);
+    case 'l': DG_TRY(to_mark(m, &count)); return collect(m, DG_PICKLE_LIST, count);
+    case 'd': DG_TRY(to_mark(m, &count)); return collect_dict(m, count);
     case ']': return collect(m, DG_PICKLE_LIST, 0);
     case '}': return collect(m, DG_PICKLE_DICT, 0);
     case 'a': return extend(m, DG_PICKLE_LIST, 1);
@@ -803,6 +869,8 @@ static enum dg_status step(struct machine *m, bool *done)
     case 0x91: return drop_into(m, "frozenset");
     case 'e': DG_TRY(to_mark(m, &count)); return extend(m, DG_PICKLE_LIST, count);
     case 'u': DG_TRY(to_mark(m, &count)); return extend(m, DG_PICKLE_DICT, count);
+    case 'p': return memo_line(m, true);
+    case 'g': return memo_line(m, false);
     case 'q': return memo_op(m, 1, true);
     case 'r': return memo_op(m, 4, true);
     case 0x94: return put(m, (uint64_t)m->memo_count); /* MEMOIZE */

@@ -56,6 +56,9 @@ struct dg_pickle_callable;
 struct dg_pickle_value {
     enum dg_pickle_kind kind;
     const char *class_name; /* printable */
+    /* Of an OBJECT: the tuple that its class was called with, and what its state was set to; NULL: neither. They are
+     * data, from which nothing was made. */
+    const struct dg_pickle_value *args, *state;
     union {
         int64_t i;
         double f;

@@ -1,4 +1,6 @@
-/* libFuzzer's entry to the importer of PyTorch files: the bytes as a file, and as the pickle of a file's object. */
+/* libFuzzer's entry to what reads pickles: the bytes as a file of PyTorch, as the pickle of such a file's object, and as a
+ * ground truth of retrieval. */
+#include "runtime/formats/ground_truth.h"
 #include "runtime/layouts/import.h"
 
 #include <stdlib.h>
@@ -20,8 +22,18 @@ static void import(const uint8_t *bytes, size_t size)
     if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
 }
 
+static void read_truth(const uint8_t *bytes, size_t size)
+{
+    struct dg_error err = {0};
+    struct dg_ground_truth truth = {0};
+    enum dg_status status = dg_ground_truth_parse(bytes, size, &truth, &err);
+    if ((status == DG_OK) != !err.text[0]) abort();
+    dg_ground_truth_free(&truth);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    read_truth(data, size);
     import(data, size);
     /* Behind the stream form's first three pickles, so that nothing has to be found before the object. */
     static const char before[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03."

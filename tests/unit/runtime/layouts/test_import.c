@@ -211,7 +211,13 @@ static void test_machine(void **state)
     REFUSE("\x80\x06N.", "protocol 6");
     REFUSE("\x80\x02I1x\n.", "is no number");
     REFUSE("\x80\x02I\n.", "a number of 0 characters");
-    REFUSE("\x80\x02S'a'\n.", "opcode 0x53");
+    REFUSE("\x80\x05\x97.", "opcode 0x97");
+    REFUSE("S'a\n.", "a line that should be a text is none");
+    REFUSE("S'\\x4'\n.", "a line that should be a text is none");
+    REFUSE("V\\u004\n.", "a line that should be a text is none");
+    REFUSE("Np1x\n.", "under what is no number");
+    REFUSE("g\n.", "under what is no number");
+    REFUSE("(Va\nVb\nVc\nd.", "no value");
     REFUSE("\x80\x02X\xff\xff\xff\xff", "ends in the middle");
     REFUSE("\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xff", "ends in the middle");
     REFUSE("\x80\x04\x8b\xff\xff\xff\xff", "ends in the middle");
