@@ -117,15 +117,6 @@ void dg_evaluator_close(struct dg_evaluator *evaluator)
     free(evaluator);
 }
 
-uint64_t dg_evaluator_hash(const struct dg_evaluator *e, uint64_t hash)
-{
-    const struct dg_plan_entry *entry = dg_session_entry(e->session);
-    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
-        if (e->plan->tensor[t].region == DG_REGION_PARAM)
-            hash = dg_fnv1a(hash, dg_session_data(e->session, t), e->plan->tensor[t].bytes);
-    return hash;
-}
-
 const struct dg_knobs *dg_evaluator_knobs(const struct dg_evaluator *evaluator) { return evaluator->knobs; }
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator) { return evaluator->session; }
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator) { return evaluator->dim; }

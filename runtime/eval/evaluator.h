@@ -38,8 +38,6 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
                                  struct dg_error *err);
 void dg_evaluator_close(struct dg_evaluator *evaluator); /* NULL is fine */
 
-/* Hash of the parameters, from `basis` on: of two networks that are the same, the same. */
-uint64_t dg_evaluator_hash(const struct dg_evaluator *evaluator, uint64_t basis);
 const struct dg_knobs *dg_evaluator_knobs(const struct dg_evaluator *evaluator);
 const struct dg_session *dg_evaluator_session(const struct dg_evaluator *evaluator);
 int64_t dg_evaluator_dim(const struct dg_evaluator *evaluator);                         /* numbers an image */

@@ -101,7 +101,7 @@ static enum dg_status open_evaluator(struct dg_sizes *s, struct sized *size, str
     s->program = memory.allowance;
     size->bytes = memory.total - memory.allowance;
     s->use.threads = dg_session_threads(session);
-    if (!s->use.openings) s->use.weights = dg_evaluator_hash(size->evaluator, DG_FNV_BASIS);
+    if (!s->use.openings) s->use.weights = dg_weights_hash(dg_evaluator_session(size->evaluator), DG_FNV_BASIS);
     return DG_OK;
 }
 

@@ -51,7 +51,7 @@ struct dg_sizes_use {
     int64_t sizes, openings; /* that were met; more openings than sizes: some were closed in between */
     int64_t memory, most;    /* the limit; the most that was open at a time */
     int threads;             /* of a session; 0: none has been opened */
-    uint64_t weights;        /* hash of the parameters (dg_evaluator_hash) */
+    uint64_t weights;        /* hash of the parameters (dg_weights_hash) */
 };
 struct dg_sizes_use dg_sizes_use(const struct dg_sizes *sizes);
 

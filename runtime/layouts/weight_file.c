@@ -160,8 +160,8 @@ static enum dg_status take(struct dg_weight_file *f, const struct dg_file_networ
     return new_entry(f, full, i, err);
 }
 
-/* The state of our optimiser is under the names of its parameters. */
-static bool is_ours(const char *name) { return dg_name_after(name, "optim.") != NULL; }
+/* The state of our optimiser is under the names of its parameters; a bundle has plans and a head beside them. */
+static bool is_ours(const char *name) { return dg_name_after(name, "optim.") || dg_name_after(name, "dinograph."); }
 
 static enum dg_status take_all(struct dg_weight_file *f, struct dg_error *err)
 {

@@ -264,3 +264,15 @@ enum dg_status dg_facts_check_init(const char *path, const struct dg_knobs *knob
     dg_safetensors_close(file);
     return status;
 }
+
+enum dg_status dg_facts_check_head(const char *path, const struct dg_facts *now, const struct dg_knobs *knobs,
+                                   bool accept, const struct dg_log *log, struct dg_error *err)
+{
+    struct dg_safetensors *file;
+    if (dg_safetensors_open(path, &file, NULL) != DG_OK) return DG_OK; /* of torch.save */
+    enum dg_status status = dg_checksum_check(file, path, err);
+    const struct dg_facts_question question = {DG_FACTS_HEAD, path, now, knobs, accept, log};
+    if (status == DG_OK) status = dg_facts_compare(&question, file, err);
+    dg_safetensors_close(file);
+    return status;
+}

@@ -28,6 +28,8 @@ void dg_facts_add(struct dg_facts *facts, const char *key, const char *format, .
     __attribute__((format(printf, 3, 4)));
 /* Adds network.*, recipe.*, plan.*, set.* and machine.*. */
 void dg_facts_add_plan(struct dg_facts *facts, const struct dg_knobs *knobs);
+/* Adds how images are read: images.exif, images.pillow. */
+void dg_facts_add_reading(struct dg_facts *facts, bool exif, int pillow);
 /* NULL: there is none. */
 const char *dg_facts_find(const struct dg_facts *facts, const char *key);
 void dg_facts_free(struct dg_facts *facts);
@@ -81,5 +83,10 @@ enum dg_status dg_facts_check_weights(const char *path, struct dg_knobs *knobs, 
                                       struct dg_error *err);
 enum dg_status dg_facts_check_init(const char *path, const struct dg_knobs *knobs, bool accept,
                                    const struct dg_log *log, struct dg_error *err);
+
+/* For a probe's layer in the file `path`: its checksums, and dg_facts_compare for DG_FACTS_HEAD with what it is about to be used
+ * on. A file that cannot be read as safetensors is fine. */
+enum dg_status dg_facts_check_head(const char *path, const struct dg_facts *now, const struct dg_knobs *knobs,
+                                   bool accept, const struct dg_log *log, struct dg_error *err);
 
 #endif

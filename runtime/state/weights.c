@@ -729,3 +729,13 @@ enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan 
     close_fit(&fit);
     return status;
 }
+
+uint64_t dg_weights_hash(const struct dg_session *session, uint64_t hash)
+{
+    const struct dg_plan *plan = dg_session_plan(session);
+    const struct dg_plan_entry *entry = dg_session_entry(session);
+    for (uint32_t t = entry->first_tensor; t < entry->first_tensor + entry->num_tensors; t++)
+        if (plan->tensor[t].region == DG_REGION_PARAM)
+            hash = dg_fnv1a(hash, dg_session_data(session, t), plan->tensor[t].bytes);
+    return hash;
+}

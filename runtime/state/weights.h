@@ -37,6 +37,9 @@ enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan 
 enum dg_status dg_weights_init(struct dg_session *session, const struct dg_plan *plan, const char *path,
                                const struct dg_weights_options *options, struct dg_error *err);
 
+/* Hash of the parameters, from `basis` on: of two networks that are the same, the same. */
+uint64_t dg_weights_hash(const struct dg_session *session, uint64_t basis);
+
 /* Copies a tensor of the file into tensor `index` of the plan. DG_ERR_INPUT (another shape or type) names the tensor
  * and the file. */
 enum dg_status dg_weights_copy(struct dg_session *session, const struct dg_plan *plan, uint32_t index,

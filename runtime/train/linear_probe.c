@@ -9,7 +9,6 @@
 #include "runtime/eval/labelled.h"
 #include "runtime/eval/most_frequent.h"
 #include "runtime/exec/replica.h"
-#include "runtime/formats/checksum.h"
 #include "runtime/train/rank_start.h"
 #include "runtime/train/run.h"
 
@@ -249,7 +248,8 @@ static enum dg_status add_facts(struct probe *p, const struct dg_dataset *datase
     for (int c = 0; name && c < count; c++) name[c] = dg_dataset_class_name(dataset, c);
     char *classes = name ? dg_facts_join(name, count) : NULL;
     if (classes) dg_facts_add(&p->run.facts, "classes", "%s", classes);
-    dg_facts_add(&p->run.facts, "weights", "%016" PRIx64, dg_evaluator_hash(p->backbone, DG_FNV_BASIS));
+    dg_facts_add(&p->run.facts, "weights", "%016" PRIx64,
+                 dg_weights_hash(dg_evaluator_session(p->backbone), DG_FNV_BASIS));
     dg_run_add_images(&p->run, dataset);
     free(name);
     if (!classes) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
@@ -308,7 +308,7 @@ static enum dg_status share_state(struct probe *p, enum dg_status status, struct
 
 static enum dg_status set_state(struct probe *p, struct dg_error *err)
 {
-    p->run.position.data_hash = dg_evaluator_hash(p->backbone, dg_dataset_hash(p->train));
+    p->run.position.data_hash = dg_weights_hash(dg_evaluator_session(p->backbone), dg_dataset_hash(p->train));
     p->best = -1;
     enum dg_status status = add_facts(p, p->train, err);
     if (status == DG_OK && leads(p)) status = set_own_state(p, err);
@@ -600,17 +600,10 @@ enum dg_status dg_linear_train(const struct dg_plan *plan, struct dg_knobs *knob
 /* Is the head scored on what it was trained on? Heads of other programs do not say. */
 static enum dg_status compare_head(struct probe *p, const char *path, struct dg_error *err)
 {
-    struct dg_safetensors *file;
     struct dg_facts *now = &p->run.facts;
     DG_TRY(add_facts(p, p->val, err));
     dg_facts_add_plan(now, p->knobs);
-    if (dg_safetensors_open(path, &file, NULL) != DG_OK) return DG_OK; /* of torch.save: it was read before */
-    enum dg_status status = dg_checksum_check(file, path, err);
-    const struct dg_facts_question question = {DG_FACTS_HEAD,  path, now, p->knobs, p->options->accept_changes,
-                                               p->options->log};
-    if (status == DG_OK) status = dg_facts_compare(&question, file, err);
-    dg_safetensors_close(file);
-    return status;
+    return dg_facts_check_head(path, now, p->knobs, p->options->accept_changes, p->options->log, err);
 }
 
 static enum dg_status open_evaluation(struct probe *p, const char *head, struct dg_error *err)

@@ -361,10 +361,14 @@ static void test_dinorun_refuses(void **state)
     refuses(RUN(DINORUN, "tran"), 2, "there is no command tran (did you mean train?)");
     refuses(RUN(DINORUN, "--resume"), 2, "there is no command --resume");
     for (int c = 0; c < COMMANDS; c++) {
-        char text[64];
-        bool run = strcmp(commands[c], "train") != 0; /* takes a folder, too */
-        snprintf(text, sizeof text, "dinorun %s: PLAN%s is missing; try dinorun %s --help", commands[c],
-                 run ? "|RUN" : "", commands[c]);
+        char text[96];
+        const char *command = commands[c];
+        bool trains = !strcmp(command, "linear") || !strcmp(command, "crops");
+        snprintf(text, sizeof text, "dinorun %s: PLAN%s is missing; try dinorun %s --help", command,
+                 !strcmp(command, "train") ? ""
+                 : trains                  ? "|RUN"
+                                           : "|RUN|BUNDLE",
+                 command);
         refuses(RUN(DINORUN, commands[c]), 2, text);
         refuses(RUN(DINORUN, commands[c], plan, "--nothing"), 2, "there is no flag --nothing");
         refuses(RUN(DINORUN, commands[c], plan, "-z"), 2, "there is no flag -z");

@@ -1,5 +1,6 @@
 #include "tools/cli/flags.h"
 
+#include "runtime/model/bundle.h"
 #include "tools/cli/help.h"
 #include "tools/cli/names.h"
 
@@ -217,7 +218,8 @@ static int check_required(const struct parse *p)
     bool folder = p->file && !stat(p->file, &info) && S_ISDIR(info.st_mode);
     if (any_given(p, command->lifts)) return 0;
     for (const struct dg_flag *flag = command->flags; flag->name; flag++)
-        if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless) && !(flag->in_folder && folder))
+        if (flag->required && !is_given(p, flag) && !any_given(p, flag->unless) && !(flag->in_folder && folder) &&
+            !(flag->in_bundle && p->file && dg_is_bundle(p->file)))
             missing[count++] = flag;
     if (!count) return 0;
     char *text = NULL, name[64];

@@ -42,6 +42,7 @@ struct dg_flag {
     bool required;
     /* What stands in its place where the argument that is no flag is a folder; it is not required then. NULL: it is. */
     const char *in_folder;
+    bool in_bundle;      /* nor where that argument is a bundle */
     const char *unless;  /* not required where one of these is given */
     const char *with;    /* makes sense only with this one */
     const char *without; /* excludes these */

@@ -87,6 +87,6 @@ const struct dg_command command_attention = {
     .summary = "draws what each head of the last block looks at in an image",
     .more = "Size and batch are the plan's. One for a single large image, say of ViT-S/8 at 480 pixels:\n"
             "  dinoc graphs/vit.yaml:vit_small --set patch=8 --image-size 480 -o vits8-480.plan\n",
-    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
+    .file = {.name = NETWORK, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = attention};

@@ -349,6 +349,6 @@ const struct dg_command command_bench = {
     .program = "dinorun",
     .name = "bench",
     .summary = "times steps on random input, op by op, against the machine's best matmul; or crops",
-    .file = {.name = PLAN_OR_RUN, .value = &given.of.path},
+    .file = {.name = NETWORK, .value = &given.of.path},
     .flags = flags,
     .run = bench};

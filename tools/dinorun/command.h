@@ -12,6 +12,7 @@
 #include "runtime/exec/cpus.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
+#include "runtime/model/source.h"
 #include "runtime/train/results.h"
 #include "tools/cli/bytes.h"
 #include "tools/cli/flags.h"
@@ -20,7 +21,7 @@
 
 extern const struct dg_command command_train, command_crops, command_features, command_knn, command_linear,
     command_attention, command_pca, command_segment_score, command_info, command_bench, command_scale, command_import,
-    command_export, command_report;
+    command_export, command_bundle, command_report;
 
 /* The words of the command line, ended by NULL. */
 extern const char *const *command_line;
@@ -28,9 +29,10 @@ extern const char *const *command_line;
 /* ---- flags of several commands: a row of the table, but for what is the command's own ---- */
 
 #define PLAN_OR_RUN "PLAN|RUN"
+#define NETWORK PLAN_OR_RUN "|BUNDLE" /* what has weights, or with --weights */
 #define FLAG_WEIGHTS                                                                                                   \
     "weights", "FILE", "checkpoint of a run, or a backbone's file (safetensors or torch.save)",                        \
-        .required = true, .in_folder = "the newest checkpoint"
+        .required = true, .in_folder = "the newest checkpoint", .in_bundle = true
 #define FLAG_WEIGHTS_FROM "weights-from", "NET", "the network of a checkpoint", .choices = "teacher|student"
 #define FLAG_KEY                                                                                                       \
     "key", "NAME", "of several networks in a file of torch.save, the one under this key", .unset = "the only one"
@@ -141,8 +143,9 @@ bool parse_positions(const char *text, void *positions);
 
 /* A plan and the values of its knobs after --set and --epochs (0: not given). Close it, whatever open_plan returned. */
 struct opened_plan {
-    const char *path; /* a plan, or a run's folder, which has a copy of its own */
-    const char *run;  /* the folder; NULL: it is a plan */
+    const char *path; /* a plan, or what leads to one */
+    struct dg_model_source source;
+    const char *run; /* the run's folder; NULL: it is none */
     struct dg_flag_values set;
     int64_t epochs;
     struct dg_plan plan;
@@ -162,8 +165,8 @@ struct evaluation {
     struct dg_sizes *sizes;  /* in its place, for images of many sizes */
     char found[DG_MAX_PATH]; /* the weights, where no flag names them */
 };
-/* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, and images are
- * read, resized and normalised as the run says. */
+/* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, of a bundle they are its own; images
+ * are read, resized and normalised as run or bundle says. */
 enum dg_status open_weights_plan(struct evaluation *evaluation, struct dg_error *err);
 /* Opens the plan, and finds the patches of its images. A `size` other than zero is the one they must have. */
 enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size size, struct dg_patches *patches,
@@ -195,14 +198,8 @@ int end_ranks(struct dg_comm *comm, const struct dg_error *err);
 
 /* ---- runs ---- */
 
-bool is_folder(const char *path);
-/* The copy of a run's plan in its folder, and its newest checkpoint. DG_ERR_USAGE: there is none. */
-enum dg_status find_run_plan(const char *run, char path[DG_MAX_PATH], struct dg_error *err);
-enum dg_status find_run_weights(const char *run, char path[DG_MAX_PATH], struct dg_error *err);
-/* Images are read as in the run, unless flags say otherwise. */
-void take_run_images(const char *run, struct image_flags *images);
-/* They are resized as the run says, whose checkpoint `weights` is, unless the user says otherwise. */
-void take_run_resize(const char *weights, struct dg_knobs *knobs);
+/* Images are read as in the training of the source, unless flags say otherwise. */
+void take_images(const struct dg_model_source *source, struct image_flags *images);
 /* Appends what was measured to results.csv of the run's folder that was given in the place of a plan, if one was.
  * Sets step, network and weights of the results. */
 enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluator_options *options,
@@ -224,8 +221,6 @@ enum dg_status make_plan(const struct plan_to_make *make,
 
 /* Classes of the images, or of a head's file if that is not NULL. */
 enum dg_status count_classes(const struct dg_data *images, const char *head, int64_t *classes, struct dg_error *err);
-/* The plan beside a probe's head; false: it has none. */
-bool find_probe_plan(const char *head, char path[DG_MAX_PATH]);
 /* Opens the plan of a linear probe on the backbone of the run whose folder opened->path is; dinoc makes it, with the
  * settings of opened->set. */
 enum dg_status open_probe_plan(struct opened_plan *opened, int64_t classes, struct dg_error *err);

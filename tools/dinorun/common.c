@@ -69,17 +69,9 @@ bool parse_positions(const char *text, void *positions)
            grid[1] > 0;
 }
 
-enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
+/* Says what is to be known of the plan, and sets the knobs. */
+static enum dg_status open_knobs(struct opened_plan *opened, struct dg_error *err)
 {
-    char copy[DG_MAX_PATH];
-    opened->run = is_folder(opened->path) ? opened->path : NULL;
-    if (opened->run) DG_TRY(find_run_plan(opened->run, copy, err));
-    return open_plan_file(opened, opened->run ? copy : opened->path, err);
-}
-
-enum dg_status open_plan_file(struct opened_plan *opened, const char *path, struct dg_error *err)
-{
-    DG_TRY(dg_plan_open(path, &opened->plan, err));
     const char *slow = opened->plan.entry->dtype == DG_BF16 ? slow_bf16() : NULL;
     if (slow)
         dg_log(&console, DG_LOG_WARNING, DG_LOG_PLAN,
@@ -94,10 +86,25 @@ enum dg_status open_plan_file(struct opened_plan *opened, const char *path, stru
     return dg_knobs_set(&opened->knobs, text, err);
 }
 
+enum dg_status open_plan(struct opened_plan *opened, struct dg_error *err)
+{
+    DG_TRY(dg_model_source_open(opened->path, &opened->source, err));
+    opened->run = opened->source.kind == DG_MODEL_RUN ? opened->path : NULL;
+    DG_TRY(dg_model_open_plan(&opened->source, &opened->plan, err));
+    return open_knobs(opened, err);
+}
+
+enum dg_status open_plan_file(struct opened_plan *opened, const char *path, struct dg_error *err)
+{
+    DG_TRY(dg_plan_open(path, &opened->plan, err));
+    return open_knobs(opened, err);
+}
+
 void close_plan(struct opened_plan *opened)
 {
     dg_knobs_close(&opened->knobs);
     dg_plan_close(&opened->plan);
+    dg_model_source_close(&opened->source);
 }
 
 enum dg_status open_patches(struct evaluation *e, struct dg_flag_size size, struct dg_patches *patches,

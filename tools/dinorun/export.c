@@ -33,15 +33,15 @@ static enum dg_status folder_of(const char *file, char folder[DG_MAX_PATH], stru
 static enum dg_status find_network(char folder[DG_MAX_PATH], struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
-    if (!is_folder(given.from)) e->options.weights = given.from;
+    if (!dg_is_folder(given.from)) e->options.weights = given.from;
     if (e->of.path) {
         if (e->options.weights) return DG_OK;
-        DG_TRY(find_run_weights(given.from, folder, err));
+        DG_TRY(dg_run_find_weights(given.from, folder, err));
         e->options.weights = folder;
         return DG_OK;
     }
     e->of.path = given.from;
-    if (!e->options.weights) return DG_OK;
+    if (!e->options.weights || dg_is_bundle(given.from)) return DG_OK;
     char plan[DG_MAX_PATH];
     DG_TRY(folder_of(given.from, folder, err));
     e->of.path = folder;
@@ -76,8 +76,8 @@ static enum dg_status export_weights(struct dg_error *err)
 {
     char newest[DG_MAX_PATH];
     const char *checkpoint = given.from;
-    if (is_folder(given.from)) {
-        DG_TRY(find_run_weights(given.from, newest, err));
+    if (dg_is_folder(given.from)) {
+        DG_TRY(dg_run_find_weights(given.from, newest, err));
         checkpoint = newest;
     }
     if (given.torch)

@@ -86,7 +86,8 @@ static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error 
                                         "set.crops.mean.2",   "set.crops.std.0",  "set.crops.std.1",
                                         "set.crops.std.2"};
     const struct dg_image_rules rules = image_rules(&e->images);
-    uint64_t weights = e->sizes ? dg_sizes_use(e->sizes).weights : dg_evaluator_hash(e->evaluator, DG_FNV_BASIS);
+    uint64_t weights =
+        e->sizes ? dg_sizes_use(e->sizes).weights : dg_weights_hash(dg_evaluator_session(e->evaluator), DG_FNV_BASIS);
     struct dg_facts all = {0}, facts = {0};
     char text[32];
     dg_facts_add_plan(&all, &e->of.knobs);
@@ -252,6 +253,6 @@ static const struct dg_flag flags[] = {
 const struct dg_command command_features = {.program = "dinorun",
                                             .name = "features",
                                             .summary = "writes the backbone's features of images as a NumPy array",
-                                            .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
+                                            .file = {.name = NETWORK, .value = &given.evaluation.of.path},
                                             .flags = flags,
                                             .run = features};

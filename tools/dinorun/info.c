@@ -228,12 +228,10 @@ static void print_text(const struct dg_plan *plan, const struct dg_plan_entry *e
         if (!given.entry || entry == &plan->entry[e]) print_layout(plan, &plan->entry[e]);
 }
 
-static enum dg_status print_plan(struct dg_plan *plan, struct dg_error *err)
+static enum dg_status print_plan(struct dg_model_source *source, struct dg_plan *plan, struct dg_error *err)
 {
-    char copy[DG_MAX_PATH];
-    bool run = is_folder(given.plan);
-    if (run) DG_TRY(find_run_plan(given.plan, copy, err));
-    DG_TRY(dg_plan_open(run ? copy : given.plan, plan, err));
+    DG_TRY(dg_model_source_open(given.plan, source, err));
+    DG_TRY(dg_model_open_plan(source, plan, err));
     const struct dg_plan_entry *entry = plan->entry;
     if (given.entry) DG_TRY(dg_plan_find_entry(plan, given.entry, &entry, err));
     if (given.json.asked)
@@ -249,9 +247,11 @@ static enum dg_status print_plan(struct dg_plan *plan, struct dg_error *err)
 static int info(void)
 {
     struct dg_error err = {0};
+    struct dg_model_source source = {0};
     struct dg_plan plan = {0};
-    if (json_open(&given.json, &err) == DG_OK) print_plan(&plan, &err);
+    if (json_open(&given.json, &err) == DG_OK) print_plan(&source, &plan, &err);
     dg_plan_close(&plan);
+    dg_model_source_close(&source);
     json_close(&given.json);
     return exit_status(&err);
 }
@@ -269,6 +269,6 @@ static const struct dg_flag flags[] = {
 const struct dg_command command_info = {.program = "dinorun",
                                         .name = "info",
                                         .summary = "says what is in a plan: entries, shapes, memory, knobs",
-                                        .file = {.name = PLAN_OR_RUN, .value = &given.plan},
+                                        .file = {.name = NETWORK, .value = &given.plan},
                                         .flags = flags,
                                         .run = info};

@@ -349,6 +349,6 @@ const struct dg_command command_knn = {
     .program = "dinorun",
     .name = "knn",
     .summary = "classifies images by their nearest neighbours among the features, without any training",
-    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path, .unless = "features"},
+    .file = {.name = NETWORK, .value = &given.evaluation.of.path, .unless = "features"},
     .flags = flags,
     .run = knn};

@@ -143,25 +143,29 @@ static enum dg_status open_probe(struct dg_error *err)
     struct dg_linear_options *o = &given.options;
     char newest[DG_MAX_PATH + 32], plan[DG_MAX_PATH];
     int64_t classes;
-    bool run = is_folder(given.of.path);
-    if (run) take_run_images(given.of.path, &given.images);
+    bool run = dg_is_folder(given.of.path);
+    if (run) take_images(&(struct dg_model_source){.kind = DG_MODEL_RUN, .path = given.of.path}, &given.images);
     o->train = data_of(&given.train, given.classes_from, &given.images);
     o->val = data_of(&given.val, given.classes_from, &given.images);
-    if (!run) return open_plan(&given.of, err);
-    if (!o->weights) DG_TRY(find_run_weights(given.of.path, weights, err));
+    if (!run) {
+        DG_TRY(open_plan(&given.of, err));
+        if (!o->weights) o->weights = given.of.path; /* a bundle */
+        return DG_OK;
+    }
+    if (!o->weights) DG_TRY(dg_run_find_weights(given.of.path, weights, err));
     if (!o->weights) o->weights = weights;
     if (!o->out && !given.head && snprintf(out, sizeof out, "%s/linear", given.of.path) >= DG_MAX_PATH - 64)
         return dg_fail(err, DG_ERR_USAGE, "the path of the run is too long");
     if (!o->out && !given.head) o->out = out;
     given.of.run = given.of.path;
     if (o->resume) snprintf(newest, sizeof newest, "%s/linear.safetensors", o->out);
-    if ((given.head || o->resume) && find_probe_plan(given.head ? given.head : newest, plan)) {
+    if ((given.head || o->resume) && dg_classifier_find_plan(given.head ? given.head : newest, plan)) {
         DG_TRY(open_plan_file(&given.of, plan, err));
     } else {
         DG_TRY(count_classes(&o->train, given.head, &classes, err));
         DG_TRY(open_probe_plan(&given.of, classes, err));
     }
-    take_run_resize(o->weights, &given.of.knobs);
+    dg_model_take_resize(o->weights, &given.of.knobs);
     return DG_OK;
 }
 

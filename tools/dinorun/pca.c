@@ -64,6 +64,6 @@ const struct dg_command command_pca = {
     .program = "dinorun",
     .name = "pca",
     .summary = "colours images by the first three principal components of their patches' features",
-    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
+    .file = {.name = NETWORK, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = pca};

@@ -58,14 +58,6 @@ static enum dg_status compile(const char *recipe, int64_t classes, struct opened
     return status;
 }
 
-bool find_probe_plan(const char *head, char path[DG_MAX_PATH])
-{
-    const char *slash = strrchr(head, '/');
-    int folder = slash ? (int)(slash - head) : 1;
-    return snprintf(path, DG_MAX_PATH, "%.*s/run.plan", folder, slash ? head : ".") < DG_MAX_PATH &&
-           !access(path, F_OK);
-}
-
 enum dg_status count_classes(const struct dg_data *images, const char *head, int64_t *classes, struct dg_error *err)
 {
     if (!head) {

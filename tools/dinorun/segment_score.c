@@ -113,6 +113,6 @@ const struct dg_command command_segment_score = {
     .more = "\nThe published measure takes each object by itself: the Jaccard index of the head that fits it best, the "
             "mean over\n"
             "the objects of an image, the mean over images.\n",
-    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
+    .file = {.name = NETWORK, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = segment_score};

@@ -382,10 +382,13 @@ static enum dg_status find_run(struct dg_error *err)
 {
     char plan[DG_MAX_PATH];
     struct dg_train_options *o = &given.options;
-    bool folder = is_folder(given.of.path);
+    bool folder = dg_is_folder(given.of.path);
     if (folder && !o->resume)
         return dg_fail(err, DG_ERR_USAGE, "%s is a folder: --resume goes on with a run; a new one needs a plan",
                        given.of.path);
+    if (!folder && dg_is_bundle(given.of.path))
+        return dg_fail(err, DG_ERR_USAGE, "%s is a bundle, which is not trained: a plan with --init %s begins with it",
+                       given.of.path, given.of.path);
     if (!o->resume) return DG_OK;
     if (folder) {
         if (o->out) return dg_fail(err, DG_ERR_USAGE, "--out goes with a PLAN; %s is a folder", given.of.path);
@@ -398,7 +401,7 @@ static enum dg_status find_run(struct dg_error *err)
                            o->out, o->out);
     }
     if (!o->out) return dg_fail(err, DG_ERR_USAGE, "--resume wants --out RUN, or RUN in the place of PLAN");
-    take_run_images(o->out, &given.images);
+    take_images(&(struct dg_model_source){.kind = DG_MODEL_RUN, .path = o->out}, &given.images);
     o->data.rules = image_rules(&given.images);
     DG_TRY(find_quality(err));
     if (!given.sums.reduce && dg_run_find_fact(o->out, "machine.reduce", recorded.reduce, sizeof recorded.reduce))
