@@ -300,7 +300,7 @@ static bool load(struct compile *c)
     enum dg_definition_kind kind = dg_program_find(c->program, o->name, &found);
     if (kind != DG_DEFINITION_NONE) {
         c->definition = dg_program_definition(c->program, kind, found);
-        return true;
+        return kind != DG_DEFINITION_RECIPE || dg_program_resolve_like(c->program, c->definition);
     }
     struct dg_origin at = {.file = o->file};
     if (o->name)

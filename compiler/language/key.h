@@ -18,7 +18,7 @@ enum dg_key_kind {
     DG_KEY_BOOL,      /* bool */
     DG_KEY_INT,       /* int64_t, or a knob if `knob` is set */
     DG_KEY_SIZE,      /* struct dg_recipe_crops, height and width: pixels, one number or [height, width] */
-    DG_KEY_ITEMS, /* int64_t: the number of mappings in a list, always `count`; rows of each in `item`, no defaults */
+    DG_KEY_ITEMS,     /* int64_t: the number of mappings in a list, 1 to `count`; rows of each in `item`, no defaults */
     DG_KEY_OPTIMIZER, /* const struct dg_op *; the op's own knobs are keys beside this one */
     DG_KEY_FLOAT,     /* a knob */
     DG_KEY_PAIR,      /* a knob: [low, high] */
@@ -27,6 +27,7 @@ enum dg_key_kind {
     DG_KEY_INTERVAL, /* the same for each so often, also by the clock, "1 epoch or 15 minutes": a knob, and GROUP.minutes */
     DG_KEY_UNTIL, /* a duration from the start of the run: the mapping it is in becomes a schedule, 1 before its end */
     DG_KEY_SCHEDULE, /* a number, or a curve over the run: knobs PATH or PATH.from .., and a schedule */
+    DG_KEY_COURSE,   /* the same, but that a number is a knob alone */
 };
 
 struct dg_recipe_crops {
@@ -50,6 +51,7 @@ struct dg_key {
     const struct dg_key_choice *choice;
     const struct dg_key *item;
     size_t count;
+    bool optional;     /* of DG_KEY_MAP: may be left out, with the rows below it; else it is there, empty */
     bool knob;         /* of DG_KEY_INT */
     bool named;        /* of DG_KEY_INT: expressions of the keys after it may use the value by the key's name */
     const char *only;  /* of DG_KEY_OPTIMIZER: the one optimiser there may be; NULL: any */

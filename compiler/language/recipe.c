@@ -2,6 +2,8 @@
 #include "compiler/language/recipe.h"
 #include "compiler/language/shared_keys.h"
 
+#include <stdlib.h>
+
 #define FIELD(member) .field = offsetof(struct dg_train_recipe, member)
 
 static const struct dg_key_choice buffers_choices[] = {
@@ -13,6 +15,26 @@ static const struct dg_key_choice buffers_choices[] = {
 static const struct dg_key_choice no_decay_choices[] = {
     {"bias", "names ending in .bias"},
     {"1d", "tensors of one dimension"},
+    {0},
+};
+
+static const struct dg_key_choice update_choices[] = {
+    {"momentum", "an average of the student, a step at a time"},
+    {"epoch", "the student as it was at the end of the last epoch"},
+    {"iteration", "the student as it was a step ago"},
+    {"student", "a copy of the student"},
+    {0},
+};
+static const struct dg_key_choice loss_choices[] = {
+    {"cross_entropy", "of softmaxes"},
+    {"mse", "the mean squared error of outputs of length one"},
+    {"infonce", "an image's output against those of the batch, of length one"},
+    {0},
+};
+static const struct dg_key_choice targets_choices[] = {
+    {"center", "a softmax of centred outputs"},
+    {"sinkhorn", "three iterations of Sinkhorn-Knopp"},
+    {"softmax_batch", "a softmax over the images of the batch"},
     {0},
 };
 
@@ -58,6 +80,81 @@ static void read_networks(struct dg_reader *r)
     dg_read_show_arguments(r, head, dg_read_path(r, "head.module"), recipe->head_args);
 }
 
+static void read_predictor(struct dg_reader *r)
+{
+    struct dg_train_recipe *recipe = r->recipe;
+    struct dg_yaml *with = dg_read_map(r, "predictor.with");
+    if (!recipe->predictor) return;
+    recipe->predictor_origin = dg_read_map(r, "predictor")->origin;
+    dg_program_read_args(r->program, with, r->scope, &recipe->predictor_args);
+    dg_read_show_arguments(r, with, dg_read_path(r, "predictor.module"), recipe->predictor_args);
+}
+
+/* A key that goes with another choice has no default then, and is an error where it is given. */
+static void leave_out(struct dg_reader *r, struct dg_key *key, const char *why)
+{
+    const struct dg_yaml *given = dg_read_path(r, key->path);
+    if (given) dg_diag_error(r->program->diag, &given->origin, "%s: %s", key->path, why);
+    key->value = NULL;
+}
+
+/* Teachers that are no average have a momentum that is 0 at the steps at which they are copied, and 1 at the others. */
+static void derive_momentum(struct dg_reader *r, struct dg_key *key)
+{
+    const struct dg_train_recipe *recipe = r->recipe;
+    const struct dg_yaml *update = dg_read_path(r, "teacher.update");
+    if (recipe->update == DG_UPDATE_MOMENTUM) return;
+    leave_out(r, key, "goes with `update: momentum`; other teachers are copies of the student");
+    dg_knob_list_add_schedule(r->program->arena, r->knobs, key->path,
+                              recipe->update == DG_UPDATE_EPOCH ? DG_CURVE_EPOCH : DG_CURVE_CONSTANT, false,
+                              &update->origin);
+}
+
+static void derive_targets(struct dg_reader *r, struct dg_key *key)
+{
+    if (((struct dg_train_recipe *)r->recipe)->loss != DG_LOSS_CROSS_ENTROPY)
+        leave_out(r, key, "makes probabilities, which go with `kind: cross_entropy`");
+}
+
+static void derive_student_temp(struct dg_reader *r, struct dg_key *key)
+{
+    if (((struct dg_train_recipe *)r->recipe)->loss == DG_LOSS_MSE)
+        leave_out(r, key, "`kind: mse` has no temperature: outputs have length one");
+}
+
+/* Zero is a choice of the graph, and no knob may come to it or leave it. */
+static void derive_teacher_temp(struct dg_reader *r, struct dg_key *key)
+{
+    struct dg_train_recipe *recipe = r->recipe;
+    const struct dg_yaml *given = dg_read_path(r, key->path);
+    char *end = NULL;
+    if (recipe->loss != DG_LOSS_CROSS_ENTROPY) {
+        leave_out(r, key, "goes with `kind: cross_entropy`; outputs of length one are not sharpened");
+        return;
+    }
+    if (!given || given->kind != DG_YAML_SCALAR || strtod(given->text, &end) != 0 || end == given->text || *end) return;
+    recipe->hard = true;
+    key->min = key->max = 0;
+    if (recipe->targets != DG_TARGETS_CENTER)
+        dg_diag_error(r->program->diag, &given->origin, "%s: 0, the largest output, goes with `targets: center`",
+                      key->path);
+}
+
+static void derive_center_momentum(struct dg_reader *r, struct dg_key *key)
+{
+    if (((struct dg_train_recipe *)r->recipe)->targets != DG_TARGETS_CENTER)
+        leave_out(r, key, "goes with `targets: center`; the other targets have no centre");
+}
+
+/* A view of the teacher has something to teach to. */
+static void check_views(struct dg_reader *r)
+{
+    const struct dg_train_recipe *recipe = r->recipe;
+    if (recipe->global.count != 1 || recipe->local.count) return;
+    dg_diag_error(r->program->diag, &dg_read_path(r, "crops.global.views")->origin,
+                  "crops: one global view and no local crops leave no other view to teach: add either");
+}
+
 /* Where a freeze that meets no parameter is reported: at the default there is nothing to report. */
 static void read_freeze(struct dg_reader *r)
 {
@@ -100,6 +197,17 @@ const struct dg_key dg_train_keys[] = {
     {.path = "head", .kind = DG_KEY_MAP, .doc = "The projection head."},
     {.path = "head.module", .kind = DG_KEY_WORD, .value = "dino_head", FIELD(head), .doc = "Module of the head."},
     {.path = "head.with", .kind = DG_KEY_ARGUMENTS, .doc = "Arguments of the head."},
+    {.path = "predictor",
+     .kind = DG_KEY_MAP,
+     .optional = true,
+     .then = read_predictor,
+     .doc = "A network on the student's outputs, which the teacher has not; none without this key."},
+    {.path = "predictor.module",
+     .kind = DG_KEY_WORD,
+     .value = "predictor",
+     FIELD(predictor),
+     .doc = "Module of the predictor."},
+    {.path = "predictor.with", .kind = DG_KEY_ARGUMENTS, .doc = "Arguments of the predictor."},
     {.path = "teacher", .kind = DG_KEY_MAP, .then = read_networks, .doc = "The average of the student."},
     {.path = "teacher.with",
      .kind = DG_KEY_ARGUMENTS,
@@ -109,7 +217,16 @@ const struct dg_key dg_train_keys[] = {
      .value = "0",
      .needs = "student.with.drop_path",
      .doc = "Only the student drops paths: 0 where `student.with` gives a backbone this argument."},
+    {.path = "teacher.update",
+     .kind = DG_KEY_CHOICE,
+     .choice = update_choices,
+     .derived = "`momentum`",
+     FIELD(update),
+     .doc = "What the teacher is: an average of the student, the student of the previous epoch or of the previous "
+            "iteration, or the student itself."},
     {.path = "teacher.momentum",
+     .derive = derive_momentum,
+     .derived = "none of other teachers than averages",
      .kind = DG_KEY_SCHEDULE,
      .value = "{curve: cosine, from: 0.996, to: 1}",
      .min = 0,
@@ -122,7 +239,7 @@ const struct dg_key dg_train_keys[] = {
      FIELD(buffers),
      .doc = "Running statistics of batch norm: the teacher's own, a copy of the student's, or averaged like weights."},
 
-    {.path = "crops", .kind = DG_KEY_MAP, .doc = "The views of an image."},
+    {.path = "crops", .kind = DG_KEY_MAP, .then = check_views, .doc = "The views of an image."},
     {.path = "crops.global", .kind = DG_KEY_MAP, .doc = "Large crops, which the teacher sees too."},
     {.path = "crops.global.size",
      .kind = DG_KEY_SIZE,
@@ -135,10 +252,10 @@ const struct dg_key dg_train_keys[] = {
      .kind = DG_KEY_ITEMS,
      .value = "[{blur: 1}, {blur: 0.1, solarize: 0.2}]",
      .item = view_keys,
-     .count = 2,
-     .must = "must be a list of two: the teacher sees both, and each teaches the other",
+     .count = 16,
+     .must = "must be a list of one to sixteen: the teacher sees all of them, and each teaches the others",
      FIELD(global.count),
-     .doc = "The two views, each with what it does differently."},
+     .doc = "The views, two as published, each with what it does differently."},
     AUGMENTATION("crops.global.", "[0.4, 1]", "0"),
     {.path = "crops.local", .kind = DG_KEY_MAP, .doc = "Small crops, for the student only."},
     {.path = "crops.local.count",
@@ -159,19 +276,38 @@ const struct dg_key dg_train_keys[] = {
     DG_PIXEL_KEYS,
 
     {.path = "loss", .kind = DG_KEY_MAP, .doc = "The loss between teacher and student."},
+    {.path = "loss.kind",
+     .kind = DG_KEY_CHOICE,
+     .choice = loss_choices,
+     .derived = "`cross_entropy`",
+     FIELD(loss),
+     .doc = "What a view of the student costs beside one of the teacher."},
+    {.path = "loss.targets",
+     .kind = DG_KEY_CHOICE,
+     .choice = targets_choices,
+     .derive = derive_targets,
+     .derived = "`center`",
+     FIELD(targets),
+     .doc = "How the teacher's outputs become probabilities."},
     {.path = "loss.student_temp",
-     .kind = DG_KEY_FLOAT,
+     .kind = DG_KEY_COURSE,
      .value = "0.1",
      .min = 1e-6,
      .max = 1000,
+     .derive = derive_student_temp,
+     .derived = "none with `kind: mse`",
      .doc = "Temperature of the student's softmax."},
     {.path = "loss.teacher_temp",
      .kind = DG_KEY_SCHEDULE,
      .value = "0.04",
      .min = 1e-6,
      .max = 1000,
-     .doc = "Temperature of the teacher's softmax."},
+     .derive = derive_teacher_temp,
+     .derived = "none with `kind: mse` and `infonce`",
+     .doc = "Temperature of the teacher's softmax; 0 for its largest output."},
     {.path = "loss.center_momentum",
+     .derive = derive_center_momentum,
+     .derived = "none of other targets than centred ones",
      .kind = DG_KEY_FLOAT,
      .value = "0.9",
      .min = 0,

@@ -8,7 +8,10 @@
 #include "compiler/language/program.h"
 
 enum dg_teacher_buffers { DG_BUFFERS_OWN, DG_BUFFERS_COPY, DG_BUFFERS_EMA }; /* in the order of the key's choices */
-enum { DG_NO_DECAY_BIAS = 1, DG_NO_DECAY_1D = 2 };                           /* likewise: bit i is choice i */
+enum dg_teacher_update { DG_UPDATE_MOMENTUM, DG_UPDATE_EPOCH, DG_UPDATE_ITERATION, DG_UPDATE_STUDENT };
+enum dg_loss_kind { DG_LOSS_CROSS_ENTROPY, DG_LOSS_MSE, DG_LOSS_INFONCE };
+enum dg_loss_targets { DG_TARGETS_CENTER, DG_TARGETS_SINKHORN, DG_TARGETS_SOFTMAX_BATCH };
+enum { DG_NO_DECAY_BIAS = 1, DG_NO_DECAY_1D = 2 }; /* likewise: bit i is choice i */
 
 struct dg_train_recipe {
     struct dg_model_recipe model;
@@ -16,8 +19,15 @@ struct dg_train_recipe {
     struct dg_args *student_args;
     const char *head; /* a module */
     struct dg_args *head_args;
+    const char *predictor; /* a module on the student's logits; NULL: none */
+    struct dg_args *predictor_args;
+    struct dg_origin predictor_origin;
+    enum dg_teacher_update update;
     enum dg_teacher_buffers buffers;
     struct dg_recipe_crops global, local;
+    enum dg_loss_kind loss;
+    enum dg_loss_targets targets;
+    bool hard; /* the teacher's temperature is zero: its targets are the largest logits */
     const struct dg_op *optimizer;
     unsigned no_decay;              /* DG_NO_DECAY_*: names ending in .bias, tensors of one dimension */
     const char *freeze_params;      /* parameters whose name contains this are frozen at first; NULL: none */

@@ -381,11 +381,11 @@ static void read_optimizer(struct dg_reader *r, struct dg_yaml *map, const struc
 
 static void read_items(struct dg_reader *r, const struct dg_yaml *list, const char *path, const struct dg_key *key)
 {
-    if (list->kind != DG_YAML_LIST || list->count != key->count) {
+    if (list->kind != DG_YAML_LIST || !list->count || list->count > key->count) {
         dg_diag_error(diag_of(r), &list->origin, "%s %s", path, key->must);
         return;
     }
-    *(int64_t *)field_of(r, key) = (int64_t)key->count;
+    *(int64_t *)field_of(r, key) = (int64_t)list->count;
     r->no_defaults = true;
     for (size_t i = 0; i < list->count; i++) {
         struct dg_yaml *map = list->item[i].value;
@@ -424,6 +424,11 @@ static void read_value(struct dg_reader *r, struct dg_yaml *map, struct dg_yaml 
         dg_knob_list_add_schedule(arena_of(r), r->knobs, group, DG_CURVE_UNTIL, epochs, &map->origin);
         break;
     }
+    case DG_KEY_COURSE:
+        if (yaml->kind != DG_YAML_MAP) {
+            read_knob(r, yaml, path, bounds);
+            break;
+        } /* fall through */
     case DG_KEY_SCHEDULE: read_schedule(r, yaml, path, bounds); break;
     case DG_KEY_ARGUMENT: /* read with the others of its mapping */
     case DG_KEY_ARGUMENTS:
@@ -448,8 +453,8 @@ static void read_key(struct dg_reader *r, struct dg_yaml *map, const struct dg_k
 /* The mapping of a row, `{}` where there is none. NULL: reported. */
 static struct dg_yaml *read_group(struct dg_reader *r, struct dg_yaml *map, const struct dg_key *key, const char *path)
 {
-    const char *dot = strrchr(key->path, '.');
-    struct dg_yaml *value = get(r, map, dot ? dot + 1 : key->path, key->value ? key->value : "{}");
+    const char *dot = strrchr(key->path, '.'), *otherwise = key->value ? key->value : "{}";
+    struct dg_yaml *value = get(r, map, dot ? dot + 1 : key->path, key->optional ? NULL : otherwise);
     if (!value || value->kind == DG_YAML_MAP) return value;
     dg_diag_error(diag_of(r), &value->origin, "%s must be a mapping%s%s", path, key->value ? ": " : "",
                   key->value ? key->value : "");
@@ -481,5 +486,6 @@ void dg_read_keys(struct dg_reader *r, const struct dg_key *keys)
 {
     read_rows(r, r->map, keys, "", "");
     dg_yaml_get(arena_of(r), r->map, "import");
+    if (!strcmp(r->kind, "recipe")) dg_yaml_get(arena_of(r), r->map, "like"); /* resolved, but may be meant */
     dg_yaml_check_used(diag_of(r), r->map, dg_arena_printf(arena_of(r), "a %s", r->kind));
 }

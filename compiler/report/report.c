@@ -19,9 +19,9 @@ void dg_report_coupling(struct dg_text *text, const struct dg_train_step *step, 
                     "last, and their activations coexist\n",
                     head->origin.path, head->op->name, head->origin.file, head->origin.line);
     if (backbone && !shared)
-        dg_text_add(text,
-                    "  backbone: %s (%s, %s:%d) sees a resolution's crops at once: a batch cannot be cut into slices\n",
-                    backbone->origin.path, backbone->op->name, backbone->origin.file, backbone->origin.line);
+        dg_text_add(text, "  %s: %s (%s, %s:%d) sees a resolution's crops at once: a batch cannot be cut into slices\n",
+                    step->uncut_in, backbone->origin.path, backbone->op->name, backbone->origin.file,
+                    backbone->origin.line);
 }
 
 /* What processes that share the entry exchange in a step. */

@@ -308,6 +308,7 @@ static void add_type(struct dg_text *text, const struct dg_key *key)
         break;
     case DG_KEY_DURATION:
     case DG_KEY_UNTIL: dg_text_add(text, "allOf: [{$ref: '#/definitions/length'}], "); break;
+    case DG_KEY_COURSE:
     case DG_KEY_SCHEDULE: dg_text_add(text, "allOf: [{$ref: '#/definitions/schedule'}], "); break;
     case DG_KEY_SIZE:
         dg_text_add(text, "type: [integer, string, array], ");
@@ -318,9 +319,9 @@ static void add_type(struct dg_text *text, const struct dg_key *key)
         break;
     case DG_KEY_ITEMS:
         dg_text_add(text,
-                    "type: array, minItems: %zu, maxItems: %zu, items: {type: object, additionalProperties: false, "
+                    "type: array, minItems: 1, maxItems: %zu, items: {type: object, additionalProperties: false, "
                     "properties: {",
-                    key->count, key->count);
+                    key->count);
         add_properties(text, key->item, "", false);
         dg_text_add(text, "}}, ");
         break;
@@ -370,13 +371,7 @@ static const struct dg_key *add_properties(struct dg_text *text, const struct dg
         if (defaults && key->value) dg_text_add(text, "default: %s, ", key->value);
         const char *inner = dg_arena_printf(text->arena, "%s.", key->path);
         if (key->kind == DG_KEY_MAP) {
-            dg_text_add(text, "type: object, additionalProperties: false, ");
-            if (has_required(row, inner)) {
-                dg_text_add(text, "required: [");
-                add_required(text, row, inner);
-                dg_text_add(text, "], ");
-            }
-            dg_text_add(text, "properties: {");
+            dg_text_add(text, "type: object, additionalProperties: false, properties: {");
             row = add_properties(text, row, inner, defaults);
             dg_text_add(text, "}");
         }
@@ -387,15 +382,38 @@ static const struct dg_key *add_properties(struct dg_text *text, const struct dg
     return row;
 }
 
+/* What must be there, at the top and in its groups, which have no groups with such keys in turn. */
+static void add_all_required(struct dg_text *text, const struct dg_key *keys)
+{
+    dg_text_add(text, "required: [");
+    add_required(text, keys, "");
+    dg_text_add(text, "], properties: {");
+    for (const struct dg_key *key = keys; key->path; key++) {
+        const char *inner = dg_arena_printf(text->arena, "%s.", key->path);
+        if (key->kind != DG_KEY_MAP || !has_required(key + 1, inner)) continue;
+        dg_text_add(text, "%s: {required: [", key->path);
+        add_required(text, key + 1, inner);
+        dg_text_add(text, "]}, ");
+    }
+    dg_text_add(text, "}");
+}
+
+/* A recipe like another one has what must be there from that. */
 static void add_definition(struct dg_text *text, const char *kind, const char *doc, const struct dg_key *keys)
 {
-    dg_text_add(text, "  %s: {description: %s, type: object, additionalProperties: false, required: [%s, ", kind, doc,
-                kind);
-    add_required(text, keys, "");
+    bool like = keys == dg_train_keys;
     dg_text_add(text,
-                "], properties: {%s: {description: The %s's name., type: string, minLength: 1}, import: {$ref: "
+                "  %s: {description: %s, type: object, additionalProperties: false, required: [%s], if: {required: "
+                "[like]}, then: {}, else: {",
+                kind, doc, kind);
+    add_all_required(text, keys);
+    dg_text_add(text,
+                "}, properties: {%s: {description: The %s's name., type: string, minLength: 1}, import: {$ref: "
                 "'#/definitions/import'}, ",
                 kind, kind);
+    if (like)
+        dg_text_add(text, "like: {description: 'The recipe whose keys these are, but for those given here.', type: "
+                          "string, minLength: 1}, ");
     add_properties(text, keys, "", true);
     dg_text_add(text, "}}\n");
 }

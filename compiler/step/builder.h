@@ -11,7 +11,8 @@ struct dg_step_builder {
     struct dg_graph *graph;
     struct {
         struct dg_instance *backbone, *head;
-    } network[2]; /* DG_STUDENT, DG_TEACHER */
+    } network[2];                  /* DG_STUDENT, DG_TEACHER */
+    struct dg_instance *predictor; /* the student's; NULL: none */
     struct dg_gradients gradients;
     struct dg_step_choice choice;
     int64_t images;                         /* of a slice: the batch, if it is not cut */
@@ -27,8 +28,26 @@ bool dg_builder_add(struct dg_step_builder *b, const struct dg_op *op, const uni
 struct dg_node_options dg_builder_options(const struct dg_step_builder *b, const char *path, const char *label,
                                           enum dg_node_role role);
 
+/* What the teacher's side leaves for the student's and for the commit. */
+struct dg_step_targets {
+    dg_value target;  /* [views of the teacher * batch, out_dim] */
+    dg_value entropy; /* f64 */
+    dg_value scalar;  /* a control, of the shape of the loss */
+    dg_value center;  /* [1, out_dim] */
+    dg_value
+        batch_mean; /* of the teacher's logits, which the centre follows; DG_NO_VALUE: there is no centre to follow it */
+};
+
+/* targets.c: adds the op of the recipe's `loss.targets` on the teacher's logits, and means over slices. False: reported. */
+bool dg_build_targets(struct dg_step_builder *b, dg_value logits, struct dg_step_targets *targets,
+                      struct dg_train_step *step);
+
+/* targets.c: adds the op of the recipe's `loss.kind`, which adds to *loss. False: reported. */
+bool dg_build_loss(struct dg_step_builder *b, const struct dg_node_options *options, dg_value logits, dg_value target,
+                   dg_value *loss, struct dg_train_step *step);
+
 /* commit.c: gradient norms, then the commit nodes. False: reported. */
-bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, dg_value batch_mean,
+bool dg_build_commit(struct dg_step_builder *b, dg_value loss, const struct dg_step_targets *targets,
                      struct dg_train_step *step);
 
 #endif

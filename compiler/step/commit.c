@@ -15,16 +15,25 @@ static bool decays(const struct dg_train_recipe *recipe, const struct dg_graph_v
            !(recipe->no_decay & DG_NO_DECAY_1D && param->desc.ndim == 1);
 }
 
-/* One parameter's commit: optimiser step and average into the teacher. `norm_index` < 0: nothing trained it. */
+/* A node that averages into the teacher or, with `momentum` DG_NO_VALUE, copies. */
+static bool commit_average(struct dg_step_builder *b, dg_value param, dg_value teacher, dg_value momentum)
+{
+    const char *path = dg_arena_printf(b->graph->arena, "ema %s", b->graph->value[param].name);
+    struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
+    return dg_builder_add(b, &dg_op_ema, NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
+}
+
+/* One parameter's commit: optimiser step and average into the teacher (DG_NO_VALUE: it has none). `norm_index` < 0: nothing trained
+ * it. The teacher of the previous iteration is a copy of what the step begins with. */
 static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value teacher, dg_value gradient, dg_value norms,
                          int norm_index)
 {
     struct dg_graph *graph = b->graph;
-    if (norm_index < 0) {
-        dg_value momentum = dg_graph_control(graph, "teacher.momentum");
-        const char *path = dg_arena_printf(graph->arena, "ema %s", graph->value[param].name);
-        struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
-        return dg_builder_add(b, &dg_op_ema, NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
+    if (norm_index < 0)
+        return teacher == DG_NO_VALUE || commit_average(b, param, teacher, dg_graph_control(graph, "teacher.momentum"));
+    if (b->recipe->update == DG_UPDATE_ITERATION && teacher != DG_NO_VALUE) {
+        if (!commit_average(b, param, teacher, DG_NO_VALUE)) return false;
+        teacher = DG_NO_VALUE;
     }
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
     dg_value input[DG_MAX_STEP_INPUTS];
@@ -66,6 +75,16 @@ static bool pair_up(struct dg_step_builder *b, struct dg_instance *student, stru
         pair[(*count)++] = (struct pair){s, t, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
     }
     return true;
+}
+
+/* The student's own parameters. */
+static void add_unpaired(struct dg_step_builder *b, struct dg_instance *student, struct pair *pair, int *count)
+{
+    for (int i = 0; i < dg_instance_num_params(student); i++) {
+        dg_value s = dg_instance_param(student, i);
+        bool trained = b->graph->value[s].flags & DG_TENSOR_TRAINABLE;
+        pair[(*count)++] = (struct pair){s, DG_NO_VALUE, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
+    }
 }
 
 /* A commit facet's builder: it may add nodes, nothing else. */
@@ -110,7 +129,7 @@ static bool commit_statistics(struct dg_step_builder *b)
 /* teacher.buffers: copy or ema: the teacher's running statistics are the student's, or follow them. */
 static bool commit_teacher_buffer(struct dg_step_builder *b, dg_value student, dg_value teacher)
 {
-    if (b->recipe->buffers == DG_BUFFERS_OWN) return true;
+    if (b->recipe->buffers == DG_BUFFERS_OWN || teacher == DG_NO_VALUE) return true;
     bool averages = b->recipe->buffers == DG_BUFFERS_EMA && b->graph->value[student].desc.dtype == DG_F32;
     dg_value input[] = {student, teacher, averages ? dg_graph_control(b->graph, "teacher.momentum") : DG_NO_VALUE};
     struct dg_node_options options = dg_builder_options(
@@ -118,17 +137,28 @@ static bool commit_teacher_buffer(struct dg_step_builder *b, dg_value student, d
     return dg_builder_add(b, &dg_op_ema, NULL, input, 3, &options, NULL);
 }
 
-bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, dg_value batch_mean,
+/* The centre follows the mean of the teacher's logits, where there is one. */
+static bool commit_center(struct dg_step_builder *b, const struct dg_step_targets *targets)
+{
+    struct dg_node_options options = dg_builder_options(b, "center", "commit", DG_ROLE_COMMIT);
+    if (targets->batch_mean == DG_NO_VALUE) return true;
+    dg_value update[] = {targets->center, targets->batch_mean, dg_graph_control(b->graph, "loss.center_momentum")};
+    return dg_builder_add(b, &dg_op_center_update, NULL, update, 3, &options, NULL);
+}
+
+bool dg_build_commit(struct dg_step_builder *b, dg_value loss, const struct dg_step_targets *targets,
                      struct dg_train_step *step)
 {
     struct dg_graph *graph = b->graph;
     int most =
         dg_instance_num_params(b->network[DG_STUDENT].backbone) + dg_instance_num_params(b->network[DG_STUDENT].head);
+    if (b->predictor) most += dg_instance_num_params(b->predictor);
     struct pair *pair = dg_arena_alloc(graph->arena, ((size_t)most + 1) * sizeof *pair);
     dg_value *gradient = dg_arena_alloc(graph->arena, ((size_t)most + 1) * sizeof *gradient);
     int count = 0, trained = 0;
     if (!pair_up(b, b->network[DG_STUDENT].backbone, b->network[DG_TEACHER].backbone, pair, &count)) return false;
     if (!pair_up(b, b->network[DG_STUDENT].head, b->network[DG_TEACHER].head, pair, &count)) return false;
+    if (b->predictor) add_unpaired(b, b->predictor, pair, &count);
     for (int i = 0; i < count; i++)
         if (pair[i].gradient != DG_NO_VALUE) gradient[trained++] = pair[i].gradient;
     if (!trained) {
@@ -148,10 +178,7 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, dg_value center, 
         if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER) continue;
         if (!commit_param(b, pair[i].student, pair[i].teacher, pair[i].gradient, norm[0], norm_index)) return false;
     }
-    options = dg_builder_options(b, "center", "commit", DG_ROLE_COMMIT);
-    dg_value update[] = {center, batch_mean, dg_graph_control(graph, "loss.center_momentum")};
-    if (!dg_builder_add(b, &dg_op_center_update, NULL, update, 3, &options, NULL) || !commit_statistics(b))
-        return false;
+    if (!commit_center(b, targets) || !commit_statistics(b)) return false;
     for (int i = 0; i < count; i++)
         if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER &&
             !commit_teacher_buffer(b, pair[i].student, pair[i].teacher))

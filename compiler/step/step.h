@@ -31,6 +31,7 @@ struct dg_train_step {
     const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
     const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
     const struct dg_graph_node *unshared; /* one of such ops that cannot ask other processes for theirs */
+    const char *uncut_in;                 /* "backbone", "loss", "predictor": what `uncut` is a part of */
 };
 
 /* train_step.c: adds the recipe's step to an empty graph; application passes have run. False: errors are in diag. */

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const struct dg_op dg_op_add_mean, dg_op_concat_rows, dg_op_dino_loss, dg_op_dino_target, dg_op_take_images;
+extern const struct dg_op dg_op_concat_rows, dg_op_take_images;
 
 static dg_value crops_input(struct dg_step_builder *b, const char *name, const struct dg_recipe_crops *crops)
 {
@@ -100,17 +100,13 @@ static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint
 }
 
 /* Adds the loss of one group of logits to *loss, the sum so far; DG_NO_VALUE: none yet. */
-static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logits, dg_value target, int view0,
-                     dg_value *loss)
+static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logits, int view0,
+                     const struct dg_step_targets *targets, dg_value *loss, struct dg_train_step *step)
 {
     struct dg_node_options options =
         dg_builder_options(b, dg_arena_printf(b->graph->arena, "loss.%s", group), "loss", DG_ROLE_FORWARD);
     options.rows.view0 = view0;
-    if (logits == DG_NO_VALUE) return false;
-    dg_value output[DG_MAX_OUTPUTS], input[] = {logits, target, dg_graph_control(b->graph, "loss.student_temp"), *loss};
-    if (!dg_builder_add(b, &dg_op_dino_loss, (union dg_attr[]){{.i = b->views}}, input, 4, &options, output))
-        return false;
-    *loss = output[DG_RESULT];
+    if (logits == DG_NO_VALUE || !dg_build_loss(b, &options, logits, targets->target, loss, step)) return false;
     struct dg_pass_context context = {.graph = b->graph,
                                       .diag = b->from->diag,
                                       .subject = options.origin.path,
@@ -121,7 +117,8 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
 }
 
 /* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
-static bool groups_apart(struct dg_step_builder *b, const dg_value crops[2], dg_value target, dg_value *loss)
+static bool groups_apart(struct dg_step_builder *b, const dg_value crops[2], const struct dg_step_targets *targets,
+                         dg_value *loss, struct dg_train_step *step)
 {
     const struct dg_train_recipe *recipe = b->recipe;
     bool local_larger = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
@@ -134,14 +131,38 @@ static bool groups_apart(struct dg_step_builder *b, const dg_value crops[2], dg_
         uint32_t first = b->graph->num_nodes;
         int view0 = g ? (int)recipe->global.count : 0;
         dg_value logits = logits_of(b, DG_STUDENT, group, features_of(b, DG_STUDENT, group, crops[g], view0), view0);
-        if (!add_loss(b, group, logits, target, view0, loss)) return false;
+        if (!add_loss(b, group, logits, view0, targets, loss, step)) return false;
         if (!dg_differentiate(b->graph, b->from->diag, first, *loss, &b->gradients)) return false;
     }
     return true;
 }
 
+/* The student's prediction of the teacher's logits, by its own; these, where there is no predictor. What couples rows in it is told as
+ * it is of a backbone. */
+static dg_value predict(struct dg_step_builder *b, dg_value logits, struct dg_train_step *step)
+{
+    uint32_t first = b->graph->num_nodes;
+    if (!b->predictor || logits == DG_NO_VALUE) return logits;
+    dg_value made =
+        apply(b, b->predictor, logits, NULL, 0, dg_graph_application(b->graph, DG_STUDENT, "student.predictor(all)"));
+    if (made == DG_NO_VALUE) return made;
+    const struct dg_desc *from = &b->graph->value[logits].desc, *to = &b->graph->value[made].desc;
+    if (!dg_desc_equal(from, to)) {
+        dg_diag_error(b->from->diag, &b->recipe->predictor_origin,
+                      "predictor: module %s makes %lld numbers of the head's %lld outputs: it must make as many, see "
+                      "its argument out_dim",
+                      b->recipe->predictor, (long long)to->dim[to->ndim - 1], (long long)from->dim[1]);
+        return DG_NO_VALUE;
+    }
+    const struct dg_graph_node *uncut = find_coupling(b, first, false), *unshared = find_coupling(b, first, true);
+    if (uncut && !step->uncut) step->uncut = uncut, step->uncut_in = "predictor";
+    if (unshared && !step->unshared) step->unshared = unshared;
+    return made;
+}
+
 /* All crops in one head: both backbones forward, the head on all features, one loss, one backward of it all. */
-static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], dg_value target, dg_value *loss)
+static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], const struct dg_step_targets *targets,
+                            dg_value *loss, struct dg_train_step *step)
 {
     uint32_t first = b->graph->num_nodes, head = head_application(b, DG_STUDENT, "all");
     dg_value features = features_of(b, DG_STUDENT, "global", crops[0], 0);
@@ -154,7 +175,8 @@ static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], 
             return false;
         features = output[DG_RESULT];
     }
-    return add_loss(b, "all", apply(b, b->network[DG_STUDENT].head, features, NULL, 0, head), target, 0, loss) &&
+    dg_value logits = predict(b, apply(b, b->network[DG_STUDENT].head, features, NULL, 0, head), step);
+    return add_loss(b, "all", logits, 0, targets, loss, step) &&
            dg_differentiate(b->graph, b->from->diag, first, *loss, &b->gradients);
 }
 
@@ -170,19 +192,6 @@ static bool take_images(struct dg_step_builder *b, const char *group, dg_value *
     return true;
 }
 
-/* The mean of `part` over the slices; `part` itself, where the batch is not cut. */
-static bool mean_of_slices(struct dg_step_builder *b, dg_value like, dg_value *part)
-{
-    struct dg_graph *graph = b->graph;
-    if (b->choice.slices < 2) return true;
-    const char *name = dg_arena_printf(graph->arena, "mean of %s", graph->value[*part].name);
-    struct dg_node_options options = dg_builder_options(b, name, "loss", DG_ROLE_FORWARD);
-    dg_value output[DG_MAX_OUTPUTS], input[] = {dg_sum_over_slices(graph, like, name), *part};
-    if (!dg_builder_add(b, &dg_op_add_mean, NULL, input, 2, &options, output)) return false;
-    *part = output[DG_RESULT];
-    return true;
-}
-
 static bool create_networks(struct dg_step_builder *b)
 {
     const struct dg_train_recipe *recipe = b->recipe;
@@ -195,6 +204,11 @@ static bool create_networks(struct dg_step_builder *b)
         b->network[n].head = dg_instance_create(program, b->graph, recipe->head, recipe->head_args,
                                                 &recipe->model.origin, head_prefix[n], n == DG_STUDENT);
         ok &= b->network[n].backbone && b->network[n].head;
+    }
+    if (recipe->predictor) {
+        b->predictor = dg_instance_create(program, b->graph, recipe->predictor, recipe->predictor_args,
+                                          &recipe->predictor_origin, "student.predictor.", true);
+        ok &= b->predictor != NULL;
     }
     return ok;
 }
@@ -241,34 +255,23 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
     uint32_t teachers = graph->num_nodes, start = teachers;
     dg_value features = features_of(&b, DG_TEACHER, "global", crops[0], 0);
     step->uncut = find_coupling(&b, start, false);
+    step->uncut_in = "backbone";
     start = graph->num_nodes;
     dg_value teacher = logits_of(&b, DG_TEACHER, "global", features, 0);
     step->coupling = find_coupling(&b, start, false);
     step->unshared = find_coupling(&b, teachers, true);
-    if (teacher == DG_NO_VALUE) return false;
-    struct dg_desc center_desc = dg_desc_make(DG_F32, 2, (int64_t[]){1, graph->value[teacher].desc.dim[1]});
-    struct dg_init zero = {.kind = DG_INIT_CONSTANT};
-    dg_value center =
-        dg_graph_param(graph, "center", &center_desc, DG_REGION_PARAM, DG_TENSOR_BUFFER, &zero, recipe->model.origin);
-    dg_value made[DG_MAX_OUTPUTS];
-    struct dg_node_options options = dg_builder_options(&b, "target", "loss", DG_ROLE_FORWARD);
-    dg_value temperature = dg_graph_control(graph, "loss.teacher_temp"); /* also the shape of the entropy's sum */
-    dg_value target_input[] = {teacher, center, temperature};
-    if (!dg_builder_add(&b, &dg_op_dino_target, NULL, target_input, 3, &options, made)) return false;
-    const struct dg_op *op = &dg_op_dino_target;
-    dg_value target = made[dg_op_output_index(op, "q")], batch_mean = made[dg_op_output_index(op, "batch_mean")],
-             entropy = made[dg_op_output_index(op, "entropy")];
-    if (!mean_of_slices(&b, center, &batch_mean) || !mean_of_slices(&b, temperature, &entropy)) return false;
-    graph->value[entropy].name = "teacher_entropy";
+    struct dg_step_targets targets;
+    if (teacher == DG_NO_VALUE || !dg_build_targets(&b, teacher, &targets, step)) return false;
 
-    dg_value loss = choice->slices > 1 ? dg_sum_over_slices(graph, temperature, "loss") : DG_NO_VALUE;
-    if (!(step->coupling ? groups_together : groups_apart)(&b, crops, target, &loss)) return false;
+    dg_value loss = choice->slices > 1 ? dg_sum_over_slices(graph, targets.scalar, "loss") : DG_NO_VALUE;
+    bool together = step->coupling || b.predictor; /* a predictor sees all crops: it may couple their rows */
+    if (!(together ? groups_together : groups_apart)(&b, crops, &targets, &loss, step)) return false;
     graph->value[loss].name = "loss";
     if (choice->slices > 1) graph->phase = DG_PHASE_AFTER;
     step->slots.of[DG_SLOT_LOSS] = loss;
-    step->slots.of[DG_SLOT_ENTROPY] = entropy;
-    step->slots.of[DG_SLOT_CENTER] = center;
-    if (!dg_build_commit(&b, loss, center, batch_mean, step)) return false;
+    step->slots.of[DG_SLOT_ENTROPY] = targets.entropy;
+    step->slots.of[DG_SLOT_CENTER] = targets.center;
+    if (!dg_build_commit(&b, loss, &targets, step)) return false;
     dg_graph_sort_phases(graph);
     return run_target_passes(&b, teacher, step);
 }

@@ -288,6 +288,7 @@ double dg_control_value(const struct dg_knobs *knobs, const char *key, int64_t s
     int64_t now = per_epoch ? step / run.steps_per_epoch : step;
     int64_t total = per_epoch ? run.epochs : run.epochs * run.steps_per_epoch;
     double to = number_of(knobs, key, "to", 0);
+    if (schedule->curve == DG_CURVE_EPOCH) return (step + 1) % run.steps_per_epoch != 0;
     if (schedule->curve == DG_CURVE_UNTIL) return now < length_of(knobs, key, "for", per_epoch, run, 0);
     if (schedule->curve == DG_CURVE_LINEAR) {
         int64_t over = length_of(knobs, key, "over", per_epoch, run, total);

@@ -188,6 +188,8 @@ enum dg_curve {
     DG_CURVE_COSINE,       /* <key>.peak -> <key>.to, after a linear <key>.warmup from 0; or <key>.from -> <key>.to */
     DG_CURVE_LINEAR,       /* <key>.from -> <key>.to over <key>.over, both ends included, then <key>.to */
     DG_CURVE_UNTIL,        /* 1 before <key>.for, 0 after: freezing */
+    DG_CURVE_EPOCH, /* 0 at the last step of each epoch, 1 at the others: a teacher that is copied once an epoch */
+    DG_CURVE_END,
 };
 struct dg_plan_schedule {
     uint32_t key;       /* string: the control's key: "lr", "weight_decay", "teacher.momentum", "loss.teacher_temp" */

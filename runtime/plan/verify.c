@@ -568,7 +568,7 @@ static enum dg_status check_knobs(const struct dg_plan *plan, struct dg_error *e
     }
     for (uint32_t s = 0; s < plan->num_schedules; s++)
         if (!string_ok(plan, plan->schedule[s].key) || plan->schedule[s].curve < DG_CURVE_CONSTANT ||
-            plan->schedule[s].curve > DG_CURVE_UNTIL || plan->schedule[s].per_epoch > 1)
+            plan->schedule[s].curve >= DG_CURVE_END || plan->schedule[s].per_epoch > 1)
             return bad(err, "schedule %u", s);
     return DG_OK;
 }

@@ -13,6 +13,7 @@ static bool lasts(int64_t *count, bool sign)
 const char *dg_collapse_step(struct dg_collapse_watch *watch, const struct dg_step_report *report)
 {
     double all = watch->log_out_dim;
+    if (!(report->teacher_temp > 0)) return NULL; /* no distribution, whose entropy would say something */
     bool near = lasts(&watch->near, report->teacher_entropy > 0.97 * all);
     if (lasts(&watch->uniform, report->teacher_entropy > 0.9999 * all))
         return "the teacher's output is uniform (entropy ln(out_dim)) for 100 steps: the networks collapsed to one "

@@ -58,7 +58,7 @@ wrong = [
     (recipe, "checkpoint", {"every": "3 weeks"}),
     (recipe, "crops", {"global": {"blur": 2}}),
     (recipe, "crops", {"global": {"scale": 0.4}}),
-    (recipe, "crops", {"global": {"views": [{}]}}),
+    (recipe, "crops", {"global": {"views": []}}),
     (recipe, "crops", {"local": {"views": [{}, {}]}}),
     (recipe, "optim", {"no_decay": ["weights"]}),
     (recipe, "optim", {"kind": "adam"}),

@@ -20,7 +20,8 @@ static const struct wrong_description cases[] = {
      "    lr: {curve: cosine, peak: 1, too: 0}\n"
      "                                 ^\n"
      "test.yaml:19:1: error: a recipe has no key epocs; did you mean epochs? It has epochs, crops, loss, import, "
-     "batch, optim, recipe, dtype, head, lr, entries, teacher, student, checkpoint, weight_decay and skip_bad_steps\n"
+     "batch, optim, recipe, dtype, head, lr, entries, like, teacher, student, predictor, checkpoint, weight_decay and "
+     "skip_bad_steps\n"
      "    epocs: 3\n"
      "    ^\n"},
     {"errors after an error", NULL,
@@ -75,8 +76,8 @@ static const struct wrong_description cases[] = {
               "k22: 1\n"
               "k23: 1\n"
               "k24: 1\n",
-     "test.yaml:18:1: error: a recipe has no key k0; it has lr, head, loss, batch, dtype, crops, optim, import, "
-     "recipe, epochs, student, teacher, entries, checkpoint, weight_decay and skip_bad_steps\n"
+     "test.yaml:18:1: error: a recipe has no key k0; it has lr, like, head, loss, batch, dtype, crops, optim, "
+     "import, recipe, epochs, student, teacher, entries, predictor, checkpoint, weight_decay and skip_bad_steps\n"
      "    k0: 1\n"
      "    ^\n"
      "test.yaml:19:1: error: a recipe has no key k1\n"

@@ -36,8 +36,8 @@ static const struct wrong_description cases[] = {
      "no_decay\n"
      "    optim: {beta: [0.9, 0.99]}\n"
      "            ^\n"
-     "test.yaml:20:1: error: a recipe has no key zzzzz; it has batch, dtype, head, crops, loss, optim, lr, import, "
-     "recipe, epochs, student, teacher, entries, checkpoint, weight_decay and skip_bad_steps\n"
+     "test.yaml:20:1: error: a recipe has no key zzzzz; it has batch, dtype, head, crops, loss, optim, lr, like, "
+     "import, recipe, epochs, student, teacher, entries, predictor, checkpoint, weight_decay and skip_bad_steps\n"
      "    zzzzz: 1\n"
      "    ^\n"},
     {"an unknown key of a curve", NULL,
@@ -308,7 +308,8 @@ static const struct wrong_description cases[] = {
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n",
      "--set:2:1: error: a recipe has no key epocs; did you mean epochs? It has epochs, crops, loss, import, batch, "
-     "optim, recipe, dtype, head, lr, entries, teacher, student, checkpoint, weight_decay and skip_bad_steps\n"
+     "optim, recipe, dtype, head, lr, entries, like, teacher, student, predictor, checkpoint, weight_decay and "
+     "skip_bad_steps\n"
      "    epocs=3\n"
      "    ^\n"},
     {"--set of an unknown inner key", "crops.local.sizes=3",

@@ -1,0 +1,71 @@
+/* `like` of a recipe: the recipe of that name with this one's keys in the place of its own. */
+#include "compiler/language/program.h"
+
+#include <string.h>
+
+enum { MAX_LIKE = 16 };
+
+/* A copy whose mappings and lists may be changed; scalars are shared. */
+static struct dg_yaml *copy_tree(struct dg_arena *arena, const struct dg_yaml *tree)
+{
+    struct dg_yaml *copy = dg_arena_alloc(arena, sizeof *copy);
+    *copy = (struct dg_yaml){.kind = tree->kind, .origin = tree->origin, .text = tree->text, .quoted = tree->quoted};
+    for (size_t i = 0; i < tree->count; i++) {
+        copy->item = dg_arena_grow(arena, copy->item, copy->count, &copy->capacity, sizeof *copy->item);
+        copy->item[copy->count] = tree->item[i];
+        copy->item[copy->count].used = false;
+        copy->item[copy->count++].value = copy_tree(arena, tree->item[i].value);
+    }
+    return copy;
+}
+
+static struct dg_yaml_item *find_item(const struct dg_yaml *map, const char *key)
+{
+    for (size_t i = 0; i < map->count; i++)
+        if (!strcmp(map->item[i].key, key)) return &map->item[i];
+    return NULL;
+}
+
+static bool has(const struct dg_yaml *map, const char *key) { return find_item(map, key) != NULL; }
+
+/* Puts the keys of `over` into `map`: mappings key by key, everything else, and a curve, as a whole. */
+static void merge(struct dg_arena *arena, struct dg_yaml *map, const struct dg_yaml *over)
+{
+    map->origin = over->origin;
+    for (size_t i = 0; i < over->count; i++) {
+        const struct dg_yaml_item *item = &over->item[i];
+        struct dg_yaml_item *there = find_item(map, item->key);
+        bool maps = there && there->value->kind == DG_YAML_MAP && item->value->kind == DG_YAML_MAP;
+        if (maps && !has(item->value, "curve") && !has(there->value, "curve")) {
+            merge(arena, there->value, item->value);
+            continue;
+        }
+        dg_yaml_put(arena, map, item->key, item->value);
+        find_item(map, item->key)->key_origin = item->key_origin;
+    }
+}
+
+bool dg_program_resolve_like(struct dg_program *program, struct dg_definition *recipe)
+{
+    struct dg_arena *arena = program->arena;
+    for (int depth = 0; has(recipe->map, "like"); depth++) {
+        const struct dg_yaml *like = find_item(recipe->map, "like")->value;
+        struct dg_definition *base =
+            like->kind == DG_YAML_SCALAR ? dg_program_definition(program, DG_DEFINITION_RECIPE, like->text) : NULL;
+        if (!base || base == recipe || depth == MAX_LIKE) {
+            dg_diag_error(program->diag, &like->origin,
+                          like->kind != DG_YAML_SCALAR ? "`like` wants the name of a recipe"
+                          : base                       ? "recipe %s is like itself"
+                                                       : "there is no recipe %s%s",
+                          like->text, base ? "" : dg_program_nearest(program, like->text));
+            return false;
+        }
+        struct dg_yaml *map = copy_tree(arena, base->map), *own = copy_tree(arena, recipe->map);
+        struct dg_yaml_item *named = find_item(own, "like");
+        *named = own->item[--own->count]; /* the base's `like` stays, for the next turn */
+        merge(arena, map, own);
+        dg_yaml_get(arena, map, "recipe"); /* its name has been read */
+        recipe->map = map;
+    }
+    return true;
+}

@@ -1,0 +1,300 @@
+/* Losses between the views of an image that dino_loss (ops/loss/dino_loss.c) is not made for: any number of views of the teacher,
+ * and the losses that Caron et al. 2021 compare with theirs (table 7, appendix B).
+ *
+ *   view_loss      (s [V*B,K], target [G*B,K], [student_temp], [loss so far]) -> loss
+ *   view_loss_grad (s, target, [student_temp]) -> diff_s
+ *
+ * Rows are crop-major. Every student view v meets the teacher's views i != v; all G (views - 1) pairs weigh the same, and so do the
+ * images. `kind` says what a pair of rows costs, with u = s / max(|s|, 1e-12):
+ *
+ *   cross_entropy   -sum q ln softmax(s / student_temp), q the target's row
+ *   mse             |u - z|^2, z the target's row, of length one: 2 - 2 cos (Grill et al. 2020, equation 2)
+ *   infonce         -ln (exp(u z / student_temp) / sum over the images m of exp(u z_m / student_temp)), with the rows of view i (He et
+ *                   al. 2020, equation 1, with the batch in the place of the queue)
+ *
+ * The loss is an f64 scalar, and differentiation starts from it: view_loss_grad takes its cotangent to be one. */
+#include "ops/op.h"
+
+#include <math.h>
+
+extern const struct dg_op dg_op_view_loss_grad;
+
+enum { KIND, VIEWS, GLOBALS };                  /* attributes */
+enum { CROSS_ENTROPY, MSE, INFONCE };           /* of KIND; as the choices of loss.kind */
+enum { STUDENT, TARGET, STUDENT_TEMP, SO_FAR }; /* inputs; the last of the loss only */
+enum { LOSS };
+enum { DIFF_STUDENT };
+enum { BLOCK = 512 }; /* columns that are summed in f32 */
+
+struct state {
+    int64_t rows, cols, batch, view0, globals;
+    int64_t kind;
+    double pair_weight;
+};
+
+/* A student's row beside the teacher's. */
+struct row {
+    const float *s;
+    int64_t view, image;
+    double most, lse; /* cross_entropy: of s / temp */
+    double length;    /* the others: max(|s|, 1e-12) */
+    bool short_of;    /* |s| is below that */
+};
+
+static const struct dg_attr_spec attrs[] = {
+    {.name = "kind", .type = DG_ATTR_INT, .required = true, .min = 0, .max = 2, .internal = true},
+    {.name = "views", .type = DG_ATTR_INT, .required = true, .min = 2, .max = 4096, .internal = true},
+    {.name = "globals", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .internal = true},
+    {0},
+};
+
+static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
+{
+    const struct dg_desc *s = &call->input[STUDENT], *target = &call->input[TARGET];
+    int64_t globals = call->attr[GLOBALS].i;
+    DG_TRY(dg_want_ndim(s, 2, "student logits", err));
+    DG_TRY(dg_want_ndim(target, 2, "teacher targets", err));
+    bool temp = dg_desc_is_scalar(&call->input[STUDENT_TEMP], DG_F64) ||
+                (call->attr[KIND].i == MSE && dg_absent(&call->input[STUDENT_TEMP]));
+    if (temp && s->dim[1] == target->dim[1] && target->dim[0] % globals == 0 && target->dim[0] >= globals &&
+        s->dim[0] % (target->dim[0] / globals) == 0)
+        return DG_OK;
+    return dg_fail(err, DG_ERR_INPUT, "student logits, teacher targets or temperature do not fit");
+}
+
+static enum dg_status infer_loss(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    if (!dg_absent(&call->input[SO_FAR]) && !dg_desc_is_scalar(&call->input[SO_FAR], DG_F64))
+        return dg_fail(err, DG_ERR_INPUT, "the loss so far must be a scalar");
+    output[LOSS] = dg_desc_scalar(DG_F64);
+    return DG_OK;
+}
+
+static enum dg_status grad_loss(struct dg_grad_builder *b)
+{
+    dg_value made[DG_MAX_OUTPUTS], input[] = {b->input[STUDENT], b->input[TARGET], b->input[STUDENT_TEMP]};
+    DG_TRY(b->emit(b, &dg_op_view_loss_grad, b->call->attr, input, 3, made));
+    if (b->wants[SO_FAR])
+        DG_TRY(b->add_gradient(b, SO_FAR, b->diff_output[LOSS])); /* the loss so far has the weight one */
+    return b->wants[STUDENT] ? b->add_gradient(b, STUDENT, made[DIFF_STUDENT]) : DG_OK;
+}
+
+static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
+{
+    struct state *s = dg_op_state(p, sizeof *s, err);
+    if (!s) return DG_ERR_MEMORY;
+    const struct dg_desc *logits = &p->call->input[STUDENT];
+    *s = (struct state){.rows = logits->dim[0],
+                        .cols = logits->dim[1],
+                        .view0 = p->view0,
+                        .globals = p->call->attr[GLOBALS].i,
+                        .kind = p->call->attr[KIND].i};
+    s->batch = p->call->input[TARGET].dim[0] / s->globals;
+    int64_t pairs = s->globals * (p->call->attr[VIEWS].i - 1);
+    s->pair_weight = 1.0 / ((double)(s->batch * dg_slices(p->call)) * (double)pairs);
+    /* For each row its cost and a factor of each of the teacher's rows. */
+    int64_t others = s->kind == CROSS_ENTROPY ? 0 : p->call->input[TARGET].dim[0];
+    dg_op_scratch(p, s->rows * (1 + others) * (int64_t)sizeof(double));
+    return DG_OK;
+}
+
+static double dot(const float *a, const float *b, int64_t count)
+{
+    double sum = 0;
+    for (int64_t first = 0; first < count; first += BLOCK) { /* f32 within a block, f64 across */
+        int64_t end = dg_min_i64(first + BLOCK, count);
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t k = first; k < end; k++) part += a[k] * b[k];
+        sum += part;
+    }
+    return sum;
+}
+
+static struct row row_of(const struct state *s, const struct dg_run *r, int64_t index)
+{
+    struct row row = {.s = (const float *)r->input[STUDENT] + index * s->cols,
+                      .view = s->view0 + index / s->batch,
+                      .image = index % s->batch};
+    if (s->kind != CROSS_ENTROPY) {
+        double length = sqrt(dot(row.s, row.s, s->cols));
+        row.short_of = length < 1e-12;
+        row.length = row.short_of ? 1e-12 : length;
+        return row;
+    }
+    double temp = *(const double *)r->input[STUDENT_TEMP], sum = 0;
+    row.most = -INFINITY;
+    for (int64_t k = 0; k < s->cols; k++) row.most = fmax(row.most, (double)row.s[k]);
+    for (int64_t k = 0; k < s->cols; k++) sum += exp(((double)row.s[k] - row.most) / temp);
+    row.lse = row.most / temp + log(sum);
+    return row;
+}
+
+/* The cosines of the row and all images of the teacher's view, divided by the temperature, into `like`; returns their lse. */
+static double compare_images(const struct state *s, const struct dg_run *r, const struct row *row, int64_t view,
+                             double *like)
+{
+    const float *z = (const float *)r->input[TARGET] + view * s->batch * s->cols;
+    double temp = *(const double *)r->input[STUDENT_TEMP], most = -INFINITY, sum = 0;
+    for (int64_t m = 0; m < s->batch; m++) {
+        like[m] = dot(row->s, z + m * s->cols, s->cols) / (row->length * temp);
+        most = fmax(most, like[m]);
+    }
+    for (int64_t m = 0; m < s->batch; m++) sum += exp(like[m] - most);
+    return most + log(sum);
+}
+
+static double pair_cost(const struct state *s, const struct dg_run *r, const struct row *row, int64_t view,
+                        double *like)
+{
+    const float *target = (const float *)r->input[TARGET] + (view * s->batch + row->image) * s->cols;
+    if (s->kind == INFONCE) return compare_images(s, r, row, view, like) - like[row->image];
+    double inner = dot(row->s, target, s->cols);
+    if (s->kind == CROSS_ENTROPY)
+        return row->lse - inner / *(const double *)r->input[STUDENT_TEMP]; /* rows of q sum to one */
+    double own = dot(row->s, row->s, s->cols) / (row->length * row->length);
+    return own - 2 * inner / row->length + dot(target, target, s->cols);
+}
+
+/* Of a loss on directions. */
+static double *factors_of_row(const struct state *s, const struct dg_run *r, int64_t row)
+{
+    return s->kind == CROSS_ENTROPY ? NULL : (double *)r->scratch + s->rows + row * s->globals * s->batch;
+}
+
+static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+    double *term = r->scratch, sum = 0;
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (int64_t i = 0; i < s->rows; i++) {
+        struct row row = row_of(s, r, i);
+        term[i] = 0;
+        for (int64_t view = 0; view < s->globals; view++)
+            if (view != row.view) term[i] += pair_cost(s, r, &row, view, factors_of_row(s, r, i));
+    }
+    for (int64_t i = 0; i < s->rows; i++) sum += term[i]; /* in order, so that the sum does not depend on threads */
+    *(double *)r->output[LOSS] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + sum * s->pair_weight;
+    return DG_OK;
+}
+
+static const struct dg_operand loss_inputs[] = {
+    [STUDENT] = {"student_logits"},
+    [TARGET] = {"target"},
+    [STUDENT_TEMP] = {"student_temp", DG_OPTIONAL, .dtype = DG_F64},
+    [SO_FAR] = {"loss_so_far", DG_OPTIONAL, .dtype = DG_F64},
+    {0},
+};
+static const struct dg_operand loss_outputs[] = {[LOSS] = {"loss", 0, DG_REUSE(SO_FAR), .dtype = DG_F64}, {0}};
+
+const struct dg_op dg_op_view_loss = {
+    .name = "view_loss",
+    .attrs = attrs,
+    .inputs = loss_inputs,
+    .outputs = loss_outputs,
+    .infer = infer_loss,
+    .grad = grad_loss,
+    .prepare = prepare,
+    .run = run_loss,
+};
+
+static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    DG_TRY(check(call, err));
+    output[DIFF_STUDENT] = call->input[STUDENT];
+    return DG_OK;
+}
+
+/* Fills the factors of the teacher's rows in d loss / d u, [globals, batch]. Returns u d loss / d u but for its part from u itself. */
+static double factors_of(const struct state *s, const struct dg_run *r, const struct row *row, double *factor)
+{
+    double inner = 0;
+    for (int64_t view = 0; view < s->globals; view++) {
+        double *of = factor + view * s->batch;
+        for (int64_t m = 0; s->kind == MSE && m < s->batch; m++) of[m] = 0;
+        if (s->kind == MSE && view != row->view) {
+            const float *z = (const float *)r->input[TARGET] + (view * s->batch + row->image) * s->cols;
+            of[row->image] = -2 * s->pair_weight;
+            inner += of[row->image] * dot(row->s, z, s->cols) / row->length;
+        }
+        if (s->kind == MSE) continue;
+        double temp = *(const double *)r->input[STUDENT_TEMP], weight = s->pair_weight / temp;
+        double lse = compare_images(s, r, row, view, of);
+        for (int64_t m = 0; m < s->batch; m++) {
+            double like = of[m];
+            of[m] = view == row->view ? 0 : weight * (exp(like - lse) - (m == row->image));
+            inner += of[m] * like * temp;
+        }
+    }
+    return inner;
+}
+
+/* Of losses on directions: with g = d loss / d u, d loss / d s = (g - u (u g)) / |s|. dx may be the student's row. */
+static void direction_backward(const struct state *s, const struct dg_run *r, const struct row *row, double *factor,
+                               float *dx)
+{
+    double inner = factors_of(s, r, row, factor);
+    float along = row->short_of ? 0 : (float)(inner / row->length), scale = (float)(1 / row->length);
+    for (int64_t first = 0; first < s->cols; first += BLOCK) {
+        int64_t count = dg_min_i64(BLOCK, s->cols - first);
+        float g[BLOCK] = {0};
+        for (int64_t m = 0; m < s->globals * s->batch; m++) {
+            const float *z = (const float *)r->input[TARGET] + m * s->cols + first;
+            float f = (float)factor[m];
+            if (factor[m] == 0) continue;
+#pragma omp simd
+            for (int64_t k = 0; k < count; k++) g[k] += f * z[k];
+        }
+        for (int64_t k = 0; k < count; k++) dx[first + k] = (g[k] - along * row->s[first + k]) * scale;
+    }
+}
+
+static void cross_entropy_backward(const struct state *s, const struct dg_run *r, const struct row *row, float *dx)
+{
+    double temp = *(const double *)r->input[STUDENT_TEMP], weight = s->pair_weight / temp;
+    int64_t met = s->globals - (row->view < s->globals);
+    for (int64_t k = 0; k < s->cols; k++) {
+        double sum = (double)met * exp((double)row->s[k] / temp - row->lse);
+        for (int64_t view = 0; view < s->globals; view++)
+            if (view != row->view)
+                sum -= (double)((const float *)r->input[TARGET])[(view * s->batch + row->image) * s->cols + k];
+        dx[k] = (float)(sum * weight);
+    }
+}
+
+static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
+{
+    (void)err;
+    const struct state *s = r->state;
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (int64_t i = 0; i < s->rows; i++) {
+        struct row row = row_of(s, r, i);
+        float *dx = (float *)r->output[DIFF_STUDENT] + i * s->cols;
+        if (s->kind == CROSS_ENTROPY)
+            cross_entropy_backward(s, r, &row, dx);
+        else
+            direction_backward(s, r, &row, factors_of_row(s, r, i), dx);
+    }
+    return DG_OK;
+}
+
+static const struct dg_operand grad_inputs[] = {
+    [STUDENT] = {"student_logits"},
+    [TARGET] = {"target"},
+    [STUDENT_TEMP] = {"student_temp", DG_OPTIONAL, .dtype = DG_F64},
+    {0},
+};
+static const struct dg_operand grad_outputs[] = {[DIFF_STUDENT] = {"diff_s", 0, DG_REUSE(STUDENT)}, {0}};
+
+const struct dg_op dg_op_view_loss_grad = {
+    .name = "view_loss_grad",
+    .attrs = attrs,
+    .inputs = grad_inputs,
+    .outputs = grad_outputs,
+    .infer = infer_grad,
+    .grad = dg_no_gradient,
+    .prepare = prepare,
+    .run = run_grad,
+};

@@ -1,0 +1,256 @@
+/* Losses between views, pair by pair in f64: value, gradient against finite differences, any grouping of the views. */
+#include "tests/support/op_harness.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { B = 4, K = 701, LOCALS = 3 };
+enum kind { CROSS_ENTROPY, MSE, INFONCE };
+
+static double temp = 0.2;
+
+struct world {
+    enum kind kind;
+    int globals, views;
+    float *s, *target;
+    double *s64;
+};
+
+/* Targets are probabilities for the cross-entropy, directions for the others. */
+static struct world make(enum kind kind, int globals)
+{
+    struct world w = {.kind = kind, .globals = globals, .views = globals + LOCALS};
+    w.s = random_f32("s", 1, w.views * B * K);
+    w.target = random_f32("target", 1, globals * B * K);
+    w.s64 = malloc((size_t)(w.views * B * K) * sizeof *w.s64);
+    for (int i = 0; i < w.views * B * K; i++) w.s64[i] = (double)w.s[i];
+    for (int row = 0; row < globals * B; row++) {
+        double sum = 0;
+        float *z = w.target + row * K;
+        for (int k = 0; k < K; k++) {
+            if (kind == CROSS_ENTROPY) z[k] *= z[k];
+            sum += kind == CROSS_ENTROPY ? (double)z[k] : (double)z[k] * (double)z[k];
+        }
+        for (int k = 0; k < K; k++) z[k] = (float)((double)z[k] / (kind == CROSS_ENTROPY ? sum : sqrt(sum)));
+    }
+    return w;
+}
+
+static void drop(struct world *w)
+{
+    free(w->s);
+    free(w->target);
+    free(w->s64);
+}
+
+static double length_of(const double *s)
+{
+    double square = 0;
+    for (int k = 0; k < K; k++) square += s[k] * s[k];
+    return sqrt(square);
+}
+
+static double cosine(const double *s, const float *z)
+{
+    double sum = 0;
+    for (int k = 0; k < K; k++) sum += s[k] * (double)z[k];
+    return sum / length_of(s);
+}
+
+static double naive_pair(const struct world *w, const double *s, int view, int image)
+{
+    const float *z = w->target + (view * B + image) * K;
+    double sum = 0, cost = 0;
+    if (w->kind == MSE) {
+        for (int k = 0; k < K; k++) cost += pow(s[k] / length_of(s) - (double)z[k], 2);
+    } else if (w->kind == INFONCE) {
+        for (int m = 0; m < B; m++) sum += exp(cosine(s, w->target + (view * B + m) * K) / temp);
+        cost = log(sum) - cosine(s, z) / temp;
+    } else {
+        for (int k = 0; k < K; k++) sum += exp(s[k] / temp);
+        for (int k = 0; k < K; k++) cost -= (double)z[k] * (s[k] / temp - log(sum));
+    }
+    return cost;
+}
+
+/* What the student's row adds to the loss. */
+static double naive_row(const struct world *w, int row)
+{
+    double sum = 0;
+    for (int view = 0; view < w->globals; view++)
+        if (view != row / B) sum += naive_pair(w, w->s64 + row * K, view, row % B);
+    return sum / (B * w->globals * (w->views - 1));
+}
+
+static double naive_loss(const struct world *w)
+{
+    double sum = 0;
+    for (int row = 0; row < w->views * B; row++) sum += naive_row(w, row);
+    return sum;
+}
+
+static struct op_run run_of(const struct world *w, const char *op, int view0, int count)
+{
+    return (struct op_run){
+        .op = op,
+        .attrs = {ATTR("kind", w->kind), ATTR("views", w->views), ATTR("globals", w->globals)},
+        .input = {{"student_logits", F32(count * B, K), w->s + view0 * B * K},
+                  {"target", F32(w->globals * B, K), w->target},
+                  {"student_temp", w->kind == MSE ? DG_ABSENT_DESC : F64_SCALAR, w->kind == MSE ? NULL : &temp}},
+        .view0 = view0,
+        .batch = B};
+}
+
+static double loss_of(const struct world *w, int view0, int count, double *so_far)
+{
+    struct op_run run = run_of(w, "view_loss", view0, count);
+    if (so_far) *op_input(&run, "loss_so_far") = (struct op_tensor){"loss_so_far", F64_SCALAR, so_far};
+    struct op_result r = op_run(&run);
+    double loss = *(double *)r.data[0];
+    op_result_free(&r);
+    return loss;
+}
+
+static void test_loss_in_any_grouping(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++)
+        for (int globals = 1; globals <= 3; globals++) {
+            struct world w = make((enum kind)kind, globals);
+            double want = naive_loss(&w), all = loss_of(&w, 0, w.views, NULL);
+            /* Sums of K products, a tenth of which may cancel; divided by the temperature. */
+            assert_true(fabs(all - want) < 4 * F32_SUM(K) / temp * fabs(want));
+            double first = loss_of(&w, 0, globals, NULL);
+            assert_true(fabs(loss_of(&w, globals, LOCALS, &first) - all) < 1e-12 * fabs(all));
+            drop(&w);
+        }
+}
+
+static void test_gradient(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++)
+        for (int globals = 1; globals <= 3; globals++) {
+            struct world w = make((enum kind)kind, globals);
+            int rows = w.views * B, checked[] = {0, 1, 350, K - 1};
+            struct op_run run = run_of(&w, "view_loss_grad", 0, w.views);
+            struct op_result r = op_run(&run);
+            const float *diff = r.data[0];
+            double largest = 0;
+            for (int i = 0; i < rows * K; i++) largest = fmax(largest, fabs((double)diff[i]));
+            for (int row = 0; row < rows; row++)
+                for (int c = 0; c < 4; c++) {
+                    double *at = &w.s64[row * K + checked[c]], here = *at, h = 1e-4;
+                    *at = here + h;
+                    double above = naive_row(&w, row);
+                    *at = here - h;
+                    double below = naive_row(&w, row), want = (above - below) / (2 * h);
+                    *at = here;
+                    assert_true(fabs((double)diff[row * K + checked[c]] - want) < 1e-4 * largest);
+                }
+            run.in_place = true;
+            struct op_result again = op_run(&run);
+            assert_memory_equal(again.data[0], diff, (size_t)(rows * K) * sizeof *diff);
+            op_result_free(&again);
+            op_result_free(&r);
+            drop(&w);
+        }
+}
+
+/* Equal outputs for all images: nothing to pay for directions, ln B for the choice among B equal images. */
+static void test_collapse(void **state)
+{
+    (void)state;
+    for (int kind = MSE; kind <= INFONCE; kind++) {
+        struct world w = make((enum kind)kind, 2);
+        for (int i = 0; i < 2 * B * K; i++) w.target[i] = (float)(1 / sqrt(K));
+        for (int i = 0; i < w.views * B * K; i++) w.s[i] = 3;
+        double want = kind == MSE ? 0 : log(B);
+        assert_true(fabs(loss_of(&w, 0, w.views, NULL) - want) < 4 * F32_SUM(K) / temp);
+        w.s[7] = NAN; /* must reach the finite check */
+        assert_true(isnan(loss_of(&w, 0, w.views, NULL)));
+        drop(&w);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct op_run run = {.op = "view_loss",
+                         .attrs = {ATTR("kind", CROSS_ENTROPY), ATTR("views", 4), ATTR("globals", 3)},
+                         .input = {{"student_logits", F32(8, 5)}, {"target", F32(6, 5)}, {"student_temp", F64_SCALAR}}};
+    op_input(&run, "target")->desc = F32(7, 5);
+    op_refused(&run, "do not fit"); /* seven rows are no three views */
+    op_input(&run, "target")->desc = F32(6, 4);
+    op_refused(&run, "do not fit");
+    op_input(&run, "target")->desc = F32(6, 5);
+    op_input(&run, "student_temp")->desc = DG_ABSENT_DESC;
+    op_refused(&run, "do not fit"); /* only mse has no temperature */
+}
+
+/* --- the gradient rule --- */
+
+struct recorded {
+    const struct dg_op *op;
+    dg_value input[3], given[4];
+};
+
+static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
+                                  const dg_value *input, int num_inputs, dg_value *output)
+{
+    struct recorded *seen = b->compiler;
+    seen->op = op;
+    assert_ptr_equal(attr, b->call->attr);
+    assert_int_equal(num_inputs, 3);
+    memcpy(seen->input, input, sizeof seen->input);
+    output[0] = 77;
+    return DG_OK;
+}
+
+static enum dg_status record_add_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
+{
+    ((struct recorded *)b->compiler)->given[i] = gradient;
+    return DG_OK;
+}
+
+static void test_gradient_rule(void **state)
+{
+    (void)state;
+    const struct dg_op *op = dg_op_find("view_loss");
+    union dg_attr attr[] = {{.i = MSE}, {.i = 5}, {.i = 2}};
+    struct dg_op_call call = {.op = op, .attr = attr, .num_inputs = 4, .train = true};
+    for (int chained = 0; chained < 2; chained++) {
+        struct recorded seen = {0};
+        bool wants[] = {true, false, false, chained};
+        struct dg_error err = {0};
+        struct dg_grad_builder b = {.call = &call,
+                                    .input = (dg_value[]){10, 11, 12, 13},
+                                    .output = (dg_value[]){20},
+                                    .diff_output = (dg_value[]){30},
+                                    .wants = wants,
+                                    .compiler = &seen,
+                                    .emit = record_emit,
+                                    .add_gradient = record_add_gradient,
+                                    .err = &err};
+        assert_int_equal(op->grad(&b), DG_OK);
+        assert_ptr_equal(seen.op, dg_op_find("view_loss_grad"));
+        assert_memory_equal(seen.input, ((dg_value[]){10, 11, 12}), sizeof seen.input);
+        assert_int_equal(seen.given[0], 77);
+        assert_int_equal(seen.given[3], chained ? 30 : 0); /* the loss so far weighs one */
+    }
+}
+
+static const struct op_test tests[] = {
+    OP_TEST("view_loss", OP_VALUE, test_loss_in_any_grouping),
+    OP_TEST("view_loss_grad", OP_VALUE, test_gradient),
+    OP_TEST("view_loss", OP_VALUE, test_collapse),
+    OP_TEST("view_loss", OP_GRADIENT, test_gradient_rule),
+    OP_TEST("view_loss", 0, test_refusals),
+};
+
+int main(int argc, char **argv) { return op_main(argc, argv, NO_CASES, TESTS(tests)); }
