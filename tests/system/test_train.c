@@ -664,7 +664,8 @@ static void test_collapse(void **state)
 {
     (void)state;
     struct dg_collapse_watch watch = {.log_out_dim = log(64)};
-    struct dg_step_report healthy = {.loss = 3, .teacher_entropy = 2, .lr = 1}, flat = healthy, peaked = healthy;
+    struct dg_step_report healthy = {.loss = 3, .teacher_entropy = 2, .teacher_temp = 0.04, .lr = 1}, flat = healthy,
+                          peaked = healthy;
     flat.teacher_entropy = log(64);
     peaked.teacher_entropy = 0;
     for (int i = 0; i < 200; i++) assert_null(dg_collapse_step(&watch, &healthy));
@@ -677,6 +678,8 @@ static void test_collapse(void **state)
     assert_non_null(strstr(dg_collapse_step(&watch, &nearly), "above 97 % of ln(out_dim)"));
     for (int i = 0; i < 99; i++) assert_null(dg_collapse_step(&watch, &peaked)); /* said once */
     assert_non_null(strstr(dg_collapse_step(&watch, &peaked), "loss.center_momentum"));
+    peaked.teacher_temp = 0; /* hard targets, and losses without a softmax, have no entropy */
+    for (int i = 0; i < 200; i++) assert_null(dg_collapse_step(&watch, &peaked));
 }
 
 int main(void)
