@@ -52,7 +52,7 @@ typedef enum dinograph_status {
  * the thread's next call that fails. */
 DINOGRAPH_API const char *dinograph_error(void);
 
-/* "0.1.0" */
+/* "0.2.0" */
 DINOGRAPH_API const char *dinograph_version(void);
 
 /* ---- plans ---- */

@@ -6,7 +6,7 @@
 
 #include <time.h>
 
-const char *dg_version(void); /* "0.1.0" */
+const char *dg_version(void); /* "0.2.0" */
 /* The commit that the program was configured from, abbreviated; "" where that is not known (an archive of the
  * sources). */
 const char *dg_commit(void);
