@@ -51,7 +51,7 @@ enum dg_status dg_plugin_open(const struct dg_launcher *launcher, void **library
     }
     return dg_fail(
         err, DG_ERR_UNSUPPORTED,
-        "%s has started %d processes, and this dinorun was built without %s: install its development package "
-        "(lib%s-dev) and build again, or start one process",
-        launcher->family, launcher->ranks, launcher->family, launcher->plugin);
+        "%s has started %d processes, and dinorun's plugin for %s is not there: install the package "
+        "dinograph-%s or, of a dinorun that was built from source, lib%s-dev and build again; or start one process",
+        launcher->family, launcher->ranks, launcher->family, launcher->plugin, launcher->plugin);
 }
