@@ -23,8 +23,9 @@ static char *read_file(const char *path)
     if (!file) return NULL;
     char *text = calloc(1, 1 << 20);
     assert_non_null(text);
-    fread(text, 1, (1 << 20) - 1, file);
+    bool failed = !fread(text, 1, (1 << 20) - 1, file);
     fclose(file);
+    assert_false(failed);
     return text;
 }
 
