@@ -2,8 +2,10 @@
 
 #include "runtime/base/memory.h"
 #include "runtime/data/views.h"
+#include "runtime/image/interpolate.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +31,8 @@ struct dg_sizes {
     int64_t program; /* bytes of program and libraries, which sessions share */
     int64_t images;
     struct dg_sizes_use use;
-    uint64_t *met; /* [use.sizes]: height << 32 | width */
+    struct dg_scratch normalized, scaled, sum; /* of an image at several scales */
+    uint64_t *met;                             /* [use.sizes]: height << 32 | width */
 };
 
 enum dg_status dg_sizes_open(const struct dg_plan *plan, const struct dg_sizes_options *options,
@@ -58,6 +61,9 @@ void dg_sizes_close(struct dg_sizes *s)
 {
     if (!s) return;
     for (int i = 0; i < s->count; i++) close_size(s->open[i]);
+    dg_scratch_free(&s->normalized);
+    dg_scratch_free(&s->scaled);
+    dg_scratch_free(&s->sum);
     free(s->met);
     free(s);
 }
@@ -183,19 +189,93 @@ enum dg_status dg_sizes_prepare(struct dg_sizes *s, int height, int width, struc
     return DG_OK;
 }
 
-enum dg_status dg_sizes_run(struct dg_sizes *s, const uint8_t *pixels, int height, int width, const char *name,
-                            struct dg_sized_output *output, struct dg_error *err)
+/* Runs the session of that size on the image in its input. */
+static enum dg_status compute(struct sized *size, const float *input, const char *name, struct dg_sized_output *output,
+                              struct dg_error *err)
+{
+    *output = output_of(size);
+    DG_TRY(dg_evaluate_batch(size->evaluator, input, &output->output, err));
+    return dg_evaluate_check(size->evaluator, name, err);
+}
+
+static float *input_of(const struct sized *size)
+{
+    return dg_session_slot(dg_evaluator_session(size->evaluator), DG_SLOT_IMAGES);
+}
+
+static enum dg_status run_once(struct dg_sizes *s, const uint8_t *pixels, int height, int width, const char *name,
+                               struct dg_sized_output *output, struct dg_error *err)
 {
     struct sized *size;
     int line = width;
     DG_TRY(cover(s, &height, &width, name, err));
     DG_TRY(find_size(s, height, width, &size, err));
-    float *input = dg_session_slot(dg_evaluator_session(size->evaluator), DG_SLOT_IMAGES);
+    float *input = input_of(size);
     for (int y = 0; y < height; y++)
         dg_normalize(&size->normalizer, pixels + 3 * (int64_t)y * line, width, input + 3 * (int64_t)y * width);
-    *output = output_of(size);
-    DG_TRY(dg_evaluate_batch(size->evaluator, input, &output->output, err));
-    return dg_evaluate_check(size->evaluator, name, err);
+    return compute(size, input, name, output, err);
+}
+
+/* ---- scales ---- */
+
+/* The same of numbers that are normalised. */
+static enum dg_status run_normalized(struct dg_sizes *s, const float *pixels, int height, int width, const char *name,
+                                     struct dg_sized_output *output, struct dg_error *err)
+{
+    struct sized *size;
+    int line = width;
+    DG_TRY(cover(s, &height, &width, name, err));
+    DG_TRY(find_size(s, height, width, &size, err));
+    float *input = input_of(size);
+    for (int y = 0; y < height; y++)
+        memcpy(input + 3 * (int64_t)y * width, pixels + 3 * (int64_t)y * line, 3 * (size_t)width * sizeof *input);
+    return compute(size, input, name, output, err);
+}
+
+/* Adds the output for the image at a scale to s->sum. */
+static enum dg_status add_scale(struct dg_sizes *s, int height, int width, double scale, const char *name,
+                                struct dg_sized_output *output, struct dg_error *err)
+{
+    const float *pixels = s->normalized.bytes;
+    int rows = dg_interpolated_size(height, scale), cols = dg_interpolated_size(width, scale);
+    if (scale < 1) {
+        DG_TRY(dg_scratch_reserve(&s->scaled, 3 * (size_t)rows * (size_t)cols * sizeof *pixels, err));
+        dg_interpolate(pixels, height, width, scale, s->scaled.bytes);
+        pixels = s->scaled.bytes;
+    }
+    DG_TRY(run_normalized(s, pixels, rows, cols, name, output, err));
+    DG_TRY(dg_scratch_reserve(&s->sum, (size_t)output->dim * sizeof *pixels, err));
+    float *sum = s->sum.bytes;
+    for (int64_t i = 0; i < output->dim; i++) sum[i] = scale < 1 ? sum[i] + output->output[i] : output->output[i];
+    return DG_OK;
+}
+
+static enum dg_status run_scales(struct dg_sizes *s, const uint8_t *pixels, int height, int width, const char *name,
+                                 struct dg_sized_output *output, struct dg_error *err)
+{
+    const double scale[] = {1, 1 / sqrt(2.0), 0.5};
+    struct sized *size;
+    int covered[] = {height, width};
+    DG_TRY(cover(s, &covered[0], &covered[1], name, err));
+    DG_TRY(find_size(s, covered[0], covered[1], &size, err)); /* which has the normalisation, of the weights */
+    DG_TRY(dg_scratch_reserve(&s->normalized, 3 * (size_t)height * (size_t)width * sizeof(float), err));
+    dg_normalize(&size->normalizer, pixels, (int64_t)height * width, s->normalized.bytes);
+    for (int i = 0; i < 3; i++) DG_TRY(add_scale(s, height, width, scale[i], name, output, err));
+    float *sum = s->sum.bytes;
+    double square = 0;
+    for (int64_t i = 0; i < output->dim; i++) {
+        sum[i] /= 3;
+        square += (double)sum[i] * (double)sum[i];
+    }
+    for (int64_t i = 0; i < output->dim; i++) sum[i] /= (float)sqrt(square);
+    *output = (struct dg_sized_output){sum, output->dim, NULL, covered[0], covered[1]};
+    return DG_OK;
+}
+
+enum dg_status dg_sizes_run(struct dg_sizes *s, const uint8_t *pixels, int height, int width, const char *name,
+                            struct dg_sized_output *output, struct dg_error *err)
+{
+    return (s->options.multiscale ? run_scales : run_once)(s, pixels, height, width, name, output, err);
 }
 
 /* ---- data sets ---- */
@@ -206,30 +286,33 @@ struct reading {
     struct dg_scratch work;
 };
 
-static enum dg_status read_fitted(const struct dg_dataset *dataset, int64_t i, struct dg_fit fit, enum dg_filter filter,
-                                  struct reading *r, struct dg_error *err)
+static enum dg_status read_fitted(const struct dg_sized_images *images, int64_t i, struct reading *r,
+                                  struct dg_error *err)
 {
-    const struct dg_resampling how = {filter, dg_dataset_rules(dataset).pillow};
-    DG_TRY(dg_dataset_decode(dataset, i, &r->decoder, &r->image, err));
-    enum dg_status status = dg_fit_image(&r->image, fit, how, &r->fitted, &r->work, err);
-    if (status != DG_OK) dg_error_prefix(err, "%s", dg_dataset_path(dataset, i));
+    const struct dg_resampling how = {images->filter, dg_dataset_rules(images->dataset).pillow};
+    DG_TRY(dg_dataset_decode(images->dataset, i, &r->decoder, &r->image, err));
+    enum dg_status status = dg_fit_image(&r->image, images->fit, how, &r->fitted, &r->work, err);
+    if (status != DG_OK) dg_error_prefix(err, "%s", dg_dataset_path(images->dataset, i));
     return status;
 }
 
-enum dg_status dg_sizes_evaluate(struct dg_sizes *s, struct dg_dataset *dataset, struct dg_fit fit,
-                                 enum dg_filter filter, dg_sized_sink *sink, void *context, struct dg_error *err)
+enum dg_status dg_sizes_evaluate(struct dg_sizes *s, const struct dg_sized_images *images, dg_sized_sink *sink,
+                                 void *context, struct dg_error *err)
 {
-    int64_t all = dg_dataset_count(dataset), limit = dg_bad_limit_of(s->options.evaluator.max_bad, all);
+    struct dg_dataset *dataset = images->dataset;
+    int64_t all = images->index ? images->count : dg_dataset_count(dataset);
+    int64_t limit = images->index ? 0 : dg_bad_limit_of(s->options.evaluator.max_bad, all);
     const struct dg_log *log = s->options.evaluator.log;
     struct dg_bad_images bad;
     struct reading reading = {0};
     enum dg_status status = DG_OK;
     dg_bad_images_init(&bad);
     dg_dataset_set_decoder(dataset, &reading.decoder);
-    for (int64_t i = 0; i < all && status == DG_OK; i++) {
+    for (int64_t n = 0; n < all && status == DG_OK; n++) {
+        int64_t i = images->index ? images->index[n] : n;
         struct dg_error reason = {0};
         struct dg_sized_output output;
-        status = read_fitted(dataset, i, fit, filter, &reading, &reason);
+        status = read_fitted(images, i, &reading, &reason);
         if (status == DG_ERR_MEMORY) {
             dg_fail(err, status, "%s", reason.text);
         } else if (status != DG_OK) {
@@ -237,7 +320,7 @@ enum dg_status dg_sizes_evaluate(struct dg_sizes *s, struct dg_dataset *dataset,
         } else if (bad.count <= limit) {
             status = dg_sizes_run(s, reading.fitted.pixels, reading.fitted.height, reading.fitted.width,
                                   dg_dataset_path(dataset, i), &output, err);
-            if (status == DG_OK) status = sink(context, &output, i, i + 1, all, err);
+            if (status == DG_OK) status = sink(context, &output, i, n + 1, all, err);
         }
     }
     if (status == DG_OK) status = dg_bad_images_settle(&bad, all, limit, log, err);

@@ -20,6 +20,9 @@ struct dg_sizes_options {
     dg_size_maker *make;
     void *context;
     const double *std; /* [3]: divides pixels, in place of the plan's and the weights'; NULL: it does not */
+    /* The output is the mean of those at three scales of the image, 1, 1/sqrt(2) and 1/2, divided by its norm, as
+     * multi_scale of the official code's utils.py has it. For entries whose output does not depend on the size. */
+    bool multiscale;
 };
 
 /* `plan` must outlive the sizes. */
@@ -31,8 +34,8 @@ void dg_sizes_close(struct dg_sizes *sizes); /* NULL is fine */
 struct dg_sized_output {
     const float *output; /* [dim], as of the entry */
     int64_t dim;
-    const struct dg_plan *plan; /* of the image's size: dg_patches_init */
-    int height, width;          /* of what the network saw */
+    const struct dg_plan *plan; /* of the image's size: dg_patches_init; NULL: it was shown at several scales */
+    int height, width;          /* of what the network saw, at scale 1 */
 };
 
 /* Runs the entry on one image [height, width, 3], 8 bits. Of a network with patches, what is left of them at the right
@@ -59,8 +62,17 @@ struct dg_sizes_use dg_sizes_use(const struct dg_sizes *sizes);
 typedef enum dg_status dg_sized_sink(void *context, const struct dg_sized_output *output, int64_t index, int64_t done,
                                      int64_t all, struct dg_error *err);
 
-/* Runs all images of the data set in order, each resized as `fit` says. Unreadable images as in dg_evaluate. */
-enum dg_status dg_sizes_evaluate(struct dg_sizes *sizes, struct dg_dataset *dataset, struct dg_fit fit,
-                                 enum dg_filter filter, dg_sized_sink *sink, void *context, struct dg_error *err);
+struct dg_sized_images {
+    struct dg_dataset *dataset;
+    const int64_t *index; /* [count]: these of its images, in this order. NULL: all, in its order */
+    int64_t count;
+    struct dg_fit fit; /* how each is resized */
+    enum dg_filter filter;
+};
+
+/* Runs images of a data set. Unreadable ones as in dg_evaluate; where `index` says which are run, each must be
+ * readable. */
+enum dg_status dg_sizes_evaluate(struct dg_sizes *sizes, const struct dg_sized_images *images, dg_sized_sink *sink,
+                                 void *context, struct dg_error *err);
 
 #endif

@@ -59,7 +59,7 @@ static enum dg_status reduce(const struct dg_image *image, int across, int down,
 }
 
 enum dg_status dg_image_thumbnail(const struct dg_image *image, int side, int pillow, struct dg_image *thumbnail,
-                                  struct dg_image *reduced, struct dg_scratch *work, struct dg_error *err)
+                                  struct dg_scratch *work, struct dg_error *err)
 {
     int width, height;
     dg_thumbnail_size(image->width, image->height, side, &width, &height);
@@ -69,12 +69,13 @@ enum dg_status dg_image_thumbnail(const struct dg_image *image, int side, int pi
         return DG_OK;
     }
     int across = reduction(image->width, width), down = reduction(image->height, height);
-    const struct dg_image *from = image;
-    if (across > 1 || down > 1) {
-        DG_TRY(reduce(image, across, down, reduced, err));
-        from = reduced;
-    }
+    struct dg_image reduced = {0};
+    enum dg_status status = across > 1 || down > 1 ? reduce(image, across, down, &reduced, err) : DG_OK;
     struct dg_resampling how = {DG_FILTER_LANCZOS, pillow};
-    float shown_width = (float)((double)image->width / across), shown_height = (float)((double)image->height / down);
-    return dg_image_resize_extent(from, shown_width, shown_height, how, width, height, thumbnail->pixels, work, err);
+    if (status == DG_OK)
+        status = dg_image_resize_extent(reduced.pixels ? &reduced : image, (float)((double)image->width / across),
+                                        (float)((double)image->height / down), how, width, height, thumbnail->pixels,
+                                        work, err);
+    dg_image_free(&reduced);
+    return status;
 }

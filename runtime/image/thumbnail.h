@@ -9,8 +9,8 @@
  * fit already keep theirs. */
 void dg_thumbnail_size(int width, int height, int side, int *thumbnail_width, int *thumbnail_height);
 
-/* Makes it, in `thumbnail`. `reduced` is room for the image between the steps. DG_ERR_MEMORY. */
+/* Makes it, in `thumbnail`. DG_ERR_MEMORY. */
 enum dg_status dg_image_thumbnail(const struct dg_image *image, int side, int pillow, struct dg_image *thumbnail,
-                                  struct dg_image *reduced, struct dg_scratch *work, struct dg_error *err);
+                                  struct dg_scratch *work, struct dg_error *err);
 
 #endif

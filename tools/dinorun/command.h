@@ -68,9 +68,10 @@ extern const char *const *command_line;
 #define FLAG_THRESHOLD "threshold", "T", "the share of a head's attention that its mask holds", .max = 1
 #define FLAG_RESIZE(help)                                                                                              \
     "resize", "HOW",                                                                                                   \
-        "show images without a crop: exact (their own size), 'short-side N' (their own shape), 'square N' (N x N "     \
+        "show images without a crop: exact (their own size), 'short-side N' or 'long-side N' (their own shape), "      \
+        "'square N' (N x N "                                                                                           \
         "pixels)" help ". dinoc makes a plan for each size",                                                           \
-        .parse = dg_fit_read, .expected = "exact, 'short-side N' or 'square N'"
+        .parse = dg_fit_read, .expected = "exact, 'short-side N', 'long-side N' or 'square N'"
 #define FLAG_MEMORY                                                                                                    \
     "memory", "SIZE",                                                                                                  \
         "what sessions for images of many sizes may take together; the one that was not used for the longest time is " \

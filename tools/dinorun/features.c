@@ -200,7 +200,8 @@ static enum dg_status write_features(struct dg_dataset **dataset, struct output 
     DG_TRY(open_ranks(comm, &e->options.threads, err));
     DG_TRY(dg_comm_agree(*comm, open_all(dataset, out, err), err));
     if (e->sizes) {
-        DG_TRY(dg_sizes_evaluate(e->sizes, *dataset, given.fit, DG_FILTER_BICUBIC, on_sized, out, err));
+        const struct dg_sized_images images = {.dataset = *dataset, .fit = given.fit, .filter = DG_FILTER_BICUBIC};
+        DG_TRY(dg_sizes_evaluate(e->sizes, &images, on_sized, out, err));
         clear_images();
         print_sizes(e);
         return commit(*dataset, out, err);

@@ -2,6 +2,7 @@
  * found; what is refused. */
 #include "runtime/data/views.h"
 #include "runtime/eval/sizes.h"
+#include "runtime/image/interpolate.h"
 #include "runtime/train/train.h"
 #include "tests/support/compile.h"
 #include "tests/support/images.h"
@@ -9,6 +10,7 @@
 #include "tests/support/tiny.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <unistd.h>
 
 static struct dg_plan plan;
@@ -59,36 +61,57 @@ static int teardown(void **state)
     return remove_test_folder(state);
 }
 
-static struct dg_sizes *open_sizes(enum dg_entry_role role, int64_t memory)
+static struct dg_sizes *open_any(enum dg_entry_role role, int64_t memory, bool multiscale)
 {
     struct dg_sizes *sizes;
     struct dg_sizes_options options = {
         .evaluator = {.role = role, .weights = weights, .threads = 2, .memory = memory, .own_images = true},
         .make = make,
-        .context = &made};
+        .context = &made,
+        .multiscale = multiscale};
     assert_ok(dg_sizes_open(&plan, &options, &sizes, try_err));
     return sizes;
 }
 
-/* What a plan for that size makes of the upper left height x width pixels of a picture; the caller frees it. */
-static float *expected(enum dg_entry_role role, const struct dg_image *image, int height, int width, int64_t *dim)
+static struct dg_sizes *open_sizes(enum dg_entry_role role, int64_t memory) { return open_any(role, memory, false); }
+
+/* A picture, normalised and at that scale, of which the upper left height x width pixels are the input. */
+static void fill_input(const struct dg_knobs *knobs, const struct dg_image *image, double scale, int height, int width,
+                       float *input)
+{
+    double mean[3], std[3];
+    dg_views_pixels(knobs, mean, std);
+    struct dg_normalizer normalizer = dg_normalizer_make(mean, std);
+    size_t pixels = (size_t)image->width * (size_t)image->height;
+    int line = dg_interpolated_size(image->width, scale);
+    float *all = malloc(6 * pixels * sizeof *all), *scaled = all + 3 * pixels;
+    assert_non_null(all);
+    dg_normalize(&normalizer, image->pixels, (int64_t)pixels, all);
+    if (scale < 1)
+        dg_interpolate(all, image->height, image->width, scale, scaled);
+    else
+        scaled = all;
+    for (int y = 0; y < height; y++)
+        memcpy(input + 3 * (ptrdiff_t)y * width, scaled + 3 * (ptrdiff_t)y * line, 3 * (size_t)width * sizeof *input);
+    free(all);
+}
+
+/* What a plan for that size makes of the upper left height x width pixels of a picture at that scale; the caller frees
+ * it. */
+static float *expected_at(double scale, enum dg_entry_role role, const struct dg_image *image, int height, int width,
+                          int64_t *dim)
 {
     struct dg_plan own;
     struct dg_knobs knobs;
     struct dg_evaluator *evaluator;
     const float *output;
-    double mean[3], std[3];
     compile_size(height, width, in("own.plan"));
     assert_ok(dg_plan_open(in("own.plan"), &own, try_err));
     assert_ok(dg_knobs_open(&own, &knobs, try_err));
     struct dg_evaluator_options options = {.role = role, .weights = weights, .threads = 2, .own_images = true};
     assert_ok(dg_evaluator_open(&own, &knobs, &options, &evaluator, try_err));
-    dg_views_pixels(&knobs, mean, std);
-    struct dg_normalizer normalizer = dg_normalizer_make(mean, std);
     float *input = dg_session_slot(dg_evaluator_session(evaluator), DG_SLOT_IMAGES);
-    for (int y = 0; y < height; y++)
-        dg_normalize(&normalizer, image->pixels + 3 * (ptrdiff_t)y * image->width, width,
-                     input + 3 * (ptrdiff_t)y * width);
+    fill_input(&knobs, image, scale, height, width, input);
     assert_ok(dg_evaluate_batch(evaluator, input, &output, try_err));
     *dim = dg_evaluator_dim(evaluator);
     float *copy = malloc((size_t)*dim * sizeof *copy);
@@ -98,6 +121,11 @@ static float *expected(enum dg_entry_role role, const struct dg_image *image, in
     dg_knobs_close(&knobs);
     dg_plan_close(&own);
     return copy;
+}
+
+static float *expected(enum dg_entry_role role, const struct dg_image *image, int height, int width, int64_t *dim)
+{
+    return expected_at(1, role, image, height, width, dim);
 }
 
 static void check_image(struct dg_sizes *sizes, enum dg_entry_role role, int height, int width)
@@ -148,6 +176,34 @@ static void test_attention(void **state)
 {
     (void)state;
     check_shapes(DG_ENTRY_ATTENTION);
+}
+
+/* The mean of three scales of the normalised image, which are made of all of it. */
+static void test_scales(void **state)
+{
+    (void)state;
+    enum { HEIGHT = 45, WIDTH = 61, DIM = 32 };
+    static const double scale[] = {1, 0.70710678118654746, 0.5};
+    struct dg_image image = dg_test_noise("sizes", WIDTH, HEIGHT);
+    struct dg_sizes *sizes = open_any(DG_ENTRY_FEATURES, 0, true);
+    struct dg_sized_output output;
+    assert_ok(dg_sizes_run(sizes, image.pixels, HEIGHT, WIDTH, "noise", &output, try_err));
+    assert_int_equal(output.dim, DIM);
+    float want[DIM] = {0};
+    for (int i = 0; i < 3; i++) {
+        int64_t dim;
+        int rows = dg_interpolated_size(HEIGHT, scale[i]) / 8 * 8, cols = dg_interpolated_size(WIDTH, scale[i]) / 8 * 8;
+        float *one = expected_at(scale[i], DG_ENTRY_FEATURES, &image, rows, cols, &dim);
+        for (int c = 0; c < DIM; c++) want[c] += one[c];
+        free(one);
+    }
+    double square = 0, apart = 0;
+    for (int c = 0; c < DIM; c++) square += (double)want[c] * (double)want[c];
+    for (int c = 0; c < DIM; c++) apart = fmax(apart, fabs((double)want[c] / sqrt(square) - (double)output.output[c]));
+    assert_true(apart <= 5 * 0x1p-24); /* five roundings of numbers below 1 */
+    assert_int_equal(dg_sizes_use(sizes).sizes, 3);
+    dg_sizes_close(sizes);
+    dg_image_free(&image);
 }
 
 /* Room for one session, and for two: the same numbers, more openings, and never more memory than said. */
@@ -207,6 +263,8 @@ static void test_fits(void **state)
     check_fit("short-side 200", 247, 321, 200, 259); /* 259.9 */
     check_fit("short-side 200", 321, 247, 259, 200);
     check_fit("short-side 7", 5, 5, 7, 7);
+    check_fit("long-side 224", 768, 1024, 168, 224);
+    check_fit("long-side 16384", 33, 51, 33, 51);
     struct dg_fit fit;
     static const char *const wrong[] = {"",          "exac",         "exact 3",    "square",        "square 0",
                                         "square -3", "square 16385", "short-side", "short-side 3 ", "short side 3"};
@@ -254,8 +312,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_features), cmocka_unit_test(test_tokens),  cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_closing),  cmocka_unit_test(test_refused), cmocka_unit_test(test_fits),
-        cmocka_unit_test(test_command),
+        cmocka_unit_test(test_scales),   cmocka_unit_test(test_closing), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_fits),     cmocka_unit_test(test_command),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
