@@ -106,6 +106,55 @@ DINOGRAPH_API void dinograph_session_close(dinograph_session *session);
  * finite). */
 DINOGRAPH_API dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from);
 
+/* ---- models: a plan with its weights ---- */
+
+typedef struct dinograph_model dinograph_model;
+
+/* All zero (or NULL in place of the struct) for a run's folder and for a bundle. */
+typedef struct dinograph_model_options {
+    const char *weights; /* of a plan, or another checkpoint of a run: the file for dinograph_load_weights */
+    const char *from;    /* "teacher" (NULL likewise) or "student" */
+    const char *head;    /* a classifier's file, as dinorun linear leaves it: run/linear/best.safetensors */
+    void *reserved[5];   /* NULL */
+} dinograph_model_options;
+
+/* Opens what is at `path`: the folder of dinorun train --out, whose newest checkpoint is taken; a bundle of dinorun
+ * bundle; or a plan, with options->weights. Images are read, resized and normalised as in the training, as dinorun does with
+ * the same path: from a plan, as dinograph_session_open does. A bundle has its weights and its classifier, and takes no
+ * options.
+ *
+ * A classifier works on the features of the probe that it was trained by, whose plan is run.plan beside its file; or on
+ * those of `path`, if that is such a plan, or there is none. *model is the caller's, to be closed with
+ * dinograph_model_close; strings are copied. On failure *model is NULL. DINOGRAPH_ERR_USAGE (no weights, options that do not
+ * go together, a classifier for other features), DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (damaged, no bundle and no plan, of another
+ * version), DINOGRAPH_ERR_MEMORY. */
+DINOGRAPH_API dinograph_status dinograph_model_open(const char *path, const dinograph_model_options *options,
+                                                    dinograph_model **model);
+
+/* After the model's sessions are closed. NULL is fine. */
+DINOGRAPH_API void dinograph_model_close(dinograph_model *model);
+
+/* How many entries can be opened, and the name of one (0 .. count - 1; NULL beyond); valid until the model is closed.
+ * Those of the plan that evaluate, and "classifier" if there is one. */
+DINOGRAPH_API int dinograph_model_entries(const dinograph_model *model);
+DINOGRAPH_API const char *dinograph_model_entry(const dinograph_model *model, int index);
+
+/* Opens an entry with the model's weights loaded: dinograph_session_open and dinograph_load_weights, with the errors of
+ * both. The model stays open as long as the session, and may be used by several threads. Entry "classifier" gives, beside "features", "logits" and
+ * "probabilities", f32 [batch, classes]; DINOGRAPH_ERR_INPUT if the classifier was trained on other weights or other features. */
+DINOGRAPH_API dinograph_status dinograph_model_session(const dinograph_model *model, const char *entry,
+                                                       const dinograph_options *options, dinograph_session **session);
+
+/* Both in one call, with the usual options of a model: *session is closed with dinograph_session_close, and the model with it. */
+DINOGRAPH_API dinograph_status dinograph_open(const char *path, const char *entry, const dinograph_options *options,
+                                              dinograph_session **session);
+
+/* How many classes the session's classifier has, in the order of its outputs; 0: it has none. And the name of one,
+ * as its folder of images was called, in whatever bytes; NULL beyond, or if the names are not known, as in published
+ * heads. Valid until the model is closed. */
+DINOGRAPH_API int dinograph_classes(const dinograph_session *session);
+DINOGRAPH_API const char *dinograph_class(const dinograph_session *session, int index);
+
 /* ---- inputs and outputs ---- */
 
 typedef enum dinograph_type {
@@ -177,7 +226,7 @@ typedef struct dinograph_info {
     int patch_size;             /* pixels of a patch's side */
     int patch_rows, patch_cols; /* patches; tokens come row by row */
     int first_patch;            /* tokens before those of the patches: class token, registers */
-    int reserved_int;           /* 0 */
+    int classes;                /* of the classifier */
     double mean[3], std[3];     /* of red, green and blue, for pixels from 0 to 1 */
     int64_t reserved[16];       /* 0 */
 } dinograph_info;

@@ -125,6 +125,19 @@ bool dg_classifier_find_plan(const char *head, char path[DG_MAX_PATH])
            !access(path, F_OK);
 }
 
+enum dg_status dg_classifier_check_dim(const struct dg_classifier *c, const struct dg_plan *plan, struct dg_error *err)
+{
+    const struct dg_plan_entry *entry;
+    DG_TRY(dg_plan_find_role(plan, DG_ENTRY_FEATURES, &entry, err));
+    const struct dg_plan_tensor *features = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
+    int64_t dim = features->ndim == 2 ? features->dim[1] : 0;
+    if (dim == c->dim) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE,
+                   "the classifier is for %" PRId64 " features an image, and the plan has %" PRId64
+                   ": give the plan of its probe, or leave its run.plan beside it",
+                   c->dim, dim);
+}
+
 enum dg_status dg_classifier_check(const char *path, const struct dg_session *session, const struct dg_knobs *knobs,
                                    struct dg_image_rules rules, const struct dg_log *log, struct dg_error *err)
 {

@@ -30,6 +30,10 @@ void dg_classifier_free(struct dg_classifier *classifier);
 /* The plan beside a head's file, of the probe that it was trained by; false: it has none. */
 bool dg_classifier_find_plan(const char *head, char path[DG_MAX_PATH]);
 
+/* The plan's entry `features` has as many numbers an image as the classifier takes. DG_ERR_USAGE: it has not. */
+enum dg_status dg_classifier_check_dim(const struct dg_classifier *classifier, const struct dg_plan *plan,
+                                       struct dg_error *err);
+
 /* The head at `path` was trained on these features: of this network, with these weights and images that are read by these
  * rules. `session` is the features' with its weights. DG_ERR_INPUT: it was not; the text says what differs. Heads that do
  * not say are accepted with a warning. */

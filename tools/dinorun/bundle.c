@@ -33,12 +33,7 @@ static enum dg_status open_head(const struct dg_classifier *classifier, struct e
 static enum dg_status check_head(const struct dg_classifier *classifier, const struct evaluation *head,
                                  struct dg_error *err)
 {
-    int64_t dim = dg_evaluator_dim(head->evaluator);
-    if (dim != classifier->dim)
-        return dg_fail(err, DG_ERR_USAGE,
-                       "%s is for %" PRId64 " features an image, and the plan has %" PRId64
-                       ": give the plan of its probe, or leave its run.plan beside it",
-                       given.head, classifier->dim, dim);
+    DG_TRY(dg_classifier_check_dim(classifier, &head->of.plan, err));
     return dg_classifier_check(given.head, dg_evaluator_session(head->evaluator), &head->of.knobs,
                                image_rules(&given.evaluation.images), &console, err);
 }

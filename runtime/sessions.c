@@ -1,9 +1,7 @@
-#include "runtime/dinograph.h"
+/* dinograph.h, but for models. */
+#include "runtime/sessions.h"
 
 #include "runtime/draw/patches.h"
-#include "runtime/eval/evaluator.h"
-#include "runtime/image/augment.h"
-#include "runtime/image/decode.h"
 #include "runtime/state/facts.h"
 #include "runtime/state/weights.h"
 
@@ -11,27 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct dinograph_plan {
-    struct dg_plan plan;
-    struct dg_knobs knobs;
-    struct dg_log log; /* traces, if DINOGRAPH_TRACE asks for them */
-};
-
-struct dinograph_session {
-    const struct dinograph_plan *plan;
-    struct dg_session *session;
-    const struct dg_plan_tensor *images; /* NULL: the entry takes something else */
-    struct dg_eval_crop crop;
-    struct dg_normalizer normalizer;
-    void **own, **bound; /* of each input: its place in the session's memory; the caller's memory, or NULL */
-    bool loaded, ran;
-    int64_t set, chosen;             /* rows up to the last that was ever set; rows of dinograph_set_rows, 0: none */
-    int64_t rows;                    /* for which the operations are prepared; 0: they are not */
-    struct dg_image_decoder decoder; /* reused from image to image */
-    struct dg_image image;
-    struct dg_scratch view, work;
-};
 
 #define SAME(name) _Static_assert((int)DINOGRAPH_##name == (int)DG_##name, "the public numbers are the internal ones")
 SAME(OK);
@@ -55,8 +32,7 @@ const char *dinograph_error(void) { return last_error; }
 
 const char *dinograph_version(void) { return DG_VERSION; }
 
-/* Keeps the text of a failure for dinograph_error. */
-static dinograph_status told(enum dg_status status, const struct dg_error *err)
+dinograph_status dg_told(enum dg_status status, const struct dg_error *err)
 {
     if (status != DG_OK) memcpy(last_error, err->text, sizeof last_error);
     return (dinograph_status)status;
@@ -81,13 +57,26 @@ static void give_back_openmp(struct openmp before)
     omp_set_num_threads(before.threads);
 }
 
-#define FAIL(status, ...)                                                                                              \
-    do {                                                                                                               \
-        struct dg_error fail_error = {0};                                                                              \
-        return told(dg_fail(&fail_error, (status), __VA_ARGS__), &fail_error);                                         \
-    } while (0)
-
 /* ---- plans ---- */
+
+enum dg_status dg_library_plan_begin(struct dinograph_plan *plan, struct dg_error *err)
+{
+    *plan = (struct dinograph_plan){.log.write = dg_log_trace_to_stderr};
+    return dg_log_read_environment(&plan->log.trace, err);
+}
+
+enum dg_status dg_library_plan_complete(struct dinograph_plan *plan, struct dg_error *err)
+{
+    DG_TRY(dg_knobs_open(&plan->plan, &plan->knobs, err));
+    dg_knobs_trace(&plan->knobs, &plan->log);
+    return DG_OK;
+}
+
+void dg_library_plan_clear(struct dinograph_plan *plan)
+{
+    dg_knobs_close(&plan->knobs);
+    dg_plan_close(&plan->plan);
+}
 
 dinograph_status dinograph_plan_open(const char *path, dinograph_plan **result)
 {
@@ -95,23 +84,20 @@ dinograph_status dinograph_plan_open(const char *path, dinograph_plan **result)
     struct dg_error err = {0};
     struct dinograph_plan *plan = calloc(1, sizeof *plan);
     if (!plan) FAIL(DG_ERR_MEMORY, "out of memory");
-    plan->log.write = dg_log_trace_to_stderr;
-    enum dg_status status = dg_log_read_environment(&plan->log.trace, &err);
+    enum dg_status status = dg_library_plan_begin(plan, &err);
     if (status == DG_OK) status = dg_plan_open(path, &plan->plan, &err);
-    if (status == DG_OK) status = dg_knobs_open(&plan->plan, &plan->knobs, &err);
-    if (status == DG_OK) dg_knobs_trace(&plan->knobs, &plan->log);
+    if (status == DG_OK) status = dg_library_plan_complete(plan, &err);
     if (status == DG_OK)
         *result = plan;
     else
         dinograph_plan_close(plan);
-    return told(status, &err);
+    return dg_told(status, &err);
 }
 
 void dinograph_plan_close(dinograph_plan *plan)
 {
     if (!plan) return;
-    dg_knobs_close(&plan->knobs);
-    dg_plan_close(&plan->plan);
+    dg_library_plan_clear(plan);
     free(plan);
 }
 
@@ -147,6 +133,17 @@ static const struct dg_plan_tensor *find_input(const struct dinograph_session *s
     return NULL;
 }
 
+/* Images are prepared as the knobs say, and read as the model does. */
+static enum dg_status set_crop(struct dinograph_session *session, const struct dg_knobs *knobs, struct dg_error *err)
+{
+    struct dg_eval_crop crop = dg_evaluate_crop(knobs, session->images);
+    if (session->model) crop.how.pillow = session->model->rules.pillow;
+    DG_TRY(dg_eval_crop_check(&crop, err));
+    session->crop = crop;
+    session->normalizer = dg_normalizer_make(crop.mean, crop.std);
+    return DG_OK;
+}
+
 static enum dg_status prepare_inputs(struct dinograph_session *session, struct dg_error *err)
 {
     const struct dg_plan *plan = &session->plan->plan;
@@ -159,16 +156,25 @@ static enum dg_status prepare_inputs(struct dinograph_session *session, struct d
     const struct dg_plan_tensor *images = find_input(session, "images", &index);
     if (!images || images->dtype != DG_F32 || images->ndim != 4 || images->dim[3] != 3) return DG_OK;
     session->images = images;
-    session->crop = dg_evaluate_crop(&session->plan->knobs, images);
-    DG_TRY(dg_eval_crop_check(&session->crop, err));
-    session->normalizer = dg_normalizer_make(session->crop.mean, session->crop.std);
-    return DG_OK;
+    session->decoder.turns = session->model && session->model->rules.exif;
+    return set_crop(session, &session->plan->knobs, err);
 }
 
-dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *entry_name,
-                                        const dinograph_options *options, dinograph_session **result)
+static enum dg_status prepare_classifier(struct dinograph_session *session, struct dg_error *err)
+{
+    if (!session->classifier) return DG_OK;
+    size_t bytes = (size_t)(entry_of(session)->batch * session->classifier->classes) * sizeof(float);
+    session->logits = calloc(1, bytes);
+    session->probabilities = calloc(1, bytes);
+    return session->logits && session->probabilities ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+}
+
+dinograph_status dg_library_session_open(const struct dg_library_purpose *purpose, const dinograph_options *options,
+                                         dinograph_session **result)
 {
     *result = NULL;
+    const struct dinograph_plan *plan = purpose->plan;
+    const char *entry_name = purpose->entry;
     static const dinograph_options usual;
     struct dg_error err = {0};
     const struct dg_plan_entry *entry;
@@ -178,13 +184,15 @@ dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *
     if (options->threads < 0 || options->threads > 1024)
         FAIL(DG_ERR_USAGE, "dinograph_options: threads is %d; it must be from 0 to 1024", options->threads);
     enum dg_status status = dg_plan_find_entry(&plan->plan, entry_name, &entry, &err);
-    if (status != DG_OK) return told(status, &err);
+    if (status != DG_OK) return dg_told(status, &err);
     if (entry->first_commit != entry->num_ops)
         FAIL(DG_ERR_USAGE, "entry %s changes weights: that is dinorun train's", entry_name);
 
     struct dinograph_session *session = calloc(1, sizeof *session);
     if (!session) FAIL(DG_ERR_MEMORY, "out of memory");
     session->plan = plan;
+    session->model = purpose->model;
+    session->classifier = purpose->classifier;
     struct openmp before = take_openmp(0); /* opening sets the number itself */
     status =
         dg_session_open(&plan->plan, entry_name,
@@ -193,18 +201,28 @@ dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *
                         &session->session, &err);
     give_back_openmp(before);
     if (status == DG_OK) status = prepare_inputs(session, &err);
+    if (status == DG_OK) status = prepare_classifier(session, &err);
     session->rows = entry->batch;
     if (status == DG_OK)
         *result = session;
     else
         dinograph_session_close(session);
-    return told(status, &err);
+    return dg_told(status, &err);
+}
+
+dinograph_status dinograph_session_open(const dinograph_plan *plan, const char *entry, const dinograph_options *options,
+                                        dinograph_session **session)
+{
+    return dg_library_session_open(&(struct dg_library_purpose){.plan = plan, .entry = entry}, options, session);
 }
 
 void dinograph_session_close(dinograph_session *session)
 {
     if (!session) return;
     dg_session_close(session->session);
+    dinograph_model_close(session->own_model);
+    free(session->logits);
+    free(session->probabilities);
     dg_image_decoder_free(&session->decoder);
     dg_image_free(&session->image);
     dg_scratch_free(&session->view);
@@ -231,7 +249,7 @@ dinograph_status dinograph_session_info(const dinograph_session *session, dinogr
 {
     const struct dg_plan_entry *entry = entry_of(session);
     const struct dg_plan_tensor *output = dg_plan_slot(&session->plan->plan, entry, DG_SLOT_OUTPUT);
-    *info = (dinograph_info){.batch = entry->batch};
+    *info = (dinograph_info){.batch = entry->batch, .classes = dinograph_classes(session)};
     bool attention = !strcmp(dg_plan_string(&session->plan->plan, entry->name), dg_entry_name(DG_ENTRY_ATTENTION));
     if (output && output->ndim > 1 && !attention) info->dim = output->dim[output->ndim - 1];
     if (!session->images) return DINOGRAPH_OK;
@@ -250,16 +268,20 @@ dinograph_status dinograph_session_info(const dinograph_session *session, dinogr
     return DINOGRAPH_OK;
 }
 
-/* Compares the network of the file with the plan's, and sees images as in its training. */
+/* Compares the network of the file with the plan's, and the classifier with its features; sees images as in its
+ * training. */
 static enum dg_status take_facts(struct dinograph_session *session, const char *path, struct dg_error *err)
 {
     struct dg_knobs knobs;
+    const struct dg_log *log = &session->plan->log;
+    const struct dinograph_model *model = session->model;
     DG_TRY(dg_knobs_open(&session->plan->plan, &knobs, err));
-    enum dg_status status = dg_facts_check_weights(path, &knobs, false, &session->plan->log, err);
-    if (status == DG_OK && session->images) {
-        session->crop = dg_evaluate_crop(&knobs, session->images);
-        session->normalizer = dg_normalizer_make(session->crop.mean, session->crop.std);
-    }
+    enum dg_status status = dg_facts_check_weights(path, &knobs, false, log, err);
+    if (model && model->source.kind != DG_MODEL_PLAN) dg_model_take_resize(path, &knobs);
+    if (session->classifier) dg_classifier_take_resize(session->classifier, &knobs);
+    if (status == DG_OK && session->classifier && model->head_file)
+        status = dg_classifier_check(model->head_file, session->session, &knobs, model->rules, log, err);
+    if (status == DG_OK && session->images) status = set_crop(session, &knobs, err);
     dg_knobs_close(&knobs);
     return status;
 }
@@ -278,10 +300,14 @@ dinograph_status dinograph_load_weights(dinograph_session *session, const char *
     if (status == DG_OK) status = dg_session_pack(session->session, &err);
     give_back_openmp(before);
     session->loaded = status == DG_OK;
-    return told(status, &err);
+    return dg_told(status, &err);
 }
 
 /* ---- inputs and outputs ---- */
+
+/* The outputs of a classifier, behind those of its features. */
+static const char *const classified[] = {"logits", "probabilities"};
+enum { CLASSIFIED = sizeof classified / sizeof *classified };
 
 static dinograph_status describe(const struct dinograph_session *session, const char *what, uint32_t first,
                                  uint32_t count, int index, dinograph_tensor *result)
@@ -307,11 +333,24 @@ dinograph_status dinograph_input(const dinograph_session *session, int index, di
     return describe(session, "input", entry->first_input, entry->num_inputs, index, tensor);
 }
 
-int dinograph_outputs(const dinograph_session *session) { return (int)entry_of(session)->num_outputs; }
+int dinograph_outputs(const dinograph_session *session)
+{
+    return (int)entry_of(session)->num_outputs + (session->classifier ? CLASSIFIED : 0);
+}
 
 dinograph_status dinograph_output(const dinograph_session *session, int index, dinograph_tensor *tensor)
 {
     const struct dg_plan_entry *entry = entry_of(session);
+    int more = index - (int)entry->num_outputs;
+    if (session->classifier && more >= 0 && more < CLASSIFIED) {
+        int64_t classes = session->classifier->classes;
+        *tensor = (dinograph_tensor){.name = classified[more],
+                                     .type = DINOGRAPH_F32,
+                                     .ndim = 2,
+                                     .dim = {entry->batch, classes},
+                                     .bytes = (size_t)(entry->batch * classes) * sizeof(float)};
+        return DINOGRAPH_OK;
+    }
     return describe(session, "output", entry->first_output, entry->num_outputs, index, tensor);
 }
 
@@ -373,7 +412,7 @@ dinograph_status dinograph_set_rows(dinograph_session *session, int64_t rows)
     session->chosen = rows;
     enum dg_status status = prepare_rows(session, wanted_rows(session), &err);
     if (status != DG_OK) session->chosen = before;
-    return told(status, &err);
+    return dg_told(status, &err);
 }
 
 /* The input is that of the session's memory, or of the caller's, from now on. */
@@ -389,7 +428,7 @@ dinograph_status dinograph_set_input(dinograph_session *session, const char *nam
     struct dg_error err = {0};
     uint32_t index;
     enum dg_status status = check_input(session, name, bytes, &index, &err);
-    if (status != DG_OK) return told(status, &err);
+    if (status != DG_OK) return dg_told(status, &err);
     memcpy(session->own[index], data, bytes);
     place_input(session, index, NULL);
     return DINOGRAPH_OK;
@@ -400,7 +439,7 @@ dinograph_status dinograph_bind_input(dinograph_session *session, const char *na
     struct dg_error err = {0};
     uint32_t index;
     enum dg_status status = check_input(session, name, bytes, &index, &err);
-    if (status != DG_OK) return told(status, &err);
+    if (status != DG_OK) return dg_told(status, &err);
     if ((uintptr_t)data % DG_PLAN_ALIGN)
         FAIL(DG_ERR_USAGE, "input %s: memory to bind must be aligned to %d bytes; dinograph_set_input takes any", name,
              DG_PLAN_ALIGN);
@@ -448,12 +487,12 @@ dinograph_status dinograph_set_image(dinograph_session *session, int64_t row, co
     struct dg_error err = {0};
     float *out;
     enum dg_status status = image_row(session, row, &out, &err);
-    if (status != DG_OK) return told(status, &err);
+    if (status != DG_OK) return dg_told(status, &err);
     if (width < 1 || height < 1 || (int64_t)width * height > DG_IMAGE_MAX_PIXELS)
         FAIL(DG_ERR_INPUT, "an image of %d x %d pixels; from 1 to %lld are possible", width, height,
              (long long)DG_IMAGE_MAX_PIXELS);
     struct dg_image image = {.width = width, .height = height, .pixels = (uint8_t *)(uintptr_t)pixels}; /* only read */
-    return told(put_image(session, &image, row, out, &err), &err);
+    return dg_told(put_image(session, &image, row, out, &err), &err);
 }
 
 /* An encoded image: a file, or `size` bytes in memory that `name` stands for in errors. */
@@ -479,7 +518,7 @@ static dinograph_status set_encoded(struct dinograph_session *session, int64_t r
         status = put_image(session, image, row, out, &err);
         if (status != DG_OK) dg_error_prefix(&err, "%s", from->name);
     }
-    return told(status, &err);
+    return dg_told(status, &err);
 }
 
 dinograph_status dinograph_set_image_file(dinograph_session *session, int64_t row, const char *path)
@@ -508,15 +547,32 @@ dinograph_status dinograph_run(dinograph_session *session)
     if (!session->loaded)
         FAIL(DG_ERR_USAGE, "there are no weights yet: call dinograph_load_weights before the first run");
     enum dg_status ready = prepare_rows(session, wanted_rows(session), &err);
-    if (ready != DG_OK) return told(ready, &err);
+    if (ready != DG_OK) return dg_told(ready, &err);
     struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status = dg_session_compute(session->session, &(struct dg_step_info){0}, &err);
     give_back_openmp(before);
     session->ran = status == DG_OK;
-    return told(status, &err);
+    if (session->ran && session->classifier)
+        dg_classifier_run(session->classifier, dg_session_slot(session->session, DG_SLOT_OUTPUT), wanted_rows(session),
+                          dg_session_threads(session->session), session->logits, session->probabilities);
+    return dg_told(status, &err);
 }
 
 const void *dinograph_output_data(const dinograph_session *session, const char *name)
 {
-    return session->ran ? dg_session_output(session->session, name, NULL) : NULL;
+    if (!session->ran) return NULL;
+    if (session->classifier && !strcmp(name, "logits")) return session->logits;
+    if (session->classifier && !strcmp(name, "probabilities")) return session->probabilities;
+    return dg_session_output(session->session, name, NULL);
+}
+
+int dinograph_classes(const dinograph_session *session)
+{
+    return session->classifier ? (int)session->classifier->classes : 0;
+}
+
+const char *dinograph_class(const dinograph_session *session, int index)
+{
+    const struct dg_classifier *c = session->classifier;
+    return c && c->name && index >= 0 && index < c->classes ? c->name[index] : NULL;
 }
