@@ -55,6 +55,23 @@ int64_t dg_comm_bytes(const struct dg_comm *comm) { return comm ? dg_sums_bytes(
 
 bool dg_comm_failed(const struct dg_comm *comm) { return comm && comm->failed; }
 
+/* With the lock. */
+static void fail_alone(struct dg_comm *comm, const char *text)
+{
+    if (comm->error.status == DG_OK) dg_fail(&comm->error, DG_ERR_MEMORY, "rank %d: %s", comm->world.rank, text);
+    comm->failed = true;
+}
+
+enum dg_status dg_comm_fail_alone(struct dg_comm *comm, const char *text, struct dg_error *err)
+{
+    if (!comm) return dg_fail(err, DG_ERR_MEMORY, "%s", text);
+    pthread_mutex_lock(&comm->lock);
+    fail_alone(comm, text);
+    struct dg_error failure = comm->error;
+    pthread_mutex_unlock(&comm->lock);
+    return dg_fail(err, failure.status, "%s", failure.text);
+}
+
 static bool hurries(void *context) { return atomic_load(&((struct dg_comm *)context)->awaited); }
 
 static bool waiting(void *context, double seconds)
@@ -188,8 +205,8 @@ static void start(struct dg_comm *comm, const struct job *job)
         if (queue) {
             comm->queue = queue;
             comm->capacity = capacity;
-        } else if (comm->error.status == DG_OK) {
-            dg_fail(&comm->error, DG_ERR_MEMORY, "out of memory for the exchange");
+        } else {
+            fail_alone(comm, "out of memory for the exchange");
         }
     }
     if (comm->queued < comm->capacity) comm->queue[comm->queued++] = *job;

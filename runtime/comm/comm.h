@@ -79,6 +79,10 @@ int64_t dg_comm_bytes(const struct dg_comm *comm);
  * left. */
 bool dg_comm_failed(const struct dg_comm *comm);
 
+/* This process lacks memory for a collective call that the others make: that call and all later ones have failed. Sets
+ * *err, and returns its status. */
+enum dg_status dg_comm_fail_alone(struct dg_comm *comm, const char *text, struct dg_error *err);
+
 /* data [count] of f32 or f64 = its sum over all processes, the same bits on each. DG_ERR_IO, as of the next two: MPI
  * failed, or the others did not come within the stall limit; the process can only end then. */
 enum dg_status dg_comm_sum(struct dg_comm *comm, void *data, int64_t count, bool f64, struct dg_error *err);

@@ -1,4 +1,5 @@
-/* Gathers of any length, and into memory of their own. */
+/* Gathers of any length, and into memory of their own; a process that has none for them fails alone
+ * (dg_comm_fail_alone). */
 #ifndef DG_RUNTIME_COMM_GATHER_H
 #define DG_RUNTIME_COMM_GATHER_H
 
@@ -12,9 +13,9 @@ enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64
 enum dg_status dg_comm_gather_new(struct dg_comm *comm, const void *mine, int64_t bytes, void **all,
                                   struct dg_error *err);
 
-/* Each process gives as many bytes as it has. *all receives those of rank 0, then of rank 1, ..., to be freed, and
- * length [ranks] how many each gave. */
-enum dg_status dg_comm_gather_each(struct dg_comm *comm, const void *mine, int64_t bytes, void **all, int64_t *length,
+/* Each process gives as many bytes as it has. *all receives those of rank 0, then of rank 1, ..., and *length [ranks]
+ * how many each gave, both to be freed; NULL after a failure. */
+enum dg_status dg_comm_gather_each(struct dg_comm *comm, const void *mine, int64_t bytes, void **all, int64_t **length,
                                    struct dg_error *err);
 
 #endif

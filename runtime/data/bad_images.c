@@ -153,11 +153,11 @@ static enum dg_status unpack(struct dg_bad_images *bad, const char *at, int64_t 
 enum dg_status dg_bad_images_share(struct dg_bad_images *bad, struct dg_comm *comm, struct dg_error *err)
 {
     if (!comm) return DG_OK;
-    int64_t bytes, at = 0, *length = calloc((size_t)dg_comm_ranks(comm), sizeof *length);
+    int64_t bytes, at = 0, *length = NULL;
     void *all = NULL;
     char *mine = pack(bad, &bytes);
-    enum dg_status status = mine && length ? dg_comm_gather_each(comm, mine, bytes, &all, length, err)
-                                           : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status = mine ? dg_comm_gather_each(comm, mine, bytes, &all, &length, err)
+                                 : dg_comm_fail_alone(comm, "out of memory", err);
     for (int r = 0; r < dg_comm_ranks(comm) && status == DG_OK; at += length[r], r++)
         if (r != dg_comm_rank(comm)) status = unpack(bad, (const char *)all + at, length[r], err);
     free(mine);

@@ -76,6 +76,7 @@ struct bench {
     const struct dg_bench_observer *observer;
     struct dg_session *session;
     struct dg_peak *peak;
+    bool has_peak;
     int steps;
     double *time; /* [steps] seconds */
     double *rate; /* [DG_PEAK_MATMULS, steps] FLOP/s */
@@ -110,7 +111,7 @@ static enum dg_status run_steps(struct bench *b, struct dg_bench_result *result,
         if (s >= 0 && observer->end) observer->end(observer->context);
         if (s >= 0) b->time[s] = seconds;
         if (s >= 0) result->waited += dg_session_waited(b->session) / b->steps;
-        for (int i = 0; i < DG_PEAK_MATMULS; i++) {
+        for (int i = 0; i < DG_PEAK_MATMULS && b->peak; i++) {
             double now;
             DG_TRY(dg_peak_run(b->peak, i, &now, err));
             if (s >= 0) b->rate[i * b->steps + s] = now;
@@ -153,7 +154,7 @@ static enum dg_status measure(struct bench *b, struct dg_bench_result *result, s
     result->joins = exchange->joins;
     result->joined_bytes = exchange->joined_bytes;
     if (exchange->num_ranges) memcpy(result->range, exchange->range, exchange->num_ranges * sizeof *result->range);
-    DG_TRY(dg_peak_open(entry->dtype == DG_BF16, &b->peak, err));
+    if (b->has_peak) DG_TRY(dg_peak_open(entry->dtype == DG_BF16, &b->peak, err));
     DG_TRY(run_steps(b, result, err));
     sum_up(b, result);
     return DG_OK;
@@ -167,6 +168,7 @@ enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs
     struct bench b = {.plan = plan,
                       .knobs = knobs,
                       .observer = options->observer ? options->observer : &none,
+                      .has_peak = options->peak,
                       .steps = options->steps};
     struct dg_session_options session = {
         .threads = options->threads, .log = options->log, .comm = options->comm, .one_of_many = options->one_of_many};

@@ -51,10 +51,10 @@ struct dg_bench_options {
     const struct dg_bench_observer *observer; /* NULL: none */
     struct dg_comm *comm;                     /* the processes that share each batch; NULL: there is one */
     bool one_of_many;                         /* as in struct dg_session_options */
+    bool peak; /* also runs both matmuls after each step; otherwise the result's peak and peak_of are 0 */
 };
 
-/* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up, each followed by
- * both matmuls. Of several processes each measures itself, and all have to call. */
+/* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up. Of several processes each measures itself, and all have to call. */
 enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs,
                         const struct dg_bench_options *options, struct dg_bench_result *result, struct dg_error *err);
 void dg_bench_free(struct dg_bench_result *result);

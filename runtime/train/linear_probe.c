@@ -507,7 +507,7 @@ static enum dg_status check_ranks(struct probe *p, const struct dg_dataset *data
                                   struct dg_error *err)
 {
     struct dg_rank_facts facts = {
-        .plan = p->plan->header->checksum, .seed = p->options->seed, .knobs = p->knobs, .images_from = path};
+        .plan = p->plan->header->checksum, .rules = p->options->val.rules, .knobs = p->knobs, .images_from = path};
     if (!p->options->comm) return DG_OK;
     if (dataset) {
         facts.data = dg_dataset_hash(dataset);

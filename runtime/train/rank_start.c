@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 struct facts {
-    uint64_t plan, data, seed, weights;
+    uint64_t plan, data, weights;
     int64_t images;
-    char kernels[40], settings[32][2][64]; /* the first knobs that are not the plan's: key and value */
+    int32_t exif, pillow;
+    char kernels[40], knobs[32][2][64]; /* the first knobs that are not the plan's: key and value */
 };
 
-static void add_settings(const struct dg_knobs *knobs, struct facts *facts)
+static void add_knobs(const struct dg_knobs *knobs, struct facts *facts)
 {
     enum { EXACT = 17 };
     int count = 0;
@@ -25,8 +26,8 @@ static void add_settings(const struct dg_knobs *knobs, struct facts *facts)
         const struct dg_plan_knob *knob = &knobs->knob[k], *plans = &knobs->plan->knob[k];
         if (knob->value[0] == plans->value[0] && knob->value[1] == plans->value[1] && knob->unit == plans->unit)
             continue;
-        snprintf(facts->settings[count][0], 64, "%s", dg_plan_string(knobs->plan, knob->key));
-        dg_knob_text(facts->settings[count++][1], 64, knob, EXACT, true);
+        snprintf(facts->knobs[count][0], 64, "%s", dg_plan_string(knobs->plan, knob->key));
+        dg_knob_text(facts->knobs[count++][1], 64, knob, EXACT, true);
     }
 }
 
@@ -52,18 +53,88 @@ static const char *difference(const struct facts *mine, const struct facts *othe
         snprintf(text, size, "other weights in %s than rank 0 (copy one file to all machines)", given->weights_from);
         return text;
     }
-    if (others->seed != mine->seed) return "another --seed";
+    if (others->exif != mine->exif || others->pillow != mine->pillow) {
+        static const char *const exif[2] = {"", "--exif and "};
+        snprintf(text, size, "another way to read images: %s--pillow %d, and rank 0 %s--pillow %d", exif[others->exif],
+                 others->pillow, exif[mine->exif], mine->pillow);
+        return text;
+    }
     for (int s = 0; s < 32; s++)
-        if (memcmp(others->settings[s], mine->settings[s], sizeof mine->settings[s])) {
+        if (memcmp(others->knobs[s], mine->knobs[s], sizeof mine->knobs[s])) {
             const char *const none[2] = {"the plan's", ""};
-            bool set = *others->settings[s][0], rank0 = *mine->settings[s][0];
-            snprintf(text, size, "other settings: %s%s%s, and rank 0 %s%s%s", set ? others->settings[s][0] : none[0],
-                     set ? "=" : "", others->settings[s][1], rank0 ? mine->settings[s][0] : none[0], rank0 ? "=" : "",
-                     mine->settings[s][1]);
+            bool set = *others->knobs[s][0], rank0 = *mine->knobs[s][0];
+            snprintf(text, size, "other settings: %s%s%s, and rank 0 %s%s%s", set ? others->knobs[s][0] : none[0],
+                     set ? "=" : "", others->knobs[s][1], rank0 ? mine->knobs[s][0] : none[0], rank0 ? "=" : "",
+                     mine->knobs[s][1]);
             return text;
         }
     return NULL;
 }
+
+/* ---- settings ---- */
+
+/* Items as "--steps 4", each ended by a zero. */
+struct settings {
+    const char *text;
+    int64_t bytes;
+};
+
+static size_t name_length(const char *item) { return strcspn(item, " "); }
+
+/* The item before which `nth` others have the name of `item`; NULL: there are not as many. */
+static const char *find_item(const struct settings *s, const char *item, int nth)
+{
+    size_t length = name_length(item);
+    for (const char *at = s->text; at < s->text + s->bytes; at += strlen(at) + 1)
+        if (name_length(at) == length && !memcmp(at, item, length) && !nth--) return at;
+    return NULL;
+}
+
+/* The first item of `s` of which `others` have another value, or none; NULL: they have all. *theirs is that, or NULL. */
+static const char *find_other(const struct settings *s, const struct settings *others, const char **theirs)
+{
+    for (const char *at = s->text; at < s->text + s->bytes; at += strlen(at) + 1) {
+        int nth = 0;
+        while (find_item(s, at, nth) != at) nth++;
+        *theirs = find_item(others, at, nth);
+        if (!*theirs || strcmp(*theirs, at)) return at;
+    }
+    *theirs = NULL;
+    return NULL;
+}
+
+static enum dg_status compare_settings(struct dg_comm *comm, int rank, const struct settings *first,
+                                       const struct settings *s, struct dg_error *err)
+{
+    const char *theirs, *own = find_other(s, first, &theirs);
+    if (!own) theirs = find_other(first, s, &own);
+    if (!own && !theirs) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE,
+                   "rank %d (%s) has %s%.160s, and rank 0 has %s%.160s: give all processes the same options", rank,
+                   dg_comm_host(comm, rank), own ? "" : "no ", own ? own : theirs, theirs ? "" : "no ",
+                   theirs ? theirs : own);
+}
+
+enum dg_status dg_ranks_check_settings(struct dg_comm *comm, const char *settings, int64_t bytes, struct dg_error *err)
+{
+    if (!comm) return DG_OK;
+    int ranks = dg_comm_ranks(comm);
+    void *all;
+    int64_t *length;
+    DG_TRY(dg_comm_gather_each(comm, settings, bytes, &all, &length, err));
+    const struct settings first = {all, length[0]};
+    struct settings s = first;
+    enum dg_status status = DG_OK;
+    for (int r = 1; r < ranks && status == DG_OK; r++) {
+        s = (struct settings){s.text + s.bytes, length[r]};
+        status = compare_settings(comm, r, &first, &s, err);
+    }
+    free(length);
+    free(all);
+    return status;
+}
+
+/* ---- CPUs ---- */
 
 /* The CPUs that a process may use, and those that its launcher's process on this machine may. */
 struct masks {
@@ -102,22 +173,21 @@ static enum dg_status check_masks(struct dg_comm *comm, struct dg_error *err)
 
 enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *given, struct dg_error *err)
 {
-    struct facts *mine = calloc(1, sizeof *mine), *all = NULL;
-    if (!mine) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    *mine = (struct facts){.plan = given->plan,
-                           .data = given->data,
-                           .weights = given->weights,
-                           .seed = given->seed,
-                           .images = given->images};
-    snprintf(mine->kernels, sizeof mine->kernels, "%s", dg_kernels_name().text);
-    add_settings(given->knobs, mine);
-    enum dg_status status = dg_comm_gather_new(comm, mine, sizeof *mine, (void **)&all, err);
+    struct facts mine = {.plan = given->plan,
+                         .data = given->data,
+                         .weights = given->weights,
+                         .images = given->images,
+                         .exif = given->rules.exif,
+                         .pillow = given->rules.pillow == 12 ? 12 : 13},
+                 *all;
+    snprintf(mine.kernels, sizeof mine.kernels, "%s", dg_kernels_name().text);
+    add_knobs(given->knobs, &mine);
+    enum dg_status status = dg_comm_gather_new(comm, &mine, sizeof mine, (void **)&all, err);
     char text[512];
     for (int r = 1; r < dg_comm_ranks(comm) && status == DG_OK; r++) {
         const char *what = difference(&all[0], &all[r], given, text, sizeof text);
         if (what) status = dg_fail(err, DG_ERR_USAGE, "rank %d (%s) has %s", r, dg_comm_host(comm, r), what);
     }
-    free(mine);
     free(all);
     return status == DG_OK ? check_masks(comm, err) : status;
 }

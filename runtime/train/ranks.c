@@ -64,7 +64,7 @@ static enum dg_status compare_tensors(struct dg_comm *comm, const struct dg_sess
 {
     int64_t count = dg_session_entry(session)->num_tensors;
     uint64_t *mine = calloc((size_t)count + 1, sizeof *mine), *all = NULL;
-    if (!mine) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (!mine) return dg_comm_fail_alone(comm, "out of memory", err);
     dg_replica_hash_tensors(session, mine);
     enum dg_status status = dg_comm_gather_new(comm, mine, count * (int64_t)sizeof *mine, (void **)&all, err);
     if (status == DG_OK) status = name_tensor(comm, session, all, count, err);

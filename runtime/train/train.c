@@ -193,7 +193,7 @@ static enum dg_status check_disk(const struct training *t, struct dg_error *err)
 static enum dg_status check_ranks(struct training *t, struct dg_error *err)
 {
     struct dg_rank_facts facts = {
-        .plan = t->plan->header->checksum, .seed = t->options->seed, .knobs = t->knobs, .images_from = ""};
+        .plan = t->plan->header->checksum, .rules = t->options->data.rules, .knobs = t->knobs, .images_from = ""};
     if (t->dataset || t->replay) {
         facts.data = t->run.position.data_hash;
         facts.images = images_of(t);

@@ -9,8 +9,8 @@
 
 const struct mpi open_mpi = {"Open MPI",
                              DG_BUILD_DIR "/dinograph-mpi-openmpi.so",
-                             {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "^tcp", "--mca",
-                              "mpi_yield_when_idle", "1", "-n"}},
+                             {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "^tcp,ofi",
+                              "--mca", "mpi_yield_when_idle", "1", "-n"}},
                  open_mpi_tcp = {"Open MPI over TCP",
                                  DG_BUILD_DIR "/dinograph-mpi-openmpi.so",
                                  {"mpirun.openmpi", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "self,tcp",

@@ -245,6 +245,11 @@ static void test_refusals(void **state)
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "rank 1 (");
     process_assert_says(p, p->err, "nothing");
+    static const char voters[] = "exec $1 knn $2 --train $3 --val $4 -k $((OMPI_COMM_WORLD_RANK + 1))\n";
+    write_file(in("each"), voters, sizeof voters - 1);
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, run_folder, in("train"), in("val"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, ") has --k 2, and rank 0 has --k 1");
     p = LAUNCH(&open_mpi, "2", DINORUN, "knn", "--features", "--train", in("one.npy"), "--val", in("one.npy"));
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "knn --features is for one process");

@@ -177,10 +177,16 @@ static void test_replay(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    /* Each process has a folder of its own, and where they are equal, a setting of its own. */
-    static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec $1 train $2 --data $3 --out $5\n"
-                               "[ $3 = $4 ] && exec $1 train $2 --data $4 --out $5 --set lr.peak=0.1\n"
-                               "exec $1 train $2 --data $4 --out $5\n";
+    /* Each process has a folder and options of its own. */
+    static const char each[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] && exec $1 train $2 --data $3 $5\n"
+                               "exec $1 train $2 --data $4 $6\n";
+    static const struct {
+        const char *rank0, *rank1, *said;
+    } settings[] = {
+        {"--steps 2", "--steps 3", ") has --steps 3, and rank 0 has --steps 2: give all processes the same options"},
+        {"", "--set lr.peak=0.1", ") has --set lr.peak=0.1, and rank 0 has no --set lr.peak=0.1"},
+        {"--max-bad-images 1", "", ") has no --max-bad-images 1, and rank 0 has --max-bad-images 1"}};
+    char out[512], with[2][640];
     dg_tiny_pictures(in("fewer_pictures"), 4 * TINY_BATCH - 1);
     unsetenv("OMPI_COMM_WORLD_SIZE");
     setenv("PMI_SIZE", "3", 1);
@@ -207,11 +213,23 @@ static void test_refusals(void **state)
     p = LAUNCH(&open_mpi, "2", TRAIN(alone, in("no")));
     process_assert_says(p, p->err, "compile it with dinoc demo.yaml --ranks 2");
     write_file(in("each"), each, sizeof each - 1);
-    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("fewer_pictures"), in("no"));
+    snprintf(out, sizeof out, "--out %s", in("no"));
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("fewer_pictures"), out, out);
     process_assert_says(p, p->err, "rank 1 (");
     process_assert_says(p, p->err, "and rank 0 has 16");
-    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("pictures"), in("no"));
-    process_assert_says(p, p->err, "other settings: lr.peak=");
+    for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+        snprintf(with[0], sizeof with[0], "%s %s", out, settings[s].rank0);
+        snprintf(with[1], sizeof with[1], "%s %s", out, settings[s].rank1);
+        p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("pictures"), with[0], with[1]);
+        assert_int_not_equal(p->status, 0);
+        process_assert_says(p, p->err, settings[s].said);
+    }
+    /* Rank 0 reads images as its run did, of which the other machine knows nothing. */
+    process_assert_status(RUN(TRAIN(four, in("pillow")), "--pillow", "12", "--steps", "1"), 0);
+    snprintf(with[0], sizeof with[0], "--ignore-memory --resume --out %s", in("pillow"));
+    snprintf(with[1], sizeof with[1], "--ignore-memory --resume --out %s", in("no"));
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, four, in("pictures"), in("pictures"), with[0], with[1]);
+    process_assert_says(p, p->err, "has another way to read images: --pillow 13, and rank 0 --pillow 12");
     /* Kernels of another level on the second process; and both processes on one CPU. */
     static const char apart[] = "[ $OMPI_COMM_WORLD_RANK = 0 ] || export DINOGRAPH_CPU=v1\n"
                                 "exec $1 train $2 --data $3 --out $4\n",

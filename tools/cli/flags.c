@@ -19,7 +19,19 @@ struct parse {
     char **argv;
     bool given[DG_MAX_FLAGS]; /* by the flag's place in the table */
     const char *file;         /* the last one */
+    FILE *settings;           /* writes those of dg_command_settings */
 };
+
+static struct {
+    char *text;
+    size_t size;
+} settings;
+
+const char *dg_command_settings(size_t *size)
+{
+    *size = settings.size;
+    return settings.text;
+}
 
 /* Reports what is wrong, and returns the exit status for it. */
 __attribute__((format(printf, 2, 3))) static int refuse(const struct dg_command *command, const char *format, ...)
@@ -116,20 +128,33 @@ static int take_text(const struct dg_command *command, const struct dg_flag *fla
     return 0;
 }
 
+static int lack_memory(const struct dg_command *command)
+{
+    fprintf(stderr, "%s: out of memory\n", command->program);
+    return 1;
+}
+
 /* There are at most `argc` values. */
 static int append_text(const struct parse *p, struct dg_flag_values *texts, const char *text)
 {
     if (!texts->value) texts->value = calloc((size_t)p->argc, sizeof *texts->value);
-    if (!texts->value) {
-        fprintf(stderr, "%s: out of memory\n", p->command->program);
-        return 1;
-    }
+    if (!texts->value) return lack_memory(p->command);
     texts->value[texts->count++] = text;
     return 0;
 }
 
+/* `text` NULL: the flag takes no value. */
+static void add_setting(const struct parse *p, const struct dg_flag *flag, const char *text)
+{
+    if (flag->sharing == DG_FLAG_OWN) return;
+    fprintf(p->settings, "--%s", flag->name);
+    if (text && flag->sharing == DG_FLAG_ALIKE) fprintf(p->settings, " %s", text);
+    fputc(0, p->settings);
+}
+
 static int take_value(struct parse *p, const struct dg_flag *flag, const char *text)
 {
+    add_setting(p, flag, text);
     p->given[flag - p->command->flags] = true;
     if (flag->given) *flag->given = true;
     if (flag->text) return take_text(p->command, flag, text);
@@ -328,8 +353,14 @@ int dg_command_run(const struct dg_command *command, int argc, char **argv)
         dg_command_help(command, stdout);
         return 0;
     }
+    p.settings = open_memstream(&settings.text, &settings.size);
+    if (!p.settings) return lack_memory(command);
     int status = parse(&p);
+    if (fclose(p.settings)) status = lack_memory(command);
     if (status < 0) status = command->run();
+    free(settings.text);
+    settings.text = NULL;
+    settings.size = 0;
     for (const struct dg_flag *flag = command->flags; flag->name; flag++) free_values(flag->texts);
     free_values(command->file.values);
     return status;

@@ -15,6 +15,13 @@ struct dg_flag_size {
     int64_t height, width;
 };
 
+/* What processes that share the work, each with a command line of its own, may be given otherwise. */
+enum dg_flag_sharing {
+    DG_FLAG_ALIKE,     /* nothing */
+    DG_FLAG_OWN_VALUE, /* the value, as of a path, whose file is compared instead; all or none have the flag */
+    DG_FLAG_OWN,       /* the value, and whether the flag is there */
+};
+
 /* A flag. One of the pointers text to parse says where its value goes and by its type what is accepted; what stands
  * there before parsing is the default. Names of other flags stand without dashes, with a blank between two. */
 struct dg_flag {
@@ -46,6 +53,7 @@ struct dg_flag {
     const char *unless;  /* not required where one of these is given */
     const char *with;    /* makes sense only with this one */
     const char *without; /* excludes these */
+    enum dg_flag_sharing sharing;
 };
 
 /* A program, or a command of one. */

@@ -308,7 +308,8 @@ static enum dg_status time_steps(struct dg_bench_result *r, struct dg_error *err
                                              .threads = threads,
                                              .log = &console,
                                              .observer = &observer,
-                                             .comm = given.comm};
+                                             .comm = given.comm,
+                                             .peak = true};
     dg_threads_check(threads, &console);
     DG_TRY(dg_bench(plan, &given.of.knobs, &options, r, err));
     if (dg_comm_rank(given.comm) == 0) DG_TRY(print_result(entry, r, err));
@@ -320,7 +321,7 @@ static int bench(void)
     struct dg_error err = {0};
     struct dg_bench_result r = {0};
     const struct dg_comm_options exchange = {.stall_limit = STALL_LIMIT, .sums = sums_of(&given.sums), .log = &console};
-    if (json_open(&given.json, &err) == DG_OK && dg_comm_open(&exchange, &given.comm, &err) == DG_OK)
+    if (json_open(&given.json, &err) == DG_OK && join_ranks(&exchange, &given.comm, &err) == DG_OK)
         time_steps(&r, &err);
     int status = exit_status(&err);
     if (status && given.comm) dg_comm_abort(given.comm, status); /* the others may wait for this one */
@@ -340,7 +341,7 @@ static const struct dg_flag flags[] = {
     {"nodes", NULL, "also print every node and its line", .given = &given.nodes},
     {"regions", NULL, "also print, op by op, parallel regions and the time outside of them", .given = &given.regions},
     {"data", "DIR", "time the recipe's crops of these images instead, without a network", .texts = &given.data,
-     .without = "entry nodes regions"},
+     .sharing = DG_FLAG_OWN_VALUE, .without = "entry nodes regions"},
     {"images", "N", "images to crop, at least", .integer = &given.images, .min = 1, .max = 1000000000, .with = "data"},
     {FLAG_JSON, .given = &given.json.asked},
     {0}};

@@ -32,7 +32,7 @@ extern const char *const *command_line;
 #define NETWORK PLAN_OR_RUN "|BUNDLE" /* what has weights, or with --weights */
 #define FLAG_WEIGHTS                                                                                                   \
     "weights", "FILE", "checkpoint of a run, or a backbone's file (safetensors or torch.save)",                        \
-        .required = true, .in_folder = "the newest checkpoint", .in_bundle = true
+        .required = true, .in_folder = "the newest checkpoint", .in_bundle = true, .sharing = DG_FLAG_OWN_VALUE
 #define FLAG_WEIGHTS_FROM "weights-from", "NET", "the network of a checkpoint", .choices = "teacher|student"
 #define FLAG_KEY                                                                                                       \
     "key", "NAME", "of several networks in a file of torch.save, the one under this key", .unset = "the only one"
@@ -46,18 +46,21 @@ extern const char *const *command_line;
 #define FLAG_ACCEPT_CHANGES                                                                                            \
     "accept-changes", NULL, "go on with a checkpoint of another network than the plan's; what differs is listed"
 #define FLAG_THREADS                                                                                                   \
-    "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = DEFAULT_THREADS
+    "threads", "N", "threads to compute and to read images with", .min = 1, .max = 1024, .unset = DEFAULT_THREADS,     \
+                                                                  .sharing = DG_FLAG_OWN
 #define FLAG_SET "set", "key=value", "change a knob of the recipe; dinorun info PLAN lists them"
 #define FLAG_SEED "seed", "N"
 #define FLAG_EPOCHS                                                                                                    \
     "epochs", "N", "length of the run and of all its schedules", .min = 1, .max = 1000000, .unset = "the recipe's"
 #define FLAG_MAX_BAD_IMAGES(help)                                                                                      \
     "max-bad-images", "N|P%", help, .parse = read_bad_limit, .expected = "a whole number, or percent as in 0.1%"
-#define FLAG_DATA "data", "DIR", "images: a folder with all below it, a tar or zip, or @LIST, a list of files"
+#define FLAG_DATA                                                                                                      \
+    "data", "DIR", "images: a folder with all below it, a tar or zip, or @LIST, a list of files",                      \
+        .sharing = DG_FLAG_OWN_VALUE
 #define FLAG_FLAT "flat", NULL, "take all images below --data, and no folder for a class"
 #define FLAG_CLASSES_FROM                                                                                              \
     "classes-from", "FILE|DIR", "the classes and their order: a line each, or a folder each; others are passed over",  \
-        .unset = "the folders with images, by name"
+        .unset = "the folders with images, by name", .sharing = DG_FLAG_OWN_VALUE
 #define FLAG_EXIF                                                                                                      \
     "exif", NULL,                                                                                                      \
         "turn images as EXIF's orientation says; otherwise they are read as they are stored, as by torchvision"
@@ -185,7 +188,10 @@ int evaluation_threads(const struct evaluation *evaluation);
 
 enum { STALL_LIMIT = 600 }; /* seconds that a process waits for others unless told */
 
-/* Joins the processes that a launcher has started. Afterwards rank 0 alone prints, and once check_ranks or
+/* dg_comm_open, and that all processes were given the same flags, but for those that may differ (tools/cli/table.h). DG_ERR_USAGE:
+ * they were not, the same on all. */
+enum dg_status join_ranks(const struct dg_comm_options *options, struct dg_comm **comm, struct dg_error *err);
+/* The same for an evaluation. Afterwards rank 0 alone prints, and once check_ranks or
  * let_ranks_warn was called the others warn. *threads, if 0, receives this process's share of the machine. */
 enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *err);
 bool leads(const struct dg_comm *comm); /* rank 0, or alone */

@@ -239,7 +239,7 @@ static const struct dg_flag flags[] = {
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {"out", "FILE.npy",
      "the array to write, f32, an image after the other in the order of the paths; FILE.npy.tsv has path and label",
-     .text = &given.out, .required = true},
+     .text = &given.out, .required = true, .sharing = DG_FLAG_OWN_VALUE},
     {"output", "KIND",
      "of an image. cls: the class token, or what the backbone returns, [dim]; tokens: [tokens, dim], the class token "
      "first, then registers if there are any, and patches; patches: [rows, cols, dim]; patch-mean: [dim]; gem: [dim], "

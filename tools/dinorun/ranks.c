@@ -21,12 +21,20 @@ static void write_of_rank(void *context, enum dg_log_level level, enum dg_log_to
     write_to_stderr(level, topic, line);
 }
 
+enum dg_status join_ranks(const struct dg_comm_options *options, struct dg_comm **comm, struct dg_error *err)
+{
+    size_t size;
+    const char *settings = dg_command_settings(&size);
+    DG_TRY(dg_comm_open(options, comm, err));
+    return dg_ranks_check_settings(*comm, settings, (int64_t)size, err);
+}
+
 bool leads(const struct dg_comm *comm) { return dg_comm_rank(comm) == 0; }
 
 enum dg_status open_ranks(struct dg_comm **comm, int *threads, struct dg_error *err)
 {
     const struct dg_comm_options options = {.stall_limit = STALL_LIMIT, .log = &console};
-    DG_TRY(dg_comm_open(&options, comm, err));
+    DG_TRY(join_ranks(&options, comm, err));
     of_console = *comm;
     opening = true;
     if (!leads(*comm)) console.write = write_of_rank;
@@ -45,6 +53,7 @@ enum dg_status check_ranks(struct evaluation *e, const struct dg_dataset *datase
                                         .images_from = path,
                                         .weights = dg_replica_hash(dg_evaluator_session(e->evaluator), 0, 1),
                                         .weights_from = e->options.weights,
+                                        .rules = image_rules(&e->images),
                                         .knobs = &e->of.knobs};
     let_ranks_warn();
     return dg_ranks_check(e->options.comm, &facts, err);

@@ -435,7 +435,8 @@ static int train(void)
     watch_signals();
     given.comm.log = &log;
     given.comm.sums = given.options.sums = sums_of(&given.sums);
-    if (err.status == DG_OK) dg_comm_open(&given.comm, &given.options.comm, &err);
+    if (err.status == DG_OK) join_ranks(&given.comm, &given.options.comm, &err);
+    if (dg_comm_failed(given.options.comm)) dg_comm_abort(given.options.comm, exit_status(&err));
     bool leads = dg_comm_rank(given.options.comm) == 0;
     if (!leads) given.options.events = (struct dg_train_events){.context = &progress, .stop = on_stop};
     if (err.status == DG_OK) dg_train(&of->plan, &of->knobs, &given.options, &err);
@@ -463,9 +464,9 @@ static int train(void)
 static const struct dg_flag flags[] = {
     {FLAG_DATA, .texts = &given.data, .required = true, .unless = "replay"},
     {"replay", "FILE", "recorded crops (safetensors: step{S}.crop{V}) in place of images",
-     .text = &given.options.replay, .without = "data"},
+     .text = &given.options.replay, .without = "data", .sharing = DG_FLAG_OWN_VALUE},
     {"out", "RUN", "folder for log.jsonl, settings.txt and checkpoint.safetensors", .text = &given.options.out,
-     .required = true},
+     .required = true, .sharing = DG_FLAG_OWN_VALUE},
     {"resume", NULL,
      "go on from RUN/checkpoint.safetensors, or from the one before it if it is damaged, with the run's own settings "
      "and images "
@@ -477,7 +478,7 @@ static const struct dg_flag flags[] = {
      "go on, or begin with --init, although recipe or network are not those of the checkpoint; what differs is listed",
      .given = &given.options.accept_changes},
     {"init", "FILE", "begin with the weights of a file, as of --weights elsewhere", .text = &given.options.init,
-     .unset = "the recipe's initial values"},
+     .unset = "the recipe's initial values", .sharing = DG_FLAG_OWN_VALUE},
     {FLAG_KEY, .text = &given.options.choice.key, .with = "init"},
     {FLAG_PREFIX, .text = &given.options.choice.prefix, .with = "init"},
     {FLAG_POSITIONS, .parsed = given.options.choice.positions, .with = "init"},
@@ -485,14 +486,15 @@ static const struct dg_flag flags[] = {
     {"knn-train", "DIR",
      "with --knn-val: measure the newest checkpoint by k-NN, as dinorun knn does; it is saved for that. These images "
      "vote: a folder a class, or @LIST with classes",
-     .texts = &given.knn_train, .with = "knn-val"},
-    {"knn-val", "DIR", "the images to classify", .texts = &given.knn_val, .with = "knn-train"},
+     .texts = &given.knn_train, .with = "knn-val", .sharing = DG_FLAG_OWN_VALUE},
+    {"knn-val", "DIR", "the images to classify", .texts = &given.knn_val, .with = "knn-train",
+     .sharing = DG_FLAG_OWN_VALUE},
     {"segment-data", "DIR",
      "with --segment-masks: measure how well the attention of the newest checkpoint finds objects in these images, as "
      "dinorun segment-score does; may be given beside --knn-train",
-     .texts = &given.segment_data, .with = "segment-masks"},
+     .texts = &given.segment_data, .with = "segment-masks", .sharing = DG_FLAG_OWN_VALUE},
     {"segment-masks", "DIR", "their masks, under the same names and of the same size",
-     .text = &given.options.segment_masks, .with = "segment-data"},
+     .text = &given.options.segment_masks, .with = "segment-data", .sharing = DG_FLAG_OWN_VALUE},
     {"measure-every", "N",
      "how often that is measured: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
      .parse = read_interval, .parsed = &given.options.measure_every, .given = &given.measure_every,
@@ -500,7 +502,7 @@ static const struct dg_flag flags[] = {
     {"watch", "IMAGE",
      "draw this image into RUN/watch/ before the first step and at each checkpoint: what the heads of the last block "
      "attend to, and principal components of the patches",
-     .texts = &given.watch},
+     .texts = &given.watch, .sharing = DG_FLAG_OWN_VALUE},
     {FLAG_EPOCHS, .integer = &given.of.epochs},
     {"steps", "N", "stop once N steps of the run are done; 0 writes the untrained checkpoint",
      .integer = &given.options.steps, .unset = "the end of the run"},
@@ -508,9 +510,9 @@ static const struct dg_flag flags[] = {
     {FLAG_SEED, "of initial values, order, crops and drop path", .seed = &given.options.seed,
      .given = &given.options.seed_given},
     {"threads", "N", "threads to compute with", .count = &given.options.threads, .min = 1, .max = 1024,
-     .unset = DEFAULT_THREADS},
+     .unset = DEFAULT_THREADS, .sharing = DG_FLAG_OWN},
     {"loader-threads", "N", "threads to read images with", .count = &given.options.loader_threads, .min = 1, .max = 256,
-     .unset = "as many as --threads"},
+     .unset = "as many as --threads", .sharing = DG_FLAG_OWN},
     {FLAG_EXIF, .given = &given.images.exif, .unless = "replay"},
     {FLAG_PILLOW, .text = &given.images.pillow, .unless = "replay"},
     {FLAG_MAX_BAD_IMAGES("unreadable images to replace by others before giving up"), .parsed = &given.options.max_bad,

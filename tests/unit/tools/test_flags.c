@@ -32,7 +32,8 @@ struct values {
 };
 static const struct values defaults = {.choice = "one", .integer = 5, .count = 3, .number = 0.5, .share = 0.6};
 static struct values given;
-static char texts_seen[TEXT]; /* the values of --texts, each with a semicolon behind it */
+static char texts_seen[TEXT];    /* the values of --texts, each with a semicolon behind it */
+static char settings_seen[TEXT]; /* what dg_command_settings has, with semicolons for zeros */
 
 static bool read_yes(const char *text, void *parsed)
 {
@@ -46,6 +47,11 @@ static int run(void)
         strcat(texts_seen, given.texts.value[t]);
         strcat(texts_seen, ";");
     }
+    size_t size;
+    const char *settings = dg_command_settings(&size);
+    assert_true(size < sizeof settings_seen);
+    for (size_t i = 0; i < size; i++) settings_seen[i] = settings[i] ? settings[i] : ';';
+    settings_seen[size] = 0;
     return RAN;
 }
 
@@ -54,11 +60,12 @@ static const struct dg_flag flags[] = {
     {"choice", "WHICH", "a choice", .text = &given.choice, .choices = "one|two"},
     {"texts", "TEXT", "texts", .texts = &given.texts},
     {"integer", "N", "a number with both ends", .integer = &given.integer, .min = 1, .max = 9},
-    {"count", "N", "a number without an upper end", .count = &given.count, .min = 2},
+    {"count", "N", "a number without an upper end", .count = &given.count, .min = 2, .sharing = DG_FLAG_OWN},
     {"seed", "N", "a number and whether it is there", .seed = &given.seed, .given = &given.seed_given},
     {"number", "X", "a real number", .number = &given.number},
     {"share", "X", "a real number up to 1", .number = &given.share, .max = 1},
-    {"size", "HxW", "pixels", .size = &given.size, .expected = "pixels, as in 4x5", .unset = "the plan's"},
+    {"size", "HxW", "pixels", .size = &given.size, .expected = "pixels, as in 4x5", .unset = "the plan's",
+     .sharing = DG_FLAG_OWN_VALUE},
     {"parsed", "YES", "what a function reads", .parse = read_yes, .parsed = &given.parsed, .expected = "yes"},
     {"on", NULL, "no value", .given = &given.on, .without = "number size"},
     {"only", "N", "needs another", .integer = &given.integer, .min = 1, .with = "text"},
@@ -284,10 +291,20 @@ static void test_programs(void **state)
     for (int c = 0; c < count; c++) assert_true(check_command(dinorun, commands[c]) >= 1);
 }
 
+/* What processes must share: by full names, however they were written, and in their order. */
+static void test_settings(void **state)
+{
+    (void)state;
+    accepts("PLAN -t a --cho=two --texts x --count 3 --size 4x5 --texts y");
+    assert_string_equal(settings_seen, "--text a;--choice two;--texts x;--size;--texts y;");
+    accepts("--on");
+    assert_string_equal(settings_seen, "--on;");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_refused_values),
-                                       cmocka_unit_test(test_refused_lines), cmocka_unit_test(test_help),
-                                       cmocka_unit_test(test_programs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_settings),       cmocka_unit_test(test_values),
+                                       cmocka_unit_test(test_refused_values), cmocka_unit_test(test_refused_lines),
+                                       cmocka_unit_test(test_help),           cmocka_unit_test(test_programs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
