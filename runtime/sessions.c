@@ -1,6 +1,7 @@
 /* dinograph.h, but for models. */
 #include "runtime/sessions.h"
 
+#include "runtime/base/about.h"
 #include "runtime/draw/patches.h"
 #include "runtime/state/facts.h"
 #include "runtime/state/weights.h"
@@ -30,7 +31,7 @@ static _Thread_local char last_error[sizeof((struct dg_error){0}.text)];
 
 const char *dinograph_error(void) { return last_error; }
 
-const char *dinograph_version(void) { return DG_VERSION; }
+const char *dinograph_version(void) { return dg_version(); }
 
 dinograph_status dg_told(enum dg_status status, const struct dg_error *err)
 {

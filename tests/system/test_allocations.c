@@ -1,11 +1,14 @@
 /* After a session is open, steps allocate nothing of ours; and every allocation of ours may fail: whatever asked for it ends
  * with an error, and gives back what it had (which the sanitizer's build sees). The linker sends every allocation of our
  * objects (not oneDNN's, nor OpenMP's: they are other libraries) through the functions below; see CMakeLists.txt. */
+#include "runtime/dinograph.h"
 #include "runtime/exec/session.h"
+#include "runtime/model/bundle.h"
 #include "runtime/train/train.h"
 #include "tests/support/tiny.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -187,9 +190,109 @@ static void test_run(void **state)
     assert_true(count > 50);
 }
 
+enum { DIM = 32, CLASSES = 3, LOOKED_AT = 2 };
+
+static char bundle[128];
+static struct {
+    void *bytes; /* an encoded image */
+    size_t size;
+    float features[DIM], logits[CLASSES];
+} looked;
+
+/* A bundle of initial weights with a classifier. */
+static void write_bundle(void)
+{
+    struct dg_plan plan;
+    struct dg_knobs knobs;
+    struct dg_session *session;
+    struct dg_classifier classifier;
+    float numbers[CLASSES * DIM];
+    for (int i = 0; i < CLASSES * DIM; i++) numbers[i] = (float)(i % 5) - 2;
+    const struct dg_safetensors_tensor weight = {
+        .name = "w", .dtype = DG_SAFETENSORS_F32, .ndim = 2, .dim = {CLASSES, DIM}, numbers, sizeof numbers};
+    const struct dg_safetensors_tensor bias = {
+        .name = "b", .dtype = DG_SAFETENSORS_F32, .ndim = 1, .dim = {CLASSES}, numbers, CLASSES * sizeof *numbers};
+    assert_ok(dg_classifier_init(&classifier, &weight, &bias, "one\ttwo\tthree", NULL, try_err));
+    assert_ok(dg_plan_open(path, &plan, try_err));
+    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
+    assert_ok(dg_session_open(&plan, "features", &(struct dg_session_options){.threads = 1}, &session, try_err));
+    assert_ok(dg_session_initialize(session, 3, try_err));
+    snprintf(bundle, sizeof bundle, "%s/bundle", test_folder);
+    const struct dg_bundle_parts parts = {
+        .session = session, .knobs = &knobs, .classifier = &classifier, .head = session};
+    assert_ok(dg_bundle_write(bundle, &parts, try_err));
+    dg_session_close(session);
+    dg_knobs_close(&knobs);
+    dg_plan_close(&plan);
+    dg_classifier_free(&classifier);
+}
+
+/* Notes, the first time, what comes out of row 0; then it is the same to rounding, whatever failed before. */
+static void compare(const dinograph_session *session)
+{
+    const float *features = dinograph_output_data(session, "features"),
+                *logits = dinograph_output_data(session, "logits");
+    static bool known;
+    if (!known) memcpy(looked.features, features, sizeof looked.features);
+    if (!known) memcpy(looked.logits, logits, sizeof looked.logits);
+    known = true;
+    for (int d = 0; d < DIM; d++) assert_true(fabsf(features[d] - looked.features[d]) <= 1e-4F);
+    for (int c = 0; c < CLASSES; c++) assert_true(fabsf(logits[c] - looked.logits[c]) <= 1e-2F);
+}
+
+/* A call of the session: one that fails has no effect, so it succeeds the second time. */
+#define CALL(call)                                                                                                     \
+    do {                                                                                                               \
+        if ((call) != DINOGRAPH_OK && (call) != DINOGRAPH_OK) fail_msg("%s: %s", #call, dinograph_error());            \
+    } while (0)
+
+static void look(dinograph_session *session)
+{
+    CALL(dinograph_set_image_memory(session, 0, looked.bytes, looked.size));
+    CALL(dinograph_run(session));
+    compare(session);
+    int64_t rows = dinograph_rows(session);
+    dinograph_status status = dinograph_set_rows(session, LOOKED_AT);
+    if (status) assert_int_equal(dinograph_rows(session), rows);
+    CALL(dinograph_run(session));
+    compare(session);
+    CALL(dinograph_set_rows(session, LOOKED_AT + 1));
+    CALL(dinograph_run(session));
+    compare(session);
+}
+
+static enum dg_status use_library(struct dg_error *err)
+{
+    dinograph_model *model;
+    dinograph_session *session = NULL;
+    dinograph_status status = dinograph_model_open(bundle, NULL, &model);
+    if (status == DINOGRAPH_OK)
+        status = dinograph_model_session(model, "classifier", &(dinograph_options){.threads = 1}, &session);
+    if (status == DINOGRAPH_OK) look(session);
+    if (status) snprintf(err->text, sizeof err->text, "%s", dinograph_error());
+    dinograph_session_close(session);
+    dinograph_model_close(model);
+    return (enum dg_status)status;
+}
+
+static void test_library(void **state)
+{
+    (void)state;
+    char image[128];
+    snprintf(image, sizeof image, "%s/pictures/00.png", test_folder);
+    looked.bytes = read_file(image, &looked.size);
+    write_bundle();
+    sessions_pass = true;
+    int count = sweep(use_library);
+    sessions_pass = false;
+    print_message("%d allocations of the library around the opening of a session\n", count);
+    assert_true(count > 50);
+    free(looked.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_steps_allocate_nothing), cmocka_unit_test(test_opening),
-                                       cmocka_unit_test(test_run)};
+                                       cmocka_unit_test(test_run), cmocka_unit_test(test_library)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
