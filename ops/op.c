@@ -169,7 +169,7 @@ static enum dg_status check_row_map(const struct dg_op_call *call, const char *n
     bool fits =
         first->ndim > 0 && desc->dtype == DG_I64 && desc->ndim == 1 && desc->dim[0] == dg_row_map_size(first->dim[0]);
     if (fits) return DG_OK;
-    return dg_fail(err, DG_ERR_INPUT, "input %s is no row map of the images of %s", name, call->op->inputs->name);
+    return dg_fail(err, DG_ERR_INPUT, "input %s is not a row map of the images of %s", name, call->op->inputs->name);
 }
 
 /* Is `desc`, bf16 counted as f32, of the type that the table states? */

@@ -61,7 +61,7 @@ typedef struct dinograph_plan dinograph_plan;
 
 /* Opens and verifies the plan file at `path`; *plan is then the caller's, to be closed with dinograph_plan_close. The
  * file stays mapped until then and must not be changed in place. On failure *plan is NULL. DINOGRAPH_ERR_IO,
- * DINOGRAPH_ERR_INPUT (no plan, damaged, or of another version). */
+ * DINOGRAPH_ERR_INPUT (not a plan, damaged, or of another version). */
 DINOGRAPH_API dinograph_status dinograph_plan_open(const char *path, dinograph_plan **plan);
 
 /* After the plan's sessions are closed. NULL is fine. */

@@ -358,8 +358,9 @@ static const struct dg_flag flags[] = {
 
 static const struct dg_command draw_scenes = {
     .program = "draw_scenes",
-    .summary = "draws images with one object each into DIR/train and DIR/val, a folder a class, and the objects' masks "
-               "into DIR/masks",
+    .summary =
+        "draws images with one object each into DIR/train and DIR/val, one folder per class, and the objects' masks "
+        "into DIR/masks",
     .flags = flags,
     .run = draw_set};
 

@@ -67,7 +67,7 @@ void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct 
                              dg_format_bytes(naive, sizeof naive, (double)l->step.naive), over,
                              dg_format_bytes(bound, sizeof bound, (double)l->step.bound)));
         line(text, "inputs", l->bytes[DG_REGION_INPUT], "");
-        line(text, "planned in all", dg_layout_bytes(l), "");
+        line(text, "planned, total", dg_layout_bytes(l), "");
     }
     dg_text_add(text,
                 "  dinorun adds scratch, packed weights and the loader, and prints them when it opens the plan\n");

@@ -45,7 +45,7 @@ static dg_value last_blocks(struct build *b, const struct dg_application *a)
     int64_t blocks = b->probe->blocks, taps = dg_application_repeats(a, "taps");
     dg_value *cls = dg_arena_alloc(b->graph->arena, (size_t)blocks * sizeof *cls), output[DG_MAX_OUTPUTS];
     if (!taps) {
-        no_output(b, "taps", ", a value a block, so it has no last blocks: --set blocks=1 takes its features");
+        no_output(b, "taps", ", one value per block, so it has no last blocks: --set blocks=1 takes its features");
         return DG_NO_VALUE;
     }
     if (blocks > taps) {
@@ -112,7 +112,7 @@ dg_value dg_build_probe_features(const struct dg_step_request *from, struct dg_g
         features = with_mean(&b, a, features);
     }
     if (features != DG_NO_VALUE && graph->value[features].desc.ndim != 2) {
-        dg_diag_error(diag, &probe->model.origin, "the features of backbone %s are no vector an image",
+        dg_diag_error(diag, &probe->model.origin, "the features of backbone %s are not one vector per image",
                       probe->model.backbone);
         return DG_NO_VALUE;
     }

@@ -36,7 +36,7 @@ enum dg_status dg_pooling_open(dnnl_engine_t engine, const struct dg_pool_spec *
     DG_TRY_GOTO(done, status,
                 dg_dnnl_memory_for(pd, dnnl_query_workspace_md, engine, &pooling->winners, &winners, err));
     if (winners > spec->images * spec->out_height * spec->out_width * spec->channels)
-        status = dg_dnnl_no(err, "wants more than a byte an output for max pooling");
+        status = dg_dnnl_no(err, "wants more than one byte per output for max pooling");
 done:
     dg_md_free(src);
     dg_md_free(dst);

@@ -91,7 +91,7 @@ static enum dg_status infer_from_tokens(const struct dg_op_call *call, struct dg
     int64_t h = call->attr[HEIGHT].i, w = call->attr[WIDTH].i;
     DG_TRY(dg_want_ndim(src, 3, "input", err));
     if (src->dim[1] != h * w)
-        return dg_fail(err, DG_ERR_INPUT, "%lld tokens are no grid of %lldx%lld; others must not be among them",
+        return dg_fail(err, DG_ERR_INPUT, "%lld tokens are not a grid of %lldx%lld; others must not be among them",
                        (long long)src->dim[1], (long long)h, (long long)w);
     output[DST] = dg_desc_make(src->dtype, 4, (int64_t[]){src->dim[0], h, w, src->dim[2]});
     return DG_OK;

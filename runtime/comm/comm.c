@@ -431,8 +431,8 @@ static enum dg_status run_open(struct dg_comm *comm, const struct job *job, stru
     DG_TRY(dg_plugin_open(launcher, &comm->library, err));
     comm->mpi = dlsym(comm->library, DG_MPI_PLUGIN_SYMBOL);
     if (!comm->mpi || comm->mpi->interface != DG_MPI_PLUGIN_INTERFACE)
-        return dg_fail(err, DG_ERR_UNSUPPORTED, "the plugin for %s is of another version of dinorun: install both anew",
-                       launcher->family);
+        return dg_fail(err, DG_ERR_UNSUPPORTED,
+                       "the plugin for %s is of another version of dinorun: install both again", launcher->family);
     const struct dg_mpi_caller caller = {waiting, hurries, beside, comm, comm->reason, sizeof comm->reason};
     DG_TRY(check(comm, comm->mpi->open(&caller, &comm->world), err));
     if (comm->world.ranks == launcher->ranks) return DG_OK;

@@ -121,7 +121,7 @@ bool dg_archives_find_indexed(struct dg_archives *archives, struct dg_archive *a
     }
     if (changed)
         dg_log(log, DG_LOG_WARNING, DG_LOG_LOAD,
-               "the archive %s has changed since this run has read it: its members are listed anew", a->path);
+               "the archive %s has changed since this run has read it: its members are listed again", a->path);
     return false;
 }
 

@@ -355,7 +355,7 @@ enum dg_status dg_archive_scan(struct dg_archive *a, bool labels, const struct d
         return dg_fail(
             err, DG_ERR_USAGE,
             "%s is compressed as a whole, so that no image in it can be read by itself: unpack it, or pack it "
-            "anew as a tar without compression",
+            "again as a tar without compression",
             a->path);
     case DG_ARCHIVE_NONE:
         return dg_fail(

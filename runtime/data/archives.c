@@ -153,7 +153,7 @@ static enum dg_status open_same(const struct dg_archive *a, int *fd, struct dg_e
     if (!fstat(*fd, &about) && about.st_size == a->stamp.size && time_of(&about) == a->stamp.time) return DG_OK;
     close(*fd);
     return dg_fail(err, DG_ERR_IO,
-                   "the archive %s has changed since its members were listed: put it back, or begin anew with it",
+                   "the archive %s has changed since its members were listed: put it back, or start a new run with it",
                    a->path);
 }
 

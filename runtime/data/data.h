@@ -11,7 +11,7 @@
 struct dg_data {
     const char *const *path; /* [paths] folders, archives, and lists of either as "@FILE" */
     int paths;
-    /* A file with a class a line, or a folder with a folder a class: these are the classes, in that order. NULL: the
+    /* A file with one class per line, or a folder with one folder per class: these are the classes, in that order. NULL: the
      * folders are the classes. */
     const char *classes_from;
     struct dg_image_rules rules; /* how the images are read */

@@ -32,7 +32,7 @@ static enum dg_status read_text(const char *path, char **text, size_t *size, str
         struct stat about;
         if (!fstat(fileno(file), &about) && !S_ISREG(about.st_mode)) {
             fclose(file);
-            return dg_fail(err, DG_ERR_USAGE, "%s is no file; expected a list of images", path);
+            return dg_fail(err, DG_ERR_USAGE, "%s is not a file; expected a list of images", path);
         }
         room = (size_t)about.st_size;
         *text = malloc(room + 1);

@@ -111,7 +111,7 @@ static enum dg_status settle_classes(struct dg_source *s, const struct dg_top *t
     if (top->strays && !top->below)
         return dg_fail(
             err, DG_ERR_INPUT,
-            "%s: its images have no classes, which are needed here: a folder a class, or a list with classes, "
+            "%s: its images have no classes, which are needed here: one folder per class, or a list with classes, "
             "@FILE",
             s->path);
     return DG_OK;

@@ -92,9 +92,10 @@ enum dg_status dg_mask_read(const struct dg_image *image, uint8_t *mask, int *ob
         } else if (c == VOC_VOID) {
             mask[i] = DG_MASK_VOID;
         } else if (object == DG_MASK_MAX_OBJECTS) {
-            return dg_fail(err, DG_ERR_INPUT,
-                           "a mask has a colour an object, and this has more than %d: is it a photograph, or resized?",
-                           DG_MASK_MAX_OBJECTS);
+            return dg_fail(
+                err, DG_ERR_INPUT,
+                "a mask has one colour per object, and this has more than %d: is it a photograph, or resized?",
+                DG_MASK_MAX_OBJECTS);
         } else {
             colour[object] = c;
             mask[i] = (uint8_t)(object + 1);

@@ -146,7 +146,7 @@ enum dg_status dg_export_checkpoint(const char *in, const char *out, enum dg_che
                                              : write_safetensors(file, out, item, count, err);
     if (status == DG_OK)
         dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "%s: %d tensors, %s%s; %d others of %s left out", out, count,
-               backbone ? backbone : "student, teacher and centre", backbone ? "'s backbone" : " as far as there are",
+               backbone ? backbone : "what it has of student, teacher and centre", backbone ? "'s backbone" : "",
                all - count, in);
     free(item);
     dg_safetensors_close(file);

@@ -143,7 +143,7 @@ enum dg_status dg_export_timm(const struct dg_export_source *source, const char 
     if (network.height != network.width)
         dg_log(
             source->log, DG_LOG_WARNING, DG_LOG_LOAD,
-            "timm resizes to images that are no squares in another way: prepare them as README.md in the folder says");
+            "timm resizes to images that are not square in another way: prepare them as README.md in the folder says");
     dg_log(source->log, DG_LOG_INFO, DG_LOG_LOAD,
            "%s: %s, for timm.create_model('local-dir:%s', pretrained=True): model.safetensors, config.json, README.md",
            folder.path, dg_architecture_text(&network, text, sizeof text), folder.path);

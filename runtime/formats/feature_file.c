@@ -113,8 +113,9 @@ static enum dg_status read_labels(const char *path, struct dg_feature_file *file
         if (rows == file->rows) {
             status = dg_fail(err, DG_ERR_INPUT, "%s has more lines than %s has rows (%" PRId64 ")", list, path, rows);
         } else if (!label || !label[1]) {
-            status = dg_fail(err, DG_ERR_INPUT,
-                             "%s, line %" PRId64 ": no label; features of a folder a class have them", list, rows + 1);
+            status =
+                dg_fail(err, DG_ERR_INPUT, "%s, line %" PRId64 ": no label; features of one folder per class have them",
+                        list, rows + 1);
         } else if (!(name[rows] = strdup(label + 1)) || !(file->path[rows] = strndup(line, (size_t)(label - line)))) {
             status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
         } else if (!dg_name_unescape(name[rows]) || !dg_name_unescape(file->path[rows])) {
@@ -141,7 +142,7 @@ enum dg_status dg_feature_file_read(const char *path, struct dg_feature_file *fi
     if (status == DG_OK) status = read_labels(path, file, err);
     int64_t bad = status == DG_OK ? dg_first_not_finite(file->features, file->rows * file->dim) : -1;
     if (bad >= 0)
-        status = dg_fail(err, DG_ERR_INPUT, "%s: row %" PRId64 " (%.500s) has %g in it, which is no number", path,
+        status = dg_fail(err, DG_ERR_INPUT, "%s: row %" PRId64 " (%.500s) has %g in it, which is not a number", path,
                          bad / file->dim, file->path[bad / file->dim], (double)file->features[bad]);
     if (status != DG_OK) dg_feature_file_free(file);
     return status;

@@ -111,7 +111,7 @@ static enum dg_status read_names(const struct dg_pickle_value *list, const char 
                                  int64_t *count, struct dg_error *err)
 {
     if (!is_list(list) || !list->list.count || list->list.count > INT32_MAX)
-        return dg_fail(err, DG_ERR_INPUT, "%s is no list of names", key);
+        return dg_fail(err, DG_ERR_INPUT, "%s is not a list of names", key);
     *count = list->list.count;
     *name = malloc((size_t)*count * sizeof **name);
     if (!*name) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
@@ -157,7 +157,7 @@ static enum dg_status read_truth(const struct dg_pickle_value *all, struct dg_gr
     DG_TRY(read_names(dg_pickle_get(all, "imlist"), "imlist", &truth->image, &truth->images, err));
     DG_TRY(read_names(dg_pickle_get(all, "qimlist"), "qimlist", &truth->query, &truth->queries, err));
     if (!is_list(gnd) || gnd->list.count != truth->queries)
-        return dg_fail(err, DG_ERR_INPUT, "gnd is no list with an entry for each of the %" PRId64 " queries",
+        return dg_fail(err, DG_ERR_INPUT, "gnd is not a list with an entry for each of the %" PRId64 " queries",
                        truth->queries);
     truth->of = calloc((size_t)truth->queries, sizeof *truth->of);
     if (!truth->of) return dg_fail(err, DG_ERR_MEMORY, "out of memory");

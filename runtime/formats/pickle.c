@@ -648,7 +648,7 @@ static enum dg_status extend(struct machine *m, enum dg_pickle_kind kind, int64_
         return DG_OK;
     }
     if (list->kind != kind && list->kind != DG_PICKLE_OBJECT)
-        return bad(m, "it adds to what is no %s", kind == DG_PICKLE_LIST ? "list" : "dict");
+        return bad(m, "it adds to something that is not a %s", kind == DG_PICKLE_LIST ? "list" : "dict");
     if (kind == DG_PICKLE_DICT && count % 2) return bad(m, "a dict's last key has no value");
     for (int64_t i = 0; i < count; i++) DG_TRY(append(m, list, m->stack[m->depth - count + i]));
     m->depth -= count;
@@ -724,7 +724,7 @@ static enum dg_status stack_global(struct machine *m)
     DG_TRY(pop(m, &name));
     DG_TRY(pop(m, &module));
     if (name->kind != DG_PICKLE_TEXT || module->kind != DG_PICKLE_TEXT)
-        return bad(m, "a module or its member is named by what is no text");
+        return bad(m, "a module or its member is named by something that is not text");
     return push_global(m, module->text.bytes, module->text.size, name->text.bytes, name->text.size);
 }
 
@@ -753,7 +753,7 @@ static enum dg_status read_digits(struct machine *m, unsigned char opcode)
         value.f = strtod(text, &end);
     else
         value.i = strtoll(text, &end, 10);
-    if (end == text || *end) return bad(m, "\"%s\" is no number", printable((char[64]){0}, 64, text, length));
+    if (end == text || *end) return bad(m, "\"%s\" is not a number", printable((char[64]){0}, 64, text, length));
     return push_new(m, value);
 }
 
@@ -783,7 +783,7 @@ static enum dg_status memo_line(struct machine *m, bool store)
         digits = line[i] >= '0' && line[i] <= '9';
         index = index * 10 + (uint64_t)(line[i] - '0');
     }
-    if (!digits) return bad(m, "a value is remembered under what is no number");
+    if (!digits) return bad(m, "a value is remembered under what is not a number");
     return store ? put(m, index) : get(m, index);
 }
 

@@ -115,7 +115,7 @@ static enum dg_status parse_tensor(const char *name, const json_t *json, const u
         return bad_tensor(err, DG_ERR_INPUT, name, "its data_offsets are missing or not two integers");
     int64_t begin = json_integer_value(first), end = json_integer_value(last), bytes;
     if (begin < 0 || end < begin)
-        return bad_tensor(err, DG_ERR_INPUT, name, "its data_offsets [%lld, %lld] are no range", (long long)begin,
+        return bad_tensor(err, DG_ERR_INPUT, name, "its data_offsets [%lld, %lld] are not a range", (long long)begin,
                           (long long)end);
     if ((uint64_t)end > data_bytes)
         return bad_tensor(err, DG_ERR_INPUT, name,
@@ -199,7 +199,7 @@ static enum dg_status parse(struct dg_safetensors *file, struct dg_error *err)
     if (!memcmp(bytes, "PK\3\4", 4) ||
         !memcmp(bytes, "\x80\x02\x8a\x0al\xfc\x9c", 7)) /* a zip archive, a pickled number */
         return dg_fail(err, DG_ERR_INPUT,
-                       "this is no safetensors file but what torch.save writes: dinorun import makes one of it");
+                       "this is not a safetensors file but what torch.save writes: dinorun import makes one of it");
     const char *what = rest && bytes[LENGTH_BYTES] != '{' ? dg_file_kind(bytes, file->map.size) : NULL;
     if (what) return dg_fail(err, DG_ERR_INPUT, "no safetensors file, but %s", what);
     if (length > MAX_HEADER)

@@ -144,7 +144,7 @@ static enum dg_status take_record(struct tar *t, const char *key, const char *va
     char *end;
     errno = 0;
     t->size = strtoll(value, &end, 10);
-    if (*value < '0' || *value > '9' || *end || errno) return damaged(t, "a size that is no number", err);
+    if (*value < '0' || *value > '9' || *end || errno) return damaged(t, "a size that is not a number", err);
     return DG_OK;
 }
 

@@ -366,8 +366,8 @@ static enum dg_status open_index(struct dg_tensor_file *f, const char *path, str
             if (part && json_object_get(seen, part)) continue;
             if (!part || strchr(part, '/') || f->parts == MAX_PARTS || json_object_set(seen, part, file) ||
                 snprintf(full, sizeof full, "%.*s%s", folder, path, part) >= PATH) {
-                status =
-                    dg_fail(err, DG_ERR_INPUT, "%s: the file of %.100s is no name of a file beside it", path, name);
+                status = dg_fail(err, DG_ERR_INPUT, "%s: the file of %.100s is not the name of a file beside it", path,
+                                 name);
                 break;
             }
             enum format format = SAFETENSORS;

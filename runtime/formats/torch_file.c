@@ -210,7 +210,7 @@ static enum dg_status next_pickle(struct dg_torch_file *f, size_t *at, const str
 static enum dg_status place_storages(struct dg_torch_file *f, const struct dg_pickle_value *keys, size_t at,
                                      struct dg_error *err)
 {
-    if (keys->kind != DG_PICKLE_LIST) return dg_fail(err, DG_ERR_INPUT, "its list of storages is no list");
+    if (keys->kind != DG_PICKLE_LIST) return dg_fail(err, DG_ERR_INPUT, "its list of storages is not a list");
     DG_TRY(list_storages(f, err));
     for (int64_t k = 0; k < keys->list.count; k++) {
         const char *key = dg_pickle_text(keys->list.item[k]);

@@ -134,7 +134,7 @@ static enum dg_status check_member(const struct zip *z, const unsigned char *ent
                        z->span->path, SHOWN, m->name);
     if (method != 0 && method != 8)
         return dg_fail(err, DG_ERR_INPUT,
-                       "%s: its member %.*s is packed by method %u; stored and deflated ones are read: pack it anew",
+                       "%s: its member %.*s is packed by method %u; stored and deflated ones are read: pack it again",
                        z->span->path, SHOWN, m->name, method);
     if (method == 0 && m->place.size != m->place.packed) return damaged(z, "a stored member of two sizes", err);
     return DG_OK;

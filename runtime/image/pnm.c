@@ -172,7 +172,7 @@ static enum dg_status read_plain_values(struct pnm *p, struct dg_error *err)
         int64_t value = 0;
         if (!digits) return dg_decode_cut_short(p->d, err);
         if (digits > MAX_DIGITS || !parse_number(text, digits, &value) || value < 0 || value > p->most)
-            return refuse(p, err, "a value that is no number from 0 to its white");
+            return refuse(p, err, "a value that is not a number from 0 to its white");
         put_value(p, i, value_of(p, value));
     }
     return DG_OK;

@@ -55,7 +55,7 @@ static enum dg_status check_header(const unsigned char *bytes, uint64_t size, st
 {
     const struct dg_plan_header *header = (const void *)bytes;
     if (size < sizeof *header || memcmp(header->magic, DG_PLAN_MAGIC, 8))
-        return dg_fail(err, DG_ERR_INPUT, "this is no plan (plans are made by dinoc)");
+        return dg_fail(err, DG_ERR_INPUT, "this is not a plan (plans are made by dinoc)");
     if (header->endian != DG_PLAN_ENDIAN)
         return dg_fail(err, DG_ERR_INPUT, "plan of a machine with another byte order");
     if (header->version != DG_PLAN_VERSION) return other_version(bytes, size, err);

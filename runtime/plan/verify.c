@@ -291,7 +291,7 @@ static enum dg_status check_reads(const struct makers *made, uint32_t n, struct 
         if (plan->tensor[t].region == DG_REGION_STEP && !maker)
             return bad(err, "op %u (%s) reads %s before it is made", n, op->name, name);
         if (dg_op_input_has(op, (int)record->num_inputs, (int)i, DG_ROW_MAP) && !(maker && dg_op_draws_rows(maker)))
-            return bad(err, "op %u (%s): %s is no row map", n, op->name, name);
+            return bad(err, "op %u (%s): %s is not a row map", n, op->name, name);
         const struct dg_operand *operand = dg_op_input(op, (int)record->num_inputs, (int)i);
         if (plan->tensor[t].region == DG_REGION_PARAM) continue; /* it has no images */
         if (made->rows[t - made->entry->first_tensor] != row_map_of(plan, record, op, operand))
@@ -447,7 +447,7 @@ static enum dg_status check_slots(const struct dg_plan *plan, uint32_t index, st
     if (!trains) return has_evaluation_slots(plan, entry) ? DG_OK : bad(err, "entry %u does not take images", index);
     return (probe ? has_probe_slots(plan, entry) : has_recipe_slots(plan, entry))
                ? DG_OK
-               : bad(err, "entry %u is no step of training", index);
+               : bad(err, "entry %u is not a training step", index);
 }
 
 /* The entry's inputs, or outputs, are its slots from `slot` on, in order. */

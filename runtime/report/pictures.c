@@ -65,7 +65,8 @@ static const struct {
     const char *part, *title, *how;
 } groups[] = {
     {"crops", "What the network is shown",
-     "At the left the image, then its global and local crops, cut and coloured anew each time. What one can still "
+     "At the left the image, then its global and local crops, cut and coloured differently each time. What one can "
+     "still "
      "recognise in them is what can be learnt."},
     {"attention", "What its heads look at",
      "Attention of the last block's class token, head by head, over training. Heads that find the object mean that the "

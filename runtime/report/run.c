@@ -319,16 +319,17 @@ static enum dg_status check_folder(const char *folder, struct dg_error *err)
     if (strlen(folder) > DG_MAX_PATH / 2) return dg_fail(err, DG_ERR_USAGE, "the path of a run is too long");
     if (stat(folder, &info)) return dg_fail(err, DG_ERR_USAGE, "%s: %s", folder, strerror(errno));
     if (!S_ISDIR(info.st_mode))
-        return dg_fail(err, DG_ERR_USAGE, "%s is no folder: a run is the folder that dinorun train --out has made",
+        return dg_fail(err, DG_ERR_USAGE, "%s is not a folder: a run is the folder that dinorun train --out has made",
                        folder);
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         snprintf(path, sizeof path, "%s/%s", folder, files[f]);
         if (!access(path, F_OK)) return DG_OK;
     }
-    return dg_fail(err, DG_ERR_USAGE,
-                   "%s is no run: it has neither log.jsonl nor run.plan, run.json or checkpoint.safetensors; give the "
-                   "folder of dinorun train --out",
-                   folder);
+    return dg_fail(
+        err, DG_ERR_USAGE,
+        "%s is not a run: it has neither log.jsonl nor run.plan, run.json or checkpoint.safetensors; give the "
+        "folder of dinorun train --out",
+        folder);
 }
 
 enum dg_status dg_report_run_open(const char *folder, struct dg_report_run *run, struct dg_error *err)

@@ -87,12 +87,13 @@ static bool is_collapsed(const struct dg_report_run *run, struct dg_verdict *v)
         say(v,
             "Since step %" PRId64
             " its entropy is ln(out_dim): every image gets the same answer, and nothing is learnt. "
-            "Begin anew and sharpen more: a lower loss.teacher_temp, a lower lr.peak, or a smaller head.with.out_dim.",
+            "Start a new run and sharpen more: a lower loss.teacher_temp, a lower lr.peak, or a smaller "
+            "head.with.out_dim.",
             since(run, UNIFORM, true));
     } else if (share < PEAKED) {
         set_head(v, DG_MOOD_BAD, "Collapsed: the teacher gives every image one prototype.");
         say(v,
-            "Since step %" PRId64 " its entropy is zero. Begin anew and let the centre follow faster (a lower "
+            "Since step %" PRId64 " its entropy is zero. Start a new run and let the centre follow faster (a lower "
             "loss.center_momentum), or raise loss.teacher_temp.",
             since(run, PEAKED, false));
     } else if (run->log.rows >= EARLY && fabs(loss - 1) < 0.0005) {

@@ -205,11 +205,11 @@ static enum dg_status check_data(const struct dg_safetensors *file, const struct
     if (!data || !strcmp(data, hash)) return DG_OK;
     if (images && now) snprintf(counts, sizeof counts, ": %s images then, %s now", images, now);
     if (rules.new_data) {
-        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "the data are not the ones the run began with%s", counts);
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "these are not the images that the run began with%s", counts);
         return DG_OK;
     }
     return dg_fail(err, DG_ERR_USAGE,
-                   "the data are not the ones the run in %s began with (files added, removed or renamed, "
+                   "these are not the images that the run in %s began with (files added, removed or renamed, "
                    "another archive, or another recording)%s: put them back, or go on with --new-data",
                    path, counts);
 }

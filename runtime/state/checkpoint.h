@@ -28,7 +28,7 @@ enum dg_status dg_checkpoint_save(const struct dg_session *session, const struct
 /* What the user has asked for. */
 struct dg_resume_rules {
     bool seed_given; /* true: another seed in the file than the position's is an error; false: the file's is taken */
-    bool new_data;   /* go on, although the data are not those the run began with */
+    bool new_data;   /* go on, although these are not the images that the run began with */
     bool accept_changes; /* go on, although the recipe is another one */
 };
 

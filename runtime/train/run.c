@@ -149,7 +149,7 @@ static enum dg_status none_is_intact(const struct dg_training_run *run, struct d
         dg_older_checkpoint(run->setup.folder, INT64_MAX, path) < 0) {
         size_t length = strlen(err->text);
         snprintf(err->text + length, sizeof err->text - length,
-                 "; no other checkpoint is there: put a copy of it back, or begin anew with another --out");
+                 "; no other checkpoint is there: put a copy of it back, or start a new run with another --out");
     }
     return err->status;
 }

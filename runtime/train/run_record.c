@@ -110,7 +110,7 @@ static json_t *read_record(const char *path, const struct dg_log *log)
     json_t *run = json_load_file(path, 0, &why), *sessions = json_object_get(run, "sessions"), *session;
     size_t i;
     if (!json_is_array(sessions)) {
-        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "%s is not a run's record (%s); it is begun anew", path,
+        dg_log(log, DG_LOG_WARNING, DG_LOG_RUN, "%s is not a run's record (%s); a new record is begun", path,
                run ? "it has no sessions" : why.text);
         json_decref(run);
         return NULL;

@@ -46,7 +46,7 @@ struct dg_train_options {
     int watched;
     const char *init;                 /* weights to start from; NULL: initialisers */
     struct dg_weights_options choice; /* of what is in it */
-    bool resume, new_data;            /* new_data: resume, although the data are not those the run began with */
+    bool resume, new_data;            /* new_data: resume, although these are not the images that the run began with */
     bool accept_changes;              /* resume or init, although recipe or network are others */
     /* Stop when this many are done, counted from the run's beginning; 0: only write the checkpoint of the initial
      * state; negative: at the end of the schedules. */

@@ -88,7 +88,7 @@ static void test_resume(void **state)
     p = RUN(DINORUN, "train", "--resume", in("moved"), "--steps", "5", "--ignore-memory", "--threads", "2",
             "--new-data");
     process_assert_status(p, 0);
-    process_assert_says(p, p->err, "the data are not the ones the run began with");
+    process_assert_says(p, p->err, "these are not the images that the run began with");
 }
 
 static const struct process *features(const char *data, const char *limit)

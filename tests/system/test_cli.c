@@ -260,7 +260,7 @@ static void test_knn(void **state)
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", alone.text, "--val", alone.text, "--predictions",
                 in("new")),
             1, "alone: k-NN needs images of at least two classes");
-    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", pictures, "--val", i), 1, "a folder a class");
+    refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", pictures, "--val", i), 1, "one folder per class");
     refuses(RUN(DINORUN, "knn", plan, "--weights", w, "--train", i, "--val", i, "--predictions", in("no/new")), 1,
             "no/new");
     leaves_nothing("new");

@@ -495,8 +495,8 @@ static void test_refusals(void **state)
             "classes=3 -o PLAN");
     assert_int_equal(access(in("out"), F_OK), -1); /* nothing was left */
     refuses((struct asked){.plan = "tiny.plan"}, DG_ERR_USAGE, "the plan has no linear probe");
-    refuses((struct asked){.train = "pictures"}, DG_ERR_INPUT, "a folder a class");
-    refuses((struct asked){.val = "pictures"}, DG_ERR_INPUT, "a folder a class");
+    refuses((struct asked){.train = "pictures"}, DG_ERR_INPUT, "one folder per class");
+    refuses((struct asked){.val = "pictures"}, DG_ERR_INPUT, "one folder per class");
     assert_int_equal(rename(in("val/class2"), in("val/other")), 0);
     refuses((struct asked){.out = "out"}, DG_ERR_INPUT, "class other is not among the training classes");
     assert_int_equal(rename(in("val/other"), in("val/class2")), 0);

@@ -460,7 +460,7 @@ static void check_days(void)
     assert_true(cores >= 0.99 * days / 0.5 && cores - 1 <= 1.01 * days / 0.5);
     p = RUN(DINORUN, "scale", four, "--link", "1G", "--steps", "1", "--batch", "7");
     process_assert_status(p, 2);
-    process_assert_says(p, p->err, "--batch 7 is no multiple of the plan's 4 slices");
+    process_assert_says(p, p->err, "--batch 7 is not a multiple of the plan's 4 slices");
 }
 
 /* What several machines would make of a step: with a slow link more of it is waiting, and all rows are there. */

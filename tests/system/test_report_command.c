@@ -31,7 +31,7 @@ static void test_refused(void **state)
     const char *run = in("run"), *out = in("out.html");
     refused(RUN(DINORUN, "report", "-o", out), 2, "RUN, the folder of dinorun train --out, is missing");
     refused(RUN(DINORUN, "report", run), 2, "-o F.html is needed");
-    refused(RUN(DINORUN, "report", in("foreign"), "-o", out), 2, "is no run: it has neither log.jsonl nor");
+    refused(RUN(DINORUN, "report", in("foreign"), "-o", out), 2, "is not a run: it has neither log.jsonl nor");
     refused(RUN(DINORUN, "report", run, in("nowhere"), "-o", out), 2, "nowhere: No such file");
     refused(RUN(DINORUN, "report", run, run, run, run, run, run, run, run, run, "-o", out), 2,
             "up to 8 runs, and 9 are given");

@@ -247,7 +247,7 @@ static void test_damaged_checkpoint(void **state)
     assert_int_equal(mkdir(in("damaged"), 0777), 0);
     write_file(in("damaged/checkpoint.safetensors"), bytes, size - 100);
     fails((struct asked){.out = "damaged", .steps = 13, .resume = true}, DG_ERR_INPUT,
-          "no other checkpoint is there: put a copy of it back, or begin anew with another --out");
+          "no other checkpoint is there: put a copy of it back, or start a new run with another --out");
     free(bytes);
 }
 
@@ -482,7 +482,7 @@ static void test_other_data(void **state)
           "put them back, or go on with --new-data");
     assert_int_equal(log_lines("grown/log.jsonl"), 1);
     runs((struct asked){.data = "grows", .out = "grown", .steps = 2, .resume = true, .new_data = true});
-    says("the data are not the ones the run began with");
+    says("these are not the images that the run began with");
     assert_int_equal(log_lines("grown/log.jsonl"), 2);
     runs((struct asked){.data = "grows", .out = "grown", .steps = 3, .resume = true}); /* they are now */
 }

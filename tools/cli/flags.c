@@ -227,7 +227,7 @@ static int take_flag(struct parse *p, int *at)
 static int take_file(struct parse *p, const char *text)
 {
     const char *name = p->command->file.name;
-    if (!name) return refuse(p->command, "%s is no flag", text);
+    if (!name) return refuse(p->command, "%s is not a flag", text);
     if (p->file && !p->command->file.values) return refuse(p->command, "one %s at a time, and not also %s", name, text);
     p->file = text;
     return p->command->file.values ? append_text(p, p->command->file.values, text) : 0;

@@ -46,7 +46,7 @@ static const struct dg_flag flags[] = {{FLAG_DATA, .texts = &given.data, .requir
                                        {FLAG_PILLOW, .text = &given.reading.pillow},
 
                                        {"out", "FILE.png",
-                                        "the sheet to draw: a row an image, first the image, then its views",
+                                        "the sheet to draw: one row per image, first the image, then its views",
                                         .text = &given.out, .required = true},
                                        {"images", "N", "rows", .count = &given.images, .min = 1, .max = 1000},
                                        {FLAG_SEED, "the training run's", .seed = &given.seed},

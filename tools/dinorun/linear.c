@@ -219,8 +219,8 @@ static int linear(void)
 static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.options.weights},
     ROWS_CHOOSE_WEIGHTS(given.options),
-    {"train", "DIR", "labelled images to learn from: a folder a class, or @LIST with classes", .texts = &given.train,
-     .required = true, .unless = "evaluate", .sharing = DG_FLAG_OWN_VALUE},
+    {"train", "DIR", "labelled images to learn from: one folder per class, or @LIST with classes",
+     .texts = &given.train, .required = true, .unless = "evaluate", .sharing = DG_FLAG_OWN_VALUE},
     {"val", "DIR", "labelled images to count on, after every epoch", .texts = &given.val, .required = true,
      .sharing = DG_FLAG_OWN_VALUE},
     {FLAG_CLASSES_FROM, .text = &given.classes_from},

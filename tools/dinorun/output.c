@@ -111,7 +111,7 @@ void print_memory(const struct dg_session_memory *memory, int64_t loader_bytes)
     line("packed weights", memory->packed);
     line("loader", loader_bytes);
     line("program and libraries", memory->allowance);
-    line("in all", memory->total);
+    line("total", memory->total);
     if (memory->available != INT64_MAX) line("free on this machine", memory->available);
     if (loader_bytes)
         printf(

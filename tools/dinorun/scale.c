@@ -110,7 +110,7 @@ static enum dg_status make_model(const struct dg_plan *plan, const struct dg_pla
 static enum dg_status take_batch(struct model *m, struct dg_error *err)
 {
     if (given.batch % m->slices)
-        return dg_fail(err, DG_ERR_USAGE, "--batch %" PRId64 " is no multiple of the plan's %" PRId64 " slices",
+        return dg_fail(err, DG_ERR_USAGE, "--batch %" PRId64 " is not a multiple of the plan's %" PRId64 " slices",
                        given.batch, m->slices);
     double larger = (double)given.batch / (double)m->batch;
     m->slice *= larger;
@@ -184,11 +184,12 @@ static void print_table(const struct model *m)
     char text[32];
     printf("\nlinks of %.3g Gbit/s\n", given.link * 8e-9);
     if (m->only)
-        printf("batch norms see the rows of all %" PRId64 " machines: %" PRId64
-               " times a step each sends moments or sums, %s in all to each other,\nand waits for theirs: %.1f ms a "
-               "step, if all come to it at once\n",
-               m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
-               1e3 * (double)m->bench->joins * join_of(m, m->only));
+        printf(
+            "batch norms see the rows of all %" PRId64 " machines: %" PRId64
+            " times a step each sends moments or sums, %s altogether, to each other,\nand waits for theirs: %.1f ms a "
+            "step, if all come to it at once\n",
+            m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
+            1e3 * (double)m->bench->joins * join_of(m, m->only));
     printf("%9s %10s %12s %10s %12s", "machines", "step", "computing", "images/s", "days");
     if (given.days > 0) printf("   cores of each for %g days", given.days);
     printf("\n");

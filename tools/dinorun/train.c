@@ -485,7 +485,7 @@ static const struct dg_flag flags[] = {
     {FLAG_PARTIAL, .given = &given.options.choice.partial, .with = "init"},
     {"knn-train", "DIR",
      "with --knn-val: measure the newest checkpoint by k-NN, as dinorun knn does; it is saved for that. These images "
-     "vote: a folder a class, or @LIST with classes",
+     "vote: one folder per class, or @LIST with classes",
      .texts = &given.knn_train, .with = "knn-val", .sharing = DG_FLAG_OWN_VALUE},
     {"knn-val", "DIR", "the images to classify", .texts = &given.knn_val, .with = "knn-train",
      .sharing = DG_FLAG_OWN_VALUE},

@@ -142,11 +142,12 @@ static void test_checks(void **state)
             if (!(op->inputs[i].flags & DG_OPTIONAL) && !refuses(op, count, i, -1, 0, message))
                 fail_msg("%s works without input %s", op->name, op->inputs[i].name);
             bool rows = op->inputs[i].flags & DG_ROW_MAP;
-            snprintf(message, sizeof message, rows ? "input %s is no row map" : "input %s must not be bf16",
+            snprintf(message, sizeof message, rows ? "input %s is not a row map" : "input %s must not be bf16",
                      op->inputs[i].name);
             if (!refuses(op, count, -1, i, DG_BF16, message)) /* in no plan that is not in bf16 */
                 fail_msg("%s takes bf16 as input %s", op->name, op->inputs[i].name);
-            snprintf(message, sizeof message, rows ? "input %s is no row map" : "input %s must be", op->inputs[i].name);
+            snprintf(message, sizeof message, rows ? "input %s is not a row map" : "input %s must be",
+                     op->inputs[i].name);
             enum dg_dtype other = stated_dtype(op, count, i) == DG_F64 ? DG_F32 : DG_F64;
             if (op->inputs[i].dtype != DG_ANY_DTYPE && !refuses(op, count, -1, i, other, message))
                 fail_msg("%s takes %s as input %s", op->name, dg_dtype_name(other), op->inputs[i].name);

@@ -233,7 +233,7 @@ static void test_errors(void **state)
     assert_null(model);
     fails(dinograph_model_open(in("tiny.plan"), NULL, &model), DINOGRAPH_ERR_USAGE, "which has no weights");
     fails(dinograph_model_open(in("pictures"), NULL, &model), DINOGRAPH_ERR_USAGE, "is it a run's folder?");
-    fails(dinograph_model_open(head, NULL, &model), DINOGRAPH_ERR_INPUT, "this is no plan");
+    fails(dinograph_model_open(head, NULL, &model), DINOGRAPH_ERR_INPUT, "this is not a plan");
     const dinograph_model_options all[] = {
         {.weights = head}, {.from = "centre"}, {.head = picture(0)}, {.reserved = {run}}, {.from = "student"}};
     fails(dinograph_model_open(bundle, &all[0], &model), DINOGRAPH_ERR_USAGE, "it takes no others");

@@ -109,7 +109,7 @@ static void test_refusals(void **state)
     op_refused(&(struct op_run){.op = "from_tokens",
                                 .attrs = {ATTR("height", 2), ATTR("width", 2)},
                                 .input = {{"src", F32(2, 5, 3)}}},
-               "5 tokens are no grid of 2x2; others must not be among them");
+               "5 tokens are not a grid of 2x2; others must not be among them");
     op_refused(&(struct op_run){.op = "put_token", .input = {{"src", F32(2, 3, 5)}, {"token", F32(2, 4)}}},
                "the second input must be f32 [2, 5], got f32 [2, 4]");
     op_refused(&(struct op_run){.op = "take_token", .attrs = {ATTR("index", 3)}, .input = {{"src", F32(2, 3, 5)}}},

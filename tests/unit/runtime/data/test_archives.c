@@ -463,7 +463,7 @@ static void test_index(void **state)
     assert_ok(dg_dataset_save_index(opened, index, try_err));
     TAR("kept.tar", "cat/1.png", "dog/2.png", "dog/3.png");
     assert_int_not_equal(dg_dataset_hash(open_data(&data, DG_LABELS_UNUSED)), hash);
-    says("kept.tar has changed since this run has read it: its members are listed anew");
+    says("kept.tar has changed since this run has read it: its members are listed again");
 }
 
 /* Many shards, asked for in another order than they were written in. */

@@ -475,7 +475,7 @@ static void test_wrong_lists(void **state)
     text("list", "a.jpg\nb.jpg\n");
     refuses(at("list"), DG_LABELS_NEEDED, "no classes, which are needed");
     refuses_with(&DG_FOLDER(at("missing")), DG_LABELS_UNUSED, DG_ERR_IO, "No such file");
-    refuses_with(&DG_FOLDER(at("c.jpg")), DG_LABELS_UNUSED, DG_ERR_USAGE, "is no file");
+    refuses_with(&DG_FOLDER(at("c.jpg")), DG_LABELS_UNUSED, DG_ERR_USAGE, "is not a file");
     struct dg_data data = DG_FOLDER(at("list"));
     text("list", "a.jpg\tcat\nb.jpg\tdog\n");
     data.classes_from = in("few");

@@ -208,7 +208,7 @@ static void test_hostile_tar(void **state)
     for (size_t s = 0; s < sizeof size / sizeof *size; s++) {
         put_record(&m, "size", size[s]);
         tar_add_text(&m, "a", "1");
-        refuses(&m, m.size, "a size that is no number");
+        refuses(&m, m.size, "a size that is not a number");
         forget(&m);
     }
     put_record(&m, "GNU.sparse.major", "1");

@@ -281,7 +281,7 @@ static void test_parts(void **state)
     contains(dg_weight_file_what(file), "2 files");
     dg_weight_file_close(file);
     static const char *const wrong[][2] = {
-        {"{\"weight_map\": {\"a\": \"../part1.safetensors\"}}", "the file of a is no name of a file beside it"},
+        {"{\"weight_map\": {\"a\": \"../part1.safetensors\"}}", "the file of a is not the name of a file beside it"},
         {"{\"weight_map\": {\"a\": \"index.json\"}}", "an index, named by an index"},
         {"{\"weight_map\": {\"a\": \"part3.safetensors\"}}", "part3.safetensors"},
         {"{\"weight_map\": 3}", "without a weight_map"}};

@@ -297,7 +297,7 @@ static void test_hostile_row_maps(void **state)
         op->num_attrs = 0;
         op->num_inputs = 1;
         op->first_operand--;
-        refused(&op->op, zeros, "(add_layer_norm): blocks.1.path2.rows is no row map");
+        refused(&op->op, zeros, "(add_layer_norm): blocks.1.path2.rows is not a row map");
         *op = was;
     }
     assert_true(zeros && maps && readers && joined);
@@ -380,10 +380,10 @@ static void test_hostile_slots(void **state)
                                         DG_SLOT_CENTER};
     assert_int_equal(header->entry[DG_ENTRY_TRAIN], 0);
     for (size_t m = 0; m < sizeof must / sizeof *must; m++)
-        refused(&slot[must[m]], DG_PLAN_NONE, "entry 0 is no step of training");
+        refused(&slot[must[m]], DG_PLAN_NONE, "entry 0 is not a training step");
     refused(&slot[DG_SLOT_CENTER], slot[DG_SLOT_CROPS_GLOBAL], "slot 10 of entry 0 does not live where it must");
     refused(&slot[DG_SLOT_LOSS], entry[1].first_tensor, "slot 6 of entry 0 belongs to another entry");
-    refused(&slot[DG_SLOT_LOSS], slot[DG_SLOT_GRAD_SUMMARY], "entry 0 is no step of training");
+    refused(&slot[DG_SLOT_LOSS], slot[DG_SLOT_GRAD_SUMMARY], "entry 0 is not a training step");
     refused(&slot[DG_SLOT_LOSS], slot[DG_SLOT_ENTROPY], "are not the slots of their entry");
     refused(&slot[DG_SLOT_IMAGES], slot[DG_SLOT_CROPS_GLOBAL], "entry 0 has a slot 0, which is another kind's");
     refused(&slot[DG_SLOT_CROPS_LOCAL], DG_PLAN_NONE, "are not the slots of their entry");

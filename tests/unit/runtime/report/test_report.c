@@ -220,8 +220,8 @@ static void test_foreign(void **state)
     (void)state;
     mkdir(in("foreign"), 0777);
     put("foreign/notes.txt", "x");
-    refused(in("foreign"), "is no run: it has neither log.jsonl");
-    refused(in("foreign/notes.txt"), "is no folder");
+    refused(in("foreign"), "is not a run: it has neither log.jsonl");
+    refused(in("foreign/notes.txt"), "is not a folder");
     refused(in("nowhere"), "No such file");
 }
 
