@@ -23,7 +23,9 @@ static const struct {
      "runs stay between.",
      SMOOTH | LEVEL},
     {"kl", "KL of student and teacher",
-     "What the student still has to learn: the loss without the teacher's entropy. It should fall.", SMOOTH | LOG},
+     "What the student still has to learn: the loss without the teacher's entropy. It rises when the teacher begins to "
+     "tell images apart, and falls late, as the learning rate does.",
+     SMOOTH | LOG},
     {"grad_norm", "Norm of the gradient",
      "Before clipping. A level course is good; a steady rise comes before divergence.", SMOOTH | LOG},
     {"lr", "Learning rate", "Rises through the warm-up, then falls to its end.", 0},
