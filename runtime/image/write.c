@@ -37,6 +37,7 @@ struct picture {
     const uint8_t *pixels;
     int width, height, channels;
     bool drawing;
+    const uint8_t (*palette)[3]; /* [256]: pixels are its indices; NULL: there is none */
 };
 
 /* The part that libpng may leave by longjmp. */
@@ -46,9 +47,15 @@ static void write_rows(png_structp png, png_infop info, FILE *stream, const stru
     const png_text text = {.compression = PNG_TEXT_COMPRESSION_NONE, .key = software, .text = program};
     png_set_write_fn(png, stream, png_sink_write, png_sink_flush);
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8,
-                 channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+    int type = channels == 3 ? PNG_COLOR_TYPE_RGB : picture->palette ? PNG_COLOR_TYPE_PALETTE : PNG_COLOR_TYPE_GRAY;
+    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8, type, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (picture->palette) {
+        png_color colour[256];
+        for (int c = 0; c < 256; c++)
+            colour[c] = (png_color){picture->palette[c][0], picture->palette[c][1], picture->palette[c][2]};
+        png_set_PLTE(png, info, colour, 256);
+    }
     if (picture->drawing) png_set_text(png, info, &text, 1);
     png_write_info(png, info);
     for (int y = 0; y < height; y++) png_write_row(png, picture->pixels + (size_t)y * (size_t)width * (size_t)channels);
@@ -79,13 +86,19 @@ static enum dg_status write_picture(const char *path, const struct picture *pict
 enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
                                   struct dg_error *err)
 {
-    return write_picture(path, &(struct picture){pixels, width, height, channels, false}, err);
+    return write_picture(path, &(struct picture){pixels, width, height, channels, false, NULL}, err);
+}
+
+enum dg_status dg_image_write_labels(const char *path, const uint8_t *label, int width, int height,
+                                     const uint8_t palette[256][3], struct dg_error *err)
+{
+    return write_picture(path, &(struct picture){label, width, height, 1, false, palette}, err);
 }
 
 enum dg_status dg_image_write_drawing(const char *path, const uint8_t *pixels, int width, int height,
                                       struct dg_error *err)
 {
-    return write_picture(path, &(struct picture){pixels, width, height, 3, true}, err);
+    return write_picture(path, &(struct picture){pixels, width, height, 3, true, NULL}, err);
 }
 
 bool dg_image_is_drawing(const void *head, size_t size)

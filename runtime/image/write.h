@@ -9,6 +9,10 @@
 enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
                                   struct dg_error *err);
 
+/* The same for labels [height, width], which are indices of the palette: PNG with a palette of 256 colours. */
+enum dg_status dg_image_write_labels(const char *path, const uint8_t *label, int width, int height,
+                                     const uint8_t palette[256][3], struct dg_error *err);
+
 /* The same for a picture that this program draws of others, RGB: it says so in its first bytes, so that it is not taken
  * for data where it lies among them. */
 enum dg_status dg_image_write_drawing(const char *path, const uint8_t *pixels, int width, int height,

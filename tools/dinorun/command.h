@@ -21,7 +21,7 @@
 
 extern const struct dg_command command_train, command_crops, command_features, command_knn, command_linear,
     command_attention, command_pca, command_segment_score, command_info, command_bench, command_scale, command_import,
-    command_export, command_bundle, command_report;
+    command_export, command_bundle, command_report, command_video_segment, command_video_score;
 
 /* The words of the command line, ended by NULL. */
 extern const char *const *command_line;
