@@ -28,13 +28,25 @@ static struct dg_yaml_item *find_item(const struct dg_yaml *map, const char *key
 
 static bool has(const struct dg_yaml *map, const char *key) { return find_item(map, key) != NULL; }
 
-/* Puts the keys of `over` into `map`: mappings key by key, everything else, and a curve, as a whole. */
+static void remove_item(struct dg_yaml *map, struct dg_yaml_item *item)
+{
+    size_t behind = (size_t)(map->item + map->count - (item + 1));
+    memmove(item, item + 1, behind * sizeof *item);
+    map->count--;
+}
+
+/* Puts the keys of `over` into `map`: mappings key by key, everything else, and a curve, as a whole; `null` takes a key out. */
 static void merge(struct dg_arena *arena, struct dg_yaml *map, const struct dg_yaml *over)
 {
     map->origin = over->origin;
     for (size_t i = 0; i < over->count; i++) {
         const struct dg_yaml_item *item = &over->item[i];
         struct dg_yaml_item *there = find_item(map, item->key);
+        const struct dg_yaml *value = item->value;
+        if (value->kind == DG_YAML_SCALAR && !value->quoted && !strcmp(value->text, "null")) {
+            if (there) remove_item(map, there);
+            continue;
+        }
         bool maps = there && there->value->kind == DG_YAML_MAP && item->value->kind == DG_YAML_MAP;
         if (maps && !has(item->value, "curve") && !has(there->value, "curve")) {
             merge(arena, there->value, item->value);

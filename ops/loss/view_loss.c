@@ -145,16 +145,24 @@ static double compare_images(const struct state *s, const struct dg_run *r, cons
     return most + log(sum);
 }
 
+/* |u - z|^2, not 2 - 2 cos, which is a difference of numbers near one where the views agree. */
+static double square_distance(const struct state *s, const struct row *row, const float *z)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < s->cols; k++) {
+        double apart = (double)row->s[k] / row->length - (double)z[k];
+        sum += apart * apart;
+    }
+    return sum;
+}
+
 static double pair_cost(const struct state *s, const struct dg_run *r, const struct row *row, int64_t view,
                         double *like)
 {
     const float *target = (const float *)r->input[TARGET] + (view * s->batch + row->image) * s->cols;
     if (s->kind == INFONCE) return compare_images(s, r, row, view, like) - like[row->image];
-    double inner = dot(row->s, target, s->cols);
-    if (s->kind == CROSS_ENTROPY)
-        return row->lse - inner / *(const double *)r->input[STUDENT_TEMP]; /* rows of q sum to one */
-    double own = dot(row->s, row->s, s->cols) / (row->length * row->length);
-    return own - 2 * inner / row->length + dot(target, target, s->cols);
+    if (s->kind == MSE) return square_distance(s, row, target);
+    return row->lse - dot(row->s, target, s->cols) / *(const double *)r->input[STUDENT_TEMP]; /* rows of q sum to one */
 }
 
 /* Of a loss on directions. */

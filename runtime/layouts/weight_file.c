@@ -174,6 +174,10 @@ static enum dg_status take_all(struct dg_weight_file *f, struct dg_error *err)
             taken = true;
             DG_TRY(new_entry(f, "center", i, err));
         }
+        if (!taken && dg_name_after(name, "student.predictor.")) { /* of our own checkpoints */
+            taken = true;
+            DG_TRY(new_entry(f, name, i, err));
+        }
         if (!taken) dg_groups_add(&f->beside, name, f->networks.key[i] ? 2 : 1);
     }
     return DG_OK;

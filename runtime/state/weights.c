@@ -670,8 +670,18 @@ static int64_t fit_optional(struct fit *fit, const char *ours, const char *their
 
 /* What was taken beside the student's backbone. */
 struct also {
-    int64_t head, teacher_backbone, teacher_head, center;
+    int64_t head, predictor, teacher_backbone, teacher_head, center;
 };
+
+/* Is there a predictor, which few recipes have? */
+static bool has_predictor(const struct fit *fit)
+{
+    for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
+        const char *name = param_name(fit, t);
+        if (name && rest_of(name, "student.predictor.")) return true;
+    }
+    return false;
+}
 
 /* Compares all networks of the file. False: it has no backbone. */
 static bool fit_all(struct fit *fit, struct also *also)
@@ -686,6 +696,7 @@ static bool fit_all(struct fit *fit, struct also *also)
      * are a classifier. */
     bool beside = !has_any(fit, "student.head.") && dg_weight_file_find(fit->file, "head.last_layer.weight_v") >= 0;
     also->head = fit_optional(fit, "student.head.", beside ? "head." : "student.head.");
+    also->predictor = has_predictor(fit) ? fit_optional(fit, "student.predictor.", "student.predictor.") : 0;
     also->teacher_backbone = fit_optional(fit, "teacher.backbone.", "teacher.backbone.");
     also->teacher_head = fit_optional(fit, "teacher.head.", "teacher.head.");
     also->center = dg_weight_file_find(fit->file, "center") >= 0 ? fit_network(fit, "center", "center") : 0;
@@ -705,10 +716,11 @@ static enum dg_status init(struct dg_session *session, struct fit *fit, bool par
     say_what(session, fit);
     char differences[MAX_DIFFERENCES], others[MAX_DIFFERENCES];
     dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
-           "%s: student's backbone%s%s%s%s; the rest is new (%" PRId64 " tensors taken; %s)%s", fit->path,
-           also.head ? ", student's head" : "", also.teacher_backbone ? ", teacher's backbone" : "",
-           also.teacher_head ? ", teacher's head" : "", also.center ? ", centre" : "", fit->count,
-           not_needed(fit, others, sizeof others), taken_differently(fit, differences, sizeof differences));
+           "%s: student's backbone%s%s%s%s%s; the rest is new (%" PRId64 " tensors taken; %s)%s", fit->path,
+           also.head ? ", student's head" : "", also.predictor ? ", its predictor" : "",
+           also.teacher_backbone ? ", teacher's backbone" : "", also.teacher_head ? ", teacher's head" : "",
+           also.center ? ", centre" : "", fit->count, not_needed(fit, others, sizeof others),
+           taken_differently(fit, differences, sizeof differences));
     say_anew(session, fit);
     if (fit->on_path)
         dg_log(

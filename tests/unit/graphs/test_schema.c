@@ -35,8 +35,10 @@ static void write_printed(const char *folder)
     glob_t found;
     assert_int_equal(glob(DG_SOURCE_DIR "/graphs/*.yaml", 0, NULL, &found), 0);
     assert_int_equal(glob(DG_SOURCE_DIR "/graphs/backbones/*.yaml", GLOB_APPEND, NULL, &found), 0);
+    assert_int_equal(glob(DG_SOURCE_DIR "/graphs/ablations/*.yaml", GLOB_APPEND, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        struct dg_compile_options options = {.file = found.gl_pathv[i], .print = true};
+        const char *folders[] = {DG_SOURCE_DIR "/graphs"}; /* for imports of ablations/ */
+        struct dg_compile_options options = {.file = found.gl_pathv[i], .folder = folders, .folders = 1, .print = true};
         struct dg_compile_result result;
         struct dg_error err = {0};
         if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s: %s", options.file, result.diagnostics);
