@@ -42,7 +42,7 @@ bool dg_program_add(struct dg_program *program, struct dg_yaml *map, enum dg_def
 struct dg_definition *dg_program_definition(struct dg_program *program, enum dg_definition_kind kind, const char *name);
 
 /* Replaces the tree of a recipe with `like:` by that of the recipe it names, with its own keys put into it: mappings key by key, lists,
- * curves and values as a whole; `null` takes a key out (recipe_like.c). False: reported. */
+ * curves and values as a whole; `without:` takes keys out (recipe_like.c). False: reported. */
 bool dg_program_resolve_like(struct dg_program *program, struct dg_definition *recipe);
 
 /* Applies one `--set a.b=value` to the tree of a definition (settings.c). The key is a path of mapping keys and list

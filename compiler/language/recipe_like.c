@@ -35,18 +35,41 @@ static void remove_item(struct dg_yaml *map, struct dg_yaml_item *item)
     map->count--;
 }
 
-/* Puts the keys of `over` into `map`: mappings key by key, everything else, and a curve, as a whole; `null` takes a key out. */
+/* Takes out the keys of `without`, a list of paths as "loss.teacher_temp". False: reported. */
+static bool take_out(struct dg_program *program, struct dg_yaml *map, const struct dg_yaml *without)
+{
+    if (without->kind != DG_YAML_LIST) {
+        dg_diag_error(program->diag, &without->origin, "`without` must be a list of keys, as in [loss.teacher_temp]");
+        return false;
+    }
+    for (size_t i = 0; i < without->count; i++) {
+        const struct dg_yaml *path = without->item[i].value;
+        struct dg_yaml *group = map;
+        const char *key = path->kind == DG_YAML_SCALAR ? path->text : "";
+        for (const char *dot; group && (dot = strchr(key, '.')); key = dot + 1) {
+            const char *name = dg_arena_strndup(program->arena, key, (size_t)(dot - key));
+            const struct dg_yaml_item *inner = find_item(group, name);
+            group = inner && inner->value->kind == DG_YAML_MAP ? inner->value : NULL;
+        }
+        struct dg_yaml_item *item = group ? find_item(group, key) : NULL;
+        if (item) {
+            remove_item(group, item);
+            continue;
+        }
+        dg_diag_error(program->diag, &path->origin, "without: the other recipe has no key %s",
+                      path->kind == DG_YAML_SCALAR ? path->text : "that is a list");
+        return false;
+    }
+    return true;
+}
+
+/* Puts the keys of `over` into `map`: mappings key by key, everything else, and a curve, as a whole. */
 static void merge(struct dg_arena *arena, struct dg_yaml *map, const struct dg_yaml *over)
 {
     map->origin = over->origin;
     for (size_t i = 0; i < over->count; i++) {
         const struct dg_yaml_item *item = &over->item[i];
         struct dg_yaml_item *there = find_item(map, item->key);
-        const struct dg_yaml *value = item->value;
-        if (value->kind == DG_YAML_SCALAR && !value->quoted && !strcmp(value->text, "null")) {
-            if (there) remove_item(map, there);
-            continue;
-        }
         bool maps = there && there->value->kind == DG_YAML_MAP && item->value->kind == DG_YAML_MAP;
         if (maps && !has(item->value, "curve") && !has(there->value, "curve")) {
             merge(arena, there->value, item->value);
@@ -73,8 +96,12 @@ bool dg_program_resolve_like(struct dg_program *program, struct dg_definition *r
             return false;
         }
         struct dg_yaml *map = copy_tree(arena, base->map), *own = copy_tree(arena, recipe->map);
-        struct dg_yaml_item *named = find_item(own, "like");
-        *named = own->item[--own->count]; /* the base's `like` stays, for the next turn */
+        remove_item(own, find_item(own, "like")); /* the base's stays, for the next turn */
+        struct dg_yaml_item *without = find_item(own, "without");
+        if (without) {
+            if (!take_out(program, map, without->value)) return false;
+            remove_item(own, without);
+        }
         merge(arena, map, own);
         dg_yaml_get(arena, map, "recipe"); /* its name has been read */
         recipe->map = map;

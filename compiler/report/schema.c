@@ -413,7 +413,8 @@ static void add_definition(struct dg_text *text, const char *kind, const char *d
                 kind, kind);
     if (like)
         dg_text_add(text, "like: {description: 'The recipe whose keys these are, but for those given here.', type: "
-                          "string, minLength: 1}, ");
+                          "string, minLength: 1}, without: {description: 'Keys of that recipe that this one has not, "
+                          "as loss.teacher_temp.', type: array, items: {type: string}}, ");
     add_properties(text, keys, "", true);
     dg_text_add(text, "}}\n");
 }

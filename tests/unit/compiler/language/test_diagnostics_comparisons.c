@@ -89,6 +89,17 @@ static const struct wrong_description cases[] = {
      "test.yaml:18:7: error: there is no recipe s; did you mean r?\n"
      "    like: s\n"
      "          ^\n"},
+    {"a recipe without what the other one has not", NULL,
+     NET HEAD "recipe: s\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "---\n"
+              "recipe: r\n"
+              "like: s\n"
+              "without: [student.with.dim, loss.kind]\n",
+     "test.yaml:21:29: error: without: the other recipe has no key loss.kind\n"
+     "    without: [student.with.dim, loss.kind]\n"
+     "                                ^\n"},
     {"a recipe like itself", NULL,
      NET HEAD "recipe: r\n"
               "batch: 2\n"
