@@ -193,12 +193,30 @@ static void write_group(struct album *album, const struct dg_page *page, int r, 
     fputs("</div>\n", album->out);
 }
 
+/* What tells picture `p` of those that were asked for from the others: its file's name, with as many of its folders as that
+ * takes. */
+static const char *distinct_name(const struct dg_page *page, int p)
+{
+    const char *path = page->picture[p], *name = path + strlen(path);
+    for (bool distinct = false; !distinct && name > path;) {
+        while (name > path && name[-1] != '/') name--;
+        distinct = *name != 0;
+        for (int o = 0; o < page->pictures && distinct; o++) {
+            const char *other = page->picture[o];
+            size_t length = strlen(other), tail = strlen(name);
+            distinct = o == p || length < tail || strcmp(other + length - tail, name) != 0;
+        }
+        if (!distinct && name > path) name--; /* the slash */
+    }
+    return name;
+}
+
 enum dg_status dg_section_pictures(FILE *out, const struct dg_page *page, struct dg_error *err)
 {
     struct album album = {.out = out, .log = page->log};
     if (page->pictures) fputs("<h2>Pictures</h2>\n<div class=\"pictures\">\n", out);
     for (int p = 0; p < page->pictures; p++)
-        if (!write_picture(&album, page->picture[p], page->picture[p]))
+        if (!write_picture(&album, page->picture[p], distinct_name(page, p)))
             return dg_fail(err, DG_ERR_INPUT, "--picture %s: it cannot be read as PNG or JPEG, or is larger than 8 MiB",
                            page->picture[p]);
     if (page->pictures) fputs("</div>\n", out);

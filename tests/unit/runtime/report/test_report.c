@@ -450,24 +450,45 @@ static void test_pictures(void **state)
     dg_report_run_close(&run);
 }
 
+/* A caption is a name and not a path, but for two files of one name. */
+static void test_captions(void **state)
+{
+    (void)state;
+    static const unsigned char picture[] = "\x89PNG\r\n\x1a\n....";
+    struct dg_report_run run;
+    make_run(10, 0.7, "");
+    mkdir(in("a"), 0777);
+    mkdir(in("b"), 0777);
+    static const char *const names[] = {"a/hen.png", "b/hen.png", "a/cock.png"};
+    const char *paths[3];
+    for (int p = 0; p < 3; p++) {
+        paths[p] = strdup(in(names[p]));
+        write_file(paths[p], picture, sizeof picture - 1);
+    }
+    assert_ok(dg_report_run_open(in("run"), &run, try_err));
+    const struct dg_page page = {.run = &run, .runs = 1, .picture = paths, .pictures = 3};
+    assert_ok(dg_page_write(&page, in("report.html"), try_err));
+    size_t size;
+    char *text = read_file(in("report.html"), &size);
+    assert_non_null(strstr(text, "<figcaption>a/hen.png<"));
+    assert_non_null(strstr(text, "<figcaption>b/hen.png<"));
+    assert_non_null(strstr(text, "<figcaption>cock.png<"));
+    free(text);
+    for (int p = 0; p < 3; p++) free((char *)(uintptr_t)paths[p]);
+    dg_report_run_close(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_damaged_lines),
-        cmocka_unit_test(test_steps_again),
-        cmocka_unit_test(test_lines_of_one_step),
-        cmocka_unit_test(test_many_rows),
-        cmocka_unit_test(test_results),
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_means),
-        cmocka_unit_test(test_page),
-        cmocka_unit_test(test_page_of_objects),
-        cmocka_unit_test(test_hostile_page),
-        cmocka_unit_test(test_pages_of_little),
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_pictures_over_training),
+        cmocka_unit_test(test_lines),           cmocka_unit_test(test_damaged_lines),
+        cmocka_unit_test(test_steps_again),     cmocka_unit_test(test_lines_of_one_step),
+        cmocka_unit_test(test_many_rows),       cmocka_unit_test(test_results),
+        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_means),           cmocka_unit_test(test_page),
+        cmocka_unit_test(test_page_of_objects), cmocka_unit_test(test_hostile_page),
+        cmocka_unit_test(test_pages_of_little), cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_captions),        cmocka_unit_test(test_pictures_over_training),
         cmocka_unit_test(test_more_verdicts),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
