@@ -1,21 +1,23 @@
-/* Dinograph in other programs: open a plan that dinoc made, load weights, give it images, run it, read what comes out.
- * For C and C++, from libdinograph (pkg-config dinograph). Training is dinorun's.
+/* Dinograph in other programs: open what dinorun has trained, or a plan with weights, give it images, run it, read what
+ * comes out. For C and C++, from libdinograph (pkg-config dinograph). Training is dinorun's.
  *
- *     dinograph_plan *plan;
  *     dinograph_session *session;
- *     if (dinograph_plan_open("vits16.plan", &plan) != DINOGRAPH_OK ||
- *         dinograph_session_open(plan, "features", NULL, &session) != DINOGRAPH_OK ||
- *         dinograph_load_weights(session, "run/checkpoint.safetensors", NULL) != DINOGRAPH_OK ||
+ *     if (dinograph_open("run", "features", NULL, &session) != DINOGRAPH_OK ||
  *         dinograph_set_image_file(session, 0, "cat.jpg") != DINOGRAPH_OK || dinograph_run(session) != DINOGRAPH_OK)
  *         fprintf(stderr, "%s\n", dinograph_error());
+ *     const float *features = dinograph_output_data(session, "features");
+ *
+ * Below that are its parts: a model (a plan with its weights, for several sessions), or a plan and the weights that are
+ * loaded into its session.
  *
  * Errors: a function that can fail returns a status, and dinograph_error() has the text. A call that fails has no
  * effect, except where it says so. Nothing here ends the process, or prints, except for traces: see DINOGRAPH_TRACE in
  * runtime/README.md.
  *
- * Threads: one call at a time on a session. Several sessions of one plan may be used by several threads. A session
- * computes with threads of its own (OpenMP): dinograph_run inside of a parallel region is DINOGRAPH_ERR_USAGE, unless
- * the session was opened in one. The calling thread's OpenMP settings are as before when a call returns.
+ * Threads: one call at a time on a session. Several sessions of one plan or model may be opened and used by several
+ * threads. A session computes with threads of its own (OpenMP): dinograph_run inside of a parallel region is
+ * DINOGRAPH_ERR_USAGE, unless the session was opened in one. The calling thread's OpenMP settings are as before when a
+ * call returns.
  *
  * Memory: opening a session takes all that its runs need. dinograph_run allocates nothing of Dinograph's own, but for the
  * first run after a higher row was set, which prepares the operations for as many; dinograph_set_rows does that at
