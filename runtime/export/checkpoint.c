@@ -1,5 +1,6 @@
 #include "runtime/export/checkpoint.h"
 
+#include "runtime/export/full_checkpoint.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/formats/torch_write.h"
 
@@ -131,12 +132,19 @@ static enum dg_status write_torch(const char *out, bool full, const struct dg_sa
     return status;
 }
 
-enum dg_status dg_export_checkpoint(const char *in, const char *out, enum dg_checkpoint_form form, const char *backbone,
-                                    const struct dg_log *log, struct dg_error *err)
+static enum dg_status write_full(const struct dg_safetensors *file, const char *in, const char *out,
+                                 const struct dg_log *log, struct dg_error *err)
 {
-    struct dg_safetensors *file;
-    DG_TRY(dg_safetensors_open(in, &file, err));
-    dg_log(log, DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", in, dg_safetensors_count(file));
+    for (int i = 0; i < dg_safetensors_count(file); i++)
+        DG_TRY(check_tensor(file, dg_safetensors_at(file, i), in, err));
+    return dg_export_full_checkpoint(file, in, out, log, err);
+}
+
+/* As dg_export_checkpoint. */
+static enum dg_status write_networks(const struct dg_safetensors *file, const char *in, const char *out,
+                                     enum dg_checkpoint_form form, const char *backbone, const struct dg_log *log,
+                                     struct dg_error *err)
+{
     int all = dg_safetensors_count(file), count = 0;
     struct dg_safetensors_item *item = calloc((size_t)all + 1, sizeof *item);
     enum dg_status status = item ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
@@ -149,6 +157,17 @@ enum dg_status dg_export_checkpoint(const char *in, const char *out, enum dg_che
                backbone ? backbone : "what it has of student, teacher and centre", backbone ? "'s backbone" : "",
                all - count, in);
     free(item);
+    return status;
+}
+
+enum dg_status dg_export_checkpoint(const char *in, const char *out, enum dg_checkpoint_form form, const char *backbone,
+                                    const struct dg_log *log, struct dg_error *err)
+{
+    struct dg_safetensors *file;
+    DG_TRY(dg_safetensors_open(in, &file, err));
+    dg_log(log, DG_LOG_TRACE, DG_LOG_LOAD, "weights %s: %d tensors", in, dg_safetensors_count(file));
+    enum dg_status status = form == DG_CHECKPOINT_FULL ? write_full(file, in, out, log, err)
+                                                       : write_networks(file, in, out, form, backbone, log, err);
     dg_safetensors_close(file);
     return status;
 }

@@ -31,81 +31,145 @@ static const char *storage_of(enum dg_safetensors_dtype dtype)
     return name[dtype];
 }
 
+struct dg_torch_out {
+    FILE *pickle;
+    struct dg_safetensors_item *tensor; /* [capacity], of which `count` have been put */
+    int count, capacity;
+    bool lost; /* there was no memory for all */
+};
+
 static void put_little(FILE *out, uint64_t value, int bytes)
 {
     for (int b = 0; b < bytes; b++) fputc((int)(value >> 8 * b & 0xff), out);
 }
 
 /* BININT1, BININT or LONG1 of eight bytes. */
-static void put_int(FILE *out, int64_t value)
+void dg_torch_put_int(struct dg_torch_out *out, int64_t value)
 {
     bool byte = value >= 0 && value < 256, word = value >= INT32_MIN && value <= INT32_MAX;
-    fputc(byte ? 'K' : word ? 'J' : '\x8a', out);
-    if (!byte && !word) fputc(8, out);
-    put_little(out, (uint64_t)value, byte ? 1 : word ? 4 : 8);
+    fputc(byte ? 'K' : word ? 'J' : '\x8a', out->pickle);
+    if (!byte && !word) fputc(8, out->pickle);
+    put_little(out->pickle, (uint64_t)value, byte ? 1 : word ? 4 : 8);
 }
+
+/* BINFLOAT, the highest byte first. */
+void dg_torch_put_real(struct dg_torch_out *out, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    fputc('G', out->pickle);
+    for (int b = 7; b >= 0; b--) fputc((int)(bits >> 8 * b & 0xff), out->pickle);
+}
+
+void dg_torch_put_bool(struct dg_torch_out *out, bool value) { fputc(value ? '\x88' : '\x89', out->pickle); }
+
+void dg_torch_put_none(struct dg_torch_out *out) { fputc('N', out->pickle); }
 
 /* BINUNICODE */
-static void put_text(FILE *out, const char *prefix, const char *text)
+void dg_torch_put_text(struct dg_torch_out *out, const char *prefix, const char *text)
 {
-    fputc('X', out);
-    put_little(out, strlen(prefix) + strlen(text), 4);
-    fprintf(out, "%s%s", prefix, text);
+    fputc('X', out->pickle);
+    put_little(out->pickle, strlen(prefix) + strlen(text), 4);
+    fprintf(out->pickle, "%s%s", prefix, text);
 }
 
-/* collections.OrderedDict() */
-static void put_dict(FILE *out) { fputs("ccollections\nOrderedDict\n)R", out); }
+static void put_code(struct dg_torch_out *out, const char *code) { fputs(code, out->pickle); }
+
+static const char ordered_dict[] = "ccollections\nOrderedDict\n)R"; /* collections.OrderedDict() */
+
+void dg_torch_begin_dict(struct dg_torch_out *out) { put_code(out, "}("); }
+
+void dg_torch_begin_state_dict(struct dg_torch_out *out)
+{
+    put_code(out, ordered_dict);
+    put_code(out, "(");
+}
+
+void dg_torch_end_dict(struct dg_torch_out *out) { put_code(out, "u"); }
+void dg_torch_begin_list(struct dg_torch_out *out) { put_code(out, "]("); }
+void dg_torch_end_list(struct dg_torch_out *out) { put_code(out, "e"); }
+void dg_torch_begin_tuple(struct dg_torch_out *out) { put_code(out, "("); }
+void dg_torch_end_tuple(struct dg_torch_out *out) { put_code(out, "t"); }
+
+/* Returns the number of the tensor's storage. */
+static int add_tensor(struct dg_torch_out *out, const struct dg_safetensors_item *item)
+{
+    if (out->count == out->capacity) {
+        int capacity = out->capacity ? 2 * out->capacity : 256;
+        struct dg_safetensors_item *tensor = realloc(out->tensor, (size_t)capacity * sizeof *tensor);
+        out->lost |= !tensor;
+        if (!tensor) return 0;
+        out->tensor = tensor;
+        out->capacity = capacity;
+    }
+    out->tensor[out->count] = *item;
+    return out->count++;
+}
 
 /* torch._utils._rebuild_tensor_v2(storage, 0, sizes, strides, False, OrderedDict()), the storage by its persistent id. */
-static void put_tensor(FILE *out, const struct dg_safetensors_item *item, int storage)
+void dg_torch_put_tensor(struct dg_torch_out *out, const struct dg_safetensors_item *item)
 {
     char key[16];
+    const char *storage = storage_of(item->dtype);
     int64_t count = bytes_of(item) / dg_safetensors_dtype_size(item->dtype), stride = count;
-    snprintf(key, sizeof key, "%d", storage);
-    fputs("ctorch._utils\n_rebuild_tensor_v2\n((", out);
-    put_text(out, "", "storage");
-    fprintf(out, "ctorch\n%s\n", storage_of(item->dtype));
-    put_text(out, "", key);
-    put_text(out, "", "cpu");
-    put_int(out, count);
-    fputs("tQ", out);
-    put_int(out, 0);
-    fputc('(', out);
-    for (int d = 0; d < item->ndim; d++) put_int(out, item->dim[d]);
-    fputs("t(", out);
+    snprintf(key, sizeof key, "%d", add_tensor(out, item));
+    put_code(out, "ctorch._utils\n_rebuild_tensor_v2\n((");
+    dg_torch_put_text(out, "", "storage");
+    fprintf(out->pickle, "ctorch\n%s\n", storage ? storage : "");
+    dg_torch_put_text(out, "", key);
+    dg_torch_put_text(out, "", "cpu");
+    dg_torch_put_int(out, count);
+    put_code(out, "tQ");
+    dg_torch_put_int(out, 0);
+    dg_torch_begin_tuple(out);
+    for (int d = 0; d < item->ndim; d++) dg_torch_put_int(out, item->dim[d]);
+    dg_torch_end_tuple(out);
+    dg_torch_begin_tuple(out);
     for (int d = 0; d < item->ndim; d++) {
         stride /= item->dim[d] ? item->dim[d] : 1;
-        put_int(out, stride);
+        dg_torch_put_int(out, stride);
     }
-    fputs("t\x89", out);
-    put_dict(out);
-    fputs("tR", out);
+    dg_torch_end_tuple(out);
+    dg_torch_put_bool(out, false);
+    put_code(out, ordered_dict);
+    put_code(out, "tR");
 }
 
-/* The whole object; freed by the caller, NULL: out of memory. */
-static char *make_pickle(const struct dg_torch_dict *dicts, int count, size_t *size)
+void dg_torch_put_state_dict(struct dg_torch_out *out, const struct dg_torch_dict *dict)
 {
-    char *text = NULL;
-    FILE *out = open_memstream(&text, size);
-    int storage = 0;
-    if (!out) return NULL;
-    fputs("\x80\x02", out);
-    if (dicts->key) fputs("}(", out);
-    for (int n = 0; n < count; n++) {
-        if (dicts[n].key) put_text(out, "", dicts[n].key);
-        put_dict(out);
-        fputc('(', out);
-        for (int i = 0; i < dicts[n].count; i++) {
-            put_text(out, dicts[n].prefix, dicts[n].item[i].name);
-            put_tensor(out, &dicts[n].item[i], storage++);
-        }
-        fputc('u', out);
+    dg_torch_begin_state_dict(out);
+    for (int i = 0; i < dict->count; i++) {
+        dg_torch_put_text(out, dict->prefix, dict->item[i].name);
+        dg_torch_put_tensor(out, &dict->item[i]);
     }
-    fputs(dicts->key ? "u." : ".", out);
-    bool lost = ferror(out);
-    if (!fclose(out) && !lost) return text;
-    free(text);
-    return NULL;
+    dg_torch_end_dict(out);
+}
+
+/* ---- several dicts, or one ---- */
+
+struct dicts {
+    const struct dg_torch_dict *dict;
+    int count;
+};
+
+static void put_dicts(struct dg_torch_out *out, void *context)
+{
+    const struct dicts *all = context;
+    if (!all->dict->key) {
+        dg_torch_put_state_dict(out, all->dict);
+        return;
+    }
+    dg_torch_begin_dict(out);
+    for (int n = 0; n < all->count; n++) {
+        dg_torch_put_text(out, "", all->dict[n].key);
+        dg_torch_put_state_dict(out, &all->dict[n]);
+    }
+    dg_torch_end_dict(out);
+}
+
+enum dg_status dg_torch_write(const char *path, const struct dg_torch_dict *dicts, int count, struct dg_error *err)
+{
+    return dg_torch_write_object(path, put_dicts, &(struct dicts){dicts, count}, err);
 }
 
 /* ---- the zip file, all entries stored ---- */
@@ -182,58 +246,68 @@ static void add_directory(struct archive *a)
     put_little(a->out, 0, 2);
 }
 
-static void write_archive(struct archive *a, const struct dg_torch_dict *dicts, int count, const char *pickle,
-                          size_t size)
+static void write_archive(struct archive *a, const struct dg_torch_out *object, const char *pickle, size_t size)
 {
     char name[24];
-    int storage = 0;
     add_entry(a, "data.pkl", pickle, size);
     add_entry(a, "byteorder", "little", 6);
-    for (int n = 0; n < count; n++)
-        for (int i = 0; i < dicts[n].count; i++) {
-            snprintf(name, sizeof name, "data/%d", storage++);
-            add_entry(a, name, dicts[n].item[i].data, (uint64_t)bytes_of(&dicts[n].item[i]));
-        }
+    for (int i = 0; i < object->count; i++) {
+        snprintf(name, sizeof name, "data/%d", i);
+        add_entry(a, name, object->tensor[i].data, (uint64_t)bytes_of(&object->tensor[i]));
+    }
     add_entry(a, "version", "3\n", 2);
     add_directory(a);
 }
 
 /* Types that can be written, and a size that a zip file without extensions can have. */
-static enum dg_status check(const char *path, const struct dg_torch_dict *dicts, int count, int *tensors,
-                            struct dg_error *err)
+static enum dg_status check(const char *path, const struct dg_torch_out *object, size_t pickle, struct dg_error *err)
 {
-    uint64_t bytes = 1 << 20; /* of the pickle and all headers, at most, and 512 each */
-    *tensors = 0;
-    for (int n = 0; n < count; n++)
-        for (int i = 0; i < dicts[n].count; i++, ++*tensors) {
-            const struct dg_safetensors_item *item = &dicts[n].item[i];
-            bytes += (uint64_t)bytes_of(item) + 512 + strlen(item->name);
-            if (!storage_of(item->dtype))
-                return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: %.200s is %s, which PyTorch's files do not have", path,
-                               item->name, dg_safetensors_dtype_name(item->dtype));
-        }
-    if (bytes <= UINT32_MAX && *tensors <= MAX_ENTRIES) return DG_OK;
+    uint64_t bytes = (uint64_t)pickle + 1024; /* and up to 256 for the headers of each tensor */
+    for (int i = 0; i < object->count; i++) {
+        const struct dg_safetensors_item *item = &object->tensor[i];
+        bytes += (uint64_t)bytes_of(item) + 256;
+        if (!storage_of(item->dtype))
+            return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: %.200s is %s, which PyTorch's files do not have", path,
+                           item->name, dg_safetensors_dtype_name(item->dtype));
+    }
+    if (bytes <= UINT32_MAX && object->count <= MAX_ENTRIES) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,
                    "%s: %d tensors of %.1f GiB are more than such a file can have, 4 GiB; a safetensors file can", path,
-                   *tensors, (double)bytes / (1 << 30));
+                   object->count, (double)bytes / (1 << 30));
 }
 
-enum dg_status dg_torch_write(const char *path, const struct dg_torch_dict *dicts, int count, struct dg_error *err)
+static enum dg_status write_file(const char *path, const struct dg_torch_out *object, const char *pickle, size_t size,
+                                 struct dg_error *err)
 {
-    int tensors;
-    size_t size = 0;
     struct dg_atomic_file file = {0};
-    DG_TRY(check(path, dicts, count, &tensors, err));
-    char *pickle = make_pickle(dicts, count, &size);
-    struct archive archive = {.entry = calloc((size_t)tensors + 3, sizeof *archive.entry)};
+    DG_TRY(check(path, object, size, err));
+    struct archive archive = {.entry = calloc((size_t)object->count + 3, sizeof *archive.entry)};
     enum dg_status status =
-        pickle && archive.entry ? dg_atomic_open(path, &file, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+        archive.entry ? dg_atomic_open(path, &file, err) : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (status == DG_OK) {
         archive.out = file.stream;
-        write_archive(&archive, dicts, count, pickle, size);
+        write_archive(&archive, object, pickle, size);
         status = dg_atomic_commit(&file, err);
     }
     free(archive.entry);
-    free(pickle);
+    return status;
+}
+
+enum dg_status dg_torch_write_object(const char *path, void (*put)(struct dg_torch_out *out, void *context),
+                                     void *context, struct dg_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    struct dg_torch_out object = {.pickle = open_memstream(&text, &size)};
+    if (!object.pickle) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    put_code(&object, "\x80\x02");
+    put(&object, context);
+    put_code(&object, ".");
+    object.lost |= ferror(object.pickle);
+    object.lost |= fclose(object.pickle) != 0;
+    enum dg_status status =
+        object.lost ? dg_fail(err, DG_ERR_MEMORY, "out of memory") : write_file(path, &object, text, size, err);
+    free(object.tensor);
+    free(text);
     return status;
 }

@@ -14,6 +14,7 @@
 
 static struct {
     const char *from, *out, *backbone, *torch, *onnx, *timm, *transformers;
+    bool full;
     struct evaluation evaluation;
 } given = {.evaluation.options = {.role = DG_ENTRY_FEATURES,
                                   .choice = {.from = "teacher"},
@@ -81,7 +82,8 @@ static enum dg_status export_weights(struct dg_error *err)
         checkpoint = newest;
     }
     if (given.torch)
-        return dg_export_checkpoint(checkpoint, given.torch, DG_CHECKPOINT_TORCH, given.backbone, &console, err);
+        return dg_export_checkpoint(checkpoint, given.torch, given.full ? DG_CHECKPOINT_FULL : DG_CHECKPOINT_TORCH,
+                                    given.backbone, &console, err);
     return dg_export_checkpoint(checkpoint, given.out, DG_CHECKPOINT_SAFETENSORS, given.backbone, &console, err);
 }
 
@@ -101,6 +103,10 @@ static const struct dg_flag flags[] = {
      .unless = "torch onnx timm transformers"},
     {"torch", "FILE", "the file to write as torch.save does, in the layout of the published code", .text = &given.torch,
      .without = "out onnx timm transformers"},
+    {"full", NULL,
+     "with --torch: also optimizer, epoch and args, so that the published code goes on with the run (its resuming "
+     "reads output_dir/checkpoint.pth)",
+     .given = &given.full, .with = "torch", .without = "backbone"},
     {"onnx", "FILE", "the ONNX file to write: images [batch, 3, height, width], normalised, to features",
      .text = &given.onnx, .without = "out timm transformers"},
     {"timm", "DIR", "the folder to write for timm: create_model('local-dir:DIR', pretrained=True)", .text = &given.timm,
