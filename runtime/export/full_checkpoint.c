@@ -109,6 +109,10 @@ static enum dg_status find_parameters(struct full *f, struct dg_error *err)
             const struct dg_safetensors_tensor *tensor = dg_safetensors_at(f->file, i);
             f->norms |= strstr(tensor->name, ".running_mean") != NULL;
             if (!begins(tensor->name, "student.") || decays(tensor) != (g == 0)) continue;
+            if (!begins(tensor->name, "student.backbone.") && !begins(tensor->name, "student.head."))
+                return dg_fail(err, DG_ERR_UNSUPPORTED,
+                               "%s: the published code has a backbone and a head, and no %.200s", f->path,
+                               tensor->name);
             if (!state_of(f, f->optimizer->state[0].ours, tensor->name)) continue; /* frozen for good, or a buffer */
             f->parameter[count++] = tensor;
             f->group[g]++;

@@ -1,6 +1,8 @@
 /* dinorun export, as a command: which plan and which weights it takes, what it refuses, and that nothing is half-written. */
+#include "runtime/formats/tensor_file.h"
 #include "tests/support/onnx_model.h"
 #include "tests/support/process.h"
+#include "tests/support/runs.h"
 #include "tests/support/tiny.h"
 
 #include <dirent.h>
@@ -197,6 +199,83 @@ static void test_torch(void **state)
     refuses(RUN(DINORUN, "export", in("pth.onnx"), "--torch", in("new.pth")), 1, "ONNX");
 }
 
+static const struct dg_pickle_value *part(const struct dg_pickle_value *of, const char *key)
+{
+    const struct dg_pickle_value *value = dg_pickle_get(of, key);
+    if (!value) fail_msg("there is no %s", key);
+    return value;
+}
+
+/* Two groups whose parameters are numbered from 0 on, of which the first has weight decay; and what the run was. */
+static void check_groups(const char *path, const char *kind)
+{
+    struct dg_tensor_file *file;
+    assert_ok(dg_tensor_file_open(path, &file, try_err));
+    const struct dg_pickle_value *object = dg_tensor_file_object(file),
+                                 *groups = part(part(object, "optimizer"), "param_groups");
+    int64_t count = 0;
+    assert_int_equal(groups->list.count, 2);
+    for (int g = 0; g < 2; g++) {
+        const struct dg_pickle_value *group = groups->list.item[g], *numbers = part(group, "params");
+        assert_true(part(group, "lr")->f == 0.001);
+        assert_true(part(group, "weight_decay")->f == (g ? 0 : 0.04));
+        for (int64_t p = 0; p < numbers->list.count; p++) assert_int_equal(numbers->list.item[p]->i, count++);
+        if (strcmp(kind, "adamw")) continue;
+        assert_true(part(group, "betas")->list.item[1]->f == 0.999 && part(group, "eps")->f == 1e-8);
+    }
+    /* The last layer, which is frozen, has no counts and moments yet; other optimisers have nothing to count. */
+    assert_int_equal(part(part(object, "optimizer"), "state")->list.count, 2 * (count - !strcmp(kind, "adamw")));
+    assert_int_equal(part(object, "epoch")->i, 1);
+    assert_int_equal(part(part(object, "args"), "epochs")->i, 3);
+    assert_string_equal(part(part(object, "args"), "optimizer")->text.bytes, kind);
+    assert_int_equal(part(part(object, "args"), "norm_last_layer")->i, 1);
+    dg_tensor_file_close(file);
+}
+
+/* A full checkpoint in the published form has all that a run goes on with: read again, it ends where the run itself ends, to the bit.
+ * The last layer is frozen in the first epoch, and has no state there. */
+static void test_full(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"adamw", "sgd", "lars"};
+    for (int k = 0; k < 3; k++) {
+        char kind[32], plan[160], whole[160], half[160], again[160], pth[160], checkpoint[192];
+        snprintf(kind, sizeof kind, "optim.kind=%s", kinds[k]);
+        snprintf(plan, sizeof plan, "%s/%s.plan", test_folder, kinds[k]);
+        snprintf(whole, sizeof whole, "%s/whole-%s", test_folder, kinds[k]);
+        snprintf(half, sizeof half, "%s/half-%s", test_folder, kinds[k]);
+        snprintf(again, sizeof again, "%s/again-%s", test_folder, kinds[k]);
+        snprintf(pth, sizeof pth, "%s/%s.pth", test_folder, kinds[k]);
+        snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.safetensors", again);
+        dg_tiny_compile(plan, kind);
+#define TRAIN(out, steps)                                                                                              \
+    DINORUN, "train", plan, "--data", in("pictures"), "--out", out, "--steps", steps, "--ignore-memory"
+        process_assert_status(RUN(TRAIN(whole, "4")), 0);
+        process_assert_status(RUN(TRAIN(half, "2")), 0);
+        const struct process *p = RUN(DINORUN, "export", half, "--torch", pth, "--full");
+        process_assert_status(p, 0);
+        process_assert_says(p, p->out, "1 epoch done");
+        check_groups(pth, kinds[k]);
+        assert_int_equal(mkdir(again, 0777), 0);
+        p = RUN(DINORUN, "import", pth, "-o", checkpoint);
+        process_assert_status(p, 0);
+        process_assert_says(p, p->out, "epochs done: 1");
+        process_assert_status(RUN(TRAIN(again, "4"), "--resume"), 0);
+        assert_same_state(whole, again, 0);
+    }
+    const char *run = in("run"), *made = in("new.pth");
+    refuses(RUN(DINORUN, "export", run, "--torch", made, "--full"), 1, "is of step 1, within epoch 1 of 2 steps");
+    refuses(RUN(DINORUN, "export", in("whole-sgd"), "--torch", in("new.pth"), "--full", "--backbone", "teacher"), 2,
+            "--full goes without --backbone");
+    refuses(RUN(DINORUN, "export", in("teacher.pth"), "--torch", in("new.pth"), "--full"), 1, "teacher.pth");
+    dg_tiny_compile(in("decay.plan"), "optim.no_decay=[bias]");
+    process_assert_status(RUN(DINORUN, "train", in("decay.plan"), "--data", in("pictures"), "--out", in("decay"),
+                              "--steps", "2", "--ignore-memory"),
+                          0);
+    refuses(RUN(DINORUN, "export", in("decay"), "--torch", in("new.pth"), "--full"), 1,
+            "its optimiser has other groups");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -224,8 +303,8 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx), cmocka_unit_test(test_timm),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_onnx),         cmocka_unit_test(test_timm),
                                        cmocka_unit_test(test_transformers), cmocka_unit_test(test_torch),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_full),         cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }
