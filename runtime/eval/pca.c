@@ -166,19 +166,25 @@ enum dg_status dg_eigen_symmetric(double *a, int64_t n, double *value, struct dg
 
 enum { BLOCK = 64 }; /* rows whose differences from the mean stay in the cache */
 
-/* Computes the lower triangle of the sums of products, [dim, dim]. Each row is computed by one thread in the order of
- * the data. */
-static void add_squares(const float *rows, int64_t count, int64_t dim, const double *mean, int threads, double *block,
-                        double *square)
+/* Each row of the square is computed by one thread in the order of the data. */
+enum dg_status dg_mean_products(const float *rows, int64_t count, int64_t dim, const double *mean, int threads,
+                                double *square, struct dg_error *err)
 {
+    double *block = malloc(BLOCK * (size_t)dim * sizeof *block);
+    if (!block) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    memset(square, 0, (size_t)(dim * dim) * sizeof *square);
     for (int64_t first = 0; first < count; first += BLOCK) {
         int64_t n = dg_min_i64(BLOCK, count - first);
         for (int64_t r = 0; r < n; r++)
-            for (int64_t i = 0; i < dim; i++) block[r * dim + i] = rows[(first + r) * dim + i] - mean[i];
+            for (int64_t i = 0; i < dim; i++)
+                block[r * dim + i] = (double)rows[(first + r) * dim + i] - (mean ? mean[i] : 0);
 #pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
         for (int64_t i = 0; i < dim; i++)
             for (int64_t r = 0; r < n; r++) add_scaled(square + i * dim, block[r * dim + i], block + r * dim, i + 1);
     }
+    for (int64_t i = 0; i < dim * dim; i++) square[i] /= (double)count;
+    free(block);
+    return DG_OK;
 }
 
 enum dg_status dg_pca_fit(const float *rows, int64_t count, int64_t dim, int components, int threads,
@@ -188,21 +194,21 @@ enum dg_status dg_pca_fit(const float *rows, int64_t count, int64_t dim, int com
         return dg_fail(err, DG_ERR_USAGE, "%d principal components of %lld rows of %lld numbers", components,
                        (long long)count, (long long)dim);
     *pca = (struct dg_pca){.dim = dim, .components = components};
-    double *square = calloc((size_t)(dim * dim), sizeof *square), *value = malloc((size_t)dim * sizeof *value);
-    double *block = malloc(BLOCK * (size_t)dim * sizeof *block);
+    double *square = malloc((size_t)(dim * dim) * sizeof *square), *value = malloc((size_t)dim * sizeof *value);
     pca->mean = calloc((size_t)dim, sizeof *pca->mean);
     pca->direction = malloc((size_t)(components * dim) * sizeof *pca->direction);
     pca->variance = malloc((size_t)components * sizeof *pca->variance);
     enum dg_status status = DG_OK;
-    if (!square || !value || !block || !pca->mean || !pca->direction || !pca->variance)
+    if (!square || !value || !pca->mean || !pca->direction || !pca->variance)
         status =
             dg_fail(err, DG_ERR_MEMORY, "no memory for a covariance of %lld x %lld", (long long)dim, (long long)dim);
     if (status == DG_OK) {
         for (int64_t r = 0; r < count; r++)
             for (int64_t i = 0; i < dim; i++) pca->mean[i] += rows[r * dim + i];
         for (int64_t i = 0; i < dim; i++) pca->mean[i] /= (double)count;
-        add_squares(rows, count, dim, pca->mean, threads, block, square);
-        for (int64_t i = 0; i < dim * dim; i++) square[i] /= (double)count;
+        status = dg_mean_products(rows, count, dim, pca->mean, threads, square, err);
+    }
+    if (status == DG_OK) {
         for (int64_t i = 0; i < dim; i++) pca->total += square[i * dim + i];
         status = dg_eigen_symmetric(square, dim, value, err);
         if (status != DG_OK) dg_error_prefix(err, "principal components");
@@ -213,7 +219,6 @@ enum dg_status dg_pca_fit(const float *rows, int64_t count, int64_t dim, int com
     }
     free(square);
     free(value);
-    free(block);
     if (status != DG_OK) dg_pca_free(pca);
     return status;
 }

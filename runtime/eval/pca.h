@@ -10,6 +10,11 @@
  * ones the first). DG_ERR_NUMERIC when a number is not finite, or the iteration does not end. */
 enum dg_status dg_eigen_symmetric(double *a, int64_t n, double *value, struct dg_error *err);
 
+/* Sets the lower triangle of square [dim, dim] to the mean products of the rows' [count, dim] differences from `mean`
+ * [dim]; NULL: from zero. DG_ERR_MEMORY. */
+enum dg_status dg_mean_products(const float *rows, int64_t count, int64_t dim, const double *mean, int threads,
+                                double *square, struct dg_error *err);
+
 /* Zero-initialise; free with dg_pca_free. */
 struct dg_pca {
     int64_t dim;

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum dg_pooling dg_pooling_find(const char *name)
+enum dg_token_pooling dg_pooling_find(const char *name)
 {
     int which = 0;
     for (const char *at = DG_POOLING_NAMES; at; which++) {
@@ -12,15 +12,15 @@ enum dg_pooling dg_pooling_find(const char *name)
         if (size == strlen(name) && !memcmp(at, name, size)) break;
         at = end ? end + 1 : NULL;
     }
-    return (enum dg_pooling)which;
+    return (enum dg_token_pooling)which;
 }
 
-enum dg_entry_role dg_pooling_role(enum dg_pooling pooling)
+enum dg_entry_role dg_pooling_role(enum dg_token_pooling pooling)
 {
     return pooling == DG_POOLING_CLS ? DG_ENTRY_FEATURES : DG_ENTRY_TOKENS;
 }
 
-int dg_pooling_shape(enum dg_pooling pooling, const struct dg_patches *patches, int64_t dim,
+int dg_pooling_shape(enum dg_token_pooling pooling, const struct dg_patches *patches, int64_t dim,
                      int64_t shape[DG_POOLING_MAX_DIMS])
 {
     switch (pooling) {
@@ -64,7 +64,7 @@ static void gem_of(const float *patch, int64_t count, int64_t dim, float *out)
     }
 }
 
-void dg_pooling_apply(enum dg_pooling pooling, const struct dg_patches *patches, int64_t dim, const float *tokens,
+void dg_pooling_apply(enum dg_token_pooling pooling, const struct dg_patches *patches, int64_t dim, const float *tokens,
                       float *out)
 {
     if (pooling == DG_POOLING_CLS) {

@@ -4,7 +4,7 @@
 
 #include "runtime/draw/patches.h"
 
-enum dg_pooling {
+enum dg_token_pooling {
     DG_POOLING_CLS,            /* [dim]: what the entry `features` has, of a ViT the class token */
     DG_POOLING_TOKENS,         /* [tokens, dim]: the class token, registers if there are any, patches row by row */
     DG_POOLING_PATCHES,        /* [rows, cols, dim] */
@@ -20,19 +20,19 @@ enum dg_pooling {
 enum { DG_POOLING_MAX_DIMS = 3 };
 
 /* The one of that name, which is among DG_POOLING_NAMES. */
-enum dg_pooling dg_pooling_find(const char *name);
+enum dg_token_pooling dg_pooling_find(const char *name);
 
 /* The entry that computes what it is made of: DG_ENTRY_FEATURES, or DG_ENTRY_TOKENS. */
-enum dg_entry_role dg_pooling_role(enum dg_pooling pooling);
+enum dg_entry_role dg_pooling_role(enum dg_token_pooling pooling);
 
 /* Sets the dimensions of an image's output, and returns how many there are. `dim` is a token's length; `patches` are
  * those of the entry `tokens`, and not read for DG_POOLING_CLS. */
-int dg_pooling_shape(enum dg_pooling pooling, const struct dg_patches *patches, int64_t dim,
+int dg_pooling_shape(enum dg_token_pooling pooling, const struct dg_patches *patches, int64_t dim,
                      int64_t shape[DG_POOLING_MAX_DIMS]);
 
 /* Makes the output of one image of its tokens [tokens, dim]. Sums are in f64. For DG_POOLING_CLS `tokens` is the
  * entry's output [dim]. */
-void dg_pooling_apply(enum dg_pooling pooling, const struct dg_patches *patches, int64_t dim, const float *tokens,
+void dg_pooling_apply(enum dg_token_pooling pooling, const struct dg_patches *patches, int64_t dim, const float *tokens,
                       float *out);
 
 #endif

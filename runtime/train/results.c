@@ -2,6 +2,7 @@
 
 #include "runtime/base/about.h"
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/csv.h"
 #include "runtime/base/path.h"
 
 #include <errno.h>
@@ -16,18 +17,6 @@
 
 #define HEADER "time,step,by,measure,value,most_frequent,network,weights,train,val,images\n"
 
-/* A field as RFC 4180 has it. */
-static void put_text(FILE *out, const char *text)
-{
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
-    fputc('"', out);
-}
-
 /* The paths, absolute, with semicolons between them. */
 static void put_data(FILE *out, const struct dg_data *data)
 {
@@ -41,7 +30,7 @@ static void put_data(FILE *out, const struct dg_data *data)
         free(path);
     }
     fclose(paths);
-    if (text) put_text(out, text);
+    if (text) dg_csv_text(out, text);
     free(text);
 }
 
@@ -53,7 +42,7 @@ static void put_line(FILE *out, const char *now, const struct dg_results *r, con
     fprintf(out, ",%s,%s,%.6g,", r->by, one->measure, one->value);
     if (!isnan(one->most_frequent)) fprintf(out, "%.6g", one->most_frequent);
     fprintf(out, ",%s,", r->network);
-    put_text(out, slash ? slash + 1 : r->weights);
+    dg_csv_text(out, slash ? slash + 1 : r->weights);
     fputc(',', out);
     put_data(out, r->train);
     fputc(',', out);

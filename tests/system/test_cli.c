@@ -14,8 +14,9 @@
 #define DINORUN DG_BUILD_DIR "/dinorun"
 #define DEMO DG_SOURCE_DIR "/graphs/demo.yaml"
 
-static const char *const commands[] = {"train",     "crops", "features",      "knn",  "linear",
-                                       "attention", "pca",   "segment-score", "info", "bench"}; /* which take a PLAN */
+static const char *const commands[] = {
+    "train", "crops",         "features", "knn",         "linear", "attention",
+    "pca",   "segment-score", "retrieve", "copy-detect", "info",   "bench"}; /* which take a PLAN */
 enum { COMMANDS = sizeof commands / sizeof *commands, REPLAY_STEPS = 5, STEP_SECONDS = 60 };
 
 static char plan[96], pictures[96], crops[96];

@@ -20,8 +20,9 @@
 #include <stdio.h>
 
 extern const struct dg_command command_train, command_crops, command_features, command_knn, command_linear,
-    command_attention, command_pca, command_segment_score, command_info, command_bench, command_scale, command_import,
-    command_export, command_bundle, command_report, command_video_segment, command_video_score;
+    command_attention, command_pca, command_segment_score, command_retrieve, command_copy_detect, command_info,
+    command_bench, command_scale, command_import, command_export, command_bundle, command_report, command_video_segment,
+    command_video_score;
 
 /* The words of the command line, ended by NULL. */
 extern const char *const *command_line;
@@ -167,6 +168,7 @@ struct evaluation {
     struct image_flags images;
     struct dg_evaluator *evaluator;
     struct dg_sizes *sizes;  /* in its place, for images of many sizes */
+    bool multiscale;         /* of these (dg_sizes_options) */
     char found[DG_MAX_PATH]; /* the weights, where no flag names them */
 };
 /* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, of a bundle they are its own; images
@@ -179,6 +181,8 @@ enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size s
 enum dg_status open_evaluator(struct evaluation *evaluation, struct dg_error *err);
 /* The same for images of many sizes: dinoc makes the plans (runtime/eval/sizes.h). `std` outlives them. */
 enum dg_status open_sizes(struct evaluation *evaluation, const double *std, struct dg_error *err);
+/* Opens the session of the largest images that `fit` lets through, where it says so, and prints what it takes. */
+enum dg_status prepare_sizes(struct evaluation *evaluation, struct dg_fit fit, struct dg_error *err);
 /* Says which sizes there were, and what memory they took. */
 void print_sizes(const struct evaluation *evaluation);
 void close_evaluation(struct evaluation *evaluation);

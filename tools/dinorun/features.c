@@ -30,7 +30,7 @@ static struct {
 struct output {
     struct dg_npy array;
     struct dg_atomic_file list, origin;
-    enum dg_pooling pooling;
+    enum dg_token_pooling pooling;
     struct dg_patches patches; /* unless it is DG_POOLING_CLS */
     int64_t dim, row;          /* of a token; numbers an image that the entry computes */
     float *pooled;             /* of an image */

@@ -10,10 +10,10 @@
 #include <string.h>
 
 static const struct dg_command *const commands[] = {
-    &command_train,         &command_crops,      &command_features,      &command_knn,    &command_linear,
-    &command_attention,     &command_pca,        &command_segment_score, &command_info,   &command_bench,
-    &command_scale,         &command_import,     &command_export,        &command_bundle, &command_report,
-    &command_video_segment, &command_video_score};
+    &command_train,     &command_crops,  &command_features,      &command_knn,        &command_linear,
+    &command_attention, &command_pca,    &command_segment_score, &command_retrieve,   &command_copy_detect,
+    &command_info,      &command_bench,  &command_scale,         &command_import,     &command_export,
+    &command_bundle,    &command_report, &command_video_segment, &command_video_score};
 enum { NUM_COMMANDS = sizeof commands / sizeof *commands };
 static const struct dg_commands dinorun = {
     "dinorun", "trains and evaluates DINO vision models by plans that dinoc makes", commands, NUM_COMMANDS};

@@ -57,8 +57,22 @@ enum dg_status open_sizes(struct evaluation *e, const double *std, struct dg_err
     e->options.rules = image_rules(&e->images);
     e->options.log = &console;
     e->options.own_images = true;
-    const struct dg_sizes_options options = {.evaluator = e->options, .make = make_for_size, .std = std};
+    const struct dg_sizes_options options = {
+        .evaluator = e->options, .make = make_for_size, .std = std, .multiscale = e->multiscale};
     return dg_sizes_open(&e->of.plan, &options, &e->sizes, err);
+}
+
+enum dg_status prepare_sizes(struct evaluation *e, struct dg_fit fit, struct dg_error *err)
+{
+    char session[32], limit[32];
+    if (fit.kind != DG_FIT_STRETCH && fit.kind != DG_FIT_LONG_SIDE) return DG_OK;
+    DG_TRY(dg_sizes_prepare(e->sizes, fit.height, fit.width, NULL, err));
+    const struct dg_sizes_use use = dg_sizes_use(e->sizes);
+    printf("a session for images of %dx%d pixels%s takes %s; all together may take %s (--memory)\n", fit.height,
+           fit.width, fit.kind == DG_FIT_LONG_SIDE ? ", the largest there can be," : "",
+           dg_format_bytes(session, sizeof session, (double)use.most),
+           dg_format_bytes(limit, sizeof limit, (double)use.memory));
+    return DG_OK;
 }
 
 void print_sizes(const struct evaluation *e)

@@ -23,7 +23,7 @@ static void test_shapes(void **state)
     (void)state;
     for (int k = 0; k < (int)(sizeof kinds / sizeof *kinds); k++) {
         int64_t shape[DG_POOLING_MAX_DIMS];
-        enum dg_pooling pooling = dg_pooling_find(kinds[k].name);
+        enum dg_token_pooling pooling = dg_pooling_find(kinds[k].name);
         assert_int_equal(pooling, k);
         assert_int_equal(dg_pooling_role(pooling), k ? DG_ENTRY_TOKENS : DG_ENTRY_FEATURES);
         assert_int_equal(dg_pooling_shape(pooling, &patches, DIM, shape), kinds[k].ndim);
@@ -31,7 +31,7 @@ static void test_shapes(void **state)
     }
 }
 
-static void check(enum dg_pooling pooling, const float *expected, int count)
+static void check(enum dg_token_pooling pooling, const float *expected, int count)
 {
     float out[TOKENS * DIM];
     dg_pooling_apply(pooling, &patches, DIM, tokens, out);
