@@ -35,8 +35,25 @@ struct album {
     size_t bytes; /* so far */
 };
 
-/* `name` is the caption. Pictures that are too large are left out, and it is said. */
-static bool write_picture(struct album *album, const char *path, const char *name)
+/* Labels above the columns of a sheet of dg_attention_draw: the image, the heads, their mean. */
+static void write_columns(FILE *out, int heads)
+{
+    double width = 100.0 / (heads + 2);
+    for (int c = 0; c < heads + 2; c++) {
+        fprintf(out, "<span style=\"left:%.2f%%;width:%.2f%%\">", c * width, width);
+        if (c == 0)
+            fputs("image", out);
+        else if (c <= heads)
+            fprintf(out, "%s%d", heads <= 8 ? "head " : "", c - 1);
+        else
+            fputs("mean", out);
+        fputs("</span>", out);
+    }
+}
+
+/* `name` is the caption; `heads`, if not 0, are those of an attention sheet, whose columns are labelled. Pictures that are too large
+ * are left out, and it is said. */
+static bool write_picture(struct album *album, const char *path, const char *name, int heads)
 {
     size_t size;
     unsigned char *bytes = read_bytes(path, &size);
@@ -46,11 +63,14 @@ static bool write_picture(struct album *album, const char *path, const char *nam
         album->bytes += size;
         fputs("<figure><figcaption>", album->out);
         dg_html_text(album->out, name);
-        fputs("</figcaption><img alt=\"", album->out);
+        fputs("</figcaption>", album->out);
+        if (heads) fputs("<div class=\"columns\">", album->out);
+        if (heads) write_columns(album->out, heads);
+        fputs("<img alt=\"", album->out);
         dg_html_text(album->out, name);
         fprintf(album->out, "\" src=\"data:%s;base64,", type);
         dg_base64(album->out, bytes, size);
-        fputs("\"></figure>\n", album->out);
+        fprintf(album->out, "\">%s</figure>\n", heads ? "</div>" : "");
     } else {
         dg_log(album->log, DG_LOG_WARNING, DG_LOG_RUN, "%s is left out: %s", path,
                type ? "the pictures of the page are larger than 48 MiB together"
@@ -65,15 +85,16 @@ static const struct {
     const char *part, *title, *how;
 } groups[] = {
     {"crops", "What the network is shown",
-     "At the left the image, then its global and local crops, cut and coloured differently each time. What one can "
-     "still "
-     "recognise in them is what can be learnt."},
+     "At the left the image, then its global and local crops, cut and coloured differently each time. What one "
+     "can still recognise in them is what can be learnt."},
     {"attention", "What its heads look at",
-     "Attention of the last block's class token, head by head, over training. Heads that find the object mean that the "
-     "features tell what is in the image; brightness that follows texture or edges alone means that they do not yet."},
+     "Attention of the last block's class token, head by head, over training: above how much, below the patches "
+     "that take 60 % of it, at the left those of all heads in one. Heads that find the object mean that the "
+     "features tell what is in the image; brightness that follows texture or edges alone means that they do not "
+     "yet."},
     {"pca", "Principal components of the patches",
-     "Patches in the colours of their features' first three principal components, over training. Parts of the same "
-     "kind should have the same colour."},
+     "At the right of each image its patches in the colours of their features' first three principal components, "
+     "over training. Parts of the same kind should have the same colour."},
     {"", "Other pictures in the run's folder", ""},
 };
 enum { GROUPS = sizeof groups / sizeof *groups };
@@ -144,17 +165,28 @@ static void write_subject(FILE *out, const char *name)
     fputs("</h3>\n", out);
 }
 
+/* Heads of the last block, if the file is a sheet of them that the run has drawn; else 0. */
+static int sheet_heads(const struct dg_report_run *run, const char *name)
+{
+    if (strncmp(name, "watch/attention-", 16) || !run->plan.header) return 0;
+    uint32_t entry = run->plan.header->entry[DG_ENTRY_ATTENTION];
+    if (entry == DG_PLAN_NONE) return 0;
+    const struct dg_plan_tensor *output = dg_plan_slot(&run->plan, &run->plan.entry[entry], DG_SLOT_OUTPUT);
+    return output->ndim == 4 && output->dim[1] <= 64 ? (int)output->dim[1] : 0;
+}
+
 static void write_series(struct album *album, const struct dg_report_run *run, int first, int count)
 {
     char caption[32];
     int64_t step = 0;
+    int heads = sheet_heads(run, inner_path(run, run->picture[first]));
     write_subject(album->out, inner_path(run, run->picture[first]));
     fputs("<div class=\"pictures\">\n", album->out);
     for (int i = 0; i < count; i++) {
         if (!is_shown(i, count)) continue;
         series_of(run->picture[first + i], &step);
         snprintf(caption, sizeof caption, "step %" PRId64, step);
-        write_picture(album, run->picture[first + i], caption);
+        write_picture(album, run->picture[first + i], caption, heads);
     }
     fputs("</div>\n", album->out);
 }
@@ -188,7 +220,7 @@ static void write_group(struct album *album, const struct dg_page *page, int r, 
     fputs("<div class=\"pictures\">\n", album->out);
     for (int p = 0; p < run->pictures; p++) {
         const char *name = inner_path(run, run->picture[p]);
-        if (group_of(name) == g && !series_length(run, p)) write_picture(album, run->picture[p], name);
+        if (group_of(name) == g && !series_length(run, p)) write_picture(album, run->picture[p], name, 0);
     }
     fputs("</div>\n", album->out);
 }
@@ -216,7 +248,7 @@ enum dg_status dg_section_pictures(FILE *out, const struct dg_page *page, struct
     struct album album = {.out = out, .log = page->log};
     if (page->pictures) fputs("<h2>Pictures</h2>\n<div class=\"pictures\">\n", out);
     for (int p = 0; p < page->pictures; p++)
-        if (!write_picture(&album, page->picture[p], distinct_name(page, p)))
+        if (!write_picture(&album, page->picture[p], distinct_name(page, p), 0))
             return dg_fail(err, DG_ERR_INPUT, "--picture %s: it cannot be read as PNG or JPEG, or is larger than 8 MiB",
                            page->picture[p]);
     if (page->pictures) fputs("</div>\n", out);

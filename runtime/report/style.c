@@ -58,4 +58,7 @@ const char dg_page_style[] =
     ".map svg{width:100%;min-width:820px;height:auto;border-radius:4px;display:block}\n"
     "@media(max-width:480px){body{padding:16px 12px 40px}h1{font-size:23px}.tiles{grid-template-columns:1fr 1fr}"
     ".tile b{font-size:18px}}\n"
+    ".columns{position:relative;display:inline-block;max-width:100%;padding-top:17px}\n"
+    ".columns span{position:absolute;top:0;font-size:11px;line-height:16px;text-align:center;white-space:nowrap;"
+    "overflow:hidden;color:var(--soft)}\n"
     "@media print{body{max-width:none}.chart,.tile,.pictures figure{break-inside:avoid}}\n";

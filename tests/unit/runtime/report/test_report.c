@@ -6,6 +6,7 @@
 
 #include "tests/support/check.h"
 #include "tests/support/files.h"
+#include "tests/support/tiny.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -418,6 +419,7 @@ static void test_pictures_over_training(void **state)
         snprintf(name, sizeof name, "run/watch/attention-01-hen-%08d.png", 10 * i);
         write_file(in(name), picture, sizeof picture - 1);
     }
+    dg_tiny_compile(in("run/run.plan"), NULL); /* of two heads */
     write_file(in("run/watch/pca-00000010.png"), picture, sizeof picture - 1);
     write_file(in("run/crops.png"), picture, sizeof picture - 1);
     assert_ok(dg_report_run_open(in("run"), &run, try_err));
@@ -427,11 +429,15 @@ static void test_pictures_over_training(void **state)
     assert_int_equal(count_of(page, "<h3>hen</h3>"), 1);
     assert_non_null(strstr(page, ">step 0<"));
     assert_non_null(strstr(page, ">step 290<"));
+    assert_int_equal(count_of(page, ">head 1</span>"), 8);
+    assert_int_equal(count_of(page, ">mean</span>"), 8);
+    assert_null(strstr(page, ">head 2</span>"));
     assert_non_null(strstr(page, ">crops.png<"));
     free(page);
     dg_report_run_close(&run);
     remove_folder(in("run/watch"));
     unlink(in("run/crops.png"));
+    unlink(in("run/run.plan"));
 }
 
 static void test_pictures(void **state)
