@@ -1,5 +1,6 @@
 #include "runtime/eval/attention_drawing.h"
 
+#include "runtime/base/atomic_file.h"
 #include "runtime/base/path.h"
 #include "runtime/draw/draw.h"
 #include "runtime/eval/attention_maps.h"
@@ -90,6 +91,50 @@ static void find_owners(struct dg_attention_drawing *m)
     }
 }
 
+/* The name of an image of the sheet; `head` may be m->heads, the mean, or one more, all heads' masks in one. */
+static const char *name_of(const struct dg_attention_drawing *m, bool mask, int head, char *name, size_t size)
+{
+    char of[16];
+    snprintf(of, sizeof of, "head%d", head);
+    if (head >= m->heads) snprintf(of, sizeof of, "%s", head == m->heads ? "mean" : "all");
+    if (mask)
+        snprintf(name, size, "mask_th%g_%s.png", m->threshold, of);
+    else
+        snprintf(name, size, "attn-%s.png", of);
+    return name;
+}
+
+static void write_cell(FILE *out, const char *file) { fprintf(out, "<td><img src=\"%s\" alt=\"\">", file); }
+
+/* Writes FOLDER/sheet.html, which has what the sheet has, with labels. */
+static enum dg_status write_page(const struct dg_attention_drawing *m, struct dg_error *err)
+{
+    static const char top[] =
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Attention</title>\n"
+        "<style>body{font:14px sans-serif}th{font-weight:normal;padding:2px 6px}"
+        "img{display:block;min-width:160px;max-width:320px;image-rendering:pixelated}</style>\n";
+    char path[DG_MAX_PATH], name[64];
+    struct dg_atomic_file file;
+    if (!m->folder) return DG_OK;
+    DG_TRY(dg_path_join(path, m->folder, "sheet.html", err));
+    DG_TRY(dg_atomic_open(path, &file, err));
+    FILE *out = file.stream;
+    fprintf(
+        out,
+        "%s<p>What the heads of the last block attend to: above how much, below the patches that take %g %% of it.\n",
+        top, 100 * m->threshold);
+    fputs("<table>\n<tr><th><th>image", out);
+    for (int h = 0; h < m->heads; h++) fprintf(out, "<th>head %d", h);
+    fputs("<th>mean of the heads\n<tr><th>attention", out);
+    write_cell(out, "img.png");
+    for (int h = 0; h <= m->heads; h++) write_cell(out, name_of(m, false, h, name, sizeof name));
+    fprintf(out, "\n<tr><th>%g %% of it", 100 * m->threshold);
+    write_cell(out, name_of(m, true, m->heads + 1, name, sizeof name));
+    for (int h = 0; h <= m->heads; h++) write_cell(out, name_of(m, true, h, name, sizeof name));
+    fputs("\n</table>\n</html>\n", out);
+    return dg_atomic_commit(&file, err);
+}
+
 enum dg_status dg_attention_draw(struct dg_attention_drawing *m, const char *sheet, struct dg_error *err)
 {
     int64_t count = dg_patches_count(&m->patches);
@@ -97,19 +142,16 @@ enum dg_status dg_attention_draw(struct dg_attention_drawing *m, const char *she
     dg_draw_seen(m->image, &m->patches, m->seen);
     DG_TRY(put(m, 0, 0, m->seen, "img.png", err));
     for (int h = 0; h <= m->heads; h++) {
-        bool mean = h == m->heads;
         dg_draw_heat(m->map + h * count, &m->patches, m->drawn);
-        snprintf(name, sizeof name, mean ? "attn-mean.png" : "attn-head%d.png", h);
-        DG_TRY(put(m, 0, h + 1, m->drawn, name, err));
+        DG_TRY(put(m, 0, h + 1, m->drawn, name_of(m, false, h, name, sizeof name), err));
         for (int64_t i = 0; i < count; i++) m->owner[i] = m->mask[h * count + i] ? h : -1;
         dg_draw_regions(m->seen, m->owner, &m->patches, m->drawn);
-        snprintf(name, sizeof name, mean ? "mask_th%g_mean.png" : "mask_th%g_head%d.png", m->threshold, h);
-        DG_TRY(put(m, 1, h + 1, m->drawn, name, err));
+        DG_TRY(put(m, 1, h + 1, m->drawn, name_of(m, true, h, name, sizeof name), err));
     }
     find_owners(m);
     dg_draw_regions(m->seen, m->owner, &m->patches, m->drawn);
-    snprintf(name, sizeof name, "mask_th%g_all.png", m->threshold);
-    DG_TRY(put(m, 1, 0, m->drawn, name, err));
+    DG_TRY(put(m, 1, 0, m->drawn, name_of(m, true, m->heads + 1, name, sizeof name), err));
+    DG_TRY(write_page(m, err));
     return dg_sheet_write(&m->sheet, sheet, err);
 }
 

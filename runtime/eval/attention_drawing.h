@@ -29,7 +29,8 @@ enum dg_status dg_attention_read(struct dg_attention_drawing *drawing, const cha
 enum dg_status dg_attention_compute(struct dg_attention_drawing *drawing, struct dg_evaluator *evaluator,
                                     const char *image, struct dg_error *err);
 /* Draws the sheet, and the images of it into the folder: img.png, attn-head0.png, ..., attn-mean.png,
- * mask_th0.6_head0.png, ... The mean in `map` is lost. */
+ * mask_th0.6_head0.png, ..., mask_th0.6_all.png; and sheet.html there, a page that shows them with labels. The mean in
+ * `map` is lost. */
 enum dg_status dg_attention_draw(struct dg_attention_drawing *drawing, const char *sheet, struct dg_error *err);
 void dg_attention_drawing_free(struct dg_attention_drawing *drawing);
 

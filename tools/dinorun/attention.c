@@ -49,7 +49,7 @@ static enum dg_status draw_attention(struct dg_attention_drawing *m, struct dg_e
     DG_TRY(write_numbers(m, err));
     DG_TRY(dg_attention_draw(m, sheet, err));
     printf("%s: attention.npy [%d, %d, %d] f32, img.png, a heat map and a mask of %g %% of the mass for each of %d "
-           "heads and their mean; all of it side by side in sheet.png\n",
+           "heads and their mean; all of it side by side in sheet.png, with labels in sheet.html\n",
            given.out, m->heads, m->patches.rows, m->patches.cols, 100 * given.threshold, m->heads);
     return DG_OK;
 }
@@ -71,8 +71,8 @@ static const struct dg_flag flags[] = {
      .required = true},
     {"out", "DIR",
      "the folder to write: attention.npy [heads, rows, cols], the class token's attention to the patches; img.png; "
-     "attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; and sheet.png, above image, heads and mean, below "
-     "their masks, at the left all in one",
+     "attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; sheet.png, above image, heads and mean, below "
+     "their masks, at the left all in one; and sheet.html, the same with labels",
      .text = &given.out, .required = true},
     {FLAG_THRESHOLD, .number = &given.threshold},
     {FLAG_IMAGE_SIZE, .size = &given.size},

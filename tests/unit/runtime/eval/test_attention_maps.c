@@ -108,7 +108,7 @@ static void test_many_colours(void **state)
     assert_int_equal(mask[COUNT - 2], DG_MASK_MAX_OBJECTS);
     image.width = COUNT;
     assert_int_equal(dg_mask_read(&image, mask, &objects, &err), DG_ERR_INPUT);
-    assert_non_null(strstr(err.text, "a colour an object"));
+    assert_non_null(strstr(err.text, "one colour per object"));
 }
 
 #define JACCARD(mask, height, width, patch_mask, patches) dg_jaccard(mask, height, width, 1, patch_mask, patches)
@@ -198,6 +198,11 @@ static void test_command(void **state)
     dg_image_free(&image);
     dg_image_decoder_free(&decoder);
     size_t size;
+    char *page = read_file(path_in("maps", "sheet.html"), &size);
+    assert_non_null(strstr(page, "<th>head 1<th>mean of the heads"));
+    assert_non_null(strstr(page, "<th>25 % of it<td><img src=\"mask_th0.25_all.png\""));
+    assert_null(strstr(page, "head 2"));
+    free(page);
     uint8_t *bytes = read_file("maps/attention.npy", &size);
     assert_int_equal(size, 128 + 2 * 16 * sizeof(float));
     assert_memory_equal(bytes + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4, 4), }", 62);
