@@ -68,6 +68,28 @@ static bool is_fact(const struct full *f, const char *key, const char *value)
     return text && !strcmp(text, value);
 }
 
+/* What a recipe may say otherwise, and the published code cannot. */
+static enum dg_status check_recipe(const struct full *f, struct dg_error *err)
+{
+    static const struct {
+        const char *key, *published;
+    } keys[] = {{"teacher.update", "momentum"},
+                {"teacher.buffers", "own"},
+                {"loss.kind", "cross_entropy"},
+                {"loss.targets", "center"},
+                {"optim.freeze.params", "last_layer"}};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        char key[64];
+        snprintf(key, sizeof key, "recipe.%s", keys[k].key);
+        const char *text = fact(f, key);
+        if (text && strcmp(text, keys[k].published))
+            return dg_fail(err, DG_ERR_UNSUPPORTED,
+                           "%s: %s of this run is %.64s, and the published code knows %s alone", f->path, keys[k].key,
+                           text, keys[k].published);
+    }
+    return DG_OK;
+}
+
 static enum dg_status find_optimizer(struct full *f, struct dg_error *err)
 {
     for (int k = 0; k < KINDS; k++)
@@ -99,6 +121,15 @@ static bool decays(const struct dg_safetensors_tensor *parameter)
     return parameter->ndim != 1 && (length < suffix || strcmp(parameter->name + length - suffix, ".bias"));
 }
 
+static bool has_place(const char *name)
+{
+    static const char *const published[] = {"student.backbone.", "student.head.", "teacher.backbone.", "teacher.head.",
+                                            "optim."};
+    for (size_t p = 0; p < sizeof published / sizeof *published; p++)
+        if (begins(name, published[p])) return true;
+    return !strcmp(name, "center");
+}
+
 static enum dg_status find_parameters(struct full *f, struct dg_error *err)
 {
     int all = dg_safetensors_count(f->file), count = 0;
@@ -108,11 +139,10 @@ static enum dg_status find_parameters(struct full *f, struct dg_error *err)
         for (int i = 0; i < all; i++) {
             const struct dg_safetensors_tensor *tensor = dg_safetensors_at(f->file, i);
             f->norms |= strstr(tensor->name, ".running_mean") != NULL;
-            if (!begins(tensor->name, "student.") || decays(tensor) != (g == 0)) continue;
-            if (!begins(tensor->name, "student.backbone.") && !begins(tensor->name, "student.head."))
-                return dg_fail(err, DG_ERR_UNSUPPORTED,
-                               "%s: the published code has a backbone and a head, and no %.200s", f->path,
+            if (!has_place(tensor->name))
+                return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: the published code has no place for %.200s", f->path,
                                tensor->name);
+            if (!begins(tensor->name, "student.") || decays(tensor) != (g == 0)) continue;
             if (!state_of(f, f->optimizer->state[0].ours, tensor->name)) continue; /* frozen for good, or a buffer */
             f->parameter[count++] = tensor;
             f->group[g]++;
@@ -315,6 +345,7 @@ enum dg_status dg_export_full_checkpoint(const struct dg_safetensors *file, cons
 {
     struct full f = {.file = file, .path = in};
     DG_TRY(find_epoch(&f, err));
+    DG_TRY(check_recipe(&f, err));
     DG_TRY(find_optimizer(&f, err));
     enum dg_status status = find_parameters(&f, err);
     if (status == DG_OK) status = check_states(&f, err);

@@ -268,12 +268,19 @@ static void test_full(void **state)
     refuses(RUN(DINORUN, "export", in("whole-sgd"), "--torch", in("new.pth"), "--full", "--backbone", "teacher"), 2,
             "--full goes without --backbone");
     refuses(RUN(DINORUN, "export", in("teacher.pth"), "--torch", in("new.pth"), "--full"), 1, "teacher.pth");
-    dg_tiny_compile(in("decay.plan"), "optim.no_decay=[bias]");
-    process_assert_status(RUN(DINORUN, "train", in("decay.plan"), "--data", in("pictures"), "--out", in("decay"),
-                              "--steps", "2", "--ignore-memory"),
-                          0);
-    refuses(RUN(DINORUN, "export", in("decay"), "--torch", in("new.pth"), "--full"), 1,
-            "its optimiser has other groups");
+    static const char *const others[][2] = {
+        {"optim.no_decay=[bias]", "its optimiser has other groups"},
+        {"loss={targets: sinkhorn, teacher_temp: 0.05}",
+         "loss.targets of this run is sinkhorn, and the published code knows center alone"},
+        {"teacher={update: iteration}", "teacher.update of this run is iteration"}};
+    for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
+        char plan[160], out[160];
+        snprintf(plan, sizeof plan, "%s/other%zu.plan", test_folder, o);
+        snprintf(out, sizeof out, "%s/other%zu", test_folder, o);
+        dg_tiny_compile(plan, others[o][0]);
+        process_assert_status(RUN(TRAIN(out, "2")), 0);
+        refuses(RUN(DINORUN, "export", out, "--torch", in("new.pth"), "--full"), 1, others[o][1]);
+    }
 }
 
 static void test_refused(void **state)
