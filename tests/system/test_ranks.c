@@ -133,6 +133,10 @@ static void test_batch_norm(void **state)
     process_assert_status(
         LAUNCH(&open_mpi, "2", TRAIN(in("norm2.plan"), in("norm_resumed")), "--resume", "--steps", "4"), 0);
     assert_same_state(in("norm2"), in("norm_resumed"), 0);
+    if (mpi_usable(&mpich)) {
+        train(&mpich, "2", in("norm2.plan"), in("norm_mpich"), "4");
+        assert_same_state(in("norm2"), in("norm_mpich"), 0);
+    }
     dg_tiny_compile(in("head.plan"), "head.with.bn=true");
     dg_tiny_compile_ranks(in("head2.plan"), "head.with.bn=true", 2);
     train(NULL, NULL, in("head.plan"), in("head"), "4");
