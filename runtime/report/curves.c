@@ -114,15 +114,20 @@ static void write_result(FILE *out, const struct dg_page *page, const char *colu
 {
     static const struct {
         const char *part, *how, *level, *level_name;
-    } kinds[] = {{"top1",
-                  "Percent of images with classes; it should rise. The most frequent class alone would get the dashed "
-                  "line.",
-                  "most_frequent", "most frequent class"},
-                 {"jaccard.best",
-                  "How much of an object and of what the best head looks at is common to both, in percent; it should "
-                  "rise. Looking at everything would get the dashed line.",
-                  "jaccard.everything", "everything"},
-                 {"", "Measured on the run's checkpoints.", "", ""}};
+    } kinds[] = {
+        {"top1",
+         "Percent of images with classes; it should rise. The most frequent class alone would get the dashed "
+         "line.",
+         "most_frequent", "most frequent class"},
+        {"jaccard.best",
+         "How much of an object and of what the head that fits it best looks at is common to both, in percent; "
+         "it falls where heads come to share an object's parts between them.",
+         "jaccard.everything", "everything"},
+        {"jaccard.mean",
+         "How much of an object and of what all heads together look at is common to both, in percent; it should "
+         "rise. Looking at everything would get the dashed line.",
+         "jaccard.everything", "everything"},
+        {"", "Measured on the run's checkpoints.", "", ""}};
     const struct dg_series *results = &page->run[0].results;
     char title[96];
     int k = 0;
@@ -136,12 +141,12 @@ static void write_result(FILE *out, const struct dg_page *page, const char *colu
     dg_chart_write(out, &chart);
 }
 
-/* Of the many results of k-NN one stands for all, and so does one of the Jaccard indices. */
+/* Of the many results of k-NN one stands for all; of the Jaccard indices, the best head's and the mean's. */
 static bool is_main(const struct dg_report_run *run, const char *column)
 {
     double value;
     const char *accuracy = dg_report_run_accuracy(run, &value);
-    if (!strncmp(column, "jaccard", 7)) return !strcmp(column, "jaccard.best");
+    if (!strncmp(column, "jaccard", 7)) return !strcmp(column, "jaccard.best") || !strcmp(column, "jaccard.mean");
     return strncmp(column, "knn", 3) || (accuracy && !strcmp(column, accuracy));
 }
 

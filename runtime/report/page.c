@@ -112,13 +112,12 @@ static void write_accuracy(FILE *out, const struct dg_report_run *run)
 
 static void write_objects(FILE *out, const struct dg_report_run *run)
 {
-    double best = dg_series_last(&run->results, "jaccard.best"),
-           all = dg_series_last(&run->results, "jaccard.everything");
+    double best = dg_series_last(&run->results, "jaccard.best"), mean = dg_series_last(&run->results, "jaccard.mean");
     char text[64], more[64] = "";
     if (isnan(best)) return;
     snprintf(text, sizeof text, "%.1f %%", best);
-    if (!isnan(all)) snprintf(more, sizeof more, "everything: %.1f %%", all);
-    write_tile(out, text, "Jaccard index of attention and objects", more);
+    if (!isnan(mean)) snprintf(more, sizeof more, "mean of heads: %.1f %%", mean);
+    write_tile(out, text, "Jaccard index, best head of each object", more);
 }
 
 /* The time that the run has taken by its log, without the time between its parts, and what is left. */

@@ -128,8 +128,8 @@ static void on_measured(void *context, const struct dg_quality_report *r)
     for (int i = 0; i < r->num_k; i++) printf("%s %d-NN %.2f %%", i ? "," : "  top-1", r->k[i], r->result[i].top1);
     if (r->num_k) printf("; most frequent class %.2f %%", r->most_frequent);
     if (r->objects.images)
-        printf("%sJaccard %.2f %%; everything %.2f %%", r->num_k ? "; " : "  ", 100 * r->objects.best,
-               100 * r->objects.all);
+        printf("%sJaccard %.2f %%, mean of heads %.2f %%; everything %.2f %%", r->num_k ? "; " : "  ",
+               100 * r->objects.best, 100 * r->objects.mean, 100 * r->objects.all);
     printf("; %.1f s\n", r->seconds);
     fflush(stdout);
 }
