@@ -13,6 +13,15 @@ int64_t dg_bad_limit_of(struct dg_bad_limit limit, int64_t all)
     return limit.percent > 0 ? (int64_t)((double)all * limit.percent / 100) : limit.images;
 }
 
+const char *dg_bad_limit_text(struct dg_bad_limit limit, char *text, size_t size)
+{
+    if (limit.percent > 0)
+        snprintf(text, size, "%g%%", limit.percent);
+    else
+        snprintf(text, size, "%" PRId64, limit.images);
+    return text;
+}
+
 void dg_bad_images_init(struct dg_bad_images *bad)
 {
     *bad = (struct dg_bad_images){0};

@@ -15,6 +15,8 @@ struct dg_bad_limit {
 
 /* Of `all` images, rounded down. */
 int64_t dg_bad_limit_of(struct dg_bad_limit limit, int64_t all);
+/* "10" or "0.5%", as it is given. Returns `text`. */
+const char *dg_bad_limit_text(struct dg_bad_limit limit, char *text, size_t size);
 
 struct dg_bad_image {
     int64_t index; /* in what was read */

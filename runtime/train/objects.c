@@ -58,6 +58,8 @@ enum dg_status dg_objects_measure(const struct dg_objects *o, const char *path, 
                                                  .weights = path,
                                                  .choice = {.from = "teacher"},
                                                  .threads = o->threads,
+                                                 .max_bad = o->setup.max_bad,
+                                                 .log = o->setup.unread,
                                                  .rules = o->setup.data.rules,
                                                  .ignore_memory = true,
                                                  .lent = &lent};
@@ -65,6 +67,7 @@ enum dg_status dg_objects_measure(const struct dg_objects *o, const char *path, 
     const struct dg_segment_options how = {.patches = &o->patches,
                                            .masks = o->setup.masks,
                                            .keep = 0.6, /* as the command does */
+                                           .max_bad = o->setup.max_bad,
                                            .rules = o->setup.data.rules};
     enum dg_status status = dg_segment_score(evaluator, o->images, &how, score, err);
     dg_evaluator_close(evaluator);

@@ -16,6 +16,7 @@ struct dg_quality {
     struct dg_quality_setup setup;
     struct dg_labelled train, val; /* of k-NN; no images: there is none */
     struct dg_objects *objects;    /* NULL: none */
+    struct dg_log unread;          /* which images cannot be read, and nothing else of an evaluation */
     struct dg_lent lent;
     int threads;
     int64_t dim;     /* numbers an image */
@@ -50,6 +51,12 @@ static int64_t feature_bytes(const struct dg_quality *q)
     return dg_round_up((q->train.count + q->val.count) * q->dim * (int64_t)sizeof(float), DG_PLAN_ALIGN);
 }
 
+static void write_unread(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
+{
+    const struct dg_quality *q = context;
+    if (level == DG_LOG_WARNING && topic == DG_LOG_LOAD) dg_log(q->setup.log, level, topic, "%s", text);
+}
+
 enum dg_status dg_quality_open(const struct dg_quality_setup *setup, struct dg_quality **result, struct dg_error *err)
 {
     struct dg_quality *q = calloc(1, sizeof *q);
@@ -57,8 +64,14 @@ enum dg_status dg_quality_open(const struct dg_quality_setup *setup, struct dg_q
     if (!q) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     q->setup = *setup;
     q->measured = dg_seconds_now();
-    const struct dg_objects_setup objects = {
-        .plan = setup->plan, .knobs = setup->knobs, .data = setup->objects, .masks = setup->masks, .log = setup->log};
+    q->unread = (struct dg_log){.write = write_unread, .context = q};
+    const struct dg_objects_setup objects = {.plan = setup->plan,
+                                             .knobs = setup->knobs,
+                                             .data = setup->objects,
+                                             .masks = setup->masks,
+                                             .max_bad = setup->max_bad,
+                                             .unread = &q->unread,
+                                             .log = setup->log};
     if (setup->objects.paths) DG_TRY(dg_objects_open(&objects, &q->objects, err));
     if (!setup->train.paths) return DG_OK;
     DG_TRY(dg_labelled_open(&q->train, &setup->train, NULL, setup->log, err));
@@ -165,6 +178,8 @@ static enum dg_status measure_knn(struct dg_quality *q, const char *path, struct
                                                  .weights = path,
                                                  .choice = {.from = "teacher"},
                                                  .threads = q->threads,
+                                                 .max_bad = q->setup.max_bad,
+                                                 .log = &q->unread,
                                                  .ignore_memory = true,
                                                  .lent = &lent};
     DG_TRY(dg_evaluator_open(q->setup.plan, q->setup.knobs, &options, &evaluator, err));

@@ -28,6 +28,7 @@ struct dg_quality_setup {
     struct dg_data objects;    /* images to find objects in; no paths: none */
     const char *masks;         /* the folder of their masks */
     struct dg_quality_interval every;
+    struct dg_bad_limit max_bad; /* the evaluator's, of each list of images */
     int64_t steps_per_epoch, end_step;
     const struct dg_log *log;
 };

@@ -69,6 +69,7 @@ static void describe_run(json_t *run, const struct dg_run_about *a)
         set(run, "segment_masks", paths_of(&masks));
     }
     if (a->measure_every) set_text(run, "measure_every", a->measure_every);
+    if (a->measure_max_bad) set_text(run, "measure_max_bad", a->measure_max_bad);
     set_integer(run, "seed", (int64_t)a->seed);
 }
 

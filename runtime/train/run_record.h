@@ -19,6 +19,7 @@ struct dg_run_about {
     const char *segment_masks;                 /* the folder of their masks */
     const struct dg_data *watch;               /* images to draw; no paths: none */
     const char *measure_every;                 /* how often it is measured, in words */
+    const char *measure_max_bad;               /* unreadable images to leave out of that, in words */
     const char *replay;                        /* recorded crops in place of images; NULL: none */
     int64_t batch, images, steps_per_epoch, epochs;
     int64_t out_dim; /* prototypes, or classes of a probe */

@@ -251,6 +251,7 @@ static enum dg_status open_quality(struct training *t, struct dg_error *err)
                                            .objects = o->segment_data,
                                            .masks = o->segment_masks,
                                            .every = o->measure_every,
+                                           .max_bad = o->measure_max_bad,
                                            .steps_per_epoch = t->run.length.steps_per_epoch,
                                            .end_step = end_of(t),
                                            .log = o->log};
@@ -280,8 +281,9 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
     dg_run_write_plan(&t->run);
     DG_TRY(dg_run_open_log(&t->run, err));
     DG_TRY(dg_tensorboard_open(t->options->out, t->run.position.step, t->options->tensorboard, &t->events, err));
-    char every[64];
+    char every[64], max_bad[64];
     dg_quality_interval_text(t->options->measure_every, every, sizeof every);
+    dg_bad_limit_text(t->options->measure_max_bad, max_bad, sizeof max_bad);
     dg_run_open_record(&t->run, (struct dg_run_about){
                                     .kind = "train",
                                     .knn_train = &t->options->knn_train,
@@ -289,6 +291,7 @@ static enum dg_status open_files(struct training *t, struct dg_error *err)
                                     .segment_data = &t->options->segment_data,
                                     .segment_masks = t->options->segment_masks,
                                     .measure_every = t->quality ? every : NULL,
+                                    .measure_max_bad = t->quality ? max_bad : NULL,
                                     .watch = &(struct dg_data){.path = t->options->watch, .paths = t->options->watched},
                                     .data = &t->options->data,
                                     .replay = t->options->replay,

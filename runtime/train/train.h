@@ -42,7 +42,8 @@ struct dg_train_options {
     struct dg_data segment_data;       /* images to find objects in; no paths: none */
     const char *segment_masks;         /* the folder of their masks */
     struct dg_quality_interval measure_every;
-    const char *const *watch; /* [watched] images to draw at each checkpoint (runtime/train/watch.h) */
+    struct dg_bad_limit measure_max_bad; /* unreadable ones of these images to leave out before giving up */
+    const char *const *watch;            /* [watched] images to draw at each checkpoint (runtime/train/watch.h) */
     int watched;
     const char *init;                 /* weights to start from; NULL: initialisers */
     struct dg_weights_options choice; /* of what is in it */

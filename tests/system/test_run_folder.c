@@ -193,6 +193,20 @@ static void test_knn_while_training(void **state)
     process_assert_status(RUN(WATCHED("begun"), "--knn-train", pictures, "--knn-val", pictures, "--steps", "0"), 0);
     process_assert_status(RUN(DINORUN, "train", "--resume", in("begun"), "--ignore-memory", "--steps", "1"), 0);
     assert_int_equal(results_of(in("begun/results.csv"), ",0,train,knn8.top1,"), 1);
+    /* Images that cannot be read: no measurement, or one without them, also in a run that goes on. */
+    process_assert_status(RUN("/bin/cp", "-r", pictures, in("holes")), 0);
+    write_file(in("holes/b/01.png"), "none", 4);
+    p = RUN(WATCHED("holed"), "--knn-train", in("holes"), "--knn-val", pictures, "--steps", "0");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->err, "holes/b/01.png: ");
+    process_assert_says(p, p->err, "step 0 is not measured: ");
+    p = RUN(WATCHED("left"), "--knn-train", in("holes"), "--knn-val", pictures, "--steps", "0", "--measure-max-bad",
+            "13%");
+    process_assert_status(p, 0);
+    process_assert_says(p, p->err, "1 of 8 images cannot be read and are left out");
+    assert_int_equal(results_of(in("left/results.csv"), ",0,train,knn7.top1,"), 1);
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("left"), "--ignore-memory", "--steps", "1"), 0);
+    assert_int_equal(results_of(in("left/results.csv"), ",train,knn7.top1,"), 2);
     refuses(RUN(WATCHED("none"), "--knn-train", pictures), 2, "--knn-train goes with --knn-val DIR");
     refuses(RUN(WATCHED("none"), "--knn-train", pictures, "--knn-val", pictures, "--measure-every", "2 days"), 2,
             "expected epochs, or steps or minutes");

@@ -26,7 +26,7 @@ static struct {
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
     struct dg_flag_values data, knn_train, knn_val, segment_data, watch;
-    bool measure_every;
+    bool measure_every, measure_max_bad;
     struct image_flags images;
     struct dg_comm_options comm;
     struct sum_flags sums;
@@ -342,6 +342,8 @@ static enum dg_status find_quality(struct dg_error *err)
     o->knn_train.rules = o->knn_val.rules = image_rules(&given.images);
     if (!given.measure_every && dg_run_record_find(o->out, "measure_every", 0, every, sizeof every))
         dg_quality_read_interval(every, &o->measure_every);
+    if (!given.measure_max_bad && dg_run_record_find(o->out, "measure_max_bad", 0, every, sizeof every))
+        read_bad_limit(every, &o->measure_max_bad);
     o->segment_data.rules = image_rules(&given.images);
     if (!o->segment_data.paths) {
         DG_TRY(read_paths(&recorded.segment_data, "segment_data", false, err));
@@ -499,6 +501,10 @@ static const struct dg_flag flags[] = {
      "how often that is measured: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
      .parse = read_interval, .parsed = &given.options.measure_every, .given = &given.measure_every,
      .expected = "epochs, or steps or minutes, as in 2, '500 steps' or '30 minutes'", .unset = "1 epoch"},
+    {"measure-max-bad", "N|P%",
+     "unreadable images to leave out of what is measured; with more of them it is not measured, which is said",
+     .parse = read_bad_limit, .parsed = &given.options.measure_max_bad, .given = &given.measure_max_bad,
+     .expected = "a whole number, or percent as in 0.1%", .unset = "0"},
     {"watch", "IMAGE",
      "draw this image into RUN/watch/ before the first step and at each checkpoint: what the heads of the last block "
      "attend to, and principal components of the patches",
