@@ -51,23 +51,27 @@ void dg_draw_colours(const uint8_t *colour, const struct dg_patches *patches, ui
                    colour + 3 * ((size_t)(y / patches->size) * (size_t)patches->cols + (size_t)(x / patches->size)), 3);
 }
 
-void dg_draw_heat(const float *map, const struct dg_patches *patches, uint8_t *pixels)
+void dg_draw_heat_between(const float *map, float least, float most, const struct dg_patches *patches, uint8_t *pixels)
 {
-    int64_t count = dg_patches_count(patches);
-    float least = map[0], most = map[0];
-    for (int64_t i = 1; i < count; i++) {
-        least = map[i] < least ? map[i] : least;
-        most = map[i] > most ? map[i] : most;
-    }
     for (int y = 0; y < dg_patches_height(patches); y++)
         for (int x = 0; x < dg_patches_width(patches); x++) {
             float value = map[(int64_t)(y / patches->size) * patches->cols + x / patches->size];
-            int level = most > least ? (int)(256 * ((double)value - least) / ((double)most - least)) : 0;
-            uint32_t colour = viridis[level < 255 ? level : 255];
+            double level = most > least ? 256 * ((double)value - least) / ((double)most - least) : 0;
+            uint32_t colour = viridis[level < 0 ? 0 : level < 255 ? (int)level : 255];
             *pixels++ = (uint8_t)(colour >> 16);
             *pixels++ = (uint8_t)(colour >> 8);
             *pixels++ = (uint8_t)colour;
         }
+}
+
+void dg_draw_heat(const float *map, const struct dg_patches *patches, uint8_t *pixels)
+{
+    float least = map[0], most = map[0];
+    for (int64_t i = 1; i < dg_patches_count(patches); i++) {
+        least = map[i] < least ? map[i] : least;
+        most = map[i] > most ? map[i] : most;
+    }
+    dg_draw_heat_between(map, least, most, patches, pixels);
 }
 
 /* True if the pixel lies in the outline of its patch's region: near a side beyond which another region begins. */

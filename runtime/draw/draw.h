@@ -12,6 +12,9 @@ void dg_draw_seen(const uint8_t *image, const struct dg_patches *patches, uint8_
  * (yellow); all dark blue if they are equal. The numbers must be finite. */
 void dg_draw_heat(const float *map, const struct dg_patches *patches, uint8_t *pixels);
 
+/* The same with colours that other maps have in common: from `least` (dark blue) to `most` (yellow). */
+void dg_draw_heat_between(const float *map, float least, float most, const struct dg_patches *patches, uint8_t *pixels);
+
 /* Draws colours [rows, cols, 3], 8 bits, one for each patch. */
 void dg_draw_colours(const uint8_t *colour, const struct dg_patches *patches, uint8_t *pixels);
 

@@ -62,15 +62,3 @@ enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role ro
                    "prepend_token), as in graphs/vit.yaml",
                    name, dg_plan_string(plan, plan->header->recipe));
 }
-
-enum dg_status dg_patches_want_size(const struct dg_plan *plan, const struct dg_patches *patches, int64_t height,
-                                    int64_t width, struct dg_error *err)
-{
-    if (height == patches->height && width == patches->width) return DG_OK;
-    return dg_fail(err, DG_ERR_USAGE,
-                   "the plan is for images of %dx%d pixels (height x width); for %lldx%lld compile it again, with the "
-                   "flags it was made with and another size: dinoc %s:%s --image-size %lldx%lld -o PLAN",
-                   patches->height, patches->width, (long long)height, (long long)width,
-                   dg_plan_string(plan, plan->header->source), dg_plan_string(plan, plan->header->recipe),
-                   (long long)height, (long long)width);
-}

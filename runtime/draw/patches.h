@@ -26,8 +26,4 @@ static inline int64_t dg_patches_tokens(const struct dg_patches *p) { return p->
 enum dg_status dg_patches_init(const struct dg_plan *plan, enum dg_entry_role role, struct dg_patches *patches,
                                struct dg_error *err);
 
-/* DG_OK if the plan's images have this size; otherwise DG_ERR_USAGE with the command that compiles a plan for it. */
-enum dg_status dg_patches_want_size(const struct dg_plan *plan, const struct dg_patches *patches, int64_t height,
-                                    int64_t width, struct dg_error *err);
-
 #endif

@@ -30,7 +30,7 @@ enum dg_status dg_attention_read(struct dg_attention_drawing *m, const char *pat
     int width = m->patches.width, height = m->patches.height;
     if (!m->image) m->image = malloc(3 * (size_t)width * (size_t)height);
     if (!m->image) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d pixels", width, height);
-    return dg_read_whole(path, rules, width, height, m->image, err);
+    return dg_read_whole(path, rules, m->resized, width, height, m->image, err);
 }
 
 void dg_attention_drawing_free(struct dg_attention_drawing *m)

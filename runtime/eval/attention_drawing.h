@@ -7,11 +7,12 @@
 #include "runtime/draw/sheet.h"
 #include "runtime/eval/evaluator.h"
 
-/* Zero-initialise, and set the first three; one image after the other can be drawn. */
+/* Zero-initialise, and set the first four; one image after the other can be drawn. */
 struct dg_attention_drawing {
-    struct dg_patches patches; /* of the entry: dg_patches_init */
-    double threshold;          /* the share of a head's attention that its mask holds */
-    const char *folder;        /* where each image of the sheet is written as well; NULL: nowhere */
+    struct dg_patches patches;  /* of the entry: dg_patches_init */
+    struct dg_fit_size resized; /* to which the image is resized: dg_read_whole */
+    double threshold;           /* the share of a head's attention that its mask holds */
+    const char *folder;         /* where each image of the sheet is written as well; NULL: nowhere */
     /* ---- set by dg_attention_compute */
     int heads;
     float *map;            /* [heads + 1, patches]: the heads, then their mean */

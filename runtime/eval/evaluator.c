@@ -24,6 +24,7 @@ struct dg_evaluator {
     int64_t dim, rows; /* numbers an image; images of a batch that are computed */
     struct dg_bad_limit max_bad;
     struct dg_image_rules rules;   /* of images that are no data set's */
+    struct dg_fit_size resized;    /* likewise */
     const char *weights;           /* the file */
     struct dg_image_rules trained; /* how images were read in the training of the weights */
     bool trained_is_known, said_rules;
@@ -76,6 +77,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
     e->max_bad = options->max_bad;
     e->comm = options->comm;
     e->rules = options->rules;
+    e->resized = options->resized;
     const struct dg_plan_entry *entry = NULL;
     enum dg_status status = dg_plan_find_role(plan, options->role, &entry, err);
     struct dg_session_options session = {.threads = options->threads,
@@ -408,26 +410,45 @@ enum dg_status dg_evaluate_own(struct dg_evaluator *e, struct dg_dataset *datase
     return evaluate(e, dataset, (struct sinking){.sink = sink, .context = context, .own = true}, err);
 }
 
+/* What is read of an image that is shown whole. */
+struct whole {
+    int pillow;
+    struct dg_fit_size resized; /* 0: to height x width */
+    int height, width;          /* the part that is wanted */
+};
+
+/* Copies the upper left part. */
+static void cut(const struct dg_image *image, const struct whole *w, uint8_t *pixels)
+{
+    for (int y = 0; y < w->height; y++)
+        memcpy(pixels + 3 * (ptrdiff_t)y * w->width, image->pixels + 3 * (ptrdiff_t)y * image->width,
+               3 * (size_t)w->width);
+}
+
 /* dg_read_whole, with notes on the image. */
-static enum dg_status read_whole(const char *path, struct dg_image_decoder decoder, int pillow, int width, int height,
+static enum dg_status read_whole(const char *path, struct dg_image_decoder decoder, const struct whole *w,
                                  uint8_t *pixels, struct dg_error *err)
 {
-    struct dg_image image = {0};
+    struct dg_image image = {0}, resized = {0};
     struct dg_scratch work = {0};
+    const struct dg_resampling how = {DG_FILTER_BILINEAR, w->pillow};
+    const struct dg_fit fit = {DG_FIT_STRETCH, w->resized.height ? w->resized.height : w->height,
+                               w->resized.height ? w->resized.width : w->width};
     enum dg_status status = dg_data_decode(path, &decoder, &image, err);
-    if (status == DG_OK)
-        status = dg_image_resize(&image, (struct dg_box){0, 0, image.width, image.height},
-                                 (struct dg_resampling){DG_FILTER_BILINEAR, pillow}, width, height, pixels, &work, err);
+    if (status == DG_OK) status = dg_fit_image(&image, fit, how, &resized, &work, err);
+    if (status == DG_OK) cut(&resized, w, pixels);
     dg_image_decoder_free(&decoder);
     dg_image_free(&image);
+    dg_image_free(&resized);
     dg_scratch_free(&work);
     return status;
 }
 
-enum dg_status dg_read_whole(const char *path, struct dg_image_rules rules, int width, int height, uint8_t *pixels,
-                             struct dg_error *err)
+enum dg_status dg_read_whole(const char *path, struct dg_image_rules rules, struct dg_fit_size resized, int width,
+                             int height, uint8_t *pixels, struct dg_error *err)
 {
-    return read_whole(path, (struct dg_image_decoder){.turns = rules.exif}, rules.pillow, width, height, pixels, err);
+    const struct whole whole = {rules.pillow, resized, height, width};
+    return read_whole(path, (struct dg_image_decoder){.turns = rules.exif}, &whole, pixels, err);
 }
 
 /* Reads one image into a row of the input. */
@@ -439,7 +460,8 @@ static enum dg_status fill_row(const struct dg_evaluator *e, const struct dg_nor
     uint8_t *pixels = malloc(3 * (size_t)count);
     if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "no memory for an image of %d x %d pixels", width, height);
     const struct dg_image_decoder decoder = {.turns = e->rules.exif, .noted = e->notes};
-    enum dg_status status = read_whole(path, decoder, e->rules.pillow, width, height, pixels, err);
+    const struct whole whole = {e->rules.pillow, e->resized, height, width};
+    enum dg_status status = read_whole(path, decoder, &whole, pixels, err);
     if (status == DG_OK) dg_normalize(normalizer, pixels, count, e->input + row * 3 * count);
     free(pixels);
     return status;

@@ -6,6 +6,7 @@
 #include "runtime/data/eval_source.h"
 #include "runtime/exec/knobs.h"
 #include "runtime/exec/session.h"
+#include "runtime/image/fit.h"
 #include "runtime/state/weights.h"
 
 /* How an image becomes a row of the input `images` [batch, height, width, 3]: short side resized to 256/224 of the
@@ -22,6 +23,7 @@ struct dg_evaluator_options {
     struct dg_bad_limit max_bad; /* unreadable images to leave out before giving up */
     bool accept_changes;         /* accept weights of another network (dg_facts_compare) */
     struct dg_image_rules rules; /* of dg_evaluate_whole; a data set has its own */
+    struct dg_fit_size resized;  /* to which that resizes images: see dg_read_whole */
     bool ignore_memory;
     int64_t memory;           /* what the session may take; 0: what is free */
     bool own_images;          /* none are read by it: there are calls of dg_evaluate_batch alone */
@@ -73,8 +75,9 @@ enum dg_status dg_evaluate_check(struct dg_evaluator *evaluator, const char *nam
  * maps are made (visualize_attention.py of the official code). Unreadable images as above. */
 enum dg_status dg_evaluate_whole(struct dg_evaluator *evaluator, const char *const *path, int64_t count,
                                  dg_evaluated *sink, void *context, struct dg_error *err);
-/* Reads an image in that way, without normalisation: pixels [height, width, 3]. */
-enum dg_status dg_read_whole(const char *path, struct dg_image_rules rules, int width, int height, uint8_t *pixels,
-                             struct dg_error *err);
+/* Reads an image in that way, without normalisation: pixels [height, width, 3]. A size `resized` other than zero is
+ * what the image is resized to, and its upper left part is what is wanted. */
+enum dg_status dg_read_whole(const char *path, struct dg_image_rules rules, struct dg_fit_size resized, int width,
+                             int height, uint8_t *pixels, struct dg_error *err);
 
 #endif

@@ -76,7 +76,7 @@ enum dg_status dg_pca_draw(struct dg_pca_drawing *f, const char *const *path, st
     DG_TRY(dg_sheet_open(&f->sheet, down, 2 * across, dg_patches_width(p), dg_patches_height(p), err));
     for (int64_t i = 0; i < f->images; i++) {
         int row = (int)(i / across), col = 2 * (int)(i % across);
-        DG_TRY(dg_read_whole(path[i], rules, p->width, p->height, f->image, err));
+        DG_TRY(dg_read_whole(path[i], rules, f->resized, p->width, p->height, f->image, err));
         dg_draw_seen(f->image, p, f->drawn);
         DG_TRY(dg_sheet_put(&f->sheet, row, col, f->drawn, err));
         for (int64_t n = 0; n < count; n++) {

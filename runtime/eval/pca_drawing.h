@@ -8,9 +8,10 @@
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/pca.h"
 
-/* Zero-initialise, and set the first two. For one call of each function. */
+/* Zero-initialise, and set the first three. For one call of each function. */
 struct dg_pca_drawing {
     struct dg_patches patches;                   /* of the entry: dg_patches_init */
+    struct dg_fit_size resized;                  /* to which images are resized: dg_read_whole */
     void (*progress)(int64_t done, int64_t all); /* NULL: none */
     /* ---- set by dg_pca_compute */
     struct dg_pca fit;

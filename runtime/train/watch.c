@@ -20,7 +20,8 @@ enum dg_status dg_watch_check(const struct dg_watch *watch, struct dg_error *err
     if (!pixels) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     enum dg_status status = DG_OK;
     for (int i = 0; i < watch->count && status == DG_OK; i++)
-        status = dg_read_whole(watch->image[i], watch->rules, patches.width, patches.height, pixels, err);
+        status = dg_read_whole(watch->image[i], watch->rules, (struct dg_fit_size){0}, patches.width, patches.height,
+                               pixels, err);
     free(pixels);
     return status;
 }

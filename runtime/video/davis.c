@@ -1,11 +1,11 @@
 #include "runtime/video/davis.h"
 
-#include <dirent.h>
+#include "runtime/video/frames.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 enum { VOID = 255 };
@@ -77,36 +77,13 @@ void dg_davis_free(struct dg_davis *d)
 
 /* ---- frames ---- */
 
-static int is_frame(const struct dirent *entry)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    const char *dot = strrchr(entry->d_name, '.');
-    for (size_t e = 0; dot && *entry->d_name != '.' && e < sizeof endings / sizeof *endings; e++)
-        if (!strcasecmp(dot, endings[e])) return 1;
-    return 0;
-}
-
-static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-
 enum dg_status dg_video_open(struct dg_video *video, const struct dg_davis *d, int index, struct dg_error *err)
 {
     char *folder;
-    struct dirent **entry;
     video->name = d->video[index];
     if (asprintf(&folder, "%s/JPEGImages/480p/%s", d->root, video->name) < 0) return no_memory(err);
-    int count = scandir(folder, &entry, is_frame, by_name), problem = errno;
-    enum dg_status status = DG_OK;
-    if (count < 0) status = dg_fail(err, DG_ERR_IO, "%s: %s", folder, strerror(problem));
-    if (!count) status = dg_fail(err, DG_ERR_INPUT, "%s has no frames (files that end in .jpg or .png)", folder);
+    enum dg_status status = dg_list_frames(folder, &video->frame, &video->frames, err);
     free(folder);
-    video->frame = count > 0 ? calloc((size_t)count, sizeof *video->frame) : NULL;
-    for (int i = 0; i < count; i++) {
-        if (video->frame) video->frame[i] = strdup(entry[i]->d_name);
-        if (!video->frame || !video->frame[i]) status = no_memory(err);
-        free(entry[i]);
-    }
-    if (count >= 0) free(entry);
-    video->frames = video->frame ? count : 0;
     return status;
 }
 

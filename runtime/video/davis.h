@@ -24,7 +24,7 @@ struct dg_video {
     int frames;
 };
 
-/* Lists the frames: files that end in .jpg, .jpeg or .png. DG_ERR_IO, DG_ERR_INPUT (there are none). */
+/* Lists the frames: errors are those of dg_list_frames. */
 enum dg_status dg_video_open(struct dg_video *video, const struct dg_davis *davis, int index, struct dg_error *err);
 void dg_video_free(struct dg_video *video);
 

@@ -1,6 +1,6 @@
 /* dinorun attention: draws the heat map and the mask of each head of the last block for one image, and writes the
- * numbers. */
-#include "tools/dinorun/command.h"
+ * numbers; or draws the mean of the heads for each frame of a video. */
+#include "tools/dinorun/attention_video.h"
 
 #include "runtime/base/atomic_file.h"
 #include "runtime/eval/attention_drawing.h"
@@ -10,10 +10,11 @@
 
 static struct {
     struct evaluation evaluation;
-    const char *image, *out;
-    double threshold;
-    struct dg_flag_size size;
-} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6};
+    const char *image, *out, *video;
+    double threshold, rate;
+    struct dg_fit fit;
+} given = {
+    .evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6, .rate = 30};
 
 static enum dg_status path_in_out(const char *name, char path[4096], struct dg_error *err)
 {
@@ -37,8 +38,10 @@ static enum dg_status write_numbers(const struct dg_attention_drawing *m, struct
 static enum dg_status draw_attention(struct dg_attention_drawing *m, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
-    DG_TRY(open_patches(e, given.size, &m->patches, err));
+    const struct whole_images images = {given.fit, &given.image, 1};
+    DG_TRY(open_patches(e, &images, &m->patches, err));
     char sheet[4096];
+    m->resized = e->options.resized;
     m->threshold = given.threshold;
     m->folder = given.out;
     DG_TRY(dg_attention_read(m, given.image, image_rules(&e->images), err));
@@ -58,7 +61,11 @@ static int attention(void)
 {
     struct dg_error err = {0};
     struct dg_attention_drawing maps = {0};
-    draw_attention(&maps, &err);
+    const struct attention_video video = {&given.evaluation, given.video, given.out, given.fit, given.rate};
+    if (given.video)
+        draw_attention_video(&video, &err);
+    else
+        draw_attention(&maps, &err);
     dg_attention_drawing_free(&maps);
     close_evaluation(&given.evaluation);
     return exit_status(&err);
@@ -68,14 +75,23 @@ static const struct dg_flag flags[] = {
     {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
     ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {"image", "FILE", "an image, or ARCHIVE:MEMBER, resized to the plan's image size (bilinear)", .text = &given.image,
-     .required = true},
+     .required = true, .unless = "video"},
+    {"video", "DIR|-",
+     "in place of an image, the frames of a video: a folder of them, or PPM or PNG from standard input. For each the "
+     "mean "
+     "of the heads is drawn, attn-FRAME.png, in colours that all frames have in common, and attention.npy is [frames, "
+     "rows, cols]; where ffmpeg is installed, attention.mp4 is the film",
+     .text = &given.video, .without = "image threshold"},
+    {"fps", "N", "frames a second of the film", .number = &given.rate, .max = 1000, .with = "video"},
     {"out", "DIR",
      "the folder to write: attention.npy [heads, rows, cols], the class token's attention to the patches; img.png; "
      "attn-head0.png ..., attn-mean.png; mask_th0.6_head0.png ...; sheet.png, above image, heads and mean, below "
      "their masks, at the left all in one; and sheet.html, the same with labels",
      .text = &given.out, .required = true},
     {FLAG_THRESHOLD, .number = &given.threshold},
-    {FLAG_IMAGE_SIZE, .size = &given.size},
+    {FLAG_IMAGE_SIZE, .parsed = &given.fit, .without = "resize"},
+    {FLAG_RESIZE(", bilinear"), .parsed = &given.fit, .unset = "the plan's size; of a video, exact"},
+    {FLAG_MEMORY, .parsed = &given.evaluation.options.memory, .with = "video"},
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
@@ -85,8 +101,10 @@ const struct dg_command command_attention = {
     .program = "dinorun",
     .name = "attention",
     .summary = "draws what each head of the last block looks at in an image",
-    .more = "Size and batch are the plan's. One for a single large image, say of ViT-S/8 at 480 pixels:\n"
-            "  dinoc graphs/vit.yaml:vit_small --set patch=8 --image-size 480 -o vits8-480.plan\n",
+    .more = "As in the published figures, of a run:\n"
+            "  dinorun attention RUN --image hen.jpg --image-size 480 --out hen\n"
+            "Of a film, by ffmpeg:\n"
+            "  ffmpeg -i film.mp4 -f image2pipe -c:v ppm - | dinorun attention RUN --video - --out film\n",
     .file = {.name = NETWORK, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = attention};

@@ -82,8 +82,8 @@ extern const char *const *command_line;
         "closed for another",                                                                                          \
         .parse = dg_read_bytes, .expected = "a size, as in 2G or 800M", .unset = "half of what is free"
 #define FLAG_IMAGE_SIZE                                                                                                \
-    "image-size", "N|HxW", "refuse a plan of another image size", .expected = "pixels, as in 480 or 160x240",          \
-                                                                  .unset = "the plan's"
+    "image-size", "N|HxW", "resize images to this size; dinoc makes a plan for it if the given one has another",       \
+        .parse = read_image_size, .expected = "pixels up to 16384, as in 480 or 160x240", .unset = "the plan's"
 
 /* The rows of a table that choose weights within the file of FLAG_WEIGHTS; `options` are the command's struct
  * dg_evaluator_options or dg_linear_options. */
@@ -174,9 +174,20 @@ struct evaluation {
 /* Opens the plan. Of a run's folder the weights are its newest checkpoint unless flags name others, of a bundle they are its own; images
  * are read, resized and normalised as run or bundle says. */
 enum dg_status open_weights_plan(struct evaluation *evaluation, struct dg_error *err);
-/* Opens the plan, and finds the patches of its images. A `size` other than zero is the one they must have. */
-enum dg_status open_patches(struct evaluation *evaluation, struct dg_flag_size size, struct dg_patches *patches,
-                            struct dg_error *err);
+/* Images that are shown without a crop, and the size that all of them are resized to: DG_FIT_NONE: the plan's. */
+struct whole_images {
+    struct dg_fit fit;
+    const char *const *path;
+    int count;
+};
+/* Opens the plan, and finds the patches of its images. Where `images` (may be NULL) have another size than the plan, it
+ * becomes one for that size, which dinoc makes. */
+enum dg_status open_patches(struct evaluation *evaluation, const struct whole_images *images,
+                            struct dg_patches *patches, struct dg_error *err);
+/* That change of the plan, which is open. DG_ERR_INPUT: the images come to different sizes. */
+enum dg_status take_size(struct evaluation *evaluation, const struct whole_images *images, struct dg_error *err);
+/* Reads "480" or "160x240" into a struct dg_fit. */
+bool read_image_size(const char *text, void *fit);
 /* Opens the evaluator of the plan, which is open. */
 enum dg_status open_evaluator(struct evaluation *evaluation, struct dg_error *err);
 /* The same for images of many sizes: dinoc makes the plans (runtime/eval/sizes.h). `std` outlives them. */

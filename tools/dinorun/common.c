@@ -100,6 +100,17 @@ enum dg_status open_plan_file(struct opened_plan *opened, const char *path, stru
     return open_knobs(opened, err);
 }
 
+bool read_image_size(const char *text, void *parsed)
+{
+    struct dg_fit *fit = parsed;
+    int height, width, used = 0;
+    bool both = sscanf(text, "%5dx%5d%n", &height, &width, &used) == 2 && !text[used];
+    if (!both && (sscanf(text, "%5d%n", &height, &used) != 1 || text[used])) return false;
+    if (!both) width = height;
+    *fit = (struct dg_fit){DG_FIT_STRETCH, height, width};
+    return *text >= '0' && *text <= '9' && height >= 1 && height <= 16384 && width >= 1 && width <= 16384;
+}
+
 void close_plan(struct opened_plan *opened)
 {
     dg_knobs_close(&opened->knobs);
@@ -107,13 +118,12 @@ void close_plan(struct opened_plan *opened)
     dg_model_source_close(&opened->source);
 }
 
-enum dg_status open_patches(struct evaluation *e, struct dg_flag_size size, struct dg_patches *patches,
+enum dg_status open_patches(struct evaluation *e, const struct whole_images *images, struct dg_patches *patches,
                             struct dg_error *err)
 {
     DG_TRY(open_weights_plan(e, err));
-    DG_TRY(dg_patches_init(&e->of.plan, e->options.role, patches, err));
-    if (!size.height) return DG_OK;
-    return dg_patches_want_size(&e->of.plan, patches, size.height, size.width, err);
+    if (images) DG_TRY(take_size(e, images, err));
+    return dg_patches_init(&e->of.plan, e->options.role, patches, err);
 }
 
 enum dg_status open_evaluator(struct evaluation *e, struct dg_error *err)

@@ -208,7 +208,7 @@ static enum dg_status detect(struct detection *d, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
     struct dg_patches patches;
-    DG_TRY(open_patches(e, (struct dg_flag_size){0}, &patches, err));
+    DG_TRY(open_patches(e, NULL, &patches, err));
     DG_TRY(open_sets(d, err));
     if (given.out) DG_TRY(dg_atomic_open(given.out, &d->list, err));
     DG_TRY(open_sizes(e, NULL, err));

@@ -10,7 +10,7 @@ static struct {
     struct evaluation evaluation;
     struct dg_flag_values image;
     const char *out;
-    struct dg_flag_size size;
+    struct dg_fit fit;
 } given = {.evaluation.options = {.role = DG_ENTRY_TOKENS, .choice = {.from = "teacher"}}};
 
 static void print_shares(const struct dg_pca_drawing *f)
@@ -27,7 +27,9 @@ static enum dg_status colour_patches(struct dg_pca_drawing *f, struct dg_error *
 {
     struct evaluation *e = &given.evaluation;
     DG_TRY(check_png_name(given.out, err));
-    DG_TRY(open_patches(e, given.size, &f->patches, err));
+    const struct whole_images images = {given.fit, given.image.value, given.image.count};
+    DG_TRY(open_patches(e, &images, &f->patches, err));
+    f->resized = e->options.resized;
     DG_TRY(open_evaluator(e, err));
     DG_TRY(dg_pca_compute(f, e->evaluator, given.image.value, given.image.count, err));
     clear_images();
@@ -46,19 +48,21 @@ static int pca(void)
     return exit_status(&err);
 }
 
-static const struct dg_flag flags[] = {{FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
-                                       ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
-                                       {"image", "FILE",
-                                        "an image, resized to the plan's image size; all images have the components "
-                                        "in common: what is alike to the network has one colour",
-                                        .texts = &given.image, .required = true},
-                                       {"out", "FILE.png", "the sheet to draw: each image, and beside it its patches",
-                                        .text = &given.out, .required = true},
-                                       {FLAG_IMAGE_SIZE, .size = &given.size},
-                                       {FLAG_EXIF, .given = &given.evaluation.images.exif},
-                                       {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
-                                       {FLAG_THREADS, .count = &given.evaluation.options.threads},
-                                       {0}};
+static const struct dg_flag flags[] = {
+    {FLAG_WEIGHTS, .text = &given.evaluation.options.weights},
+    ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
+    {"image", "FILE",
+     "an image, resized to the plan's image size (bilinear); all images have the components "
+     "in common: what is alike to the network has one colour",
+     .texts = &given.image, .required = true},
+    {"out", "FILE.png", "the sheet to draw: each image, and beside it its patches", .text = &given.out,
+     .required = true},
+    {FLAG_IMAGE_SIZE, .parsed = &given.fit, .without = "resize"},
+    {FLAG_RESIZE(", bilinear; all must come to one size"), .parsed = &given.fit, .unset = "the plan's size"},
+    {FLAG_EXIF, .given = &given.evaluation.images.exif},
+    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
+    {FLAG_THREADS, .count = &given.evaluation.options.threads},
+    {0}};
 
 const struct dg_command command_pca = {
     .program = "dinorun",

@@ -60,7 +60,7 @@ static enum dg_status compare(struct dg_dataset **dataset, struct dg_segment_sco
 {
     struct evaluation *e = &given.evaluation;
     struct dg_patches patches;
-    DG_TRY(open_patches(e, (struct dg_flag_size){0}, &patches, err));
+    DG_TRY(open_patches(e, NULL, &patches, err));
     DG_TRY(dg_dataset_open(&DG_FOLDER(given.data), DG_LABELS_UNUSED, &console, dataset, err));
     DG_TRY(open_evaluator(e, err));
     const struct dg_segment_options options = {.patches = &patches,

@@ -177,6 +177,6 @@ const struct dg_command command_video_segment = {
     .more =
         "The published protocol of DAVIS 2017, without training: labels propagate from the first frame and the last "
         "seven.\nA video whose first frame alone is annotated gets masks and no score.\n",
-    .file = {.name = PLAN_OR_RUN, .value = &given.evaluation.of.path},
+    .file = {.name = NETWORK, .value = &given.evaluation.of.path},
     .flags = flags,
     .run = video_segment};

@@ -185,6 +185,7 @@ static void test_command(void **state)
     says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out maps", 0, "[2, 4, 4] f32");
     says("attention tiny.plan " WEIGHTS "--image pictures/03.jpg --out maps --threshold 0.25 --image-size 32", 0,
          "25 %");
+    says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out large --image-size 64x40", 0, "[2, 8, 5] f32");
     static const char *const files[] = {"img.png",       "attn-head0.png",        "attn-head1.png",
                                         "attn-mean.png", "mask_th0.25_head1.png", "mask_th0.6_mean.png",
                                         "sheet.png",     "mask_th0.6_all.png"};
@@ -228,7 +229,13 @@ static void test_pca_command(void **state)
     dg_image_free(&three);
     dg_image_decoder_free(&decoder);
     says("pca tiny.plan --weights a --out b", 2, "--image FILE is needed");
-    says("pca tiny.plan --weights a --image b --out c --image-size 64", 2, "dinoc demo.yaml:demo --image-size 64x64");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image pictures/02.png --out "
+         "big.png "
+         "--image-size 64x48",
+         0, "2 x 8x6 patches");
+    says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image pictures/02.png --out c "
+         "--resize exact",
+         1, "they are drawn in one size");
     says("pca tiny.plan --weights run2/checkpoint.safetensors --image pictures/01.png --image a.png --image b.png "
          "--out c",
          1, "a.png: No such file");
@@ -294,8 +301,8 @@ static void test_wrong_use(void **state)
     says("attention tiny.plan --image a", 2, "--weights FILE and --out DIR are needed");
     says("attention tiny.plan " WEIGHTS "--image a --out b --threshold 0", 2, "above 0 and up to 1");
     says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 32y", 2, "as in 480 or 160x240");
-    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 480", 2,
-         "dinoc demo.yaml:demo --image-size 480x480 -o PLAN");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 0x4", 2, "as in 480 or 160x240");
+    says("attention tiny.plan " WEIGHTS "--image a --out b --image-size 48 --resize exact", 2, "--resize");
     says("attention tiny.plan " WEIGHTS "--image a --out b", 1, "a: No such file");
     says("attention tiny.plan " WEIGHTS "--image tiny.plan --out b", 1, "an unknown format");
     says("attention tiny.plan " WEIGHTS "--image pictures/01.png --out tiny.plan", 1,
