@@ -8,11 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define OWN "dinograph."
 #define VERSION "1"
 
-enum { MAX_KEY = 512 };
+enum { MAX_KEY = 512, HEAD = 4096 };
 
 struct dg_bundle {
     struct dg_safetensors *file;
@@ -23,11 +24,13 @@ struct dg_bundle {
 
 bool dg_is_bundle(const char *path)
 {
-    struct dg_safetensors *file;
-    if (dg_safetensors_open(path, &file, NULL) != DG_OK) return false;
-    bool is = dg_safetensors_metadata(file, OWN "bundle") != NULL;
-    dg_safetensors_close(file);
-    return is;
+    static const char sign[] = "\"" OWN "bundle\"";
+    char head[HEAD] = "";
+    struct stat info;
+    FILE *file = !stat(path, &info) && S_ISREG(info.st_mode) ? fopen(path, "re") : NULL;
+    size_t size = file ? fread(head, 1, sizeof head, file) : 0;
+    if (file) fclose(file);
+    return size > 8 && head[8] == '{' && memmem(head, size, sign, sizeof sign - 1);
 }
 
 static enum dg_status check(const struct dg_bundle *b, struct dg_error *err)

@@ -22,7 +22,7 @@
 
 struct dg_bundle;
 
-/* Whether the file says that it is a bundle, of whatever version. */
+/* Whether the file says at its beginning that it is a bundle, of whatever version, and be it damaged behind that. */
 bool dg_is_bundle(const char *path);
 
 /* Maps the file, and checks version and metadata. Its weights are checked where they are loaded. DG_ERR_IO, DG_ERR_INPUT (no

@@ -469,7 +469,7 @@ static void test_trace(void **state)
 {
     (void)state;
     dinograph_plan *plan;
-    dinograph_session *session;
+    dinograph_session *session = NULL;
     setenv("DINOGRAPH_TRACE", "load,memory", 1);
     assert_int_equal(dinograph_plan_open(plan_path, &plan), DINOGRAPH_ERR_USAGE);
     assert_null(plan);
