@@ -1,8 +1,10 @@
 #include "runtime/export/full_checkpoint.h"
 
 #include "runtime/formats/torch_write.h"
+#include "runtime/layouts/published_options.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,53 +247,46 @@ static void put_group(struct dg_torch_out *out, const struct full *f, int group)
     dg_torch_end_dict(out);
 }
 
-/* The published options of the same meaning, by the run's facts. */
+/* The rate of 256 images of which the published code makes the `rate` of the batch, to the bit if there is one. */
+static double rate_of_256(double rate, double batch)
+{
+    double nearest = rate * 256 / batch, beside[3] = {nearest, nextafter(nearest, 0), nextafter(nearest, INFINITY)};
+    for (int b = 0; b < 3; b++) {
+        double made = beside[b] * batch / 256;
+        if (!(made < rate || made > rate)) return beside[b];
+    }
+    return nearest;
+}
+
+/* The published options of the same meaning; the whole batch is that of one process. */
 static void put_args(struct dg_torch_out *out, const struct full *f)
 {
-    enum { WHOLE, REAL, TEXT, TRUTH, RATE };
-    static const struct {
-        const char *option, *fact;
-        int type;
-    } options[] = {
-        {"arch", "recipe.student.backbone", TEXT},
-        {"patch_size", "recipe.student.with.patch", WHOLE},
-        {"out_dim", "recipe.head.with.out_dim", WHOLE},
-        {"norm_last_layer", "recipe.head.with.norm_last_layer", TRUTH},
-        {"use_bn_in_head", "recipe.head.with.bn", TRUTH},
-        {"momentum_teacher", "set.teacher.momentum.from", REAL},
-        {"momentum_teacher", "set.teacher.momentum", REAL},
-        {"teacher_temp", "set.loss.teacher_temp", REAL},
-        {"teacher_temp", "set.loss.teacher_temp.to", REAL},
-        {"warmup_teacher_temp", "set.loss.teacher_temp.from", REAL},
-        {"warmup_teacher_temp_epochs", "set.loss.teacher_temp.over", WHOLE},
-        {"weight_decay", "set.weight_decay.from", REAL},
-        {"weight_decay", "set.weight_decay", REAL},
-        {"weight_decay_end", "set.weight_decay.to", REAL},
-        {"clip_grad", "set.optim.clip", REAL},
-        {"batch_size_per_gpu", "recipe.batch", WHOLE},
-        {"epochs", "set.epochs", WHOLE},
-        {"freeze_last_layer", "set.optim.freeze.for", WHOLE},
-        {"lr", "set.lr.peak", RATE},
-        {"lr", "set.lr", RATE},
-        {"warmup_epochs", "set.lr.warmup", WHOLE},
-        {"min_lr", "set.lr.to", REAL},
-        {"optimizer", "recipe.optim.kind", TEXT},
-        {"drop_path_rate", "recipe.student.with.drop_path", REAL},
-        {"local_crops_number", "recipe.crops.local.count", WHOLE},
-        {"seed", "seed", WHOLE},
-    };
+    const char *arch = fact(f, "recipe.student.backbone"), *seed = fact(f, "seed");
+    double batch = number(f, "recipe.batch", 256);
     dg_torch_begin_dict(out);
-    for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
-        const char *text = fact(f, options[o].fact);
-        if (!text) continue;
-        put_key(out, options[o].option);
-        if (options[o].type == TEXT) put_key(out, text);
-        if (options[o].type == TRUTH) dg_torch_put_bool(out, !strcmp(text, "true"));
-        if (options[o].type == WHOLE) dg_torch_put_int(out, strtoll(text, NULL, 10));
-        if (options[o].type == REAL) dg_torch_put_real(out, strtod(text, NULL));
-        if (options[o].type == RATE) /* of 256 images */
-            dg_torch_put_real(out, strtod(text, NULL) * 256 / number(f, "recipe.batch", 256));
+    if (arch) {
+        put_key(out, "arch");
+        put_key(out, arch);
     }
+    for (const struct dg_published_option *o = dg_published_options; o->option; o++) {
+        char key[64];
+        snprintf(key, sizeof key, "%s.%s", o->knob ? "set" : "recipe", o->key);
+        const char *text = fact(f, key);
+        if (!text) continue;
+        put_key(out, o->option);
+        if (o->type == DG_PUBLISHED_TEXT) put_key(out, text);
+        if (o->type == DG_PUBLISHED_TRUTH) dg_torch_put_bool(out, !strcmp(text, "true"));
+        if (o->type == DG_PUBLISHED_WHOLE || o->type == DG_PUBLISHED_EPOCHS)
+            dg_torch_put_int(out, strtoll(text, NULL, 10));
+        if (o->type == DG_PUBLISHED_REAL) dg_torch_put_real(out, strtod(text, NULL));
+        if (o->type == DG_PUBLISHED_RATE) dg_torch_put_real(out, rate_of_256(strtod(text, NULL), batch));
+    }
+    put_key(out, "batch_size_per_gpu");
+    dg_torch_put_int(out, (int64_t)batch);
+    put_key(out, "world_size");
+    dg_torch_put_int(out, 1);
+    put_key(out, "seed");
+    dg_torch_put_int(out, seed ? strtoll(seed, NULL, 10) : 0);
     dg_torch_end_dict(out);
 }
 

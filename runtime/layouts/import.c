@@ -1,10 +1,22 @@
 #include "runtime/layouts/import.h"
 
 #include "runtime/layouts/groups.h"
+#include "runtime/layouts/published_options.h"
 #include "runtime/layouts/torch_optimizer.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MAX_FACTS = 40, VALUE = 64 };
+
+/* The metadata of what is written. */
+struct facts {
+    struct dg_safetensors_meta meta[MAX_FACTS];
+    char key[MAX_FACTS][VALUE], value[MAX_FACTS][VALUE];
+    int count;
+};
 
 struct import {
     struct dg_weight_file *file;
@@ -73,6 +85,61 @@ static enum dg_status add_optimizer(struct import *im)
     return DG_OK;
 }
 
+/* ---- what a full checkpoint says of its recipe ---- */
+
+static double real_of(const struct dg_pickle_value *value, double otherwise)
+{
+    if (value && value->kind == DG_PICKLE_FLOAT) return value->f;
+    return value && (value->kind == DG_PICKLE_INT || value->kind == DG_PICKLE_BOOL) ? (double)value->i : otherwise;
+}
+
+/* The value as a recipe says it; false: it is of another kind. `batch`: the whole one; 0: it is not known. */
+static bool fact_of(const struct dg_pickle_value *value, enum dg_published_type type, double batch, char text[VALUE])
+{
+    const char *own = dg_pickle_text(value);
+    double real = real_of(value, NAN);
+    if (type == DG_PUBLISHED_TEXT) return own && snprintf(text, VALUE, "%s", own) < VALUE;
+    if (!isfinite(real)) return false;
+    if (type == DG_PUBLISHED_TRUTH) return snprintf(text, VALUE, "%s", real != 0 ? "true" : "false") > 0;
+    if (type == DG_PUBLISHED_EPOCHS) return snprintf(text, VALUE, "%.17g epochs", real) > 0;
+    if (type == DG_PUBLISHED_RATE) real = real * batch / 256; /* in the published order */
+    return (type != DG_PUBLISHED_RATE || batch > 0) && snprintf(text, VALUE, "%.17g", real) > 0;
+}
+
+static void add_fact(struct facts *facts, const char *of, const char *key, const char *value)
+{
+    int n = facts->count;
+    if (n == MAX_FACTS) return;
+    snprintf(facts->key[n], VALUE, "%s%s", of, key);
+    snprintf(facts->value[n], VALUE, "%s", value);
+    facts->meta[n] = (struct dg_safetensors_meta){facts->key[n], facts->value[n]};
+    facts->count++;
+}
+
+/* The options that the run was started with, as facts that a run which goes on is compared with. */
+static void add_options(const struct import *im, struct facts *facts)
+{
+    const struct dg_pickle_value *object = dg_tensor_file_object(dg_weight_file_tensors(im->file)),
+                                 *args = object ? dg_pickle_get(object, "args") : NULL;
+    double batch =
+        real_of(dg_pickle_get(args, "batch_size_per_gpu"), 0) * real_of(dg_pickle_get(args, "world_size"), 0);
+    bool warms = real_of(dg_pickle_get(args, "warmup_teacher_temp_epochs"), 0) > 0;
+    char text[VALUE];
+    int before = facts->count;
+    if (batch > 0) {
+        snprintf(text, sizeof text, "%.17g", batch);
+        add_fact(facts, "recipe.", "batch", text);
+    }
+    for (const struct dg_published_option *o = dg_published_options; o->option; o++) {
+        if (!fact_of(dg_pickle_get(args, o->option), o->type, batch, text)) continue;
+        if (warms && !strcmp(o->key, "loss.teacher_temp")) snprintf(text, sizeof text, "a warm-up");
+        add_fact(facts, o->knob ? "plan." : "recipe.", o->key, text);
+    }
+    if (facts->count == before) return;
+    add_fact(facts, "", DG_PUBLISHED_ARGS, "compared");
+    say(im, "args: the options of its training, which a run that goes on is compared with");
+}
+
 static enum dg_status source(void *context, int index, const void **data, struct dg_error *err)
 {
     struct import *im = context;
@@ -93,10 +160,11 @@ static enum dg_status write_file(struct import *im, const char *out)
     }
     const char *slash = strrchr(im->from, '/'),
                *epoch = dg_tensor_file_metadata(dg_weight_file_tensors(im->file), "epoch");
-    const struct dg_safetensors_meta meta[] = {
-        {"format", "pt"}, {"imported_from", slash ? slash + 1 : im->from}, {"epoch", epoch}};
+    struct facts facts = {.meta = {{"format", "pt"}, {"imported_from", slash ? slash + 1 : im->from}, {"epoch", epoch}},
+                          .count = epoch ? 3 : 2};
+    if (epoch) add_options(im, &facts);
     enum dg_status status = DG_OK;
-    if (out) status = dg_safetensors_write_from(out, item, im->count, meta, epoch ? 3 : 2, source, im, im->err);
+    if (out) status = dg_safetensors_write_from(out, item, im->count, facts.meta, facts.count, source, im, im->err);
     for (int i = 0; i < im->count && status == DG_OK && !out; i++) {
         const void *data;
         status = source(im, i, &data, im->err);

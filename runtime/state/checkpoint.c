@@ -259,26 +259,27 @@ static bool is_imported(const struct dg_safetensors *file)
     return optimizer && dg_safetensors_metadata(file, "imported_from") && dg_safetensors_metadata(file, "epoch");
 }
 
-/* The run goes on behind the epochs that are done. Its recipe is the plan's: the file has none to compare. */
-static enum dg_status load_imported(struct dg_session *session, const struct dg_plan *plan,
-                                    struct dg_progress *position, const struct dg_safetensors *file, const char *path,
-                                    const struct dg_log *log, struct dg_error *err)
+/* The run goes on behind the epochs that are done. Of its recipe the file has what the published code's options say. */
+static enum dg_status load_imported(struct dg_session *session, const struct dg_knobs *knobs,
+                                    struct dg_progress *position, struct dg_resume_rules rules,
+                                    const struct dg_safetensors *file, const char *path, const struct dg_log *log,
+                                    struct dg_error *err)
 {
     int64_t epochs = number_of(file, "epoch", 0);
     if (epochs < 0 || epochs > position->epochs)
         return dg_fail(err, DG_ERR_INPUT, "%s: %" PRId64 " epochs are done, and the run has %" PRId64, path, epochs,
                        position->epochs);
+    DG_TRY(compare_facts(file, knobs, position, rules, path, log, err));
     DG_TRY(dg_session_initialize(session, position->seed, err));
-    DG_TRY(restore(session, plan, file, path, true, err));
+    DG_TRY(restore(session, knobs->plan, file, path, true, err));
     position->step = epochs * position->steps_per_epoch;
     position->skipped = 0;
     position->step_before = -1;
-    dg_log(
-        log, DG_LOG_WARNING, DG_LOG_RUN,
-        "%s was imported from %s, after epoch %" PRId64 ": the run goes on at step %" PRId64
-        " with its optimiser's state. That recipe, batch and data are those of before is for you to see to: the file "
-        "does not say",
-        path, dg_safetensors_metadata(file, "imported_from"), epochs, position->step);
+    dg_log(log, DG_LOG_WARNING, DG_LOG_RUN,
+           "%s was imported from %s, after epoch %" PRId64 ": the run goes on at step %" PRId64
+           " with its optimiser's state. What its training was started with has been compared as far as the file says; "
+           "that the images are those of before is for you to see to",
+           path, dg_safetensors_metadata(file, "imported_from"), epochs, position->step);
     return DG_OK;
 }
 
@@ -288,7 +289,7 @@ static enum dg_status load(struct dg_session *session, const struct dg_knobs *kn
 {
     const struct dg_plan *plan = knobs->plan;
     DG_TRY(dg_checksum_check_meta(file, path, err));
-    if (is_imported(file)) return load_imported(session, plan, position, file, path, log, err);
+    if (is_imported(file)) return load_imported(session, knobs, position, rules, file, path, log, err);
     DG_TRY(check_kind(file, plan, path, err));
     DG_TRY(check_seed(file, position, rules, path, err));
     DG_TRY(compare_facts(file, knobs, position, rules, path, log, err));

@@ -1,5 +1,6 @@
 /* Compares the facts of a checkpoint with those of what is about to be done. */
 #include "runtime/formats/checksum.h"
+#include "runtime/layouts/published_options.h"
 #include "runtime/state/facts.h"
 
 #include <stdio.h>
@@ -206,7 +207,8 @@ enum dg_status dg_facts_compare(const struct dg_facts_question *question, const 
     struct comparison c = {.question = question, .file = file};
     const char *was = dg_safetensors_metadata(file, "dinoc"), *now = dg_facts_find(question->now, "dinoc");
     if (question->now->lost) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    if (!was && (question->use != DG_FACTS_WEIGHTS || dg_safetensors_metadata(file, "model_hash")))
+    bool says = was || (question->use == DG_FACTS_RUN && dg_safetensors_metadata(file, DG_PUBLISHED_ARGS));
+    if (!says && (question->use != DG_FACTS_WEIGHTS || dg_safetensors_metadata(file, "model_hash")))
         dg_log(question->log, DG_LOG_WARNING, DG_LOG_RUN,
                "%s does not say which %s it was made with (an older version, or another program, wrote it): that could "
                "not be compared",
@@ -215,8 +217,8 @@ enum dg_status dg_facts_compare(const struct dg_facts_question *question, const 
         dg_log(question->log, DG_LOG_WARNING, DG_LOG_RUN,
                "the plan is of an older dinoc and does not say its recipe: %s could not be compared with it",
                question->path);
-    if (!was || !now) return DG_OK;
-    c.same_compiler = !strcmp(was, now);
+    if (!says || !now) return DG_OK;
+    c.same_compiler = was && !strcmp(was, now);
     dg_safetensors_each_metadata(file, see_old, &c);
     see_new(&c);
     compare_networks(&c);

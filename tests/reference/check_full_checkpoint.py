@@ -70,7 +70,13 @@ class Published:
         if self.kind == "lars":  # its own class there has another name for it
             optimizer["state"] = {k: {"mu": s["momentum_buffer"]} for k, s in optimizer["state"].items()}
         torch.save({**{k: net.state_dict() for k, net in self.wrappers().items()}, "optimizer": optimizer, "epoch": epoch,
-                    "args": argparse.Namespace(arch="vit_tiny", epochs=EPOCHS, batch_size_per_gpu=BATCH),
+                    "args": argparse.Namespace(arch="vit_tiny", patch_size=16, out_dim=OUT_DIM, use_bn_in_head=self.bn, epochs=EPOCHS,
+                                               batch_size_per_gpu=BATCH, world_size=1, optimizer=self.kind, weight_decay=0.04,
+                                               weight_decay_end=0.4, lr=PEAK[self.kind] * 256 / BATCH, min_lr=1e-6,
+                                               warmup_epochs=1, warmup_teacher_temp=0.04, teacher_temp=0.07,
+                                               warmup_teacher_temp_epochs=2, momentum_teacher=0.99, clip_grad=0.3,
+                                               freeze_last_layer=1, norm_last_layer=True, drop_path_rate=0.0,
+                                               local_crops_number=2),
                     "dino_loss": {"center": self.dino.center}}, path)
 
     def load(self, path, optimizer=True, trusted=False):

@@ -260,8 +260,18 @@ static void test_full(void **state)
         p = RUN(DINORUN, "import", pth, "-o", checkpoint);
         process_assert_status(p, 0);
         process_assert_says(p, p->out, "epochs done: 1");
+        process_assert_says(p, p->out, "args: the options of its training");
         process_assert_status(RUN(TRAIN(again, "4"), "--resume"), 0);
         assert_same_state(whole, again, 0);
+        if (k) continue;
+        /* Another recipe than the args tell is refused, with what differs. */
+        process_assert_status(RUN(DINORUN, "import", pth, "-o", checkpoint), 0);
+        dg_tiny_compile(in("peak.plan"), "lr.peak=0.002");
+        p = RUN(DINORUN, "train", in("peak.plan"), "--data", in("pictures"), "--out", again, "--resume", "--steps", "4",
+                "--ignore-memory");
+        process_assert_status(p, 2);
+        process_assert_says(p, p->err, "lr.peak was 0.001 and is 0.002");
+        assert_null(strstr(p->err, "\n  optim"));
     }
     const char *run = in("run"), *made = in("new.pth");
     refuses(RUN(DINORUN, "export", run, "--torch", made, "--full"), 1, "is of step 1, within epoch 1 of 2 steps");

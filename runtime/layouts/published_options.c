@@ -1,0 +1,27 @@
+#include "runtime/layouts/published_options.h"
+
+const struct dg_published_option dg_published_options[] = {
+    {"out_dim", "head.with.out_dim", DG_PUBLISHED_WHOLE, false},
+    {"norm_last_layer", "head.with.norm_last_layer", DG_PUBLISHED_TRUTH, false},
+    {"use_bn_in_head", "head.with.bn", DG_PUBLISHED_TRUTH, false},
+    {"patch_size", "student.with.patch", DG_PUBLISHED_WHOLE, false},
+    {"drop_path_rate", "student.with.drop_path", DG_PUBLISHED_REAL, false},
+    {"momentum_teacher", "teacher.momentum.from", DG_PUBLISHED_REAL, true},
+    {"momentum_teacher", "teacher.momentum", DG_PUBLISHED_REAL, true},
+    {"warmup_teacher_temp", "loss.teacher_temp.from", DG_PUBLISHED_REAL, true},
+    {"warmup_teacher_temp_epochs", "loss.teacher_temp.over", DG_PUBLISHED_EPOCHS, true},
+    {"teacher_temp", "loss.teacher_temp.to", DG_PUBLISHED_REAL, true},
+    {"teacher_temp", "loss.teacher_temp", DG_PUBLISHED_REAL, true},
+    {"weight_decay", "weight_decay.from", DG_PUBLISHED_REAL, true},
+    {"weight_decay", "weight_decay", DG_PUBLISHED_REAL, true},
+    {"weight_decay_end", "weight_decay.to", DG_PUBLISHED_REAL, true},
+    {"clip_grad", "optim.clip", DG_PUBLISHED_REAL, true},
+    {"optimizer", "optim.kind", DG_PUBLISHED_TEXT, false},
+    {"freeze_last_layer", "optim.freeze.for", DG_PUBLISHED_EPOCHS, true},
+    {"epochs", "epochs", DG_PUBLISHED_WHOLE, true},
+    {"lr", "lr.peak", DG_PUBLISHED_RATE, true},
+    {"lr", "lr", DG_PUBLISHED_RATE, true},
+    {"warmup_epochs", "lr.warmup", DG_PUBLISHED_EPOCHS, true},
+    {"min_lr", "lr.to", DG_PUBLISHED_REAL, true},
+    {"local_crops_number", "crops.local.count", DG_PUBLISHED_WHOLE, false},
+    {0}};
