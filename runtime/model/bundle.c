@@ -36,7 +36,7 @@ bool dg_is_bundle(const char *path)
 static enum dg_status check(const struct dg_bundle *b, struct dg_error *err)
 {
     const char *version = dg_safetensors_metadata(b->file, OWN "bundle");
-    if (!version) return dg_fail(err, DG_ERR_INPUT, "%s: this is no bundle (dinorun bundle makes one)", b->path);
+    if (!version) return dg_fail(err, DG_ERR_INPUT, "%s: this is not a bundle (dinorun bundle makes one)", b->path);
     if (strcmp(version, VERSION))
         return dg_fail(err, DG_ERR_INPUT,
                        "%s: a bundle of version %.32s, this program reads version " VERSION

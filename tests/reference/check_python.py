@@ -162,7 +162,7 @@ def check_errors(dinograph, trained):
     refuses("a plan alone", dinograph.UsageError, "weights", dinograph.Model, plan=trained.plan)
     refuses("a plan as a path", dinograph.UsageError, "no weights", dinograph.Model, trained.plan)
     refuses("no path", dinograph.UsageError, "one of both", dinograph.Model)
-    refuses("weights as a model", dinograph.InputError, "no plan", dinograph.Model, trained.weights)
+    refuses("weights as a model", dinograph.InputError, "a plan", dinograph.Model, trained.weights)
     refuses("other weights", dinograph.UsageError, "no others", dinograph.Model, trained.bundle, weights=trained.weights)
     assert issubclass(dinograph.FileError, OSError) and issubclass(dinograph.InputError, ValueError)
     model = dinograph.Model(trained.run)

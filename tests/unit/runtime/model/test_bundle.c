@@ -224,7 +224,7 @@ static void test_versions(void **state)
     const struct dg_safetensors_meta meta[] = {{"dinograph.bundle", "2"}};
     assert_ok(dg_safetensors_write(in("two"), NULL, 0, meta, 1, try_err));
     assert_refused(use(in("two"), try_err), DG_ERR_INPUT, "a bundle of version 2, this program reads version 1");
-    assert_refused(use(in("head.safetensors"), try_err), DG_ERR_INPUT, "this is no bundle");
+    assert_refused(use(in("head.safetensors"), try_err), DG_ERR_INPUT, "this is not a bundle");
 }
 
 /* Logits and probabilities against sums in another order; they do not depend on the number of threads. */
