@@ -100,6 +100,20 @@ static enum dg_status check_apart(const struct dg_data *data, struct dg_error *e
     return status;
 }
 
+/* Adds the file as the only image of its source, if it is one and needs no class; else *found is false. */
+static enum dg_status add_image(struct dg_source *source, bool *found, struct dg_error *err)
+{
+    enum dg_image_format format;
+    *found = source->labels != DG_LABELS_NEEDED && dg_look_into(source->path, &format) == DG_PASS_NONE;
+    if (!*found) return DG_OK;
+    const char *slash = strrchr(source->path, '/');
+    struct dg_listed image = {.path = strdup(source->path), .label = -1, .source = source->number};
+    if (!image.path) return dg_listing_no_memory(err);
+    image.folder_size = slash ? (uint32_t)(slash - source->path) : 0;
+    image.root_size = slash ? image.folder_size + 1 : 0;
+    return dg_listing_add(source->dataset, &image, err);
+}
+
 static enum dg_status add_source(struct dg_source *source, const char *path, struct dg_error *err)
 {
     if (path[0] == '@') {
@@ -120,7 +134,9 @@ static enum dg_status add_source(struct dg_source *source, const char *path, str
     source->real = real;
     struct stat about;
     bool is_file = stat(folder, &about) ? errno == ENOTDIR : !S_ISDIR(about.st_mode);
-    enum dg_status status = is_file ? dg_listing_add_archive(source, err) : dg_listing_add_folder(source, err);
+    bool is_image = false;
+    enum dg_status status = is_file ? add_image(source, &is_image, err) : dg_listing_add_folder(source, err);
+    if (status == DG_OK && is_file && !is_image) status = dg_listing_add_archive(source, err);
     free(folder);
     free(real);
     return status;

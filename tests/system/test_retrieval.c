@@ -109,6 +109,9 @@ static void test_folders(void **state)
                             json_string_value(json_object_get(one, "query")));
     }
     json_decref(result);
+    p = RETRIEVE("--queries", path_in(pictures, "05.png"), "-k", "1"); /* one image */
+    process_assert_status(p, 0);
+    process_assert_says(p, p->out, "05.png\n  1.0000  05.png\n");
     p = RETRIEVE("--queries", path_in(pictures, "."), "-k", "1");
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "\n  1.0000  07.jpg\n");

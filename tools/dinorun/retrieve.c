@@ -272,7 +272,7 @@ static const struct dg_flag flags[] = {
     ROWS_CHOOSE_WEIGHTS(given.evaluation.options),
     {"database", "DIR", "images to search in: a folder with all below it, a tar or zip, or @LIST",
      .texts = &given.database, .required = true},
-    {"queries", "DIR", "images to search for, likewise", .texts = &given.queries, .required = true,
+    {"queries", "DIR|FILE", "images to search for, likewise, or one image", .texts = &given.queries, .required = true,
      .unless = "ground-truth", .unset = "with --ground-truth: those of --database that it names"},
     {"ground-truth", "FILE.pkl",
      "which images belong to a query: gnd_roxford5k.pkl or gnd_rparis6k.pkl. The images that it names are searched "

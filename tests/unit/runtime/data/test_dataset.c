@@ -548,6 +548,11 @@ static void test_failures(void **state)
     refuses_with(&DG_FOLDER(in("missing")), DG_LABELS_UNUSED, DG_ERR_IO, "No such file");
     text("notes.txt", "x");
     refuses_with(&DG_FOLDER(in("notes.txt")), DG_LABELS_UNUSED, DG_ERR_USAGE, "not a directory");
+    copy_file(DG_SOURCE_DIR "/tests/fixtures/image/rgb8.png", in("one"));
+    has(open_folder(in("one"), DG_LABELS_UNUSED), "one"); /* an image, by its first bytes */
+    has(open_folder(in("one"), DG_LABELS_IF_ANY), "one");
+    refuses_with(&DG_FOLDER(in("one")), DG_LABELS_NEEDED, DG_ERR_USAGE, "not a directory");
+    assert_int_equal(unlink(in("one")), 0);
     refuses(test_folder, DG_LABELS_UNUSED, "no images in");
     refuses(test_folder, DG_LABELS_UNUSED, "1 of other kinds (notes.txt)");
     text("set.7z", "7z\xbc\xaf\x27\x1c");
