@@ -1,5 +1,5 @@
-/* Dinograph in other programs: open what dinorun has trained, or a plan with weights, give it images, run it, read what
- * comes out. For C and C++, from libdinograph (pkg-config dinograph). Training is dinorun's.
+/* Dinograph in other programs: open what dinorun has trained, or a plan with weights, give it images, run it, read
+ * what comes out. For C and C++, from libdinograph (pkg-config dinograph). Training is dinorun's.
  *
  *     dinograph_session *session;
  *     if (dinograph_open("run", "features", NULL, &session) != DINOGRAPH_OK ||
@@ -7,21 +7,21 @@
  *         fprintf(stderr, "%s\n", dinograph_error());
  *     const float *features = dinograph_output_data(session, "features");
  *
- * Below that are its parts: a model (a plan with its weights, for several sessions), or a plan and the weights that are
- * loaded into its session.
+ * Below that are its parts: a model (a plan with its weights, for several sessions), or a plan and the weights that
+ * are loaded into its session.
  *
  * Errors: a function that can fail returns a status, and dinograph_error() has the text. A call that fails has no
- * effect, except where it says so. Nothing here ends the process, or prints, except for traces: see DINOGRAPH_TRACE in
- * runtime/README.md.
+ * effect, except where it says so. Nothing here ends the process, or prints, except for traces: see DINOGRAPH_TRACE
+ * in runtime/README.md.
  *
  * Threads: one call at a time on a session. Several sessions of one plan or model may be opened and used by several
  * threads. A session computes with threads of its own (OpenMP): dinograph_run inside of a parallel region is
- * DINOGRAPH_ERR_USAGE, unless the session was opened in one. The calling thread's OpenMP settings are as before when a
- * call returns.
+ * DINOGRAPH_ERR_USAGE, unless the session was opened in one. The calling thread's OpenMP settings are as before when
+ * a call returns.
  *
- * Memory: opening a session takes all that its runs need. dinograph_run allocates nothing of Dinograph's own, but for the
- * first run after a higher row was set, which prepares the operations for as many; dinograph_set_rows does that at
- * once. */
+ * Memory: opening a session takes all that its runs need. dinograph_run allocates nothing of Dinograph's own, but for
+ * the first run after a higher row was set, which prepares the operations for as many; dinograph_set_rows does that
+ * at once. */
 #ifndef DINOGRAPH_H
 #define DINOGRAPH_H
 
@@ -98,14 +98,14 @@ DINOGRAPH_API int dinograph_session_threads(const dinograph_session *session);
 /* Frees all that is the session's, with the memory that dinograph_output_data returned. NULL is fine. */
 DINOGRAPH_API void dinograph_session_close(dinograph_session *session);
 
-/* Loads the entry's parameters from a file of weights: a checkpoint of dinorun (`from` says whose backbone: "teacher",
- * which NULL stands for, or "student"), or a backbone in a safetensors file or one of torch.save, under the names of a
- * library that tools/README.md lists; of several networks in a file, dinorun import takes one out. Needed once
- * before the first run, and may be called again. After a failure there are no weights, and dinograph_run says so, until
- * a call succeeds. Where the file says how images were normalised in its training, dinograph_set_image* do so from then
- * on. DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another shape; what differs
- * from the network that was trained; what is damaged), DINOGRAPH_ERR_NUMERIC (a tensor has numbers that are not
- * finite). */
+/* Loads the entry's parameters from a file of weights: a checkpoint of dinorun (`from` says whose backbone:
+ * "teacher", which NULL stands for, or "student"), or a backbone in a safetensors file or one of torch.save, under
+ * the names of a library that tools/README.md lists; of several networks in a file, dinorun import takes one out.
+ * Needed once before the first run, and may be called again. After a failure there are no weights, and dinograph_run
+ * says so, until a call succeeds. Entry "classifier" of a model takes no others than the model's. Where the file
+ * says how images were normalised in its training, dinograph_set_image* do so from then on. DINOGRAPH_ERR_IO,
+ * DINOGRAPH_ERR_INPUT (the text names tensors that are missing or of another shape; what differs from the network
+ * that was trained; what is damaged), DINOGRAPH_ERR_NUMERIC (a tensor has numbers that are not finite). */
 DINOGRAPH_API dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from);
 
 /* ---- models: a plan with its weights ---- */
@@ -121,15 +121,15 @@ typedef struct dinograph_model_options {
 } dinograph_model_options;
 
 /* Opens what is at `path`: the folder of dinorun train --out, whose newest checkpoint is taken; a bundle of dinorun
- * bundle; or a plan, with options->weights. Images are read, resized and normalised as in the training, as dinorun does with
- * the same path: from a plan, as dinograph_session_open does. A bundle has its weights and its classifier, and takes no
- * options.
+ * bundle; or a plan, with options->weights. Images are read, resized and normalised as in the training, as dinorun
+ * does with the same path: from a plan, as dinograph_session_open does. A bundle has its weights and its classifier,
+ * and takes no options.
  *
- * A classifier works on the features of the probe that it was trained by, whose plan is run.plan beside its file; or on
- * those of `path`, if that is such a plan, or there is none. *model is the caller's, to be closed with
- * dinograph_model_close; strings are copied. On failure *model is NULL. DINOGRAPH_ERR_USAGE (no weights, options that do not
- * go together, a classifier for other features), DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (damaged, no bundle and no plan, of another
- * version), DINOGRAPH_ERR_MEMORY. */
+ * A classifier works on the features of the probe that it was trained by, whose plan is run.plan beside its file; or
+ * on those of `path`, if that is such a plan, or there is none. *model is the caller's, to be closed with
+ * dinograph_model_close; strings are copied. On failure *model is NULL. DINOGRAPH_ERR_USAGE (no weights, options that
+ * do not go together, a classifier for other features), DINOGRAPH_ERR_IO, DINOGRAPH_ERR_INPUT (damaged, no bundle and
+ * no plan, of another version), DINOGRAPH_ERR_MEMORY. */
 DINOGRAPH_API dinograph_status dinograph_model_open(const char *path, const dinograph_model_options *options,
                                                     dinograph_model **model);
 
@@ -141,13 +141,15 @@ DINOGRAPH_API void dinograph_model_close(dinograph_model *model);
 DINOGRAPH_API int dinograph_model_entries(const dinograph_model *model);
 DINOGRAPH_API const char *dinograph_model_entry(const dinograph_model *model, int index);
 
-/* Opens an entry with the model's weights loaded: dinograph_session_open and dinograph_load_weights, with the errors of
- * both. The model stays open as long as the session, and may be used by several threads. Entry "classifier" gives, beside "features", "logits" and
- * "probabilities", f32 [batch, classes]; DINOGRAPH_ERR_INPUT if the classifier was trained on other weights or other features. */
+/* Opens an entry with the model's weights loaded: dinograph_session_open and dinograph_load_weights, with the errors
+ * of both. The model stays open as long as the session, and may be used by several threads. Entry "classifier" gives,
+ * beside "features", "logits" and "probabilities", f32 [batch, classes]; DINOGRAPH_ERR_INPUT if the classifier was
+ * trained on other weights or other features. */
 DINOGRAPH_API dinograph_status dinograph_model_session(const dinograph_model *model, const char *entry,
                                                        const dinograph_options *options, dinograph_session **session);
 
-/* Both in one call, with the usual options of a model: *session is closed with dinograph_session_close, and the model with it. */
+/* Both in one call, with the usual options of a model: *session is closed with dinograph_session_close, and the model
+ * with it. */
 DINOGRAPH_API dinograph_status dinograph_open(const char *path, const char *entry, const dinograph_options *options,
                                               dinograph_session **session);
 
@@ -211,11 +213,11 @@ DINOGRAPH_API dinograph_status dinograph_set_image_file(dinograph_session *sessi
 DINOGRAPH_API dinograph_status dinograph_set_image_memory(dinograph_session *session, int64_t row, const void *bytes,
                                                           size_t size);
 
-/* How many rows a run computes, from row 0 on. Unless it is told, a session computes those up to the last that was ever
- * set, or the whole batch if none was, so that one image costs one image. dinograph_set_rows chooses the first `rows`,
- * 1 to the batch, from the next run on, and prepares the operations for as many; 0 ends the choice. Outputs have their
- * first `rows` rows then, equal to rounding to those of other numbers of rows; what stands in the others is not defined.
- * Inputs stay as they are. DINOGRAPH_ERR_USAGE (more than the batch), DINOGRAPH_ERR_MEMORY. */
+/* How many rows a run computes, from row 0 on. Unless it is told, a session computes those up to the last that was
+ * ever set, or the whole batch if none was, so that one image costs one image. dinograph_set_rows chooses the first
+ * `rows`, 1 to the batch, from the next run on, and prepares the operations for as many; 0 ends the choice. Outputs
+ * have their first `rows` rows then, equal to rounding to those of other numbers of rows; what stands in the others
+ * is not defined. Inputs stay as they are. DINOGRAPH_ERR_USAGE (more than the batch), DINOGRAPH_ERR_MEMORY. */
 DINOGRAPH_API dinograph_status dinograph_set_rows(dinograph_session *session, int64_t rows);
 DINOGRAPH_API int64_t dinograph_rows(const dinograph_session *session);
 

@@ -293,6 +293,9 @@ dinograph_status dinograph_load_weights(dinograph_session *session, const char *
     if (!from) from = "teacher";
     if (strcmp(from, "teacher") && strcmp(from, "student"))
         FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
+    if (session->classifier && strcmp(path, session->model->weights))
+        FAIL(DG_ERR_USAGE, "a classifier's session has its model's weights, %s, and takes no others",
+             session->model->weights);
     session->loaded = session->ran = false;
     struct openmp before = take_openmp(dg_session_threads(session->session));
     enum dg_status status =

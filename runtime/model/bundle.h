@@ -13,8 +13,8 @@
  *   dinograph.head.classes, .resize    the classifier's, if it says them
  *   crc32, crc32.*                     checksums (runtime/formats/checksum.h)
  *
- * Optimiser, student and position are not in it. The same arguments make the same bytes. As a file of weights it is one
- * of a bare backbone. */
+ * Optimiser, student and position are not in it. The same arguments make the same bytes. As a file of weights it is
+ * one of a bare backbone. */
 #ifndef DG_RUNTIME_MODEL_BUNDLE_H
 #define DG_RUNTIME_MODEL_BUNDLE_H
 
@@ -25,8 +25,8 @@ struct dg_bundle;
 /* Whether the file says at its beginning that it is a bundle, of whatever version, and be it damaged behind that. */
 bool dg_is_bundle(const char *path);
 
-/* Maps the file, and checks version and metadata. Its weights are checked where they are loaded. DG_ERR_IO, DG_ERR_INPUT (no
- * bundle, damaged, of another version), DG_ERR_MEMORY. On failure *bundle is NULL. */
+/* Maps the file, and checks version and metadata. Its weights are checked where they are loaded. DG_ERR_IO,
+ * DG_ERR_INPUT (no bundle, damaged, of another version), DG_ERR_MEMORY. On failure *bundle is NULL. */
 enum dg_status dg_bundle_open(const char *path, struct dg_bundle **bundle, struct dg_error *err);
 void dg_bundle_close(struct dg_bundle *bundle); /* NULL is fine */
 

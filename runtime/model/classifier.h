@@ -1,5 +1,5 @@
-/* A linear classifier on features, as dinorun linear leaves it or the published code: logits = weight x features + bias,
- * probabilities by softmax (Caron et al. 2021, section 4.1). */
+/* A linear classifier on features, as dinorun linear leaves it or the published code: logits = weight x features +
+ * bias, probabilities by softmax (Caron et al. 2021, section 4.1). */
 #ifndef DG_RUNTIME_MODEL_CLASSIFIER_H
 #define DG_RUNTIME_MODEL_CLASSIFIER_H
 
@@ -34,17 +34,17 @@ bool dg_classifier_find_plan(const char *head, char path[DG_MAX_PATH]);
 enum dg_status dg_classifier_check_dim(const struct dg_classifier *classifier, const struct dg_plan *plan,
                                        struct dg_error *err);
 
-/* The head at `path` was trained on these features: of this network, with these weights and images that are read by these
- * rules. `session` is the features' with its weights. DG_ERR_INPUT: it was not; the text says what differs. Heads that do
- * not say are accepted with a warning. */
+/* The head at `path` was trained on these features: of this network, with these weights and images that are read by
+ * these rules. `session` is the features' with its weights. DG_ERR_INPUT: it was not; the text says what differs.
+ * Heads that do not say are accepted with a warning. */
 enum dg_status dg_classifier_check(const char *path, const struct dg_session *session, const struct dg_knobs *knobs,
                                    struct dg_image_rules rules, const struct dg_log *log, struct dg_error *err);
 
 /* Images of its features are resized as in its training, unless the user says otherwise. */
 void dg_classifier_take_resize(const struct dg_classifier *classifier, struct dg_knobs *knobs);
 
-/* Computes features [rows, dim] to logits and probabilities [rows, classes], with `threads` threads; the result does not
- * depend on their number. */
+/* Computes features [rows, dim] to logits and probabilities [rows, classes], with `threads` threads; the result does
+ * not depend on their number. */
 void dg_classifier_run(const struct dg_classifier *classifier, const float *features, int64_t rows, int threads,
                        float *logits, float *probabilities);
 

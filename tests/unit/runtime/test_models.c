@@ -158,6 +158,7 @@ static void test_classifier(void **state)
         assert_int_equal(tensor.dim[1], CLASSES);
         fails(dinograph_output(session, 3, &tensor), DINOGRAPH_ERR_USAGE, "has no output 3");
         assert_null(dinograph_output_data(session, "logits"));
+        fails(dinograph_load_weights(session, head, NULL), DINOGRAPH_ERR_USAGE, "takes no others");
         ok(dinograph_set_image_file(session, 0, picture(0)));
         ok(dinograph_run(session));
         const float *features = dinograph_output_data(session, "features");
