@@ -144,6 +144,16 @@ const char *dg_measure_text(char *text, size_t size, const char *column)
         snprintf(text, size, "%d-NN, top-%d%s", k, top, column + end); /* ", student" may follow */
         return text;
     }
+    char set[16];
+    if ((sscanf(column, "retrieval.%15[a-z].map%n", set, &end) == 1 && end) ||
+        (sscanf(column, "copydays.%15[^.].map%n", set, &end) == 1 && end)) {
+        snprintf(text, size, "%s, %s: mAP", *column == 'r' ? "retrieval" : "copy detection", set);
+        return text;
+    }
+    if (sscanf(column, "retrieval.%15[a-z].mp%d%n", set, &k, &end) == 2 && end) {
+        snprintf(text, size, "retrieval, %s: precision among the first %d", set, k);
+        return text;
+    }
     snprintf(text, size, "%s", column);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(column, known[i].column)) snprintf(text, size, "%s", known[i].text);

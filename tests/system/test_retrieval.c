@@ -145,6 +145,18 @@ static void test_truth(void **state)
     process_assert_says(p, p->out, "medium    100.00  100.00  100.00  100.00  2\n");
 }
 
+/* What was measured is on the run's page. */
+static void test_report(void **state)
+{
+    (void)state;
+    process_assert_status(RUN(DINORUN, "report", run, "-o", in("report.html")), 0);
+    size_t size;
+    char *page = read_file(in("report.html"), &size);
+    assert_non_null(strstr(page, "retrieval, medium: mAP"));
+    assert_non_null(strstr(page, "retrieval, easy: precision among the first 5"));
+    free(page);
+}
+
 static void test_retrieve_refused(void **state)
 {
     (void)state;
@@ -212,7 +224,7 @@ static void test_copies_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_folders), cmocka_unit_test(test_truth),
-                                       cmocka_unit_test(test_retrieve_refused), cmocka_unit_test(test_copies),
-                                       cmocka_unit_test(test_copies_refused)};
+                                       cmocka_unit_test(test_report),  cmocka_unit_test(test_retrieve_refused),
+                                       cmocka_unit_test(test_copies),  cmocka_unit_test(test_copies_refused)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

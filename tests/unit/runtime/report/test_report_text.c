@@ -115,6 +115,10 @@ static void test_measures(void **state)
     assert_string_equal(dg_measure_text(text, sizeof text, "knn20.top1"), "20-NN, top-1");
     assert_string_equal(dg_measure_text(text, sizeof text, "knn20.top5, student"), "20-NN, top-5, student");
     assert_string_equal(dg_measure_text(text, sizeof text, "linear.top1"), "linear probe, top-1");
+    assert_string_equal(dg_measure_text(text, sizeof text, "retrieval.hard.map"), "retrieval, hard: mAP");
+    assert_string_equal(dg_measure_text(text, sizeof text, "retrieval.medium.mp10"),
+                        "retrieval, medium: precision among the first 10");
+    assert_string_equal(dg_measure_text(text, sizeof text, "copydays.crops/10.map"), "copy detection, crops/10: mAP");
     assert_string_equal(dg_measure_text(text, sizeof text, "what"), "what");
 }
 
