@@ -226,13 +226,13 @@ static void write_group(struct album *album, const struct dg_page *page, int r, 
 }
 
 /* What tells picture `p` of those that were asked for from the others: its file's name, with as many of its folders as that
- * takes. */
+ * takes; of a sheet of dinorun attention the folder says what it is of. */
 static const char *distinct_name(const struct dg_page *page, int p)
 {
     const char *path = page->picture[p], *name = path + strlen(path);
     for (bool distinct = false; !distinct && name > path;) {
         while (name > path && name[-1] != '/') name--;
-        distinct = *name != 0;
+        distinct = *name && strcmp(name, "sheet.png") != 0;
         for (int o = 0; o < page->pictures && distinct; o++) {
             const char *other = page->picture[o];
             size_t length = strlen(other), tail = strlen(name);

@@ -465,22 +465,23 @@ static void test_captions(void **state)
     make_run(10, 0.7, "");
     mkdir(in("a"), 0777);
     mkdir(in("b"), 0777);
-    static const char *const names[] = {"a/hen.png", "b/hen.png", "a/cock.png"};
-    const char *paths[3];
-    for (int p = 0; p < 3; p++) {
+    static const char *const names[] = {"a/hen.png", "b/hen.png", "a/cock.png", "b/sheet.png"};
+    const char *paths[4];
+    for (int p = 0; p < 4; p++) {
         paths[p] = strdup(in(names[p]));
         write_file(paths[p], picture, sizeof picture - 1);
     }
     assert_ok(dg_report_run_open(in("run"), &run, try_err));
-    const struct dg_page page = {.run = &run, .runs = 1, .picture = paths, .pictures = 3};
+    const struct dg_page page = {.run = &run, .runs = 1, .picture = paths, .pictures = 4};
     assert_ok(dg_page_write(&page, in("report.html"), try_err));
     size_t size;
     char *text = read_file(in("report.html"), &size);
     assert_non_null(strstr(text, "<figcaption>a/hen.png<"));
     assert_non_null(strstr(text, "<figcaption>b/hen.png<"));
     assert_non_null(strstr(text, "<figcaption>cock.png<"));
+    assert_non_null(strstr(text, "<figcaption>b/sheet.png<"));
     free(text);
-    for (int p = 0; p < 3; p++) free((char *)(uintptr_t)paths[p]);
+    for (int p = 0; p < 4; p++) free((char *)(uintptr_t)paths[p]);
     dg_report_run_close(&run);
 }
 
