@@ -109,8 +109,8 @@ enum dg_step_source {
     DG_STEP_TEACHER, /* absent where there is none */
     DG_STEP_CONTROL, /* the schedule or knob `name` */
     DG_STEP_AVERAGE, /* the same, absent without a teacher */
-    DG_STEP_FREEZE,  /* the same, absent for parameters that no freeze names */
-    DG_STEP_ABSENT,  /* nothing */
+    DG_STEP_FREEZE, /* the same, or NAME.0, .1, .. where there are several; absent for parameters that no freeze names */
+    DG_STEP_ABSENT, /* nothing */
 };
 struct dg_step_input {
     enum dg_step_source source;

@@ -42,6 +42,7 @@ struct dg_key_choice {
 };
 
 struct dg_reader;
+struct dg_yaml;
 struct dg_key {
     const char *path; /* "crops.global.size"; NULL ends a table */
     enum dg_key_kind kind;
@@ -51,6 +52,8 @@ struct dg_key {
     const struct dg_key_choice *choice;
     const struct dg_key *item;
     size_t count;
+    /* Of DG_KEY_MAP: a list of such mappings may stand in its place. Reads item `index` of it, whose path is `path`; NULL: a mapping alone. */
+    void (*item_of)(struct dg_reader *r, struct dg_yaml *item, const char *path, int index);
     bool optional;     /* of DG_KEY_MAP: may be left out, with the rows below it; else it is there, empty */
     bool knob;         /* of DG_KEY_INT */
     bool named;        /* of DG_KEY_INT: expressions of the keys after it may use the value by the key's name */

@@ -25,6 +25,11 @@ static const struct dg_key_choice update_choices[] = {
     {"student", "a copy of the student"},
     {0},
 };
+static const struct dg_key_choice clip_choices[] = {
+    {"parameter", "that of each parameter's gradient"},
+    {"all", "that over all gradients"},
+    {0},
+};
 static const struct dg_key_choice loss_choices[] = {
     {"cross_entropy", "of softmaxes"},
     {"mse", "the mean squared error of outputs of length one"},
@@ -54,6 +59,9 @@ static const struct dg_key_choice targets_choices[] = {
          .max = 1000,                                                                                                  \
          .doc = "Standard deviation of the blur, in pixels: [low, high]."},                                            \
         PROBABILITY(PREFIX, "solarize", "0", "Probability of solarisation."),                                          \
+        PROBABILITY(PREFIX, "vertical_flip", NULL, "Probability of a vertical flip; 0 without this key."),             \
+        PROBABILITY(PREFIX, "turn", NULL,                                                                              \
+                    "Probability of a turn by 90, 180 or 270 degrees, each as likely; 0 without this key."),           \
     {                                                                                                                  \
         .path = PREFIX "solarize_threshold", .kind = DG_KEY_INT, .value = "128", .min = 0, .max = 256, .knob = true,   \
         .doc = "Level, of 255, from which solarisation inverts."                                                       \
@@ -155,12 +163,41 @@ static void check_views(struct dg_reader *r)
                   "crops: one global view and no local crops leave no other view to teach: add either");
 }
 
-/* Where a freeze that meets no parameter is reported: at the default there is nothing to report. */
-static void read_freeze(struct dg_reader *r)
+/* One of `optim.freeze`. Where a freeze that meets no parameter is reported: at the default there is nothing to report. */
+static void add_freeze(struct dg_reader *r, const struct dg_yaml *map, const struct dg_yaml *params,
+                       const char *control)
 {
     struct dg_train_recipe *recipe = r->recipe;
-    const struct dg_yaml *freeze = dg_read_map(r, "optim.freeze"), *params = dg_read_path(r, "optim.freeze.params");
-    if (freeze) recipe->freeze_origin = params && params->origin.line > 0 ? params->origin : freeze->origin;
+    if (!params || params->kind != DG_YAML_SCALAR) return; /* reported */
+    recipe->freeze[recipe->freezes++] = (struct dg_recipe_freeze){
+        .params = params->text, .control = control, .origin = params->origin.line > 0 ? params->origin : map->origin};
+}
+
+static void read_freeze(struct dg_reader *r)
+{
+    const struct dg_yaml *freeze = dg_read_map(r, "optim.freeze");
+    if (freeze) add_freeze(r, freeze, dg_read_path(r, "optim.freeze.params"), "optim.freeze");
+}
+
+static void read_freeze_item(struct dg_reader *r, struct dg_yaml *item, const char *path, int index)
+{
+    struct dg_arena *arena = r->program->arena;
+    if (item->kind != DG_YAML_MAP || index >= DG_MAX_FREEZES) {
+        dg_diag_error(r->program->diag, &item->origin,
+                      "optim.freeze: a list of up to %d mappings, as in {params: last_layer, for: 1 epoch}",
+                      DG_MAX_FREEZES);
+        return;
+    }
+    const struct dg_yaml *params = dg_yaml_get(arena, item, "params"), *length = dg_yaml_get(arena, item, "for");
+    if (!params || !length) dg_diag_error(r->program->diag, &item->origin, "%s needs params and for", path);
+    if (params && dg_read_word(r, params, dg_arena_printf(arena, "%s.params", path))) add_freeze(r, item, params, path);
+    if (length) dg_read_until(r, item, length, dg_arena_printf(arena, "%s.for", path));
+    dg_yaml_check_used(r->program->diag, item, path);
+}
+
+static void read_layer_decay(struct dg_reader *r)
+{
+    ((struct dg_train_recipe *)r->recipe)->layer_decay = dg_read_path(r, "optim.layer_decay") != NULL;
 }
 
 static void derive_features_size(struct dg_reader *r, struct dg_key *key)
@@ -314,7 +351,7 @@ const struct dg_key dg_train_keys[] = {
      .max = 1,
      .doc = "Share of the old centre that a step keeps."},
 
-    {.path = "optim", .kind = DG_KEY_MAP, .doc = "The optimiser."},
+    {.path = "optim", .kind = DG_KEY_MAP, .then = read_layer_decay, .doc = "The optimiser."},
     {.path = "optim.kind", .kind = DG_KEY_OPTIMIZER, .value = "adamw", FIELD(optimizer), .doc = "Its name."},
     {.path = "optim.clip",
      .kind = DG_KEY_FLOAT,
@@ -322,6 +359,18 @@ const struct dg_key dg_train_keys[] = {
      .min = 0,
      .max = 1e9,
      .doc = "Largest norm of each parameter's gradient; 0 for no limit."},
+    {.path = "optim.clip_norm",
+     .kind = DG_KEY_CHOICE,
+     .choice = clip_choices,
+     .derived = "`parameter`",
+     FIELD(clip_all),
+     .doc = "Whose norm `optim.clip` limits."},
+    {.path = "optim.layer_decay",
+     .kind = DG_KEY_FLOAT,
+     .derived = "1",
+     .min = 0,
+     .max = 1,
+     .doc = "Learning rate of a layer of the backbone, as a share of that of the layer behind it."},
     {.path = "optim.no_decay",
      .kind = DG_KEY_FLAGS,
      .value = "[bias, 1d]",
@@ -332,11 +381,12 @@ const struct dg_key dg_train_keys[] = {
      .kind = DG_KEY_MAP,
      .value = "{params: last_layer, for: 1 epoch}",
      .then = read_freeze,
-     .doc = "Parameters that stand still at first."},
+     .item_of = read_freeze_item,
+     .doc = "Parameters that stand still at first; or a list of such."},
     {.path = "optim.freeze.params",
      .kind = DG_KEY_WORD,
      .value = "last_layer",
-     FIELD(freeze_params),
+     FIELD(freeze[0].params),
      .doc = "Part of their names."},
     {.path = "optim.freeze.for", .kind = DG_KEY_UNTIL, .value = "1 epoch", .doc = "For how long."},
 

@@ -13,6 +13,8 @@ enum dg_loss_kind { DG_LOSS_CROSS_ENTROPY, DG_LOSS_MSE, DG_LOSS_INFONCE };
 enum dg_loss_targets { DG_TARGETS_CENTER, DG_TARGETS_SINKHORN, DG_TARGETS_SOFTMAX_BATCH };
 enum { DG_NO_DECAY_BIAS = 1, DG_NO_DECAY_1D = 2 }; /* likewise: bit i is choice i */
 
+enum { DG_MAX_FREEZES = 16 };
+
 struct dg_train_recipe {
     struct dg_model_recipe model;
     int64_t batch; /* images a step */
@@ -29,9 +31,15 @@ struct dg_train_recipe {
     enum dg_loss_targets targets;
     bool hard; /* the teacher's temperature is zero: its targets are the largest logits */
     const struct dg_op *optimizer;
-    unsigned no_decay;              /* DG_NO_DECAY_*: names ending in .bias, tensors of one dimension */
-    const char *freeze_params;      /* parameters whose name contains this are frozen at first; NULL: none */
-    struct dg_origin freeze_origin; /* line 0: the recipe says nothing of freezing */
+    unsigned no_decay; /* DG_NO_DECAY_*: names ending in .bias, tensors of one dimension */
+    enum { DG_CLIP_PARAMETER, DG_CLIP_ALL } clip_all; /* whose norm optim.clip limits */
+    bool layer_decay; /* learning rates fall from layer to layer, by optim.layer_decay */
+    struct dg_recipe_freeze {
+        const char *params;      /* parameters whose name contains this are frozen at first; NULL: none */
+        const char *control;     /* "optim.freeze", "optim.freeze.1" */
+        struct dg_origin origin; /* line 0: the recipe says nothing of freezing */
+    } freeze[DG_MAX_FREEZES];
+    int freezes;
 };
 
 struct dg_probe_recipe {

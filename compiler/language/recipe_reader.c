@@ -102,7 +102,7 @@ static bool read_number(struct dg_reader *r, const struct dg_yaml *yaml, const c
     return false;
 }
 
-static const char *read_word(struct dg_reader *r, const struct dg_yaml *yaml, const char *path)
+const char *dg_read_word(struct dg_reader *r, const struct dg_yaml *yaml, const char *path)
 {
     if (yaml->kind == DG_YAML_SCALAR && *yaml->text) return yaml->text;
     dg_diag_error(diag_of(r), &yaml->origin, "%s must be a word", path);
@@ -138,7 +138,7 @@ static int find_choice(const struct dg_key_choice *choice, const char *word)
 
 static void read_choice(struct dg_reader *r, const struct dg_yaml *yaml, const char *path, const struct dg_key *key)
 {
-    const char *word = read_word(r, yaml, path);
+    const char *word = dg_read_word(r, yaml, path);
     if (!word) return;
     int index = find_choice(key->choice, word);
     if (index >= 0)
@@ -286,29 +286,60 @@ static const char *read_curve_word(struct dg_reader *r, struct dg_yaml *map, con
 {
     const char *full = dg_arena_printf(arena_of(r), "%s.%s", path, key);
     const struct dg_yaml *yaml = get(r, map, key, otherwise);
-    if (yaml) return read_word(r, yaml, full);
+    if (yaml) return dg_read_word(r, yaml, full);
     report_missing(r, map, full);
     return NULL;
 }
 
-static void read_curve_numbers(struct dg_reader *r, struct dg_yaml *map, const char *path, struct bounds bounds,
-                               bool cosine)
+/* What a curve has: its numbers, and those of its lengths. */
+struct curve {
+    const char *word;
+    enum dg_curve curve;
+    const char *numbers[5], *lengths[2];
+    const char *needs; /* in words */
+};
+static const struct curve curves[] = {
+    {"cosine", DG_CURVE_COSINE, {"peak", "from", "to", "warmup_from"}, {"warmup"}, "`to` and either `peak` or `from`"},
+    {"linear", DG_CURVE_LINEAR, {"from", "to"}, {"over"}, "`from`, `to` and `over`"},
+    {"step", DG_CURVE_STEP, {"from", "by"}, {"every"}, "`from`, `by` and `every`"},
+    {0},
+};
+
+static bool has_curve_keys(struct dg_reader *r, struct dg_yaml *map, const struct curve *curve)
 {
     struct dg_arena *arena = arena_of(r);
-    const struct dg_yaml *peak = cosine ? get(r, map, "peak", NULL) : NULL, *from = get(r, map, "from", NULL),
-                         *to = get(r, map, "to", NULL), *warmup = cosine ? get(r, map, "warmup", NULL) : NULL,
-                         *over = cosine ? NULL : get(r, map, "over", NULL);
-    if (!to || !(peak || from) || (peak && from) || (!cosine && !over))
-        dg_diag_error(diag_of(r), &map->origin, "%s needs %s", path,
-                      cosine ? "`to` and either `peak` or `from`" : "`from`, `to` and `over`");
-    if (peak) read_knob(r, peak, dg_arena_printf(arena, "%s.peak", path), bounds);
-    if (from) read_knob(r, from, dg_arena_printf(arena, "%s.from", path), bounds);
-    if (to) read_knob(r, to, dg_arena_printf(arena, "%s.to", path), bounds);
-    if (warmup) read_duration(r, warmup, dg_arena_printf(arena, "%s.warmup", path));
-    if (over) read_duration(r, over, dg_arena_printf(arena, "%s.over", path));
+    bool from = dg_yaml_get_if(arena, map, "from"), to = dg_yaml_get_if(arena, map, "to"),
+         peak = dg_yaml_get_if(arena, map, "peak");
+    switch (curve->curve) {
+    case DG_CURVE_COSINE: return to && from != peak;
+    case DG_CURVE_LINEAR: return from && to && dg_yaml_get_if(arena, map, "over");
+    default: return from && dg_yaml_get_if(arena, map, "by") && dg_yaml_get_if(arena, map, "every");
+    }
 }
 
-/* A number, or {curve: cosine, peak | from, to, warmup}, or {curve: linear, from, to, over}. */
+static void read_curve_numbers(struct dg_reader *r, struct dg_yaml *map, const char *path, struct bounds bounds,
+                               const struct curve *curve)
+{
+    struct dg_arena *arena = arena_of(r);
+    if (!has_curve_keys(r, map, curve)) dg_diag_error(diag_of(r), &map->origin, "%s needs %s", path, curve->needs);
+    const struct dg_yaml *before = dg_yaml_get_if(arena, map, "warmup_from");
+    if (before && curve->curve == DG_CURVE_COSINE && !dg_yaml_get_if(arena, map, "warmup"))
+        dg_diag_error(diag_of(r), &before->origin, "%s.warmup_from needs %s.warmup, the length of the way from it",
+                      path, path);
+    for (int i = 0; curve->numbers[i]; i++) {
+        const struct dg_yaml *yaml = get(r, map, curve->numbers[i], NULL);
+        bool factor = !strcmp(curve->numbers[i], "by");
+        if (yaml)
+            read_knob(r, yaml, dg_arena_printf(arena, "%s.%s", path, curve->numbers[i]),
+                      factor ? (struct bounds){false, 0, 1000} : bounds);
+    }
+    for (int i = 0; curve->lengths[i]; i++) {
+        const struct dg_yaml *yaml = get(r, map, curve->lengths[i], NULL);
+        if (yaml) read_duration(r, yaml, dg_arena_printf(arena, "%s.%s", path, curve->lengths[i]));
+    }
+}
+
+/* A number, or {curve: cosine, peak | from, to, warmup, warmup_from}, {curve: linear, from, to, over}, {curve: step, from, by, every}. */
 static void read_schedule(struct dg_reader *r, struct dg_yaml *yaml, const char *path, struct bounds bounds)
 {
     struct dg_knob_list *knobs = r->knobs;
@@ -320,19 +351,20 @@ static void read_schedule(struct dg_reader *r, struct dg_yaml *yaml, const char 
     const char *curve = read_curve_word(r, yaml, path, "curve", NULL),
                *per = read_curve_word(r, yaml, path, "per", "step");
     if (!curve || !per) return;
-    bool cosine = !strcmp(curve, "cosine"), per_epoch = !strcmp(per, "epoch");
-    if (!cosine && strcmp(curve, "linear")) {
+    const struct curve *found = curves;
+    while (found->word && strcmp(found->word, curve)) found++;
+    bool per_epoch = !strcmp(per, "epoch");
+    if (!found->word) {
         dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), yaml, "curve")->origin,
-                      "%s: there is no curve %s; there are cosine and linear", path, curve);
+                      "%s: there is no curve %s; there are cosine, linear and step", path, curve);
         return;
     }
     if (!per_epoch && strcmp(per, "step"))
         dg_diag_error(diag_of(r), &dg_yaml_get(arena_of(r), yaml, "per")->origin,
                       "%s.per must be step or epoch, got %s", path, per);
-    read_curve_numbers(r, yaml, path, bounds, cosine);
+    read_curve_numbers(r, yaml, path, bounds, found);
     dg_yaml_check_used(diag_of(r), yaml, path);
-    dg_knob_list_add_schedule(arena_of(r), knobs, path, cosine ? DG_CURVE_COSINE : DG_CURVE_LINEAR, per_epoch,
-                              &yaml->origin);
+    dg_knob_list_add_schedule(arena_of(r), knobs, path, found->curve, per_epoch, &yaml->origin);
 }
 
 /* --- rows --- */
@@ -362,7 +394,7 @@ static void read_int(struct dg_reader *r, const struct dg_yaml *yaml, const char
 static void read_optimizer(struct dg_reader *r, struct dg_yaml *map, const struct dg_yaml *yaml, const char *path,
                            const struct dg_key *key)
 {
-    const char *word = read_word(r, yaml, path), *names = "";
+    const char *word = dg_read_word(r, yaml, path), *names = "";
     if (!word) return;
     const struct dg_op *found = NULL, *op;
     for (int i = 0; (op = dg_optimizer_at(i)); i++) {
@@ -400,12 +432,19 @@ static void read_items(struct dg_reader *r, const struct dg_yaml *list, const ch
     r->no_defaults = false;
 }
 
+void dg_read_until(struct dg_reader *r, const struct dg_yaml *map, const struct dg_yaml *yaml, const char *path)
+{
+    bool epochs = read_duration(r, yaml, path) == DG_UNIT_EPOCHS;
+    const char *group = dg_arena_strndup(arena_of(r), path, (size_t)(strrchr(path, '.') - path));
+    dg_knob_list_add_schedule(arena_of(r), r->knobs, group, DG_CURVE_UNTIL, epochs, &map->origin);
+}
+
 static void read_value(struct dg_reader *r, struct dg_yaml *map, struct dg_yaml *yaml, const char *path,
                        const struct dg_key *key)
 {
     struct bounds bounds = {false, key->min, key->max};
     switch (key->kind) {
-    case DG_KEY_WORD: *(const char **)field_of(r, key) = read_word(r, yaml, path); break;
+    case DG_KEY_WORD: *(const char **)field_of(r, key) = dg_read_word(r, yaml, path); break;
     case DG_KEY_CHOICE: read_choice(r, yaml, path, key); break;
     case DG_KEY_FLAGS: read_flags(r, yaml, path, key); break;
     case DG_KEY_BOOL: read_bool(r, yaml, path, field_of(r, key)); break;
@@ -418,12 +457,7 @@ static void read_value(struct dg_reader *r, struct dg_yaml *map, struct dg_yaml 
     case DG_KEY_LIST: read_list(r, yaml, path, key); break;
     case DG_KEY_DURATION: read_duration(r, yaml, path); break;
     case DG_KEY_INTERVAL: read_interval(r, yaml, path); break;
-    case DG_KEY_UNTIL: {
-        bool epochs = read_duration(r, yaml, path) == DG_UNIT_EPOCHS;
-        const char *group = dg_arena_strndup(arena_of(r), path, (size_t)(strrchr(path, '.') - path));
-        dg_knob_list_add_schedule(arena_of(r), r->knobs, group, DG_CURVE_UNTIL, epochs, &map->origin);
-        break;
-    }
+    case DG_KEY_UNTIL: dg_read_until(r, map, yaml, path); break;
     case DG_KEY_COURSE:
         if (yaml->kind != DG_YAML_MAP) {
             read_knob(r, yaml, path, bounds);
@@ -456,6 +490,11 @@ static struct dg_yaml *read_group(struct dg_reader *r, struct dg_yaml *map, cons
     const char *dot = strrchr(key->path, '.'), *otherwise = key->value ? key->value : "{}";
     struct dg_yaml *value = get(r, map, dot ? dot + 1 : key->path, key->optional ? NULL : otherwise);
     if (!value || value->kind == DG_YAML_MAP) return value;
+    if (value->kind == DG_YAML_LIST && key->item_of) {
+        for (size_t i = 0; i < value->count; i++)
+            key->item_of(r, value->item[i].value, dg_arena_printf(arena_of(r), "%s.%zu", path, i), (int)i);
+        return NULL;
+    }
     dg_diag_error(diag_of(r), &value->origin, "%s must be a mapping%s%s", path, key->value ? ": " : "",
                   key->value ? key->value : "");
     return NULL;

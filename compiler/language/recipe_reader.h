@@ -29,6 +29,11 @@ struct dg_yaml *dg_read_path(struct dg_reader *r, const char *path);
 /* The same, of a mapping; NULL also where it is none, which was reported. */
 struct dg_yaml *dg_read_map(struct dg_reader *r, const char *path);
 
+/* The text of a word; NULL: reported. */
+const char *dg_read_word(struct dg_reader *r, const struct dg_yaml *yaml, const char *path);
+/* Reads a DG_KEY_UNTIL: the length `yaml` at `path` in the mapping `map`, which becomes a schedule. */
+void dg_read_until(struct dg_reader *r, const struct dg_yaml *map, const struct dg_yaml *yaml, const char *path);
+
 /* Writes the arguments of the module that `module` names into `with`, for --print to show, and reports what is wrong with
  * them. NULL for either: nothing happens. */
 void dg_read_show_arguments(struct dg_reader *r, struct dg_yaml *with, const struct dg_yaml *module,

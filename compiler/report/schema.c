@@ -47,7 +47,8 @@ static const char frame[] =
     "      peak: {description: Value after the warm-up., type: [number, string]}\n"
     "      from: {description: Value at the start; no warm-up from zero then., type: [number, string]}\n"
     "      to: {description: Value at the end of the run., type: [number, string]}\n"
-    "      warmup: {description: Length of a linear rise from zero., allOf: [{$ref: '#/definitions/length'}]}\n"
+    "      warmup: {description: Length of a linear rise., allOf: [{$ref: '#/definitions/length'}]}\n"
+    "      warmup_from: {description: Value at the start of the warm-up; zero without it., type: [number, string]}\n"
     "      per: {description: How often the value changes., enum: [step, epoch], default: step}\n"
     "  linear_curve:\n"
     "    type: object\n"
@@ -60,9 +61,20 @@ static const char frame[] =
     "      over: {description: Length of the line; the value stays after it., "
     "allOf: [{$ref: '#/definitions/length'}]}\n"
     "      per: {description: How often the value changes., enum: [step, epoch], default: step}\n"
+    "  step_curve:\n"
+    "    type: object\n"
+    "    additionalProperties: false\n"
+    "    required: [curve, from, by, every]\n"
+    "    properties:\n"
+    "      curve: {const: step}\n"
+    "      from: {description: Value at the start., type: [number, string]}\n"
+    "      by: {description: What the value is multiplied by each time., type: [number, string]}\n"
+    "      every: {description: Length between these times., allOf: [{$ref: '#/definitions/length'}]}\n"
+    "      per: {description: How often the value changes., enum: [step, epoch], default: step}\n"
     "  schedule:\n"
     "    description: 'A number, or a curve over the run.'\n"
-    "    anyOf: [{type: [number, string]}, {$ref: '#/definitions/cosine'}, {$ref: '#/definitions/linear_curve'}]\n"
+    "    anyOf: [{type: [number, string]}, {$ref: '#/definitions/cosine'}, {$ref: '#/definitions/linear_curve'}, "
+    "{$ref: '#/definitions/step_curve'}]\n"
     "  from:\n"
     "    description: Names of values above; the node before by default.\n"
     "    type: [string, array]\n"
@@ -371,9 +383,16 @@ static const struct dg_key *add_properties(struct dg_text *text, const struct dg
         if (defaults && key->value) dg_text_add(text, "default: %s, ", key->value);
         const char *inner = dg_arena_printf(text->arena, "%s.", key->path);
         if (key->kind == DG_KEY_MAP) {
-            dg_text_add(text, "type: object, additionalProperties: false, properties: {");
-            row = add_properties(text, row, inner, defaults);
+            const struct dg_key *first = row;
+            dg_text_add(text, "type: %s, additionalProperties: false, properties: {",
+                        key->item_of ? "[object, array]" : "object");
+            row = add_properties(text, first, inner, defaults);
             dg_text_add(text, "}");
+            if (key->item_of) {
+                dg_text_add(text, ", items: {type: object, additionalProperties: false, properties: {");
+                add_properties(text, first, inner, false);
+                dg_text_add(text, "}}");
+            }
         }
         dg_text_add(text, "}, ");
         if (key->kind == DG_KEY_OPTIMIZER)

@@ -96,11 +96,14 @@ void dg_print_keys(struct dg_text *text)
 /* A number of a schedule, or its form: "peak" of lr. */
 static const struct {
     const char *name, *doc;
-} schedule_fields[] = {{"curve", "The course of the value over the run: constant, cosine or linear."},
+} schedule_fields[] = {{"curve", "The course of the value over the run: constant, cosine, linear or step."},
                        {"from", "The value at the beginning."},
                        {"peak", "The highest value, at the end of the warm-up."},
                        {"to", "The value at the end."},
-                       {"warmup", "Length of the rise from 0 to the peak."},
+                       {"warmup", "Length of the rise to the peak."},
+                       {"warmup_from", "The value at the beginning of the warm-up; 0 without it."},
+                       {"by", "What the value is multiplied by each time."},
+                       {"every", "Length between these times."},
                        {"over", "Length of the way from the first value to the last."},
                        {"per", "Whether the value changes with the step or with the epoch."}};
 enum { SCHEDULE_FIELDS = sizeof schedule_fields / sizeof *schedule_fields };

@@ -46,6 +46,9 @@ bool dg_build_targets(struct dg_step_builder *b, dg_value logits, struct dg_step
 bool dg_build_loss(struct dg_step_builder *b, const struct dg_node_options *options, dg_value logits, dg_value target,
                    dg_value *loss, struct dg_train_step *step);
 
+/* layer_rates.c: sets the learning rate of each parameter of the student's backbone, in its order. False: reported. */
+bool dg_build_layer_rates(struct dg_step_builder *b, dg_value *rate);
+
 /* commit.c: gradient norms, then the commit nodes. False: reported. */
 bool dg_build_commit(struct dg_step_builder *b, dg_value loss, const struct dg_step_targets *targets,
                      struct dg_train_step *step);

@@ -23,12 +23,24 @@ static bool commit_average(struct dg_step_builder *b, dg_value param, dg_value t
     return dg_builder_add(b, &dg_op_ema, NULL, (dg_value[]){param, teacher, momentum}, 3, &options, NULL);
 }
 
+/* The schedule that freezes a parameter: of the first group that names it. NULL: none does. */
+static const char *freeze_of(const struct dg_train_recipe *recipe, const char *name)
+{
+    for (int f = 0; f < recipe->freezes; f++)
+        if (strstr(name, recipe->freeze[f].params)) return recipe->freeze[f].control;
+    return NULL;
+}
+
+struct pair {
+    dg_value student, teacher, gradient, rate;
+};
+
 /* One parameter's commit: optimiser step and average into the teacher (DG_NO_VALUE: it has none). `norm_index` < 0: nothing trained
  * it. The teacher of the previous iteration is a copy of what the step begins with. */
-static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value teacher, dg_value gradient, dg_value norms,
-                         int norm_index)
+static bool commit_param(struct dg_step_builder *b, const struct pair *pair, dg_value norms, int norm_index)
 {
     struct dg_graph *graph = b->graph;
+    dg_value param = pair->student, teacher = pair->teacher;
     if (norm_index < 0)
         return teacher == DG_NO_VALUE || commit_average(b, param, teacher, dg_graph_control(graph, "teacher.momentum"));
     if (b->recipe->update == DG_UPDATE_ITERATION && teacher != DG_NO_VALUE) {
@@ -38,23 +50,19 @@ static bool commit_param(struct dg_step_builder *b, dg_value param, dg_value tea
     graph->value[param].decay = decays(b->recipe, &graph->value[param]);
     dg_value input[DG_MAX_STEP_INPUTS];
     const struct dg_op *op = b->recipe->optimizer;
-    const char *frozen = b->recipe->freeze_params;
     int count = dg_step_inputs(graph, op,
                                &(struct dg_step_values){.param = param,
-                                                        .gradient = gradient,
+                                                        .gradient = pair->gradient,
                                                         .norms = norms,
                                                         .teacher = teacher,
-                                                        .freezes = frozen && strstr(graph->value[param].name, frozen)},
+                                                        .rate = pair->rate,
+                                                        .freeze = freeze_of(b->recipe, graph->value[param].name)},
                                input);
     union dg_attr attr[] = {{.i = norm_index}, {.i = graph->value[param].decay}};
     const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
     struct dg_node_options options = dg_builder_options(b, path, "commit", DG_ROLE_COMMIT);
     return dg_builder_add(b, op, attr, input, count, &options, NULL);
 }
-
-struct pair {
-    dg_value student, teacher, gradient;
-};
 
 static bool pair_up(struct dg_step_builder *b, struct dg_instance *student, struct dg_instance *teacher,
                     struct pair *pair, int *count)
@@ -72,7 +80,7 @@ static bool pair_up(struct dg_step_builder *b, struct dg_instance *student, stru
         b->graph->value[t].init_kind = DG_INIT_COPY;
         b->graph->value[t].init_from = s;
         bool trained = b->graph->value[s].flags & DG_TENSOR_TRAINABLE;
-        pair[(*count)++] = (struct pair){s, t, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
+        pair[(*count)++] = (struct pair){s, t, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE, DG_NO_VALUE};
     }
     return true;
 }
@@ -83,7 +91,8 @@ static void add_unpaired(struct dg_step_builder *b, struct dg_instance *student,
     for (int i = 0; i < dg_instance_num_params(student); i++) {
         dg_value s = dg_instance_param(student, i);
         bool trained = b->graph->value[s].flags & DG_TENSOR_TRAINABLE;
-        pair[(*count)++] = (struct pair){s, DG_NO_VALUE, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE};
+        pair[(*count)++] =
+            (struct pair){s, DG_NO_VALUE, trained ? dg_gradients_of(&b->gradients, s) : DG_NO_VALUE, DG_NO_VALUE};
     }
 }
 
@@ -146,6 +155,16 @@ static bool commit_center(struct dg_step_builder *b, const struct dg_step_target
     return dg_builder_add(b, &dg_op_center_update, NULL, update, 3, &options, NULL);
 }
 
+/* Of the backbone's parameters, which are the first. */
+static bool set_layer_rates(struct dg_step_builder *b, struct pair *pair)
+{
+    int count = dg_instance_num_params(b->network[DG_STUDENT].backbone);
+    dg_value *rate = dg_arena_alloc(b->graph->arena, ((size_t)count + 1) * sizeof *rate);
+    if (!dg_build_layer_rates(b, rate)) return false;
+    for (int i = 0; i < count; i++) pair[i].rate = rate[i];
+    return true;
+}
+
 bool dg_build_commit(struct dg_step_builder *b, dg_value loss, const struct dg_step_targets *targets,
                      struct dg_train_step *step)
 {
@@ -172,11 +191,13 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, const struct dg_s
     if (!dg_builder_add(b, &dg_op_grad_norms, NULL, gradient, trained + 1, &options, norm)) return false;
     graph->value[norm[1]].name = "grad_summary";
     step->slots.of[DG_SLOT_GRAD_SUMMARY] = norm[1];
+    if (b->recipe->layer_decay && !set_layer_rates(b, pair)) return false;
 
     for (int i = 0, index = 0; i < count; i++) {
         int norm_index = pair[i].gradient == DG_NO_VALUE ? -1 : index++;
         if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER) continue;
-        if (!commit_param(b, pair[i].student, pair[i].teacher, pair[i].gradient, norm[0], norm_index)) return false;
+        bool all = b->recipe->clip_all && norm_index >= 0; /* then the first of the summary clips */
+        if (!commit_param(b, &pair[i], norm[all], all ? 0 : norm_index)) return false;
     }
     if (!commit_center(b, targets) || !commit_statistics(b)) return false;
     for (int i = 0; i < count; i++)

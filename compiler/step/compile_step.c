@@ -70,11 +70,11 @@ static void add_parts(struct name_parts *list, const char *name, int parts)
 static const char *part_at(const void *context, int index) { return ((const struct name_parts *)context)->part[index]; }
 
 /* A freeze that meets no parameter would have no effect, and nobody would know. */
-static void check_freeze(const struct dg_step_request *from, const struct dg_graph *graph)
+static void check_freeze(const struct dg_step_request *from, const struct dg_graph *graph,
+                         const struct dg_recipe_freeze *freeze)
 {
-    const struct dg_train_recipe *recipe = from->recipe;
-    const char *word = recipe->freeze_params;
-    if (!word || recipe->freeze_origin.line <= 0) return;
+    const char *word = freeze->params;
+    if (freeze->origin.line <= 0) return;
     struct name_parts list = {.arena = graph->arena};
     int parts = 1;
     for (const char *dot = word; (dot = strchr(dot, '.')); dot++) parts++;
@@ -88,7 +88,7 @@ static void check_freeze(const struct dg_step_request *from, const struct dg_gra
     for (uint32_t v = 0; near && !example && v < graph->num_values; v++)
         if (graph->value[v].flags & DG_TENSOR_TRAINABLE && strstr(graph->value[v].name, near))
             example = graph->value[v].name;
-    dg_diag_error(from->diag, &recipe->freeze_origin, "optim.freeze.params: no parameter has %s in its name%s%s%s%s%s",
+    dg_diag_error(from->diag, &freeze->origin, "%s.params: no parameter has %s in its name%s%s%s%s%s", freeze->control,
                   word, near ? "; did you mean " : "", near ? near : "", near ? ", as in " : "", near ? example : "",
                   near ? "?" : "");
 }
@@ -117,7 +117,8 @@ bool dg_build_step(const struct dg_step_request *from, const struct dg_step_choi
 {
     struct dg_graph *graph = dg_graph_create(from->program->arena);
     bool built = dg_build_train_step(from, choice, graph, step);
-    if (step->slots.of[DG_SLOT_CROPS_GLOBAL] != DG_NO_VALUE) check_freeze(from, graph);
+    bool there = step->slots.of[DG_SLOT_CROPS_GLOBAL] != DG_NO_VALUE;
+    for (int f = 0; f < from->recipe->freezes && there; f++) check_freeze(from, graph, &from->recipe->freeze[f]);
     if (!built || dg_diag_errors(from->diag)) return false;
     *entry = (struct dg_entry){.role = DG_ENTRY_TRAIN,
                                .bind = "",

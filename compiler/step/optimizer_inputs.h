@@ -9,9 +9,10 @@ enum { DG_MAX_STEP_INPUTS = 24 };
 /* One parameter that is trained. */
 struct dg_step_values {
     dg_value param, gradient;
-    dg_value norms;   /* of all gradients */
-    dg_value teacher; /* its average; DG_NO_VALUE: none */
-    bool freezes;     /* `optim.freeze` names it */
+    dg_value norms;     /* of all gradients */
+    dg_value teacher;   /* its average; DG_NO_VALUE: none */
+    dg_value rate;      /* its learning rate; DG_NO_VALUE: the recipe's */
+    const char *freeze; /* the schedule that freezes it at first; NULL: none */
 };
 
 /* Fills `input` for the optimiser `op` on one parameter, as the op lists its inputs (struct dg_step_input), and adds the

@@ -127,7 +127,9 @@ static bool commit_param(struct build *b, dg_value param, dg_value gradient, dg_
     dg_value input[DG_MAX_STEP_INPUTS];
     int count = dg_step_inputs(
         graph, op,
-        &(struct dg_step_values){.param = param, .gradient = gradient, .norms = norms, .teacher = DG_NO_VALUE}, input);
+        &(struct dg_step_values){
+            .rate = DG_NO_VALUE, .param = param, .gradient = gradient, .norms = norms, .teacher = DG_NO_VALUE},
+        input);
     graph->value[param].decay = true;
     const char *path = dg_arena_printf(graph->arena, "%s %s", op->name, graph->value[param].name);
     const struct dg_op_use use = {op, (union dg_attr[]){{.i = norm_index}, {.i = true}}, input, count};

@@ -42,6 +42,10 @@ static enum dg_status read_view(const struct dg_knobs *knobs, const char *group,
             return dg_fail(err, DG_ERR_INPUT, "the plan has no knob %s.%s; compile it again", group, fields[f].field);
         memcpy(fields[f].value, knob->value, sizeof(double) * (size_t)fields[f].count);
     }
+    const struct dg_plan_knob *flip = view_knob(knobs, group, index, "vertical_flip"),
+                              *turn = view_knob(knobs, group, index, "turn");
+    view->vertical_flip = flip ? flip->value[0] : 0; /* knobs of recipes that say them */
+    view->turn = turn ? turn->value[0] : 0;
     view->solarize_threshold = (int)threshold;
     view->how.filter = DG_FILTER_BICUBIC;
     dg_views_pixels(knobs, view->mean, view->std);

@@ -294,9 +294,14 @@ double dg_control_value(const struct dg_knobs *knobs, const char *key, int64_t s
         int64_t over = length_of(knobs, key, "over", per_epoch, run, total);
         return now < over ? linspace(number_of(knobs, key, "from", 0), to, over, now) : to;
     }
+    if (schedule->curve == DG_CURVE_STEP) {
+        int64_t every = length_of(knobs, key, "every", per_epoch, run, total);
+        return number_of(knobs, key, "from", 0) *
+               pow(number_of(knobs, key, "by", 1), (double)(every > 0 ? now / every : now));
+    }
     double peak = number_of(knobs, key, "peak", number_of(knobs, key, "from", 0));
     int64_t warmup = length_of(knobs, key, "warmup", per_epoch, run, 0);
-    if (now < warmup) return linspace(0, peak, warmup, now);
+    if (now < warmup) return linspace(number_of(knobs, key, "warmup_from", 0), peak, warmup, now);
     double part = (double)(now - warmup) / (double)(total - warmup);
     return to + 0.5 * (peak - to) * (1 + cos(M_PI * part));
 }

@@ -21,6 +21,8 @@ enum dg_status dg_view_spec_check(const struct dg_view_spec *spec, const char *n
         {"ratio's low end", spec->ratio[0], 1e-3, 1e3},
         {"ratio's high end", spec->ratio[1], spec->ratio[0], 1e3},
         {"flip", spec->flip, 0, 1},
+        {"vertical_flip", spec->vertical_flip, 0, 1},
+        {"turn", spec->turn, 0, 1},
         {"jitter", spec->jitter, 0, 1},
         {"brightness", spec->brightness, 0, 100},
         {"contrast", spec->contrast, 0, 100},
@@ -42,12 +44,15 @@ enum dg_status dg_view_spec_check(const struct dg_view_spec *spec, const char *n
             return dg_fail(err, DG_ERR_USAGE, "view %s: %s is %g; it must be from %g to %g", name, limits[i].field,
                            limits[i].value, limits[i].low, limits[i].high);
     }
+    if (spec->turn > 0 && spec->height != spec->width)
+        return dg_fail(err, DG_ERR_USAGE, "view %s: turn is for square views, and it is %dx%d", name, spec->height,
+                       spec->width);
     return DG_OK;
 }
 
 /* ---- the random decisions ---- */
 
-/* torchvision's RandomResizedCrop. Reads a varying number of words, so it is the last to draw. */
+/* torchvision's RandomResizedCrop. Reads a varying number of words, so only what few views have is drawn after it. */
 static struct dg_box sample_crop(const struct dg_view_spec *spec, int width, int height, struct dg_rng *rng)
 {
     enum { ATTEMPTS = 10 };
@@ -109,6 +114,10 @@ struct dg_view_draw dg_view_sample(const struct dg_view_spec *spec, int width, i
     draw.blur_sigma = blur ? sigma : 0;
     draw.solarize = dg_rng_float(&rng) < (float)spec->solarize;
     draw.crop = sample_crop(spec, width, height, &rng);
+    /* Behind the crop, so that views without these are drawn as if there were none. */
+    draw.vertical_flip = dg_rng_float(&rng) < (float)spec->vertical_flip;
+    bool turn = dg_rng_float(&rng) < (float)spec->turn;
+    draw.turns = turn ? (int)dg_rng_int(&rng, 1, 4) : 0;
     return draw;
 }
 
@@ -308,6 +317,40 @@ enum dg_status dg_image_blur(uint8_t *pixels, int width, int height, float sigma
     return DG_OK;
 }
 
+/* ---- flips and turns ---- */
+
+void dg_image_flip_vertically(uint8_t *pixels, int width, int height)
+{
+    size_t row = (size_t)width * 3;
+    for (int y = 0; y < height / 2; y++) {
+        uint8_t *a = pixels + (size_t)y * row, *b = pixels + (size_t)(height - 1 - y) * row;
+        for (size_t i = 0; i < row; i++) {
+            uint8_t value = a[i];
+            a[i] = b[i];
+            b[i] = value;
+        }
+    }
+}
+
+enum dg_status dg_image_turn(uint8_t *pixels, int side, int turns, struct dg_scratch *work, struct dg_error *err)
+{
+    size_t n = (size_t)side;
+    DG_TRY(dg_scratch_reserve(work, 3 * n * n, err));
+    uint8_t *from = work->bytes;
+    memcpy(from, pixels, 3 * n * n);
+    for (size_t y = 0; y < n; y++)
+        for (size_t x = 0; x < n; x++) {
+            size_t row = turns == 1   ? n - 1 - x
+                         : turns == 2 ? n - 1 - y
+                                      : x,
+                   column = turns == 1   ? y
+                            : turns == 2 ? n - 1 - x
+                                         : n - 1 - y;
+            memcpy(pixels + 3 * (y * n + x), from + 3 * (row * n + column), 3);
+        }
+    return DG_OK;
+}
+
 /* ---- the view ---- */
 
 enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_view_draw *draw,
@@ -318,6 +361,8 @@ enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_vi
     int64_t count = (int64_t)spec->height * spec->width;
     DG_TRY(dg_image_resize(image, draw->crop, spec->how, spec->width, spec->height, out, work, err));
     if (draw->flip) dg_image_flip(out, spec->width, spec->height);
+    if (draw->vertical_flip) dg_image_flip_vertically(out, spec->width, spec->height);
+    if (draw->turns) DG_TRY(dg_image_turn(out, spec->width, draw->turns, work, err));
     for (int i = 0; i < draw->jitter_count; i++) jitter[draw->jitter[i]](out, count, draw->factor[draw->jitter[i]]);
     if (draw->gray) dg_image_gray(out, count);
     if (draw->blur_sigma > 0) DG_TRY(dg_image_blur(out, spec->width, spec->height, draw->blur_sigma, work, err));

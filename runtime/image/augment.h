@@ -14,11 +14,13 @@ enum { DG_MAX_VIEWS = 64 }; /* of an image */
 struct dg_view_spec {
     int height, width;
     struct dg_resampling how;
-    double scale[2];   /* the crop's area, as a part of the image's: low, high */
-    double ratio[2];   /* its width / height: low, high */
-    double flip;       /* probability of a horizontal flip */
-    double jitter;     /* probability of the colour jitter */
-    double brightness; /* factor from [max(0, 1 - b), 1 + b]; contrast and saturation likewise */
+    double scale[2];      /* the crop's area, as a part of the image's: low, high */
+    double ratio[2];      /* its width / height: low, high */
+    double flip;          /* probability of a horizontal flip */
+    double vertical_flip; /* probability of a vertical flip */
+    double turn;          /* probability of a turn by 90, 180 or 270 degrees; of square views */
+    double jitter;        /* probability of the colour jitter */
+    double brightness;    /* factor from [max(0, 1 - b), 1 + b]; contrast and saturation likewise */
     double contrast;
     double saturation;
     double hue;           /* shift from [-h, h], in turns; at most 0.5 */
@@ -38,7 +40,8 @@ enum dg_jitter { DG_JITTER_BRIGHTNESS, DG_JITTER_CONTRAST, DG_JITTER_SATURATION,
 /* All random decisions of one view. */
 struct dg_view_draw {
     struct dg_box crop;
-    bool flip;
+    bool flip, vertical_flip;
+    int turns;                              /* by 90 degrees, clockwise */
     int jitter_count;                       /* 0: no jitter */
     enum dg_jitter jitter[DG_JITTER_COUNT]; /* the operations, in order */
     float factor[DG_JITTER_COUNT];          /* by operation; the hue's is its shift */
@@ -53,7 +56,7 @@ struct dg_view_draw {
 struct dg_view_draw dg_view_sample(const struct dg_view_spec *spec, int width, int height, uint64_t seed, int64_t epoch,
                                    int64_t image, int view);
 
-/* Makes the view, 8 bits: crop, resize, flip, jitter, gray, blur, solarise. out: [height, width, 3]. */
+/* Makes the view, 8 bits: crop, resize, flips, turn, jitter, gray, blur, solarise. out: [height, width, 3]. */
 enum dg_status dg_view_apply(const struct dg_view_spec *spec, const struct dg_view_draw *draw,
                              const struct dg_image *image, uint8_t *out, struct dg_scratch *work, struct dg_error *err);
 
@@ -63,6 +66,10 @@ struct dg_normalizer {
 };
 struct dg_normalizer dg_normalizer_make(const double mean[3], const double std[3]);
 void dg_normalize(const struct dg_normalizer *normalizer, const uint8_t *in, int64_t pixels, float *out);
+
+/* Upside down; and `turns` quarter turns clockwise of a square of `side` pixels. DG_ERR_MEMORY. */
+void dg_image_flip_vertically(uint8_t *pixels, int width, int height);
+enum dg_status dg_image_turn(uint8_t *pixels, int side, int turns, struct dg_scratch *work, struct dg_error *err);
 
 /* The operations one by one; `count` is pixels. */
 void dg_image_brightness(uint8_t *pixels, int64_t count, float factor);

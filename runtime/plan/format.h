@@ -185,10 +185,11 @@ struct dg_plan_knob {
  * knobs named <key>.<field>; a curve's field that it does not use is absent. */
 enum dg_curve {
     DG_CURVE_CONSTANT = 1, /* knob <key> */
-    DG_CURVE_COSINE,       /* <key>.peak -> <key>.to, after a linear <key>.warmup from 0; or <key>.from -> <key>.to */
-    DG_CURVE_LINEAR,       /* <key>.from -> <key>.to over <key>.over, both ends included, then <key>.to */
-    DG_CURVE_UNTIL,        /* 1 before <key>.for, 0 after: freezing */
-    DG_CURVE_EPOCH, /* 0 at the last step of each epoch, 1 at the others: a teacher that is copied once an epoch */
+    DG_CURVE_COSINE, /* <key>.peak -> <key>.to, after a linear <key>.warmup from <key>.warmup_from or 0; or <key>.from -> <key>.to */
+    DG_CURVE_LINEAR, /* <key>.from -> <key>.to over <key>.over, both ends included, then <key>.to */
+    DG_CURVE_UNTIL,  /* 1 before <key>.for, 0 after: freezing */
+    DG_CURVE_EPOCH,  /* 0 at the last step of each epoch, 1 at the others: a teacher that is copied once an epoch */
+    DG_CURVE_STEP,   /* <key>.from times <key>.by for each whole <key>.every that has passed */
     DG_CURVE_END,
 };
 struct dg_plan_schedule {

@@ -207,6 +207,16 @@ ROWS = [
      AVERAGE + "loss: {student_temp: {curve: linear, from: 0.2, to: 0.1, over: 6 steps}}\n",
      {"student_temp": line(0.2, 0.1, 6)}),
     ("one global view", AVERAGE + "crops: {global: {views: [{}]}}\n", {"globals": 1}),
+    ("clipping of the whole norm", AVERAGE + "optim: {clip: 0.3, clip_norm: all}\n", {"clip_all": 0.3}),
+    ("layer-wise decay", AVERAGE + "optim: {layer_decay: 0.6}\n", {"layer_decay": 0.6}),
+    ("two frozen groups", AVERAGE + "optim: {freeze: [{params: last_layer, for: 1 epoch}, "
+     "{params: patch_embed, for: 7 steps}]}\n", {"freeze": {"last_layer": 5, "patch_embed": 7}}),
+    ("learning rate in steps", AVERAGE + "lr: {curve: step, from: 1e-3, by: 0.3, every: 4 steps}\n",
+     {"lr": lambda step: 1e-3 * 0.3 ** (step // 4)}),
+    ("warm-up from a value",
+     AVERAGE + "lr: {curve: cosine, peak: 1e-3, to: 1e-5, warmup: 4 steps, warmup_from: 2e-4}\n",
+     {"lr": lambda step: line(2e-4, 1e-3, 4)(step) if step < 4 else
+      1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(math.pi * (step - 4) / 6))}),
     ("three global views", AVERAGE + "crops: {global: {views: [{}, {}, {}]}}\n", {"globals": 3}),
 ]
 

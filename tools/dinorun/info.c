@@ -67,7 +67,7 @@ static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *
 
 static void print_knobs(const struct dg_plan *plan)
 {
-    static const char *const curves[] = {"", "constant", "cosine", "linear", "until", "once an epoch"};
+    static const char *const curves[] = {"", "constant", "cosine", "linear", "until", "once an epoch", "step"};
     if (plan->num_schedules) printf("schedules\n");
     for (uint32_t s = 0; s < plan->num_schedules; s++)
         if (plan->schedule[s].curve != DG_CURVE_CONSTANT)

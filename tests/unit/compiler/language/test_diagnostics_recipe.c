@@ -28,12 +28,13 @@ static const struct wrong_description cases[] = {
               "crops: {local: {cuont: 3}}\n"
               "optim: {beta: [0.9, 0.99]}\n"
               "zzzzz: 1\n",
-     "test.yaml:18:17: error: crops.local has no key cuont; did you mean count? It has count, hue, size, scale, ratio, "
-     "flip, contrast, gray, blur, jitter, saturation, solarize, brightness, blur_sigma and solarize_threshold\n"
+     "test.yaml:18:17: error: crops.local has no key cuont; did you mean count? It has count, turn, hue, size, "
+     "scale, ratio, flip, contrast, gray, blur, jitter, saturation, solarize, brightness, blur_sigma, "
+     "vertical_flip and solarize_threshold\n"
      "    crops: {local: {cuont: 3}}\n"
      "                    ^\n"
-     "test.yaml:19:9: error: optim has no key beta; did you mean betas? It has betas, eps, kind, clip, freeze and "
-     "no_decay\n"
+     "test.yaml:19:9: error: optim has no key beta; did you mean betas? It has betas, eps, kind, clip, freeze, "
+     "no_decay, clip_norm and layer_decay\n"
      "    optim: {beta: [0.9, 0.99]}\n"
      "            ^\n"
      "test.yaml:20:1: error: a recipe has no key zzzzz; it has batch, dtype, head, crops, loss, optim, lr, like, "
@@ -45,7 +46,8 @@ static const struct wrong_description cases[] = {
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n"
               "lr: {curve: cosine, peak: 1, to: 0, warmpu: 1 epoch}\n",
-     "test.yaml:18:37: error: lr has no key warmpu; did you mean warmup? It has warmup, curve, per, from, peak and to\n"
+     "test.yaml:18:37: error: lr has no key warmpu; did you mean warmup? It has warmup, curve, per, from, to, peak "
+     "and warmup_from\n"
      "    lr: {curve: cosine, peak: 1, to: 0, warmpu: 1 epoch}\n"
      "                                        ^\n"},
     {"incomplete curves", NULL,
@@ -55,12 +57,12 @@ static const struct wrong_description cases[] = {
               "lr: {curve: cosine, to: 0}\n"
               "weight_decay: {from: 1, to: 2}\n"
               "teacher: {momentum: {curve: linear, from: 1, to: 1}}\n"
-              "loss: {teacher_temp: {curve: step, from: 1, to: 2}}\n",
+              "loss: {teacher_temp: {curve: stairs, from: 1, to: 2}}\n",
      "test.yaml:20:21: error: teacher.momentum needs `from`, `to` and `over`\n"
      "    teacher: {momentum: {curve: linear, from: 1, to: 1}}\n"
      "                        ^\n"
-     "test.yaml:21:30: error: loss.teacher_temp: there is no curve step; there are cosine and linear\n"
-     "    loss: {teacher_temp: {curve: step, from: 1, to: 2}}\n"
+     "test.yaml:21:30: error: loss.teacher_temp: there is no curve stairs; there are cosine, linear and step\n"
+     "    loss: {teacher_temp: {curve: stairs, from: 1, to: 2}}\n"
      "                                 ^\n"
      "test.yaml:18:5: error: lr needs `to` and either `peak` or `from`\n"
      "    lr: {curve: cosine, to: 0}\n"
@@ -317,7 +319,8 @@ static const struct wrong_description cases[] = {
               "batch: 2\n"
               "student: {backbone: net, with: {dim: 8}}\n",
      "--set:2:1: error: crops.local has no key sizes; did you mean size? It has size, scale, jitter, hue, count, "
-     "ratio, flip, gray, blur, solarize, brightness, contrast, blur_sigma, saturation and solarize_threshold\n"
+     "ratio, flip, gray, blur, solarize, turn, brightness, contrast, blur_sigma, saturation, vertical_flip and "
+     "solarize_threshold\n"
      "    crops.local.sizes=3\n"
      "    ^\n"},
     {"--set of half a curve", "lr.peak=1",

@@ -139,7 +139,8 @@ static void test_a_step_runs_and_learns(void **state)
                                      .optimizer = dg_op_find("adamw"),
                                      .buffers = DG_BUFFERS_OWN,
                                      .no_decay = DG_NO_DECAY_BIAS | DG_NO_DECAY_1D,
-                                     .freeze_params = "last_layer",
+                                     .freeze = {{.params = "last_layer", .control = "optim.freeze"}},
+                                     .freezes = 1,
                                      .model.origin = {.file = "test", .path = "test"}};
     struct dg_pipeline pipeline = {0};
     struct dg_step_request request = {.program = program, .diag = diag, .recipe = &recipe, .pipeline = &pipeline};

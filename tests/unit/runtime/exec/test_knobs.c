@@ -247,6 +247,38 @@ static void test_schedules_by_step(void **state)
     close_plan(o);
 }
 
+/* Curves that the published code has not: steps, a warm-up from a value, several freezes, a teacher that is copied once an epoch. */
+static void test_other_schedules(void **state)
+{
+    (void)state;
+    double want[STEPS];
+    struct opened *o = OPEN("lr={curve: cosine, peak: 1, to: 0.1, warmup: 5 steps, warmup_from: 0.5}",
+                            "weight_decay={curve: step, from: 0.4, by: 0.5, every: 1 epoch}", "teacher={update: epoch}",
+                            "loss.student_temp={curve: linear, from: 1, to: 2, over: 4 steps}",
+                            "optim.freeze=[{params: last_layer, for: 1 epoch}, {params: cls_token, for: 3 steps}]");
+    cosine(1, 0.1, STEPS, 5, want);
+    linspace(0.5, 1, 5, want);
+    follows(o, "lr", want);
+    for (int s = 0; s < STEPS; s++) want[s] = 0.4 * pow(0.5, s / PER_EPOCH);
+    follows(o, "weight_decay", want);
+    for (int s = 0; s < STEPS; s++) want[s] = s % PER_EPOCH != PER_EPOCH - 1;
+    follows(o, "teacher.momentum", want);
+    fill(2, want);
+    linspace(1, 2, 4, want);
+    follows(o, "loss.student_temp", want);
+    for (int s = 0; s < STEPS; s++) want[s] = s < PER_EPOCH;
+    follows(o, "optim.freeze.0", want);
+    for (int s = 0; s < STEPS; s++) want[s] = s < 3;
+    follows(o, "optim.freeze.1", want);
+    assert_ok(dg_knobs_set(&o->knobs, "weight_decay.by=1", try_err));
+    assert_ok(dg_knobs_set(&o->knobs, "optim.freeze.1.for=0", try_err));
+    fill(0.4, want);
+    follows(o, "weight_decay", want);
+    fill(0, want);
+    follows(o, "optim.freeze.1", want);
+    close_plan(o);
+}
+
 static void test_schedules_by_epoch(void **state)
 {
     (void)state;
@@ -350,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_takes),
                                        cmocka_unit_test(test_refuses),
                                        cmocka_unit_test(test_schedules_by_step),
+                                       cmocka_unit_test(test_other_schedules),
                                        cmocka_unit_test(test_schedules_by_epoch),
                                        cmocka_unit_test(test_published_run),
                                        cmocka_unit_test(test_check)};

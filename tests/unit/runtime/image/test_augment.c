@@ -376,6 +376,56 @@ static void test_gates_at_their_ends(void **state)
 }
 
 /* Pictures too long for any allowed shape get the middle, as torchvision's fallback has it. */
+/* Turned four times by a quarter, or flipped twice, an image is itself; where a pixel goes is where it must. */
+static void test_flips_and_turns(void **state)
+{
+    (void)state;
+    enum { SIDE = 7 };
+    struct dg_image image = dg_test_noise("turn", SIDE, SIDE);
+    struct dg_scratch work = {0};
+    uint8_t turned[SIDE * SIDE * 3];
+    for (int turns = 1; turns < 4; turns++) {
+        memcpy(turned, image.pixels, sizeof turned);
+        assert_ok(dg_image_turn(turned, SIDE, turns, &work, try_err));
+        const int at[4][2] = {
+            {1, 2}, {2, SIDE - 2}, {SIDE - 2, SIDE - 3}, {SIDE - 3, 1}}; /* row, column of (1, 2), clockwise */
+        assert_memory_equal(turned + 3 * (at[turns][0] * SIDE + at[turns][1]), image.pixels + 3 * (1 * SIDE + 2), 3);
+        for (int more = turns; more < 4; more++) assert_ok(dg_image_turn(turned, SIDE, 1, &work, try_err));
+        assert_memory_equal(turned, image.pixels, sizeof turned);
+    }
+    dg_image_flip_vertically(turned, SIDE, SIDE);
+    for (int y = 0; y < SIDE; y++)
+        assert_memory_equal(turned + 3 * y * SIDE, image.pixels + 3 * (SIDE - 1 - y) * SIDE, 3 * SIDE);
+
+    struct dg_view_spec spec = {.height = SIDE,
+                                .width = SIDE,
+                                .scale = {0.2, 1},
+                                .ratio = {0.75, 1.33},
+                                .flip = 0.5,
+                                .std = {1, 1, 1}},
+                        both = spec;
+    both.vertical_flip = 0.5;
+    both.turn = 0.75;
+    int flips = 0, turns[4] = {0};
+    for (int i = 0; i < 4000; i++) {
+        struct dg_view_draw plain = dg_view_sample(&spec, 90, 80, 3, 0, i, 0),
+                            draw = dg_view_sample(&both, 90, 80, 3, 0, i, 0);
+        assert_true(!plain.vertical_flip && !plain.turns);
+        flips += draw.vertical_flip;
+        turns[draw.turns]++;
+        assert_memory_equal(&plain.crop, &draw.crop, sizeof plain.crop); /* nothing else is drawn otherwise */
+        assert_true(plain.flip == draw.flip);
+    }
+    assert_near("vertical flips", flips / 4000.0, 0.5, 0.04); /* five deviations */
+    for (int t = 0; t < 4; t++) assert_near("turns", turns[t] / 4000.0, 0.25, 0.035);
+    both.width = SIDE + 1;
+    struct dg_error err = {0};
+    assert_int_equal(dg_view_spec_check(&both, "a", &err), DG_ERR_USAGE);
+    assert_non_null(strstr(err.text, "square"));
+    dg_image_free(&image);
+    dg_scratch_free(&work);
+}
+
 static void test_crop_fallback(void **state)
 {
     (void)state;
@@ -460,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_probe_views),
         cmocka_unit_test(test_distributions),
         cmocka_unit_test(test_gates_at_their_ends),
+        cmocka_unit_test(test_flips_and_turns),
         cmocka_unit_test(test_crop_fallback),
         cmocka_unit_test(test_draws_are_named_by_their_place),
         cmocka_unit_test(test_bad_specs_are_named),
