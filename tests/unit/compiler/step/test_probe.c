@@ -30,7 +30,7 @@ static void test_refused(void **state)
     static const struct {
         const char *set[4], *says;
     } wrong[] = {
-        {{"backbone=resnet50"}, "backbone resnet50 has no output `taps`, a value a block"},
+        {{"backbone=resnet50"}, "backbone resnet50 has no output `taps`, one value per block"},
         {{"backbone=resnet50", "blocks=1", "avgpool=true"}, "backbone resnet50 has no output `tokens`"},
         {{"backbone=vit_smal"}, "there is no module vit_smal; did you mean vit_small?"},
         {{"with.patsh=8"}, "module vit has no argument patsh; did you mean patch?"},
