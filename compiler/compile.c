@@ -11,7 +11,6 @@
 #include "runtime/plan/view.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct compile {
@@ -434,18 +433,17 @@ enum dg_status dg_compile(const struct dg_compile_options *options, struct dg_co
         dg_fail(err, DG_ERR_INPUT, "%s: %d error%s", found->file, dg_diag_errors(c->diag),
                 dg_diag_errors(c->diag) == 1 ? "" : "s");
     }
-    result->text = strdup(c->text.text ? c->text.text : "");
-    result->dumps = strdup(c->dumps.text ? c->dumps.text : "");
-    result->diagnostics = strdup(dg_diag_text(c->diag) ? dg_diag_text(c->diag) : "");
-    dg_arena_free(arena);
-    if (!result->text || !result->dumps || !result->diagnostics) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    *result = (struct dg_compile_result){.text = c->text.text ? c->text.text : "",
+                                         .dumps = c->dumps.text ? c->dumps.text : "",
+                                         .diagnostics = dg_diag_text(c->diag),
+                                         .errors = dg_diag_errors(c->diag),
+                                         .arena = arena};
+    result->diagnostic = dg_diag_messages(c->diag, &result->num_diagnostics);
     return status;
 }
 
 void dg_compile_result_free(struct dg_compile_result *result)
 {
-    free(result->text);
-    free(result->dumps);
-    free(result->diagnostics);
+    dg_arena_free(result->arena);
     *result = (struct dg_compile_result){0};
 }

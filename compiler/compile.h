@@ -2,6 +2,7 @@
 #ifndef DG_COMPILER_COMPILE_H
 #define DG_COMPILER_COMPILE_H
 
+#include "compiler/base/diag.h"
 #include "ops/base/base.h"
 
 struct dg_compile_options {
@@ -28,9 +29,13 @@ struct dg_compile_options {
 };
 
 struct dg_compile_result {
-    char *text;        /* report, explanation or description */
-    char *dumps;       /* graphs, if asked for */
-    char *diagnostics; /* errors with file:line:col; empty if there are none */
+    const char *text;                       /* report, explanation or description */
+    const char *dumps;                      /* graphs, if asked for */
+    const char *diagnostics;                /* errors with file:line:col; empty if there are none */
+    const struct dg_diagnostic *diagnostic; /* the same, one by one; of more than 20 errors the first */
+    size_t num_diagnostics;
+    int errors;             /* also those that are only counted */
+    struct dg_arena *arena; /* where all of this is; NULL: memory was out */
 };
 
 /* DG_ERR_INPUT when the description has errors (they are in the diagnostics), DG_ERR_MEMORY, DG_ERR_IO (the plan could not

@@ -1,5 +1,6 @@
 /* dinoc: the compiler's command line. */
 #include "compiler/compile.h"
+#include "runtime/formats/json_text.h"
 #include "tools/cli/bytes.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/flags.h"
@@ -18,6 +19,7 @@ static struct {
     bool reference[DG_REFERENCE_SCHEMA + 1]; /* print it, and compile nothing */
     bool list;
     const char *init; /* a description to copy */
+    bool json, quiet;
 } given;
 
 /* ---- folders of descriptions ---- */
@@ -122,6 +124,66 @@ static int explain(const char *key)
     return 2;
 }
 
+/* ---- what is printed ---- */
+
+static json_t *text_or_null(const char *text) { return text ? dg_json_text(text) : json_null(); }
+static json_t *number_or_null(int number) { return number > 0 ? json_integer(number) : json_null(); }
+
+/* Error or note; without a place where `at` is NULL or has none. */
+static json_t *json_message(const char *severity, const struct dg_origin *at, const char *message)
+{
+    static const struct dg_origin nowhere;
+    if (!at) at = &nowhere;
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "severity", severity, "file", text_or_null(at->file), "line",
+                     number_or_null(at->line), "column", number_or_null(at->line > 0 ? at->column : 0), "message",
+                     dg_json_text(message));
+}
+
+/* Prints the error, which it takes, with the notes behind it. */
+static bool print_json_error(json_t *error, const struct dg_diagnostic *note, size_t notes)
+{
+    json_t *list = json_array();
+    for (size_t n = 0; n < notes; n++) json_array_append_new(list, json_message("note", &note[n].at, note[n].message));
+    bool ok = json_array_size(list) == notes && !json_object_set_new(error, "notes", list) &&
+              !json_dumpf(error, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(error);
+    return ok;
+}
+
+/* A line for each error. */
+static bool print_json(const struct dg_compile_result *result, const struct dg_error *err)
+{
+    const struct dg_diagnostic *d = result->diagnostic;
+    bool ok = true;
+    int printed = 0;
+    for (size_t i = 0, next; i < result->num_diagnostics; i = next, printed++) {
+        for (next = i + 1; next < result->num_diagnostics && d[next].note; next++) continue;
+        ok &= print_json_error(json_message("error", &d[i].at, d[i].message), &d[i + 1], next - i - 1);
+    }
+    if (result->errors > printed) {
+        char more[64];
+        snprintf(more, sizeof more, "%d more errors", result->errors - printed);
+        ok &= print_json_error(json_message("error", NULL, more), NULL, 0);
+    }
+    if (err->status != DG_OK && !result->errors)
+        ok &= print_json_error(json_message("error", NULL, err->text), NULL, 0);
+    if (!ok) fputs("dinoc: out of memory\n", stderr);
+    return ok;
+}
+
+/* Prints what came of it; returns the exit status. */
+static int print_result(const struct dg_compile_result *result, enum dg_status status, const struct dg_error *err)
+{
+    FILE *people = given.json ? stderr : stdout; /* standard output has the JSON alone */
+    if (result->dumps) fputs(result->dumps, stderr);
+    if (given.json && !print_json(result, err)) return 1;
+    if (!given.json && result->diagnostics) fputs(result->diagnostics, stderr);
+    if (status == DG_OK && !given.quiet) fputs(result->text, people);
+    if (status != DG_OK && !given.json) fprintf(stderr, "dinoc: %s\n", err->text);
+    return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
+}
+
 static int compile(void)
 {
     struct dg_compile_options *options = &given.options;
@@ -147,22 +209,17 @@ static int compile(void)
     options->width = given.size.width;
     if (options->print || options->explain) options->output = NULL;
     enum dg_status status = dg_compile(options, &result, &err);
-    if (result.diagnostics) fputs(result.diagnostics, stderr);
-    if (result.dumps) fputs(result.dumps, stderr);
-    if (status == DG_OK)
-        fputs(result.text, stdout);
-    else if (status == DG_ERR_USAGE && options->explain && explain_key(options->explain))
-        status = DG_OK;
-    else
-        fprintf(stderr, "dinoc: %s\n", err.text);
+    int exit_status = 0;
+    if (status != DG_ERR_USAGE || !options->explain || !explain_key(options->explain))
+        exit_status = print_result(&result, status, &err);
     dg_compile_result_free(&result);
     free(description);
-    return status == DG_OK ? 0 : status == DG_ERR_USAGE ? 2 : 1;
+    return exit_status;
 }
 
 static const struct dg_flag flags[] = {
     {"output", "PLAN", "the file to write", .letter = 'o', .text = &given.options.output, .required = true,
-     .unless = "print explain passes ops keys schema list init"},
+     .unless = "print explain passes ops keys schema list init json"},
     {"list", NULL, "list the descriptions that come with dinoc, and those in the folders of DINOGRAPH_GRAPHS",
      .given = &given.list, .without = "output print explain passes ops keys schema init"},
     {"init", "NAME", "copy one of them here, with its comments, to edit it: NAME.yaml, or the file that -o names",
@@ -212,6 +269,13 @@ static const struct dg_flag flags[] = {
     {"skip", "PASS[,PASS]", "do not run these passes", .text = &given.options.skip},
     {"dump", "PASS[,PASS][:NODE]", "print the graph after these passes to stderr, or what is at NODE and below it",
      .text = &given.options.dump},
+    {"json", NULL,
+     "print errors as JSON, each an object on a line of standard output, and all else to standard error; without -o "
+     "the "
+     "description is checked and no plan written",
+     .given = &given.json, .without = "print explain passes ops keys schema list init"},
+    {"quiet", NULL, "print nothing but errors", .given = &given.quiet,
+     .without = "print explain passes ops keys schema list init"},
     {0}};
 
 static const struct dg_command dinoc = {

@@ -13,6 +13,13 @@
 
 #include <stdbool.h>
 
+/* A message of which the place is `at`: its file is NULL, or its line 0, where there is none. */
+struct dg_diagnostic {
+    struct dg_origin at;
+    bool note; /* to the error before it */
+    const char *message;
+};
+
 struct dg_diagnostics; /* collects; does not print */
 struct dg_diagnostics *dg_diag_create(struct dg_arena *arena);
 
@@ -30,5 +37,7 @@ struct dg_arena *dg_diag_arena(struct dg_diagnostics *diag);
 int dg_diag_errors(const struct dg_diagnostics *diag);
 /* All messages as one text, in the order reported. */
 const char *dg_diag_text(struct dg_diagnostics *diag);
+/* The messages themselves, *count of them, without the line that says how many more errors there are. */
+const struct dg_diagnostic *dg_diag_messages(const struct dg_diagnostics *diag, size_t *count);
 
 #endif
