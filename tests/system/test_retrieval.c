@@ -140,7 +140,10 @@ static void test_truth(void **state)
     assert_non_null(strstr(results, ",retrieve,retrieval.medium.map,100,"));
     assert_non_null(strstr(results, ",retrieve,retrieval.hard.mp10,100,"));
     free(results);
-    const struct process *p = RETRIEVE("--ground-truth", in("gnd.pkl"));
+    /* What it does not name is not read. */
+    write_file(path_in(pictures, "99.png"), "nothing", 7);
+    const struct process *p = RETRIEVE("--ground-truth", in("gnd.pkl"), "--queries", pictures);
+    assert_int_equal(unlink(path_in(pictures, "99.png")), 0);
     process_assert_status(p, 0);
     process_assert_says(p, p->out, "medium    100.00  100.00  100.00  100.00  2\n");
 }
