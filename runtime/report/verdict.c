@@ -32,6 +32,8 @@ static double log_out_dim(const struct dg_report_run *run) { return run->out_dim
 
 double dg_entropy_share(const struct dg_report_run *run)
 {
+    if (dg_series_tail_mean(&run->log, "teacher_temp") <= 0)
+        return NAN; /* hard targets, or no softmax: it says nothing */
     return dg_series_tail_mean(&run->log, "teacher_entropy") / log_out_dim(run);
 }
 

@@ -92,6 +92,8 @@ static void test_resume(void **state)
                                        "loss={targets: softmax_batch}",
                                        "loss={teacher_temp: 0}",
                                        "loss={student_temp: {curve: linear, from: 0.2, to: 0.1, over: 1 epoch}}",
+                                       "optim={clip_norm: all, layer_decay: 0.7}",
+                                       "crops.global={size: 32, vertical_flip: 0.5, turn: 0.5}",
                                        "crops.global.views=[{}]",
                                        "crops.global.views=[{}, {}, {blur: 1}]"};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
@@ -107,8 +109,28 @@ static void test_resume(void **state)
     }
 }
 
+/* A batch in two slices, as processes would share it, has the losses of one in a piece. */
+static void test_slices(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"teacher={update: iteration}", "loss={kind: mse}",
+                                       "loss={teacher_temp: 0}",      "optim={clip_norm: all, layer_decay: 0.7}",
+                                       "crops.global.views=[{}]",     "crops.global.views=[{}, {}, {}]"};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        char piece[32], slices[32];
+        snprintf(piece, sizeof piece, "piece%zu", i);
+        snprintf(slices, sizeof slices, "slices%zu", i);
+        dg_tiny_compile(in("piece.plan"), sets[i]);
+        dg_tiny_compile_ranks(in("slices.plan"), sets[i], 2);
+        train("piece.plan", piece, 3, false);
+        train("slices.plan", slices, 3, false);
+        assert_same_losses(in(piece), in(slices), 1e-5);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_copies), cmocka_unit_test(test_resume)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_copies), cmocka_unit_test(test_resume),
+                                       cmocka_unit_test(test_slices)};
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

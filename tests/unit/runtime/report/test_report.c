@@ -188,6 +188,12 @@ static void test_more_verdicts(void **state)
     for (int i = 400; i < 500; i++) fprintf(file, "{\"step\": %d, \"grad_norm\": 50, \"kl\": 1}\n", i);
     fclose(file);
     judge(DG_MOOD_WATCH, "gradient", "50 times", "Ended");
+    make_run(300, 0, ""); /* hard targets and losses without a softmax have no entropy: that is no collapse */
+    file = fopen(in("run/log.jsonl"), "a");
+    for (int i = 300; i < 400; i++)
+        fprintf(file, "{\"step\": %d, \"teacher_entropy\": 0, \"teacher_temp\": 0, \"kl\": 0.1, \"loss\": 0.1}\n", i);
+    fclose(file);
+    judge(DG_MOOD_GOOD, "healthy", "KL", "Ended");
     make_run(400, 0.7, "");
     put("run/results.csv", "step,measure,value,network\n100,knn20.top1,40,teacher\n200,knn20.top1,30,teacher\n");
     judge(DG_MOOD_WATCH, "worse", "20-NN, top-1 was 40.0 % around step 100", "Ended");
