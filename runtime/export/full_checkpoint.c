@@ -42,6 +42,8 @@ static double number(const struct full *f, const char *key, double otherwise)
     return text ? strtod(text, NULL) : otherwise;
 }
 
+static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
+
 /* A knob is a number, or a curve that begins with one. */
 static double first_of(const struct full *f, const char *plain, const char *curve)
 {
@@ -70,26 +72,73 @@ static bool is_fact(const struct full *f, const char *key, const char *value)
     return text && !strcmp(text, value);
 }
 
-/* What a recipe may say otherwise, and the published code cannot. */
+/* What a recipe may say of these and the published code can, by an option or by itself (published NULL: any value). */
+static const char *const said_of[] = {
+    "recipe.teacher.", "recipe.loss.", "recipe.optim.", "recipe.lr.", "recipe.weight_decay.",
+    "set.teacher.",    "set.loss.",    "set.optim.",    "set.lr.",    "set.weight_decay."};
+static const struct {
+    const char *key, *published;
+} known[] = {{"recipe.teacher.update", "momentum"},
+             {"recipe.teacher.buffers", "own"},
+             {"recipe.teacher.momentum.curve", "cosine"},
+             {"recipe.teacher.momentum.per", "step"},
+             {"recipe.loss.kind", "cross_entropy"},
+             {"recipe.loss.targets", "center"},
+             {"recipe.loss.teacher_temp.curve", "linear"},
+             {"recipe.loss.teacher_temp.per", "epoch"},
+             {"recipe.optim.kind", NULL},
+             {"recipe.optim.no_decay.0", "bias"},
+             {"recipe.optim.no_decay.1", "1d"},
+             {"recipe.optim.freeze.params", "last_layer"},
+             {"recipe.optim.clip_norm", "parameter"},
+             {"recipe.lr.curve", "cosine"},
+             {"recipe.lr.per", "step"},
+             {"recipe.weight_decay.curve", "cosine"},
+             {"recipe.weight_decay.per", "step"},
+             {"set.loss.student_temp", "0.1"},
+             {"set.loss.center_momentum", "0.9"},
+             {"set.optim.betas.0", NULL},
+             {"set.optim.betas.1", NULL},
+             {"set.optim.eps", NULL},
+             {"set.optim.momentum", NULL},
+             {"set.optim.eta", NULL},
+             {"set.teacher.momentum.to", "1"}};
+
+static bool is_option(const char *key)
+{
+    for (const struct dg_published_option *o = dg_published_options; o->option; o++)
+        if (o->knob && begins(key, "set.") && !strcmp(key + strlen("set."), o->key)) return true;
+    return false;
+}
+
+/* The first fact that the published code does not know. */
+struct unknown {
+    const char *key, *value, *published;
+};
+
+static void see_fact(void *context, const char *key, const char *value)
+{
+    struct unknown *first = context;
+    bool asked = false;
+    for (size_t s = 0; s < sizeof said_of / sizeof *said_of; s++) asked |= begins(key, said_of[s]);
+    if (first->key || !asked || is_option(key)) return;
+    size_t k = 0;
+    while (k < sizeof known / sizeof *known && strcmp(key, known[k].key)) k++;
+    const char *published = k < sizeof known / sizeof *known ? known[k].published : NULL;
+    if (k < sizeof known / sizeof *known && (!published || !strcmp(value, published))) return;
+    *first = (struct unknown){strchr(key, '.') + 1, value, published};
+}
+
 static enum dg_status check_recipe(const struct full *f, struct dg_error *err)
 {
-    static const struct {
-        const char *key, *published;
-    } keys[] = {{"teacher.update", "momentum"},
-                {"teacher.buffers", "own"},
-                {"loss.kind", "cross_entropy"},
-                {"loss.targets", "center"},
-                {"optim.freeze.params", "last_layer"}};
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        char key[64];
-        snprintf(key, sizeof key, "recipe.%s", keys[k].key);
-        const char *text = fact(f, key);
-        if (text && strcmp(text, keys[k].published))
-            return dg_fail(err, DG_ERR_UNSUPPORTED,
-                           "%s: %s of this run is %.64s, and the published code knows %s alone", f->path, keys[k].key,
-                           text, keys[k].published);
-    }
-    return DG_OK;
+    struct unknown first = {0};
+    dg_safetensors_each_metadata(f->file, see_fact, &first);
+    if (!first.key) return DG_OK;
+    if (first.published)
+        return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: %.64s of this run is %.64s, and the published code knows %s alone",
+                       f->path, first.key, first.value, first.published);
+    return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: this run has %.64s, %.64s, and the published code knows no such thing",
+                   f->path, first.key, first.value);
 }
 
 static enum dg_status find_optimizer(struct full *f, struct dg_error *err)
@@ -97,9 +146,7 @@ static enum dg_status find_optimizer(struct full *f, struct dg_error *err)
     for (int k = 0; k < KINDS; k++)
         if (is_fact(f, "recipe.optim.kind", optimizers[k].kind)) f->optimizer = &optimizers[k];
     if (!f->optimizer) return dg_fail(err, DG_ERR_INPUT, "%s does not say which optimiser it is of", f->path);
-    bool published = is_fact(f, "recipe.optim.no_decay.0", "bias") && is_fact(f, "recipe.optim.no_decay.1", "1d") &&
-                     !fact(f, "recipe.optim.no_decay.2");
-    if (published) return DG_OK;
+    if (fact(f, "recipe.optim.no_decay.0") && fact(f, "recipe.optim.no_decay.1")) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,
                    "%s: the published code has no weight decay for `[bias, 1d]`, which optim.no_decay of this run is "
                    "not: its optimiser has other groups",
@@ -114,8 +161,6 @@ static const struct dg_safetensors_tensor *state_of(const struct full *f, const 
     snprintf(name, sizeof name, "optim.%s.%s", kind, parameter);
     return dg_safetensors_find(f->file, name);
 }
-
-static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
 
 static bool decays(const struct dg_safetensors_tensor *parameter)
 {

@@ -282,7 +282,8 @@ static void test_full(void **state)
         {"optim.no_decay=[bias]", "its optimiser has other groups"},
         {"loss={targets: sinkhorn, teacher_temp: 0.05}",
          "loss.targets of this run is sinkhorn, and the published code knows center alone"},
-        {"teacher={update: iteration}", "teacher.update of this run is iteration"}};
+        {"teacher={update: iteration}", "teacher.update of this run is iteration"},
+        {"optim.layer_decay=0.5", "this run has optim.layer_decay, 0.5, and the published code knows no such thing"}};
     for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
         char plan[160], out[160];
         snprintf(plan, sizeof plan, "%s/other%zu.plan", test_folder, o);
