@@ -111,10 +111,10 @@ static void test_dinoc_refuses(void **state)
             "--probe makes a probe of a recipe, and vit_small is none");
     refuses(RUN(DINOC, "-o", out), 2, "FILE[:NAME], the description, is missing");
     refuses(RUN(DINOC, DEMO, "more.yaml", "-o", out), 2, "not also more.yaml");
-    refuses(
-        RUN(DINOC, DEMO), 2,
-        "-o PLAN (or --print, --explain NODE|KEY, --passes, --ops, --keys, --schema, --list or --init NAME) is needed: "
-        "the file to write");
+    refuses(RUN(DINOC, DEMO), 2,
+            "-o PLAN (or --print, --explain NODE|KEY, --passes, --ops, --keys, --schema, --list, --init NAME or "
+            "--json) is needed: "
+            "the file to write");
     refuses(RUN(DINOC, "--schema", "--ops"), 2,
             "--ops goes without -o, --print, --explain, --passes, --keys and --schema");
     refuses(RUN(DINOC, "--keys", "-o", out), 2, "--keys goes without -o");

@@ -95,6 +95,7 @@ static const struct dg_flag flags[] = {
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_attention = {

@@ -93,6 +93,7 @@ static const struct dg_flag flags[] = {
     {FLAG_SET, .texts = &given.evaluation.of.set},
     {FLAG_EXIF, .given = &given.evaluation.images.exif},
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_bundle = {

@@ -254,6 +254,16 @@ double imagenet_days(double epochs, double rate);
 
 /* ---- output ---- */
 
+/* --quiet. main opens it before the command runs, with standard output then at /dev/null. */
+extern bool quiet;
+#define FLAG_QUIET                                                                                                     \
+    "quiet", NULL, "print results, warnings and errors, and neither progress nor what was done", .given = &quiet
+enum dg_status quiet_open(struct dg_error *err);
+/* DG_ERR_IO: not all results could be written. */
+enum dg_status quiet_close(struct dg_error *err);
+/* Where a command prints what it was asked for: standard output, also with --quiet. */
+FILE *results(void);
+
 /* Reports the error, and returns the exit status: 0 if there is none, 2 for a mistake in the command line, else 1. */
 int exit_status(const struct dg_error *err);
 

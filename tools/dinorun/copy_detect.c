@@ -162,12 +162,13 @@ static enum dg_status score_block(struct detection *d, int b, struct dg_error *e
 
 static void print_scores(const struct detection *d)
 {
-    printf("searched among %" PRId64 " originals and %" PRId64 " distractors, features %s\n",
-           dg_dataset_count(d->block[0].images), d->distractors.features.count,
-           d->whitening.images ? "whitened" : "as they are, without whitening");
+    fprintf(results(), "searched among %" PRId64 " originals and %" PRId64 " distractors, features %s\n",
+            dg_dataset_count(d->block[0].images), d->distractors.features.count,
+            d->whitening.images ? "whitened" : "as they are, without whitening");
     for (int b = 0; b < DG_COPYDAYS_BLOCKS; b++)
         if (d->block[b].images)
-            printf("%-12s mAP %.3f  %" PRId64 " images\n", dg_copydays_block[b], d->map[b], d->block[b].features.count);
+            fprintf(results(), "%-12s mAP %.3f  %" PRId64 " images\n", dg_copydays_block[b], d->map[b],
+                    d->block[b].features.count);
 }
 
 /* Of a run's folder, to its results.csv. */
@@ -265,6 +266,7 @@ static const struct dg_flag flags[] = {
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_copy_detect = {.program = "dinorun",

@@ -51,6 +51,7 @@ static const struct dg_flag flags[] = {{FLAG_DATA, .texts = &given.data, .requir
                                        {"images", "N", "rows", .count = &given.images, .min = 1, .max = 1000},
                                        {FLAG_SEED, "the training run's", .seed = &given.seed},
                                        {FLAG_SET, .texts = &given.of.set},
+                                       {FLAG_QUIET},
                                        {0}};
 
 const struct dg_command command_crops = {.program = "dinorun",

@@ -124,6 +124,7 @@ static const struct dg_flag flags[] = {
     {FLAG_POSITIONS, .parsed = given.evaluation.options.choice.positions, .without = "out torch"},
     {FLAG_PARTIAL, .given = &given.evaluation.options.choice.partial, .without = "out torch"},
     {FLAG_ACCEPT_CHANGES, .given = &given.evaluation.options.accept_changes, .without = "out torch"},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_export = {.program = "dinorun",

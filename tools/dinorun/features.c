@@ -249,6 +249,7 @@ static const struct dg_flag flags[] = {
      .parsed = &given.evaluation.options.max_bad, .unset = "0"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_features = {.program = "dinorun",

@@ -22,6 +22,7 @@ static const struct dg_flag flags[] = {{"out", "W.safetensors",
                                         .text = &given.out, .required = true},
                                        {FLAG_KEY, .text = &given.choice.key},
                                        {FLAG_PREFIX, .text = &given.choice.prefix},
+                                       {FLAG_QUIET},
                                        {0}};
 
 const struct dg_command command_import = {.program = "dinorun",

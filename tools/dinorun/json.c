@@ -1,5 +1,7 @@
 #include "tools/dinorun/json.h"
 
+#include "tools/dinorun/command.h"
+
 #include "ops/kernels/rates.h"
 #include "runtime/base/about.h"
 
@@ -15,9 +17,9 @@ enum dg_status json_open(struct json_output *json, struct dg_error *err)
 {
     if (!json->asked) return DG_OK;
     fflush(stdout);
-    int fd = dup(STDOUT_FILENO);
+    int fd = dup(fileno(results()));
     json->out = fd < 0 ? NULL : fdopen(fd, "w");
-    if (json->out && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0) return DG_OK;
+    if (json->out && quiet_close(err) == DG_OK && (quiet || dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)) return DG_OK;
     return dg_fail(err, DG_ERR_IO, "--json: standard output cannot be opened: %s", strerror(errno));
 }
 

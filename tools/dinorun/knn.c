@@ -252,10 +252,12 @@ static enum dg_status answer(struct vote *vote, const struct split *of_train, co
         DG_TRY(dg_atomic_commit(&vote->file, err));
     }
     double most = dg_most_frequent(val->label, val->count, train->classes);
-    printf("%" PRId64 " images vote on %" PRId64 ", %d classes; the most frequent class alone would get %.2f %%\n",
-           train->count, val->count, train->classes, most);
+    fprintf(results(),
+            "%" PRId64 " images vote on %" PRId64 ", %d classes; the most frequent class alone would get %.2f %%\n",
+            train->count, val->count, train->classes, most);
     for (int i = 0; i < given.k.count; i++)
-        printf("%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", given.k.value[i], vote->result[i].top1, vote->result[i].top5);
+        fprintf(results(), "%d-NN: top-1 %.2f %%, top-5 %.2f %%\n", given.k.value[i], vote->result[i].top1,
+                vote->result[i].top5);
     DG_TRY(json_write(&given.json, result_of(vote, train, val, most), err));
     return given.of_files ? DG_OK : write_results(vote, val, most, err);
 }
@@ -344,6 +346,7 @@ static const struct dg_flag flags[] = {
      .parsed = &given.evaluation.options.max_bad, .unset = "0", .without = "features"},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_knn = {

@@ -86,11 +86,13 @@ static void on_epoch(void *context, const struct dg_linear_report *r)
     struct screen *screen = context;
     clear_line(screen);
     screen->last = *r;
-    printf("epoch %" PRId64 "/%" PRId64 "  loss %.4f  top-1 %.2f %%  top-5 %.2f %%  best %.2f %% (epoch %" PRId64
-           ")  %.1f images/s\n",
-           r->epoch + 1, screen->start.epochs, r->loss, r->val.top1, r->val.top5, r->best, r->best_epoch + 1,
-           r->images_per_s);
-    fflush(stdout);
+    FILE *out = r->epoch + 1 == screen->start.epochs ? results() : stdout;
+    fprintf(out,
+            "epoch %" PRId64 "/%" PRId64 "  loss %.4f  top-1 %.2f %%  top-5 %.2f %%  best %.2f %% (epoch %" PRId64
+            ")  %.1f images/s\n",
+            r->epoch + 1, screen->start.epochs, r->loss, r->val.top1, r->val.top5, r->best, r->best_epoch + 1,
+            r->images_per_s);
+    fflush(out);
 }
 
 static void on_message(void *context, enum dg_log_level level, enum dg_log_topic topic, const char *text)
@@ -194,7 +196,7 @@ static enum dg_status train_or_evaluate(struct screen *screen, struct dg_error *
     DG_TRY(dg_linear_evaluate(&of->plan, &of->knobs, &given.options, given.head, &score, err));
     if (!leads(given.options.comm)) return DG_OK;
     clear_line(screen);
-    printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
+    fprintf(results(), "loss %.4f  top-1 %.2f %%  top-5 %.2f %%\n", score.loss, score.top1, score.top5);
     DG_TRY(json_write(&given.json, result_of(screen, &score, NAN), err));
     return write_results(screen, &score, NAN, err);
 }
@@ -243,6 +245,7 @@ static const struct dg_flag flags[] = {
      .parsed = &given.options.max_bad, .given = &given.max_bad_given, .unset = "10 of --train, 0 of --val"},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_linear = {

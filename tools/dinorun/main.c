@@ -58,6 +58,16 @@ static bool takes_ranks(const struct dg_command *command)
            command == &command_knn || command == &command_linear;
 }
 
+static const struct dg_command *running;
+
+static int run_quietly(void)
+{
+    struct dg_error err = {0};
+    if (quiet && quiet_open(&err) != DG_OK) return exit_status(&err);
+    int status = running->run();
+    return quiet_close(&err) == DG_OK || status ? status : exit_status(&err);
+}
+
 static int run(int argc, char **argv)
 {
     if (argc < 2) {
@@ -79,7 +89,12 @@ static int run(int argc, char **argv)
                 command->name, processes);
         return 2;
     }
-    if (!help) return dg_command_run(command, argc - 1, argv + 1);
+    if (!help) {
+        struct dg_command quietly = *command;
+        running = command;
+        quietly.run = run_quietly;
+        return dg_command_run(&quietly, argc - 1, argv + 1);
+    }
     dg_command_help(command, stdout);
     return 0;
 }

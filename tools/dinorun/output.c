@@ -5,6 +5,8 @@
 #include "runtime/base/name.h"
 #include "runtime/data/image_reader.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +31,30 @@ static void write_line(FILE *out, const char *before, const char *text)
     fwrite(line, 1, (size_t)(to - line), out);
     free(line);
 }
+
+bool quiet;
+static FILE *results_stream; /* with --quiet: standard output as it was */
+
+enum dg_status quiet_open(struct dg_error *err)
+{
+    fflush(stdout);
+    int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC), fd = dup(STDOUT_FILENO);
+    results_stream = fd < 0 ? NULL : fdopen(fd, "w");
+    bool ok = results_stream && nothing >= 0 && dup2(nothing, STDOUT_FILENO) >= 0;
+    int error = errno;
+    if (nothing >= 0) close(nothing);
+    return ok ? DG_OK : dg_fail(err, DG_ERR_IO, "--quiet: standard output cannot be opened: %s", strerror(error));
+}
+
+enum dg_status quiet_close(struct dg_error *err)
+{
+    FILE *stream = results_stream;
+    results_stream = NULL;
+    if (!stream || !fclose(stream)) return DG_OK;
+    return dg_fail(err, DG_ERR_IO, "the results could not be written: is the disk full?");
+}
+
+FILE *results(void) { return results_stream ? results_stream : stdout; }
 
 int exit_status(const struct dg_error *err)
 {

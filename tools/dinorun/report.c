@@ -31,6 +31,7 @@ static int report(void)
 static const struct dg_flag flags[] = {
     {"output", "F.html", "the file to write", .letter = 'o', .text = &given.output, .required = true},
     {"picture", "FILE", "a picture to show besides those in the runs' folders: PNG or JPEG", .texts = &given.picture},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_report = {

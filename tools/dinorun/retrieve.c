@@ -144,22 +144,22 @@ static enum dg_status draw_sheet(const struct search *s, struct dg_error *err)
 static void print_lists(const struct search *s)
 {
     for (int64_t q = 0; q < s->queries.count; q++) {
-        printf("%s\n", path_of(&s->queries, q));
+        fprintf(results(), "%s\n", path_of(&s->queries, q));
         for (int n = 0; n < shown(s); n++) {
             const struct dg_neighbor *found = &s->ranking.nearest[q * s->ranking.k + n];
-            printf("  %.4f  %s\n", (double)found->similarity, path_of(&s->database, found->index));
+            fprintf(results(), "  %.4f  %s\n", (double)found->similarity, path_of(&s->database, found->index));
         }
     }
 }
 
 static void print_scores(const struct search *s)
 {
-    printf("%-8s%8s%8s%8s%8s  queries\n", "", "mAP", "mP@1", "mP@5", "mP@10");
+    fprintf(results(), "%-8s%8s%8s%8s%8s  queries\n", "", "mAP", "mP@1", "mP@5", "mP@10");
     for (int l = 0; l < DG_RETRIEVAL_LEVELS; l++) {
         const struct dg_retrieval_score *score = &s->score[l];
-        printf("%-8s%8.2f", dg_retrieval_level_name[l], 100 * score->map);
-        for (int c = 0; c < DG_RETRIEVAL_CUTS; c++) printf("%8.2f", 100 * score->precision[c]);
-        printf("  %" PRId64 "\n", score->queries);
+        fprintf(results(), "%-8s%8.2f", dg_retrieval_level_name[l], 100 * score->map);
+        for (int c = 0; c < DG_RETRIEVAL_CUTS; c++) fprintf(results(), "%8.2f", 100 * score->precision[c]);
+        fprintf(results(), "  %" PRId64 "\n", score->queries);
     }
 }
 
@@ -241,7 +241,7 @@ static enum dg_status search(struct search *s, struct dg_error *err)
     DG_TRY(draw_sheet(s, err));
     if (!given.truth && !given.out && !given.json.asked) print_lists(s);
     print_sizes(e);
-    printf("%" PRId64 " queries, %" PRId64 " images\n", s->queries.count, s->database.count);
+    fprintf(results(), "%" PRId64 " queries, %" PRId64 " images\n", s->queries.count, s->database.count);
     if (given.truth) {
         DG_TRY(dg_truth_score(&s->truth, &s->ranking, s->score, err));
         print_scores(s);
@@ -296,6 +296,7 @@ static const struct dg_flag flags[] = {
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_retrieve = {

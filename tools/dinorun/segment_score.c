@@ -17,17 +17,18 @@ static struct {
 
 static void print_score(const struct dg_segment_score *score)
 {
-    printf("%" PRId64 " images with %" PRId64 " objects", score->images, score->objects);
-    if (score->unmasked) printf("; %" PRId64 " without a mask left out", score->unmasked);
-    if (score->empty) printf("; %" PRId64 " whose mask shows no object left out", score->empty);
-    if (score->unread) printf("; %" PRId64 " that cannot be read left out", score->unread);
-    printf("\nJaccard of masks that keep %g %% of the attention, object by object\n", 100 * given.threshold);
-    for (int h = 0; h < score->heads; h++) printf("  head %-12d %6.2f %%\n", h, 100 * score->head[h]);
-    printf("  mean of heads     %6.2f %%\n", 100 * score->mean);
-    printf("  everything        %6.2f %%\n", 100 * score->all);
-    printf("best head of each object: Jaccard %.2f %% (the published measure)\n", 100 * score->best);
-    printf("all objects of an image as one, its best head: %.2f %% (not comparable with the paper)\n",
-           100 * score->together);
+    fprintf(results(), "%" PRId64 " images with %" PRId64 " objects", score->images, score->objects);
+    if (score->unmasked) fprintf(results(), "; %" PRId64 " without a mask left out", score->unmasked);
+    if (score->empty) fprintf(results(), "; %" PRId64 " whose mask shows no object left out", score->empty);
+    if (score->unread) fprintf(results(), "; %" PRId64 " that cannot be read left out", score->unread);
+    fprintf(results(), "\nJaccard of masks that keep %g %% of the attention, object by object\n",
+            100 * given.threshold);
+    for (int h = 0; h < score->heads; h++) fprintf(results(), "  head %-12d %6.2f %%\n", h, 100 * score->head[h]);
+    fprintf(results(), "  mean of heads     %6.2f %%\n", 100 * score->mean);
+    fprintf(results(), "  everything        %6.2f %%\n", 100 * score->all);
+    fprintf(results(), "best head of each object: Jaccard %.2f %% (the published measure)\n", 100 * score->best);
+    fprintf(results(), "all objects of an image as one, its best head: %.2f %% (not comparable with the paper)\n",
+            100 * score->together);
 }
 
 /* Jaccard indices in percent. */
@@ -104,6 +105,7 @@ static const struct dg_flag flags[] = {
     {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_segment_score = {

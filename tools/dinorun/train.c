@@ -533,6 +533,7 @@ static const struct dg_flag flags[] = {
      .given = &given.options.tensorboard},
     {FLAG_IGNORE_MEMORY, .given = &given.options.ignore_memory},
     {"ignore-disk", NULL, "start even if the disk seems to have too little room", .given = &given.options.ignore_disk},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_train = {

@@ -7,15 +7,15 @@
 void print_video_scores(const struct dg_video_scores *s)
 {
     const struct dg_video_score mean = dg_video_score_mean(s->object, s->count);
-    printf("%-24s %7s %7s %7s %7s %7s %7s\n", "object, in percent", "J mean", "recall", "decay", "F mean", "recall",
-           "decay");
+    fprintf(results(), "%-24s %7s %7s %7s %7s %7s %7s\n", "object, in percent", "J mean", "recall", "decay", "F mean",
+            "recall", "decay");
     for (int i = 0; i <= s->count; i++) {
         const struct dg_video_score *of = i < s->count ? &s->object[i] : &mean;
-        printf("%-24s %7.2f %7.2f %7.2f %7.2f %7.2f %7.2f\n", i < s->count ? s->name[i] : "mean of objects",
-               100 * of->j.mean, 100 * of->j.recall, 100 * of->j.decay, 100 * of->f.mean, 100 * of->f.recall,
-               100 * of->f.decay);
+        fprintf(results(), "%-24s %7.2f %7.2f %7.2f %7.2f %7.2f %7.2f\n", i < s->count ? s->name[i] : "mean of objects",
+                100 * of->j.mean, 100 * of->j.recall, 100 * of->j.decay, 100 * of->f.mean, 100 * of->f.recall,
+                100 * of->f.decay);
     }
-    printf("J&F %.2f %%\n", 50 * (mean.j.mean + mean.f.mean));
+    fprintf(results(), "J&F %.2f %%\n", 50 * (mean.j.mean + mean.f.mean));
 }
 
 static json_t *json_measure(const struct dg_video_measure *m)

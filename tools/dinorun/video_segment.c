@@ -168,6 +168,7 @@ static const struct dg_flag flags[] = {
     {FLAG_MEMORY, .parsed = &given.evaluation.options.memory},
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_JSON, .given = &given.json.asked},
+    {FLAG_QUIET},
     {0}};
 
 const struct dg_command command_video_segment = {
