@@ -355,6 +355,9 @@ int dg_command_run(const struct dg_command *command, int argc, char **argv)
     }
     p.settings = open_memstream(&settings.text, &settings.size);
     if (!p.settings) return lack_memory(command);
+    char title[64];
+    dg_command_title(command, title, sizeof title);
+    fwrite(title, 1, strlen(title) + 1, p.settings);
     int status = parse(&p);
     if (fclose(p.settings)) status = lack_memory(command);
     if (status < 0) status = command->run();

@@ -10,7 +10,8 @@
  * flag, which has been reported. */
 int dg_command_run(const struct dg_command *command, int argc, char **argv);
 
-/* While a command runs: its flags that processes must share, [*size] bytes: items as "--steps 4", each ended by a zero. */
+/* While a command runs: what processes must share of its command line, [*size] bytes: items as "dinorun train" and "--steps 4", each
+ * ended by a zero. */
 const char *dg_command_settings(size_t *size);
 
 /* At the end of main: `status`, or 1 with a message if standard output could not take all that was printed. */

@@ -296,9 +296,9 @@ static void test_settings(void **state)
 {
     (void)state;
     accepts("PLAN -t a --cho=two --texts x --count 3 --size 4x5 --texts y");
-    assert_string_equal(settings_seen, "--text a;--choice two;--texts x;--size;--texts y;");
+    assert_string_equal(settings_seen, "program command;--text a;--choice two;--texts x;--size;--texts y;");
     accepts("--on");
-    assert_string_equal(settings_seen, "--on;");
+    assert_string_equal(settings_seen, "program command;--on;");
 }
 
 int main(void)
