@@ -72,7 +72,40 @@ static const struct dg_key_choice targets_choices[] = {
     }
 #define PROBABILITY(PREFIX, NAME, VALUE, DOC) STRENGTH(PREFIX, NAME, VALUE, 1, DOC)
 
+/* A group of local views; its fields are those of the first group. */
+#define LOCAL_KEYS(PREFIX)                                                                                             \
+    {.path = PREFIX "count",                                                                                           \
+     .kind = DG_KEY_INT,                                                                                               \
+     .value = "8",                                                                                                     \
+     .min = 0,                                                                                                         \
+     .max = 62,                                                                                                        \
+     FIELD(local[0].count),                                                                                            \
+     .doc = "Crops an image; 0 for none."},                                                                            \
+        {.path = PREFIX "size",                                                                                        \
+         .kind = DG_KEY_SIZE,                                                                                          \
+         .value = "96",                                                                                                \
+         .min = 1,                                                                                                     \
+         .max = DG_MAX_PIXELS,                                                                                         \
+         FIELD(local[0]),                                                                                              \
+         .doc = "Pixels: one number, or [height, width]."},                                                            \
+        AUGMENTATION(PREFIX, "[0.05, 0.4]", "0.5")
+
 static const struct dg_key view_keys[] = {AUGMENTATION("", NULL, NULL), {0}};
+static const struct dg_key local_keys[] = {LOCAL_KEYS(""), {0}};
+
+/* One of several sizes of local views. */
+static void read_local_item(struct dg_reader *r, struct dg_yaml *item, const char *path, int index)
+{
+    struct dg_train_recipe *recipe = r->recipe;
+    if (index >= DG_LOCAL_GROUPS) {
+        dg_diag_error(r->program->diag, &item->origin, "crops.local: a list of up to %d sizes", DG_LOCAL_GROUPS);
+        return;
+    }
+    recipe->local_name[index] = path;
+    r->recipe = (char *)recipe + (size_t)index * sizeof recipe->local[0]; /* its fields are those of this group then */
+    dg_read_item(r, item, local_keys, path);
+    r->recipe = recipe;
+}
 
 /* The arguments of student, teacher and head. What the teacher is not given itself is the student's. */
 static void read_networks(struct dg_reader *r)
@@ -158,7 +191,12 @@ static void derive_center_momentum(struct dg_reader *r, struct dg_key *key)
 static void check_views(struct dg_reader *r)
 {
     const struct dg_train_recipe *recipe = r->recipe;
-    if (recipe->global.count != 1 || recipe->local.count) return;
+    int64_t local = 0, views = recipe->global.count;
+    for (int g = 0; g < DG_LOCAL_GROUPS; g++) local += recipe->local[g].count;
+    if (views + local > 64)
+        dg_diag_error(r->program->diag, &dg_read_path(r, "crops")->origin, "crops: %lld views are more than 64",
+                      (long long)(views + local));
+    if (views != 1 || local) return;
     dg_diag_error(r->program->diag, &dg_read_path(r, "crops.global.views")->origin,
                   "crops: one global view and no local crops leave no other view to teach: add either");
 }
@@ -294,22 +332,11 @@ const struct dg_key dg_train_keys[] = {
      FIELD(global.count),
      .doc = "The views, two as published, each with what it does differently."},
     AUGMENTATION("crops.global.", "[0.4, 1]", "0"),
-    {.path = "crops.local", .kind = DG_KEY_MAP, .doc = "Small crops, for the student only."},
-    {.path = "crops.local.count",
-     .kind = DG_KEY_INT,
-     .value = "8",
-     .min = 0,
-     .max = 62,
-     FIELD(local.count),
-     .doc = "Crops an image; 0 for none."},
-    {.path = "crops.local.size",
-     .kind = DG_KEY_SIZE,
-     .value = "96",
-     .min = 1,
-     .max = DG_MAX_PIXELS,
-     FIELD(local),
-     .doc = "Pixels: one number, or [height, width]."},
-    AUGMENTATION("crops.local.", "[0.05, 0.4]", "0.5"),
+    {.path = "crops.local",
+     .kind = DG_KEY_MAP,
+     .item_of = read_local_item,
+     .doc = "Small crops, for the student only; or a list of up to three such, each of its size."},
+    LOCAL_KEYS("crops.local."),
     DG_PIXEL_KEYS,
 
     {.path = "loss", .kind = DG_KEY_MAP, .doc = "The loss between teacher and student."},

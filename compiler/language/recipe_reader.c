@@ -521,6 +521,16 @@ static const struct dg_key *read_rows(struct dg_reader *r, struct dg_yaml *map, 
     return row;
 }
 
+void dg_read_item(struct dg_reader *r, struct dg_yaml *item, const struct dg_key *keys, const char *path)
+{
+    if (item->kind != DG_YAML_MAP) {
+        dg_diag_error(diag_of(r), &item->origin, "%s must be a mapping", path);
+        return;
+    }
+    read_rows(r, item, keys, "", dg_arena_printf(arena_of(r), "%s.", path));
+    dg_yaml_check_used(diag_of(r), item, path);
+}
+
 void dg_read_keys(struct dg_reader *r, const struct dg_key *keys)
 {
     read_rows(r, r->map, keys, "", "");

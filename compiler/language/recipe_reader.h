@@ -29,6 +29,8 @@ struct dg_yaml *dg_read_path(struct dg_reader *r, const char *path);
 /* The same, of a mapping; NULL also where it is none, which was reported. */
 struct dg_yaml *dg_read_map(struct dg_reader *r, const char *path);
 
+/* Reads the item of a list at `path` by a table of its own, with defaults. */
+void dg_read_item(struct dg_reader *r, struct dg_yaml *item, const struct dg_key *keys, const char *path);
 /* The text of a word; NULL: reported. */
 const char *dg_read_word(struct dg_reader *r, const struct dg_yaml *yaml, const char *path);
 /* Reads a DG_KEY_UNTIL: the length `yaml` at `path` in the mapping `map`, which becomes a schedule. */

@@ -116,22 +116,64 @@ static bool add_loss(struct dg_step_builder *b, const char *group, dg_value logi
     return dg_run_passes(dg_loss_passes, b->from->pipeline, &context);
 }
 
-/* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
-static bool groups_apart(struct dg_step_builder *b, const dg_value crops[2], const struct dg_step_targets *targets,
-                         dg_value *loss, struct dg_train_step *step)
+/* Views of one resolution. */
+struct group {
+    const char *label; /* "global", "local", "local.1" */
+    dg_value crops;
+    int view0;
+    int64_t pixels; /* of an image's views */
+};
+enum { MAX_GROUPS = 1 + DG_LOCAL_GROUPS };
+
+/* Those that the recipe has, globals first; their number. */
+static int list_groups(const struct dg_step_builder *b, const dg_value crops[MAX_GROUPS],
+                       struct group group[MAX_GROUPS])
 {
     const struct dg_train_recipe *recipe = b->recipe;
-    bool local_larger = recipe->local.count && recipe->local.height * recipe->local.width * recipe->local.count >
-                                                   recipe->global.height * recipe->global.width * recipe->global.count;
-    bool local_first = recipe->local.count && local_larger != b->choice.smallest_first;
-    for (int turn = 0; turn < 2; turn++) {
-        int g = turn ^ local_first;
-        const char *group = g ? "local" : "global";
-        if (g && !recipe->local.count) continue;
+    int count = 0, view0 = 0;
+    for (int g = 0; g < MAX_GROUPS; g++) {
+        const struct dg_recipe_crops *of = g ? &recipe->local[g - 1] : &recipe->global;
+        const char *name = g ? recipe->local_name[g - 1] : NULL;
+        if (!of->count) continue;
+        group[count++] = (struct group){.label = name ? name + strlen("crops.")
+                                                 : g  ? "local"
+                                                      : "global",
+                                        .crops = crops[g],
+                                        .view0 = view0,
+                                        .pixels = of->height * of->width * of->count};
+        view0 += (int)of->count;
+    }
+    return count;
+}
+
+/* Largest first, or the other way round; of equals the first. */
+static void order_groups(struct group *group, int count, bool smallest_first)
+{
+    for (int i = 1; i < count; i++)
+        for (int j = i; j > 0 && group[j].pixels > group[j - 1].pixels; j--) {
+            struct group swapped = group[j];
+            group[j] = group[j - 1];
+            group[j - 1] = swapped;
+        }
+    for (int i = 0; smallest_first && i < count / 2; i++) {
+        struct group swapped = group[i];
+        group[i] = group[count - 1 - i];
+        group[count - 1 - i] = swapped;
+    }
+}
+
+/* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
+static bool groups_apart(struct dg_step_builder *b, const dg_value crops[MAX_GROUPS],
+                         const struct dg_step_targets *targets, dg_value *loss, struct dg_train_step *step)
+{
+    struct group group[MAX_GROUPS];
+    int count = list_groups(b, crops, group);
+    order_groups(group, count, b->choice.smallest_first);
+    for (const struct group *g = group; g < group + count; g++) {
         uint32_t first = b->graph->num_nodes;
-        int view0 = g ? (int)recipe->global.count : 0;
-        dg_value logits = logits_of(b, DG_STUDENT, group, features_of(b, DG_STUDENT, group, crops[g], view0), view0);
-        if (!add_loss(b, group, logits, view0, targets, loss, step)) return false;
+        dg_value features = features_of(b, DG_STUDENT, g->label, g->crops, g->view0);
+        dg_value logits = logits_of(b, DG_STUDENT, g->label, features, g->view0);
+        if (!add_loss(b, g->label, logits, g->view0, targets, loss, step)) return false;
         if (!dg_differentiate(b->graph, b->from->diag, first, *loss, &b->gradients)) return false;
     }
     return true;
@@ -161,15 +203,17 @@ static dg_value predict(struct dg_step_builder *b, dg_value logits, struct dg_tr
 }
 
 /* All crops in one head: both backbones forward, the head on all features, one loss, one backward of it all. */
-static bool groups_together(struct dg_step_builder *b, const dg_value crops[2], const struct dg_step_targets *targets,
-                            dg_value *loss, struct dg_train_step *step)
+static bool groups_together(struct dg_step_builder *b, const dg_value crops[MAX_GROUPS],
+                            const struct dg_step_targets *targets, dg_value *loss, struct dg_train_step *step)
 {
     uint32_t first = b->graph->num_nodes, head = head_application(b, DG_STUDENT, "all");
-    dg_value features = features_of(b, DG_STUDENT, "global", crops[0], 0);
-    if (features != DG_NO_VALUE && b->recipe->local.count) {
-        dg_value both[] = {features, features_of(b, DG_STUDENT, "local", crops[1], (int)b->recipe->global.count)};
-        dg_value output[DG_MAX_OUTPUTS];
-        struct dg_node_options options = dg_builder_options(b, "all_crops", "loss", DG_ROLE_FORWARD);
+    struct group group[MAX_GROUPS];
+    int count = list_groups(b, crops, group);
+    dg_value features = features_of(b, DG_STUDENT, group[0].label, group[0].crops, 0), output[DG_MAX_OUTPUTS];
+    for (int g = 1; g < count && features != DG_NO_VALUE; g++) {
+        dg_value both[] = {features, features_of(b, DG_STUDENT, group[g].label, group[g].crops, group[g].view0)};
+        const char *path = g > 1 ? dg_arena_printf(b->graph->arena, "all_crops.%d", g) : "all_crops";
+        struct dg_node_options options = dg_builder_options(b, path, "loss", DG_ROLE_FORWARD);
         options.application = head;
         if (both[1] == DG_NO_VALUE || !dg_builder_add(b, &dg_op_concat_rows, NULL, both, 2, &options, output))
             return false;
@@ -236,20 +280,28 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
                                 .graph = graph,
                                 .choice = *choice,
                                 .images = recipe->batch / (choice->slices > 1 ? choice->slices : 1),
-                                .views = (int)(recipe->global.count + recipe->local.count)};
+                                .views = (int)recipe->global.count};
+    for (int g = 0; g < DG_LOCAL_GROUPS; g++) b.views += (int)recipe->local[g].count;
     *step = (struct dg_train_step){.slots = dg_no_slots()};
     if (!create_networks(&b)) return false;
 
-    dg_value crops[2] = {crops_input(&b, "crops.global", &recipe->global), DG_NO_VALUE};
-    if (recipe->local.count) crops[1] = crops_input(&b, "crops.local", &recipe->local);
+    dg_value crops[MAX_GROUPS] = {crops_input(&b, "crops.global", &recipe->global)};
     step->slots.of[DG_SLOT_CROPS_GLOBAL] = crops[0];
-    step->slots.of[DG_SLOT_CROPS_LOCAL] = crops[1];
+    for (int g = 0; g < DG_LOCAL_GROUPS; g++) {
+        const char *name = recipe->local_name[g] ? recipe->local_name[g] : "crops.local";
+        crops[1 + g] = recipe->local[g].count ? crops_input(&b, name, &recipe->local[g]) : DG_NO_VALUE;
+        step->slots.of[DG_SLOT_CROPS_LOCAL + g] = crops[1 + g];
+    }
     if (choice->slices > 1) {
         graph->slices = choice->slices;
         graph->coupled = from->coupled ? from->ranks : 0;
         graph->phase = DG_PHASE_LOOP;
     }
-    if (!take_images(&b, "global", &crops[0]) || !take_images(&b, "local", &crops[1])) return false;
+    if (!take_images(&b, "global", &crops[0])) return false;
+    for (int g = 0; g < DG_LOCAL_GROUPS; g++) {
+        const char *name = recipe->local_name[g] ? recipe->local_name[g] + strlen("crops.") : "local";
+        if (!take_images(&b, name, &crops[1 + g])) return false;
+    }
 
     /* Teacher first: its targets are all that the student's side needs of it. */
     uint32_t teachers = graph->num_nodes, start = teachers;

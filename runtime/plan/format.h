@@ -45,13 +45,15 @@ enum dg_plan_kind {
 /* What an entry does. A plan has at most one of each, by the names "train", "features", "attention", "tokens". */
 enum dg_entry_role { DG_ENTRY_TRAIN, DG_ENTRY_FEATURES, DG_ENTRY_ATTENTION, DG_ENTRY_TOKENS, DG_ENTRY_ROLES };
 
+enum { DG_LOCAL_GROUPS = 3 }; /* sizes of local views, of which each is an input of a recipe's step */
+
 /* What a tensor is to its entry. An entry's inputs and outputs are its slots in this order. */
 enum dg_slot {
     DG_SLOT_IMAGES,       /* evaluation: f32 [batch, height, width, 3] */
     DG_SLOT_CROPS_GLOBAL, /* a recipe's step: f32 [views * batch, height, width, 3] */
-    DG_SLOT_CROPS_LOCAL,  /* likewise, if there are such views */
-    DG_SLOT_FEATURES,     /* a probe's step: f32 [batch, width] */
-    DG_SLOT_LABELS,       /* likewise: i64 [batch]; -1: the row does not count */
+    DG_SLOT_CROPS_LOCAL, /* likewise, if there are such views; those of other sizes are in the next slots, up to DG_LOCAL_GROUPS */
+    DG_SLOT_FEATURES, /* a probe's step: f32 [batch, width] */
+    DG_SLOT_LABELS,   /* likewise: i64 [batch]; -1: the row does not count */
     DG_FIRST_OUTPUT,
     DG_SLOT_OUTPUT = DG_FIRST_OUTPUT, /* evaluation: f32 [batch, ...] */
     DG_SLOT_LOSS,                     /* a step: f64 */

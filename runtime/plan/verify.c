@@ -379,10 +379,12 @@ static bool has_report(const struct dg_plan *plan, const struct dg_plan_entry *e
 
 static bool has_recipe_slots(const struct dg_plan *plan, const struct dg_plan_entry *entry)
 {
-    return are_images(plan, entry, DG_SLOT_CROPS_GLOBAL) &&
-           (entry->slot[DG_SLOT_CROPS_LOCAL] == DG_PLAN_NONE || are_images(plan, entry, DG_SLOT_CROPS_LOCAL)) &&
-           has_report(plan, entry) && has_type(plan, entry, DG_SLOT_ENTROPY, DG_F64, 0) &&
-           has_type(plan, entry, DG_SLOT_CENTER, DG_F32, 2);
+    bool local = true;
+    for (int g = 0; g < DG_LOCAL_GROUPS; g++)
+        local &= entry->slot[DG_SLOT_CROPS_LOCAL + g] == DG_PLAN_NONE ||
+                 are_images(plan, entry, (enum dg_slot)(DG_SLOT_CROPS_LOCAL + g));
+    return are_images(plan, entry, DG_SLOT_CROPS_GLOBAL) && local && has_report(plan, entry) &&
+           has_type(plan, entry, DG_SLOT_ENTROPY, DG_F64, 0) && has_type(plan, entry, DG_SLOT_CENTER, DG_F32, 2);
 }
 
 static bool has_probe_slots(const struct dg_plan *plan, const struct dg_plan_entry *entry)
@@ -403,7 +405,8 @@ static bool has_probe_slots(const struct dg_plan *plan, const struct dg_plan_ent
 enum {
     EVALUATION_SLOTS = SLOT(IMAGES) | SLOT(OUTPUT),
     STEP_SLOTS = SLOT(LOSS) | SLOT(GRAD_SUMMARY),
-    RECIPE_SLOTS = STEP_SLOTS | SLOT(CROPS_GLOBAL) | SLOT(CROPS_LOCAL) | SLOT(ENTROPY) | SLOT(CENTER),
+    LOCAL_SLOTS = ((UINT32_C(1) << DG_LOCAL_GROUPS) - 1) << DG_SLOT_CROPS_LOCAL,
+    RECIPE_SLOTS = STEP_SLOTS | SLOT(CROPS_GLOBAL) | LOCAL_SLOTS | SLOT(ENTROPY) | SLOT(CENTER),
     PROBE_SLOTS = STEP_SLOTS | SLOT(FEATURES) | SLOT(LABELS) | SLOT(LOGITS) | SLOT(WEIGHT) | SLOT(BIAS),
 };
 #undef SLOT

@@ -135,7 +135,9 @@ class Run:
         with torch.no_grad():
             teacher = self.teacher([crops[:globals_]])
             targets = [target_of(row, view, self.center) for view in teacher.chunk(globals_)]
-        views = self.student([crops[:globals_], crops[globals_:]]).chunk(len(crops))
+        sizes = sizes_of(row)
+        groups = [[c for c, size in zip(crops, sizes) if size == of] for of in sorted(set(sizes), reverse=True)]
+        views = self.student(groups).chunk(len(crops))
         temp = scheduled(row, "student_temp", self.step_index, 0.1)
         terms = [pair_loss(row, s, t, temp) for i, t in enumerate(targets) for v, s in enumerate(views) if v != i]
         keep = row.get("center_momentum", 0.9)
@@ -174,7 +176,7 @@ class Run:
 
 
 def sizes_of(row):
-    return [GLOBAL] * row.get("globals", 2) + [LOCAL] * 2
+    return [GLOBAL] * row.get("globals", 2) + row.get("locals", [LOCAL] * 2)
 
 
 def crops_of(row, step):
@@ -207,6 +209,11 @@ ROWS = [
      AVERAGE + "loss: {student_temp: {curve: linear, from: 0.2, to: 0.1, over: 6 steps}}\n",
      {"student_temp": line(0.2, 0.1, 6)}),
     ("one global view", AVERAGE + "crops: {global: {views: [{}]}}\n", {"globals": 1}),
+    ("two sizes of local views", AVERAGE +
+     "crops: {local: [{size: 24, count: 1}, {size: 16, count: 2}]}\n", {"locals": [24, 16, 16]}),
+    ("three sizes and a predictor", AVERAGE +
+     "crops: {local: [{size: 24, count: 1}, {size: 16, count: 2}, {size: 8, count: 1}]}\n"
+     f"predictor: {{with: {{out_dim: {OUT_DIM}, hidden: 40}}}}\n", {"locals": [24, 16, 16, 8], "predictor": "plain"}),
     ("clipping of the whole norm", AVERAGE + "optim: {clip: 0.3, clip_norm: all}\n", {"clip_all": 0.3}),
     ("layer-wise decay", AVERAGE + "optim: {layer_decay: 0.6}\n", {"layer_decay": 0.6}),
     ("two frozen groups", AVERAGE + "optim: {freeze: [{params: last_layer, for: 1 epoch}, "

@@ -95,7 +95,8 @@ static void test_resume(void **state)
                                        "optim={clip_norm: all, layer_decay: 0.7}",
                                        "crops.global={size: 32, vertical_flip: 0.5, turn: 0.5}",
                                        "crops.global.views=[{}]",
-                                       "crops.global.views=[{}, {}, {blur: 1}]"};
+                                       "crops.global.views=[{}, {}, {blur: 1}]",
+                                       "crops.local=[{size: 16, count: 1}, {size: 24, count: 2, turn: 0.5}]"};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         char whole[32], parts[32];
         snprintf(whole, sizeof whole, "whole%zu", i);
@@ -113,9 +114,14 @@ static void test_resume(void **state)
 static void test_slices(void **state)
 {
     (void)state;
-    static const char *const sets[] = {"teacher={update: iteration}", "loss={kind: mse}",
-                                       "loss={teacher_temp: 0}",      "optim={clip_norm: all, layer_decay: 0.7}",
-                                       "crops.global.views=[{}]",     "crops.global.views=[{}, {}, {}]"};
+    static const char *const sets[] = {
+        "teacher={update: iteration}",
+        "loss={kind: mse}",
+        "loss={teacher_temp: 0}",
+        "optim={clip_norm: all, layer_decay: 0.7}",
+        "crops.global.views=[{}]",
+        "crops.global.views=[{}, {}, {}]",
+        "crops.local=[{size: 16, count: 1}, {size: 24, count: 2}, {size: 32, count: 1}]"};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         char piece[32], slices[32];
         snprintf(piece, sizeof piece, "piece%zu", i);

@@ -118,7 +118,7 @@ static struct dg_train_recipe vit_recipe(void)
                                     .model.args = vit,
                                     .head_args = head,
                                     .global = {.height = 32, .width = 32, .count = 2},
-                                    .local = {.height = 16, .width = 16, .count = 3},
+                                    .local = {{.height = 16, .width = 16, .count = 3}},
                                     .optimizer = dg_op_find("sgd"),
                                     .buffers = DG_BUFFERS_OWN,
                                     .model.origin = {.file = "test", .path = "test"}};
@@ -133,7 +133,7 @@ static struct dg_train_recipe resnet_recipe(bool head_norm)
     recipe.student_args = recipe.model.args = give(resnet, "image", whole(32));
     if (head_norm) recipe.head_args = give(recipe.head_args, "bn", (struct dg_term){.kind = DG_TERM_BOOL, .i = 1});
     recipe.global.height = recipe.global.width = 64;
-    recipe.local.height = recipe.local.width = 32;
+    recipe.local[0].height = recipe.local[0].width = 32;
     recipe.batch = 4;
     return recipe;
 }

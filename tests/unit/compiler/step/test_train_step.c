@@ -135,7 +135,7 @@ static void test_a_step_runs_and_learns(void **state)
                                      .model.args = vit,
                                      .head_args = give(give(give(NULL, "out_dim", 96), "hidden", 48), "bottleneck", 16),
                                      .global = {.height = 32, .width = 32, .count = 2},
-                                     .local = {.height = 16, .width = 16, .count = 3},
+                                     .local = {{.height = 16, .width = 16, .count = 3}},
                                      .optimizer = dg_op_find("adamw"),
                                      .buffers = DG_BUFFERS_OWN,
                                      .no_decay = DG_NO_DECAY_BIAS | DG_NO_DECAY_1D,
