@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <png.h>
@@ -62,13 +63,12 @@ static void write_rows(png_structp png, png_infop info, FILE *stream, const stru
     png_write_end(png, info);
 }
 
-static enum dg_status write_picture(const char *path, const struct picture *picture, struct dg_error *err)
+/* Writes the file to a stream; `path` is what it is called in errors. */
+static enum dg_status encode(FILE *stream, const char *path, const struct picture *picture, struct dg_error *err)
 {
     if (picture->width < 1 || picture->height < 1 || (picture->channels != 1 && picture->channels != 3))
         return dg_fail(err, DG_ERR_USAGE, "cannot write %s: an image of %d x %d pixels and %d channels", path,
                        picture->width, picture->height, picture->channels);
-    struct dg_atomic_file file;
-    DG_TRY(dg_atomic_open(path, &file, err));
     char message[128] = "out of memory";
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, png_failed, png_silent);
     png_infop info = png ? png_create_info_struct(png) : NULL;
@@ -76,10 +76,33 @@ static enum dg_status write_picture(const char *path, const struct picture *pict
     if (!info || setjmp(png_jmpbuf(png)))
         status = dg_fail(err, DG_ERR_IO, "cannot write %s: libpng: %s", path, message);
     else
-        write_rows(png, info, file.stream, picture);
+        write_rows(png, info, stream, picture);
     png_destroy_write_struct(&png, &info);
+    return status;
+}
+
+static enum dg_status write_picture(const char *path, const struct picture *picture, struct dg_error *err)
+{
+    struct dg_atomic_file file;
+    DG_TRY(dg_atomic_open(path, &file, err));
+    enum dg_status status = encode(file.stream, path, picture, err);
     if (status == DG_OK) return dg_atomic_commit(&file, err);
     dg_atomic_abandon(&file);
+    return status;
+}
+
+enum dg_status dg_image_encode_png(const uint8_t *pixels, int width, int height, int channels, char **bytes,
+                                   size_t *size, struct dg_error *err)
+{
+    *bytes = NULL;
+    FILE *stream = open_memstream(bytes, size);
+    if (!stream) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    enum dg_status status =
+        encode(stream, "a picture", &(struct picture){pixels, width, height, channels, false, NULL}, err);
+    if (fclose(stream) && status == DG_OK) status = dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    if (status == DG_OK) return DG_OK;
+    free(*bytes);
+    *bytes = NULL;
     return status;
 }
 

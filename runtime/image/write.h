@@ -9,7 +9,11 @@
 enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int width, int height, int channels,
                                   struct dg_error *err);
 
-/* The same for labels [height, width], which are indices of the palette: PNG with a palette of 256 colours. */
+/* The bytes of such a file, in memory: *bytes [*size], to be freed. DG_ERR_MEMORY. */
+enum dg_status dg_image_encode_png(const uint8_t *pixels, int width, int height, int channels, char **bytes,
+                                   size_t *size, struct dg_error *err);
+
+/* A file of labels [height, width], which are indices of the palette: PNG with a palette of 256 colours. */
 enum dg_status dg_image_write_labels(const char *path, const uint8_t *label, int width, int height,
                                      const uint8_t palette[256][3], struct dg_error *err);
 

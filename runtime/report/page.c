@@ -248,15 +248,12 @@ void dg_section_speed(FILE *out, const struct dg_page *page)
 
 static void write_begin(FILE *out, const struct dg_page *page)
 {
-    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
-          out);
+    dg_page_begin(out);
     for (int r = 0; r < page->runs; r++) {
         if (r) fputs(", ", out);
         dg_html_text(out, page->run[r].name);
     }
-    fprintf(out, "</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n%s</style>\n</head>\n<body>\n",
-            dg_page_style);
+    dg_page_body(out);
     if (page->runs > 1) fprintf(out, "<h1>%d runs</h1>\n", page->runs);
 }
 

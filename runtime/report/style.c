@@ -56,9 +56,26 @@ const char dg_page_style[] =
     ".pictures figure{margin:0;min-width:0}.pictures img{max-width:100%;height:auto;border-radius:4px;display:block}\n"
     ".pictures figcaption{font-size:13px;color:var(--soft);margin-bottom:4px;overflow-wrap:anywhere}\n"
     ".map svg{width:100%;min-width:820px;height:auto;border-radius:4px;display:block}\n"
+    ".found{display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:12px;align-items:end}\n"
+    ".found figure{margin:0;min-width:0}.found img{max-width:100%;display:block}.found img.query{outline:3px solid "
+    "var(--ink)}\n"
+    ".found figcaption{font-size:13px;color:var(--soft);overflow-wrap:anywhere;margin-top:4px}\n"
     "@media(max-width:480px){body{padding:16px 12px 40px}h1{font-size:23px}.tiles{grid-template-columns:1fr 1fr}"
     ".tile b{font-size:18px}}\n"
     ".columns{position:relative;display:inline-block;max-width:100%;padding-top:17px}\n"
     ".columns span{position:absolute;top:0;font-size:11px;line-height:16px;text-align:center;white-space:nowrap;"
     "overflow:hidden;color:var(--soft)}\n"
     "@media print{body{max-width:none}.chart,.tile,.pictures figure{break-inside:avoid}}\n";
+
+void dg_page_begin(FILE *out)
+{
+    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
+          out);
+}
+
+void dg_page_body(FILE *out)
+{
+    fprintf(out, "</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n%s</style>\n</head>\n<body>\n",
+            dg_page_style);
+}

@@ -98,6 +98,14 @@ static void test_folders(void **state)
     struct stat info;
     assert_int_equal(stat(in("found.png"), &info), 0);
 
+    process_assert_status(RETRIEVE("--queries", pictures, "-k", "2", "--sheet", in("found.html")), 0);
+    char *page = read_file(in("found.html"), &size);
+    assert_non_null(strstr(page, "<h3>05.png</h3>"));
+    assert_non_null(strstr(page, "<b>1.000</b> 05.png</figcaption>"));
+    assert_non_null(strstr(page, "src=\"data:image/png;base64,iVBORw0KGgo"));
+    assert_non_null(strstr(page, "</html>"));
+    free(page);
+
     json_t *result = json_of(RETRIEVE("--queries", pictures, "-k", "2", "--multiscale", "--json"));
     assert_true(json_is_null(json_object_get(result, "scores")));
     json_t *lists = json_object_get(result, "results");

@@ -7,11 +7,14 @@
 #include "runtime/base/csv.h"
 #include "runtime/draw/neighbors_sheet.h"
 #include "runtime/eval/retrieval.h"
+#include "runtime/report/neighbors_page.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 enum { MEASURES = 1 + DG_RETRIEVAL_CUTS };
 
@@ -110,11 +113,17 @@ static enum dg_status write_list(struct search *s, struct dg_error *err)
     return dg_atomic_commit(&s->list, err);
 }
 
+static bool is_page(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (!strcasecmp(dot, ".html") || !strcasecmp(dot, ".htm"));
+}
+
 static enum dg_status draw_sheet(const struct search *s, struct dg_error *err)
 {
     int rows = (int)dg_min_i64(given.sheet_queries, s->queries.count), cols = shown(s);
     if (!given.sheet) return DG_OK;
-    int64_t *image = malloc((size_t)(rows * (cols + 1)) * sizeof *image), *found = image + rows;
+    int64_t *image = malloc((size_t)(rows * (cols + 1)) * sizeof *image), *found = image ? image + rows : NULL;
     float *similarity = malloc((size_t)(rows * cols) * sizeof *similarity);
     enum dg_status status = image && similarity ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (int row = 0; status == DG_OK && row < rows; row++) {
@@ -132,7 +141,8 @@ static enum dg_status draw_sheet(const struct search *s, struct dg_error *err)
                                              .similarity = similarity,
                                              .rows = rows,
                                              .cols = cols};
-    if (status == DG_OK) status = dg_neighbors_sheet_write(&sheet, given.sheet, err);
+    if (status == DG_OK)
+        status = (is_page(given.sheet) ? dg_neighbors_page_write : dg_neighbors_sheet_write)(&sheet, given.sheet, err);
     free(image);
     free(similarity);
     if (status == DG_OK)
@@ -227,7 +237,7 @@ static json_t *result_of(const struct search *s)
 static enum dg_status search(struct search *s, struct dg_error *err)
 {
     struct evaluation *e = &given.evaluation;
-    if (given.sheet) DG_TRY(check_png_name(given.sheet, err));
+    if (given.sheet && !is_page(given.sheet)) DG_TRY(check_png_name(given.sheet, err));
     DG_TRY(open_weights_plan(e, err));
     DG_TRY(open_sides(s, err));
     if (given.out) DG_TRY(dg_atomic_open(given.out, &s->list, err));
@@ -282,7 +292,8 @@ static const struct dg_flag flags[] = {
      .max = 1000000},
     {"out", "FILE.csv", "write a line for each query and image found: query, rank, image, similarity",
      .text = &given.out, .unset = "they are printed, but with --ground-truth"},
-    {"sheet", "FILE.png", "draw a contact sheet: each query, and what was found with its similarity",
+    {"sheet", "FILE.png|FILE.html",
+     "draw a contact sheet: each query, and what was found with its similarity; as a page with the names, too",
      .text = &given.sheet},
     {"sheet-queries", "N", "queries on the sheet, the first ones", .count = &given.sheet_queries, .min = 1, .max = 1000,
      .with = "sheet"},
