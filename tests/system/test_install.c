@@ -118,7 +118,9 @@ static void test_symbols(void **state)
           "sed -n 's/^ \\(.*\\)@Base .*/\\1/p' " DG_SOURCE_DIR
           "/tools/debian/libdinograph0.symbols | sort > $D/listed\n"
           "grep -o '\\bdinograph_[a-z_]*(' $PREFIX/include/dinograph.h | tr -d '(' | sort -u > $D/declared\n"
-          "test -s $D/listed; diff $D/listed $D/shown >&2; diff $D/listed $D/declared >&2\n");
+          "test -s $D/listed; diff $D/listed $D/shown >&2 && diff $D/listed $D/declared >&2 || {\n"
+          "echo 'a new function has a line in libdinograph0.symbols; one that goes or changes needs a new SONAME' >&2; "
+          "exit 1; }\n");
     const struct process *elf = shell("readelf -d $(find $PREFIX -name libdinograph.so)");
     process_assert_says(elf, elf->out, "soname: [libdinograph.so.0]");
 }
