@@ -311,7 +311,7 @@ enum dg_status dg_sizes_evaluate(struct dg_sizes *s, const struct dg_sized_image
     for (int64_t n = 0; n < all && status == DG_OK; n++) {
         int64_t i = images->index ? images->index[n] : n;
         struct dg_error reason = {0};
-        struct dg_sized_output output;
+        struct dg_sized_output output = {0};
         status = read_fitted(images, i, &reading, &reason);
         if (status == DG_ERR_MEMORY) {
             dg_fail(err, status, "%s", reason.text);

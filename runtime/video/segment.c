@@ -201,7 +201,7 @@ static enum dg_status begin(struct work *w, struct dg_error *err)
 {
     struct dg_video_result *r = w->result;
     struct dg_label_image annotation = {0};
-    struct dg_sized_output output;
+    struct dg_sized_output output = {0};
     DG_TRY(see(w, 0, &output, err));
     DG_TRY(dg_patches_init(output.plan, DG_ENTRY_TOKENS, &w->patches, err));
     w->dim = output.dim / dg_patches_tokens(&w->patches);
@@ -231,7 +231,7 @@ static enum dg_status follow(struct work *w, int frame, struct dg_error *err)
     int ring = w->options->last_frames;
     struct dg_propagation_source *from = calloc((size_t)ring + 1, sizeof *from);
     struct source *own = &w->source[ring + 1];
-    struct dg_sized_output output;
+    struct dg_sized_output output = {0};
     if (!from) return no_memory(err);
     enum dg_status status = see(w, frame, &output, err);
     if (status == DG_OK) {

@@ -84,7 +84,7 @@ static enum dg_status look_at(const struct attention_video *v, struct dg_frames 
 {
     const struct dg_fit fit = v->fit.kind == DG_FIT_NONE ? (struct dg_fit){.kind = DG_FIT_EXACT} : v->fit;
     const struct dg_resampling how = {DG_FILTER_BILINEAR, image_rules(&v->evaluation->images).pillow};
-    struct dg_sized_output output;
+    struct dg_sized_output output = {0};
     for (const char *name;;) {
         DG_TRY(dg_frames_next(frames, &m->image, &name, err));
         if (!name) break;

@@ -117,7 +117,7 @@ static enum dg_status size_up(struct output *out, struct dg_error *err)
 {
     const struct dg_plan *plan = &given.evaluation.of.plan;
     const struct dg_plan_entry *entry;
-    struct dg_sized_output first;
+    struct dg_sized_output first = {0};
     bool varies = out->pooling == DG_POOLING_TOKENS || out->pooling == DG_POOLING_PATCHES;
     DG_TRY(dg_plan_find_role(plan, given.evaluation.options.role, &entry, err));
     const struct dg_plan_tensor *output = dg_plan_slot(plan, entry, DG_SLOT_OUTPUT);
