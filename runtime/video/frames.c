@@ -96,7 +96,7 @@ static enum dg_status read_more(struct dg_frames *f, size_t count, struct dg_err
     if (f->size + count > DG_IMAGE_MAX_FILE_BYTES)
         return dg_fail(err, DG_ERR_INPUT, "frame %d of the pipe is larger than a file may be", f->next);
     if (f->size + count > f->capacity) {
-        size_t capacity = 2 * (f->size + count);
+        size_t capacity = f->size + count + 4096; /* a head is read byte by byte */
         uint8_t *grown = realloc(f->bytes, capacity);
         if (!grown) return no_memory(err);
         f->bytes = grown;
