@@ -6,7 +6,7 @@
 
 #include <dirent.h>
 
-/* Of training alone. A gradient, an update or a loss needs no line. */
+/* Of training alone. A gradient, an update, a target or a loss needs no line. */
 static const char *const training[] = {
     "dropout",       /* as the next */
     "drop_path",     /* is nothing in evaluation: the compiler drops it */
@@ -17,9 +17,7 @@ static const char *const training[] = {
     "place_columns", /* gradient of slice_columns */
     "mul_sums",      /* gradient of mul */
     "take_images",   /* of a batch in slices, as the next two */
-    "zeros_like",    "add_mean",       "dino_target", "prototype_target", /* of the loss */
-    "grad_norms",    "adamw",          "sgd",         "lars",
-    "ema",           "gelu_grad_sums",
+    "zeros_like",    "add_mean", "grad_norms", "layer_rate", "adamw", "sgd", "lars", "ema", "gelu_grad_sums",
 };
 
 static bool ends_in(const char *name, const char *end)
@@ -32,7 +30,7 @@ static bool of_training(const char *name)
 {
     for (size_t i = 0; i < sizeof training / sizeof *training; i++)
         if (!strcmp(name, training[i])) return true;
-    return strstr(name, "_grad") || ends_in(name, "_update") || ends_in(name, "_loss") ||
+    return strstr(name, "_grad") || ends_in(name, "_update") || ends_in(name, "_loss") || ends_in(name, "_target") ||
            ends_in(name, "cross_entropy");
 }
 
