@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHUNK = 16 << 20, HOST = 64, WARN_AFTER = 60, MOST_GATHERED = 1 << 20 };
@@ -515,9 +517,22 @@ void dg_comm_close(struct dg_comm *comm)
     dismiss(comm); /* the library stays: MPI may have threads and exit handlers of its own */
 }
 
+/* A launcher takes what a process says from a pipe, and may read no more once a process has called MPI_Abort (Open MPI 5): the reason of the
+ * abort would be lost. Waits until the pipe is empty, for 2 s at most, and for the launcher to pass on what it has read. */
+static void let_launcher_read(void)
+{
+    const struct timespec nap = {.tv_nsec = 20000000}, pass = {.tv_nsec = 100000000};
+    int unread = 0;
+    for (int i = 0; i < 100 && ioctl(STDERR_FILENO, FIONREAD, &unread) == 0 && unread > 0; i++) nanosleep(&nap, NULL);
+    nanosleep(&pass, NULL);
+}
+
 void dg_comm_abort(struct dg_comm *comm, int status)
 {
     fflush(NULL);
-    if (comm) comm->mpi->abort(status);
+    if (comm) {
+        let_launcher_read();
+        comm->mpi->abort(status);
+    }
     _exit(status);
 }
