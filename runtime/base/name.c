@@ -130,3 +130,9 @@ char *dg_name_key(const char *name)
     for (char *c = key; c && *c; c++) *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
     return key;
 }
+
+const char *dg_name_after(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) ? NULL : name + length;
+}

@@ -1,4 +1,4 @@
-/* Names of files and classes as they are: any bytes but zero. How they are written into lists and messages, and which
+/* Names of files, classes and tensors as they are: any bytes but zero. How they are written into lists and messages, and which
  * of them people take for the same. */
 #ifndef DG_RUNTIME_BASE_NAME_H
 #define DG_RUNTIME_BASE_NAME_H
@@ -33,5 +33,8 @@ const char *dg_name_spell(const char *name, char *text, size_t size);
  * the same key for one name. The caller frees it; NULL: out of memory. A build without libunistring knows of case in
  * ASCII and of no forms. */
 char *dg_name_key(const char *name);
+
+/* What follows `prefix` in `name`; NULL: the name begins otherwise. */
+const char *dg_name_after(const char *name, const char *prefix);
 
 #endif

@@ -1,5 +1,6 @@
 #include "runtime/export/checkpoint.h"
 
+#include "runtime/base/name.h"
 #include "runtime/export/full_checkpoint.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/formats/torch_write.h"
@@ -9,17 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *after(const char *name, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(name, prefix, length) ? NULL : name + length;
-}
-
 /* The name of a tensor in the export; NULL if it is left out. */
 static const char *exported(const char *name, const char *prefix)
 {
-    if (prefix) return after(name, prefix);
-    return after(name, "student.") || after(name, "teacher.") || !strcmp(name, "center") ? name : NULL;
+    if (prefix) return dg_name_after(name, prefix);
+    return dg_name_after(name, "student.") || dg_name_after(name, "teacher.") || !strcmp(name, "center") ? name : NULL;
 }
 
 /* An error for a checkpoint of which nothing is exported; `backbone` as dg_export_checkpoint is given it. */
@@ -31,8 +26,8 @@ static enum dg_status nothing(const struct dg_safetensors *file, const char *in,
                        in);
     const char *other = strcmp(backbone, "teacher") ? "teacher" : "student";
     for (int i = 0; i < dg_safetensors_count(file); i++) {
-        const char *rest = after(dg_safetensors_at(file, i)->name, other);
-        if (rest && after(rest, ".backbone."))
+        const char *rest = dg_name_after(dg_safetensors_at(file, i)->name, other);
+        if (rest && dg_name_after(rest, ".backbone."))
             return dg_fail(err, DG_ERR_INPUT, "%s: no %s.backbone.* in it, but %s.backbone.*: --backbone %s", in,
                            backbone, other, other);
     }
@@ -49,8 +44,8 @@ struct exported_meta {
 static void see_fact(void *context, const char *key, const char *value)
 {
     struct exported_meta *meta = context;
-    bool taken = !strcmp(key, "dinoc") || after(key, "network.") || after(key, "computes.") ||
-                 after(key, "set.crops.mean.") || after(key, "set.crops.std.");
+    bool taken = !strcmp(key, "dinoc") || dg_name_after(key, "network.") || dg_name_after(key, "computes.") ||
+                 dg_name_after(key, "set.crops.mean.") || dg_name_after(key, "set.crops.std.");
     if (taken && meta->count < (int)(sizeof meta->item / sizeof *meta->item))
         meta->item[meta->count++] = (struct dg_safetensors_meta){key, value};
 }
@@ -102,7 +97,7 @@ static int take(const struct dg_safetensors_item *item, int count, const char *p
 {
     int taken = 0;
     for (int i = 0; i < count; i++) {
-        const char *rest = after(item[i].name, prefix);
+        const char *rest = dg_name_after(item[i].name, prefix);
         if (!rest) continue;
         part[taken] = item[i];
         part[taken++].name = rest;

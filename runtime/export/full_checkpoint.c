@@ -1,5 +1,6 @@
 #include "runtime/export/full_checkpoint.h"
 
+#include "runtime/base/name.h"
 #include "runtime/formats/torch_write.h"
 #include "runtime/layouts/published_options.h"
 
@@ -41,8 +42,6 @@ static double number(const struct full *f, const char *key, double otherwise)
     const char *text = fact(f, key);
     return text ? strtod(text, NULL) : otherwise;
 }
-
-static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
 
 /* A knob is a number, or a curve that begins with one. */
 static double first_of(const struct full *f, const char *plain, const char *curve)
@@ -107,7 +106,7 @@ static const struct {
 static bool is_option(const char *key)
 {
     for (const struct dg_published_option *o = dg_published_options; o->option; o++)
-        if (o->knob && begins(key, "set.") && !strcmp(key + strlen("set."), o->key)) return true;
+        if (o->knob && dg_name_after(key, "set.") && !strcmp(key + strlen("set."), o->key)) return true;
     return false;
 }
 
@@ -120,7 +119,7 @@ static void see_fact(void *context, const char *key, const char *value)
 {
     struct unknown *first = context;
     bool asked = false;
-    for (size_t s = 0; s < sizeof said_of / sizeof *said_of; s++) asked |= begins(key, said_of[s]);
+    for (size_t s = 0; s < sizeof said_of / sizeof *said_of; s++) asked |= dg_name_after(key, said_of[s]) != NULL;
     if (first->key || !asked || is_option(key)) return;
     size_t k = 0;
     while (k < sizeof known / sizeof *known && strcmp(key, known[k].key)) k++;
@@ -173,7 +172,7 @@ static bool has_place(const char *name)
     static const char *const published[] = {"student.backbone.", "student.head.", "teacher.backbone.", "teacher.head.",
                                             "optim."};
     for (size_t p = 0; p < sizeof published / sizeof *published; p++)
-        if (begins(name, published[p])) return true;
+        if (dg_name_after(name, published[p])) return true;
     return !strcmp(name, "center");
 }
 
@@ -189,7 +188,7 @@ static enum dg_status find_parameters(struct full *f, struct dg_error *err)
             if (!has_place(tensor->name))
                 return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: the published code has no place for %.200s", f->path,
                                tensor->name);
-            if (!begins(tensor->name, "student.") || decays(tensor) != (g == 0)) continue;
+            if (!dg_name_after(tensor->name, "student.") || decays(tensor) != (g == 0)) continue;
             if (!state_of(f, f->optimizer->state[0].ours, tensor->name)) continue; /* frozen for good, or a buffer */
             f->parameter[count++] = tensor;
             f->group[g]++;
@@ -222,7 +221,7 @@ static void put_network(struct dg_torch_out *out, const struct full *f, const ch
     dg_torch_begin_state_dict(out);
     for (int i = 0; i < dg_safetensors_count(f->file); i++) {
         const struct dg_safetensors_tensor *tensor = dg_safetensors_at(f->file, i);
-        if (!begins(tensor->name, prefix)) continue;
+        if (!dg_name_after(tensor->name, prefix)) continue;
         dg_torch_put_text(out, other, tensor->name + strlen(prefix));
         put_tensor(out, tensor);
     }

@@ -1,5 +1,6 @@
 #include "runtime/layouts/import.h"
 
+#include "runtime/base/name.h"
 #include "runtime/layouts/groups.h"
 #include "runtime/layouts/published_options.h"
 #include "runtime/layouts/torch_optimizer.h"

@@ -1,14 +1,10 @@
 #include "runtime/layouts/networks.h"
 
+#include "runtime/base/name.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *dg_name_after(const char *name, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(name, prefix, length) ? NULL : name + length;
-}
 
 /* ---- names ---- */
 

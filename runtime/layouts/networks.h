@@ -39,7 +39,4 @@ enum dg_status dg_networks_find(const struct dg_tensor_file *file, const struct 
                                 struct dg_networks *networks, struct dg_error *err);
 void dg_networks_close(struct dg_networks *networks);
 
-/* What follows `prefix` in `name`, or NULL. */
-const char *dg_name_after(const char *name, const char *prefix);
-
 #endif

@@ -1,5 +1,7 @@
 #include "runtime/layouts/torch_optimizer.h"
 
+#include "runtime/base/name.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 #include "runtime/layouts/weight_file.h"
 
+#include "runtime/base/name.h"
 #include "runtime/layouts/groups.h"
 
 #include <jansson.h>

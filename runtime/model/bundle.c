@@ -1,5 +1,6 @@
 #include "runtime/model/bundle.h"
 
+#include "runtime/base/name.h"
 #include "runtime/export/weights.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/state/facts.h"
@@ -119,13 +120,11 @@ struct writing {
     struct dg_facts meta;
 };
 
-static bool begins(const char *key, const char *prefix) { return !strncmp(key, prefix, strlen(prefix)); }
-
 /* Does the fact say what the network computes, or how it sees images? */
 static bool is_taken(const char *key)
 {
-    return !strcmp(key, "dinoc") || begins(key, "network.") || begins(key, "computes.") ||
-           begins(key, "set.crops.mean.") || begins(key, "set.crops.std.") ||
+    return !strcmp(key, "dinoc") || dg_name_after(key, "network.") || dg_name_after(key, "computes.") ||
+           dg_name_after(key, "set.crops.mean.") || dg_name_after(key, "set.crops.std.") ||
            !strcmp(key, "set.entries.features.resize");
 }
 

@@ -1,4 +1,5 @@
 /* Compares the facts of a checkpoint with those of what is about to be done. */
+#include "runtime/base/name.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/layouts/published_options.h"
 #include "runtime/state/facts.h"
@@ -7,12 +8,6 @@
 #include <string.h>
 
 enum { MAX_KEY = 256, SHOWN = 10 };
-
-static const char *rest_of(const char *key, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(key, prefix, length) ? NULL : key + length;
-}
 
 /* What is compared, and what was found. */
 struct comparison {
@@ -38,7 +33,7 @@ static void add_difference(struct comparison *c, const char *format, ...)
 /* Keys of which results do not depend: when and what is saved, what is evaluated besides. */
 static bool is_free(const char *key)
 {
-    return rest_of(key, "checkpoint.") || rest_of(key, "entries.") || !strcmp(key, "skip_bad_steps");
+    return dg_name_after(key, "checkpoint.") || dg_name_after(key, "entries.") || !strcmp(key, "skip_bad_steps");
 }
 
 static bool is_given(const struct comparison *c, const char *key)
@@ -54,7 +49,7 @@ static const char *compared(const struct comparison *c, const char *key)
     static const char *const of_head[] = {"blocks", "avgpool"};
     if (c->question->use != DG_FACTS_WEIGHTS && !strcmp(key, "images.exif")) return "--exif";
     if (c->question->use != DG_FACTS_WEIGHTS && !strcmp(key, "images.pillow")) return "--pillow";
-    const char *recipe = rest_of(key, "recipe."), *knob = rest_of(key, "plan.");
+    const char *recipe = dg_name_after(key, "recipe."), *knob = dg_name_after(key, "plan.");
     if (c->question->use == DG_FACTS_RUN) {
         if (recipe) return is_free(recipe) ? NULL : recipe;
         return knob && !is_free(knob) && !is_given(c, knob) ? knob : NULL;
@@ -90,7 +85,7 @@ static bool add_arguments(struct comparison *c)
     int before = c->count;
     for (int i = 0; i < c->question->now->count; i++) {
         const struct dg_safetensors_meta *now = &c->question->now->fact[i];
-        const char *argument = rest_of(now->key, "network."), *was = dg_safetensors_metadata(c->file, now->key);
+        const char *argument = dg_name_after(now->key, "network."), *was = dg_safetensors_metadata(c->file, now->key);
         if (argument && was && !dg_same_value(was, now->value))
             add_difference(c, "%s was %.100s and is %.100s", argument, was, now->value);
     }
@@ -102,7 +97,7 @@ static bool recipe_differs(const struct comparison *c, const char *prefix)
 {
     for (int i = 0; i < c->question->now->count; i++) {
         const struct dg_safetensors_meta *now = &c->question->now->fact[i];
-        const char *was = rest_of(now->key, prefix) ? dg_safetensors_metadata(c->file, now->key) : now->value;
+        const char *was = dg_name_after(now->key, prefix) ? dg_safetensors_metadata(c->file, now->key) : now->value;
         if (!was || !dg_same_value(was, now->value)) return true;
     }
     return false;

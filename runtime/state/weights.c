@@ -1,6 +1,7 @@
 #include "runtime/state/weights.h"
 
 #include "ops/token/position.h"
+#include "runtime/base/name.h"
 #include "runtime/exec/fault.h"
 #include "runtime/layouts/groups.h"
 #include "runtime/layouts/weight_file.h"
@@ -101,12 +102,6 @@ struct fit {
     struct dg_groups beside; /* no difference: heads, decoders, ... */
 };
 
-static const char *rest_of(const char *name, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(name, prefix, length) ? NULL : name + length;
-}
-
 static bool ends(const char *name, const char *suffix)
 {
     size_t length = strlen(name), tail = strlen(suffix);
@@ -131,7 +126,7 @@ static const char *file_name(const void *context, int index)
 {
     const struct names *names = context;
     if (names->fit->used[index]) return NULL;
-    return rest_of(dg_weight_file_at(names->fit->file, index)->name, names->theirs);
+    return dg_name_after(dg_weight_file_at(names->fit->file, index)->name, names->theirs);
 }
 
 static int find(const struct fit *fit, const char *prefix, const char *rest)
@@ -145,7 +140,7 @@ static const char *plan_name(const void *context, int index)
 {
     const struct names *names = context;
     const char *name = param_name(names->fit, names->fit->entry->first_tensor + (uint32_t)index),
-               *rest = name ? rest_of(name, names->ours) : NULL;
+               *rest = name ? dg_name_after(name, names->ours) : NULL;
     return rest && find(names->fit, names->theirs, rest) == NONE ? rest : NULL;
 }
 
@@ -232,7 +227,7 @@ static bool may_lack(const struct fit *fit, const char *name)
 static void name_missing(struct fit *fit, const char *ours, const char *theirs)
 {
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-        const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
+        const char *name = param_name(fit, t), *rest = name ? dg_name_after(name, ours) : NULL;
         if (!rest || may_lack(fit, rest) || find(fit, theirs, rest) != NONE) continue;
         const char *near =
             fit->missing.count < SHOWN
@@ -253,7 +248,7 @@ static int64_t fit_network(struct fit *fit, const char *ours, const char *theirs
     for (int i = 0; i < dg_weight_file_count(fit->file); i++)
         fit->no_qkv_bias &= !ends(dg_weight_file_at(fit->file, i)->name, ".attn.qkv.bias");
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-        const char *name = param_name(fit, t), *rest = name ? rest_of(name, ours) : NULL;
+        const char *name = param_name(fit, t), *rest = name ? dg_name_after(name, ours) : NULL;
         if (!rest) continue;
         const struct dg_plan_tensor *tensor = &fit->plan->tensor[t];
         struct taken taken = {.tensor = t, .source = find(fit, theirs, rest), .scale = NONE};
@@ -335,10 +330,10 @@ static enum extra kind_of_extra(const struct fit *fit, const char *ours, const c
                                         "n_averaged"};
     for (size_t n = 0; n < sizeof noted / sizeof *noted; n++)
         if (ends(rest, noted[n])) return BESIDE; /* what profilers and averaging note down */
-    if (is_one_of(rest, length, beside) || rest_of(rest, "decoder_")) return BESIDE;
+    if (is_one_of(rest, length, beside) || dg_name_after(rest, "decoder_")) return BESIDE;
     if (is_one_of(rest, length, on_path)) return ON_PATH;
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-        const char *name = param_name(fit, t), *own = name ? rest_of(name, ours) : NULL;
+        const char *name = param_name(fit, t), *own = name ? dg_name_after(name, ours) : NULL;
         if (own && strcspn(own, ".") == length && !strncmp(own, rest, length))
             return ON_PATH; /* a part of a part of it */
     }
@@ -349,7 +344,7 @@ static enum extra kind_of_extra(const struct fit *fit, const char *ours, const c
 static void find_extra(struct fit *fit, const char *ours, const char *theirs)
 {
     for (int i = 0; i < dg_weight_file_count(fit->file); i++) {
-        const char *name = dg_weight_file_at(fit->file, i)->name, *rest = rest_of(name, theirs);
+        const char *name = dg_weight_file_at(fit->file, i)->name, *rest = dg_name_after(name, theirs);
         if (!rest || fit->used[i] || known(fit, rest)) continue;
         enum extra kind = is_backbone(ours) ? kind_of_extra(fit, ours, rest) : UNKNOWN;
         if (kind == BESIDE) {
@@ -396,7 +391,7 @@ static enum dg_status list_expected(const struct fit *fit, const char *ours, str
     const char **name = calloc(fit->entry->num_tensors + 1, sizeof *name);
     if (!name) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
-        const char *full = param_name(fit, t), *rest = full ? rest_of(full, ours) : NULL;
+        const char *full = param_name(fit, t), *rest = full ? dg_name_after(full, ours) : NULL;
         if (rest) name[choice->names++] = rest;
     }
     choice->name = name;
@@ -488,7 +483,7 @@ static enum dg_status copy(struct dg_session *session, const struct fit *fit, co
     for (int64_t i = 0; i < fit->count; i++) {
         const struct taken *taken = &fit->taken[i];
         struct dg_safetensors_tensor source;
-        if (!rest_of(param_name(fit, taken->tensor), ours)) continue;
+        if (!dg_name_after(param_name(fit, taken->tensor), ours)) continue;
         if (taken->from[0]) {
             DG_TRY(resize(session, fit, taken, err));
             continue;
@@ -505,7 +500,7 @@ static void note_others(struct fit *fit, const char *theirs)
 {
     for (int i = 0; i < dg_weight_file_count(fit->file) && *theirs; i++) {
         const char *name = dg_weight_file_at(fit->file, i)->name;
-        if (!fit->used[i] && !rest_of(name, theirs)) dg_groups_add(&fit->beside, name, 2);
+        if (!fit->used[i] && !dg_name_after(name, theirs)) dg_groups_add(&fit->beside, name, 2);
     }
 }
 
@@ -537,7 +532,7 @@ static void say_anew(const struct dg_session *session, const struct fit *fit)
     const char *epoch = dg_tensor_file_metadata(tensors, "epoch");
     bool optimizer = object && dg_pickle_get(object, "optimizer");
     for (int i = 0; i < dg_tensor_file_count(tensors) && !optimizer; i++)
-        optimizer = rest_of(dg_tensor_file_at(tensors, i)->name, "optim.") != NULL;
+        optimizer = dg_name_after(dg_tensor_file_at(tensors, i)->name, "optim.") != NULL;
     if (!optimizer && !epoch) return;
     dg_log(dg_session_log(session), DG_LOG_INFO, DG_LOG_LOAD,
            "%s: the optimiser's state%s%s%s is not used: the run begins at its first step (dinorun import FILE "
@@ -571,7 +566,7 @@ static const char *taken_differently(const struct fit *fit, char *text, size_t s
 static bool has_any(const struct fit *fit, const char *prefix)
 {
     for (int i = 0; i < dg_weight_file_count(fit->file); i++)
-        if (rest_of(dg_weight_file_at(fit->file, i)->name, prefix)) return true;
+        if (dg_name_after(dg_weight_file_at(fit->file, i)->name, prefix)) return true;
     return false;
 }
 
@@ -678,7 +673,7 @@ static bool has_predictor(const struct fit *fit)
 {
     for (uint32_t t = fit->entry->first_tensor; t < fit->entry->first_tensor + fit->entry->num_tensors; t++) {
         const char *name = param_name(fit, t);
-        if (name && rest_of(name, "student.predictor.")) return true;
+        if (name && dg_name_after(name, "student.predictor.")) return true;
     }
     return false;
 }
