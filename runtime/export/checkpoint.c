@@ -2,6 +2,7 @@
 
 #include "runtime/base/name.h"
 #include "runtime/export/full_checkpoint.h"
+#include "runtime/export/published.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/formats/torch_write.h"
 
@@ -105,21 +106,18 @@ static int take(const struct dg_safetensors_item *item, int count, const char *p
     return taken;
 }
 
-/* The published code wraps the student for several GPUs, and the teacher too if there are batch norms: their names then begin with
- * module. */
-static enum dg_status write_torch(const char *out, bool full, const struct dg_safetensors_item *item, int count,
-                                  struct dg_error *err)
+/* `full`: in the layout of the published code. */
+static enum dg_status write_torch(const struct dg_safetensors *file, const char *out, bool full,
+                                  const struct dg_safetensors_item *item, int count, struct dg_error *err)
 {
     if (!full) return dg_torch_write(out, &(struct dg_torch_dict){NULL, "", item, count}, 1, err);
     struct dg_safetensors_item *part = calloc((size_t)count, sizeof *part);
     if (!part) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    bool norms = false;
-    for (int i = 0; i < count; i++) norms = norms || strstr(item[i].name, ".running_mean");
     struct dg_torch_dict dict[3];
     int dicts = 0, used = take(item, count, "student.", part);
-    if (used) dict[dicts++] = (struct dg_torch_dict){"student", "module.", part, used};
+    if (used) dict[dicts++] = (struct dg_torch_dict){"student", dg_published_prefix(file, false), part, used};
     int more = take(item, count, "teacher.", part + used);
-    if (more) dict[dicts++] = (struct dg_torch_dict){"teacher", norms ? "module." : "", part + used, more};
+    if (more) dict[dicts++] = (struct dg_torch_dict){"teacher", dg_published_prefix(file, true), part + used, more};
     for (int i = 0; i < count; i++)
         if (!strcmp(item[i].name, "center")) dict[dicts++] = (struct dg_torch_dict){"dino_loss", "", &item[i], 1};
     enum dg_status status = dg_torch_write(out, dict, dicts, err);
@@ -145,7 +143,7 @@ static enum dg_status write_networks(const struct dg_safetensors *file, const ch
     enum dg_status status = item ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
     if (status == DG_OK) status = collect(file, in, backbone, item, &count, err);
     if (status == DG_OK)
-        status = form == DG_CHECKPOINT_TORCH ? write_torch(out, !backbone, item, count, err)
+        status = form == DG_CHECKPOINT_TORCH ? write_torch(file, out, !backbone, item, count, err)
                                              : write_safetensors(file, out, item, count, err);
     if (status == DG_OK)
         dg_log(log, DG_LOG_INFO, DG_LOG_LOAD, "%s: %d tensors, %s%s; %d others of %s left out", out, count,

@@ -1,6 +1,7 @@
 #include "runtime/export/full_checkpoint.h"
 
 #include "runtime/base/name.h"
+#include "runtime/export/published.h"
 #include "runtime/formats/torch_write.h"
 #include "runtime/layouts/published_options.h"
 
@@ -30,7 +31,6 @@ struct full {
     const struct dg_safetensors_tensor **parameter; /* the optimiser's, in the order of its numbers */
     int group[2];                                   /* how many: with weight decay, and behind them without */
     int64_t epoch;
-    bool norms; /* there are batch norms */
 };
 
 /* ---- facts ---- */
@@ -65,85 +65,11 @@ static enum dg_status find_epoch(struct full *f, struct dg_error *err)
                    f->path, done, f->epoch + 1, steps, (f->epoch + 1) * steps);
 }
 
-static bool is_fact(const struct full *f, const char *key, const char *value)
-{
-    const char *text = fact(f, key);
-    return text && !strcmp(text, value);
-}
-
-/* What a recipe may say of these and the published code can, by an option or by itself (published NULL: any value). */
-static const char *const said_of[] = {
-    "recipe.teacher.", "recipe.loss.", "recipe.optim.", "recipe.lr.", "recipe.weight_decay.",
-    "set.teacher.",    "set.loss.",    "set.optim.",    "set.lr.",    "set.weight_decay."};
-static const struct {
-    const char *key, *published;
-} known[] = {{"recipe.teacher.update", "momentum"},
-             {"recipe.teacher.buffers", "own"},
-             {"recipe.teacher.momentum.curve", "cosine"},
-             {"recipe.teacher.momentum.per", "step"},
-             {"recipe.loss.kind", "cross_entropy"},
-             {"recipe.loss.targets", "center"},
-             {"recipe.loss.teacher_temp.curve", "linear"},
-             {"recipe.loss.teacher_temp.per", "epoch"},
-             {"recipe.optim.kind", NULL},
-             {"recipe.optim.no_decay.0", "bias"},
-             {"recipe.optim.no_decay.1", "1d"},
-             {"recipe.optim.freeze.params", "last_layer"},
-             {"recipe.optim.clip_norm", "parameter"},
-             {"recipe.lr.curve", "cosine"},
-             {"recipe.lr.per", "step"},
-             {"recipe.weight_decay.curve", "cosine"},
-             {"recipe.weight_decay.per", "step"},
-             {"set.loss.student_temp", "0.1"},
-             {"set.loss.center_momentum", "0.9"},
-             {"set.optim.betas.0", NULL},
-             {"set.optim.betas.1", NULL},
-             {"set.optim.eps", NULL},
-             {"set.optim.momentum", NULL},
-             {"set.optim.eta", NULL},
-             {"set.teacher.momentum.to", "1"}};
-
-static bool is_option(const char *key)
-{
-    for (const struct dg_published_option *o = dg_published_options; o->option; o++)
-        if (o->knob && dg_name_after(key, "set.") && !strcmp(key + strlen("set."), o->key)) return true;
-    return false;
-}
-
-/* The first fact that the published code does not know. */
-struct unknown {
-    const char *key, *value, *published;
-};
-
-static void see_fact(void *context, const char *key, const char *value)
-{
-    struct unknown *first = context;
-    bool asked = false;
-    for (size_t s = 0; s < sizeof said_of / sizeof *said_of; s++) asked |= dg_name_after(key, said_of[s]) != NULL;
-    if (first->key || !asked || is_option(key)) return;
-    size_t k = 0;
-    while (k < sizeof known / sizeof *known && strcmp(key, known[k].key)) k++;
-    const char *published = k < sizeof known / sizeof *known ? known[k].published : NULL;
-    if (k < sizeof known / sizeof *known && (!published || !strcmp(value, published))) return;
-    *first = (struct unknown){strchr(key, '.') + 1, value, published};
-}
-
-static enum dg_status check_recipe(const struct full *f, struct dg_error *err)
-{
-    struct unknown first = {0};
-    dg_safetensors_each_metadata(f->file, see_fact, &first);
-    if (!first.key) return DG_OK;
-    if (first.published)
-        return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: %.64s of this run is %.64s, and the published code knows %s alone",
-                       f->path, first.key, first.value, first.published);
-    return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: this run has %.64s, %.64s, and the published code knows no such thing",
-                   f->path, first.key, first.value);
-}
-
 static enum dg_status find_optimizer(struct full *f, struct dg_error *err)
 {
+    const char *kind = fact(f, "recipe.optim.kind");
     for (int k = 0; k < KINDS; k++)
-        if (is_fact(f, "recipe.optim.kind", optimizers[k].kind)) f->optimizer = &optimizers[k];
+        if (kind && !strcmp(kind, optimizers[k].kind)) f->optimizer = &optimizers[k];
     if (!f->optimizer) return dg_fail(err, DG_ERR_INPUT, "%s does not say which optimiser it is of", f->path);
     if (fact(f, "recipe.optim.no_decay.0") && fact(f, "recipe.optim.no_decay.1")) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,
@@ -184,7 +110,6 @@ static enum dg_status find_parameters(struct full *f, struct dg_error *err)
     for (int g = 0; g < 2; g++)
         for (int i = 0; i < all; i++) {
             const struct dg_safetensors_tensor *tensor = dg_safetensors_at(f->file, i);
-            f->norms |= strstr(tensor->name, ".running_mean") != NULL;
             if (!has_place(tensor->name))
                 return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: the published code has no place for %.200s", f->path,
                                tensor->name);
@@ -199,11 +124,12 @@ static enum dg_status find_parameters(struct full *f, struct dg_error *err)
 
 /* ---- the object ---- */
 
-static void put_key(struct dg_torch_out *out, const char *key) { dg_torch_put_text(out, "", key); }
+/* A key, or a value. */
+static void put_text(struct dg_torch_out *out, const char *text) { dg_torch_put_text(out, "", text); }
 
 static void put_number(struct dg_torch_out *out, const char *key, double value)
 {
-    put_key(out, key);
+    put_text(out, key);
     dg_torch_put_real(out, value);
 }
 
@@ -241,11 +167,11 @@ static void put_state(struct dg_torch_out *out, const struct full *f)
         dg_torch_put_int(out, p);
         dg_torch_begin_dict(out);
         if (step) {
-            put_key(out, "step");
+            put_text(out, "step");
             dg_torch_put_int(out, *(const int64_t *)step->data);
         }
         for (int s = 0; s < 2 && f->optimizer->state[s].ours; s++) {
-            put_key(out, f->optimizer->state[s].theirs);
+            put_text(out, f->optimizer->state[s].theirs);
             put_tensor(out, state_of(f, f->optimizer->state[s].ours, name));
         }
         dg_torch_end_dict(out);
@@ -260,30 +186,30 @@ static void put_group(struct dg_torch_out *out, const struct full *f, int group)
     put_number(out, "lr", first_of(f, "set.lr", "set.lr.peak"));
     put_number(out, "weight_decay", group ? 0 : first_of(f, "set.weight_decay", "set.weight_decay.from"));
     if (!strcmp(f->optimizer->kind, "adamw")) {
-        put_key(out, "betas");
+        put_text(out, "betas");
         dg_torch_begin_tuple(out);
         dg_torch_put_real(out, number(f, "set.optim.betas.0", 0.9));
         dg_torch_put_real(out, number(f, "set.optim.betas.1", 0.999));
         dg_torch_end_tuple(out);
         put_number(out, "eps", number(f, "set.optim.eps", 1e-8));
-        put_key(out, "amsgrad");
+        put_text(out, "amsgrad");
         dg_torch_put_bool(out, false);
     } else {
         put_number(out, "momentum", number(f, "set.optim.momentum", 0.9));
     }
     if (!strcmp(f->optimizer->kind, "sgd")) {
         put_number(out, "dampening", 0);
-        put_key(out, "nesterov");
+        put_text(out, "nesterov");
         dg_torch_put_bool(out, false);
     }
     if (!strcmp(f->optimizer->kind, "lars")) {
         put_number(out, "eta", number(f, "set.optim.eta", 0.001));
-        put_key(out, "weight_decay_filter");
+        put_text(out, "weight_decay_filter");
         dg_torch_put_none(out);
-        put_key(out, "lars_adaptation_filter");
+        put_text(out, "lars_adaptation_filter");
         dg_torch_put_none(out);
     }
-    put_key(out, "params");
+    put_text(out, "params");
     dg_torch_begin_list(out);
     int first = group ? f->group[0] : 0;
     for (int p = first; p < first + f->group[group]; p++) dg_torch_put_int(out, p);
@@ -309,55 +235,53 @@ static void put_args(struct dg_torch_out *out, const struct full *f)
     double batch = number(f, "recipe.batch", 256);
     dg_torch_begin_dict(out);
     if (arch) {
-        put_key(out, "arch");
-        put_key(out, arch);
+        put_text(out, "arch");
+        put_text(out, arch);
     }
     for (const struct dg_published_option *o = dg_published_options; o->option; o++) {
         char key[64];
         snprintf(key, sizeof key, "%s.%s", o->knob ? "set" : "recipe", o->key);
         const char *text = fact(f, key);
         if (!text) continue;
-        put_key(out, o->option);
-        if (o->type == DG_PUBLISHED_TEXT) put_key(out, text);
+        put_text(out, o->option);
+        if (o->type == DG_PUBLISHED_TEXT) put_text(out, text);
         if (o->type == DG_PUBLISHED_TRUTH) dg_torch_put_bool(out, !strcmp(text, "true"));
         if (o->type == DG_PUBLISHED_WHOLE || o->type == DG_PUBLISHED_EPOCHS)
             dg_torch_put_int(out, strtoll(text, NULL, 10));
         if (o->type == DG_PUBLISHED_REAL) dg_torch_put_real(out, strtod(text, NULL));
         if (o->type == DG_PUBLISHED_RATE) dg_torch_put_real(out, rate_of_256(strtod(text, NULL), batch));
     }
-    put_key(out, "batch_size_per_gpu");
+    put_text(out, "batch_size_per_gpu");
     dg_torch_put_int(out, (int64_t)batch);
-    put_key(out, "world_size");
+    put_text(out, "world_size");
     dg_torch_put_int(out, 1);
-    put_key(out, "seed");
+    put_text(out, "seed");
     dg_torch_put_int(out, seed ? strtoll(seed, NULL, 10) : 0);
     dg_torch_end_dict(out);
 }
 
-/* The published code wraps the student for several GPUs, and the teacher too if there are batch norms: their names then begin with
- * module. */
 static void put_run(struct dg_torch_out *out, void *context)
 {
     const struct full *f = context;
     dg_torch_begin_dict(out);
-    put_key(out, "student");
-    put_network(out, f, "student.", "module.");
-    put_key(out, "teacher");
-    put_network(out, f, "teacher.", f->norms ? "module." : "");
-    put_key(out, "optimizer");
+    put_text(out, "student");
+    put_network(out, f, "student.", dg_published_prefix(f->file, false));
+    put_text(out, "teacher");
+    put_network(out, f, "teacher.", dg_published_prefix(f->file, true));
+    put_text(out, "optimizer");
     dg_torch_begin_dict(out);
-    put_key(out, "state");
+    put_text(out, "state");
     put_state(out, f);
-    put_key(out, "param_groups");
+    put_text(out, "param_groups");
     dg_torch_begin_list(out);
     for (int g = 0; g < 2; g++) put_group(out, f, g);
     dg_torch_end_list(out);
     dg_torch_end_dict(out);
-    put_key(out, "epoch");
+    put_text(out, "epoch");
     dg_torch_put_int(out, f->epoch);
-    put_key(out, "args");
+    put_text(out, "args");
     put_args(out, f);
-    put_key(out, "dino_loss");
+    put_text(out, "dino_loss");
     put_network(out, f, "center", "center");
     dg_torch_end_dict(out);
 }
@@ -384,7 +308,7 @@ enum dg_status dg_export_full_checkpoint(const struct dg_safetensors *file, cons
 {
     struct full f = {.file = file, .path = in};
     DG_TRY(find_epoch(&f, err));
-    DG_TRY(check_recipe(&f, err));
+    DG_TRY(dg_published_check(file, in, err));
     DG_TRY(find_optimizer(&f, err));
     enum dg_status status = find_parameters(&f, err);
     if (status == DG_OK) status = check_states(&f, err);
