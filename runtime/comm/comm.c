@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -517,14 +518,23 @@ void dg_comm_close(struct dg_comm *comm)
     dismiss(comm); /* the library stays: MPI may have threads and exit handlers of its own */
 }
 
-/* A launcher takes what a process says from a pipe, and may read no more once a process has called MPI_Abort (Open MPI 5): the reason of the
- * abort would be lost. Waits until the pipe is empty, for 2 s at most, and for the launcher to pass on what it has read. */
+/* Bytes that wait in the pipe of standard error; 0 where it is no pipe: of a terminal FIONREAD counts what was typed. */
+static int bytes_unread(void)
+{
+    struct stat about;
+    int bytes = 0;
+    bool is_pipe = !fstat(STDERR_FILENO, &about) && S_ISFIFO(about.st_mode);
+    return is_pipe && !ioctl(STDERR_FILENO, FIONREAD, &bytes) ? bytes : 0;
+}
+
+/* A launcher reads the messages of its processes from pipes. That of Open MPI 5 may stop reading once a process has called MPI_Abort, and
+ * the reason of the abort would be lost. Waits until the pipe is empty, for 2 s at most, and 0.1 s for the launcher to print what it has
+ * read. */
 static void let_launcher_read(void)
 {
-    const struct timespec nap = {.tv_nsec = 20000000}, pass = {.tv_nsec = 100000000};
-    int unread = 0;
-    for (int i = 0; i < 100 && ioctl(STDERR_FILENO, FIONREAD, &unread) == 0 && unread > 0; i++) nanosleep(&nap, NULL);
-    nanosleep(&pass, NULL);
+    const struct timespec nap = {.tv_nsec = 20000000}, print = {.tv_nsec = 100000000};
+    for (int i = 0; i < 100 && bytes_unread() > 0; i++) nanosleep(&nap, NULL);
+    nanosleep(&print, NULL);
 }
 
 void dg_comm_abort(struct dg_comm *comm, int status)
