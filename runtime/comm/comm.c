@@ -44,8 +44,9 @@ struct dg_comm {
     void *library; /* of dlopen */
     struct dg_mpi_world world;
     char reason[256];
-    bool warned, failed;
-    char *host; /* [ranks, HOST] */
+    bool warned;
+    atomic_bool failed; /* set by the courier, and by a process that fails alone */
+    char *host;         /* [ranks, HOST] */
     struct dg_sums sums;
     int *bytes, *at; /* [ranks] each: ranges of a call */
 };
@@ -91,7 +92,7 @@ static bool waiting(void *context, double seconds)
 static enum dg_status check(struct dg_comm *comm, bool ok, struct dg_error *err)
 {
     comm->warned = false;
-    comm->failed |= !ok;
+    if (!ok) comm->failed = true;
     return ok ? DG_OK : dg_fail(err, DG_ERR_IO, "rank %d: %s", comm->world.rank, comm->reason);
 }
 
