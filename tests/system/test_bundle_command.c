@@ -67,6 +67,7 @@ static void test_in_place_of_a_run(void **state)
     process_assert_says(info, info->out, "entry features");
     process_assert_status(RUN(DINORUN, "export", bundle(), "--onnx", in("a.onnx")), 0);
     process_assert_status(RUN(DINORUN, "export", in("run"), "--onnx", in("b.onnx")), 0);
+    assert_same_file(in("a.onnx"), in("b.onnx"));
 }
 
 /* The same bytes, also from the files in place of the folder; and without the head. */
