@@ -240,6 +240,16 @@ static void test_refusals(void **state)
                in("no.npy"));
     assert_int_not_equal(p->status, 0);
     process_assert_says(p, p->err, "has other weights in ");
+    /* Two runs with the same weights, of which one resizes images to another size. */
+    static const char *const run[] = {"plain", "resized"};
+    for (int r = 0; r < 2; r++)
+        process_assert_status(RUN(DINORUN, "train", in("tiny.plan"), "--data", in("train"), "--out", in(run[r]),
+                                  "--steps", "0", "--ignore-memory", r ? "--set" : NULL, "entries.features.resize=40"),
+                              0);
+    p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, in("plain"), in("resized"), in("train"), in("train"),
+               in("no.npy"));
+    assert_int_not_equal(p->status, 0);
+    process_assert_says(p, p->err, "has other settings: entries.features.resize=40, and rank 0 the plan's");
     p = LAUNCH(&open_mpi, "2", "sh", in("each"), DINORUN, run_folder, run_folder, in("train"), in("nothing"),
                in("no.npy"));
     assert_int_not_equal(p->status, 0);
