@@ -13,13 +13,13 @@ import copy
 import io
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import warnings
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     from PIL import Image
@@ -28,9 +28,6 @@ try:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers
     transformers.logging.set_verbosity_error()
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 import st
 from dino import Head, dino_loss
@@ -150,13 +147,6 @@ def randomize(model, seed):
                 p.normal_(0, (2 / p[0].numel()) ** 0.5)
             else:
                 p.normal_(0, p.shape[-1] ** -0.5)
-
-
-def run(*arguments):
-    done = subprocess.run([str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(" ".join(str(a) for a in arguments) + "\n" + done.stdout)
-    return done.stdout
 
 
 def relative(got, want):

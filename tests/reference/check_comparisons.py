@@ -11,19 +11,16 @@ import copy
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     from torch import nn
     from torch.nn import functional as F
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 import st
 from dino import Head, VisionTransformer, set_initial
@@ -226,12 +223,6 @@ ROWS = [
       1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(math.pi * (step - 4) / 6))}),
     ("three global views", AVERAGE + "crops: {global: {views: [{}, {}, {}]}}\n", {"globals": 3}),
 ]
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}")
 
 
 def ours(args, row, text, folder):

@@ -15,18 +15,18 @@ import subprocess
 import sys
 import tempfile
 
-SKIP, RANKS, BATCH, OUT_DIM = 77, 2, 4, 1024
-SIZES = (224, 224, 96, 96, 96, 96)
-try:
+from checks import needed, run, skip
+
+with needed():
     import torch
     import torch.distributed as dist
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 import st
 from dino import Dino, Network, set_initial
 from values import crop_value
+
+RANKS, BATCH, OUT_DIM = 2, 4, 1024
+SIZES = (224, 224, 96, 96, 96, 96)
 
 
 def crops_of(step):
@@ -92,13 +92,6 @@ def distributed(args):
     return json.loads(out[0])
 
 
-def run(*command, **more):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}")
-    return done.stdout
-
-
 def ours(args, folder):
     plan, crops, init, out = (os.path.join(folder, name) for name in ("plan", "crops", "init", "run"))
     network, _, _, graph, sets = recipe(args.resnet)
@@ -146,14 +139,10 @@ def main():
         return worker(args)
     plugin = os.path.join(os.path.dirname(args.dinorun), "dinograph-mpi-openmpi.so")
     if not dist.is_available() or not shutil.which("mpirun.openmpi") or not os.path.exists(plugin):
-        print("skipped: PyTorch without torch.distributed, no mpirun.openmpi, or no plugin for Open MPI in this build")
-        return SKIP
+        skip("PyTorch without torch.distributed, no mpirun.openmpi, or no plugin for Open MPI in this build")
     if args.resnet:
-        try:
+        with needed():
             import torchvision  # noqa: F401
-        except ImportError as missing:
-            print(f"skipped: {missing}")
-            return SKIP
     with tempfile.TemporaryDirectory() as folder:
         mine = ours(args, folder)
     return 1 if compare(args, mine, distributed(args), list(losses(Dino, args, 0, 1))) else 0

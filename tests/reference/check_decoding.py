@@ -22,16 +22,14 @@ import tempfile
 import warnings
 import zlib
 
-try:
+from checks import needed, skip
+
+with needed():
     import numpy as np
     import PIL
     from PIL import Image, ImageOps, features
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(77)
 if int(PIL.__version__.split(".")[0]) < 13:
-    print(f"skipped: Pillow {PIL.__version__} is older than 13")
-    sys.exit(77)
+    skip(f"Pillow {PIL.__version__} is older than 13")
 
 from png_bytes import ADAM7, chunk, row_bytes
 

@@ -17,18 +17,15 @@ import argparse
 import csv
 import ctypes
 import os
-import subprocess
 import sys
 import tempfile
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     import pictures  # torchvision and Pillow
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 from dino import VITS, VisionTransformer, resnet, set_initial
 from make_attention import look
@@ -72,13 +69,6 @@ def cases(small):
     else:
         yield Case("ViT-S/16", "vit.yaml:vit_small", ["patch=16"], VisionTransformer(*VITS["vit_small"], 16), 224, 256, 16)
         yield Case("ResNet-50", "resnet.yaml:resnet50", [], resnet("resnet50")[0], 224, 256, 16)
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}")
-    return done.stdout
 
 
 def inputs(build, plan, paths, size):

@@ -9,18 +9,15 @@
 import copy
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     from torch import nn
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 try:
     from safetensors.torch import load_file
 except ImportError:
@@ -38,13 +35,6 @@ def load(path):
     if load_file:
         return load_file(path)
     return {name: torch.from_numpy(np.array(x)) for name, x in st.load(path).items()}
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}")
-    return done.stdout
 
 
 def header(path):

@@ -15,13 +15,11 @@ import sys
 import tempfile
 import time
 
-SKIP = 77
-try:
+from checks import SKIP, needed
+
+with needed():
     import numpy as np
     from PIL import Image
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 import st
 
 os.environ["HF_HUB_OFFLINE"] = "1"

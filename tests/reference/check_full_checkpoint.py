@@ -11,16 +11,13 @@ state shows that more than that would be seen."""
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import torch
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 import st
 from dino import Dino, Network, cosine, linear_per_epoch, set_initial
@@ -94,13 +91,6 @@ class Published:
 
     def state(self):
         return {k: x for k, x in self.dino.state().items() if k.startswith("student.")}
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}")
-    return done.stdout
 
 
 class Ours:

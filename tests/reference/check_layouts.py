@@ -17,14 +17,12 @@ import sys
 import tempfile
 import warnings
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     from PIL import Image
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 try:
     import timm
 except ImportError:
@@ -82,10 +80,7 @@ class Bench:
     def compile(self, name, module, *sets, size=str(SIZE)):
         self.plan[name] = self.at(name + ".plan")
         flags = [f for s in sets for f in ("--set", s)]
-        done = subprocess.run([DINOC, os.path.join(GRAPHS, module), "--image-size", size, "--batch", "4", "-o",
-                               self.plan[name], *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            sys.exit(done.stdout)
+        run(DINOC, os.path.join(GRAPHS, module), "--image-size", size, "--batch", "4", "-o", self.plan[name], *flags)
 
     def case(self, what, path, plan, want, *flags, images="images"):
         """`want`: features [4, dim], or words of the refusal."""

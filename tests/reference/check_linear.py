@@ -7,18 +7,15 @@ ops/base/rng.h; files to pixels, crops, features and the probe's training are Pi
 top-1 and top-5 within 0.2 points, every epoch."""
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     import pictures  # torchvision and Pillow
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 import philox
 import st
@@ -28,12 +25,6 @@ DINOC, DINORUN, DRAW, GRAPHS = sys.argv[1:5]
 PHOTOGRAPHS = sys.argv[5] if len(sys.argv) > 5 else None
 CLASSES, BATCH, EPOCHS, LR, SIZE, BLOCKS = 8, 16, 10, 0.02, 64, 3
 BACKBONE = "dim: 32, heads: 2, depth: 3, patch: 8, image: 64"
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}")
 
 
 def epoch_order(epoch, count):

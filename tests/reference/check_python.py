@@ -22,25 +22,16 @@ import sys
 import tempfile
 import threading
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "tools" / "python"
 SETS = """student.with.dim=32 student.with.depth=4 student.with.heads=2 student.with.image=32 head.with.out_dim=64
     head.with.hidden=48 head.with.bottleneck=16 crops.global.size=32 crops.local.size=16 crops.local.count=2
     entries.features.batch=7""".split()
-
-
-def run(*words):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, words))}: {done.stderr}")
-    return done.stdout
 
 
 class Trained:

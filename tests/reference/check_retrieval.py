@@ -16,19 +16,15 @@ import json
 import os
 import pickle
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     from PIL import Image, ImageEnhance
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 
 from dino import VITS, VisionTransformer, set_initial
 from values import random_norm
@@ -36,13 +32,6 @@ from values import random_norm
 MEAN, STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 JPEG, CROPS = (3, 5, 8, 10, 15, 20, 30, 50, 75), (10, 15, 20, 30, 40, 50, 60, 70, 80)
 BLOCKS = ["original", "strong"] + [f"jpegqual/{q}" for q in JPEG] + [f"crops/{c}" for c in CROPS]
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
-    return done.stdout
 
 
 def spent():

@@ -9,45 +9,39 @@ log.jsonl: the same steps, each once, and the same numbers to f32's rounding. Ne
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
+
+from checks import run, skip
 
 try:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 except ImportError:
-    print("skipped: there is no tensorboard (pip install tensorboard)")
-    sys.exit(77)
+    skip("there is no tensorboard (pip install tensorboard)")
 
 
 def main():
     dinoc, dinorun, draw_scenes, graphs = map(pathlib.Path, sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        data, plan, run, early = work / "scenes", work / "demo.plan", work / "run", work / "early"
-
-        def call(*words):
-            done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{' '.join(map(str, words))}: {done.stdout}{done.stderr}")
-
-        call(draw_scenes, "--out", data, "--images", 24)
-        call(dinoc, graphs / "demo.yaml", "-o", plan, "--batch", 4, "--set", "head.with.out_dim=64", "--set", "student.with.depth=1")
-        train = [dinorun, "train", plan, "--data", data / "train", "--out", run, "--epochs", 4]
-        call(*train, "--tensorboard", "--steps", 8)
-        shutil.copytree(run, early)
-        call(*train, "--resume", "--steps", 14)
+        data, plan, out, early = work / "scenes", work / "demo.plan", work / "run", work / "early"
+        run(draw_scenes, "--out", data, "--images", 24)
+        run(dinoc, graphs / "demo.yaml", "-o", plan, "--batch", 4, "--set", "head.with.out_dim=64", "--set", "student.with.depth=1")
+        train = [dinorun, "train", plan, "--data", data / "train", "--out", out, "--epochs", 4]
+        run(*train, "--tensorboard", "--steps", 8)
+        shutil.copytree(out, early)
+        run(*train, "--resume", "--steps", 14)
         for path in early.glob("*.safetensors"):  # as if the run had died behind step 14, and the newest checkpoint were of step 8
-            shutil.copy(path, run)
-        for path in run.glob("*.safetensors"):
+            shutil.copy(path, out)
+        for path in out.glob("*.safetensors"):
             if not (early / path.name).exists():
                 path.unlink()
-        call(*train, "--resume")
-        files = sorted((run / "tensorboard").iterdir())
+        run(*train, "--resume")
+        files = sorted((out / "tensorboard").iterdir())
         if len(files) != 3:
             sys.exit(f"three files are expected: {files}")
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-        events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        events = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
         events.Reload()
         tags = events.Tags()["scalars"]
         if len(tags) < 10:

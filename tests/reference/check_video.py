@@ -16,19 +16,16 @@ import glob
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
-SKIP = 77
-try:
+from checks import needed, run
+
+with needed():
     import numpy as np
     import torch
     from PIL import Image
-except ImportError as missing:
-    print(f"skipped: {missing}")
-    sys.exit(SKIP)
 try:
     import cv2
 except ImportError:
@@ -44,14 +41,6 @@ LAST, RADIUS, TOP, TEMPERATURE, SIDE = 7, 12, 5, 0.1, 480
 def spread(name, shape):
     """Matrices that make features of two patches differ by as much as a trained network's."""
     return (4 if len(shape) == 2 and name.endswith(".weight") else 1) * random_norm(name, shape)
-
-
-def run(*command):
-    begin = time.time()
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout, time.time() - begin
 
 
 # ---- drawn videos ----
@@ -227,9 +216,10 @@ def check(args, davis, what, patch, model, folder):
     set_initial(model, "student.backbone.", spread)
     torch.save(model.state_dict(), at("weights.pth"))
     run(f"{args.build}/dinoc", f"{args.graphs}/{what[0]}", "-o", at("plan"), *what[1:])
-    text, seconds = run(f"{args.build}/dinorun", "video-segment", at("plan"), "--weights", at("weights.pth"), "--data", davis, "--out",
-                        at("masks"), "--json")
-    ours = json.loads(text)
+    begin = time.time()
+    ours = json.loads(run(f"{args.build}/dinorun", "video-segment", at("plan"), "--weights", at("weights.pth"), "--data", davis, "--out",
+                          at("masks"), "--json"))
+    seconds = time.time() - begin
     objects = iter(ours["score"]["objects"])
     print(f"dinorun: {ours['frames']} frames in {ours['seconds']:.1f} s ({seconds:.1f} s in all); J&F {ours['score']['jf']:.4f} %")
     protocol, begin, pixels, differ, reference = Protocol(model.eval(), patch), time.time(), 0, 0, []
