@@ -92,8 +92,7 @@ static const struct dg_flag flags[] = {
     {FLAG_IMAGE_SIZE, .parsed = &given.fit, .without = "resize"},
     {FLAG_RESIZE(", bilinear"), .parsed = &given.fit, .unset = "the plan's size; of a video, exact"},
     {FLAG_MEMORY, .parsed = &given.evaluation.options.memory, .with = "video"},
-    {FLAG_EXIF, .given = &given.evaluation.images.exif},
-    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
+    ROWS_IMAGE_RULES(given.evaluation.images),
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_QUIET},
     {0}};

@@ -91,8 +91,7 @@ static const struct dg_flag flags[] = {
      "import has read",
      .text = &given.head, .unset = "none"},
     {FLAG_SET, .texts = &given.evaluation.of.set},
-    {FLAG_EXIF, .given = &given.evaluation.images.exif},
-    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
+    ROWS_IMAGE_RULES(given.evaluation.images),
     {FLAG_QUIET},
     {0}};
 

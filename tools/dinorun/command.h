@@ -58,7 +58,6 @@ extern const char *const *command_line;
 #define FLAG_DATA                                                                                                      \
     "data", "DIR", "images: a folder with all below it, a tar or zip, or @LIST, a list of files",                      \
         .sharing = DG_FLAG_OWN_VALUE
-#define FLAG_FLAT "flat", NULL, "take all images below --data, and no folder for a class"
 #define FLAG_CLASSES_FROM                                                                                              \
     "classes-from", "FILE|DIR", "the classes and their order: a line each, or a folder each; others are passed over",  \
         .unset = "the folders with images, by name", .sharing = DG_FLAG_OWN_VALUE
@@ -134,6 +133,9 @@ struct image_flags {
     const char *pillow;
 };
 struct dg_image_rules image_rules(const struct image_flags *flags);
+/* The rows of a table that fill in `flags`. */
+#define ROWS_IMAGE_RULES(flags)                                                                                        \
+    {FLAG_EXIF, .given = &(flags).exif}, { FLAG_PILLOW, .text = &(flags).pillow }
 
 /* The folders and lists of a flag, which outlives it, --classes-from, and how images are read. */
 struct dg_data data_of(const struct dg_flag_values *path, const char *classes_from, const struct image_flags *images);

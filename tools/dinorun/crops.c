@@ -42,9 +42,7 @@ static int crops(void)
 }
 
 static const struct dg_flag flags[] = {{FLAG_DATA, .texts = &given.data, .required = true},
-                                       {FLAG_EXIF, .given = &given.reading.exif},
-                                       {FLAG_PILLOW, .text = &given.reading.pillow},
-
+                                       ROWS_IMAGE_RULES(given.reading),
                                        {"out", "FILE.png",
                                         "the sheet to draw: one row per image, first the image, then its views",
                                         .text = &given.out, .required = true},

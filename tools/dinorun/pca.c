@@ -59,8 +59,7 @@ static const struct dg_flag flags[] = {
      .required = true},
     {FLAG_IMAGE_SIZE, .parsed = &given.fit, .without = "resize"},
     {FLAG_RESIZE(", bilinear; all must come to one size"), .parsed = &given.fit, .unset = "the plan's size"},
-    {FLAG_EXIF, .given = &given.evaluation.images.exif},
-    {FLAG_PILLOW, .text = &given.evaluation.images.pillow},
+    ROWS_IMAGE_RULES(given.evaluation.images),
     {FLAG_THREADS, .count = &given.evaluation.options.threads},
     {FLAG_QUIET},
     {0}};
