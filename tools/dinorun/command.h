@@ -229,26 +229,6 @@ void take_images(const struct dg_model_source *source, struct image_flags *image
 enum dg_status add_results(const struct opened_plan *of, const struct dg_evaluator_options *options,
                            struct dg_results *results, struct dg_error *err);
 
-/* A plan for dinoc to make. */
-struct plan_to_make {
-    const char *file;         /* of its description */
-    const char *description;  /* in the place of `file`: the description itself; NULL: there is none */
-    const char *const *flags; /* of dinoc, ended by NULL; 256 at most */
-    const char *what;         /* the plan, in messages: "the probe's plan" */
-    const char *said;         /* a line to say before; NULL: none. Of several processes one says it */
-};
-/* Makes the plan in TMPDIR, or /tmp, calls `open` with its path, and takes the file away. DG_ERR_INPUT: dinoc said why
- * on standard error. */
-enum dg_status make_plan(const struct plan_to_make *make,
-                         enum dg_status (*open)(void *, const char *, struct dg_error *), void *context,
-                         struct dg_error *err);
-
-/* Classes of the images, or of a head's file if that is not NULL. */
-enum dg_status count_classes(const struct dg_data *images, const char *head, int64_t *classes, struct dg_error *err);
-/* Opens the plan of a linear probe on the backbone of the run whose folder opened->path is; dinoc makes it, with the
- * settings of opened->set. */
-enum dg_status open_probe_plan(struct opened_plan *opened, int64_t classes, struct dg_error *err);
-
 /* ILSVRC 2012's training images, in which the published recipes count their epochs, and the days that so many epochs
  * of them take at `rate` images a second. */
 enum { IMAGENET_IMAGES = 1281167 };

@@ -4,6 +4,7 @@
 #include "runtime/comm/agree.h"
 #include "tools/dinorun/command.h"
 #include "tools/dinorun/json.h"
+#include "tools/dinorun/probe_plan.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,4 +1,5 @@
-/* Plans that dinorun needs and was not given: dinoc makes them of descriptions. */
+#include "tools/dinorun/make_plan.h"
+
 #include "tools/dinorun/command.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* The plan of a linear probe on a run's backbone: dinoc makes it of the description in the run's folder. */
-#include "tools/dinorun/command.h"
+#include "tools/dinorun/probe_plan.h"
+
+#include "tools/dinorun/make_plan.h"
 
 #include "runtime/data/dataset.h"
 #include "runtime/layouts/weight_file.h"

@@ -1,6 +1,7 @@
 /* Evaluation of images of many sizes: dinoc makes a plan for each size that is met, of the description that the given
  * plan carries. */
 #include "tools/dinorun/command.h"
+#include "tools/dinorun/make_plan.h"
 
 #include "runtime/base/memory.h"
 
