@@ -98,3 +98,13 @@ enum dg_status dg_npy_commit(struct dg_npy *npy, struct dg_error *err)
 }
 
 void dg_npy_abandon(struct dg_npy *npy) { dg_atomic_abandon(&npy->file); }
+
+enum dg_status dg_npy_write(const char *path, int ndim, const int64_t *dim, const float *data, struct dg_error *err)
+{
+    struct dg_npy npy;
+    DG_TRY(dg_npy_open_shape(path, ndim, dim, &npy, err));
+    enum dg_status status = dg_npy_append(&npy, data, dim[0], err);
+    if (status == DG_OK) return dg_npy_commit(&npy, err);
+    dg_npy_abandon(&npy);
+    return status;
+}

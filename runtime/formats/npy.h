@@ -30,5 +30,7 @@ enum dg_status dg_npy_end(struct dg_npy *npy, struct dg_error *err);
 enum dg_status dg_npy_commit(struct dg_npy *npy, struct dg_error *err);
 /* Removes what was written. Does nothing on a closed one, or one that failed to open. */
 void dg_npy_abandon(struct dg_npy *npy);
+/* Writes an array that is in memory. Errors as above. */
+enum dg_status dg_npy_write(const char *path, int ndim, const int64_t *dim, const float *data, struct dg_error *err);
 
 #endif

@@ -25,13 +25,8 @@ static enum dg_status path_in_out(const char *name, char path[4096], struct dg_e
 static enum dg_status write_numbers(const struct dg_attention_drawing *m, struct dg_error *err)
 {
     char path[4096];
-    struct dg_npy npy;
     DG_TRY(path_in_out("attention.npy", path, err));
-    DG_TRY(dg_npy_open_shape(path, 3, (int64_t[]){m->heads, m->patches.rows, m->patches.cols}, &npy, err));
-    enum dg_status status = dg_npy_append(&npy, m->map, m->heads, err);
-    if (status == DG_OK) return dg_npy_commit(&npy, err);
-    dg_npy_abandon(&npy);
-    return status;
+    return dg_npy_write(path, 3, (int64_t[]){m->heads, m->patches.rows, m->patches.cols}, m->map, err);
 }
 
 /* What the user may have mistyped is opened before the long work begins. */

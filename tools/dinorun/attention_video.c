@@ -99,12 +99,6 @@ static enum dg_status look_at(const struct attention_video *v, struct dg_frames 
     return m->frames ? DG_OK : dg_fail(err, DG_ERR_INPUT, "there are no frames on standard input");
 }
 
-static enum dg_status path_in(const struct attention_video *v, char path[DG_MAX_PATH], const char *name,
-                              struct dg_error *err)
-{
-    return dg_path_join(path, v->out, name, err);
-}
-
 static enum dg_status draw_frames(const struct attention_video *v, const struct maps *m, struct dg_film *film,
                                   struct dg_error *err)
 {
@@ -115,7 +109,7 @@ static enum dg_status draw_frames(const struct attention_video *v, const struct 
         char name[600], path[DG_MAX_PATH];
         snprintf(name, sizeof name, "attn-%s.png", m->name[f]);
         dg_draw_heat_between(m->map + f * dg_patches_count(&m->patches), m->least, m->most, &m->patches, pixels);
-        status = path_in(v, path, name, err);
+        status = dg_path_join(path, v->out, name, err);
         if (status == DG_OK) status = dg_image_write_drawing(path, pixels, width, height, err);
         if (status == DG_OK && film) status = dg_film_add(film, pixels, err);
     }
@@ -128,7 +122,7 @@ static enum dg_status write_film(const struct attention_video *v, const struct m
     struct dg_film *film = NULL;
     char path[DG_MAX_PATH];
     if (!can) return draw_frames(v, m, NULL, err);
-    DG_TRY(path_in(v, path, "attention.mp4", err));
+    DG_TRY(dg_path_join(path, v->out, "attention.mp4", err));
     DG_TRY(dg_film_open(path, dg_patches_width(&m->patches), dg_patches_height(&m->patches), v->rate, &film, err));
     enum dg_status status = draw_frames(v, m, film, err);
     if (status == DG_OK) status = dg_film_end(film, err);
@@ -139,13 +133,8 @@ static enum dg_status write_film(const struct attention_video *v, const struct m
 static enum dg_status write_numbers(const struct attention_video *v, const struct maps *m, struct dg_error *err)
 {
     char path[DG_MAX_PATH];
-    struct dg_npy npy;
-    DG_TRY(path_in(v, path, "attention.npy", err));
-    DG_TRY(dg_npy_open_shape(path, 3, (int64_t[]){m->frames, m->patches.rows, m->patches.cols}, &npy, err));
-    enum dg_status status = dg_npy_append(&npy, m->map, m->frames, err);
-    if (status == DG_OK) return dg_npy_commit(&npy, err);
-    dg_npy_abandon(&npy);
-    return status;
+    DG_TRY(dg_path_join(path, v->out, "attention.npy", err));
+    return dg_npy_write(path, 3, (int64_t[]){m->frames, m->patches.rows, m->patches.cols}, m->map, err);
 }
 
 static enum dg_status draw_all(const struct attention_video *v, struct dg_frames *frames, struct maps *m,
