@@ -29,15 +29,9 @@ with needed():
 
 from dino import VITS, VisionTransformer, resnet, set_initial
 from make_attention import look
-from values import initial_value, random_norm
+from values import initial_value, spread_value
 
 ROUNDING, TEMPERATURE, LOOKED_AT = 2**-22, 0.07, 4  # the first: of an f32 product of normalised features
-
-
-def spread(name, shape):
-    """Of a ViT, with matrices that make its features of two pictures differ by as much as a trained one's."""
-    gain = 4 if len(shape) == 2 and name.endswith(".weight") else 1
-    return gain * random_norm(name, shape)
 
 
 @torch.no_grad()
@@ -179,7 +173,7 @@ def check(case, build, graphs, images, folder):
     dinoc, dinorun = os.path.join(build, "dinoc"), os.path.join(build, "dinorun")
     at = lambda name: os.path.join(folder, name)
     sets = [pictures.listing(f"{images}/{s}") for s in ("train", "val")]
-    set_initial(case.module, "student.backbone.", spread if hasattr(case.module, "blocks") else initial_value)
+    set_initial(case.module, "student.backbone.", spread_value if hasattr(case.module, "blocks") else initial_value)
     settle(case, sets[0][0][:: max(1, len(sets[0][0]) // 32)])
     torch.save(case.module.state_dict(), at("weights.pth"))
     run(dinorun, "import", at("weights.pth"), "-o", at("weights.safetensors"))

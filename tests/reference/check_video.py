@@ -32,15 +32,10 @@ except ImportError:
     cv2 = None
 
 from dino import VITS, VisionTransformer, set_initial
-from values import random_norm
+from values import spread_value
 
 F = torch.nn.functional
 LAST, RADIUS, TOP, TEMPERATURE, SIDE = 7, 12, 5, 0.1, 480
-
-
-def spread(name, shape):
-    """Matrices that make features of two patches differ by as much as a trained network's."""
-    return (4 if len(shape) == 2 and name.endswith(".weight") else 1) * random_norm(name, shape)
 
 
 # ---- drawn videos ----
@@ -213,7 +208,7 @@ def check_toolkit(davis, masks, ours):
 
 def check(args, davis, what, patch, model, folder):
     at = lambda name: os.path.join(folder, name)
-    set_initial(model, "student.backbone.", spread)
+    set_initial(model, "student.backbone.", spread_value)
     torch.save(model.state_dict(), at("weights.pth"))
     run(f"{args.build}/dinoc", f"{args.graphs}/{what[0]}", "-o", at("plan"), *what[1:])
     begin = time.time()

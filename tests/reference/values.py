@@ -25,6 +25,8 @@ random_norm(name, shape)     as initial_value, but with batch norms that do some
     .weight of one dimension         uniform(0.5, 1.5)
     .bias                            uniform(-0.5, 0.5)
 
+spread_value(name, shape)    as random_norm, with four times the matrices: features of two pictures differ by as much as a trained ViT's
+
 crop_value(name, shape)      uniform(-2, 2): "step{S}.crop{V}" [batch, 3, H, W] and the feature images
 
 summary(name, tensor, initial) `name` is without "student." or "teacher.", so both share their signs:
@@ -73,6 +75,10 @@ def random_norm(name, shape):
     if name.endswith(".weight") and len(shape) == 1:
         return named_uniform(name, shape, 0.5, 1.5)
     return initial_value(name, shape)
+
+
+def spread_value(name, shape):
+    return (4 if len(shape) == 2 and name.endswith(".weight") else 1) * random_norm(name, shape)
 
 
 def crop_value(name, shape):
