@@ -41,13 +41,16 @@ struct exported_meta {
     int count;
 };
 
-/* Takes along what says how the backbone computes and how images were normalised in its training. */
+bool dg_export_takes_fact(const char *key)
+{
+    return !strcmp(key, "dinoc") || dg_name_after(key, "network.") || dg_name_after(key, "computes.") ||
+           dg_name_after(key, "set.crops.mean.") || dg_name_after(key, "set.crops.std.");
+}
+
 static void see_fact(void *context, const char *key, const char *value)
 {
     struct exported_meta *meta = context;
-    bool taken = !strcmp(key, "dinoc") || dg_name_after(key, "network.") || dg_name_after(key, "computes.") ||
-                 dg_name_after(key, "set.crops.mean.") || dg_name_after(key, "set.crops.std.");
-    if (taken && meta->count < (int)(sizeof meta->item / sizeof *meta->item))
+    if (dg_export_takes_fact(key) && meta->count < (int)(sizeof meta->item / sizeof *meta->item))
         meta->item[meta->count++] = (struct dg_safetensors_meta){key, value};
 }
 

@@ -17,4 +17,8 @@ enum dg_checkpoint_form { DG_CHECKPOINT_SAFETENSORS, DG_CHECKPOINT_TORCH, DG_CHE
 enum dg_status dg_export_checkpoint(const char *in, const char *out, enum dg_checkpoint_form form, const char *backbone,
                                     const struct dg_log *log, struct dg_error *err);
 
+/* Whether a fact of a checkpoint goes along with a network of it: it says how the network computes, or how images were normalised in its
+ * training. */
+bool dg_export_takes_fact(const char *key);
+
 #endif

@@ -1,6 +1,6 @@
 #include "runtime/model/bundle.h"
 
-#include "runtime/base/name.h"
+#include "runtime/export/checkpoint.h"
 #include "runtime/export/weights.h"
 #include "runtime/formats/checksum.h"
 #include "runtime/state/facts.h"
@@ -120,12 +120,9 @@ struct writing {
     struct dg_facts meta;
 };
 
-/* Does the fact say what the network computes, or how it sees images? */
 static bool is_taken(const char *key)
 {
-    return !strcmp(key, "dinoc") || dg_name_after(key, "network.") || dg_name_after(key, "computes.") ||
-           dg_name_after(key, "set.crops.mean.") || dg_name_after(key, "set.crops.std.") ||
-           !strcmp(key, "set.entries.features.resize");
+    return dg_export_takes_fact(key) || !strcmp(key, "set.entries.features.resize");
 }
 
 static const struct dg_safetensors_item *find(const struct dg_export_weights *weights, const char *name)
