@@ -23,7 +23,8 @@ struct dg_data {
 
 /* Bytes of the path before the part within an archive: of "x.tar/train" 5, if x.tar is a file. Else all of it. */
 size_t dg_data_file_size(const char *path);
-/* The absolute path without links and slashes at its end, also of a part or a member of an archive; NULL: it is not there. The caller frees it. */
+/* The absolute path without links and slashes at its end, also of a part or a member of an archive; NULL: it is not
+ * there. The caller frees it. */
 char *dg_data_real_path(const char *path);
 /* The same of a path of struct dg_data: "@FILE" stays one of FILE, and what is not there stays as it is. The caller frees it; NULL: out of
  * memory. */

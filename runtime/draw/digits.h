@@ -4,10 +4,8 @@
 
 #include "runtime/image/image.h"
 
-enum {
-    DG_DIGIT_WIDTH = 8,
-    DG_DIGIT_HEIGHT = 10
-}; /* pixels of a character, with the gap behind it; without one below */
+/* Pixels of a character: its width has the gap behind it, its height none below. */
+enum { DG_DIGIT_WIDTH = 8, DG_DIGIT_HEIGHT = 10 };
 
 /* Writes digits, points and minus signs in black, from the upper left corner (left, top) on; other characters are
  * blank. What does not fit on the paper is left out. */

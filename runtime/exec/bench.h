@@ -54,7 +54,8 @@ struct dg_bench_options {
     bool peak; /* also runs both matmuls after each step; otherwise the result's peak and peak_of are 0 */
 };
 
-/* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up. Of several processes each measures itself, and all have to call. */
+/* Runs `steps` whole steps (compute and commit) of the entry on random input after one to warm up. Of several processes
+ * each measures itself, and all have to call. */
 enum dg_status dg_bench(const struct dg_plan *plan, const struct dg_knobs *knobs,
                         const struct dg_bench_options *options, struct dg_bench_result *result, struct dg_error *err);
 void dg_bench_free(struct dg_bench_result *result);

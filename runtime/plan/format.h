@@ -51,7 +51,8 @@ enum { DG_LOCAL_GROUPS = 3 }; /* sizes of local views, of which each is an input
 enum dg_slot {
     DG_SLOT_IMAGES,       /* evaluation: f32 [batch, height, width, 3] */
     DG_SLOT_CROPS_GLOBAL, /* a recipe's step: f32 [views * batch, height, width, 3] */
-    DG_SLOT_CROPS_LOCAL, /* likewise, if there are such views; those of other sizes are in the next slots, up to DG_LOCAL_GROUPS */
+    /* Likewise, if there are local views. Those of the second and third size are in the slots of a probe's step, which has none. */
+    DG_SLOT_CROPS_LOCAL,
     DG_SLOT_FEATURES, /* a probe's step: f32 [batch, width] */
     DG_SLOT_LABELS,   /* likewise: i64 [batch]; -1: the row does not count */
     DG_FIRST_OUTPUT,
@@ -66,6 +67,7 @@ enum dg_slot {
     DG_SLOT_BIAS,                    /* likewise: f32 [classes] */
     DG_SLOTS,
 };
+_Static_assert(DG_SLOT_CROPS_LOCAL + DG_LOCAL_GROUPS <= DG_FIRST_OUTPUT, "local views are inputs");
 
 struct dg_plan_header {
     char magic[8];
@@ -187,7 +189,8 @@ struct dg_plan_knob {
  * knobs named <key>.<field>; a curve's field that it does not use is absent. */
 enum dg_curve {
     DG_CURVE_CONSTANT = 1, /* knob <key> */
-    DG_CURVE_COSINE, /* <key>.peak -> <key>.to, after a linear <key>.warmup from <key>.warmup_from or 0; or <key>.from -> <key>.to */
+    /* <key>.peak -> <key>.to, after a linear <key>.warmup from <key>.warmup_from or 0; or <key>.from -> <key>.to */
+    DG_CURVE_COSINE,
     DG_CURVE_LINEAR, /* <key>.from -> <key>.to over <key>.over, both ends included, then <key>.to */
     DG_CURVE_UNTIL,  /* 1 before <key>.for, 0 after: freezing */
     DG_CURVE_EPOCH,  /* 0 at the last step of each epoch, 1 at the others: a teacher that is copied once an epoch */

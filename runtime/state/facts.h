@@ -56,8 +56,9 @@ struct dg_facts_question {
     const struct dg_log *log;
 };
 
-/* DG_ERR_USAGE (a run), DG_ERR_INPUT: something that must be the same is not; the text names each key with both values, and the ways out. Logged are
- * what is accepted, what changes numbers in their last bits alone, and of an older checkpoint that it does not say. */
+/* DG_ERR_USAGE (a run), DG_ERR_INPUT: something that must be the same is not; the text names each key with both values,
+ * and the ways out. Logged are what is accepted, what changes numbers in their last bits alone, and of an older
+ * checkpoint that it does not say. */
 enum dg_status dg_facts_compare(const struct dg_facts_question *question, const struct dg_safetensors *file,
                                 struct dg_error *err);
 
@@ -76,9 +77,9 @@ const char *dg_facts_other_pixels(const struct dg_safetensors *file, const struc
 void dg_facts_take_pixels(const struct dg_safetensors *file, const char *path, struct dg_knobs *knobs,
                           const struct dg_log *log);
 
-/* For a file of weights that has been loaded: its checksums, and dg_facts_compare for DG_FACTS_WEIGHTS. A file that is to be evaluated is then given to
- * dg_facts_take_pixels; of one that a run begins with it is logged where its images were normalised in another way. Files that
- * cannot be read as safetensors are left to who loads them. */
+/* For a file of weights that has been loaded: its checksums, and dg_facts_compare for DG_FACTS_WEIGHTS. A file that is to
+ * be evaluated is then given to dg_facts_take_pixels; of one that a run begins with it is logged where its images were
+ * normalised in another way. Files that cannot be read as safetensors are left to who loads them. */
 enum dg_status dg_facts_check_weights(const char *path, struct dg_knobs *knobs, bool accept, const struct dg_log *log,
                                       struct dg_error *err);
 enum dg_status dg_facts_check_init(const char *path, const struct dg_knobs *knobs, bool accept,

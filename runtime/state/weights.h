@@ -15,8 +15,9 @@ struct dg_weights_options {
 
 /* dg_weights_load and dg_weights_init compare file and plan before they change anything. DG_ERR_INPUT names the
  * differences, each with the nearest name on the other side: parameters that the file lacks, tensors of the network
- * that no entry of the plan has, other shapes. DG_ERR_NUMERIC: a tensor that was taken is not finite. f32, f16, bf16 and f64 tensors are accepted. The session's log receives
- * what was taken, resized, left out and left as it was (level info).
+ * that no entry of the plan has, other shapes. DG_ERR_NUMERIC: a tensor that was taken is not finite. f32, f16, bf16
+ * and f64 tensors are accepted. The session's log receives what was taken, resized, left out and left as it was (level
+ * info).
  *
  * No difference, but said: a position table (pos_embed) of another grid, which is resized (dg_position_resize);
  * LayerScale (ls1.gamma, ls2.gamma) that the plan lacks, which is multiplied into the layer before it; tensors beside

@@ -22,8 +22,8 @@ struct dg_rank_facts {
  * same error on all. */
 enum dg_status dg_ranks_check_settings(struct dg_comm *comm, const char *settings, int64_t bytes, struct dg_error *err);
 
-/* DG_ERR_USAGE: a process runs another plan, kernels, knobs or data than rank 0, or sees a part of its
- * machine's CPUs only; the text names rank, machine, and both values. The same error on all. */
+/* DG_ERR_USAGE: a process has other facts than rank 0, or other kernels, or sees a part of its machine's CPUs only; the
+ * text names rank, machine, and both values. The same error on all. */
 enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *facts, struct dg_error *err);
 
 /* Where *threads is 0, threads for this process: those that it may use, or its part of them where the processes of a

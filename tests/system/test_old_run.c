@@ -45,8 +45,8 @@ static double logged(const char *path, int step, const char *key)
 }
 
 /* Steps 2 and 3 as that version made them after the same checkpoint: weights, teacher, centre, moments of the optimiser, position in
- * the data and draws of crops are all read. Images are resized in its order. The tolerance
- * is for sums in another order, of another CPU: a step without one of these is farther off. */
+ * the data and draws of crops are all read. Images are resized by --pillow 12, as then. The tolerance is for sums in the order of another
+ * CPU; a step without the first moments, which change the least, is off by more than ten times as much. */
 static void test_goes_on(void **state)
 {
     static const char *const key[] = {"loss", "teacher_entropy", "kl", "grad_norm", "lr", "weight_decay", "momentum"};

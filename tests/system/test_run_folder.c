@@ -224,7 +224,7 @@ static void draw_mask(const char *name, int width, int height)
     free(pixels);
 }
 
-/* Objects while training: as `dinorun segment-score` of the same checkpoint, without a change of the run, and it goes on in a run that goes on. */
+/* Objects while training: as `dinorun segment-score` of the same checkpoint, without a change of the run; also in a run that goes on. */
 static void test_objects_while_training(void **state)
 {
     (void)state;
