@@ -329,15 +329,14 @@ static enum dg_status run_batches(struct dg_evaluator *e, const struct sinking *
 /* Says once that images are read otherwise than in the training. */
 static void compare_rules(struct dg_evaluator *e, struct dg_image_rules now)
 {
-    bool twelve = now.pillow == 12;
-    if (!e->trained_is_known || e->said_rules || (e->trained.exif == now.exif && (e->trained.pillow == 12) == twelve))
-        return;
+    int pillow = dg_image_rules_pillow(now);
+    bool same = e->trained.exif == now.exif && dg_image_rules_pillow(e->trained) == pillow;
+    if (!e->trained_is_known || e->said_rules || same) return;
     e->said_rules = true;
     dg_log(
         dg_session_log(e->session), DG_LOG_WARNING, DG_LOG_LOAD,
         "images are read %s --exif and with --pillow %d, and were %s --exif and with --pillow %d in the training of %s",
-        now.exif ? "with" : "without", twelve ? 12 : 13, e->trained.exif ? "with" : "without", e->trained.pillow,
-        e->weights);
+        now.exif ? "with" : "without", pillow, e->trained.exif ? "with" : "without", e->trained.pillow, e->weights);
 }
 
 /* The images of this process's batches, [count], to be freed. */

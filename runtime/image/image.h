@@ -12,6 +12,7 @@ struct dg_image_rules {
     bool exif;  /* turned as EXIF's orientation says */
     int pillow; /* 12: resized as by Pillow up to 12; otherwise as by Pillow 13 */
 };
+static inline int dg_image_rules_pillow(struct dg_image_rules rules) { return rules.pillow == 12 ? 12 : 13; }
 
 /* sRGB, 8 bits a channel, rows without gaps. Zero-initialise; free with dg_image_free. */
 struct dg_image {

@@ -212,7 +212,7 @@ static enum dg_status add_meta(struct writing *w, struct dg_error *err)
     dg_facts_add(meta, OWN "bundle", VERSION);
     for (int i = 0; i < all.count; i++)
         if (is_taken(all.fact[i].key)) dg_facts_add(meta, all.fact[i].key, "%s", all.fact[i].value);
-    dg_facts_add_reading(meta, w->parts->rules.exif, w->parts->rules.pillow);
+    dg_facts_add_reading(meta, w->parts->rules.exif, dg_image_rules_pillow(w->parts->rules));
     if (c && c->names) dg_facts_add(meta, OWN "head.classes", "%s", c->names);
     if (c && c->resize) dg_facts_add(meta, OWN "head.resize", "%d", c->resize);
     for (int i = 0; i < w->count; i++) {

@@ -143,7 +143,7 @@ enum dg_status dg_classifier_check(const char *path, const struct dg_session *se
 {
     struct dg_facts now = {0};
     dg_facts_add(&now, "weights", "%016" PRIx64, dg_weights_hash(session, DG_FNV_BASIS));
-    dg_facts_add_reading(&now, rules.exif, rules.pillow);
+    dg_facts_add_reading(&now, rules.exif, dg_image_rules_pillow(rules));
     dg_facts_add_plan(&now, knobs);
     enum dg_status status = dg_facts_check_head(path, &now, knobs, false, log, err);
     dg_facts_free(&now);

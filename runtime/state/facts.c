@@ -53,7 +53,7 @@ void dg_facts_free(struct dg_facts *facts)
 void dg_facts_add_reading(struct dg_facts *facts, bool exif, int pillow)
 {
     dg_facts_add(facts, "images.exif", "%s", exif ? "true" : "false");
-    dg_facts_add(facts, "images.pillow", "%d", pillow == 12 ? 12 : 13);
+    dg_facts_add(facts, "images.pillow", "%d", pillow);
 }
 
 const char *dg_facts_find(const struct dg_facts *facts, const char *key)

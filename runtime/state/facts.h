@@ -28,7 +28,7 @@ void dg_facts_add(struct dg_facts *facts, const char *key, const char *format, .
     __attribute__((format(printf, 3, 4)));
 /* Adds network.*, recipe.*, plan.*, set.* and machine.*. */
 void dg_facts_add_plan(struct dg_facts *facts, const struct dg_knobs *knobs);
-/* Adds how images are read: images.exif, images.pillow. */
+/* Adds how images are read: images.exif, images.pillow (12 or 13). */
 void dg_facts_add_reading(struct dg_facts *facts, bool exif, int pillow);
 /* NULL: there is none. */
 const char *dg_facts_find(const struct dg_facts *facts, const char *key);

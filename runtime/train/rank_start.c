@@ -178,7 +178,7 @@ enum dg_status dg_ranks_check(struct dg_comm *comm, const struct dg_rank_facts *
                          .weights = given->weights,
                          .images = given->images,
                          .exif = given->rules.exif,
-                         .pillow = given->rules.pillow == 12 ? 12 : 13},
+                         .pillow = dg_image_rules_pillow(given->rules)},
                  *all;
     snprintf(mine.kernels, sizeof mine.kernels, "%s", dg_kernels_name().text);
     add_knobs(given->knobs, &mine);

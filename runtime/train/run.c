@@ -111,7 +111,7 @@ void dg_run_add_images(struct dg_training_run *run, const struct dg_dataset *dat
 {
     struct dg_image_rules rules = dg_dataset_rules(dataset);
     dg_facts_add(&run->facts, "images", "%" PRId64, dg_dataset_count(dataset));
-    dg_facts_add_reading(&run->facts, rules.exif, rules.pillow);
+    dg_facts_add_reading(&run->facts, rules.exif, dg_image_rules_pillow(rules));
 }
 
 enum dg_status dg_run_plan_loader(struct dg_training_run *run, const struct dg_train_reading *reading, int64_t batch,

@@ -103,7 +103,7 @@ static enum dg_status write_origin(struct dg_atomic_file *file, struct dg_error 
                      dg_evaluator_images(e->evaluator)->dim[2]);
     dg_facts_add(&facts, "output", "%s", given.output);
     dg_facts_add(&facts, "--exif", "%s", rules.exif ? "true" : "false");
-    dg_facts_add(&facts, "--pillow", "%d", rules.pillow == 12 ? 12 : 13);
+    dg_facts_add(&facts, "--pillow", "%d", dg_image_rules_pillow(rules));
     enum dg_status status = all.lost || facts.lost
                                 ? dg_fail(err, DG_ERR_MEMORY, "out of memory")
                                 : dg_feature_origin_write(given.out, facts.fact, facts.count, file, err);
