@@ -39,8 +39,9 @@ static const struct {
      "Of the linear layer; it should fall, and turns where it learns the training images by heart.", 0},
     {"top1", "Top-1", "Percent of images whose class the linear layer names first.", 0},
     {"top5", "Top-5", "Percent of images whose class is among its first five.", 0},
-    {"waited", "Waiting for images",
-     "Seconds of each step. More than a tenth of a step: more loader threads, or a faster disk.", SMOOTH},
+    {"waited", "Waiting for other processes",
+     "Seconds of each step, for their sums. More than a tenth of a step: a slower machine among them, or the network.",
+     SMOOTH},
 };
 enum { KNOWN = sizeof known / sizeof *known };
 

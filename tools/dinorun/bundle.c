@@ -100,8 +100,8 @@ const struct dg_command command_bundle = {
     .name = "bundle",
     .summary = "writes plan and weights as one file, for other programs and machines",
     .more = "A bundle stands in the place of a plan and of --weights in features, knn, attention, pca, segment-score, "
-            "info, "
-            "bench\nand export, and libdinograph and its Python package open it. It has no state of training.\n",
+            "retrieve,\ncopy-detect, video-segment, info, bench and export, and libdinograph and its Python package "
+            "open it. It has no state of training.\n",
     .file = {.name = "PLAN|RUN", .value = &given.evaluation.of.path},
     .flags = flags,
     .run = bundle};
