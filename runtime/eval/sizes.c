@@ -19,7 +19,7 @@ struct sized {
     struct dg_evaluator *evaluator;
     struct dg_normalizer normalizer;
     int64_t bytes; /* of the session, without the program's */
-    int64_t used;  /* the number of the image that has used it last */
+    int64_t used;  /* the count of uses at its last one */
 };
 
 struct dg_sizes {
@@ -29,7 +29,7 @@ struct dg_sizes {
     struct sized *open[MAX_OPEN];
     int count;
     int64_t program; /* bytes of program and libraries, which sessions share */
-    int64_t images;
+    int64_t uses;    /* of sessions */
     struct dg_sizes_use use;
     struct dg_scratch normalized, scaled, sum; /* of an image at several scales */
     uint64_t *met;                             /* [use.sizes]: height << 32 | width */
@@ -107,7 +107,7 @@ static enum dg_status open_evaluator(struct dg_sizes *s, struct sized *size, str
     s->program = memory.allowance;
     size->bytes = memory.total - memory.allowance;
     s->use.threads = dg_session_threads(session);
-    if (!s->use.openings) s->use.weights = dg_weights_hash(dg_evaluator_session(size->evaluator), DG_FNV_BASIS);
+    if (!s->use.openings) s->use.weights = dg_weights_hash(session, DG_FNV_BASIS);
     return DG_OK;
 }
 
@@ -144,7 +144,7 @@ static enum dg_status find_size(struct dg_sizes *s, int height, int width, struc
     for (int i = 0; i < s->count; i++)
         if (s->open[i]->height == height && s->open[i]->width == width) {
             *found = s->open[i];
-            (*found)->used = s->images++;
+            (*found)->used = s->uses++;
             return DG_OK;
         }
     struct sized *size = *found = calloc(1, sizeof *size);
@@ -152,7 +152,7 @@ static enum dg_status find_size(struct dg_sizes *s, int height, int width, struc
     if (s->count == MAX_OPEN) close_oldest(s);
     size->height = height;
     size->width = width;
-    size->used = s->images++;
+    size->used = s->uses++;
     enum dg_status status = open_size(s, size, err);
     if (status != DG_OK) {
         close_size(size);
@@ -173,6 +173,14 @@ static enum dg_status cover(const struct dg_sizes *s, int *height, int *width, c
     return DG_OK;
 }
 
+/* Cuts the sides of an image to what patches cover, and finds the session of that size. */
+static enum dg_status find_covered(struct dg_sizes *s, int *height, int *width, const char *name, struct sized **size,
+                                   struct dg_error *err)
+{
+    DG_TRY(cover(s, height, width, name, err));
+    return find_size(s, *height, *width, size, err);
+}
+
 static struct dg_sized_output output_of(const struct sized *size)
 {
     return (struct dg_sized_output){
@@ -183,8 +191,7 @@ enum dg_status dg_sizes_prepare(struct dg_sizes *s, int height, int width, struc
                                 struct dg_error *err)
 {
     struct sized *size;
-    DG_TRY(cover(s, &height, &width, "images", err));
-    DG_TRY(find_size(s, height, width, &size, err));
+    DG_TRY(find_covered(s, &height, &width, "images", &size, err));
     if (output) *output = output_of(size);
     return DG_OK;
 }
@@ -208,8 +215,7 @@ static enum dg_status run_once(struct dg_sizes *s, const uint8_t *pixels, int he
 {
     struct sized *size;
     int line = width;
-    DG_TRY(cover(s, &height, &width, name, err));
-    DG_TRY(find_size(s, height, width, &size, err));
+    DG_TRY(find_covered(s, &height, &width, name, &size, err));
     float *input = input_of(size);
     for (int y = 0; y < height; y++)
         dg_normalize(&size->normalizer, pixels + 3 * (int64_t)y * line, width, input + 3 * (int64_t)y * width);
@@ -224,8 +230,7 @@ static enum dg_status run_normalized(struct dg_sizes *s, const float *pixels, in
 {
     struct sized *size;
     int line = width;
-    DG_TRY(cover(s, &height, &width, name, err));
-    DG_TRY(find_size(s, height, width, &size, err));
+    DG_TRY(find_covered(s, &height, &width, name, &size, err));
     float *input = input_of(size);
     for (int y = 0; y < height; y++)
         memcpy(input + 3 * (int64_t)y * width, pixels + 3 * (int64_t)y * line, 3 * (size_t)width * sizeof *input);
@@ -255,9 +260,8 @@ static enum dg_status run_scales(struct dg_sizes *s, const uint8_t *pixels, int 
 {
     const double scale[] = {1, 1 / sqrt(2.0), 0.5};
     struct sized *size;
-    int covered[] = {height, width};
-    DG_TRY(cover(s, &covered[0], &covered[1], name, err));
-    DG_TRY(find_size(s, covered[0], covered[1], &size, err)); /* which has the normalisation, of the weights */
+    int rows = height, cols = width;                         /* that patches cover */
+    DG_TRY(find_covered(s, &rows, &cols, name, &size, err)); /* which has the normalisation, of the weights */
     DG_TRY(dg_scratch_reserve(&s->normalized, 3 * (size_t)height * (size_t)width * sizeof(float), err));
     dg_normalize(&size->normalizer, pixels, (int64_t)height * width, s->normalized.bytes);
     for (int i = 0; i < 3; i++) DG_TRY(add_scale(s, height, width, scale[i], name, output, err));
@@ -268,7 +272,7 @@ static enum dg_status run_scales(struct dg_sizes *s, const uint8_t *pixels, int 
         square += (double)sum[i] * (double)sum[i];
     }
     for (int64_t i = 0; i < output->dim; i++) sum[i] /= (float)sqrt(square);
-    *output = (struct dg_sized_output){sum, output->dim, NULL, covered[0], covered[1]};
+    *output = (struct dg_sized_output){sum, output->dim, NULL, rows, cols};
     return DG_OK;
 }
 
