@@ -94,6 +94,14 @@ enum dg_status dg_label_image_read(const char *path, struct dg_label_image *labe
     return status;
 }
 
+int dg_label_image_largest(const struct dg_label_image *labels)
+{
+    int largest = 0;
+    for (int64_t i = 0; i < (int64_t)labels->width * labels->height; i++)
+        largest = labels->label[i] > largest ? labels->label[i] : largest;
+    return largest;
+}
+
 /* Sets from[count] to the source's index for each of the result's; -1: none. */
 static void nearest(int size, int count, int *from)
 {

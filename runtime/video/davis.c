@@ -135,11 +135,3 @@ enum dg_status dg_video_read_annotation(const struct dg_davis *d, const struct d
         if (labels->label[i] == VOID) labels->label[i] = 0;
     return status;
 }
-
-int dg_label_image_largest(const struct dg_label_image *labels)
-{
-    int largest = 0;
-    for (int64_t i = 0; i < (int64_t)labels->width * labels->height; i++)
-        largest = labels->label[i] > largest ? labels->label[i] : largest;
-    return largest;
-}

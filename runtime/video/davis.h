@@ -41,7 +41,4 @@ bool dg_video_is_annotated(const struct dg_davis *davis, const struct dg_video *
 enum dg_status dg_video_read_annotation(const struct dg_davis *davis, const struct dg_video *video, int frame,
                                         struct dg_label_image *labels, struct dg_error *err);
 
-/* The largest label, which is the number of objects. */
-int dg_label_image_largest(const struct dg_label_image *labels);
-
 #endif
