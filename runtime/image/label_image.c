@@ -1,12 +1,12 @@
 #include "runtime/image/label_image.h"
 
+#include "runtime/image/libpng.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <png.h>
 
 enum { MAX_SIDE = 32768 };
 
@@ -26,18 +26,6 @@ void dg_label_image_davis_palette(uint8_t palette[256][3])
             if (value == 192) value = 191;
             palette[i][c] = (uint8_t)(i < COLOURED ? value : i);
         }
-}
-
-static void png_failed(png_structp png, png_const_charp message)
-{
-    snprintf(png_get_error_ptr(png), 128, "%s", message);
-    png_longjmp(png, 1);
-}
-
-static void png_silent(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
 }
 
 static void take_palette(png_structp png, png_infop info, struct dg_label_image *labels)
@@ -77,11 +65,11 @@ static void read_labels(png_structp png, png_infop info, FILE *stream, struct dg
 
 enum dg_status dg_label_image_read(const char *path, struct dg_label_image *labels, struct dg_error *err)
 {
-    char message[128] = "out of memory";
+    char message[DG_LIBPNG_TEXT] = "out of memory";
     dg_label_image_free(labels);
     FILE *stream = fopen(path, "rb");
     if (!stream) return dg_fail(err, DG_ERR_IO, "%s: %s", path, strerror(errno));
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, png_failed, png_silent);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, dg_libpng_failed, dg_libpng_silent);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     enum dg_status status = DG_OK;
     if (!info || setjmp(png_jmpbuf(png)))

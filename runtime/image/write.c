@@ -1,26 +1,12 @@
 #include "runtime/image/write.h"
 
 #include "runtime/base/atomic_file.h"
+#include "runtime/image/libpng.h"
 
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <png.h>
-
-static void png_failed(png_structp png, png_const_charp message)
-{
-    char *text = png_get_error_ptr(png);
-    snprintf(text, 128, "%s", message);
-    png_longjmp(png, 1);
-}
-
-static void png_silent(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 /* The stream has its own error flag; dg_atomic_commit reports it with the system's reason. */
 static void png_sink_write(png_structp png, png_bytep bytes, size_t count)
@@ -69,8 +55,8 @@ static enum dg_status encode(FILE *stream, const char *path, const struct pictur
     if (picture->width < 1 || picture->height < 1 || (picture->channels != 1 && picture->channels != 3))
         return dg_fail(err, DG_ERR_USAGE, "cannot write %s: an image of %d x %d pixels and %d channels", path,
                        picture->width, picture->height, picture->channels);
-    char message[128] = "out of memory";
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, png_failed, png_silent);
+    char message[DG_LIBPNG_TEXT] = "out of memory";
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, dg_libpng_failed, dg_libpng_silent);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     enum dg_status status = DG_OK;
     if (!info || setjmp(png_jmpbuf(png)))
