@@ -394,6 +394,12 @@ static enum dg_status add_metadata(json_t *header, const struct dg_safetensors_m
 }
 
 /* Adds the tensor whose data begin at *offset, and moves *offset behind them. */
+int64_t dg_safetensors_item_bytes(const struct dg_safetensors_item *item)
+{
+    int64_t bytes;
+    return shape_bytes(item->dtype, item->ndim, item->dim, &bytes) ? bytes : INT64_MAX;
+}
+
 static enum dg_status add_item(json_t *header, const struct dg_safetensors_item *item, int64_t *offset,
                                struct dg_error *err)
 {

@@ -77,6 +77,9 @@ struct dg_safetensors_item {
     const void *data;
 };
 
+/* Bytes of its data; INT64_MAX: more than that. */
+int64_t dg_safetensors_item_bytes(const struct dg_safetensors_item *item);
+
 struct dg_safetensors_meta {
     const char *key, *value;
 };

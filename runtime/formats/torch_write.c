@@ -10,13 +10,6 @@
 
 enum { ALIGN = 64, MAX_ENTRIES = 60000 };
 
-static int64_t bytes_of(const struct dg_safetensors_item *item)
-{
-    int64_t bytes = dg_safetensors_dtype_size(item->dtype);
-    for (int d = 0; d < item->ndim; d++) bytes *= item->dim[d];
-    return bytes;
-}
-
 /* ---- the pickle (protocol 2) ---- */
 
 /* PyTorch's storages; NULL: it has none. */
@@ -111,7 +104,7 @@ void dg_torch_put_tensor(struct dg_torch_out *out, const struct dg_safetensors_i
 {
     char key[16];
     const char *storage = storage_of(item->dtype);
-    int64_t count = bytes_of(item) / dg_safetensors_dtype_size(item->dtype), stride = count;
+    int64_t count = dg_safetensors_item_bytes(item) / dg_safetensors_dtype_size(item->dtype), stride = count;
     snprintf(key, sizeof key, "%d", add_tensor(out, item));
     put_code(out, "ctorch._utils\n_rebuild_tensor_v2\n((");
     dg_torch_put_text(out, "", "storage");
@@ -253,7 +246,7 @@ static void write_archive(struct archive *a, const struct dg_torch_out *object, 
     add_entry(a, "byteorder", "little", 6);
     for (int i = 0; i < object->count; i++) {
         snprintf(name, sizeof name, "data/%d", i);
-        add_entry(a, name, object->tensor[i].data, (uint64_t)bytes_of(&object->tensor[i]));
+        add_entry(a, name, object->tensor[i].data, (uint64_t)dg_safetensors_item_bytes(&object->tensor[i]));
     }
     add_entry(a, "version", "3\n", 2);
     add_directory(a);
@@ -265,7 +258,7 @@ static enum dg_status check(const char *path, const struct dg_torch_out *object,
     uint64_t bytes = (uint64_t)pickle + 1024; /* and up to 256 for the headers of each tensor */
     for (int i = 0; i < object->count; i++) {
         const struct dg_safetensors_item *item = &object->tensor[i];
-        bytes += (uint64_t)bytes_of(item) + 256;
+        bytes += (uint64_t)dg_safetensors_item_bytes(item) + 256;
         if (!storage_of(item->dtype))
             return dg_fail(err, DG_ERR_UNSUPPORTED, "%s: %.200s is %s, which PyTorch's files do not have", path,
                            item->name, dg_safetensors_dtype_name(item->dtype));

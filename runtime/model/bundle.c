@@ -132,12 +132,7 @@ static const struct dg_safetensors_item *find(const struct dg_export_weights *we
     return NULL;
 }
 
-static uint64_t bytes_of(const struct dg_safetensors_item *item)
-{
-    uint64_t bytes = (uint64_t)dg_safetensors_dtype_size(item->dtype);
-    for (int d = 0; d < item->ndim; d++) bytes *= (uint64_t)item->dim[d];
-    return bytes;
-}
+static size_t bytes_of(const struct dg_safetensors_item *item) { return (size_t)dg_safetensors_item_bytes(item); }
 
 /* The classifier's features are of the weights that the bundle has. */
 static enum dg_status check_head(const struct writing *w, struct dg_error *err)
