@@ -238,6 +238,12 @@ bool dg_knobs_restore(struct dg_knobs *knobs, uint32_t index, const char *text)
     return set_value(&knobs->knob[index], "", text, NULL) == DG_OK;
 }
 
+void dg_knobs_restore_key(struct dg_knobs *knobs, const char *key, const char *text)
+{
+    const struct dg_plan_knob *knob = dg_knobs_find(knobs, key);
+    if (knob && !knobs->given[knob - knobs->knob]) dg_knobs_restore(knobs, (uint32_t)(knob - knobs->knob), text);
+}
+
 /* Field `field` of schedule `key`, in steps (or epochs, for a schedule that moves per epoch) if it is a length. */
 static const struct dg_plan_knob *field_of(const struct dg_knobs *knobs, const char *key, const char *field)
 {

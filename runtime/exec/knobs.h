@@ -22,6 +22,8 @@ enum dg_status dg_knobs_set(struct dg_knobs *knobs, const char *assignment, stru
 
 /* Sets knob `index` from the text of dg_knob_text, as if the plan said so. False: it cannot have this value, and stays. */
 bool dg_knobs_restore(struct dg_knobs *knobs, uint32_t index, const char *text);
+/* The same by its key, unless there is no such knob, or dg_knobs_set has set it. */
+void dg_knobs_restore_key(struct dg_knobs *knobs, const char *key, const char *text);
 
 /* Formats the knob's value as --set takes it: "0.3", "[0.4, 1]"; `with_unit` adds the unit of a length ("10 epochs"). No
  * number has more than `digits` digits, nor more than it takes to read the same number; with 17 no bit is lost. Returns

@@ -153,10 +153,9 @@ enum dg_status dg_classifier_check(const char *path, const struct dg_session *se
 void dg_classifier_take_resize(const struct dg_classifier *c, struct dg_knobs *knobs)
 {
     char text[32];
-    const struct dg_plan_knob *knob = dg_knobs_find(knobs, "entries.features.resize");
-    if (c->resize < 1 || !knob || knobs->given[knob - knobs->knob]) return;
+    if (c->resize < 1) return;
     snprintf(text, sizeof text, "%d", c->resize);
-    dg_knobs_restore(knobs, (uint32_t)(knob - knobs->knob), text);
+    dg_knobs_restore_key(knobs, "entries.features.resize", text);
 }
 
 /* Sums in f64, in order. */

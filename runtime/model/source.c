@@ -104,11 +104,9 @@ bool dg_model_find_rules(const struct dg_model_source *source, struct dg_image_r
 
 void dg_model_take_resize(const char *weights, struct dg_knobs *knobs)
 {
-    static const char key[] = "entries.features.resize";
     struct dg_safetensors *file;
-    const struct dg_plan_knob *knob = dg_knobs_find(knobs, key);
-    if (!knob || knobs->given[knob - knobs->knob] || dg_safetensors_open(weights, &file, NULL) != DG_OK) return;
+    if (dg_safetensors_open(weights, &file, NULL) != DG_OK) return;
     const char *value = dg_safetensors_metadata(file, "set.entries.features.resize");
-    if (value) dg_knobs_restore(knobs, (uint32_t)(knob - knobs->knob), value);
+    if (value) dg_knobs_restore_key(knobs, "entries.features.resize", value);
     dg_safetensors_close(file);
 }
