@@ -1,6 +1,7 @@
 /* libFuzzer's entry to archives: the bytes as a tar or zip of images, as they are and with the checksums of a tar's headers mended,
  * and as the index of an archive. */
 #include "runtime/data/dataset.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,8 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { DECODED = 4, BLOCK = 512 };
 
@@ -70,7 +69,7 @@ static void decode(const struct dg_dataset *dataset, int64_t i)
     struct dg_image image = {0};
     struct dg_error err = {0};
     enum dg_status status = dg_dataset_decode(dataset, i, &decoder, &image, &err);
-    if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
+    check_said(status, &err);
     dg_image_decoder_free(&decoder);
     dg_image_free(&image);
 }
@@ -83,7 +82,7 @@ static struct dg_dataset *open_archive(const char *path, const char *index, enum
     struct dg_error err = {0};
     source.index = index;
     enum dg_status status = dg_dataset_open(&source, labels, NULL, &dataset, &err);
-    if ((status == DG_OK) != !err.text[0]) abort();
+    check_said(status, &err);
     for (int64_t i = 0; dataset && i < dg_dataset_count(dataset); i++) {
         int label = dg_dataset_label(dataset, i);
         if (label >= dg_dataset_classes(dataset) || (label < 0 && labels == DG_LABELS_NEEDED)) abort();

@@ -1,20 +1,10 @@
 /* libFuzzer's entry to bundles: what they say, their plans, their classifier. The readers of safetensors and of plans behind them
  * have fuzzers of their own. */
 #include "runtime/model/bundle.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Whoever fails says why. */
-static void check_said(enum dg_status status, const struct dg_error *err)
-{
-    if ((status == DG_OK) != !err->text[0]) abort();
-}
 
 static void use_classifier(const struct dg_bundle *bundle)
 {
@@ -37,11 +27,7 @@ static void use_classifier(const struct dg_bundle *bundle)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int fd = -1;
-    char path[64];
-    if (fd < 0) fd = memfd_create("fuzz", 0);
-    if (fd < 0 || ftruncate(fd, 0) || pwrite(fd, data, size, 0) != (ssize_t)size) abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const char *path = memory_file(data, size);
     struct dg_error err = {0};
     struct dg_bundle *bundle;
     dg_is_bundle(path);

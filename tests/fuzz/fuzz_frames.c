@@ -2,13 +2,9 @@
  * a label image labels. */
 #include "runtime/image/label_image.h"
 #include "runtime/video/frames.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_pipe(const uint8_t *data, size_t size)
 {
@@ -29,18 +25,13 @@ static void read_pipe(const uint8_t *data, size_t size)
 static void read_labels(const uint8_t *data, size_t size)
 {
     struct dg_label_image labels = {0};
-    char path[64];
-    int file = memfd_create("labels", 0);
-    if (file < 0 || write(file, data, size) != (ssize_t)size) abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    bool read = dg_label_image_read(path, &labels, NULL) == DG_OK;
+    bool read = dg_label_image_read(memory_file(data, size), &labels, NULL) == DG_OK;
     if (read != (labels.label != NULL) || (read && (labels.width < 1 || labels.height < 1))) abort();
     if (read) {
         uint8_t small[3 * 5];
         dg_label_image_resize(labels.label, labels.width, labels.height, 5, 3, small);
     }
     dg_label_image_free(&labels);
-    close(file);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -4,13 +4,12 @@
 #include "runtime/data/dataset.h"
 #include "runtime/formats/feature_file.h"
 #include "runtime/formats/npy.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char folder[64], list[80], npy[80], tsv[96];
 
@@ -52,11 +51,6 @@ static void make_files(void)
         abort();
 }
 
-static void check(enum dg_status status, const struct dg_error *err)
-{
-    if ((status == DG_OK) != !err->text[0]) abort(); /* whoever fails says why */
-}
-
 static void read_as_data(const char *classes_from)
 {
     for (int labels = DG_LABELS_UNUSED; labels <= DG_LABELS_NEEDED; labels++) {
@@ -65,7 +59,7 @@ static void read_as_data(const char *classes_from)
         struct dg_error err = {0};
         source.classes_from = classes_from;
         enum dg_status status = dg_dataset_open(&source, (enum dg_labels)labels, NULL, &dataset, &err);
-        check(status, &err);
+        check_said(status, &err);
         if (status != DG_OK) continue;
         dg_dataset_hash(dataset);
         for (int64_t i = 0; i < dg_dataset_count(dataset); i++) {
@@ -82,7 +76,7 @@ static void read_as_features(void)
     struct dg_feature_file file;
     struct dg_error err = {0};
     enum dg_status status = dg_feature_file_read(npy, &file, &err);
-    check(status, &err);
+    check_said(status, &err);
     if (status == DG_OK) dg_feature_file_free(&file);
 }
 

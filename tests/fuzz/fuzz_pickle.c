@@ -2,11 +2,10 @@
  * ground truth of retrieval. */
 #include "runtime/formats/ground_truth.h"
 #include "runtime/layouts/import.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void import(const uint8_t *bytes, size_t size)
 {
@@ -19,7 +18,7 @@ static void import(const uint8_t *bytes, size_t size)
         status = dg_import_open(file, "fuzz.pth", NULL, NULL, &err);
         dg_weight_file_close(file);
     }
-    if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
+    check_said(status, &err);
 }
 
 static void read_truth(const uint8_t *bytes, size_t size)
@@ -27,7 +26,7 @@ static void read_truth(const uint8_t *bytes, size_t size)
     struct dg_error err = {0};
     struct dg_ground_truth truth = {0};
     enum dg_status status = dg_ground_truth_parse(bytes, size, &truth, &err);
-    if ((status == DG_OK) != !err.text[0]) abort();
+    check_said(status, &err);
     dg_ground_truth_free(&truth);
 }
 

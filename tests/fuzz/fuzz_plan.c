@@ -5,13 +5,12 @@
 #include "compiler/compile.h"
 #include "runtime/base/memory.h"
 #include "runtime/exec/session.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PLANS = 2, CHANGE = 6, SMALL = 64 << 20 };
 
@@ -90,7 +89,7 @@ static void open_sessions(const struct dg_plan *plan)
         struct dg_error err = {0};
         enum dg_status status =
             dg_session_open(plan, dg_plan_string(plan, plan->entry[e].name), &options, &session, &err);
-        if ((status == DG_OK) != !err.text[0]) abort();
+        check_said(status, &err);
         dg_session_close(session);
     }
 }
@@ -116,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dg_plan plan;
     struct dg_error err = {0};
     enum dg_status status = dg_plan_open_bytes(plan_bytes, bytes, &plan, &err);
-    if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
+    check_said(status, &err);
     if (status == DG_OK) open_sessions(&plan);
     dg_plan_close(&plan);
     free(plan_bytes);

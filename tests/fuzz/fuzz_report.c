@@ -1,12 +1,11 @@
 /* libFuzzer's entry to `dinorun report`: the bytes as each file of a run's folder in turn, and the page that comes of it. The first byte says which. */
 #include "runtime/report/page.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const names[] = {"log.jsonl", "results.csv", "run.json", "settings.txt"};
 enum { NAMES = sizeof names / sizeof *names };

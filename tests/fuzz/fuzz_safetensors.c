@@ -1,13 +1,9 @@
 /* libFuzzer's entry to the reader of safetensors and to what finds networks in a file of weights: all that can be asked of it. */
 #include "runtime/formats/safetensors.h"
 #include "runtime/layouts/weight_file.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void use(const struct dg_safetensors *file)
 {
@@ -33,7 +29,7 @@ static void use_weights(const char *path, const struct dg_network_choice *choice
     struct dg_weight_file *file;
     struct dg_safetensors_tensor tensor;
     enum dg_status status = dg_weight_file_open(path, choice, &file, &err);
-    if ((status == DG_OK) != !err.text[0]) abort();
+    check_said(status, &err);
     for (int i = 0; status == DG_OK && i < dg_weight_file_count(file); i++) {
         if (dg_weight_file_read(file, i, &tensor, &err) != DG_OK) continue;
         if (dg_weight_file_find(file, tensor.name) != i) abort();
@@ -43,15 +39,11 @@ static void use_weights(const char *path, const struct dg_network_choice *choice
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int fd = -1;
-    char path[64];
-    if (fd < 0) fd = memfd_create("fuzz", 0);
-    if (fd < 0 || ftruncate(fd, 0) || pwrite(fd, data, size, 0) != (ssize_t)size) abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const char *path = memory_file(data, size);
     struct dg_error err = {0};
     struct dg_safetensors *file;
     enum dg_status status = dg_safetensors_open(path, &file, &err);
-    if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
+    check_said(status, &err);
     if (status == DG_OK) use(file);
     dg_safetensors_close(file);
     static const char *const expected[] = {"a.b.c", "norm.weight"};

@@ -1,12 +1,11 @@
 /* libFuzzer's entry to the compiler: the bytes as a description, which may import those of graphs/. A plan is made, but not
  * written; the description is also printed with its defaults. */
 #include "compiler/compile.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A folder with links to the descriptions, and the place of the input in it. */
 static char folder[] = "/tmp/dg-fuzz-XXXXXX", input[64];
@@ -43,7 +42,7 @@ static void compile(bool print)
     struct dg_compile_result result;
     struct dg_error err = {0};
     enum dg_status status = dg_compile(&options, &result, &err);
-    if ((status == DG_OK) != !err.text[0]) abort(); /* whoever fails says why */
+    check_said(status, &err);
     if (status == DG_ERR_INPUT && !result.diagnostics[0]) abort();
     dg_compile_result_free(&result);
 }
