@@ -2,6 +2,7 @@
 
 #include "ops/base/rng.h"
 #include "runtime/image/write.h"
+#include "runtime/train/train.h"
 #include "tests/support/compile.h"
 #include "tests/support/images.h"
 
@@ -63,6 +64,19 @@ void dg_tiny_pictures(const char *folder, int count)
         assert_ok(dg_image_write_png(path, image.pixels, image.width, image.height, 3, try_err));
         dg_image_free(&image);
     }
+}
+
+void dg_tiny_run(const char *plan, const char *pictures, const char *run)
+{
+    struct dg_plan opened;
+    struct dg_knobs knobs;
+    assert_ok(dg_plan_open(plan, &opened, try_err));
+    assert_ok(dg_knobs_open(&opened, &knobs, try_err));
+    struct dg_train_options o = {
+        .data = DG_FOLDER(pictures), .out = run, .steps = 0, .threads = 2, .ignore_memory = true};
+    assert_ok(dg_train(&opened, &knobs, &o, try_err));
+    dg_knobs_close(&knobs);
+    dg_plan_close(&opened);
 }
 
 struct dg_tiny_crops dg_tiny_crops(int steps)

@@ -22,6 +22,9 @@ void dg_tiny_compile(const char *path, const char *more);
 /* Pictures 00 to `count` - 1 in a new folder, PNG and JPEG, of many sizes. */
 void dg_tiny_pictures(const char *folder, int count);
 
+/* A run's folder with the plan's network untrained: no step is made. */
+void dg_tiny_run(const char *plan, const char *pictures, const char *run);
+
 /* Recorded crops: step{S}.crop{V}. */
 struct dg_tiny_crops {
     struct dg_safetensors_item *item;

@@ -60,15 +60,7 @@ static int setup(void **state)
     dg_tiny_pictures(in("pictures"), 8);
     dg_tiny_compile(in("tiny.plan"), NULL);
     /* An untrained checkpoint is a backbone like any other. */
-    struct dg_plan plan;
-    struct dg_knobs knobs;
-    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
-    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    struct dg_train_options o = {
-        .data = DG_FOLDER(in("pictures")), .out = in("backbone"), .steps = 0, .threads = 2, .ignore_memory = true};
-    assert_ok(dg_train(&plan, &knobs, &o, try_err));
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
+    dg_tiny_run(in("tiny.plan"), in("pictures"), in("backbone"));
     /* 21 images: a rest of 5. Validation has one class less. */
     static const int train[] = {9, 7, 5}, val[] = {4, 0, 6};
     assert_int_equal(mkdir(in("train"), 0777), 0);

@@ -3,7 +3,6 @@
 #include "runtime/data/views.h"
 #include "runtime/eval/sizes.h"
 #include "runtime/image/interpolate.h"
-#include "runtime/train/train.h"
 #include "tests/support/compile.h"
 #include "tests/support/images.h"
 #include "tests/support/process.h"
@@ -45,12 +44,7 @@ static int setup(void **state)
     assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
     const char *text = dg_plan_string(&plan, plan.header->description);
     write_file(in("tiny.yaml"), text, strlen(text));
-    struct dg_knobs knobs;
-    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    struct dg_train_options o = {
-        .data = DG_FOLDER(in("pictures")), .out = in("run"), .steps = 0, .threads = 2, .ignore_memory = true};
-    assert_ok(dg_train(&plan, &knobs, &o, try_err));
-    dg_knobs_close(&knobs);
+    dg_tiny_run(in("tiny.plan"), in("pictures"), in("run"));
     snprintf(weights, sizeof weights, "%s", in("run/checkpoint.safetensors"));
     return 0;
 }

@@ -1,6 +1,5 @@
 /* Frames of a folder and of a pipe; films by a program in ffmpeg's place; attention over a video. */
 #include "runtime/image/write.h"
-#include "runtime/train/train.h"
 #include "runtime/video/film.h"
 #include "runtime/video/frames.h"
 #include "tests/support/images.h"
@@ -198,17 +197,9 @@ static void test_film(void **state)
 
 static void make_run(void)
 {
-    struct dg_plan plan;
-    struct dg_knobs knobs;
     dg_tiny_pictures(in("pictures"), 8);
     dg_tiny_compile(in("tiny.plan"), NULL);
-    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
-    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    struct dg_train_options o = {
-        .data = DG_FOLDER(in("pictures")), .out = in("run"), .steps = 0, .threads = 2, .ignore_memory = true};
-    assert_ok(dg_train(&plan, &knobs, &o, try_err));
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
+    dg_tiny_run(in("tiny.plan"), in("pictures"), in("run"));
 }
 
 static void test_attention_over_video(void **state)

@@ -1,7 +1,6 @@
 /* Videos of drawn frames: masks from soft labels; the command on a video that stands still and on one that moves; what
  * is written, scored and refused. */
 #include "runtime/image/write.h"
-#include "runtime/train/train.h"
 #include "runtime/video/davis.h"
 #include "runtime/video/segment.h"
 #include "tests/support/images.h"
@@ -79,17 +78,9 @@ static int setup(void **state)
     write_list("val", "still\nmoving\n");
     write_list("still", " still \n\n");
     write_list("first", "first-only\n");
-    struct dg_plan plan;
-    struct dg_knobs knobs;
     dg_tiny_pictures(in("pictures"), 8);
     dg_tiny_compile(in("tiny.plan"), NULL);
-    assert_ok(dg_plan_open(in("tiny.plan"), &plan, try_err));
-    assert_ok(dg_knobs_open(&plan, &knobs, try_err));
-    struct dg_train_options o = {
-        .data = DG_FOLDER(in("pictures")), .out = in("run"), .steps = 0, .threads = 2, .ignore_memory = true};
-    assert_ok(dg_train(&plan, &knobs, &o, try_err));
-    dg_knobs_close(&knobs);
-    dg_plan_close(&plan);
+    dg_tiny_run(in("tiny.plan"), in("pictures"), in("run"));
     return 0;
 }
 
