@@ -3,6 +3,7 @@
 #include "runtime/dinograph.h"
 #include "runtime/image/decode.h"
 #include "runtime/state/weights.h"
+#include "tests/support/library.h"
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
@@ -54,17 +55,6 @@ static int setup(void **state)
                           0);
     read_npy(in("f.npy"), expected, sizeof expected);
     return 0;
-}
-
-static void ok(dinograph_status status)
-{
-    if (status != DINOGRAPH_OK) fail_msg("%s", dinograph_error());
-}
-
-static void fails(dinograph_status got, dinograph_status want, const char *text)
-{
-    assert_int_equal(got, want);
-    if (!strstr(dinograph_error(), text)) fail_msg("\"%s\" does not say \"%s\"", dinograph_error(), text);
 }
 
 static dinograph_session *open_session(dinograph_plan **plan)

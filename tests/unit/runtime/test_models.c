@@ -2,6 +2,7 @@
  * weights have dinorun's features; a classifier has what dinorun linear trained. */
 #include "runtime/dinograph.h"
 #include "runtime/formats/safetensors.h"
+#include "tests/support/library.h"
 #include "tests/support/process.h"
 #include "tests/support/tiny.h"
 
@@ -52,17 +53,6 @@ static int setup(void **state)
     memcpy(expected, file + size - sizeof expected, sizeof expected);
     free(file);
     return 0;
-}
-
-static void ok(dinograph_status status)
-{
-    if (status != DINOGRAPH_OK) fail_msg("%s", dinograph_error());
-}
-
-static void fails(dinograph_status got, dinograph_status want, const char *text)
-{
-    assert_int_equal(got, want);
-    if (!strstr(dinograph_error(), text)) fail_msg("\"%s\" does not say \"%s\"", dinograph_error(), text);
 }
 
 static const dinograph_options two = {.threads = 2};
