@@ -59,6 +59,20 @@ enum dg_status dg_library_plan_complete(struct dinograph_plan *plan, struct dg_e
 /* Closes what is in it. */
 void dg_library_plan_clear(struct dinograph_plan *plan);
 
+/* The caller's OpenMP settings, while a session has its own. */
+struct dg_library_openmp {
+    int threads, dynamic;
+};
+/* Sets the session's threads (0: as they are), and returns what was there before. */
+struct dg_library_openmp dg_library_set_openmp(int threads);
+void dg_library_restore_openmp(struct dg_library_openmp before);
+
+/* The session's entry, and an input of it by number; or by name, with its number, or NULL. */
+const struct dg_plan_entry *dg_library_entry(const struct dinograph_session *session);
+const struct dg_plan_tensor *dg_library_input(const struct dinograph_session *session, uint32_t index);
+const struct dg_plan_tensor *dg_library_find_input(const struct dinograph_session *session, const char *name,
+                                                   uint32_t *index);
+
 /* What a session is opened for. */
 struct dg_library_purpose {
     const struct dinograph_plan *plan;
