@@ -19,8 +19,7 @@ static enum dg_status check_options(const struct dg_model_source *source, const 
     static const dinograph_model_options usual;
     if (memcmp(options->reserved, usual.reserved, sizeof usual.reserved))
         return dg_fail(err, DG_ERR_USAGE, "dinograph_model_options: what is reserved must be NULL");
-    if (options->from && strcmp(options->from, "teacher") && strcmp(options->from, "student"))
-        return dg_fail(err, DG_ERR_USAGE, "weights from %s: expected teacher or student", options->from);
+    DG_TRY(dg_library_check_from(options->from, err));
     if (source->kind == DG_MODEL_BUNDLE && (options->weights || options->from || options->head))
         return dg_fail(err, DG_ERR_USAGE,
                        "%s is a bundle, which has its weights and its classifier: it takes no others", source->path);

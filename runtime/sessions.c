@@ -280,18 +280,24 @@ static enum dg_status take_facts(struct dinograph_session *session, const char *
     return status;
 }
 
+enum dg_status dg_library_check_from(const char *from, struct dg_error *err)
+{
+    if (!from || !strcmp(from, "teacher") || !strcmp(from, "student")) return DG_OK;
+    return dg_fail(err, DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
+}
+
 dinograph_status dinograph_load_weights(dinograph_session *session, const char *path, const char *from)
 {
     struct dg_error err = {0};
+    enum dg_status status = dg_library_check_from(from, &err);
+    if (status != DG_OK) return dg_told(status, &err);
     if (!from) from = "teacher";
-    if (strcmp(from, "teacher") && strcmp(from, "student"))
-        FAIL(DG_ERR_USAGE, "weights from %s: expected teacher or student", from);
     if (session->classifier && strcmp(path, session->model->weights))
         FAIL(DG_ERR_USAGE, "a classifier's session has its model's weights, %s, and takes no others",
              session->model->weights);
     session->loaded = session->ran = false;
     struct dg_library_openmp before = dg_library_set_openmp(dg_session_threads(session->session));
-    enum dg_status status =
+    status =
         dg_weights_load(session->session, &session->plan->plan, path, &(struct dg_weights_options){.from = from}, &err);
     if (status == DG_OK) status = take_facts(session, path, &err); /* now that names and shapes fit */
     if (status == DG_OK) status = dg_session_pack(session->session, &err);

@@ -73,6 +73,9 @@ const struct dg_plan_tensor *dg_library_input(const struct dinograph_session *se
 const struct dg_plan_tensor *dg_library_find_input(const struct dinograph_session *session, const char *name,
                                                    uint32_t *index);
 
+/* `from` is "teacher" or "student", or NULL, which stands for the first. DG_ERR_USAGE: it is something else. */
+enum dg_status dg_library_check_from(const char *from, struct dg_error *err);
+
 /* What a session is opened for. */
 struct dg_library_purpose {
     const struct dinograph_plan *plan;
