@@ -334,20 +334,14 @@ void dg_image_flip_vertically(uint8_t *pixels, int width, int height)
 
 enum dg_status dg_image_turn(uint8_t *pixels, int side, int turns, struct dg_scratch *work, struct dg_error *err)
 {
-    size_t n = (size_t)side;
-    DG_TRY(dg_scratch_reserve(work, 3 * n * n, err));
-    uint8_t *from = work->bytes;
-    memcpy(from, pixels, 3 * n * n);
-    for (size_t y = 0; y < n; y++)
-        for (size_t x = 0; x < n; x++) {
-            size_t row = turns == 1   ? n - 1 - x
-                         : turns == 2 ? n - 1 - y
-                                      : x,
-                   column = turns == 1   ? y
-                            : turns == 2 ? n - 1 - x
-                                         : n - 1 - y;
-            memcpy(pixels + 3 * (y * n + x), from + 3 * (row * n + column), 3);
-        }
+    /* By turns: the pixel that becomes the first, and how far from one to the next, down and across. */
+    const ptrdiff_t n = side, count = n * n;
+    const ptrdiff_t first[] = {0, count - n, count - 1, n - 1}, down[] = {n, 1, -n, -1}, across[] = {1, -n, -1, n};
+    DG_TRY(dg_scratch_reserve(work, 3 * (size_t)count, err));
+    const uint8_t *from = memcpy(work->bytes, pixels, 3 * (size_t)count);
+    for (ptrdiff_t y = 0; y < n; y++)
+        for (ptrdiff_t x = 0; x < n; x++, pixels += 3)
+            memcpy(pixels, from + 3 * (first[turns] + y * down[turns] + x * across[turns]), 3);
     return DG_OK;
 }
 
