@@ -55,14 +55,13 @@ static bool read_array(const struct dg_pickle_value *value, struct numbers *numb
 {
     bool rebuilt = is_numpy(value, "_reconstruct"), buffer = is_numpy(value, "_frombuffer");
     if (!rebuilt && !buffer) return false;
-    const struct dg_pickle_value *shape = item(rebuilt ? value->state : value->args, rebuilt ? 1 : 2);
-    const struct dg_pickle_value *count = item(shape, 0);
+    const struct dg_pickle_value *parts = rebuilt ? value->state : value->args;
+    const struct dg_pickle_value *shape = item(parts, rebuilt ? 1 : 2), *dtype = item(parts, rebuilt ? 2 : 1),
+                                 *bytes = item(parts, rebuilt ? 4 : 0), *count = item(shape, 0);
     if (!is_list(shape) || shape->list.count != 1 || count->kind != DG_PICKLE_INT || count->i < 0) return false;
     numbers->count = count->i;
     if (!numbers->count) return true;
-    const struct dg_pickle_value *bytes = item(rebuilt ? value->state : value->args, rebuilt ? 4 : 0);
-    if (!read_dtype(item(rebuilt ? value->state : value->args, rebuilt ? 2 : 1), numbers)) return false;
-    if (!bytes || bytes->kind != DG_PICKLE_BYTES) return false;
+    if (!read_dtype(dtype, numbers) || !bytes || bytes->kind != DG_PICKLE_BYTES) return false;
     numbers->bytes = (const unsigned char *)bytes->text.bytes;
     return numbers->count <= bytes->text.size / numbers->width && numbers->count * numbers->width == bytes->text.size;
 }
