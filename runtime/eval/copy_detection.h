@@ -1,5 +1,5 @@
-/* Copy detection on Copydays, as the official eval_copy_detection.py has it: each image of a block is searched among the
- * originals and distractors, of which the first 20 count. */
+/* Copy detection on Copydays, as the official eval_copy_detection.py has it: each image of a block is searched among
+ * the originals and distractors, of which the first 20 count. */
 #ifndef DG_RUNTIME_EVAL_COPY_DETECTION_H
 #define DG_RUNTIME_EVAL_COPY_DETECTION_H
 

@@ -1,6 +1,6 @@
-/* How well attention finds objects: the Jaccard index of its masks and ground-truth masks (the paper, section 4.2.2). The published
- * figure takes each object of an image by itself: the best head for it, then the mean over the image's objects, then over images
- * (the authors' lines in facebookresearch/dino, issue 54). */
+/* How well attention finds objects: the Jaccard index of its masks and ground-truth masks (the paper, section 4.2.2).
+ * The published figure takes each object of an image by itself: the best head for it, then the mean over the image's
+ * objects, then over images (the authors' lines in facebookresearch/dino, issue 54). */
 #ifndef DG_RUNTIME_EVAL_SEGMENT_SCORE_H
 #define DG_RUNTIME_EVAL_SEGMENT_SCORE_H
 
@@ -32,9 +32,9 @@ struct dg_segment_options {
     void (*progress)(int64_t done, int64_t all); /* after each batch; may be NULL */
 };
 
-/* Scores the images that have a mask. The mask of DATA/a/b.jpg is MASKS/a/b.png, read by dg_mask_read, of the image's size.
- * `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object; more masks than max_bad cannot be
- * read or have another size than their image; else as dg_evaluate_whole. */
+/* Scores the images that have a mask. The mask of DATA/a/b.jpg is MASKS/a/b.png, read by dg_mask_read, of the image's
+ * size. `evaluator` is that of the entry "attention". DG_ERR_INPUT: no image has a mask with an object; more masks than
+ * max_bad cannot be read or have another size than their image; else as dg_evaluate_whole. */
 enum dg_status dg_segment_score(struct dg_evaluator *evaluator, const struct dg_dataset *dataset,
                                 const struct dg_segment_options *options, struct dg_segment_score *score,
                                 struct dg_error *err);

@@ -1,7 +1,7 @@
 /* One network for images of many sizes. A plan is laid out for images of one size, so each size that is met gets a plan
  * of its own, made of the description that the first one carries, and a session. Sessions stay open for the images to
- * come as long as all of them together fit into the memory given; the one that has not been used for the longest time is
- * closed first. */
+ * come as long as all of them together fit into the memory given; the one that has not been used for the longest time
+ * is closed first. */
 #ifndef DG_RUNTIME_EVAL_SIZES_H
 #define DG_RUNTIME_EVAL_SIZES_H
 

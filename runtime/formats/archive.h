@@ -1,8 +1,9 @@
-/* Archives of files that are read where they lie: which members a tar or a zip has and where their bytes are, and those bytes.
- * Nothing is unpacked, and no name is ever opened.
+/* Archives of files that are read where they lie: which members a tar or a zip has and where their bytes are, and those
+ * bytes. Nothing is unpacked, and no name is ever opened.
  *
- * Tar: v7, ustar, GNU's (long names, base-256 numbers) and pax (path, size, linkpath), also several one behind another. Sparse
- * members are refused. Zip: stored and deflated members, zip64; not encrypted ones, other methods, several volumes. */
+ * Tar: v7, ustar, GNU's (long names, base-256 numbers) and pax (path, size, linkpath), also several one behind another.
+ * Sparse members are refused. Zip: stored and deflated members, zip64; not encrypted ones, other methods, several
+ * volumes. */
 #ifndef DG_RUNTIME_FORMATS_ARCHIVE_H
 #define DG_RUNTIME_FORMATS_ARCHIVE_H
 
@@ -54,15 +55,15 @@ typedef enum dg_status dg_member_sink(void *context, const struct dg_member *mem
 /* By the first bytes. */
 enum dg_archive_kind dg_archive_kind(const struct dg_archive_span *span);
 
-/* DG_ERR_INPUT: the archive is damaged or cut short, with the member where, or has what is not read. DG_ERR_IO. The sink's
- * errors. *ends: false where a tar has no mark of its end, as one that was cut between two members. */
+/* DG_ERR_INPUT: the archive is damaged or cut short, with the member where, or has what is not read. DG_ERR_IO. The
+ * sink's errors. *ends: false where a tar has no mark of its end, as one that was cut between two members. */
 enum dg_status dg_tar_read(const struct dg_archive_span *span, dg_member_sink *sink, void *context, bool *ends,
                            struct dg_error *err);
 enum dg_status dg_zip_read(const struct dg_archive_span *span, dg_member_sink *sink, void *context,
                            struct dg_error *err);
 
-/* The first `count` bytes of a member, count <= size. Several threads may read one archive. DG_ERR_INPUT: damaged; of a zip's
- * member that is read to its end also by its checksum. `name` is the member's, for messages. */
+/* The first `count` bytes of a member, count <= size. Several threads may read one archive. DG_ERR_INPUT: damaged; of a
+ * zip's member that is read to its end also by its checksum. `name` is the member's, for messages. */
 enum dg_status dg_member_read(int fd, const struct dg_member_place *place, const char *name, void *bytes, size_t count,
                               struct dg_error *err);
 

@@ -1,6 +1,7 @@
 /* Reads the ground truth of revisited Oxford and Paris (Radenovic et al., CVPR 2018): gnd_roxford5k.pkl and
  * gnd_rparis6k.pkl. Of the pickle only lists, texts, whole numbers and NumPy arrays of them are taken, and nothing in
- * it is run (runtime/formats/pickle.h). Boxes of queries are passed over, as by the official eval_image_retrieval.py. */
+ * it is run (runtime/formats/pickle.h). Boxes of queries are passed over, as by the official
+ * eval_image_retrieval.py. */
 #ifndef DG_RUNTIME_FORMATS_GROUND_TRUTH_H
 #define DG_RUNTIME_FORMATS_GROUND_TRUTH_H
 

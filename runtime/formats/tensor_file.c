@@ -347,7 +347,8 @@ static enum dg_status open_part(struct dg_tensor_file *f, const char *path, enum
     return list_safetensors(f, f->parts++, err);
 }
 
-/* The file names of an index's weight_map, each once. The folder is the index's own: a name that leads out of it is refused. */
+/* The file names of an index's weight_map, each once. The folder is the index's own: a name that leads out of it is
+ * refused. */
 static enum dg_status open_index(struct dg_tensor_file *f, const char *path, struct dg_error *err)
 {
     json_error_t why;

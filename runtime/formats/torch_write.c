@@ -99,7 +99,8 @@ static int add_tensor(struct dg_torch_out *out, const struct dg_safetensors_item
     return out->count++;
 }
 
-/* torch._utils._rebuild_tensor_v2(storage, 0, sizes, strides, False, OrderedDict()), the storage by its persistent id. */
+/* torch._utils._rebuild_tensor_v2(storage, 0, sizes, strides, False, OrderedDict()), the storage by its persistent
+ * id. */
 void dg_torch_put_tensor(struct dg_torch_out *out, const struct dg_safetensors_item *item)
 {
     char key[16];

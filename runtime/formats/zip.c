@@ -1,5 +1,5 @@
-/* Members of a zip: its directory at the end. libzip, which reads weights here, does not tell where a member's bytes lie, and
- * would need a directory for each thread. */
+/* Members of a zip: its directory at the end. libzip, which reads weights here, does not tell where a member's bytes
+ * lie, and would need a directory for each thread. */
 #include "runtime/formats/archive.h"
 
 #include <stdlib.h>

@@ -3,10 +3,10 @@
  *
  * JPEG: baseline and progressive, gray, YCbCr, RGB, CMYK and YCCK; slow-integer IDCT, fancy upsampling. PNG, BMP, PNM
  * (P1 to P6) and GIF: every colour type and depth that Pillow reads. WebP and TIFF where the build has libwebp and
- * libtiff; of TIFF all but L*a*b*. Of animations and files of several pictures the first is read. Alpha and transparency
- * are dropped; of 16-bit colour the high byte is taken; gray of more than 8 bits is clipped to 0..255, not scaled.
- * Colour profiles and gamma are ignored. TIFF is turned as its orientation says; of other formats Pillow ignores EXIF's
- * orientation, and struct dg_image_decoder has a switch for it. */
+ * libtiff; of TIFF all but L*a*b*. Of animations and files of several pictures the first is read. Alpha and
+ * transparency are dropped; of 16-bit colour the high byte is taken; gray of more than 8 bits is clipped to 0..255, not
+ * scaled. Colour profiles and gamma are ignored. TIFF is turned as its orientation says; of other formats Pillow
+ * ignores EXIF's orientation, and struct dg_image_decoder has a switch for it. */
 #ifndef DG_RUNTIME_IMAGE_DECODE_H
 #define DG_RUNTIME_IMAGE_DECODE_H
 
@@ -27,8 +27,8 @@ struct dg_image_decoder {
 void dg_image_decoder_free(struct dg_image_decoder *decoder);
 
 /* Decodes the file at `path` into `image`, reusing its buffer. Errors name the path: DG_ERR_IO (cannot be read),
- * DG_ERR_INPUT (no format that is read, damaged, cut short, too large), DG_ERR_MEMORY. `image` is undefined after an error, but
- * can be used again. */
+ * DG_ERR_INPUT (no format that is read, damaged, cut short, too large), DG_ERR_MEMORY. `image` is undefined after an
+ * error, but can be used again. */
 enum dg_status dg_image_decode_file(struct dg_image_decoder *decoder, const char *path, struct dg_image *image,
                                     struct dg_error *err);
 

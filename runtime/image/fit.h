@@ -17,8 +17,8 @@ struct dg_fit {
     int height, width;
 };
 
-/* Reads "exact", "short-side N", "long-side N" or "square N", N pixels from 1 to 16384, into a struct dg_fit; false: it is none of
- * them. */
+/* Reads "exact", "short-side N", "long-side N" or "square N", N pixels from 1 to 16384, into a struct dg_fit; false: it
+ * is none of them. */
 bool dg_fit_read(const char *text, void *fit);
 
 /* What dg_fit_read reads of that, for 17 bytes and more. Returns `text`. */
@@ -30,7 +30,8 @@ struct dg_fit_size {
 };
 struct dg_fit_size dg_fit_size(struct dg_fit fit, int height, int width);
 
-/* Resizes `image` to that size, into `fitted`; of a long side the filter is Lanczos, whatever `how` says. DG_ERR_USAGE, DG_ERR_INPUT (too large), DG_ERR_MEMORY. */
+/* Resizes `image` to that size, into `fitted`; of a long side the filter is Lanczos, whatever `how` says. DG_ERR_USAGE,
+ * DG_ERR_INPUT (too large), DG_ERR_MEMORY. */
 enum dg_status dg_fit_image(const struct dg_image *image, struct dg_fit fit, struct dg_resampling how,
                             struct dg_image *fitted, struct dg_scratch *work, struct dg_error *err);
 

@@ -23,8 +23,8 @@ void dg_label_image_davis_palette(uint8_t palette[256][3]);
 /* The largest label: of objects that are numbered from 1, how many there are. */
 int dg_label_image_largest(const struct dg_label_image *labels);
 
-/* Resizes to out [to_height, to_width] by the nearest pixel, as Pillow's resize with NEAREST: the place in the source is
- * added up in steps of width / to_width from half a step on, whose rounding decides at ties. */
+/* Resizes to out [to_height, to_width] by the nearest pixel, as Pillow's resize with NEAREST: the place in the source
+ * is added up in steps of width / to_width from half a step on, whose rounding decides at ties. */
 void dg_label_image_resize(const uint8_t *label, int width, int height, int to_width, int to_height, uint8_t *out);
 
 #endif

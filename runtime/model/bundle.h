@@ -1,6 +1,6 @@
 /* Bundles: one file with a plan and the weights that it computes with, to hand on. It is a safetensors file:
  *
- *   dinograph.plan                     u8 [bytes]: the plan's file, 8-byte aligned, so that it is used where it is mapped
+ *   dinograph.plan                     u8 [bytes]: the plan's file, 8-byte aligned, to be used where it is mapped
  *   dinograph.head.plan                likewise, of a classifier's features, where they are other ones
  *   cls_token, blocks.0...             the backbone's parameters, as the plan has them, under the official names
  *   dinograph.head.weight, .bias       f32 [classes, dim], [classes]: a classifier, if there is one

@@ -12,17 +12,17 @@ enum dg_status dg_list_frames(const char *folder, char ***names, int *count, str
 
 struct dg_frames;
 
-/* `path` is a folder; or "-", and then frames are read from `pipe` until it ends: PPM (P6) or PNG, one behind the other, as
- * ffmpeg's image2pipe writes them. *frames is NULL on failure. Errors as above. */
+/* `path` is a folder; or "-", and then frames are read from `pipe` until it ends: PPM (P6) or PNG, one behind the
+ * other, as ffmpeg's image2pipe writes them. *frames is NULL on failure. Errors as above. */
 enum dg_status dg_frames_open(const char *path, FILE *pipe, struct dg_frames **frames, struct dg_error *err);
 void dg_frames_close(struct dg_frames *frames); /* NULL is fine */
 
 /* How many there are; 0: not known. */
 int dg_frames_count(const struct dg_frames *frames);
 
-/* Decodes the next frame into `image`; *name is "00000" for a pipe's first, or the file's name without its ending, valid
- * until the next call, and NULL where there is no frame left. DG_ERR_IO, DG_ERR_INPUT (damaged, cut short, neither of
- * the kinds), DG_ERR_MEMORY. */
+/* Decodes the next frame into `image`; *name is "00000" for a pipe's first, or the file's name without its ending,
+ * valid until the next call, and NULL where there is no frame left. DG_ERR_IO, DG_ERR_INPUT (damaged, cut short,
+ * neither of the kinds), DG_ERR_MEMORY. */
 enum dg_status dg_frames_next(struct dg_frames *frames, struct dg_image *image, const char **name,
                               struct dg_error *err);
 

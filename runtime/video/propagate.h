@@ -1,5 +1,5 @@
-/* Label propagation between frames of a video (label_propagation of the official eval_video_segmentation.py): a patch of
- * a frame takes the labels of the patches of other frames that are most like it, of those near its own place.
+/* Label propagation between frames of a video (label_propagation of the official eval_video_segmentation.py): a patch
+ * of a frame takes the labels of the patches of other frames that are most like it, of those near its own place.
  *
  * Of a target patch and every source patch no more than `radius` rows and columns away, in any source frame, the
  * affinity is exp(cosine / temperature). The `top` largest count, with all that equal the last of them; the patch's

@@ -1,7 +1,7 @@
-/* How well masks of a video's objects fit the annotated ones, as the toolkit of DAVIS measures it (davis2017-evaluation,
- * the semi-supervised task; Perazzi et al. 2016): the region's similarity J, which is the Jaccard index, and the
- * boundary's F, of precision and recall of boundary pixels within 0.8 % of the frame's diagonal. The first frame, which
- * is given, and the last one do not count. */
+/* How well masks of a video's objects fit the annotated ones, as the toolkit of DAVIS measures it
+ * (davis2017-evaluation, the semi-supervised task; Perazzi et al. 2016): the region's similarity J, which is the
+ * Jaccard index, and the boundary's F, of precision and recall of boundary pixels within 0.8 % of the frame's diagonal.
+ * The first frame, which is given, and the last one do not count. */
 #ifndef DG_RUNTIME_VIDEO_SCORE_H
 #define DG_RUNTIME_VIDEO_SCORE_H
 

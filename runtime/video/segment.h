@@ -40,8 +40,9 @@ struct dg_video_result {
 /* The size that a frame is resized to. A side may come out as 0. */
 struct dg_fit_size dg_video_frame_size(int height, int width, int short_side);
 
-/* Segments the video from the annotation of its first frame. DG_ERR_INPUT: frames or annotation of another size than the
- * first frame, or smaller than 64 pixels when resized; else errors of reading, of dg_sizes_run and of dg_propagate. */
+/* Segments the video from the annotation of its first frame. DG_ERR_INPUT: frames or annotation of another size than
+ * the first frame, or smaller than 64 pixels when resized; else errors of reading, of dg_sizes_run and of
+ * dg_propagate. */
 enum dg_status dg_video_segment(const struct dg_davis *davis, const struct dg_video *video,
                                 const struct dg_video_options *options, struct dg_video_result *result,
                                 struct dg_error *err);

@@ -1,5 +1,5 @@
-/* libFuzzer's entry to archives: the bytes as a tar or zip of images, as they are and with the checksums of a tar's headers mended,
- * and as the index of an archive. */
+/* libFuzzer's entry to archives: the bytes as a tar or zip of images, as they are and with the checksums of a tar's
+ * headers mended, and as the index of an archive. */
 #include "runtime/data/dataset.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
-/* libFuzzer's entry to bundles: what they say, their plans, their classifier. The readers of safetensors and of plans behind them
- * have fuzzers of their own. */
+/* libFuzzer's entry to bundles: what they say, their plans, their classifier. The readers of safetensors and of plans
+ * behind them have fuzzers of their own. */
 #include "runtime/model/bundle.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
-/* libFuzzer's entry to the frames of a pipe and to label images: the bytes as both. A frame that is read has pixels, and
- * a label image labels. */
+/* libFuzzer's entry to the frames of a pipe and to label images: the bytes as both. A frame that is read has pixels,
+ * and a label image labels. */
 #include "runtime/image/label_image.h"
 #include "runtime/video/frames.h"
 #include "tests/fuzz/fuzz.h"

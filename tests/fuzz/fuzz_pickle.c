@@ -1,5 +1,5 @@
-/* libFuzzer's entry to what reads pickles: the bytes as a file of PyTorch, as the pickle of such a file's object, and as a
- * ground truth of retrieval. */
+/* libFuzzer's entry to what reads pickles: the bytes as a file of PyTorch, as the pickle of such a file's object, and
+ * as a ground truth of retrieval. */
 #include "runtime/formats/ground_truth.h"
 #include "runtime/layouts/import.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,7 +1,7 @@
-/* libFuzzer's entry to plans. The input is a list of changes to a plan that is compiled here, so that it outlives changes of
- * the format: a byte that chooses the plan, then six bytes a change: where (an offset of 32 bits, modulo the size; the upper
- * half of the first byte after it says how) and what. Size and checksum are made to fit, so that the checks behind them are
- * reached. What opens is opened as a session too, where it is small. */
+/* libFuzzer's entry to plans. The input is a list of changes to a plan that is compiled here, so that it outlives
+ * changes of the format: a byte that chooses the plan, then six bytes a change: where (an offset of 32 bits, modulo the
+ * size; the upper half of the first byte after it says how) and what. Size and checksum are made to fit, so that the
+ * checks behind them are reached. What opens is opened as a session too, where it is small. */
 #include "compiler/compile.h"
 #include "runtime/base/memory.h"
 #include "runtime/exec/session.h"

@@ -1,4 +1,5 @@
-/* libFuzzer's entry to `dinorun report`: the bytes as each file of a run's folder in turn, and the page that comes of it. The first byte says which. */
+/* libFuzzer's entry to `dinorun report`: the bytes as each file of a run's folder in turn, and the page that comes of
+ * it. The first byte says which. */
 #include "runtime/report/page.h"
 #include "tests/fuzz/fuzz.h"
 

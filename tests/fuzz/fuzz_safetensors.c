@@ -1,4 +1,5 @@
-/* libFuzzer's entry to the reader of safetensors and to what finds networks in a file of weights: all that can be asked of it. */
+/* libFuzzer's entry to the reader of safetensors and to what finds networks in a file of weights: all that can be asked
+ * of it. */
 #include "runtime/formats/safetensors.h"
 #include "runtime/layouts/weight_file.h"
 #include "tests/fuzz/fuzz.h"

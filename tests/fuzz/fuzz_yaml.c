@@ -1,5 +1,5 @@
-/* libFuzzer's entry to the compiler: the bytes as a description, which may import those of graphs/. A plan is made, but not
- * written; the description is also printed with its defaults. */
+/* libFuzzer's entry to the compiler: the bytes as a description, which may import those of graphs/. A plan is made, but
+ * not written; the description is also printed with its defaults. */
 #include "compiler/compile.h"
 #include "tests/fuzz/fuzz.h"
 

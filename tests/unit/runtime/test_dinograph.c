@@ -119,8 +119,8 @@ static void test_describes(void **state)
     assert_int_equal(strncmp(dinograph_version(), "0.", 2), 0);
 }
 
-/* Files, in batches of which the second is not full: the bytes dinorun writes. Each picture stays in its row of the batch, as
- * oneDNN may sum the last rows of a product in another order. */
+/* Files, in batches of which the second is not full: the bytes dinorun writes. Each picture stays in its row of the
+ * batch, as oneDNN may sum the last rows of a product in another order. */
 static void test_equals_dinorun(void **state)
 {
     (void)state;

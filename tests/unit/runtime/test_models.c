@@ -117,8 +117,8 @@ static void test_entries(void **state)
     dinograph_model_close(NULL);
 }
 
-/* Logits are the layer's, of the features that the session gives, and classes have their names. Of run and head they are
- * those of the bundle. */
+/* Logits are the layer's, of the features that the session gives, and classes have their names. Of run and head they
+ * are those of the bundle. */
 static void test_classifier(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* k-NN against the definition, in f64 and without blocks or heaps. Features are multiples of 1/8, so that similarities are
- * exact in f32 in any order of summation, and many are equal. */
+/* k-NN against the definition, in f64 and without blocks or heaps. Features are multiples of 1/8, so that similarities
+ * are exact in f32 in any order of summation, and many are equal. */
 #include "ops/base/rng.h"
 #include "runtime/eval/knn.h"
 #include "runtime/eval/nearest.h"
@@ -24,7 +24,8 @@ static struct dg_rng random_stream(const char *name)
     return dg_rng_make(7, DG_RNG_TEST, dg_fnv1a(DG_FNV_BASIS, name, strlen(name)), 0);
 }
 
-/* Labels below `classes`, never `absent`. Half of what makes a feature is its class, so that there is something to find. */
+/* Labels below `classes`, never `absent`. Half of what makes a feature is its class, so that there is something to
+ * find. */
 static struct set make_set(const char *name, int64_t n, int64_t dim, int classes, int absent)
 {
     struct set set = {calloc((size_t)(n * dim), sizeof(float)), calloc((size_t)n, sizeof(int)), n, dim};
@@ -171,8 +172,8 @@ static void test_top5_of_few_classes(void **state)
     free_set(&test);
 }
 
-/* Train rows that are copies of each other, at every place in a block, with values whose sums do round: the first k must be
- * those with the lowest index. */
+/* Train rows that are copies of each other, at every place in a block, with values whose sums do round: the first k
+ * must be those with the lowest index. */
 static void test_copies_come_in_order(void **state)
 {
     (void)state;
@@ -191,7 +192,8 @@ static void test_copies_come_in_order(void **state)
             struct dg_knn_result result;
             for (int r = 0; r < TEST; r++) test.label[r] = 1;
             for (int threads = 1; threads <= 2; threads++) {
-                /* one vote more for class 1: another neighbor in the place of one of the first makes it a tie or worse */
+                /* one vote more for class 1: another neighbor in the place of one of the first makes it a tie or
+                 * worse */
                 for (int r = 0; r < TRAIN; r++) train.label[r] = r <= k[i] / 2;
                 knn(train, test, 2, &k[i], 1, 0.07, threads, &result, NULL);
                 assert_true(result.top1 == 100);
@@ -206,7 +208,8 @@ static void test_copies_come_in_order(void **state)
     }
 }
 
-/* Hardly any neighbor but the first has a vote at a low temperature, and exp(similarity / temperature) would overflow. */
+/* Hardly any neighbor but the first has a vote at a low temperature, and exp(similarity / temperature) would
+ * overflow. */
 static void test_low_temperature(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Images of many sizes: each gives what a plan compiled for its size gives, whatever is closed in between; how sizes are
- * found; what is refused. */
+/* Images of many sizes: each gives what a plan compiled for its size gives, whatever is closed in between; how sizes
+ * are found; what is refused. */
 #include "runtime/data/views.h"
 #include "runtime/eval/sizes.h"
 #include "runtime/image/interpolate.h"

@@ -1,5 +1,5 @@
-/* J and F of masks made by hand, and of noise against a plain implementation that dilates whole boundaries as the toolkit
- * does; recall and decay. */
+/* J and F of masks made by hand, and of noise against a plain implementation that dilates whole boundaries as the
+ * toolkit does; recall and decay. */
 #include "ops/base/rng.h"
 #include "runtime/video/score.h"
 #include "tests/support/check.h"
