@@ -32,7 +32,7 @@ static int reduction(int from, int to)
     return factor > 1 ? factor : 1;
 }
 
-/* The mean of a block [height, width], and `count` = height * width, as Pillow rounds it: by the reciprocal. */
+/* The mean of one channel of a block [height, width], as Pillow rounds it: by the reciprocal of their product. */
 static uint8_t block_mean(const uint8_t *first, size_t stride, int width, int height)
 {
     uint32_t count = (uint32_t)(width * height), sum = count / 2;

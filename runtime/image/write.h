@@ -13,15 +13,15 @@ enum dg_status dg_image_write_png(const char *path, const uint8_t *pixels, int w
 enum dg_status dg_image_encode_png(const uint8_t *pixels, int width, int height, int channels, char **bytes,
                                    size_t *size, struct dg_error *err);
 
-/* A file of labels [height, width], which are indices of the palette: PNG with a palette of 256 colours. */
-enum dg_status dg_image_write_labels(const char *path, const uint8_t *label, int width, int height,
-                                     const uint8_t palette[256][3], struct dg_error *err);
-
-/* The same for a picture that this program draws of others, RGB: it says so in its first bytes, so that it is not taken
- * for data where it lies among them. */
+/* dg_image_write_png of a picture that this program draws of others, RGB: it says so in its first bytes, so that it is
+ * not taken for data where it lies among them. */
 enum dg_status dg_image_write_drawing(const char *path, const uint8_t *pixels, int width, int height,
                                       struct dg_error *err);
 /* True if a file that begins so is such a drawing. */
 bool dg_image_is_drawing(const void *head, size_t size);
+
+/* A file of labels [height, width], which are indices of the palette: PNG with a palette of 256 colours. */
+enum dg_status dg_image_write_labels(const char *path, const uint8_t *label, int width, int height,
+                                     const uint8_t palette[256][3], struct dg_error *err);
 
 #endif
