@@ -1,4 +1,4 @@
-/* Every recipe of graphs/ablations/ compiles, a row of the paper in its size, is called as its file, and says what the paper has. */
+/* Every recipe of graphs/ablations/ compiles in the paper's size, is called as its file, and says which row of the paper it is. */
 #include "compiler/compile.h"
 
 #include <glob.h>
