@@ -110,6 +110,7 @@ enum dg_step_source {
     DG_STEP_CONTROL, /* the schedule or knob `name` */
     DG_STEP_AVERAGE, /* the same, absent without a teacher */
     DG_STEP_FREEZE, /* the same, or NAME.0, .1, .. where there are several; absent for parameters that no freeze names */
+    DG_STEP_RATE,   /* the schedule `name`, the learning rate; or the parameter's own rate, where it has one */
     DG_STEP_ABSENT, /* nothing */
 };
 struct dg_step_input {

@@ -1,8 +1,6 @@
 /* What an optimiser's node reads: the op lists it (struct dg_step_input), here it is found. */
 #include "compiler/step/optimizer_inputs.h"
 
-#include <string.h>
-
 static dg_value state(struct dg_graph *graph, const char *name, const struct dg_desc *desc, dg_value param)
 {
     struct dg_init zero = {.kind = DG_INIT_CONSTANT};
@@ -25,9 +23,9 @@ int dg_step_inputs(struct dg_graph *graph, const struct dg_op *op, const struct 
         case DG_STEP_STATE: value = state(graph, in->name, &desc, values->param); break;
         case DG_STEP_COUNT: value = state(graph, in->name, &count, values->param); break;
         case DG_STEP_TEACHER: value = values->teacher; break;
-        case DG_STEP_CONTROL:
-            value = values->rate != DG_NO_VALUE && !strcmp(in->name, "lr") ? values->rate
-                                                                           : dg_graph_control(graph, in->name);
+        case DG_STEP_CONTROL: value = dg_graph_control(graph, in->name); break;
+        case DG_STEP_RATE:
+            value = values->rate != DG_NO_VALUE ? values->rate : dg_graph_control(graph, in->name);
             break;
         case DG_STEP_AVERAGE:
             if (values->teacher != DG_NO_VALUE) value = dg_graph_control(graph, in->name);

@@ -91,7 +91,7 @@ static const struct dg_step_input step_inputs[] = {
     [EXP_AVG_SQ] = {.source = DG_STEP_STATE, .name = "exp_avg_sq"},
     [STEP] = {.source = DG_STEP_COUNT, .name = "step"},
     [TEACHER] = {.source = DG_STEP_TEACHER},
-    [LR] = {.source = DG_STEP_CONTROL, .name = "lr"},
+    [LR] = {.source = DG_STEP_RATE, .name = "lr"},
     [WEIGHT_DECAY] = {.source = DG_STEP_CONTROL, .name = "weight_decay"},
     [CLIP] = {.source = DG_STEP_CONTROL, .name = "optim.clip"},
     [BETA1] = {.source = DG_STEP_CONTROL,

@@ -24,7 +24,7 @@ enum {
 #define DG_SGD_STEP_INPUTS                                                                                             \
     [DG_SGD_PARAM] = {.source = DG_STEP_PARAM}, [DG_SGD_GRAD] = {.source = DG_STEP_GRADIENT},                          \
     [DG_SGD_NORMS] = {.source = DG_STEP_NORMS}, [DG_SGD_BUFFER] = {.source = DG_STEP_STATE, .name = "momentum"},       \
-    [DG_SGD_TEACHER] = {.source = DG_STEP_TEACHER}, [DG_SGD_LR] = {.source = DG_STEP_CONTROL, .name = "lr"},           \
+    [DG_SGD_TEACHER] = {.source = DG_STEP_TEACHER}, [DG_SGD_LR] = {.source = DG_STEP_RATE, .name = "lr"},              \
     [DG_SGD_WEIGHT_DECAY] = {.source = DG_STEP_CONTROL, .name = "weight_decay"},                                       \
     [DG_SGD_CLIP] = {.source = DG_STEP_CONTROL, .name = "optim.clip"},                                                 \
     [DG_SGD_MOMENTUM] = {.source = DG_STEP_CONTROL,                                                                    \

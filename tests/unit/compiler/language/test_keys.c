@@ -53,7 +53,8 @@ static void test_optimizers(void **state)
     for (; (op = dg_optimizer_at(count)); count++) {
         const struct dg_key *own = dg_optimizer_keys(arena, op);
         for (const struct dg_step_input *in = op->step_inputs; in->source != DG_STEP_END; in++) {
-            if (in->source != DG_STEP_CONTROL && in->source != DG_STEP_AVERAGE && in->source != DG_STEP_FREEZE)
+            if (in->source != DG_STEP_CONTROL && in->source != DG_STEP_AVERAGE && in->source != DG_STEP_FREEZE &&
+                in->source != DG_STEP_RATE)
                 continue;
             const char *dot = strrchr(in->name, '.');
             size_t length = dot && dot[1] >= '0' && dot[1] <= '9' ? (size_t)(dot - in->name) : strlen(in->name);
