@@ -31,6 +31,7 @@ enum dg_key_kind {
 };
 
 struct dg_recipe_crops {
+    const char *name;             /* of the views of a training step: "crops.global", "crops.local.1" */
     int64_t height, width;        /* pixels */
     int64_t count;                /* views of this resolution; 0: no such group */
     struct dg_origin size_origin; /* where the size is written, for shape errors */

@@ -72,26 +72,26 @@ static const struct dg_key_choice targets_choices[] = {
     }
 #define PROBABILITY(PREFIX, NAME, VALUE, DOC) STRENGTH(PREFIX, NAME, VALUE, 1, DOC)
 
-/* A group of local views; its fields are those of the first group. */
-#define LOCAL_KEYS(PREFIX)                                                                                             \
+/* A group of local views; OFFSET is that of its struct dg_recipe_crops. */
+#define LOCAL_KEYS(PREFIX, OFFSET)                                                                                     \
     {.path = PREFIX "count",                                                                                           \
      .kind = DG_KEY_INT,                                                                                               \
      .value = "8",                                                                                                     \
      .min = 0,                                                                                                         \
      .max = 62,                                                                                                        \
-     FIELD(local[0].count),                                                                                            \
+     .field = (OFFSET) + offsetof(struct dg_recipe_crops, count),                                                      \
      .doc = "Crops an image; 0 for none."},                                                                            \
         {.path = PREFIX "size",                                                                                        \
          .kind = DG_KEY_SIZE,                                                                                          \
          .value = "96",                                                                                                \
          .min = 1,                                                                                                     \
          .max = DG_MAX_PIXELS,                                                                                         \
-         FIELD(local[0]),                                                                                              \
+         .field = (OFFSET),                                                                                            \
          .doc = "Pixels: one number, or [height, width]."},                                                            \
         AUGMENTATION(PREFIX, "[0.05, 0.4]", "0.5")
 
 static const struct dg_key view_keys[] = {AUGMENTATION("", NULL, NULL), {0}};
-static const struct dg_key local_keys[] = {LOCAL_KEYS(""), {0}};
+static const struct dg_key local_keys[] = {LOCAL_KEYS("", 0), {0}};
 
 /* One of several sizes of local views. */
 static void read_local_item(struct dg_reader *r, struct dg_yaml *item, const char *path, int index)
@@ -101,8 +101,8 @@ static void read_local_item(struct dg_reader *r, struct dg_yaml *item, const cha
         dg_diag_error(r->program->diag, &item->origin, "crops.local: a list of up to %d sizes", DG_LOCAL_GROUPS);
         return;
     }
-    recipe->local_name[index] = path;
-    r->recipe = (char *)recipe + (size_t)index * sizeof recipe->local[0]; /* its fields are those of this group then */
+    recipe->local[index].name = path;
+    r->recipe = &recipe->local[index]; /* what the fields of local_keys are in */
     dg_read_item(r, item, local_keys, path);
     r->recipe = recipe;
 }
@@ -336,7 +336,7 @@ const struct dg_key dg_train_keys[] = {
      .kind = DG_KEY_MAP,
      .item_of = read_local_item,
      .doc = "Small crops, for the student only; or a list of up to three such, each of its size."},
-    LOCAL_KEYS("crops.local."),
+    LOCAL_KEYS("crops.local.", offsetof(struct dg_train_recipe, local)),
     DG_PIXEL_KEYS,
 
     {.path = "loss", .kind = DG_KEY_MAP, .doc = "The loss between teacher and student."},
@@ -477,7 +477,7 @@ const struct dg_key dg_train_keys[] = {
 
 bool dg_recipe_read(struct dg_program *program, const char *name, struct dg_train_recipe *recipe)
 {
-    *recipe = (struct dg_train_recipe){0};
+    *recipe = (struct dg_train_recipe){.global.name = "crops.global", .local[0].name = "crops.local"};
     return dg_read_definition(program, DG_DEFINITION_RECIPE, name, dg_train_keys, &recipe->model, recipe);
 }
 

@@ -27,7 +27,6 @@ struct dg_train_recipe {
     enum dg_teacher_update update;
     enum dg_teacher_buffers buffers;
     struct dg_recipe_crops global, local[DG_LOCAL_GROUPS];
-    const char *local_name[DG_LOCAL_GROUPS]; /* "crops.local.1", where they are a list; NULL: "crops.local" */
     enum dg_loss_kind loss;
     enum dg_loss_targets targets;
     bool hard; /* the teacher's temperature is zero: its targets are the largest logits */

@@ -21,18 +21,18 @@
 
 extern const struct dg_op dg_op_concat_rows, dg_op_take_images;
 
-static dg_value crops_input(struct dg_step_builder *b, const char *name, const struct dg_recipe_crops *crops)
+static dg_value crops_input(struct dg_step_builder *b, const struct dg_recipe_crops *crops)
 {
     struct dg_desc desc =
         dg_desc_make(DG_F32, 4, (int64_t[]){crops->count * b->recipe->batch, crops->height, crops->width, 3});
     if (!dg_desc_valid(&desc)) {
         dg_diag_error(b->from->diag, &crops->size_origin,
-                      "%s: %lld views of a batch of %lld at %lldx%lld are too many bytes", name,
+                      "%s: %lld views of a batch of %lld at %lldx%lld are too many bytes", crops->name,
                       (long long)crops->count, (long long)b->recipe->batch, (long long)crops->height,
                       (long long)crops->width);
         return DG_NO_VALUE;
     }
-    dg_value value = dg_graph_input(b->graph, name, &desc);
+    dg_value value = dg_graph_input(b->graph, crops->name, &desc);
     b->graph->value[value].origin = crops->size_origin;
     return value;
 }
@@ -123,53 +123,53 @@ struct group {
     int view0;
     int64_t pixels; /* of an image's views */
 };
-enum { MAX_GROUPS = 1 + DG_LOCAL_GROUPS };
 
-/* Those that the recipe has, globals first; their number. */
-static int list_groups(const struct dg_step_builder *b, const dg_value crops[MAX_GROUPS],
-                       struct group group[MAX_GROUPS])
+struct groups {
+    struct group group[1 + DG_LOCAL_GROUPS];
+    int count;
+};
+
+/* The groups that the recipe has, globals first, with inputs of the graph as crops. Counts their views. */
+static struct groups add_groups(struct dg_step_builder *b, struct dg_train_step *step)
 {
-    const struct dg_train_recipe *recipe = b->recipe;
-    int count = 0, view0 = 0;
-    for (int g = 0; g < MAX_GROUPS; g++) {
-        const struct dg_recipe_crops *of = g ? &recipe->local[g - 1] : &recipe->global;
-        const char *name = g ? recipe->local_name[g - 1] : NULL;
+    struct groups groups = {.count = 0};
+    for (int g = 0; g < 1 + DG_LOCAL_GROUPS; g++) {
+        const struct dg_recipe_crops *of = g ? &b->recipe->local[g - 1] : &b->recipe->global;
         if (!of->count) continue;
-        group[count++] = (struct group){.label = name ? name + strlen("crops.")
-                                                 : g  ? "local"
-                                                      : "global",
-                                        .crops = crops[g],
-                                        .view0 = view0,
-                                        .pixels = of->height * of->width * of->count};
-        view0 += (int)of->count;
+        dg_value crops = crops_input(b, of);
+        step->slots.of[g ? DG_SLOT_CROPS_LOCAL + g - 1 : DG_SLOT_CROPS_GLOBAL] = crops;
+        groups.group[groups.count++] = (struct group){.label = of->name + strlen("crops."),
+                                                      .crops = crops,
+                                                      .view0 = b->views,
+                                                      .pixels = of->height * of->width * of->count};
+        b->views += (int)of->count;
     }
-    return count;
+    return groups;
 }
 
-/* Largest first, or the other way round; of equals the first. */
-static void order_groups(struct group *group, int count, bool smallest_first)
+static void swap(struct group *a, struct group *b)
 {
-    for (int i = 1; i < count; i++)
-        for (int j = i; j > 0 && group[j].pixels > group[j - 1].pixels; j--) {
-            struct group swapped = group[j];
-            group[j] = group[j - 1];
-            group[j - 1] = swapped;
-        }
-    for (int i = 0; smallest_first && i < count / 2; i++) {
-        struct group swapped = group[i];
-        group[i] = group[count - 1 - i];
-        group[count - 1 - i] = swapped;
-    }
+    struct group swapped = *a;
+    *a = *b;
+    *b = swapped;
+}
+
+/* Largest first, of equals the first; or all of that the other way round. */
+static void order_groups(struct groups *groups, bool smallest_first)
+{
+    struct group *group = groups->group;
+    for (int i = 1; i < groups->count; i++)
+        for (int j = i; j > 0 && group[j].pixels > group[j - 1].pixels; j--) swap(&group[j], &group[j - 1]);
+    for (int i = 0; smallest_first && i < groups->count / 2; i++) swap(&group[i], &group[groups->count - 1 - i]);
 }
 
 /* Each resolution on its own, largest first if the form does not say otherwise: forward, loss, backward. */
-static bool groups_apart(struct dg_step_builder *b, const dg_value crops[MAX_GROUPS],
-                         const struct dg_step_targets *targets, dg_value *loss, struct dg_train_step *step)
+static bool groups_apart(struct dg_step_builder *b, const struct groups *groups, const struct dg_step_targets *targets,
+                         dg_value *loss, struct dg_train_step *step)
 {
-    struct group group[MAX_GROUPS];
-    int count = list_groups(b, crops, group);
-    order_groups(group, count, b->choice.smallest_first);
-    for (const struct group *g = group; g < group + count; g++) {
+    struct groups ordered = *groups;
+    order_groups(&ordered, b->choice.smallest_first);
+    for (const struct group *g = ordered.group; g < ordered.group + ordered.count; g++) {
         uint32_t first = b->graph->num_nodes;
         dg_value features = features_of(b, DG_STUDENT, g->label, g->crops, g->view0);
         dg_value logits = logits_of(b, DG_STUDENT, g->label, features, g->view0);
@@ -203,14 +203,13 @@ static dg_value predict(struct dg_step_builder *b, dg_value logits, struct dg_tr
 }
 
 /* All crops in one head: both backbones forward, the head on all features, one loss, one backward of it all. */
-static bool groups_together(struct dg_step_builder *b, const dg_value crops[MAX_GROUPS],
+static bool groups_together(struct dg_step_builder *b, const struct groups *groups,
                             const struct dg_step_targets *targets, dg_value *loss, struct dg_train_step *step)
 {
     uint32_t first = b->graph->num_nodes, head = head_application(b, DG_STUDENT, "all");
-    struct group group[MAX_GROUPS];
-    int count = list_groups(b, crops, group);
+    const struct group *group = groups->group;
     dg_value features = features_of(b, DG_STUDENT, group[0].label, group[0].crops, 0), output[DG_MAX_OUTPUTS];
-    for (int g = 1; g < count && features != DG_NO_VALUE; g++) {
+    for (int g = 1; g < groups->count && features != DG_NO_VALUE; g++) {
         dg_value both[] = {features, features_of(b, DG_STUDENT, group[g].label, group[g].crops, group[g].view0)};
         const char *path = g > 1 ? dg_arena_printf(b->graph->arena, "all_crops.%d", g) : "all_crops";
         struct dg_node_options options = dg_builder_options(b, path, "loss", DG_ROLE_FORWARD);
@@ -225,14 +224,14 @@ static bool groups_together(struct dg_step_builder *b, const dg_value crops[MAX_
 }
 
 /* Crops of the slice that a run of the loop is at; all of them, where the batch is not cut. */
-static bool take_images(struct dg_step_builder *b, const char *group, dg_value *crops)
+static bool take_images(struct dg_step_builder *b, struct group *group)
 {
     struct dg_node_options options =
-        dg_builder_options(b, dg_arena_printf(b->graph->arena, "crops.%s", group), "crops", DG_ROLE_FORWARD);
+        dg_builder_options(b, dg_arena_printf(b->graph->arena, "crops.%s", group->label), "crops", DG_ROLE_FORWARD);
     dg_value output[DG_MAX_OUTPUTS];
-    if (b->choice.slices < 2 || *crops == DG_NO_VALUE) return true;
-    if (!dg_builder_add(b, &dg_op_take_images, NULL, crops, 1, &options, output)) return false;
-    *crops = output[DG_RESULT];
+    if (b->choice.slices < 2 || group->crops == DG_NO_VALUE) return true;
+    if (!dg_builder_add(b, &dg_op_take_images, NULL, &group->crops, 1, &options, output)) return false;
+    group->crops = output[DG_RESULT];
     return true;
 }
 
@@ -279,33 +278,22 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
                                 .recipe = recipe,
                                 .graph = graph,
                                 .choice = *choice,
-                                .images = recipe->batch / (choice->slices > 1 ? choice->slices : 1),
-                                .views = (int)recipe->global.count};
-    for (int g = 0; g < DG_LOCAL_GROUPS; g++) b.views += (int)recipe->local[g].count;
+                                .images = recipe->batch / (choice->slices > 1 ? choice->slices : 1)};
     *step = (struct dg_train_step){.slots = dg_no_slots()};
     if (!create_networks(&b)) return false;
 
-    dg_value crops[MAX_GROUPS] = {crops_input(&b, "crops.global", &recipe->global)};
-    step->slots.of[DG_SLOT_CROPS_GLOBAL] = crops[0];
-    for (int g = 0; g < DG_LOCAL_GROUPS; g++) {
-        const char *name = recipe->local_name[g] ? recipe->local_name[g] : "crops.local";
-        crops[1 + g] = recipe->local[g].count ? crops_input(&b, name, &recipe->local[g]) : DG_NO_VALUE;
-        step->slots.of[DG_SLOT_CROPS_LOCAL + g] = crops[1 + g];
-    }
+    struct groups groups = add_groups(&b, step);
     if (choice->slices > 1) {
         graph->slices = choice->slices;
         graph->coupled = from->coupled ? from->ranks : 0;
         graph->phase = DG_PHASE_LOOP;
     }
-    if (!take_images(&b, "global", &crops[0])) return false;
-    for (int g = 0; g < DG_LOCAL_GROUPS; g++) {
-        const char *name = recipe->local_name[g] ? recipe->local_name[g] + strlen("crops.") : "local";
-        if (!take_images(&b, name, &crops[1 + g])) return false;
-    }
+    for (int g = 0; g < groups.count; g++)
+        if (!take_images(&b, &groups.group[g])) return false;
 
     /* Teacher first: its targets are all that the student's side needs of it. */
     uint32_t teachers = graph->num_nodes, start = teachers;
-    dg_value features = features_of(&b, DG_TEACHER, "global", crops[0], 0);
+    dg_value features = features_of(&b, DG_TEACHER, "global", groups.group[0].crops, 0);
     step->uncut = find_coupling(&b, start, false);
     step->uncut_in = "backbone";
     start = graph->num_nodes;
@@ -317,7 +305,7 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
 
     dg_value loss = choice->slices > 1 ? dg_sum_over_slices(graph, targets.scalar, "loss") : DG_NO_VALUE;
     bool together = step->coupling || b.predictor; /* a predictor sees all crops: it may couple their rows */
-    if (!(together ? groups_together : groups_apart)(&b, crops, &targets, &loss, step)) return false;
+    if (!(together ? groups_together : groups_apart)(&b, &groups, &targets, &loss, step)) return false;
     graph->value[loss].name = "loss";
     if (choice->slices > 1) graph->phase = DG_PHASE_AFTER;
     step->slots.of[DG_SLOT_LOSS] = loss;

@@ -117,8 +117,8 @@ static struct dg_train_recipe vit_recipe(void)
                                     .student_args = student,
                                     .model.args = vit,
                                     .head_args = head,
-                                    .global = {.height = 32, .width = 32, .count = 2},
-                                    .local = {{.height = 16, .width = 16, .count = 3}},
+                                    .global = {.name = "crops.global", .height = 32, .width = 32, .count = 2},
+                                    .local = {{.name = "crops.local", .height = 16, .width = 16, .count = 3}},
                                     .optimizer = dg_op_find("sgd"),
                                     .buffers = DG_BUFFERS_OWN,
                                     .model.origin = {.file = "test", .path = "test"}};
