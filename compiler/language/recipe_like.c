@@ -80,21 +80,31 @@ static void merge(struct dg_arena *arena, struct dg_yaml *map, const struct dg_y
     }
 }
 
+/* The recipe that `like` of another names. NULL: reported. */
+static const struct dg_definition *find_base(struct dg_program *program, const struct dg_definition *recipe,
+                                             const struct dg_yaml *like, int depth)
+{
+    if (like->kind != DG_YAML_SCALAR) {
+        dg_diag_error(program->diag, &like->origin, "`like` wants the name of a recipe");
+        return NULL;
+    }
+    const struct dg_definition *base = dg_program_definition(program, DG_DEFINITION_RECIPE, like->text);
+    if (!base)
+        dg_diag_error(program->diag, &like->origin, "there is no recipe %s%s", like->text,
+                      dg_program_nearest(program, like->text));
+    else if (base == recipe || depth == MAX_LIKE)
+        dg_diag_error(program->diag, &like->origin, "recipe %s is like itself", like->text);
+    else
+        return base;
+    return NULL;
+}
+
 bool dg_program_resolve_like(struct dg_program *program, struct dg_definition *recipe)
 {
     struct dg_arena *arena = program->arena;
     for (int depth = 0; has(recipe->map, "like"); depth++) {
-        const struct dg_yaml *like = find_item(recipe->map, "like")->value;
-        struct dg_definition *base =
-            like->kind == DG_YAML_SCALAR ? dg_program_definition(program, DG_DEFINITION_RECIPE, like->text) : NULL;
-        if (!base || base == recipe || depth == MAX_LIKE) {
-            dg_diag_error(program->diag, &like->origin,
-                          like->kind != DG_YAML_SCALAR ? "`like` wants the name of a recipe"
-                          : base                       ? "recipe %s is like itself"
-                                                       : "there is no recipe %s%s",
-                          like->text, base ? "" : dg_program_nearest(program, like->text));
-            return false;
-        }
+        const struct dg_definition *base = find_base(program, recipe, find_item(recipe->map, "like")->value, depth);
+        if (!base) return false;
         struct dg_yaml *map = copy_tree(arena, base->map), *own = copy_tree(arena, recipe->map);
         remove_item(own, find_item(own, "like")); /* the base's stays, for the next turn */
         struct dg_yaml_item *without = find_item(own, "without");

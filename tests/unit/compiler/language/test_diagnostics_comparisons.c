@@ -1,4 +1,5 @@
-/* Combinations of keys that say which teacher, targets and loss a recipe has, and recipes like others. */
+/* Combinations of keys that say which teacher, targets and loss a recipe has, recipes like others, lists of views and of freezes,
+ * curves. */
 #include "tests/support/diagnostics.h"
 
 static const struct wrong_description cases[] = {
@@ -108,6 +109,101 @@ static const struct wrong_description cases[] = {
      "test.yaml:18:7: error: recipe r is like itself\n"
      "    like: r\n"
      "          ^\n"},
+    {"a recipe like several", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "like: [r, s]\n",
+     "test.yaml:18:7: error: `like` wants the name of a recipe\n"
+     "    like: [r, s]\n"
+     "          ^\n"},
+    {"without what is no list", NULL,
+     NET HEAD "recipe: s\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "---\n"
+              "recipe: r\n"
+              "like: s\n"
+              "without: loss\n",
+     "test.yaml:21:10: error: `without` must be a list of keys, as in [loss.teacher_temp]\n"
+     "    without: loss\n"
+     "             ^\n"},
+    {"without a list in the list", NULL,
+     NET HEAD "recipe: s\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "---\n"
+              "recipe: r\n"
+              "like: s\n"
+              "without: [[loss]]\n",
+     "test.yaml:21:11: error: without: the other recipe has no key that is a list\n"
+     "    without: [[loss]]\n"
+     "              ^\n"},
+    {"local views of four sizes", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "crops: {local: [{}, {}, {}, {count: 1}]}\n",
+     "test.yaml:18:29: error: crops.local: a list of up to 3 sizes\n"
+     "    crops: {local: [{}, {}, {}, {count: 1}]}\n"
+     "                                ^\n"},
+    {"a size of local views that is no mapping", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "crops: {local: [96]}\n",
+     "test.yaml:18:17: error: crops.local.0 must be a mapping\n"
+     "    crops: {local: [96]}\n"
+     "                    ^\n"},
+    {"more views than there can be", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "crops: {local: [{count: 40}, {count: 40}]}\n",
+     "test.yaml:18:8: error: crops: 82 views are more than 64\n"
+     "    crops: {local: [{count: 40}, {count: 40}]}\n"
+     "           ^\n"},
+    {"directions that are sharpened", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "loss: {kind: infonce, teacher_temp: 0.04}\n",
+     "test.yaml:18:37: error: loss.teacher_temp: goes with `kind: cross_entropy`; outputs of length one are not "
+     "sharpened\n"
+     "    loss: {kind: infonce, teacher_temp: 0.04}\n"
+     "                                        ^\n"},
+    {"a freeze that is a word", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "optim: {freeze: [last_layer]}\n",
+     "test.yaml:18:18: error: optim.freeze: a list of up to 16 mappings, as in {params: last_layer, for: 1 epoch}\n"
+     "    optim: {freeze: [last_layer]}\n"
+     "                     ^\n"},
+    {"a freeze for no time", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "optim: {freeze: [{params: last_layer}]}\n",
+     "test.yaml:18:18: error: optim.freeze.0 needs params and for\n"
+     "    optim: {freeze: [{params: last_layer}]}\n"
+     "                     ^\n"},
+    {"steps that are never taken", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "lr: {curve: step, from: 1, by: 0.1}\n",
+     "test.yaml:18:5: error: lr needs `from`, `by` and `every`\n"
+     "    lr: {curve: step, from: 1, by: 0.1}\n"
+     "        ^\n"},
+    {"the start of no warm-up", NULL,
+     NET HEAD "recipe: r\n"
+              "batch: 2\n"
+              "student: {backbone: net, with: {dim: 8}}\n"
+              "lr: {curve: cosine, peak: 1, to: 0, warmup_from: 0.1}\n",
+     "test.yaml:18:50: error: lr.warmup_from needs lr.warmup, the length of the way from it\n"
+     "    lr: {curve: cosine, peak: 1, to: 0, warmup_from: 0.1}\n"
+     "                                                     ^\n"},
 };
 
 static void test_comparisons(void **state)
