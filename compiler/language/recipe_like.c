@@ -19,15 +19,6 @@ static struct dg_yaml *copy_tree(struct dg_arena *arena, const struct dg_yaml *t
     return copy;
 }
 
-static struct dg_yaml_item *find_item(const struct dg_yaml *map, const char *key)
-{
-    for (size_t i = 0; i < map->count; i++)
-        if (!strcmp(map->item[i].key, key)) return &map->item[i];
-    return NULL;
-}
-
-static bool has(const struct dg_yaml *map, const char *key) { return find_item(map, key) != NULL; }
-
 static void remove_item(struct dg_yaml *map, struct dg_yaml_item *item)
 {
     size_t behind = (size_t)(map->item + map->count - (item + 1));
@@ -48,10 +39,10 @@ static bool take_out(struct dg_program *program, struct dg_yaml *map, const stru
         const char *key = path->kind == DG_YAML_SCALAR ? path->text : "";
         for (const char *dot; group && (dot = strchr(key, '.')); key = dot + 1) {
             const char *name = dg_arena_strndup(program->arena, key, (size_t)(dot - key));
-            const struct dg_yaml_item *inner = find_item(group, name);
+            const struct dg_yaml_item *inner = dg_yaml_find(group, name);
             group = inner && inner->value->kind == DG_YAML_MAP ? inner->value : NULL;
         }
-        struct dg_yaml_item *item = group ? find_item(group, key) : NULL;
+        struct dg_yaml_item *item = dg_yaml_find(group, key);
         if (item) {
             remove_item(group, item);
             continue;
@@ -69,14 +60,14 @@ static void merge(struct dg_arena *arena, struct dg_yaml *map, const struct dg_y
     map->origin = over->origin;
     for (size_t i = 0; i < over->count; i++) {
         const struct dg_yaml_item *item = &over->item[i];
-        struct dg_yaml_item *there = find_item(map, item->key);
+        struct dg_yaml_item *there = dg_yaml_find(map, item->key);
         bool maps = there && there->value->kind == DG_YAML_MAP && item->value->kind == DG_YAML_MAP;
-        if (maps && !has(item->value, "curve") && !has(there->value, "curve")) {
+        if (maps && !dg_yaml_find(item->value, "curve") && !dg_yaml_find(there->value, "curve")) {
             merge(arena, there->value, item->value);
             continue;
         }
         dg_yaml_put(arena, map, item->key, item->value);
-        find_item(map, item->key)->key_origin = item->key_origin;
+        dg_yaml_find(map, item->key)->key_origin = item->key_origin;
     }
 }
 
@@ -102,12 +93,13 @@ static const struct dg_definition *find_base(struct dg_program *program, const s
 bool dg_program_resolve_like(struct dg_program *program, struct dg_definition *recipe)
 {
     struct dg_arena *arena = program->arena;
-    for (int depth = 0; has(recipe->map, "like"); depth++) {
-        const struct dg_definition *base = find_base(program, recipe, find_item(recipe->map, "like")->value, depth);
+    const struct dg_yaml_item *like;
+    for (int depth = 0; (like = dg_yaml_find(recipe->map, "like")); depth++) {
+        const struct dg_definition *base = find_base(program, recipe, like->value, depth);
         if (!base) return false;
         struct dg_yaml *map = copy_tree(arena, base->map), *own = copy_tree(arena, recipe->map);
-        remove_item(own, find_item(own, "like")); /* the base's stays, for the next turn */
-        struct dg_yaml_item *without = find_item(own, "without");
+        remove_item(own, dg_yaml_find(own, "like")); /* the base's stays, for the next turn */
+        struct dg_yaml_item *without = dg_yaml_find(own, "without");
         if (without) {
             if (!take_out(program, map, without->value)) return false;
             remove_item(own, without);

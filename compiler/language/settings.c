@@ -13,9 +13,8 @@ static struct dg_yaml **child(struct dg_yaml *node, const char *key)
     long index = strtol(key, &end, 10);
     if (node->kind == DG_YAML_LIST)
         return isdigit((unsigned char)*key) && !*end && (size_t)index < node->count ? &node->item[index].value : NULL;
-    for (size_t i = 0; i < node->count; i++)
-        if (!strcmp(node->item[i].key, key)) return &node->item[i].value;
-    return NULL;
+    struct dg_yaml_item *item = dg_yaml_find(node, key);
+    return item ? &item->value : NULL;
 }
 
 /* The value behind `equals`. Its text is parsed where it stands in program->settings, so that its places are right. NULL:

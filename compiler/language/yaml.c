@@ -129,12 +129,12 @@ static bool read_items(struct reader *r, struct dg_yaml *node, int depth)
                 dg_diag_error(r->diag, &key_origin, "merge keys are not part of the language; use `like:`");
                 return false;
             }
-            for (size_t i = 0; i < node->count; i++)
-                if (!strcmp(node->item[i].key, key)) {
-                    dg_diag_error(r->diag, &key_origin, "key %s is there twice", key);
-                    dg_diag_note(r->diag, &node->item[i].key_origin, "the first is here");
-                    return false;
-                }
+            const struct dg_yaml_item *first = dg_yaml_find(node, key);
+            if (first) {
+                dg_diag_error(r->diag, &key_origin, "key %s is there twice", key);
+                dg_diag_note(r->diag, &first->key_origin, "the first is here");
+                return false;
+            }
             if (!next(r, &event)) return false;
         }
         struct dg_yaml *value = read_node(r, &event, depth + 1);
@@ -208,11 +208,16 @@ struct dg_yaml *dg_yaml_parse(struct dg_arena *arena, struct dg_diagnostics *dia
     return ok ? documents : NULL;
 }
 
-struct dg_yaml *dg_yaml_get_if(struct dg_arena *arena, struct dg_yaml *map, const char *key)
+struct dg_yaml_item *dg_yaml_find(const struct dg_yaml *map, const char *key)
 {
     for (size_t i = 0; map && map->kind == DG_YAML_MAP && i < map->count; i++)
-        if (!strcmp(map->item[i].key, key)) return dg_yaml_get(arena, map, key);
+        if (!strcmp(map->item[i].key, key)) return &map->item[i];
     return NULL;
+}
+
+struct dg_yaml *dg_yaml_get_if(struct dg_arena *arena, struct dg_yaml *map, const char *key)
+{
+    return dg_yaml_find(map, key) ? dg_yaml_get(arena, map, key) : NULL;
 }
 
 struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const char *key)
@@ -224,12 +229,10 @@ struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const c
         map->asked = dg_arena_grow(arena, map->asked, map->num_asked, &map->asked_capacity, sizeof *map->asked);
         map->asked[map->num_asked++] = key;
     }
-    for (size_t i = 0; i < map->count; i++)
-        if (!strcmp(map->item[i].key, key)) {
-            map->item[i].used = true;
-            return map->item[i].value;
-        }
-    return NULL;
+    struct dg_yaml_item *item = dg_yaml_find(map, key);
+    if (!item) return NULL;
+    item->used = true;
+    return item->value;
 }
 
 static const char *asked_key(const void *context, int index) { return ((const struct dg_yaml *)context)->asked[index]; }
@@ -252,11 +255,11 @@ void dg_yaml_check_used(struct dg_diagnostics *diag, const struct dg_yaml *map, 
 
 void dg_yaml_put(struct dg_arena *arena, struct dg_yaml *map, const char *key, struct dg_yaml *value)
 {
-    for (size_t i = 0; i < map->count; i++)
-        if (!strcmp(map->item[i].key, key)) {
-            map->item[i].value = value;
-            return;
-        }
+    struct dg_yaml_item *item = dg_yaml_find(map, key);
+    if (item) {
+        item->value = value;
+        return;
+    }
     map->item = dg_arena_grow(arena, map->item, map->count, &map->capacity, sizeof *map->item);
     map->item[map->count++] =
         (struct dg_yaml_item){.key = dg_arena_strdup(arena, key), .key_origin = value->origin, .value = value};

@@ -27,6 +27,8 @@ struct dg_yaml {
 struct dg_yaml *dg_yaml_parse(struct dg_arena *arena, struct dg_diagnostics *diag, const char *file, const char *text,
                               size_t size);
 
+/* The item of `key` in a map (NULL map: none), not marked as used. NULL if absent. */
+struct dg_yaml_item *dg_yaml_find(const struct dg_yaml *map, const char *key);
 /* The value of `key` in a map (NULL map: none), marked as used. NULL if absent. */
 struct dg_yaml *dg_yaml_get(struct dg_arena *arena, struct dg_yaml *map, const char *key);
 /* The same, but a key that is not there is not named among those that could be. */
