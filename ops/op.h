@@ -137,9 +137,8 @@ enum dg_reach {
 
 /* How a product packs its weights. */
 struct dg_packing {
-    const struct dg_op
-        *op;      /* the op that does it for several products: weight -> packed; NULL: this product packs none */
-    int64_t rows; /* how many rows are multiplied by the weights: the more, the less packing matters */
+    const struct dg_op *op; /* does it for several products: weight -> packed; NULL: this product packs none */
+    int64_t rows;           /* how many rows are multiplied by the weights: the more, the less packing matters */
 };
 
 struct dg_op {

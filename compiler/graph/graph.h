@@ -67,8 +67,8 @@ struct dg_graph_node {
     enum dg_node_role role;
     uint32_t application; /* index */
     uint32_t block;       /* the repeated block of its application that it is in, from 1; DG_NO_BLOCK outside of any */
-    uint32_t
-        forward_of; /* id of the forward node whose backward, recomputation or commit this is; of others, their own */
+    /* The id of the forward node whose backward, recomputation or commit this is; of others, their own. */
+    uint32_t forward_of;
     struct dg_origin origin;
 };
 

@@ -26,8 +26,8 @@ enum dg_key_kind {
     DG_KEY_DURATION,  /* a knob: a length of the run, "10 epochs" or "500 steps" */
     DG_KEY_INTERVAL, /* the same for each so often, also by the clock, "1 epoch or 15 minutes": a knob, and GROUP.minutes */
     DG_KEY_UNTIL, /* a duration from the start of the run: the mapping it is in becomes a schedule, 1 before its end */
-    DG_KEY_SCHEDULE, /* a number, or a curve over the run: knobs PATH or PATH.from .., and a schedule */
-    DG_KEY_COURSE,   /* the same, but that a number is a knob alone */
+    DG_KEY_SCHEDULE,          /* a number, or a curve over the run: knobs PATH or PATH.from .., and a schedule */
+    DG_KEY_FLOAT_OR_SCHEDULE, /* a number as DG_KEY_FLOAT, a curve as DG_KEY_SCHEDULE: plans with a number have no schedule */
 };
 
 struct dg_recipe_crops {
@@ -53,11 +53,12 @@ struct dg_key {
     const struct dg_key_choice *choice;
     const struct dg_key *item;
     size_t count;
-    /* Of DG_KEY_MAP: a list of such mappings may stand in its place. Reads item `index` of it, whose path is `path`; NULL: a mapping alone. */
+    /* Of DG_KEY_MAP: a list of such mappings may stand in its place, of which this reads item `index`, whose path is `path`. NULL: it
+     * may not. */
     void (*item_of)(struct dg_reader *r, struct dg_yaml *item, const char *path, int index);
-    bool optional;     /* of DG_KEY_MAP: may be left out, with the rows below it; else it is there, empty */
-    bool knob;         /* of DG_KEY_INT */
-    bool named;        /* of DG_KEY_INT: expressions of the keys after it may use the value by the key's name */
+    bool optional; /* of DG_KEY_MAP: where it is left out, so are the rows below it; else these have their defaults */
+    bool knob;     /* of DG_KEY_INT */
+    bool named;    /* of DG_KEY_INT: expressions of the keys after it may use the value by the key's name */
     const char *only;  /* of DG_KEY_OPTIMIZER: the one optimiser there may be; NULL: any */
     const char *needs; /* of DG_KEY_ARGUMENT */
     const char *must;  /* what a value of the wrong form is told that it must be; NULL: a sentence by the kind */

@@ -9,6 +9,7 @@
 
 enum dg_teacher_buffers { DG_BUFFERS_OWN, DG_BUFFERS_COPY, DG_BUFFERS_EMA }; /* in the order of the key's choices */
 enum dg_teacher_update { DG_UPDATE_MOMENTUM, DG_UPDATE_EPOCH, DG_UPDATE_ITERATION, DG_UPDATE_STUDENT };
+enum dg_clip_norm { DG_CLIP_PARAMETER, DG_CLIP_ALL }; /* whose norm optim.clip limits */
 enum dg_loss_kind { DG_LOSS_CROSS_ENTROPY, DG_LOSS_MSE, DG_LOSS_INFONCE };
 enum dg_loss_targets { DG_TARGETS_CENTER, DG_TARGETS_SINKHORN, DG_TARGETS_SOFTMAX_BATCH };
 enum { DG_NO_DECAY_BIAS = 1, DG_NO_DECAY_1D = 2 }; /* likewise: bit i is choice i */
@@ -32,7 +33,7 @@ struct dg_train_recipe {
     bool hard; /* the teacher's temperature is zero: its targets are the largest logits */
     const struct dg_op *optimizer;
     unsigned no_decay; /* DG_NO_DECAY_*: names ending in .bias, tensors of one dimension */
-    enum { DG_CLIP_PARAMETER, DG_CLIP_ALL } clip_all; /* whose norm optim.clip limits */
+    enum dg_clip_norm clip_norm;
     bool layer_decay; /* learning rates fall from layer to layer, by optim.layer_decay */
     struct dg_recipe_freeze {
         const char *params;      /* parameters whose name contains this are frozen at first; NULL: none */

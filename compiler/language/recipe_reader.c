@@ -458,12 +458,13 @@ static void read_value(struct dg_reader *r, struct dg_yaml *map, struct dg_yaml 
     case DG_KEY_DURATION: read_duration(r, yaml, path); break;
     case DG_KEY_INTERVAL: read_interval(r, yaml, path); break;
     case DG_KEY_UNTIL: dg_read_until(r, map, yaml, path); break;
-    case DG_KEY_COURSE:
-        if (yaml->kind != DG_YAML_MAP) {
-            read_knob(r, yaml, path, bounds);
-            break;
-        } /* fall through */
     case DG_KEY_SCHEDULE: read_schedule(r, yaml, path, bounds); break;
+    case DG_KEY_FLOAT_OR_SCHEDULE:
+        if (yaml->kind == DG_YAML_MAP)
+            read_schedule(r, yaml, path, bounds);
+        else
+            read_knob(r, yaml, path, bounds);
+        break;
     case DG_KEY_ARGUMENT: /* read with the others of its mapping */
     case DG_KEY_ARGUMENTS:
     case DG_KEY_MAP: break;

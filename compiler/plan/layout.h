@@ -6,8 +6,8 @@
 #include "compiler/plan/lifetimes.h"
 
 struct dg_layout {
-    const struct dg_life
-        *life; /* by value: lifetime, the value whose bytes it shares, and of that one the offset in its region */
+    /* By value: lifetime, the value whose bytes it shares, and of that one the offset in its region. */
+    const struct dg_life *life;
     const bool *used;           /* by value: it is in the plan */
     uint64_t bytes[DG_REGIONS]; /* of each region */
     uint64_t sums; /* of the sums over slices, which processes exchange: at the beginning of DG_REGION_STEP */

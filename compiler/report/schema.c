@@ -320,7 +320,7 @@ static void add_type(struct dg_text *text, const struct dg_key *key)
         break;
     case DG_KEY_DURATION:
     case DG_KEY_UNTIL: dg_text_add(text, "allOf: [{$ref: '#/definitions/length'}], "); break;
-    case DG_KEY_COURSE:
+    case DG_KEY_FLOAT_OR_SCHEDULE:
     case DG_KEY_SCHEDULE: dg_text_add(text, "allOf: [{$ref: '#/definitions/schedule'}], "); break;
     case DG_KEY_SIZE:
         dg_text_add(text, "type: [integer, string, array], ");

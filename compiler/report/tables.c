@@ -33,7 +33,7 @@ static void add_kind(struct dg_text *text, const struct dg_key *key)
                                         [DG_KEY_INTERVAL] = "length or minutes",
                                         [DG_KEY_UNTIL] = "length",
                                         [DG_KEY_SCHEDULE] = "schedule",
-                                        [DG_KEY_COURSE] = "number or schedule"};
+                                        [DG_KEY_FLOAT_OR_SCHEDULE] = "number or schedule"};
     dg_text_add(text, "%s", words[key->kind]);
     if (key->choice) add_words(text, key->choice);
     const struct dg_op *op;

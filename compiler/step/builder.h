@@ -30,12 +30,11 @@ struct dg_node_options dg_builder_options(const struct dg_step_builder *b, const
 
 /* What the teacher's side leaves for the student's and for the commit. */
 struct dg_step_targets {
-    dg_value target;  /* [views of the teacher * batch, out_dim] */
-    dg_value entropy; /* f64 */
-    dg_value scalar;  /* a control, of the shape of the loss */
-    dg_value center;  /* [1, out_dim] */
-    dg_value
-        batch_mean; /* of the teacher's logits, which the centre follows; DG_NO_VALUE: there is no centre to follow it */
+    dg_value target;     /* [views of the teacher * batch, out_dim] */
+    dg_value entropy;    /* f64 */
+    dg_value scalar;     /* a control, of the shape of the loss */
+    dg_value center;     /* [1, out_dim] */
+    dg_value batch_mean; /* of the teacher's logits, [1, out_dim]; DG_NO_VALUE: no centre follows it */
 };
 
 /* targets.c: adds the op of the recipe's `loss.targets` on the teacher's logits, and means over slices. False: reported. */

@@ -196,7 +196,7 @@ bool dg_build_commit(struct dg_step_builder *b, dg_value loss, const struct dg_s
     for (int i = 0, index = 0; i < count; i++) {
         int norm_index = pair[i].gradient == DG_NO_VALUE ? -1 : index++;
         if (graph->value[pair[i].student].flags & DG_TENSOR_BUFFER) continue;
-        bool all = b->recipe->clip_all && norm_index >= 0; /* then the first of the summary clips */
+        bool all = b->recipe->clip_norm == DG_CLIP_ALL && norm_index >= 0; /* then the first of the summary clips */
         if (!commit_param(b, &pair[i], norm[all], all ? 0 : norm_index)) return false;
     }
     if (!commit_center(b, targets) || !commit_statistics(b)) return false;

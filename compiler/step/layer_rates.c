@@ -4,6 +4,8 @@
 
 extern const struct dg_op dg_op_layer_rate;
 
+enum { BEHIND = -1 }; /* the last layer, while it is not known how many blocks there are */
+
 /* By value: the first node that reads it. */
 static uint32_t *index_readers(struct dg_graph *graph)
 {
@@ -38,13 +40,13 @@ bool dg_build_layer_rates(struct dg_step_builder *b, dg_value *rate)
         uint32_t n = reader[dg_instance_param(backbone, i)], in = n == UINT32_MAX ? DG_NO_BLOCK : graph->node[n].block;
         layers += in != DG_NO_BLOCK && in != block;
         if (in != DG_NO_BLOCK) block = in;
-        layer[i] =
-            in != DG_NO_BLOCK || !layers ? layers : -1; /* -1: behind the blocks, whose number is not known yet */
+        bool behind = in == DG_NO_BLOCK && layers;
+        layer[i] = behind ? BEHIND : layers;
     }
     dg_value *of_power = dg_arena_alloc(graph->arena, ((size_t)layers + 2) * sizeof *of_power);
     for (int p = 0; p < layers + 2; p++) of_power[p] = DG_NO_VALUE;
     for (int i = 0; i < count; i++) {
-        int power = layer[i] < 0 ? 0 : layers + 1 - layer[i];
+        int power = layer[i] == BEHIND ? 0 : layers + 1 - layer[i];
         if (of_power[power] == DG_NO_VALUE) of_power[power] = add_rate(b, power);
         if (of_power[power] == DG_NO_VALUE) return false;
         rate[i] = of_power[power];

@@ -1,5 +1,5 @@
-/* Targets of the teacher that are no softmax of centred logits (ops/loss/dino_loss.c): the comparisons of Caron et al. 2021, tables 7
- * and 8 and appendices B and C. Logits are t [G*B,K], the rows of G views one behind the other; scalars are f64.
+/* Targets of the teacher that are no softmax of centred logits (ops/loss/dino_loss.c): the comparisons of Caron et al. 2021, table 7
+ * and appendices B and D. Logits are t [G*B,K], the rows of G views one behind the other; scalars are f64.
  *
  *   hard_target     (t, center [1,K]) -> q [G*B,K], batch_mean [1,K], entropy
  *   sinkhorn_target (t, teacher_temp) -> q, entropy
@@ -7,9 +7,9 @@
  *
  * hard_target is the limit of the softmax at temperature zero: 1 where t - center is largest, the first of equals. unit_target
  * scales t - center to length one, for losses on directions. sinkhorn_target makes each prototype's share of a view's images equal and
- * each image's probabilities sum to one, in turn, `iterations` times from exp(t / teacher_temp) on (Caron et al. 2020, algorithm 1;
- * appendix C here): with one of them it is the softmax over the batch, whose rows then sum to one. Where there is no distribution to speak of, the entropy
- * is 0. */
+ * each image's probabilities sum to one, in turn, `iterations` times from exp(t / teacher_temp) on (Caron et al. 2020, algorithm 1): with
+ * one iteration it is a softmax over the batch, whose rows are then divided by their sums (Caron et al. 2021, appendix B). The entropy of
+ * targets that are no probabilities, and of hard ones, is 0. */
 #include "ops/kernels/dino.h"
 #include "ops/kernels/vmath.h"
 #include "ops/op.h"
@@ -209,7 +209,7 @@ static void scale_rows(const struct state *s, const float *x, float temp, const 
     }
 }
 
-/* x becomes the probabilities; entropy[n] is that of row n. */
+/* q = exp(x / temp - column - row), which may overwrite x; entropy[n] is that of row n. */
 static void finish_rows(const struct state *s, float temp, const float *column, const float *row, const float *x,
                         float *q, double *entropy, int threads)
 {

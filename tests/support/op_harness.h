@@ -41,13 +41,13 @@ struct op_case {
     const char *op;
     unsigned modes; /* of enum op_mode */
     struct op_attr attrs[DG_MAX_ATTRS];
-    struct op_input
-        input[14]; /* data inputs, and parameters named by attributes; own parameters are made by the op's table */
+    /* Data inputs, and parameters named by attributes; own parameters are made by the op's table. */
+    struct op_input input[CASE_INPUTS];
     op_reference *reference;
     int outputs;            /* how many of them the reference makes; 0: 1 */
     bool grad[CASE_INPUTS]; /* check the gradient of that input; trainable parameters are always checked */
-    double
-        f32; /* what rounding to f32 may do to a value, relative to the largest of the tensor; 0: nothing, to the bit */
+    /* What rounding to f32 may do to a value, relative to the largest of the tensor; 0: nothing, to the bit. */
+    double f32;
     double f32_grad; /* the same of gradients, relative to the largest finite difference of that input */
     /* How many roundings to bf16 a value meets before it is stored, and a gradient until it is. */
     double bf16, bf16_grad;
