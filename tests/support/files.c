@@ -86,6 +86,16 @@ void *read_file(const char *path, size_t *size)
     return bytes;
 }
 
+int count_lines(const char *path)
+{
+    size_t size;
+    int lines = 0;
+    char *text = read_file(path, &size);
+    for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
+    free(text);
+    return lines;
+}
+
 void copy_file(const char *from, const char *to)
 {
     size_t size;

@@ -21,6 +21,7 @@ const char *in(const char *name);
 void write_file(const char *path, const void *bytes, size_t size);
 /* The whole file and a zero behind it; the caller frees it. */
 void *read_file(const char *path, size_t *size);
+int count_lines(const char *path);
 void copy_file(const char *from, const char *to);
 void assert_same_file(const char *a, const char *b);
 

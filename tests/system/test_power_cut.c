@@ -306,16 +306,6 @@ static void lay_out(const struct state *s, const char *out, bool damage)
     }
 }
 
-static int lines(const char *path)
-{
-    size_t size;
-    int count = 0;
-    uint8_t *bytes = read_file(path, &size);
-    for (size_t i = 0; i < size; i++) count += bytes[i] == '\n';
-    free(bytes);
-    return count;
-}
-
 static void every_cut(void)
 {
     char whole[128], out[128], plan[128], crops_path[128];
@@ -357,7 +347,7 @@ static void every_cut(void)
         snprintf(b, sizeof b, "%s/checkpoint.safetensors", out);
         assert_same_file(a, b);
         snprintf(b, sizeof b, "%s/log.jsonl", out);
-        if (lines(b) != STEPS) fail_msg("cut %d: %d lines in the log", s, lines(b));
+        if (count_lines(b) != STEPS) fail_msg("cut %d: %d lines in the log", s, count_lines(b));
         damaged += first_step == 0;
         furthest = dg_max_i64(furthest, first_step);
         remove_folder(out);

@@ -390,16 +390,6 @@ static void test_not_finite(void **state)
     process_assert_says(p, p->err, "that of conv1 (conv2d in teacher.backbone(global)");
 }
 
-static int lines_of(const char *path)
-{
-    size_t size;
-    int lines = 0;
-    char *text = read_file(path, &size);
-    for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
-    free(text);
-    return lines;
-}
-
 /* A process dies in the middle of a run that would go on for long: the launcher ends all, the newest checkpoint resumes, and some steps
  * later the run is where one that nobody interrupted is, to the bit. */
 static void test_killed(void **state)
@@ -416,7 +406,7 @@ static void test_killed(void **state)
         process_wait(p);
         assert_int_not_equal(p->status, 0);
         free(p);
-        snprintf(steps, sizeof steps, "%d", lines_of(path_in(run, "log.jsonl")) + STEPS);
+        snprintf(steps, sizeof steps, "%d", count_lines(path_in(run, "log.jsonl")) + STEPS);
         process_assert_status(LAUNCH(&open_mpi, "2", LONG(run), "--resume", "--steps", steps), 0);
         process_assert_status(LAUNCH(&open_mpi, "2", LONG(whole), "--steps", steps), 0);
         assert_same_state(whole, run, 0);

@@ -107,15 +107,7 @@ static void says(const char *text)
     if (!strstr(dg_test_said, text)) fail_msg("\"%s\" does not say \"%s\"", dg_test_said, text);
 }
 
-static int log_lines(const char *path)
-{
-    FILE *file = fopen(in(path), "r");
-    int lines = 0;
-    assert_non_null(file);
-    for (int c; (c = fgetc(file)) != EOF;) lines += c == '\n';
-    fclose(file);
-    return lines;
-}
+static int log_lines(const char *path) { return count_lines(in(path)); }
 
 static bool there(const char *name) { return !access(in(name), F_OK); }
 
