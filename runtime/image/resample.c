@@ -42,15 +42,17 @@ static double sinc(double x)
 
 static double filter_lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
 
-static double filter_support(enum dg_filter filter)
-{
-    return filter == DG_FILTER_LANCZOS ? 3.0 : filter == DG_FILTER_BICUBIC ? 2.0 : 1.0;
-}
+static const struct {
+    double support;
+    double (*shape)(double);
+} filters[] = {[DG_FILTER_BICUBIC] = {2.0, filter_bicubic},
+               [DG_FILTER_BILINEAR] = {1.0, filter_bilinear},
+               [DG_FILTER_LANCZOS] = {3.0, filter_lanczos}};
 
 static int axis_taps(enum dg_filter filter, float extent, int out)
 {
     double scale = (double)extent / out;
-    return (int)ceil(filter_support(filter) * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
+    return (int)ceil(filters[filter].support * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
 }
 
 /* Bytes of the three arrays and of one row of weights before rounding. */
@@ -75,11 +77,9 @@ static struct axis axis_build(enum dg_filter filter, struct input in, int out, i
     axis.first = axis.weight + (size_t)outputs * (size_t)axis.taps;
     axis.count = axis.first + outputs;
 
-    double (*shape)(double) = filter == DG_FILTER_LANCZOS   ? filter_lanczos
-                              : filter == DG_FILTER_BICUBIC ? filter_bicubic
-                                                            : filter_bilinear;
+    double (*shape)(double) = filters[filter].shape;
     double scale = (double)in.extent / out, stretch = scale < 1.0 ? 1.0 : scale;
-    double support = filter_support(filter) * stretch, shrink = 1.0 / stretch;
+    double support = filters[filter].support * stretch, shrink = 1.0 / stretch;
     for (int i = 0; i < outputs; i++) {
         double center = (offset + i + 0.5) * scale, sum = 0;
         int lo = (int)(center - support + 0.5), hi = (int)(center + support + 0.5);
@@ -214,62 +214,62 @@ static void resize_y_then_x(struct resizing *r)
     }
 }
 
-/* The part of a box, `across` x `down` pixels of it, resized to `width` x `height` that is computed. */
-static enum dg_status resize_part(const struct dg_image *image, struct dg_box box, float across, float down,
-                                  struct dg_resampling how, int width, int height, struct dg_box window, uint8_t *out,
-                                  struct dg_scratch *work, struct dg_error *err)
+/* What is resized to width x height: `across` x `down` pixels of a box, from its upper left corner. What is computed of
+ * that: the window. */
+struct part {
+    struct dg_box box;
+    float across, down;
+    int width, height;
+    struct dg_box window;
+};
+
+static enum dg_status resize_part(const struct dg_image *image, const struct part *p, struct dg_resampling how,
+                                  uint8_t *out, struct dg_scratch *work, struct dg_error *err)
 {
+    const struct dg_box box = p->box, window = p->window;
     if (box.width < 1 || box.height < 1 || box.left < 0 || box.top < 0 || box.left > image->width - box.width ||
-        box.top > image->height - box.height || width < 1 || height < 1) {
+        box.top > image->height - box.height || p->width < 1 || p->height < 1) {
         return dg_fail(err, DG_ERR_USAGE, "cannot resize the box %d x %d at (%d, %d) of an image of %d x %d to %d x %d",
-                       box.width, box.height, box.left, box.top, image->width, image->height, width, height);
+                       box.width, box.height, box.left, box.top, image->width, image->height, p->width, p->height);
     }
-    size_t x_bytes = axis_bytes(axis_taps(how.filter, across, width), window.width);
-    size_t y_bytes = axis_bytes(axis_taps(how.filter, down, height), window.height);
+    const struct input columns = {box.width, p->across}, rows = {box.height, p->down};
+    size_t x_bytes = axis_bytes(axis_taps(how.filter, p->across, p->width), window.width);
+    size_t y_bytes = axis_bytes(axis_taps(how.filter, p->down, p->height), window.height);
     x_bytes = (x_bytes + 63) / 64 * 64;
     y_bytes = (y_bytes + 63) / 64 * 64;
-    bool y_first = height != box.height && vertical_is_first(box, how, width, height);
+    bool y_first = p->height != box.height && vertical_is_first(box, how, p->width, p->height);
     size_t wide_bytes = (size_t)box.width * sizeof(i32x4);
     size_t between_bytes = y_first ? (size_t)box.width * 3 : (size_t)window.width * 3 * (size_t)box.height;
     DG_TRY(dg_scratch_reserve(work, x_bytes + y_bytes + wide_bytes + between_bytes, err));
     char *place = work->bytes;
-    struct resizing r = {
-        .stride = (size_t)image->width * 3,
-        .box = box,
-        .window = window,
-        .resize_x = (float)width != across,
-        .resize_y = (float)height != down,
-        .x = axis_build(how.filter, (struct input){box.width, across}, width, window.left, window.width, place),
-        .y = axis_build(how.filter, (struct input){box.height, down}, height, window.top, window.height,
-                        place + x_bytes),
-        .wide = (i32x4 *)(place + x_bytes + y_bytes),
-        .between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes,
-        .out = out};
+    struct resizing r = {.stride = (size_t)image->width * 3,
+                         .box = box,
+                         .window = window,
+                         .resize_x = (float)p->width != p->across,
+                         .resize_y = (float)p->height != p->down,
+                         .x = axis_build(how.filter, columns, p->width, window.left, window.width, place),
+                         .y = axis_build(how.filter, rows, p->height, window.top, window.height, place + x_bytes),
+                         .wide = (i32x4 *)(place + x_bytes + y_bytes),
+                         .between = (uint8_t *)place + x_bytes + y_bytes + wide_bytes,
+                         .out = out};
     r.corner = image->pixels + (size_t)box.top * r.stride + (size_t)box.left * 3;
     (y_first ? resize_y_then_x : resize_x_then_y)(&r);
     return DG_OK;
-}
-
-static enum dg_status resize_window(const struct dg_image *image, struct dg_box box, struct dg_resampling how,
-                                    int width, int height, struct dg_box window, uint8_t *out, struct dg_scratch *work,
-                                    struct dg_error *err)
-{
-    return resize_part(image, box, (float)box.width, (float)box.height, how, width, height, window, out, work, err);
 }
 
 enum dg_status dg_image_resize_extent(const struct dg_image *image, float across, float down, struct dg_resampling how,
                                       int width, int height, uint8_t *out, struct dg_scratch *work,
                                       struct dg_error *err)
 {
-    struct dg_box whole = {0, 0, image->width, image->height}, window = {0, 0, width, height};
-    return resize_part(image, whole, across, down, how, width, height, window, out, work, err);
+    const struct part part = {{0, 0, image->width, image->height}, across, down, width, height, {0, 0, width, height}};
+    return resize_part(image, &part, how, out, work, err);
 }
 
 enum dg_status dg_image_resize(const struct dg_image *image, struct dg_box box, struct dg_resampling how, int width,
                                int height, uint8_t *out, struct dg_scratch *work, struct dg_error *err)
 {
-    struct dg_box window = {0, 0, width, height};
-    return resize_window(image, box, how, width, height, window, out, work, err);
+    const struct part part = {box, (float)box.width, (float)box.height, width, height, {0, 0, width, height}};
+    return resize_part(image, &part, how, out, work, err);
 }
 
 static int center_offset(int outer, int inner) { return (int)rint((outer - inner) / 2.0); }
@@ -292,9 +292,14 @@ enum dg_status dg_image_resize_center_crop(const struct dg_image *image, struct 
                        "an image of %lld x %lld pixels cannot be resized to %lld x %lld and cut to %d x %d",
                        (long long)in_w, (long long)in_h, (long long)full_w, (long long)full_h, width, height);
     }
-    struct dg_box whole = {0, 0, image->width, image->height};
-    struct dg_box window = {center_offset((int)full_w, width), center_offset((int)full_h, height), width, height};
-    return resize_window(image, whole, how, (int)full_w, (int)full_h, window, out, work, err);
+    const struct part part = {
+        .box = {0, 0, image->width, image->height},
+        .across = (float)image->width,
+        .down = (float)image->height,
+        .width = (int)full_w,
+        .height = (int)full_h,
+        .window = {center_offset((int)full_w, width), center_offset((int)full_h, height), width, height}};
+    return resize_part(image, &part, how, out, work, err);
 }
 
 void dg_image_flip(uint8_t *pixels, int width, int height)
