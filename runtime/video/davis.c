@@ -49,11 +49,10 @@ static enum dg_status read_list(struct dg_davis *d, const char *path, struct dg_
         const char *name = trim(line);
         if (*name) status = add_video(d, name, path, err);
     }
-    bool failed = ferror(in);
+    if (status == DG_OK && ferror(in)) status = dg_fail(err, DG_ERR_IO, "%s: %s", path, strerror(errno));
+    if (status == DG_OK && !d->videos) status = dg_fail(err, DG_ERR_INPUT, "%s names no video", path);
     free(line);
     fclose(in);
-    if (status == DG_OK && failed) return dg_fail(err, DG_ERR_IO, "%s: %s", path, strerror(errno));
-    if (status == DG_OK && !d->videos) return dg_fail(err, DG_ERR_INPUT, "%s names no video", path);
     return status;
 }
 

@@ -227,6 +227,8 @@ static void test_refused(void **state)
     refused(segment("twice", in("none"), "--top-k", "5"), 1, "names still twice");
     write_list("empty", "\n");
     refused(segment("empty", in("none"), "--top-k", "5"), 1, "names no video");
+    assert_int_equal(mkdir(in("davis/ImageSets/2017/folder.txt"), 0777), 0);
+    refused(segment("folder", in("none"), "--top-k", "5"), 1, "folder.txt: Is a directory");
     write_list("outside", "../x\n");
     refused(segment("outside", in("none"), "--top-k", "5"), 1, "is no name of a video");
     write_list("absent", "absent\n");
