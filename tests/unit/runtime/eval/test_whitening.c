@@ -59,16 +59,25 @@ static void test_identity(void **state)
 static void test_blocks(void **state)
 {
     (void)state;
-    float *rows = make_rows(3), *one = make_rows(3);
+    float *rows = make_rows(3), *one = make_rows(3), *given = make_rows(3);
     struct dg_whitening whitening = {0};
     assert_ok(dg_whitening_fit(rows, ROWS, DIM, 1, &whitening, try_err));
     for (int i = 0; i < DIM; i++) assert_true(fabsf(whitening.mean[i] - (i == 1 ? 9 : i < DIM - 1 ? 3 : 0)) < 1);
     assert_ok(dg_whitening_apply(&whitening, rows, ROWS, try_err));
     for (int r = 0; r < ROWS; r++) assert_ok(dg_whitening_apply(&whitening, one + r * DIM, 1, try_err));
-    for (int i = 0; i < ROWS * DIM; i++) assert_true(fabsf(rows[i] - one[i]) <= 1e-4f);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < DIM; c++) {
+            const float *transform = whitening.transform + c * DIM;
+            double size = 0; /* of what is added, by either in DIM products and sums of its own order */
+            for (int i = 0; i < DIM; i++) size += fabs((double)(given[r * DIM + i] - whitening.mean[i]) * transform[i]);
+            double tolerance = 2 * DIM * 0x1p-24 * size;
+            assert_true(fabs((double)rows[r * DIM + c] - (double)one[r * DIM + c]) <= tolerance);
+            assert_true(tolerance <= 1e-4);
+        }
     dg_whitening_free(&whitening);
     free(rows);
     free(one);
+    free(given);
 }
 
 static void test_refused(void **state)
