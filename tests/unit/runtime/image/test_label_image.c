@@ -1,5 +1,6 @@
 /* Label images: what is read is what was written, palettes, and what is no label image; the nearest pixel as Pillow has
  * it; OpenCV's bilinear resize. */
+#include "runtime/image/decode.h"
 #include "runtime/image/label_image.h"
 #include "runtime/image/opencv.h"
 #include "runtime/image/write.h"
@@ -45,22 +46,29 @@ static void test_written_and_read(void **state)
     dg_label_image_free(&image);
 }
 
-/* Packed pixels of few bits, and interlaced ones. */
+/* Packed pixels of few bits, and interlaced ones: their colours are those of the decoder of images. */
 static void test_fixtures(void **state)
 {
     (void)state;
-    struct dg_label_image plain = {0}, interlaced = {0};
-    static const char *const name[][2] = {{FIXTURE("palette1.png"), FIXTURE("palette1_interlaced.png")},
-                                          {FIXTURE("palette4.png"), FIXTURE("palette4_interlaced.png")},
-                                          {FIXTURE("palette8.png"), FIXTURE("palette8_interlaced.png")}};
-    for (int i = 0; i < 3; i++) {
-        assert_ok(dg_label_image_read(name[i][0], &plain, try_err));
-        assert_ok(dg_label_image_read(name[i][1], &interlaced, try_err));
-        for (int p = 0; p < plain.width * plain.height && !i; p++) assert_true(plain.label[p] < 2);
-        assert_true(interlaced.width > 0 && interlaced.label != NULL);
+    static const char *const path[] = {FIXTURE("palette1.png"), FIXTURE("palette1_interlaced.png"),
+                                       FIXTURE("palette4.png"), FIXTURE("palette4_interlaced.png"),
+                                       FIXTURE("palette8.png"), FIXTURE("palette8_interlaced.png")};
+    struct dg_label_image labels = {0};
+    struct dg_image_decoder decoder = {0};
+    struct dg_image image = {0};
+    for (size_t f = 0; f < sizeof path / sizeof *path; f++) {
+        assert_ok(dg_label_image_read(path[f], &labels, try_err));
+        assert_ok(dg_image_decode_file(&decoder, path[f], &image, try_err));
+        assert_int_equal(labels.width, image.width);
+        assert_int_equal(labels.height, image.height);
+        for (int p = 0; p < labels.width * labels.height; p++) {
+            assert_memory_equal(labels.palette[labels.label[p]], image.pixels + 3 * p, 3);
+            assert_true(f >= 2 || labels.label[p] < 2);
+        }
     }
-    dg_label_image_free(&plain);
-    dg_label_image_free(&interlaced);
+    dg_label_image_free(&labels);
+    dg_image_decoder_free(&decoder);
+    dg_image_free(&image);
 }
 
 static void refused(const char *path, enum dg_status status, const char *says)
