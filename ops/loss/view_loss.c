@@ -16,6 +16,7 @@
 #include "ops/op.h"
 
 #include <math.h>
+#include <omp.h>
 
 extern const struct dg_op dg_op_view_loss_grad;
 
@@ -29,6 +30,7 @@ enum { BLOCK = 512 }; /* columns that are summed in f32 */
 struct state {
     int64_t rows, cols, batch, view0, globals;
     int64_t kind;
+    int64_t factors; /* of a thread: one for each row of the target */
     double pair_weight;
 };
 
@@ -38,7 +40,7 @@ struct row {
     int64_t view, image;
     double most, lse; /* cross_entropy: of s / temp */
     double length;    /* the others: max(|s|, 1e-12) */
-    bool short_of;    /* |s| is below that */
+    bool clamped;     /* |s| is below that */
 };
 
 static const struct dg_attr_spec attrs[] = {
@@ -93,9 +95,9 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     s->batch = p->call->input[TARGET].dim[0] / s->globals;
     int64_t pairs = s->globals * (p->call->attr[VIEWS].i - 1);
     s->pair_weight = 1.0 / ((double)(s->batch * dg_slices(p->call)) * (double)pairs);
-    /* For each row its cost and a factor of each of the teacher's rows. */
-    int64_t others = s->kind == CROSS_ENTROPY ? 0 : p->call->input[TARGET].dim[0];
-    dg_op_scratch(p, s->rows * (1 + others) * (int64_t)sizeof(double));
+    /* The cost of each row, and for each thread a factor of each of the teacher's rows. */
+    s->factors = s->kind == CROSS_ENTROPY ? 0 : p->call->input[TARGET].dim[0];
+    dg_op_scratch(p, (s->rows + p->threads * s->factors) * (int64_t)sizeof(double));
     return DG_OK;
 }
 
@@ -119,8 +121,8 @@ static struct row row_of(const struct state *s, const struct dg_run *r, int64_t 
                       .image = index % s->batch};
     if (s->kind != CROSS_ENTROPY) {
         double length = sqrt(dot(row.s, row.s, s->cols));
-        row.short_of = length < 1e-12;
-        row.length = row.short_of ? 1e-12 : length;
+        row.clamped = length < 1e-12;
+        row.length = row.clamped ? 1e-12 : length;
         return row;
     }
     double temp = *(const double *)r->input[STUDENT_TEMP], sum = 0;
@@ -165,10 +167,10 @@ static double pair_cost(const struct state *s, const struct dg_run *r, const str
     return row->lse - dot(row->s, target, s->cols) / *(const double *)r->input[STUDENT_TEMP]; /* rows of q sum to one */
 }
 
-/* Of a loss on directions. */
-static double *factors_of_row(const struct state *s, const struct dg_run *r, int64_t row)
+/* What the calling thread has room for, [globals, batch]; none for the cross-entropy. */
+static double *factors_of_thread(const struct state *s, const struct dg_run *r)
 {
-    return s->kind == CROSS_ENTROPY ? NULL : (double *)r->scratch + s->rows + row * s->globals * s->batch;
+    return (double *)r->scratch + s->rows + omp_get_thread_num() * s->factors;
 }
 
 static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
@@ -181,7 +183,7 @@ static enum dg_status run_loss(const struct dg_run *r, struct dg_error *err)
         struct row row = row_of(s, r, i);
         term[i] = 0;
         for (int64_t view = 0; view < s->globals; view++)
-            if (view != row.view) term[i] += pair_cost(s, r, &row, view, factors_of_row(s, r, i));
+            if (view != row.view) term[i] += pair_cost(s, r, &row, view, factors_of_thread(s, r));
     }
     for (int64_t i = 0; i < s->rows; i++) sum += term[i]; /* in order, so that the sum does not depend on threads */
     *(double *)r->output[LOSS] = (r->input[SO_FAR] ? *(const double *)r->input[SO_FAR] : 0) + sum * s->pair_weight;
@@ -244,7 +246,7 @@ static void direction_backward(const struct state *s, const struct dg_run *r, co
                                float *dx)
 {
     double inner = factors_of(s, r, row, factor);
-    float along = row->short_of ? 0 : (float)(inner / row->length), scale = (float)(1 / row->length);
+    float along = row->clamped ? 0 : (float)(inner / row->length), scale = (float)(1 / row->length);
     for (int64_t first = 0; first < s->cols; first += BLOCK) {
         int64_t count = dg_min_i64(BLOCK, s->cols - first);
         float g[BLOCK] = {0};
@@ -283,7 +285,7 @@ static enum dg_status run_grad(const struct dg_run *r, struct dg_error *err)
         if (s->kind == CROSS_ENTROPY)
             cross_entropy_backward(s, r, &row, dx);
         else
-            direction_backward(s, r, &row, factors_of_row(s, r, i), dx);
+            direction_backward(s, r, &row, factors_of_thread(s, r), dx);
     }
     return DG_OK;
 }
