@@ -23,8 +23,8 @@ struct dg_grad_builder {
      * accumulator input and then calls set_gradient; other rules call add_gradient. */
     dg_value (*gradient_so_far)(struct dg_grad_builder *b, int i);
     void (*set_gradient)(struct dg_grad_builder *b, int i, dg_value gradient); /* replaces the gradient so far */
-    enum dg_status (*add_gradient)(struct dg_grad_builder *b, int i,
-                                   dg_value gradient); /* by an `add` node if need be */
+    /* Adds to the gradient so far, by an `add` node if need be. */
+    enum dg_status (*add_gradient)(struct dg_grad_builder *b, int i, dg_value gradient);
     struct dg_error *err;
 };
 

@@ -1,6 +1,7 @@
 /* The tiled prototype layer with the loss in it, against the ops that it stands for: weight_norm_linear, dino_target and
  * dino_loss, which test_weight_norm_linear.c and test_dino_loss.c check against the definition. */
 #include "ops/kernels/bf16.h"
+#include "tests/support/gradient_rule.h"
 #include "tests/support/op_harness.h"
 
 #include <math.h>
@@ -210,69 +211,24 @@ static void test_refusals(void **state)
 
 /* --- the gradient rule --- */
 
-enum { INPUTS = 11, GRAD_INPUTS = 13 };
-
-struct recorded {
-    dg_value input[GRAD_INPUTS], set[INPUTS];
-};
-
-static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
-                                  const dg_value *input, int num_inputs, dg_value *output)
-{
-    assert_ptr_equal(op, dg_op_find("prototype_loss_grad"));
-    assert_int_equal(attr[0].i, VIEWS);
-    assert_int_equal(num_inputs, GRAD_INPUTS);
-    memcpy(((struct recorded *)b->compiler)->input, input, GRAD_INPUTS * sizeof *input);
-    for (int o = 0; o < 3; o++) output[o] = (dg_value)(70 + o);
-    return DG_OK;
-}
-
-static dg_value record_so_far(struct dg_grad_builder *b, int i)
-{
-    (void)b;
-    return (dg_value)(50 + i);
-}
-
-static void record_set(struct dg_grad_builder *b, int i, dg_value gradient)
-{
-    ((struct recorded *)b->compiler)->set[i] = gradient;
-}
-
-static enum dg_status record_add(struct dg_grad_builder *b, int i, dg_value gradient)
-{
-    record_set(b, i, gradient);
-    return DG_OK;
-}
-
 /* Its gradient reads the same inputs, the saved log-sum-exp, and what the gradients of g and v are added to. */
 static void test_gradient_rule(void **state)
 {
     (void)state;
-    dg_value input[INPUTS], want[GRAD_INPUTS];
-    for (int i = 0; i < INPUTS; i++) want[i] = input[i] = (dg_value)(10 + i);
-    want[10] = 31;
-    want[11] = 51;
-    want[12] = 52;
+    enum { INPUTS = 11 };
     bool wants[INPUTS] = {[0] = true, [1] = true, [2] = true, [10] = true};
-    struct recorded seen = {0};
-    struct dg_error err = {0};
     struct dg_op_call call = {
         .op = op_by_name("prototype_loss"), .attr = &(union dg_attr){.i = VIEWS}, .num_inputs = INPUTS, .train = true};
-    struct dg_grad_builder b = {.call = &call,
-                                .input = input,
-                                .output = (dg_value[]){30, 31},
-                                .diff_output = (dg_value[]){40, DG_NO_VALUE},
-                                .wants = wants,
-                                .compiler = &seen,
-                                .emit = record_emit,
-                                .gradient_so_far = record_so_far,
-                                .set_gradient = record_set,
-                                .add_gradient = record_add,
-                                .err = &err};
-    assert_int_equal(call.op->grad(&b), DG_OK);
-    assert_memory_equal(seen.input, want, sizeof want);
-    for (int i = 0; i < 3; i++) assert_int_equal(seen.set[i], 70 + i);
-    assert_int_equal(seen.set[10], 40); /* the loss so far weighs one */
+    struct gradient_rule rule = run_gradient_rule(&call, wants);
+    assert_ptr_equal(rule.op, dg_op_find("prototype_loss_grad"));
+    assert_int_equal(rule.attr[0].i, VIEWS);
+    assert_int_equal(rule.num_inputs, INPUTS + 2);
+    for (int i = 0; i < INPUTS - 1; i++) assert_int_equal(rule.input[i], RULE_INPUT + i);
+    assert_int_equal(rule.input[10], RULE_OUTPUT + 1);
+    assert_int_equal(rule.input[11], RULE_SO_FAR + 1);
+    assert_int_equal(rule.input[12], RULE_SO_FAR + 2);
+    for (int i = 0; i < 3; i++) assert_int_equal(rule.gradient[i], RULE_ADDED + i);
+    assert_int_equal(rule.gradient[10], RULE_DIFF_OUTPUT); /* the loss so far weighs one */
 }
 
 static const struct op_test tests[] = {

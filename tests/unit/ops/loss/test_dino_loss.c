@@ -1,4 +1,5 @@
 /* The DINO loss against the definition, pair by pair in f64: value, gradient, target, centre. */
+#include "tests/support/gradient_rule.h"
 #include "tests/support/op_harness.h"
 
 #include <math.h>
@@ -270,53 +271,21 @@ static void test_sharp_and_large_logits(void **state)
 
 /* --- the gradient rule --- */
 
-struct recorded {
-    const struct dg_op *op;
-    dg_value input[4], given[4];
-};
-
-static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
-                                  const dg_value *input, int num_inputs, dg_value *output)
-{
-    struct recorded *seen = b->compiler;
-    seen->op = op;
-    assert_int_equal(attr[0].i, VIEWS);
-    assert_int_equal(num_inputs, 4);
-    memcpy(seen->input, input, sizeof seen->input);
-    output[0] = 77;
-    return DG_OK;
-}
-
-static enum dg_status record_add_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
-{
-    ((struct recorded *)b->compiler)->given[i] = gradient;
-    return DG_OK;
-}
-
 static void test_gradient_rule(void **state)
 {
     (void)state;
-    const struct dg_op *op = dg_op_find("dino_loss");
     union dg_attr attr[] = {{.i = VIEWS}};
-    struct dg_op_call call = {.op = op, .attr = attr, .num_inputs = 4, .train = true};
+    struct dg_op_call call = {.op = dg_op_find("dino_loss"), .attr = attr, .num_inputs = 4, .train = true};
     for (int chained = 0; chained < 2; chained++) {
-        struct recorded seen = {0};
         bool wants[] = {true, false, false, chained};
-        struct dg_error err = {0};
-        struct dg_grad_builder b = {.call = &call,
-                                    .input = (dg_value[]){10, 11, 12, 13},
-                                    .output = (dg_value[]){20, 21},
-                                    .diff_output = (dg_value[]){30, DG_NO_VALUE},
-                                    .wants = wants,
-                                    .compiler = &seen,
-                                    .emit = record_emit,
-                                    .add_gradient = record_add_gradient,
-                                    .err = &err};
-        assert_int_equal(op->grad(&b), DG_OK);
-        assert_ptr_equal(seen.op, dg_op_find("dino_loss_grad"));
-        assert_memory_equal(seen.input, ((dg_value[]){10, 11, 12, 21}), sizeof seen.input);
-        assert_int_equal(seen.given[0], 77);
-        assert_int_equal(seen.given[3], chained ? 30 : 0); /* the loss so far weighs one */
+        struct gradient_rule rule = run_gradient_rule(&call, wants);
+        assert_ptr_equal(rule.op, dg_op_find("dino_loss_grad"));
+        assert_int_equal(rule.attr[0].i, VIEWS);
+        assert_int_equal(rule.num_inputs, 4);
+        for (int i = 0; i < 3; i++) assert_int_equal(rule.input[i], RULE_INPUT + i);
+        assert_int_equal(rule.input[3], RULE_OUTPUT + 1); /* the log-sum-exp */
+        assert_int_equal(rule.gradient[0], RULE_ADDED);
+        assert_int_equal(rule.gradient[3], chained ? RULE_DIFF_OUTPUT : 0); /* the loss so far weighs one */
     }
 }
 

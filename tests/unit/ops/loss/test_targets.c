@@ -120,16 +120,12 @@ static void test_sinkhorn(void **state)
                                  .batch = B};
             struct op_result r = op_run(&run);
             naive_sinkhorn(t, iterations, want);
-            double entropy = 0, largest = 0;
-            for (int i = 0; i < ROWS * K; i++) {
-                entropy -= want[i] > 0 ? want[i] * log(want[i]) / ROWS : 0;
-                largest = fmax(largest, want[i]);
-            }
+            double entropy = 0;
+            for (int i = 0; i < ROWS * K; i++) entropy -= want[i] > 0 ? want[i] * log(want[i]) / ROWS : 0;
             /* What is under the exponential is within 2 / temp + ln (B K) of zero, in a few roundings, twice an iteration. */
             double tolerance = 4 * (1 + iterations) * F32_ROUNDING * (2 / temp + log(B * K));
             assert_near(r.data[0], want, ROWS * K, tolerance, "q");
             assert_true(fabs(*(double *)r.data[1] - entropy) < tolerance * entropy);
-            assert_true(largest > 0);
             op_result_free(&r);
         }
     free(want);

@@ -1,4 +1,5 @@
 /* Losses between views, pair by pair in f64: value, gradient against finite differences, any grouping of the views. */
+#include "tests/support/gradient_rule.h"
 #include "tests/support/op_harness.h"
 
 #include <math.h>
@@ -195,53 +196,20 @@ static void test_refusals(void **state)
 
 /* --- the gradient rule --- */
 
-struct recorded {
-    const struct dg_op *op;
-    dg_value input[3], given[4];
-};
-
-static enum dg_status record_emit(struct dg_grad_builder *b, const struct dg_op *op, const union dg_attr *attr,
-                                  const dg_value *input, int num_inputs, dg_value *output)
-{
-    struct recorded *seen = b->compiler;
-    seen->op = op;
-    assert_ptr_equal(attr, b->call->attr);
-    assert_int_equal(num_inputs, 3);
-    memcpy(seen->input, input, sizeof seen->input);
-    output[0] = 77;
-    return DG_OK;
-}
-
-static enum dg_status record_add_gradient(struct dg_grad_builder *b, int i, dg_value gradient)
-{
-    ((struct recorded *)b->compiler)->given[i] = gradient;
-    return DG_OK;
-}
-
 static void test_gradient_rule(void **state)
 {
     (void)state;
-    const struct dg_op *op = dg_op_find("view_loss");
     union dg_attr attr[] = {{.i = MSE}, {.i = 5}, {.i = 2}};
-    struct dg_op_call call = {.op = op, .attr = attr, .num_inputs = 4, .train = true};
+    struct dg_op_call call = {.op = dg_op_find("view_loss"), .attr = attr, .num_inputs = 4, .train = true};
     for (int chained = 0; chained < 2; chained++) {
-        struct recorded seen = {0};
         bool wants[] = {true, false, false, chained};
-        struct dg_error err = {0};
-        struct dg_grad_builder b = {.call = &call,
-                                    .input = (dg_value[]){10, 11, 12, 13},
-                                    .output = (dg_value[]){20},
-                                    .diff_output = (dg_value[]){30},
-                                    .wants = wants,
-                                    .compiler = &seen,
-                                    .emit = record_emit,
-                                    .add_gradient = record_add_gradient,
-                                    .err = &err};
-        assert_int_equal(op->grad(&b), DG_OK);
-        assert_ptr_equal(seen.op, dg_op_find("view_loss_grad"));
-        assert_memory_equal(seen.input, ((dg_value[]){10, 11, 12}), sizeof seen.input);
-        assert_int_equal(seen.given[0], 77);
-        assert_int_equal(seen.given[3], chained ? 30 : 0); /* the loss so far weighs one */
+        struct gradient_rule rule = run_gradient_rule(&call, wants);
+        assert_ptr_equal(rule.op, dg_op_find("view_loss_grad"));
+        assert_ptr_equal(rule.attr, attr);
+        assert_int_equal(rule.num_inputs, 3);
+        for (int i = 0; i < 3; i++) assert_int_equal(rule.input[i], RULE_INPUT + i);
+        assert_int_equal(rule.gradient[0], RULE_ADDED);
+        assert_int_equal(rule.gradient[3], chained ? RULE_DIFF_OUTPUT : 0); /* the loss so far weighs one */
     }
 }
 
