@@ -4,14 +4,7 @@
 
 #include "runtime/exec/session.h"
 #include "runtime/formats/safetensors.h"
-
-/* Which weights of a file; zero for the usual. */
-struct dg_weights_options {
-    const char *from;         /* whose backbone of a full checkpoint: "teacher" (NULL likewise) or "student" */
-    const char *key, *prefix; /* which of several networks: see struct dg_network_choice */
-    int64_t positions[2];     /* rows and columns of the file's position table; 0: it is a square, or the plan's */
-    bool partial;
-};
+#include "runtime/state/weights_options.h"
 
 /* dg_weights_load and dg_weights_init compare file and plan before they change anything. DG_ERR_INPUT names the
  * differences, each with the nearest name on the other side: parameters that the file lacks, tensors of the network

@@ -2,9 +2,10 @@
 #ifndef DG_RUNTIME_STATE_WEIGHTS_FIT_H
 #define DG_RUNTIME_STATE_WEIGHTS_FIT_H
 
+#include "runtime/exec/session.h"
 #include "runtime/layouts/groups.h"
 #include "runtime/layouts/weight_file.h"
-#include "runtime/state/weights.h"
+#include "runtime/state/weights_options.h"
 
 enum { DG_WEIGHTS_SHOWN = 3, DG_WEIGHTS_LINE = 400, DG_WEIGHTS_NONE = -1 };
 
