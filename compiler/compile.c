@@ -94,7 +94,7 @@ static bool can_be_shared(struct compile *c)
     struct dg_train_step step;
     if (!dg_build_step(&alone, &whole, &entry, &step)) return false;
     c->source.coupled = step.uncut || step.coupling;
-    return dg_step_can_be_shared(&c->source, &step);
+    return dg_step_can_be_shared(&c->source);
 }
 
 /* False: errors are in diag, or err says that --memory cannot be met. */

@@ -129,7 +129,7 @@ struct dg_step_input {
 enum dg_reach {
     DG_REACH_ALL, /* on anything: nothing may be cut */
     /* On all rows in train mode (batch norm): the batch cannot be cut into slices before it. Processes can share it if the op has
-     * joined_bytes. */
+     * joins. */
     DG_REACH_BATCH,
     DG_REACH_IMAGE, /* on rows of the same image only */
     DG_REACH_ROW,   /* on the same row of every data input only: one token may be computed alone */
@@ -162,9 +162,9 @@ struct dg_op {
     enum dg_status (*infer)(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err);
     struct dg_cost (*cost)(const struct dg_op_call *call); /* NULL: no FLOPs worth counting */
 
-    /* Of an op that can see the rows of all processes which share a step, in train mode: the bytes that one run of it sends to each
-     * of them (struct dg_peers). Its call says how many they are. NULL: it sees the rows of one process. */
-    int64_t (*joined_bytes)(const struct dg_op_call *call);
+    /* Of an op that sees the rows of all processes which share a step, in train mode: what one run of it exchanges with them. Its call
+     * says how many they are. NULL: it sees the rows of one process. */
+    struct dg_joins (*joins)(const struct dg_op_call *call);
 
     /* As a node of a module. */
     /* Is this application nothing at all (drop path at rate 0 or in eval mode)? Then the compiler drops the node. NULL: never. */

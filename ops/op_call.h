@@ -32,13 +32,19 @@ struct dg_op_call {
     bool train;                /* mode of the application */
     int64_t slices;            /* how often a step runs the op, each time on the next slice of the batch; 0 or 1: once,
                                      on all of the batch */
-    int64_t ranks;             /* processes of which the op sees the rows together (struct dg_op, joined_bytes); 0 or 1:
+    int64_t ranks;             /* processes of which the op sees the rows together (struct dg_op, joins); 0 or 1:
                                      this one's only */
     bool bf16;                 /* the plan is in bf16: matmuls may round their operands, also those stored as f32 */
     enum dg_math math;         /* of the plan; DG_MATH_F32 where it is in bf16 */
 };
 static inline int64_t dg_slices(const struct dg_op_call *call) { return call->slices > 1 ? call->slices : 1; }
 static inline int64_t dg_ranks(const struct dg_op_call *call) { return call->ranks > 1 ? call->ranks : 1; }
+
+/* What one run of an op that sees the rows of all processes exchanges with each other of them (struct dg_peers). */
+struct dg_joins {
+    int64_t times; /* gathers, one after the other */
+    int64_t bytes; /* of all of them, sent to each other process */
+};
 
 /* An optional operand that is not there. */
 #define DG_ABSENT_DESC ((struct dg_desc){.ndim = -1})

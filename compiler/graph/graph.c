@@ -79,7 +79,7 @@ static int64_t slices_of(const struct dg_graph *graph, const struct dg_graph_nod
 
 int64_t dg_node_ranks(const struct dg_graph *graph, const struct dg_graph_node *node)
 {
-    return node->op->joined_bytes && node->train && graph->coupled > 1 ? graph->coupled : 1;
+    return node->op->joins && node->train && graph->coupled > 1 ? graph->coupled : 1;
 }
 
 enum dg_status dg_graph_node(struct dg_graph *graph, const struct dg_op_use *use, const struct dg_node_options *options,

@@ -86,7 +86,7 @@ struct dg_graph {
     uint32_t num_forward;          /* ids given to forward nodes: 1 to this */
     struct dg_string_map controls; /* by key, to values */
     int64_t slices;                /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
-    int64_t coupled;     /* processes, each with one slice, whose rows meet in ops with joined_bytes; 0: none do */
+    int64_t coupled;     /* processes, each with one slice, whose rows meet in ops with joins; 0: none do */
     enum dg_phase phase; /* of the nodes that are added next */
 };
 

@@ -37,14 +37,15 @@ static void report_ranks(struct dg_text *text, const struct dg_entry *entry, uin
     for (uint32_t n = 0; n < graph->num_nodes; n++) {
         if (dg_node_ranks(graph, &graph->node[n]) < 2) continue;
         struct dg_op_call call = dg_graph_call(graph, &graph->node[n], NULL);
-        bytes += call.op->joined_bytes(&call);
-        joins++;
+        struct dg_joins of = call.op->joins(&call);
+        bytes += of.bytes;
+        joins += of.times;
     }
     if (joins)
-        dg_text_add(
-            text,
-            "    batch norms see the rows of all: %lld times a step each sends moments or sums, %s to each other\n",
-            (long long)joins, dg_format_bytes(size, sizeof size, (double)bytes));
+        dg_text_add(text,
+                    "    operations see the rows of all: %lld times a step each sends moments, sums or rows, %s to "
+                    "each other\n",
+                    (long long)joins, dg_format_bytes(size, sizeof size, (double)bytes));
 }
 
 void dg_report(struct dg_text *text, const struct dg_entry *entry, const struct dg_layout *layout, int num_entries)

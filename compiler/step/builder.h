@@ -30,7 +30,7 @@ struct dg_node_options dg_builder_options(const struct dg_step_builder *b, const
 
 /* What the teacher's side leaves for the student's and for the commit. */
 struct dg_step_targets {
-    dg_value target;     /* [views of the teacher * batch, out_dim] */
+    dg_value target;     /* [views of the teacher * batch, out_dim], or of InfoNCE the batch of all processes */
     dg_value entropy;    /* f64 */
     dg_value scalar;     /* a control, of the shape of the loss */
     dg_value center;     /* [1, out_dim] */

@@ -29,24 +29,16 @@ static const char *divisors(struct dg_arena *arena, int64_t batch, int64_t ranks
     return text;
 }
 
-bool dg_step_can_be_shared(const struct dg_step_request *from, const struct dg_train_step *step)
+bool dg_step_can_be_shared(const struct dg_step_request *from)
 {
     int64_t batch = from->recipe->batch, ranks = from->ranks;
-    const struct dg_graph_node *op = step->unshared;
-    const struct dg_origin *at = &from->recipe->model.origin;
-    if (ranks <= 1) return true;
-    if (batch % ranks)
-        dg_diag_error(
-            from->diag, at,
-            "--ranks %lld: %lld processes cannot share a batch of %lld equally; take %s, or --batch %lld or %lld",
-            (long long)ranks, (long long)ranks, (long long)batch, divisors(from->program->arena, batch, ranks),
-            (long long)(batch / ranks * ranks + ranks), (long long)(batch / ranks ? batch / ranks * ranks : 2 * ranks));
-    else if (op)
-        dg_diag_error(
-            from->diag, at,
-            "--ranks %lld: %s (%s, %s:%d) sees all rows of the batch at once, and processes cannot share them",
-            (long long)ranks, op->origin.path, op->op->name, op->origin.file, op->origin.line);
-    return dg_diag_errors(from->diag) == 0;
+    if (ranks <= 1 || batch % ranks == 0) return true;
+    dg_diag_error(from->diag, &from->recipe->model.origin,
+                  "--ranks %lld: %lld processes cannot share a batch of %lld equally; take %s, or --batch %lld or %lld",
+                  (long long)ranks, (long long)ranks, (long long)batch, divisors(from->program->arena, batch, ranks),
+                  (long long)(batch / ranks * ranks + ranks),
+                  (long long)(batch / ranks ? batch / ranks * ranks : 2 * ranks));
+    return false;
 }
 
 /* All runs of `parts` words joined by dots within the names of what is trained: what could have been meant. */

@@ -9,9 +9,8 @@
  * the plan is to be plain. Between ranks the larger resolution comes last: its longer backward hides more of the exchange. */
 struct dg_step_choice dg_default_choice(const struct dg_step_request *from);
 
-/* Whether the step can be shared by from->ranks processes: they divide the batch, and ops that see more images than a slice has can ask the
- * other processes. False: the error is in from->diag. */
-bool dg_step_can_be_shared(const struct dg_step_request *from, const struct dg_train_step *step);
+/* Whether the step can be shared by from->ranks processes: they divide the batch. False: the error is in from->diag. */
+bool dg_step_can_be_shared(const struct dg_step_request *from);
 
 /* Builds the step in a form as an entry on which no entry pass has run; choice->recompute is for dg_finish_entry. False: errors are
  * in from->diag. */

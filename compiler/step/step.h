@@ -15,7 +15,7 @@ struct dg_step_request {
     const struct dg_probe_recipe *probe;  /* of a probe's graphs */
     const struct dg_pipeline *pipeline;
     int64_t ranks; /* processes that share a training step: its slices are a multiple of this; 0, 1: any number */
-    bool coupled;  /* ops see the rows of all these processes (struct dg_op, joined_bytes): each has one slice */
+    bool coupled;  /* ops see the rows of all these processes (struct dg_op, joins): each has one slice */
 };
 
 /* What may be chosen about a step and does not change its result, but to rounding. */
@@ -30,7 +30,6 @@ struct dg_train_step {
     struct dg_slots slots;
     const struct dg_graph_node *coupling; /* the op of the head that needs all crops at once; NULL: none does */
     const struct dg_graph_node *uncut;    /* the op of the backbone that needs all crops of a resolution at once */
-    const struct dg_graph_node *unshared; /* one of such ops that cannot ask other processes for theirs */
     const char *uncut_in;                 /* "backbone", "loss", "predictor": what `uncut` is a part of */
 };
 

@@ -3,8 +3,8 @@
  * choose in their place is in ops/loss/targets.c and ops/loss/view_loss.c. */
 #include "compiler/step/builder.h"
 
-extern const struct dg_op dg_op_add_mean, dg_op_dino_loss, dg_op_dino_target, dg_op_hard_target, dg_op_sinkhorn_target,
-    dg_op_unit_target, dg_op_view_loss;
+extern const struct dg_op dg_op_add_mean, dg_op_dino_loss, dg_op_dino_target, dg_op_gather_images, dg_op_hard_target,
+    dg_op_sinkhorn_target, dg_op_unit_target, dg_op_view_loss;
 
 enum { SINKHORN_ITERATIONS = 3 }; /* Caron et al. 2020 */
 
@@ -21,15 +21,26 @@ static bool mean_of_slices(struct dg_step_builder *b, dg_value like, dg_value *p
     return true;
 }
 
-/* A copy of the last node, since the array moves: it sees all images at once, and processes cannot share them. */
+/* A copy of the last node, since the array moves: it sees all images at once. */
 static void note_uncut(struct dg_step_builder *b, struct dg_train_step *step)
 {
+    if (step->uncut) return;
     struct dg_graph_node *copy = dg_arena_alloc(b->graph->arena, sizeof *copy);
     *copy = b->graph->node[b->graph->num_nodes - 1];
-    step->unshared = copy;
-    if (step->uncut) return;
     step->uncut = copy;
     step->uncut_in = "loss";
+}
+
+/* InfoNCE chooses among the images of the batch: where processes share it, the target of all of them. */
+static bool gather_target(struct dg_step_builder *b, dg_value *target)
+{
+    if (b->recipe->loss != DG_LOSS_INFONCE || b->graph->coupled < 2) return true;
+    struct dg_node_options options = dg_builder_options(b, "target of all", "loss", DG_ROLE_FORWARD);
+    union dg_attr views = {.i = b->recipe->global.count};
+    dg_value output[DG_MAX_OUTPUTS];
+    if (!dg_builder_add(b, &dg_op_gather_images, &views, target, 1, &options, output)) return false;
+    *target = output[DG_RESULT];
+    return true;
 }
 
 static const struct dg_op *target_op(const struct dg_train_recipe *recipe)
@@ -56,11 +67,13 @@ bool dg_build_targets(struct dg_step_builder *b, dg_value logits, struct dg_step
     targets->scalar = dg_graph_control(graph, sharpens ? "loss.teacher_temp" : "loss.center_momentum");
     if (dg_op_input_index(op, "center") >= 0) input[inputs++] = targets->center;
     if (sharpens) input[inputs++] = targets->scalar;
-    union dg_attr attr[] = {{.i = recipe->targets == DG_TARGETS_SINKHORN ? SINKHORN_ITERATIONS : 1}};
+    union dg_attr attr[] = {{.i = recipe->targets == DG_TARGETS_SINKHORN ? SINKHORN_ITERATIONS : 1},
+                            {.i = recipe->global.count}};
     if (!dg_builder_add(b, op, dg_op_num_attrs(op) ? attr : NULL, input, inputs, &options, made)) return false;
     if (op == &dg_op_sinkhorn_target) note_uncut(b, step);
     targets->target = made[DG_RESULT];
     if (op == &dg_op_dino_target) targets->target = made[dg_op_output_index(op, "q")];
+    if (!gather_target(b, &targets->target)) return false;
     targets->batch_mean = mean < 0 ? DG_NO_VALUE : made[mean];
     targets->entropy = made[dg_op_output_index(op, "entropy")];
     if (mean >= 0 && !mean_of_slices(b, targets->center, &targets->batch_mean)) return false;

@@ -12,8 +12,8 @@
  *
  * Where no op at all couples rows, the images of a batch meet in sums only, and the batch may be cut (struct dg_step_choice):
  * the first two lines are then a loop over slices of images, and gradients, loss, entropy and the centre's mean are sums that
- * are zeroed before it. Between processes the batch is cut where ops couple rows, too, if they can ask each other for what they need
- * of theirs (batch norm): the loop then runs once in each process. */
+ * are zeroed before it. Between processes the batch is cut where ops couple rows, too: these ask each other for what they need of
+ * theirs, and the loop runs once in each process. */
 #include "compiler/step/builder.h"
 
 #include <stdio.h>
@@ -86,12 +86,11 @@ static dg_value logits_of(struct dg_step_builder *b, enum dg_network network, co
     return apply(b, b->network[network].head, features, NULL, view0, head_application(b, network, group));
 }
 
-/* The first node from `first` on that needs all its rows at once, and with `unshared` those of one process; a copy, since the array
- * moves. NULL: none does. */
-static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint32_t first, bool unshared)
+/* The first node from `first` on that needs all its rows at once; a copy, since the array moves. NULL: none does. */
+static const struct dg_graph_node *find_coupling(struct dg_step_builder *b, uint32_t first)
 {
     for (uint32_t n = first; n < b->graph->num_nodes; n++)
-        if (b->graph->node[n].op->reach <= DG_REACH_BATCH && !(unshared && b->graph->node[n].op->joined_bytes)) {
+        if (b->graph->node[n].op->reach <= DG_REACH_BATCH) {
             struct dg_graph_node *copy = dg_arena_alloc(b->graph->arena, sizeof *copy);
             *copy = b->graph->node[n];
             return copy;
@@ -196,9 +195,8 @@ static dg_value predict(struct dg_step_builder *b, dg_value logits, struct dg_tr
                       b->recipe->predictor, (long long)to->dim[to->ndim - 1], (long long)from->dim[1]);
         return DG_NO_VALUE;
     }
-    const struct dg_graph_node *uncut = find_coupling(b, first, false), *unshared = find_coupling(b, first, true);
+    const struct dg_graph_node *uncut = find_coupling(b, first);
     if (uncut && !step->uncut) step->uncut = uncut, step->uncut_in = "predictor";
-    if (unshared && !step->unshared) step->unshared = unshared;
     return made;
 }
 
@@ -292,14 +290,13 @@ bool dg_build_train_step(const struct dg_step_request *from, const struct dg_ste
         if (!take_images(&b, &groups.group[g])) return false;
 
     /* Teacher first: its targets are all that the student's side needs of it. */
-    uint32_t teachers = graph->num_nodes, start = teachers;
+    uint32_t start = graph->num_nodes;
     dg_value features = features_of(&b, DG_TEACHER, "global", groups.group[0].crops, 0);
-    step->uncut = find_coupling(&b, start, false);
+    step->uncut = find_coupling(&b, start);
     step->uncut_in = "backbone";
     start = graph->num_nodes;
     dg_value teacher = logits_of(&b, DG_TEACHER, "global", features, 0);
-    step->coupling = find_coupling(&b, start, false);
-    step->unshared = find_coupling(&b, teachers, true);
+    step->coupling = find_coupling(&b, start);
     struct dg_step_targets targets;
     if (teacher == DG_NO_VALUE || !dg_build_targets(&b, teacher, &targets, step)) return false;
 

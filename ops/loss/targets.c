@@ -8,8 +8,9 @@
  * hard_target is the limit of the softmax at temperature zero: 1 where t - center is largest, the first of equals. unit_target
  * scales t - center to length one, for losses on directions. sinkhorn_target makes each prototype's share of a view's images equal and
  * each image's probabilities sum to one, in turn, `iterations` times from exp(t / teacher_temp) on (Caron et al. 2020, algorithm 1): with
- * one iteration it is a softmax over the batch, whose rows are then divided by their sums (Caron et al. 2021, appendix B). The entropy of
- * targets that are no probabilities, and of hard ones, is 0. */
+ * one iteration it is a softmax over the batch, whose rows are then divided by their sums (Caron et al. 2021, appendix B). Where
+ * processes share a step, the images are those of all of them: in each iteration each process sends its sums of the prototypes to all.
+ * The entropy of targets that are no probabilities, and of hard ones, is 0. */
 #include "ops/kernels/dino.h"
 #include "ops/kernels/vmath.h"
 #include "ops/op.h"
@@ -18,11 +19,13 @@
 
 enum { TEACHER, CENTER, TEACHER_TEMP = CENTER };                /* inputs */
 enum { Q, BATCH_MEAN, ENTROPY, SINKHORN_ENTROPY = BATCH_MEAN }; /* outputs */
-enum { ITERATIONS };                                            /* attribute of sinkhorn_target */
+enum { ITERATIONS, VIEWS };                                     /* attributes of sinkhorn_target */
 
 struct state {
-    int64_t rows, cols, batch;
+    int64_t rows, cols;
+    int64_t views, batch, ranks; /* of sinkhorn_target: rows are `batch` images of each view */
     int iterations;
+    int64_t entropy_at, row_at, column_at, all_at; /* offsets in its scratch */
 };
 
 static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
@@ -30,7 +33,7 @@ static enum dg_status open_state(struct dg_prepare *p, struct dg_error *err)
     struct state *s = dg_op_state(p, sizeof *s, err);
     if (!s) return DG_ERR_MEMORY;
     const struct dg_desc *t = &p->call->input[TEACHER];
-    *s = (struct state){.rows = t->dim[0], .cols = t->dim[1], .batch = p->batch ? p->batch : t->dim[0]};
+    *s = (struct state){.rows = t->dim[0], .cols = t->dim[1]};
     return DG_OK;
 }
 
@@ -142,6 +145,7 @@ static const struct dg_attr_spec sinkhorn_attrs[] = {
      .max = 1000,
      .internal = true,
      .doc = "how often columns and rows are scaled"},
+    {.name = "views", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .internal = true},
     {0},
 };
 
@@ -151,8 +155,21 @@ static enum dg_status infer_sinkhorn(const struct dg_op_call *call, struct dg_de
     DG_TRY(dg_want_ndim(t, 2, "teacher logits", err));
     output[Q] = *t;
     output[SINKHORN_ENTROPY] = dg_desc_scalar(DG_F64);
+    if (t->dim[0] % call->attr[VIEWS].i) return dg_fail(err, DG_ERR_INPUT, "the rows are no whole views");
     if (dg_desc_is_scalar(&call->input[TEACHER_TEMP], DG_F64)) return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "the temperature must be a scalar");
+}
+
+/* A number for each prototype of each view. */
+static int64_t column_bytes(const struct dg_op_call *call)
+{
+    return call->attr[VIEWS].i * call->input[TEACHER].dim[1] * (int64_t)sizeof(float);
+}
+
+static struct dg_joins sinkhorn_joins(const struct dg_op_call *call)
+{
+    int64_t iterations = call->attr[ITERATIONS].i;
+    return (struct dg_joins){.times = iterations, .bytes = iterations * column_bytes(call)};
 }
 
 static enum dg_status prepare_sinkhorn(struct dg_prepare *p, struct dg_error *err)
@@ -160,8 +177,13 @@ static enum dg_status prepare_sinkhorn(struct dg_prepare *p, struct dg_error *er
     DG_TRY(open_state(p, err));
     struct state *s = p->state;
     s->iterations = (int)p->call->attr[ITERATIONS].i;
-    if (s->rows % s->batch) return dg_fail(err, DG_ERR_INPUT, "the rows are no whole views");
-    dg_op_scratch(p, (s->cols + s->batch) * (int64_t)sizeof(float) + s->rows * (int64_t)sizeof(double));
+    s->views = p->call->attr[VIEWS].i;
+    s->batch = s->rows / s->views;
+    s->ranks = dg_ranks(p->call);
+    s->entropy_at = dg_op_scratch(p, s->rows * (int64_t)sizeof(double));
+    s->row_at = dg_op_scratch(p, s->rows * (int64_t)sizeof(float));
+    s->column_at = dg_op_scratch(p, column_bytes(p->call));
+    if (s->ranks > 1) s->all_at = dg_op_scratch(p, s->ranks * column_bytes(p->call));
     return DG_OK;
 }
 
@@ -187,6 +209,23 @@ static void scale_columns(const struct state *s, const float *x, float temp, con
         }
         for (int64_t k = 0; k < count; k++) column[first + k] = most[k] + logf(sum[k]);
     }
+}
+
+/* column [views, cols], logarithms of the sums over this process's images, becomes those over the images of all. */
+static enum dg_status join_columns(const struct dg_run *r, float *column, struct dg_error *err)
+{
+    const struct state *s = r->state;
+    int64_t count = s->views * s->cols;
+    float *all = (float *)((char *)r->scratch + s->all_at);
+    DG_TRY(r->peers->gather(r->peers->context, column, count * (int64_t)sizeof(float), all, err));
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (int64_t k = 0; k < count; k++) {
+        float most = -INFINITY, sum = 0;
+        for (int64_t p = 0; p < s->ranks; p++) most = fmaxf(most, all[p * count + k]);
+        for (int64_t p = 0; p < s->ranks; p++) sum += dg_expf(all[p * count + k] - most);
+        column[k] = most + logf(sum);
+    }
+    return DG_OK;
 }
 
 /* row[n] = ln sum over the columns k of exp(x[n][k] / temp - column[k]). */
@@ -233,20 +272,23 @@ static void finish_rows(const struct state *s, float temp, const float *column, 
 
 static enum dg_status run_sinkhorn(const struct dg_run *r, struct dg_error *err)
 {
-    (void)err;
     const struct state *s = r->state;
+    const float *x = r->input[TEACHER];
     float temp = (float)*(const double *)r->input[TEACHER_TEMP];
-    double *entropy = r->scratch, sum = 0;
-    float *column = (float *)(entropy + s->rows), *row = column + s->cols;
-    for (int64_t first = 0; first < s->rows; first += s->batch) { /* a view at a time */
-        const float *x = (const float *)r->input[TEACHER] + first * s->cols;
-        for (int64_t n = 0; n < s->batch; n++) row[n] = 0;
-        for (int i = 0; i < s->iterations; i++) {
-            scale_columns(s, x, temp, row, column, r->threads);
-            scale_rows(s, x, temp, column, row, r->threads);
-        }
-        finish_rows(s, temp, column, row, x, (float *)r->output[Q] + first * s->cols, entropy + first, r->threads);
+    double *entropy = (double *)((char *)r->scratch + s->entropy_at), sum = 0;
+    float *row = (float *)((char *)r->scratch + s->row_at), *column = (float *)((char *)r->scratch + s->column_at);
+    int64_t view = s->batch * s->cols; /* numbers */
+    for (int64_t n = 0; n < s->rows; n++) row[n] = 0;
+    for (int i = 0; i < s->iterations; i++) {
+        for (int64_t v = 0; v < s->views; v++)
+            scale_columns(s, x + v * view, temp, row + v * s->batch, column + v * s->cols, r->threads);
+        if (s->ranks > 1) DG_TRY(join_columns(r, column, err));
+        for (int64_t v = 0; v < s->views; v++)
+            scale_rows(s, x + v * view, temp, column + v * s->cols, row + v * s->batch, r->threads);
     }
+    for (int64_t v = 0; v < s->views; v++)
+        finish_rows(s, temp, column + v * s->cols, row + v * s->batch, x + v * view, (float *)r->output[Q] + v * view,
+                    entropy + v * s->batch, r->threads);
     for (int64_t n = 0; n < s->rows; n++) sum += entropy[n];
     *(double *)r->output[SINKHORN_ENTROPY] = sum / (double)s->rows;
     return DG_OK;
@@ -260,6 +302,7 @@ static const struct dg_operand sinkhorn_outputs[] = {
 const struct dg_op dg_op_sinkhorn_target = {
     .name = "sinkhorn_target",
     .attrs = sinkhorn_attrs,
+    .joins = sinkhorn_joins,
     .inputs = sinkhorn_inputs,
     .outputs = sinkhorn_outputs,
     .infer = infer_sinkhorn,

@@ -12,6 +12,8 @@
  *   infonce         -ln (exp(u z / student_temp) / sum over the images m of exp(u z_m / student_temp)), with the rows of view i (He et
  *                   al. 2020, equation 1, with the batch in the place of the queue)
  *
+ * Of infonce the target has the images of the whole batch, [G*B*slices,K], also where s has those of one slice.
+ *
  * The loss is an f64 scalar, and differentiation starts from it: view_loss_grad takes its cotangent to be one. */
 #include "ops/op.h"
 
@@ -29,6 +31,7 @@ enum { BLOCK = 512 }; /* columns that are summed in f32 */
 
 struct state {
     int64_t rows, cols, batch, view0, globals;
+    int64_t keys; /* images of a view of the target: the batch, or of infonce that of all slices */
     int64_t kind;
     int64_t factors; /* of a thread: one for each row of the target */
     double pair_weight;
@@ -37,10 +40,10 @@ struct state {
 /* A student's row beside the teacher's. */
 struct row {
     const float *s;
-    int64_t view, image;
-    double most, lse; /* cross_entropy: of s / temp */
-    double length;    /* the others: max(|s|, 1e-12) */
-    bool clamped;     /* |s| is below that */
+    int64_t view, image; /* image: of the target's */
+    double most, lse;    /* cross_entropy: of s / temp */
+    double length;       /* the others: max(|s|, 1e-12) */
+    bool clamped;        /* |s| is below that */
 };
 
 static const struct dg_attr_spec attrs[] = {
@@ -50,16 +53,22 @@ static const struct dg_attr_spec attrs[] = {
     {0},
 };
 
+/* Slices of which the target has the images. */
+static int64_t target_slices(const struct dg_op_call *call)
+{
+    return call->attr[KIND].i == INFONCE ? dg_slices(call) : 1;
+}
+
 static enum dg_status check(const struct dg_op_call *call, struct dg_error *err)
 {
     const struct dg_desc *s = &call->input[STUDENT], *target = &call->input[TARGET];
-    int64_t globals = call->attr[GLOBALS].i;
+    int64_t views = call->attr[GLOBALS].i * target_slices(call); /* of a slice's images */
     DG_TRY(dg_want_ndim(s, 2, "student logits", err));
     DG_TRY(dg_want_ndim(target, 2, "teacher targets", err));
     bool temp = dg_desc_is_scalar(&call->input[STUDENT_TEMP], DG_F64) ||
                 (call->attr[KIND].i == MSE && dg_absent(&call->input[STUDENT_TEMP]));
-    if (temp && s->dim[1] == target->dim[1] && target->dim[0] % globals == 0 && target->dim[0] >= globals &&
-        s->dim[0] % (target->dim[0] / globals) == 0)
+    if (temp && s->dim[1] == target->dim[1] && target->dim[0] % views == 0 && target->dim[0] >= views &&
+        s->dim[0] % (target->dim[0] / views) == 0)
         return DG_OK;
     return dg_fail(err, DG_ERR_INPUT, "student logits, teacher targets or temperature do not fit");
 }
@@ -92,7 +101,8 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
                         .view0 = p->view0,
                         .globals = p->call->attr[GLOBALS].i,
                         .kind = p->call->attr[KIND].i};
-    s->batch = p->call->input[TARGET].dim[0] / s->globals;
+    s->keys = p->call->input[TARGET].dim[0] / s->globals;
+    s->batch = s->keys / target_slices(p->call);
     int64_t pairs = s->globals * (p->call->attr[VIEWS].i - 1);
     s->pair_weight = 1.0 / ((double)(s->batch * dg_slices(p->call)) * (double)pairs);
     /* The cost of each row, and for each thread a factor of each of the teacher's rows. */
@@ -119,6 +129,7 @@ static struct row row_of(const struct state *s, const struct dg_run *r, int64_t 
     struct row row = {.s = (const float *)r->input[STUDENT] + index * s->cols,
                       .view = s->view0 + index / s->batch,
                       .image = index % s->batch};
+    if (s->keys > s->batch) row.image += r->step->slice * s->batch;
     if (s->kind != CROSS_ENTROPY) {
         double length = sqrt(dot(row.s, row.s, s->cols));
         row.clamped = length < 1e-12;
@@ -137,13 +148,13 @@ static struct row row_of(const struct state *s, const struct dg_run *r, int64_t 
 static double compare_images(const struct state *s, const struct dg_run *r, const struct row *row, int64_t view,
                              double *like)
 {
-    const float *z = (const float *)r->input[TARGET] + view * s->batch * s->cols;
+    const float *z = (const float *)r->input[TARGET] + view * s->keys * s->cols;
     double temp = *(const double *)r->input[STUDENT_TEMP], most = -INFINITY, sum = 0;
-    for (int64_t m = 0; m < s->batch; m++) {
+    for (int64_t m = 0; m < s->keys; m++) {
         like[m] = dot(row->s, z + m * s->cols, s->cols) / (row->length * temp);
         most = fmax(most, like[m]);
     }
-    for (int64_t m = 0; m < s->batch; m++) sum += exp(like[m] - most);
+    for (int64_t m = 0; m < s->keys; m++) sum += exp(like[m] - most);
     return most + log(sum);
 }
 
@@ -161,13 +172,13 @@ static double square_distance(const struct state *s, const struct row *row, cons
 static double pair_cost(const struct state *s, const struct dg_run *r, const struct row *row, int64_t view,
                         double *like)
 {
-    const float *target = (const float *)r->input[TARGET] + (view * s->batch + row->image) * s->cols;
+    const float *target = (const float *)r->input[TARGET] + (view * s->keys + row->image) * s->cols;
     if (s->kind == INFONCE) return compare_images(s, r, row, view, like) - like[row->image];
     if (s->kind == MSE) return square_distance(s, row, target);
     return row->lse - dot(row->s, target, s->cols) / *(const double *)r->input[STUDENT_TEMP]; /* rows of q sum to one */
 }
 
-/* What the calling thread has room for, [globals, batch]; none for the cross-entropy. */
+/* What the calling thread has room for, [globals, keys]; none for the cross-entropy. */
 static double *factors_of_thread(const struct state *s, const struct dg_run *r)
 {
     return (double *)r->scratch + s->rows + omp_get_thread_num() * s->factors;
@@ -217,22 +228,22 @@ static enum dg_status infer_grad(const struct dg_op_call *call, struct dg_desc *
     return DG_OK;
 }
 
-/* Fills the factors of the teacher's rows in d loss / d u, [globals, batch]. Returns u d loss / d u but for its part from u itself. */
+/* Fills the factors of the teacher's rows in d loss / d u, [globals, keys]. Returns u d loss / d u but for its part from u itself. */
 static double factors_of(const struct state *s, const struct dg_run *r, const struct row *row, double *factor)
 {
     double inner = 0;
     for (int64_t view = 0; view < s->globals; view++) {
-        double *of = factor + view * s->batch;
-        for (int64_t m = 0; s->kind == MSE && m < s->batch; m++) of[m] = 0;
+        double *of = factor + view * s->keys;
+        for (int64_t m = 0; s->kind == MSE && m < s->keys; m++) of[m] = 0;
         if (s->kind == MSE && view != row->view) {
-            const float *z = (const float *)r->input[TARGET] + (view * s->batch + row->image) * s->cols;
+            const float *z = (const float *)r->input[TARGET] + (view * s->keys + row->image) * s->cols;
             of[row->image] = -2 * s->pair_weight;
             inner += of[row->image] * dot(row->s, z, s->cols) / row->length;
         }
         if (s->kind == MSE) continue;
         double temp = *(const double *)r->input[STUDENT_TEMP], weight = s->pair_weight / temp;
         double lse = compare_images(s, r, row, view, of);
-        for (int64_t m = 0; m < s->batch; m++) {
+        for (int64_t m = 0; m < s->keys; m++) {
             double like = of[m];
             of[m] = view == row->view ? 0 : weight * (exp(like - lse) - (m == row->image));
             inner += of[m] * like * temp;
@@ -250,7 +261,7 @@ static void direction_backward(const struct state *s, const struct dg_run *r, co
     for (int64_t first = 0; first < s->cols; first += BLOCK) {
         int64_t count = dg_min_i64(BLOCK, s->cols - first);
         float g[BLOCK] = {0};
-        for (int64_t m = 0; m < s->globals * s->batch; m++) {
+        for (int64_t m = 0; m < s->globals * s->keys; m++) {
             const float *z = (const float *)r->input[TARGET] + m * s->cols + first;
             float f = (float)factor[m];
             if (factor[m] == 0) continue;
@@ -269,7 +280,7 @@ static void cross_entropy_backward(const struct state *s, const struct dg_run *r
         double sum = (double)met * exp((double)row->s[k] / temp - row->lse);
         for (int64_t view = 0; view < s->globals; view++)
             if (view != row->view)
-                sum -= (double)((const float *)r->input[TARGET])[(view * s->batch + row->image) * s->cols + k];
+                sum -= (double)((const float *)r->input[TARGET])[(view * s->keys + row->image) * s->cols + k];
         dx[k] = (float)(sum * weight);
     }
 }

@@ -124,10 +124,10 @@ struct state {
 };
 
 /* Two numbers a channel: moments, or sums of the gradient. */
-static int64_t joined_bytes(const struct dg_op_call *call)
+static struct dg_joins joins(const struct dg_op_call *call)
 {
     const struct dg_desc *src = &call->input[0];
-    return 2 * src->dim[src->ndim - 1] * (int64_t)sizeof(float);
+    return (struct dg_joins){.times = 1, .bytes = 2 * src->dim[src->ndim - 1] * (int64_t)sizeof(float)};
 }
 
 static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src, struct dg_error *err)
@@ -141,7 +141,7 @@ static struct state *open_state(struct dg_prepare *p, const struct dg_desc *src,
     s->train = p->call->train;
     s->bf16 = dg_is_bf16(src);
     s->ranks = dg_ranks(p->call);
-    if (s->ranks > 1) s->joined_at = dg_op_scratch(p, (s->ranks + 1) * joined_bytes(p->call));
+    if (s->ranks > 1) s->joined_at = dg_op_scratch(p, (s->ranks + 1) * joins(p->call).bytes);
     s->partial_at = dg_op_scratch(p, s->cols * p->threads * 2 * (int64_t)(sizeof(double) + sizeof(float)) +
                                          3 * s->cols * (int64_t)sizeof(float));
     return s;
@@ -279,7 +279,7 @@ const struct dg_op dg_op_batch_norm = {
     .outputs = batch_norm_outputs,
     .bf16_alike = true,
     .reach = DG_REACH_BATCH,
-    .joined_bytes = joined_bytes,
+    .joins = joins,
     .params = params,
     .infer = infer,
     .grad = grad,
@@ -364,7 +364,7 @@ const struct dg_op dg_op_batch_norm_grad = {
     .inputs = batch_norm_grad_inputs,
     .outputs = batch_norm_grad_outputs,
     .bf16_alike = true,
-    .joined_bytes = joined_bytes,
+    .joins = joins,
     .infer = infer_grad,
     .grad = dg_no_gradient,
     .prepare = prepare_grad,

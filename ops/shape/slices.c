@@ -1,6 +1,7 @@
 /* Ops for a step whose batch is cut into slices of images, which run one after another and add up.
  *
  *   take_images (src [V*B,...]) -> dst [V*b,...]: the slice's b images of each of V views
+ *   gather_images (src [V*b,...]) -> dst [V*B,...]: the images of all slices, where each of so many processes has one
  *   zeros_like  (like) -> dst, zeros of the same shape and type: where a sum over slices begins
  *   add_mean    (sum, part) -> dst = sum + part / slices: after all slices the mean of their parts
  *
@@ -9,7 +10,7 @@
 
 #include <string.h>
 
-enum { SRC };       /* input of take_images and zeros_like */
+enum { SRC };       /* input of take_images, gather_images and zeros_like */
 enum { SUM, PART }; /* inputs of add_mean */
 enum { DST };       /* output */
 
@@ -72,6 +73,76 @@ const struct dg_op dg_op_take_images = {
     .grad = dg_stop_gradient, /* crops are data */
     .prepare = prepare_take,
     .run = run_take,
+};
+
+/* --- gather_images --- */
+
+enum { VIEWS }; /* attribute */
+
+static const struct dg_attr_spec gather_images_attrs[] = {
+    {.name = "views", .type = DG_ATTR_INT, .required = true, .min = 1, .max = 4096, .internal = true},
+    {0},
+};
+
+static enum dg_status infer_gather(const struct dg_op_call *call, struct dg_desc *output, struct dg_error *err)
+{
+    const struct dg_desc *src = &call->input[SRC];
+    if (src->ndim < 1 || src->dim[0] % call->attr[VIEWS].i)
+        return dg_fail(err, DG_ERR_INPUT, "the rows are no %lld views", (long long)call->attr[VIEWS].i);
+    output[DST] = *src;
+    output[DST].dim[0] *= dg_ranks(call);
+    return DG_OK;
+}
+
+static struct dg_joins gather_joins(const struct dg_op_call *call)
+{
+    return (struct dg_joins){.times = call->attr[VIEWS].i, .bytes = dg_desc_bytes(&call->input[SRC])};
+}
+
+struct gather {
+    int64_t views, ranks, view; /* view: bytes of one view's images of a process */
+};
+
+static enum dg_status prepare_gather(struct dg_prepare *p, struct dg_error *err)
+{
+    struct gather *g = dg_op_state(p, sizeof *g, err);
+    if (!g) return DG_ERR_MEMORY;
+    g->views = p->call->attr[VIEWS].i;
+    g->ranks = dg_ranks(p->call);
+    g->view = dg_desc_bytes(&p->call->input[SRC]) / g->views;
+    return DG_OK;
+}
+
+static enum dg_status run_gather(const struct dg_run *r, struct dg_error *err)
+{
+    const struct gather *g = r->state;
+    const char *src = r->input[SRC];
+    char *dst = r->output[DST];
+    if (g->ranks < 2) memcpy(dst, src, (size_t)(g->views * g->view));
+    for (int64_t v = 0; v < g->views && g->ranks > 1; v++)
+        DG_TRY(r->peers->gather(r->peers->context, src + v * g->view, g->view, dst + v * g->ranks * g->view, err));
+    return DG_OK;
+}
+
+static const struct dg_operand gather_images_inputs[] = {
+    [SRC] = {"src"},
+    {0},
+};
+static const struct dg_operand gather_images_outputs[] = {
+    [DST] = {"dst"},
+    {0},
+};
+
+const struct dg_op dg_op_gather_images = {
+    .name = "gather_images",
+    .attrs = gather_images_attrs,
+    .inputs = gather_images_inputs,
+    .outputs = gather_images_outputs,
+    .joins = gather_joins,
+    .infer = infer_gather,
+    .grad = dg_stop_gradient, /* targets are the teacher's */
+    .prepare = prepare_gather,
+    .run = run_gather,
 };
 
 /* --- zeros_like --- */

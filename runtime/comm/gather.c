@@ -5,22 +5,37 @@
 
 enum { PIECE = 1 << 20 }; /* the longest gather at once */
 
-enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
-                                   struct dg_error *err)
+typedef enum dg_status gather_fn(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                 struct dg_error *err);
+
+static enum dg_status gather_by(gather_fn *gather, struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                struct dg_error *err)
 {
-    if (bytes <= PIECE || !comm) return dg_comm_gather(comm, mine, bytes, all, err);
+    if (bytes <= PIECE || !comm) return gather(comm, mine, bytes, all, err);
     int ranks = dg_comm_ranks(comm);
     char *piece = malloc((size_t)ranks * PIECE);
     if (!piece) return dg_comm_fail_alone(comm, "out of memory", err);
     enum dg_status status = DG_OK;
     for (int64_t at = 0; at < bytes && status == DG_OK; at += PIECE) {
         int64_t length = dg_min_i64(PIECE, bytes - at);
-        status = dg_comm_gather(comm, (const char *)mine + at, length, piece, err);
+        status = gather(comm, (const char *)mine + at, length, piece, err);
         for (int r = 0; r < ranks && status == DG_OK; r++)
             memcpy((char *)all + r * bytes + at, piece + r * length, (size_t)length);
     }
     free(piece);
     return status;
+}
+
+enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                   struct dg_error *err)
+{
+    return gather_by(dg_comm_gather, comm, mine, bytes, all, err);
+}
+
+enum dg_status dg_comm_gather_long_beside(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                          struct dg_error *err)
+{
+    return gather_by(dg_comm_gather_beside, comm, mine, bytes, all, err);
 }
 
 enum dg_status dg_comm_gather_new(struct dg_comm *comm, const void *mine, int64_t bytes, void **all,

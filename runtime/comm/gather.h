@@ -5,9 +5,12 @@
 
 #include "runtime/comm/comm.h"
 
-/* all [ranks, bytes] = `mine` [bytes] of every process, in the order of ranks. Collective, as the next. */
+/* all [ranks, bytes] = `mine` [bytes] of every process, in the order of ranks. Collective, as the next ones. */
 enum dg_status dg_comm_gather_long(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
                                    struct dg_error *err);
+/* The same in the middle of a step (dg_comm_gather_beside). */
+enum dg_status dg_comm_gather_long_beside(struct dg_comm *comm, const void *mine, int64_t bytes, void *all,
+                                          struct dg_error *err);
 
 /* The same of up to 1 MiB, into *all, to be freed; NULL after a failure. */
 enum dg_status dg_comm_gather_new(struct dg_comm *comm, const void *mine, int64_t bytes, void **all,

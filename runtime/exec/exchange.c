@@ -14,11 +14,12 @@ enum dg_status dg_exchange_check(const struct dg_plan *plan, const struct dg_pla
 {
     int64_t slices = entry->slices, ranks = dg_comm_ranks(comm);
     if (dg_plan_is_coupled(plan, entry) && ranks != entry->ranks)
-        return dg_fail(err, DG_ERR_USAGE,
-                       "this plan is for %u processes, whose batch norms see the rows of all of them, and %" PRId64
-                       " %s: start %u with mpirun, or compile it with dinoc %s --ranks %" PRId64,
-                       entry->ranks, ranks, ranks == 1 ? "was started" : "were started", entry->ranks,
-                       dg_plan_string(plan, plan->header->source), ranks);
+        return dg_fail(
+            err, DG_ERR_USAGE,
+            "this plan is for %u processes, whose images meet in batch norm, Sinkhorn-Knopp, a softmax over the batch "
+            "or InfoNCE, and %" PRId64 " %s: start %u with mpirun, or compile it with dinoc %s --ranks %" PRId64,
+            entry->ranks, ranks, ranks == 1 ? "was started" : "were started", entry->ranks,
+            dg_plan_string(plan, plan->header->source), ranks);
     if (ranks < 2) return DG_OK;
     if (entry->ranks < 2)
         return dg_fail(err, DG_ERR_USAGE,

@@ -25,8 +25,8 @@ struct dg_exchange {
     int64_t first_slice, slices;     /* of each batch, that this process computes */
     struct dg_exchange_range *range; /* [num_ranges], in the order in which they are complete; owned */
     uint32_t num_ranges;             /* 0 for plans that were made for one process */
-    /* In the middle of a slice: runs of ops that see the rows of all processes, and the bytes that they send to each
-     * of them. */
+    /* In the middle of a slice: gathers of ops that see the rows of all processes, and the bytes that they send to
+     * each of them. */
     int64_t joins, joined_bytes;
 };
 

@@ -5,6 +5,7 @@
 #include "ops/kernels/level.h"
 #include "ops/kernels/rates.h"
 #include "runtime/base/memory.h"
+#include "runtime/comm/gather.h"
 #include "runtime/exec/cpus.h"
 
 #include <dnnl.h>
@@ -209,8 +210,9 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
                         dg_plan_string(plan, record->file), record->line);
     bound->run.state = p.state;
     if (dg_ranks(&call) > 1) {
-        session->exchange.joins++;
-        session->exchange.joined_bytes += bound->op->joined_bytes(&call);
+        struct dg_joins joins = bound->op->joins(&call);
+        session->exchange.joins += joins.times;
+        session->exchange.joined_bytes += joins.bytes;
     }
     if (p.scratch_bytes > session->memory.scratch) session->memory.scratch = p.scratch_bytes;
     bound->run.packed = (void *)(intptr_t)session->memory.packed; /* an offset until the region exists */
@@ -352,7 +354,7 @@ static enum dg_status gather(void *context, const void *mine, int64_t bytes, voi
         return DG_OK;
     }
     double begin = dg_seconds_now();
-    enum dg_status status = dg_comm_gather_beside(session->comm, mine, bytes, all, err);
+    enum dg_status status = dg_comm_gather_long_beside(session->comm, mine, bytes, all, err);
     session->waited += dg_seconds_now() - begin;
     return status;
 }

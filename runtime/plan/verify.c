@@ -131,7 +131,7 @@ static enum dg_status check_counts(const struct op_view *v, struct dg_error *err
         return bad_op(v, err, "wrong number of attributes");
     if (record->batch < 0 || record->view0 < 0 || record->flags > DG_PLAN_OP_ALL) return bad_op(v, err, "bad position");
     if (record->flags & DG_PLAN_OP_JOINED &&
-        (!v->op->joined_bytes || !(record->flags & DG_PLAN_OP_TRAIN) || v->entry->ranks < 2 ||
+        (!v->op->joins || !(record->flags & DG_PLAN_OP_TRAIN) || v->entry->ranks < 2 ||
          v->entry->ranks != v->entry->slices || dg_plan_slices(v->entry, v->n) < 2))
         return bad_op(v, err, "it cannot see rows of other processes");
     return DG_OK;

@@ -179,6 +179,20 @@ static void make_room(const struct op_run *r, struct world *w, struct op_result 
     }
 }
 
+/* What an op gathers, counted on the way to the test's peers. */
+struct counter {
+    const struct dg_peers *peers;
+    struct dg_joins joins;
+};
+
+static enum dg_status gather_counted(void *context, const void *mine, int64_t bytes, void *all, struct dg_error *err)
+{
+    struct counter *counter = context;
+    counter->joins.times++;
+    counter->joins.bytes += bytes;
+    return counter->peers->gather(counter->peers->context, mine, bytes, all, err);
+}
+
 static void prepare_and_run(const struct op_run *r, struct world *w, struct op_result *result)
 {
     const struct dg_op *op = w->call.op;
@@ -195,6 +209,8 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                            .batch = r->batch,
                            .constant_params = r->constant_params};
     if (op->prepare && op->prepare(&p, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
+    struct counter counter = {.peers = r->peers};
+    const struct dg_peers peers = {gather_counted, &counter};
     void *scratch = guarded_alloc(p.scratch_bytes), *packed = guarded_alloc(p.packed_bytes);
     struct dg_run run = {.state = p.state,
                          .input = w->input,
@@ -204,9 +220,13 @@ static void prepare_and_run(const struct op_run *r, struct world *w, struct op_r
                          .stream = stream,
                          .step = &r->step,
                          .threads = w->threads,
-                         .peers = r->peers};
+                         .peers = r->peers ? &peers : NULL};
     if (r->constant_params && op->pack && op->pack(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
     if (op->run(&run, &err) != DG_OK) fail_msg("%s: %s", r->op, err.text);
+    if (r->peers) {
+        assert_int_equal(counter.joins.times, op->joins(&w->call).times);
+        assert_int_equal(counter.joins.bytes, op->joins(&w->call).bytes);
+    }
     guarded_check(scratch, p.scratch_bytes, r->op);
     guarded_check(packed, p.packed_bytes, r->op);
     free(scratch);

@@ -43,6 +43,22 @@ static void compile_resnet(const char *path, int64_t ranks)
     compile_plan(&options);
 }
 
+/* The tiny recipe with another loss, by SGD. */
+static void compile_loss(const char *path, const char *loss, int64_t ranks)
+{
+    const char *set[TINY_SETS + 2];
+    memcpy(set, dg_tiny_sets, sizeof dg_tiny_sets);
+    set[TINY_SETS] = loss;
+    set[TINY_SETS + 1] = "optim.kind=sgd";
+    const struct dg_compile_options options = {.file = DG_SOURCE_DIR "/graphs/demo.yaml",
+                                               .output = path,
+                                               .set = set,
+                                               .num_sets = TINY_SETS + 2,
+                                               .batch = TINY_BATCH,
+                                               .ranks = ranks};
+    compile_plan(&options);
+}
+
 static int setup(void **state)
 {
     mpi_environment();
@@ -157,10 +173,47 @@ static void test_batch_norm(void **state)
     /* 12 batch norms: the student's in two resolutions, forward and backward, and the teacher's in one. */
     p = RUN(DINORUN, "scale", in("norm4.plan"), "--link", "1G", "--steps", "1", "--latency", "1s");
     process_assert_status(p, 0);
-    process_assert_says(p, p->out, "batch norms see the rows of all 4 machines: 60 times a step");
+    process_assert_says(p, p->out, "operations see the rows of all 4 machines: 60 times a step");
     assert_true(strtod(strstr(p->out, "\n        4 ") + 11, NULL) > 60e3);
     p = LAUNCH(&open_mpi, "2", DINORUN, "bench", in("norm2.plan"), "--steps", "2");
     process_assert_says(p, p->out, "60 exchanges in the middle of the step");
+}
+
+/* The folder of a loss and a number of processes: in("batch0_2"). */
+#define RUN_OF(loss, ranks) path_of_run(loss, ranks, "")
+#define PLAN_OF(loss, ranks) path_of_run(loss, ranks, ".plan")
+static const char *path_of_run(size_t loss, int ranks, const char *end)
+{
+    char name[64];
+    snprintf(name, sizeof name, "batch%zu_%d%s", loss, ranks, end);
+    return in(name);
+}
+
+/* Targets and losses that see the whole batch: steps of processes are those of one, and a resumed run goes on with its bits. Such a plan
+ * is for its number of processes. */
+static void test_whole_batch(void **state)
+{
+    (void)state;
+    static const char *const losses[] = {"loss={targets: sinkhorn, teacher_temp: 0.05}",
+                                         "loss={targets: softmax_batch}", "loss={kind: infonce, student_temp: 0.2}"};
+    if (!mpi_usable(&open_mpi)) skip();
+    for (size_t l = 0; l < sizeof losses / sizeof *losses; l++) {
+        for (int ranks = 0; ranks <= 4; ranks += 2) {
+            compile_loss(PLAN_OF(l, ranks), losses[l], ranks);
+            train(ranks ? &open_mpi : NULL, ranks == 2 ? "2" : "4", PLAN_OF(l, ranks), RUN_OF(l, ranks), "4");
+            if (!ranks) continue;
+            assert_same_losses(RUN_OF(l, 0), RUN_OF(l, ranks), LOSSES);
+            assert_same_state(RUN_OF(l, 0), RUN_OF(l, ranks), SUMS);
+        }
+        const char *resumed = path_of_run(l, 2, "_resumed");
+        train(&open_mpi, "2", PLAN_OF(l, 2), resumed, "2");
+        process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(PLAN_OF(l, 2), resumed), "--resume", "--steps", "4"), 0);
+        assert_same_state(RUN_OF(l, 2), resumed, 0);
+        const struct process *p = LAUNCH(&open_mpi, "2", TRAIN(PLAN_OF(l, 4), in("no")));
+        process_assert_says(p, p->err, "this plan is for 4 processes, whose images meet in batch norm, Sinkhorn-Knopp");
+        process_assert_says(p, p->err, "and 2 were started: start 4 with mpirun");
+    }
+    assert_int_not_equal(access(in("no"), F_OK), 0);
 }
 
 static void test_replay(void **state)
@@ -502,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_equal_to_one), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_replay),       cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_stop),         cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_whole_batch),
     };
     return cmocka_run_group_tests(tests, setup, remove_test_folder);
 }

@@ -202,7 +202,7 @@ static enum dg_status print_exchange(const struct dg_bench_result *r, struct dg_
         printf("%s of them between machines, ", dg_format_bytes(text, sizeof text, (double)sent.between / steps));
     printf("%s is the least for sums in f32\n", dg_format_bytes(text, sizeof text, least));
     if (r->joins)
-        printf("batch norms  %" PRId64 " exchanges in the middle of the step, %s from each process to each other\n",
+        printf("rows of all  %" PRId64 " exchanges in the middle of the step, %s from each process to each other\n",
                r->joins, dg_format_bytes(text, sizeof text, (double)r->joined_bytes));
     for (int p = 0; p < ranks; p++)
         printf("  rank %-6d %s: %.1f ms a step, %.1f of them waiting for sums; most memory in use %s, planned %s\n", p,

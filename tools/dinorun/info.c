@@ -41,7 +41,7 @@ static void print_entry(const struct dg_plan *plan, const struct dg_plan_entry *
         printf("  %-14s %u of %u images: operations %u to %u run once for each\n", "slices", entry->slices,
                entry->batch / entry->slices, entry->loop_first, entry->loop_first + entry->loop_ops - 1);
     if (dg_plan_is_coupled(plan, entry))
-        printf("  %-14s %u, no more and no fewer: batch norms see the rows of all\n", "processes", entry->ranks);
+        printf("  %-14s %u, no more and no fewer: operations see the rows of all\n", "processes", entry->ranks);
     for (int side = 0; side < 2; side++) {
         uint32_t first = side ? entry->first_output : entry->first_input,
                  count = side ? entry->num_outputs : entry->num_inputs;

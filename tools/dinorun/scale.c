@@ -184,12 +184,12 @@ static void print_table(const struct model *m)
     char text[32];
     printf("\nlinks of %.3g Gbit/s\n", given.link * 8e-9);
     if (m->only)
-        printf(
-            "batch norms see the rows of all %" PRId64 " machines: %" PRId64
-            " times a step each sends moments or sums, %s altogether, to each other,\nand waits for theirs: %.1f ms a "
-            "step, if all come to it at once\n",
-            m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
-            1e3 * (double)m->bench->joins * join_of(m, m->only));
+        printf("operations see the rows of all %" PRId64 " machines: %" PRId64
+               " times a step each sends moments, sums or rows, %s altogether, to each other,\nand waits for theirs: "
+               "%.1f ms a "
+               "step, if all come to it at once\n",
+               m->only, m->bench->joins, dg_format_bytes(text, sizeof text, (double)m->bench->joined_bytes),
+               1e3 * (double)m->bench->joins * join_of(m, m->only));
     printf("%9s %10s %12s %10s %12s", "machines", "step", "computing", "images/s", "days");
     if (given.days > 0) printf("   cores of each for %g days", given.days);
     printf("\n");
@@ -234,7 +234,7 @@ static enum dg_status run(struct dg_bench_result *r, struct model *m, struct dg_
     if (coupled && given.machines < (int)entry->ranks)
         return dg_fail(
             err, DG_ERR_USAGE,
-            "the plan's batch norms see the rows of %u machines: --machines %u or more, or compile with dinoc "
+            "the plan's operations see the rows of %u machines: --machines %u or more, or compile with dinoc "
             "%s --ranks %d",
             entry->ranks, entry->ranks, dg_plan_string(plan, plan->header->source), given.machines);
     const struct dg_bench_options options = {.entry = dg_plan_string(plan, entry->name),

@@ -87,7 +87,8 @@ static void test_flags(void **state)
     assert_true(reuses && views);
 }
 
-/* A result may be cut only where the op says how far it reaches: every op of a module does. */
+/* A result may be cut only where the op says how far it reaches: every op of a module does. What sees the whole batch sees that of all
+ * processes that share a step. */
 static void test_reach(void **state)
 {
     (void)state;
@@ -96,6 +97,8 @@ static void test_reach(void **state)
         const struct dg_op *op = dg_op_at(n);
         seen[op->reach]++;
         if (op->in_yaml && op->reach == DG_REACH_ALL) fail_msg("%s does not say how far it reaches", op->name);
+        if (op->in_yaml && op->reach == DG_REACH_BATCH && !op->joins)
+            fail_msg("%s sees the rows of one process only", op->name);
         if (op->token_attr && op->reach < DG_REACH_IMAGE) fail_msg("%s: a token of what can not be cut", op->name);
     }
     for (int r = 0; r <= DG_REACH_ROW; r++) assert_true(seen[r] > 0);

@@ -1,5 +1,6 @@
 /* Targets of the teacher that are no softmax of centred logits, against their definitions in f64. */
 #include "tests/support/op_harness.h"
+#include "tests/support/peers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { B = 5, K = 1301, VIEWS = 3, ROWS = VIEWS * B };
+enum { B = 6, K = 1301, VIEWS = 3, ROWS = VIEWS * B };
 
 static double temp = 0.05;
 
@@ -106,6 +107,12 @@ static void naive_sinkhorn(const float *t, int iterations, double *q)
     }
 }
 
+/* What is under the exponential is within 2 / temp + ln (B K) of zero, in a few roundings, twice an iteration. */
+static double sinkhorn_tolerance(int iterations)
+{
+    return 4 * (1 + iterations) * F32_ROUNDING * (2 / temp + log(B * K));
+}
+
 static void test_sinkhorn(void **state)
 {
     (void)state;
@@ -114,21 +121,68 @@ static void test_sinkhorn(void **state)
     for (int iterations = 1; iterations <= 3; iterations += 2)
         for (int in_place = 0; in_place < 2; in_place++) {
             struct op_run run = {.op = "sinkhorn_target",
-                                 .attrs = {ATTR("iterations", iterations)},
+                                 .attrs = {ATTR("iterations", iterations), ATTR("views", VIEWS)},
                                  .input = {{"teacher_logits", F32(ROWS, K), t}, {"teacher_temp", F64_SCALAR, &temp}},
-                                 .in_place = in_place,
-                                 .batch = B};
+                                 .in_place = in_place};
             struct op_result r = op_run(&run);
             naive_sinkhorn(t, iterations, want);
             double entropy = 0;
             for (int i = 0; i < ROWS * K; i++) entropy -= want[i] > 0 ? want[i] * log(want[i]) / ROWS : 0;
-            /* What is under the exponential is within 2 / temp + ln (B K) of zero, in a few roundings, twice an iteration. */
-            double tolerance = 4 * (1 + iterations) * F32_ROUNDING * (2 / temp + log(B * K));
+            double tolerance = sinkhorn_tolerance(iterations);
             assert_near(r.data[0], want, ROWS * K, tolerance, "q");
             assert_true(fabs(*(double *)r.data[1] - entropy) < tolerance * entropy);
             op_result_free(&r);
         }
     free(want);
+    free(t);
+}
+
+/* Of each view the images of one of `ranks` processes. */
+static void take_rows(const void *from, int ranks, int rank, size_t row, void *to)
+{
+    size_t part = (size_t)(B / ranks) * row;
+    for (int view = 0; view < VIEWS; view++)
+        memcpy((char *)to + (size_t)view * part, (const char *)from + (size_t)(view * ranks + rank) * part, part);
+}
+
+/* Processes that share the images have the targets of one that has them all. */
+static void check_sinkhorn_of_peers(const float *t, int ranks, int iterations)
+{
+    enum { MOST = 3 };
+    struct op_run run[MOST];
+    struct op_result result[MOST];
+    float *mine[MOST];
+    double *want = malloc(ROWS * K * sizeof *want), *part = malloc(ROWS * K * sizeof *part), got = 0, entropy = 0;
+    naive_sinkhorn(t, iterations, want);
+    for (int i = 0; i < ROWS * K; i++) entropy -= want[i] > 0 ? want[i] * log(want[i]) / ROWS : 0;
+    for (int rank = 0; rank < ranks; rank++) {
+        mine[rank] = malloc(ROWS * K * sizeof *mine[rank]);
+        take_rows(t, ranks, rank, K * sizeof(float), mine[rank]);
+        run[rank] = (struct op_run){
+            .op = "sinkhorn_target",
+            .attrs = {ATTR("iterations", iterations), ATTR("views", VIEWS)},
+            .input = {{"teacher_logits", F32(ROWS / ranks, K), mine[rank]}, {"teacher_temp", F64_SCALAR, &temp}}};
+    }
+    op_run_peers(run, ranks, result);
+    for (int rank = 0; rank < ranks; rank++) {
+        take_rows(want, ranks, rank, K * sizeof(double), part);
+        /* Sums of the processes are added with one more logarithm and exponential in each iteration. */
+        assert_near(result[rank].data[0], part, ROWS / ranks * K, 1.5 * sinkhorn_tolerance(iterations), "q");
+        got += *(double *)result[rank].data[1] / ranks;
+        op_result_free(&result[rank]);
+        free(mine[rank]);
+    }
+    assert_true(fabs(got - entropy) < 1.5 * sinkhorn_tolerance(iterations) * entropy);
+    free(want);
+    free(part);
+}
+
+static void test_sinkhorn_of_peers(void **state)
+{
+    (void)state;
+    float *t = random_f32("t", 1, ROWS * K);
+    for (int ranks = 2; ranks <= 3; ranks++)
+        for (int iterations = 1; iterations <= 3; iterations += 2) check_sinkhorn_of_peers(t, ranks, iterations);
     free(t);
 }
 
@@ -141,15 +195,20 @@ static void test_refusals(void **state)
         &(struct op_run){.op = "unit_target", .input = {{"teacher_logits", F32(6, 8, 2)}, {"center", F32(1, 8)}}},
         "2 dimensions");
     op_refused(&(struct op_run){.op = "sinkhorn_target",
-                                .attrs = {ATTR("iterations", 3)},
+                                .attrs = {ATTR("iterations", 3), ATTR("views", 2)},
                                 .input = {{"teacher_logits", F32(6, 8)}, {"teacher_temp", F64(2)}}},
                "scalar");
+    op_refused(&(struct op_run){.op = "sinkhorn_target",
+                                .attrs = {ATTR("iterations", 3), ATTR("views", 4)},
+                                .input = {{"teacher_logits", F32(6, 8)}, {"teacher_temp", F64_SCALAR}}},
+               "no whole views");
 }
 
 static const struct op_test tests[] = {
     OP_TEST("hard_target", OP_VALUE, test_hard),
     OP_TEST("unit_target", OP_VALUE, test_unit),
     OP_TEST("sinkhorn_target", OP_VALUE, test_sinkhorn),
+    OP_TEST("sinkhorn_target", OP_VALUE, test_sinkhorn_of_peers),
     OP_TEST("hard_target unit_target sinkhorn_target", 0, test_refusals),
 };
 

@@ -163,6 +163,50 @@ static void test_gradient(void **state)
         }
 }
 
+/* The student's rows of one of `slices` of the images, of each view one behind the other. */
+static float *rows_of_slice(const struct world *w, const float *rows, int slices, int slice)
+{
+    int part = B / slices * K;
+    float *mine = malloc((size_t)(w->views * part) * sizeof *mine);
+    for (int view = 0; view < w->views; view++)
+        memcpy(mine + view * part, rows + (view * slices + slice) * part, (size_t)part * sizeof *mine);
+    return mine;
+}
+
+/* InfoNCE of slices, each beside the targets of all: their losses add up to that of the batch, and gradients are the batch's, to the
+ * bit. */
+static void test_slices_beside_all(void **state)
+{
+    (void)state;
+    struct world w = make(INFONCE, 2);
+    struct op_run whole = run_of(&w, "view_loss_grad", 0, w.views);
+    struct op_result all = op_run(&whole);
+    for (int slices = 2; slices <= B; slices += 2) {
+        double sum = 0, want = loss_of(&w, 0, w.views, NULL);
+        for (int slice = 0; slice < slices; slice++) {
+            float *s = rows_of_slice(&w, w.s, slices, slice), *diff = rows_of_slice(&w, all.data[0], slices, slice);
+            for (int gradient = 0; gradient < 2; gradient++) {
+                struct op_run run = run_of(&w, gradient ? "view_loss_grad" : "view_loss", 0, w.views);
+                *op_input(&run, "student_logits") =
+                    (struct op_tensor){"student_logits", F32(w.views * B / slices, K), s};
+                run.slices = slices;
+                run.step.slice = slice;
+                struct op_result r = op_run(&run);
+                if (gradient)
+                    assert_memory_equal(r.data[0], diff, (size_t)(w.views * B / slices * K) * sizeof *diff);
+                else
+                    sum += *(double *)r.data[0];
+                op_result_free(&r);
+            }
+            free(s);
+            free(diff);
+        }
+        assert_true(fabs(sum - want) < 1e-12 * fabs(want)); /* in another order */
+    }
+    op_result_free(&all);
+    drop(&w);
+}
+
 /* Equal outputs for all images: nothing to pay for directions, ln B for the choice among B equal images. */
 static void test_collapse(void **state)
 {
@@ -187,6 +231,12 @@ static void test_refusals(void **state)
                          .input = {{"student_logits", F32(8, 5)}, {"target", F32(6, 5)}, {"student_temp", F64_SCALAR}}};
     op_input(&run, "target")->desc = F32(7, 5);
     op_refused(&run, "do not fit"); /* seven rows are no three views */
+    struct op_run slices = {
+        .op = "view_loss",
+        .attrs = {ATTR("kind", INFONCE), ATTR("views", 4), ATTR("globals", 3)},
+        .input = {{"student_logits", F32(8, 5)}, {"target", F32(6, 5)}, {"student_temp", F64_SCALAR}},
+        .slices = 4};
+    op_refused(&slices, "do not fit"); /* six rows are no four slices of three views */
     op_input(&run, "target")->desc = F32(6, 4);
     op_refused(&run, "do not fit");
     op_input(&run, "target")->desc = F32(6, 5);
@@ -216,6 +266,7 @@ static void test_gradient_rule(void **state)
 static const struct op_test tests[] = {
     OP_TEST("view_loss", OP_VALUE, test_loss_in_any_grouping),
     OP_TEST("view_loss_grad", OP_VALUE, test_gradient),
+    OP_TEST("view_loss view_loss_grad", OP_VALUE, test_slices_beside_all),
     OP_TEST("view_loss", OP_VALUE, test_collapse),
     OP_TEST("view_loss", OP_GRADIENT, test_gradient_rule),
     OP_TEST("view_loss", 0, test_refusals),

@@ -1,5 +1,6 @@
 /* batch_norm and its gradient against their definitions; running statistics. */
 #include "tests/support/op_harness.h"
+#include "tests/support/peers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -146,33 +147,7 @@ static void test_batch_norm_running(void **state)
     op_refused(&single, "training needs more than one row");
 }
 
-/* Processes that are run one after the other, twice: what they send does not depend on what they receive. */
 enum { PEERS = 3, PEER_ROWS = 4, PEER_COLS = 5, PEER_COUNT = PEER_ROWS * PEER_COLS, ALL = PEERS * PEER_COUNT };
-
-struct post {
-    int rank;
-    float sent[PEERS][2 * PEER_COLS];
-};
-
-static enum dg_status gather(void *context, const void *mine, int64_t bytes, void *all, struct dg_error *err)
-{
-    struct post *post = context;
-    (void)err;
-    assert_int_equal(bytes, sizeof post->sent[0]);
-    memcpy(post->sent[post->rank], mine, (size_t)bytes);
-    memcpy(all, post->sent, sizeof post->sent);
-    return DG_OK;
-}
-
-/* One of the processes with its rows of an input; the outputs are those of the second time. */
-static struct op_result run_peer(struct op_run op, struct post *post, int rank)
-{
-    const struct dg_peers peers = {gather, post};
-    post->rank = rank;
-    op.peers = &peers;
-    op.ranks = PEERS;
-    return op_run(&op);
-}
 
 static const struct op_attr eps = ATTR("eps", 1e-3);
 
@@ -211,27 +186,24 @@ static struct op_result check_moments_of_peers(const struct joined *j)
 {
     float unused[PEER_COLS] = {0};
     int64_t tracked = 0;
-    struct post post = {0};
-    struct op_result first = {0};
-    for (int run = 0; run < 2 * PEERS; run++) {
-        int rank = run % PEERS;
-        struct op_run op = {.op = "batch_norm",
-                            .attrs = {eps},
-                            .input = {{"src", F32(PEER_ROWS, PEER_COLS), j->src + rank * PEER_COUNT},
-                                      {"weight", F32(PEER_COLS), j->weight},
-                                      {"bias", F32(PEER_COLS), j->bias},
-                                      {"running_mean", F32(PEER_COLS), unused},
-                                      {"running_var", F32(PEER_COLS), unused},
-                                      {"num_batches_tracked", dg_desc_scalar(DG_I64), &tracked}}};
-        struct op_result r = run_peer(op, &post, rank);
-        if (run == PEERS) first = r;
-        if (run > PEERS) {
-            assert_same_output(&r, 1, &first, 1);
-            assert_same_output(&r, 2, &first, 2);
-        }
-        if (run != PEERS) op_result_free(&r);
+    struct op_run run[PEERS];
+    struct op_result result[PEERS];
+    for (int rank = 0; rank < PEERS; rank++)
+        run[rank] = (struct op_run){.op = "batch_norm",
+                                    .attrs = {eps},
+                                    .input = {{"src", F32(PEER_ROWS, PEER_COLS), j->src + rank * PEER_COUNT},
+                                              {"weight", F32(PEER_COLS), j->weight},
+                                              {"bias", F32(PEER_COLS), j->bias},
+                                              {"running_mean", F32(PEER_COLS), unused},
+                                              {"running_var", F32(PEER_COLS), unused},
+                                              {"num_batches_tracked", dg_desc_scalar(DG_I64), &tracked}}};
+    op_run_peers(run, PEERS, result);
+    for (int rank = 1; rank < PEERS; rank++) {
+        assert_same_output(&result[rank], 1, &result[0], 1);
+        assert_same_output(&result[rank], 2, &result[0], 2);
+        op_result_free(&result[rank]);
     }
-    return first;
+    return result[0];
 }
 
 /* Where processes see each other's rows, what each makes of the gradient is the derivative of a sum over all rows, by differences
@@ -242,28 +214,28 @@ static void test_batch_norm_of_peers(void **state)
     struct joined j = {random_f32("src", 1, ALL), random_f32("weight", 1, PEER_COLS), random_f32("bias", 1, PEER_COLS),
                        random_f32("g", 1, ALL)};
     double diff_weights[2][PEER_COLS] = {{0}};
-    struct post post = {0};
     for (int i = 0; i < ALL; i++) j.x[i] = (double)j.src[i];
     for (int c = 0; c < PEER_COLS; c++) j.w[c] = (double)j.weight[c], j.b[c] = (double)j.bias[c];
-    struct op_result first = check_moments_of_peers(&j);
-    for (int run = 0; run < 2 * PEERS; run++) {
-        int rank = run % PEERS;
-        struct op_run op = {.op = "batch_norm_grad",
-                            .attrs = {eps},
-                            .input = {{"diff_dst", F32(PEER_ROWS, PEER_COLS), j.g + rank * PEER_COUNT},
-                                      {"src", F32(PEER_ROWS, PEER_COLS), j.src + rank * PEER_COUNT},
-                                      {"weight", F32(PEER_COLS), j.weight},
-                                      {"mean", F32(PEER_COLS), first.data[1]},
-                                      {"var", F32(PEER_COLS), first.data[2]}}};
-        struct op_result r = run_peer(op, &post, rank);
+    struct op_result first = check_moments_of_peers(&j), result[PEERS];
+    struct op_run run[PEERS];
+    for (int rank = 0; rank < PEERS; rank++)
+        run[rank] = (struct op_run){.op = "batch_norm_grad",
+                                    .attrs = {eps},
+                                    .input = {{"diff_dst", F32(PEER_ROWS, PEER_COLS), j.g + rank * PEER_COUNT},
+                                              {"src", F32(PEER_ROWS, PEER_COLS), j.src + rank * PEER_COUNT},
+                                              {"weight", F32(PEER_COLS), j.weight},
+                                              {"mean", F32(PEER_COLS), first.data[1]},
+                                              {"var", F32(PEER_COLS), first.data[2]}}};
+    op_run_peers(run, PEERS, result);
+    for (int rank = 0; rank < PEERS; rank++) {
         double want[PEER_COUNT];
         for (int i = 0; i < PEER_COUNT; i++) want[i] = slope_of(&j, &j.x[rank * PEER_COUNT + i]);
-        if (run >= PEERS) assert_near(r.data[0], want, PEER_COUNT, 1e-5, "diff_src");
-        for (int c = 0; c < PEER_COLS && run >= PEERS; c++) {
-            diff_weights[0][c] += (double)((float *)r.data[1])[c];
-            diff_weights[1][c] += (double)((float *)r.data[2])[c];
+        assert_near(result[rank].data[0], want, PEER_COUNT, 1e-5, "diff_src");
+        for (int c = 0; c < PEER_COLS; c++) {
+            diff_weights[0][c] += (double)((float *)result[rank].data[1])[c];
+            diff_weights[1][c] += (double)((float *)result[rank].data[2])[c];
         }
-        op_result_free(&r);
+        op_result_free(&result[rank]);
     }
     for (int k = 0; k < 2; k++)
         for (int c = 0; c < PEER_COLS; c++) {
