@@ -1,4 +1,4 @@
-/* Every recipe of graphs/ablations/ compiles in the paper's size, is called as its file, and says which row of the paper it is. */
+/* Every recipe of graphs/ablations/ compiles in the paper's size, for one process and for eight, is called as its file, and says which row of the paper it is. */
 #include "compiler/compile.h"
 
 #include <glob.h>
@@ -26,21 +26,28 @@ static void check_lines(const char *path)
         fail_msg("%s does not say which row it is", path);
 }
 
+static void check_compiles(const char *path, int64_t ranks)
+{
+    const char *folders[] = {DG_SOURCE_DIR "/graphs"};
+    struct dg_compile_options options = {.file = path, .folder = folders, .folders = 1, .ranks = ranks};
+    struct dg_compile_result result;
+    struct dg_error err = {0};
+    if (dg_compile(&options, &result, &err) != DG_OK)
+        fail_msg("%s for %d processes: %s\n%s", path, (int)ranks, err.text, result.diagnostics);
+    dg_compile_result_free(&result);
+}
+
 static void test_rows(void **state)
 {
     (void)state;
     glob_t found;
-    const char *folders[] = {DG_SOURCE_DIR "/graphs"};
     int rows = 0;
     assert_int_equal(glob(FOLDER "*.yaml", 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         const char *path = found.gl_pathv[i];
         if (!strcmp(path, FOLDER "heads.yaml")) continue;
-        struct dg_compile_options options = {.file = path, .folder = folders, .folders = 1};
-        struct dg_compile_result result;
-        struct dg_error err = {0};
-        if (dg_compile(&options, &result, &err) != DG_OK) fail_msg("%s: %s\n%s", path, err.text, result.diagnostics);
-        dg_compile_result_free(&result);
+        check_compiles(path, 0);
+        check_compiles(path, 8);
         if (!strcmp(path, FOLDER "base.yaml") || !strcmp(path, FOLDER "small.yaml")) continue;
         check_lines(path);
         rows++;
