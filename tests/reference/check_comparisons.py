@@ -1,11 +1,11 @@
 """The comparisons of the paper, as keys of recipes, beside PyTorch: for each teacher, target, loss and number of views ten steps in two epochs of a
 small ViT from the same initial values and crops. Skipped (status 77) where PyTorch is missing.
 
-    check_comparisons.py DINOC DINORUN GRAPHS [--only PART OF A NAME]
+    check_comparisons.py DINOC DINORUN GRAPHS [--only PART OF A NAME] [--ranks 2]
 
 Printed for each: how far the losses are apart at most, and how far the student, the teacher and the predictor are after the steps, as a share
 of how far they moved; and, in brackets, how far PyTorch's f32 is from its own f64. Allowed is three times that, or 1e-6 where it is less.
-Drawn crops go in through `dinorun train --replay`."""
+Drawn crops go in through `dinorun train --replay`. With --ranks so many processes, started by Open MPI, share our steps."""
 import argparse
 import copy
 import json
@@ -232,9 +232,14 @@ def ours(args, row, text, folder):
     initial = Run(row, torch.float32).state()
     st.save(path["init"], initial)
     st.save(path["crops"], {f"step{s}.crop{v}": x for s in range(EPOCH) for v, x in enumerate(crops_of(row, s))})
-    run(args.dinoc, path["now.yaml"], "-o", path["plan"])
-    run(args.dinorun, "train", path["plan"], "--replay", path["crops"], "--init", path["init"], "--out", path["run"],
-        "--threads", "2", "--ignore-memory")
+    shared, launch, env = [], [], {**os.environ}
+    if args.ranks > 1:
+        shared = ["--ranks", args.ranks]
+        launch = ["mpirun.openmpi", "-n", args.ranks, "--bind-to", "none", "--oversubscribe"]
+        env.update(OMP_WAIT_POLICY="passive", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    run(args.dinoc, path["now.yaml"], "-o", path["plan"], *shared)
+    run(*launch, args.dinorun, "train", path["plan"], "--replay", path["crops"], "--init", path["init"], "--out",
+        path["run"], "--threads", "1" if launch else "2", "--ignore-memory", env=env)
     with open(os.path.join(path["run"], "log.jsonl")) as log:
         losses = [json.loads(line)["loss"] for line in log]
     return losses, st.load(os.path.join(path["run"], "checkpoint.safetensors")), initial
@@ -282,6 +287,7 @@ def main():
     parser.add_argument("dinorun")
     parser.add_argument("graphs")
     parser.add_argument("--only", default="")
+    parser.add_argument("--ranks", type=int, default=1)
     args = parser.parse_args()
     os.environ["DINOGRAPH_GRAPHS"] = os.path.abspath(args.graphs)
     torch.set_num_threads(2)

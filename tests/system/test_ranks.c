@@ -211,17 +211,13 @@ static void test_whole_batch(void **state)
         train(&open_mpi, "2", PLAN_OF(l, 2), resumed, "2");
         process_assert_status(LAUNCH(&open_mpi, "2", TRAIN(PLAN_OF(l, 2), resumed), "--resume", "--steps", "4"), 0);
         assert_same_state(RUN_OF(l, 2), resumed, 0);
-        const struct process *p = LAUNCH(&open_mpi, "2", TRAIN(PLAN_OF(l, 4), in("no")));
-        process_assert_says(p, p->err, "this plan is for 4 processes, whose images meet in batch norm, Sinkhorn-Knopp");
-        process_assert_says(p, p->err, "and 2 were started: start 4 with mpirun");
     }
-    static const char *const exchanges[] = {"\nrows of all  3 exchanges", "\nrows of all  1 exchanges",
-                                            "\nrows of all  2 exchanges"}; /* of iterations, or of views */
-    for (size_t l = 0; l < sizeof losses / sizeof *losses; l++) {
-        const struct process *p = LAUNCH(&open_mpi, "2", DINORUN, "bench", PLAN_OF(l, 2), "--steps", "1");
-        process_assert_says(p, p->out, exchanges[l]);
-    }
+    const struct process *p = LAUNCH(&open_mpi, "2", TRAIN(PLAN_OF(0, 4), in("no")));
+    process_assert_says(p, p->err, "this plan is for 4 processes, whose images meet in batch norm, Sinkhorn-Knopp");
+    process_assert_says(p, p->err, "and 2 were started: start 4 with mpirun");
     assert_int_not_equal(access(in("no"), F_OK), 0);
+    p = LAUNCH(&open_mpi, "2", DINORUN, "bench", PLAN_OF(0, 2), "--steps", "1");
+    process_assert_says(p, p->out, "\nrows of all  3 exchanges in the middle of the step");
 }
 
 static void test_replay(void **state)
