@@ -86,8 +86,8 @@ struct dg_graph {
     uint32_t num_forward;          /* ids given to forward nodes: 1 to this */
     struct dg_string_map controls; /* by key, to values */
     int64_t slices;                /* how often the nodes of DG_PHASE_LOOP run; 1: there are none */
-    int64_t coupled;     /* processes, each with one slice, whose rows meet in ops with joins; 0: none do */
-    enum dg_phase phase; /* of the nodes that are added next */
+    int64_t coupled;               /* processes, each with one slice, whose rows meet in ops with joins; 0: none do */
+    enum dg_phase phase;           /* of the nodes that are added next */
 };
 
 struct dg_graph *dg_graph_create(struct dg_arena *arena);
