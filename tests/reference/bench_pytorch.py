@@ -1,10 +1,10 @@
 """The step of `dinorun bench` in PyTorch, for comparison only: f32, ten crops unless told otherwise.
 
-    bench_pytorch.py [--arch vit_small] [--patch 16] [--batch 8] [--locals 8] [--out-dim 65536] [--bn]
-                     [--optimizer adamw] [--channels-last] [--bf16] [--sdpa] [--compile] [--features]
+    bench_pytorch.py [--arch vit_small] [--patch 16] [--batch 8] [--locals 8] [--local-size 96] [--out-dim 65536]
+                     [--bn] [--optimizer adamw] [--channels-last] [--bf16] [--sdpa] [--compile] [--features]
                      [--threads 2] [--steps 5]
 
---arch takes vit_tiny, vit_small, vit_base and torchvision's ResNets; --bn puts batch norm into the head; --features times
+--arch takes vit_tiny, vit_small, vit_base, torchvision's ResNets and timm/NAME, a network of timm's; --bn puts batch norm into the head; --features times
 the backbone alone in evaluation mode. --bf16 is autocast, --sdpa PyTorch's own fused attention, --compile
 torch.compile. Prints the median ms after one step to warm up, images/s, the peak resident memory
 and the BLAS that PyTorch loaded: with the reference libblas.so.3 (Debian's default) matmuls are more than ten times
@@ -41,6 +41,7 @@ def main():
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--locals", type=int, default=8)
+    parser.add_argument("--local-size", type=int, default=96)
     parser.add_argument("--out-dim", type=int, default=65536)
     parser.add_argument("--bn", action="store_true")
     parser.add_argument("--optimizer", default="adamw", choices=["adamw", "sgd", "lars"])
@@ -61,7 +62,7 @@ def main():
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     network = Network(args.arch, args.patch, args.out_dim, rate=0.1, bn=args.bn)
     network.backbone.to(memory_format=layout)
-    sizes = (224,) if args.features else (224,) * 2 + (96,) * args.locals
+    sizes = (224,) if args.features else (224,) * 2 + (args.local_size,) * args.locals
     crops = [torch.randn(args.batch, 3, size, size).contiguous(memory_format=layout) for size in sizes]
     if args.features:
         network.eval()

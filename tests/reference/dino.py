@@ -109,6 +109,15 @@ def resnet(arch):
     return model, dim
 
 
+def of_timm(name):
+    """timm's without the classifier, for crops of any size, and the number of its features."""
+    import timm
+
+    vit = {"img_size": 224, "dynamic_img_size": True, "global_pool": "token"} if name.startswith(("vit_", "deit_")) else {}
+    model = timm.create_model(name, num_classes=0, **vit)
+    return model, model.head_hidden_size
+
+
 class WeightNormLinear(nn.Module):
     """Rows v scaled to the length g; g first, as PyTorch's weight_norm names and orders them."""
 
@@ -140,6 +149,8 @@ class Network(nn.Module):
         if arch in VITS:
             dim, heads = VITS[arch]
             self.backbone = VisionTransformer(dim, heads, patch, depth, rate=rate)
+        elif arch.startswith("timm/"):
+            self.backbone, dim = of_timm(arch.removeprefix("timm/"))
         else:
             self.backbone, dim = resnet(arch)
         self.head = Head(dim, out_dim, norm_last_layer, bn=bn)
