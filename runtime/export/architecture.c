@@ -63,9 +63,22 @@ static expression linear(expression x, struct name weight, struct name bias)
     return of(with_name(with_name(begin("linear"), weight), bias), x);
 }
 
+/* Of two values; with_parameter writes the product of a value and a parameter. */
+static expression product(expression a, expression b) { return of(of(begin("mul"), a), b); }
+
+static expression columns(expression x, int64_t first, int64_t count, int64_t stride)
+{
+    return of(with_int(with_int(with_int(begin("slice_columns"), first), count), stride), x);
+}
+
+static expression rotary(expression x, int64_t heads, double base)
+{
+    return of(with_real(with_int(begin("rotary"), heads), base), x);
+}
+
 static expression attention(expression x, int64_t heads) { return of(with_int(begin("attention"), heads), x); }
 
-static expression add_parameter(const char *what, expression x, struct name name)
+static expression with_parameter(const char *what, expression x, struct name name)
 {
     return of(with_name(begin(what), name), x);
 }
@@ -80,6 +93,7 @@ struct reading {
     expression *value; /* of the entry's tensors */
     char unknown[256]; /* the first operation that no such network has; "": there is none */
     int64_t heads;     /* of the first attention */
+    double base;       /* of the first rotary positions */
 };
 
 static uint32_t operand(const struct reading *r, int i)
@@ -147,6 +161,21 @@ static expression read_attention(struct reading *r)
     return attr(r, "query").i <= 0 ? attention(e, attr(r, "heads").i) : 0;
 }
 
+/* Of two values, or of a value and a parameter. */
+static expression read_mul(const struct reading *r)
+{
+    uint32_t b = operand(r, dg_op_input_index(r->op, "b"));
+    expression a = input(r, "a");
+    if (r->plan->tensor[b].region == DG_REGION_PARAM) return with_parameter("mul", a, parameter(r, "b"));
+    return product(a, input(r, "b"));
+}
+
+static expression read_rotary(struct reading *r)
+{
+    if (r->base == 0) r->base = attr(r, "base").f;
+    return rotary(input(r, "src"), attr(r, "heads").i, attr(r, "base").f);
+}
+
 static bool is(const struct reading *r, const char *name) { return !strcmp(r->op->name, name); }
 
 static expression read_op(struct reading *r)
@@ -157,16 +186,22 @@ static expression read_op(struct reading *r)
     if (is(r, "attention") || is(r, "class_attention")) return read_attention(r);
     if (is(r, "add")) return sum(input(r, "a"), input(r, "b"));
     if (is(r, "add_relu")) return simple("relu", sum(input(r, "a"), input(r, "b")));
+    if (is(r, "mul")) return read_mul(r);
+    if (is(r, "rotary")) return read_rotary(r);
+    if (is(r, "slice_columns"))
+        return columns(input(r, "src"), attr(r, "first").i, attr(r, "count").i, attr(r, "stride").i);
     if (is(r, "linear")) return linear(input(r, "src"), parameter(r, "weight"), parameter(r, "bias"));
     if (is(r, "layer_norm"))
         return layer_norm(input(r, "src"), parameter(r, "weight"), parameter(r, "bias"), attr(r, "eps").f);
     if (is(r, "max_pool"))
         return of(windows(begin("max_pool"), attr(r, "kernel").i, attr(r, "stride").i, attr(r, "pad").i),
                   input(r, "src"));
-    if (is(r, "prepend_token")) return add_parameter("prepend_token", input(r, "src"), parameter(r, "token"));
-    if (is(r, "add_position")) return add_parameter("add_position", input(r, "src"), parameter(r, "table"));
+    if (is(r, "prepend_token")) return with_parameter("prepend_token", input(r, "src"), parameter(r, "token"));
+    if (is(r, "insert_tokens") && attr(r, "index").i == 1)
+        return with_parameter("insert_tokens", input(r, "src"), parameter(r, "tokens"));
+    if (is(r, "add_position")) return with_parameter("add_position", input(r, "src"), parameter(r, "table"));
     if (is(r, "take_token") && attr(r, "index").i == 0) return input(r, "src");
-    if (is(r, "relu") || is(r, "gelu") || is(r, "to_tokens") || is(r, "global_avg_pool"))
+    if (is(r, "relu") || is(r, "gelu") || is(r, "silu") || is(r, "to_tokens") || is(r, "global_avg_pool"))
         return simple(r->op->name, input(r, "src"));
     if (!*r->unknown)
         snprintf(r->unknown, sizeof r->unknown, "%s (%s, %s line %d)", dg_plan_string(r->plan, r->record->name),
@@ -202,19 +237,36 @@ static expression norm(expression x, const char *block, const char *name, double
     return layer_norm(x, NAME(block, name, ".weight"), NAME(block, name, ".bias"), eps);
 }
 
+static expression mlp(const struct dg_architecture *n, expression x, const char *block)
+{
+    if (!n->swiglu) return layer(simple("gelu", layer(x, block, "mlp.fc1")), block, "mlp.fc2");
+    expression both = layer(x, block, "mlp.w12");
+    expression gate = simple("silu", columns(both, 0, n->hidden, 1)), up = columns(both, n->hidden, n->hidden, 1);
+    return layer(product(gate, up), block, "mlp.w3");
+}
+
+/* A residual branch, which DINOv2 and DINOv3 scale. */
+static expression branch(const struct dg_architecture *n, expression x, const char *block, const char *scale)
+{
+    return n->kind == DG_ARCHITECTURE_VIT ? x : with_parameter("mul", x, NAME(block, scale));
+}
+
+/* Also DINOv2 and DINOv3. */
 static expression vit(const struct dg_architecture *n)
 {
+    bool turns = n->kind == DG_ARCHITECTURE_DINOV3;
     const int64_t geometry[] = {n->patch, n->patch, 0, 1, 1};
     expression x = conv(begin("images"), NAME("patch_embed.proj.weight"), NAME("patch_embed.proj.bias"), geometry);
-    x = add_parameter("prepend_token", simple("to_tokens", x), NAME("cls_token"));
-    x = add_parameter("add_position", x, NAME("pos_embed"));
+    x = with_parameter("prepend_token", simple("to_tokens", x), NAME("cls_token"));
+    if (!turns) x = with_parameter("add_position", x, NAME("pos_embed"));
+    if (n->registers) x = with_parameter("insert_tokens", x, turns ? NAME("storage_tokens") : NAME("register_tokens"));
     for (int64_t i = 0; i < n->depth; i++) {
         char block[BLOCK];
         snprintf(block, sizeof block, "blocks.%" PRId64 ".", i);
         expression y = layer(norm(x, block, "norm1", n->eps), block, "attn.qkv");
-        x = sum(x, layer(attention(y, n->heads), block, "attn.proj"));
-        y = layer(norm(x, block, "norm2", n->eps), block, "mlp.fc1");
-        x = sum(x, layer(simple("gelu", y), block, "mlp.fc2"));
+        if (turns) y = rotary(y, n->heads, n->base);
+        x = sum(x, branch(n, layer(attention(y, n->heads), block, "attn.proj"), block, "ls1.gamma"));
+        x = sum(x, branch(n, mlp(n, norm(x, block, "norm2", n->eps), block), block, "ls2.gamma"));
     }
     return norm(x, "", "norm", n->eps);
 }
@@ -256,6 +308,34 @@ static expression resnet(const struct dg_architecture *n)
     return simple("global_avg_pool", x);
 }
 
+static expression convnext(const struct dg_architecture *n)
+{
+    const int64_t stem[] = {4, 4, 0, 1, 1}, down[] = {2, 2, 0, 1, 1};
+    expression x = begin("images");
+    for (int stage = 0; stage < 4; stage++) {
+        char block[BLOCK];
+        snprintf(block, sizeof block, "stages.%d.downsample.", stage);
+        if (stage) x = norm(x, block, "0", n->eps);
+        x = stage ? conv(x, NAME(block, "1.weight"), NAME(block, "1.bias"), down)
+                  : conv(x, NAME("stem.0.weight"), NAME("stem.0.bias"), stem);
+        if (!stage) x = norm(x, "", "stem.1", n->eps);
+        const int64_t depthwise[] = {7, 1, 3, n->dims[stage], 1};
+        for (int64_t i = 0; i < n->blocks[stage]; i++) {
+            snprintf(block, sizeof block, "stages.%d.blocks.%" PRId64 ".", stage, i);
+            expression y = conv(x, NAME(block, "conv_dw.weight"), NAME(block, "conv_dw.bias"), depthwise);
+            y = layer(simple("gelu", layer(norm(y, block, "norm", n->eps), block, "mlp.fc1")), block, "mlp.fc2");
+            x = sum(x, with_parameter("mul", y, NAME(block, "gamma")));
+        }
+    }
+    return norm(simple("global_avg_pool", x), "", "head.norm", n->eps);
+}
+
+static expression expected(const struct dg_architecture *n)
+{
+    if (n->kind == DG_ARCHITECTURE_RESNET) return resnet(n);
+    return n->kind == DG_ARCHITECTURE_CONVNEXT ? convnext(n) : vit(n);
+}
+
 /* ---- which of them ---- */
 
 /* The parameter of that name; NULL: there is none. */
@@ -274,20 +354,29 @@ __attribute__((format(printf, 2, 3))) static const struct dg_plan_tensor *find(c
     return NULL;
 }
 
-/* What the names and shapes of the parameters suggest. False: neither of the two. */
-static bool guess(const struct reading *r, struct dg_architecture *n)
+static bool guess_vit(const struct reading *r, struct dg_architecture *n)
 {
-    const struct dg_plan_tensor *patch = find(r, "patch_embed.proj.weight"), *fc1 = find(r, "blocks.0.mlp.fc1.weight");
-    if (patch && fc1) {
-        n->kind = DG_ARCHITECTURE_VIT;
-        n->dim = patch->dim[0];
-        n->patch = patch->dim[2];
-        n->hidden = fc1->dim[0];
-        n->heads = r->heads;
-        n->eps = dg_plan_layer_norm_eps(r->plan, r->entry);
-        while (find(r, "blocks.%" PRId64 ".norm1.weight", n->depth)) n->depth++;
-        return true;
-    }
+    const struct dg_plan_tensor *patch = find(r, "patch_embed.proj.weight"), *fc1 = find(r, "blocks.0.mlp.fc1.weight"),
+                                *w12 = find(r, "blocks.0.mlp.w12.weight"), *tokens = find(r, "register_tokens");
+    if (!patch || !(fc1 || w12)) return false;
+    n->kind = !find(r, "blocks.0.ls1.gamma") ? DG_ARCHITECTURE_VIT
+              : find(r, "pos_embed")         ? DG_ARCHITECTURE_DINOV2
+                                             : DG_ARCHITECTURE_DINOV3;
+    if (!tokens) tokens = find(r, "storage_tokens");
+    if ((n->kind == DG_ARCHITECTURE_VIT && tokens) || (n->kind != DG_ARCHITECTURE_DINOV2 && !fc1)) return false;
+    n->dim = patch->dim[0];
+    n->patch = patch->dim[2];
+    n->swiglu = !fc1;
+    n->hidden = fc1 ? fc1->dim[0] : w12->dim[0] / 2;
+    n->registers = tokens ? tokens->dim[1] : 0;
+    n->heads = r->heads;
+    n->base = r->base;
+    while (find(r, "blocks.%" PRId64 ".norm1.weight", n->depth)) n->depth++;
+    return true;
+}
+
+static bool guess_resnet(const struct reading *r, struct dg_architecture *n)
+{
     const struct dg_plan_tensor *stem = find(r, "conv1.weight"), *conv2 = find(r, "layer1.0.conv2.weight");
     if (!stem || !conv2) return false;
     n->kind = DG_ARCHITECTURE_RESNET;
@@ -299,6 +388,30 @@ static bool guess(const struct reading *r, struct dg_architecture *n)
     for (int stage = 0; stage < 4; stage++)
         while (find(r, "layer%d.%" PRId64 ".conv1.weight", stage + 1, n->blocks[stage])) n->blocks[stage]++;
     return true;
+}
+
+static bool guess_convnext(const struct reading *r, struct dg_architecture *n)
+{
+    const struct dg_plan_tensor *stem = find(r, "stem.0.weight"), *fc1 = find(r, "stages.0.blocks.0.mlp.fc1.weight");
+    if (!stem || !fc1) return false;
+    n->kind = DG_ARCHITECTURE_CONVNEXT;
+    for (int stage = 0; stage < 4; stage++) {
+        const struct dg_plan_tensor *down = stage ? find(r, "stages.%d.downsample.1.weight", stage) : stem;
+        if (!down) return false;
+        n->dims[stage] = down->dim[0];
+        while ((fc1 = find(r, "stages.%d.blocks.%" PRId64 ".mlp.fc1.weight", stage, n->blocks[stage]))) {
+            if (fc1->dim[0] != 4 * down->dim[0]) return false;
+            n->blocks[stage]++;
+        }
+    }
+    return true;
+}
+
+/* What the names and shapes of the parameters suggest. False: none of the networks. */
+static bool guess(const struct reading *r, struct dg_architecture *n)
+{
+    n->eps = dg_plan_layer_norm_eps(r->plan, r->entry);
+    return guess_vit(r, n) || guess_resnet(r, n) || guess_convnext(r, n);
 }
 
 enum dg_status dg_architecture_recognise(const struct dg_plan *plan, const struct dg_plan_entry *entry,
@@ -313,11 +426,10 @@ enum dg_status dg_architecture_recognise(const struct dg_plan *plan, const struc
     free(r.value);
     *network = (struct dg_architecture){.height = images->dim[1], .width = images->dim[2], .features = output->dim[1]};
     bool known = guess(&r, network);
-    if (known && output->ndim == 2 && made == (network->kind == DG_ARCHITECTURE_VIT ? vit(network) : resnet(network)))
-        return DG_OK;
+    if (known && output->ndim == 2 && made == expected(network)) return DG_OK;
     return dg_fail(err, DG_ERR_UNSUPPORTED,
-                   "the network is neither a Vision Transformer nor a ResNet as other libraries have them%s%s; --onnx "
-                   "writes every network",
+                   "the network is no Vision Transformer, DINOv2, DINOv3, ResNet or ConvNeXt as other libraries have "
+                   "them%s%s; --onnx writes every network",
                    *r.unknown ? ": it has "
                    : known    ? ": its layers are put together in another way"
                               : "",
@@ -326,13 +438,21 @@ enum dg_status dg_architecture_recognise(const struct dg_plan *plan, const struc
 
 const char *dg_architecture_text(const struct dg_architecture *n, char *text, size_t size)
 {
-    if (n->kind == DG_ARCHITECTURE_VIT)
-        snprintf(text, size,
-                 "a ViT of %" PRId64 " blocks, %" PRId64 " wide, of %" PRId64 " heads, with patches of %" PRId64
-                 " pixels",
-                 n->depth, n->dim, n->heads, n->patch);
-    else
+    static const char *const vits[] = {
+        [DG_ARCHITECTURE_VIT] = "ViT", [DG_ARCHITECTURE_DINOV2] = "DINOv2", [DG_ARCHITECTURE_DINOV3] = "DINOv3"};
+    char registers[64] = "";
+    if (n->registers) snprintf(registers, sizeof registers, " and %" PRId64 " registers", n->registers);
+    if (n->kind == DG_ARCHITECTURE_RESNET)
         snprintf(text, size, "a ResNet of %" PRId64 ", %" PRId64 ", %" PRId64 " and %" PRId64 " %s", n->blocks[0],
                  n->blocks[1], n->blocks[2], n->blocks[3], n->basic ? "basic blocks" : "bottlenecks");
+    else if (n->kind == DG_ARCHITECTURE_CONVNEXT)
+        snprintf(text, size,
+                 "a ConvNeXt of %" PRId64 ", %" PRId64 ", %" PRId64 " and %" PRId64 " blocks, %" PRId64 " wide",
+                 n->blocks[0], n->blocks[1], n->blocks[2], n->blocks[3], n->dims[3]);
+    else
+        snprintf(text, size,
+                 "a %s of %" PRId64 " blocks, %" PRId64 " wide, of %" PRId64 " heads, with patches of %" PRId64
+                 " pixels%s",
+                 vits[n->kind], n->depth, n->dim, n->heads, n->patch, registers);
     return text;
 }

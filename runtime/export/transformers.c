@@ -9,10 +9,29 @@
 #include <stdlib.h>
 
 enum { BICUBIC = 3 }; /* Pillow's number of it */
+#define CLASS_TOKEN "last_hidden_state[:, 0]"
+
+/* Width of the gated MLP of transformers' DINOv2. */
+static int64_t gated_width(int64_t dim) { return (4 * dim * 2 / 3 + 7) / 8 * 8; }
+
+static enum dg_status check_dinov2(const struct dg_architecture *n, struct dg_error *err)
+{
+    if (n->height != n->width)
+        return dg_fail(err, DG_ERR_UNSUPPORTED,
+                       "transformers' DINOv2 has a square grid of positions, and this one is for images of %" PRId64
+                       "x%" PRId64 "; --timm and --onnx write it",
+                       n->height, n->width);
+    if (n->swiglu ? n->hidden == gated_width(n->dim) : n->hidden % n->dim == 0) return DG_OK;
+    return dg_fail(err, DG_ERR_UNSUPPORTED,
+                   "transformers' DINOv2 cannot have an MLP of %" PRId64 " beside a width of %" PRId64
+                   "; --onnx writes it",
+                   n->hidden, n->dim);
+}
 
 static enum dg_status check(const struct dg_architecture *n, struct dg_error *err)
 {
-    if (n->kind == DG_ARCHITECTURE_VIT) return DG_OK;
+    if (n->kind == DG_ARCHITECTURE_DINOV2) return check_dinov2(n, err);
+    if (n->kind != DG_ARCHITECTURE_RESNET) return DG_OK;
     if (n->small)
         return dg_fail(
             err, DG_ERR_UNSUPPORTED,
@@ -35,6 +54,49 @@ static json_t *vit_config(const struct dg_architecture *n)
                      "attention_probs_dropout_prob", 0.0, "initializer_range", 0.02, "layer_norm_eps", n->eps,
                      "image_size", size, "patch_size", (json_int_t)n->patch, "num_channels", 3, "qkv_bias", 1,
                      "torch_dtype", "float32");
+}
+
+static json_t *dinov2_config(const struct dg_architecture *n)
+{
+    json_t *config =
+        json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:b, s:s, s:b, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:s}",
+                  "architectures", n->registers ? "Dinov2WithRegistersModel" : "Dinov2Model", "model_type",
+                  n->registers ? "dinov2_with_registers" : "dinov2", "hidden_size", (json_int_t)n->dim,
+                  "num_hidden_layers", (json_int_t)n->depth, "num_attention_heads", (json_int_t)n->heads, "mlp_ratio",
+                  (json_int_t)(n->swiglu ? 4 : n->hidden / n->dim), "use_swiglu_ffn", n->swiglu, "hidden_act", "gelu",
+                  "qkv_bias", 1, "layerscale_value", 1.0, "drop_path_rate", 0.0, "initializer_range", 0.02,
+                  "layer_norm_eps", n->eps, "image_size", (json_int_t)n->height, "patch_size", (json_int_t)n->patch,
+                  "num_channels", 3, "torch_dtype", "float32");
+    if (n->registers) json_object_set_new(config, "num_register_tokens", json_integer(n->registers));
+    return config;
+}
+
+/* Positions are not moved at random, as they are not here; keys have a bias, which is trained here. */
+static json_t *dinov3_config(const struct dg_architecture *n)
+{
+    json_t *size = n->height == n->width ? json_integer(n->height)
+                                         : json_pack("[I, I]", (json_int_t)n->height, (json_int_t)n->width);
+    return json_pack(
+        "{s:[s], s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:n, s:n, s:n, "
+        "s:f, s:f, s:o, s:I, s:i, s:s}",
+        "architectures", "DINOv3ViTModel", "model_type", "dinov3_vit", "hidden_size", (json_int_t)n->dim,
+        "num_hidden_layers", (json_int_t)n->depth, "num_attention_heads", (json_int_t)n->heads, "intermediate_size",
+        (json_int_t)n->hidden, "hidden_act", "gelu", "num_register_tokens", (json_int_t)n->registers, "query_bias", 1,
+        "key_bias", 1, "value_bias", 1, "proj_bias", 1, "mlp_bias", 1, "use_gated_mlp", 0, "layerscale_value", 1.0,
+        "rope_theta", n->base, "pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale", "initializer_range", 0.02,
+        "layer_norm_eps", n->eps, "image_size", size, "patch_size", (json_int_t)n->patch, "num_channels", 3,
+        "torch_dtype", "float32");
+}
+
+static json_t *convnext_config(const struct dg_architecture *n)
+{
+    return json_pack("{s:[s], s:s, s:[I, I, I, I], s:[I, I, I, I], s:i, s:i, s:s, s:f, s:f, s:f, s:i, s:I, s:s}",
+                     "architectures", "ConvNextModel", "model_type", "convnext", "hidden_sizes", (json_int_t)n->dims[0],
+                     (json_int_t)n->dims[1], (json_int_t)n->dims[2], (json_int_t)n->dims[3], "depths",
+                     (json_int_t)n->blocks[0], (json_int_t)n->blocks[1], (json_int_t)n->blocks[2],
+                     (json_int_t)n->blocks[3], "num_stages", 4, "patch_size", 4, "hidden_act", "gelu", "layer_norm_eps",
+                     n->eps, "layer_scale_init_value", 1e-6, "drop_path_rate", 0.0, "num_channels", 3, "image_size",
+                     (json_int_t)n->height, "torch_dtype", "float32");
 }
 
 static json_t *resnet_config(const struct dg_architecture *n)
@@ -60,54 +122,43 @@ static json_t *images_config(const struct dg_export_source *source)
                      crop.std[2]);
 }
 
-/* The tensors under transformers' names; query, key and value apart, as rows of ours. */
-struct renamed {
-    struct dg_safetensors_item *item;
-    char (*name)[DG_LAYOUT_NAME];
-    int count;
+/* What differs between the networks. */
+static const struct family {
+    const char *sign;     /* a name of the layout in runtime/layouts */
+    const char *features; /* in Python, of the model's result */
+    json_t *(*config)(const struct dg_architecture *n);
+    bool pools; /* a pooling layer may be left out */
+} families[] = {
+    [DG_ARCHITECTURE_VIT] = {"encoder.layer.0.layernorm_before.weight", CLASS_TOKEN, vit_config, true},
+    [DG_ARCHITECTURE_DINOV2] = {"encoder.layer.0.norm1.weight", CLASS_TOKEN, dinov2_config, false},
+    [DG_ARCHITECTURE_DINOV3] = {"layer.0.norm1.weight", CLASS_TOKEN, dinov3_config, false},
+    [DG_ARCHITECTURE_RESNET] = {"encoder.stages.0.layers.0.layer.0.convolution.weight", "pooler_output.flatten(1)",
+                                resnet_config, false},
+    [DG_ARCHITECTURE_CONVNEXT] = {"encoder.stages.0.layers.0.dwconv.weight", "pooler_output", convnext_config, false},
 };
 
-static enum dg_status rename_all(const struct dg_export_weights *weights, const struct dg_name_layout *layout,
-                                 struct renamed *made, struct dg_error *err)
+/* What the models have and evaluation does not read: the token of masked patches, no registers. */
+static enum dg_status add_unread(const struct dg_architecture *n, struct dg_export_weights *weights,
+                                 struct dg_error *err)
 {
-    size_t most = (size_t)weights->count * DG_LAYOUT_PARTS;
-    made->item = calloc(most, sizeof *made->item);
-    made->name = calloc(most, sizeof *made->name);
-    if (!made->item || !made->name) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    for (int i = 0; i < weights->count; i++) {
-        const struct dg_safetensors_item *ours = &weights->item[i];
-        bool known = false;
-        for (int part = 0; part <= DG_LAYOUT_PARTS; part++) {
-            if (!dg_layout_translate_back(layout, ours->name, part, made->name[made->count])) continue;
-            struct dg_safetensors_item *item = &made->item[made->count];
-            *item = *ours;
-            item->name = made->name[made->count++];
-            known = true;
-            if (!part) break;
-            item->dim[0] /= DG_LAYOUT_PARTS;
-            int64_t numbers = item->dim[0];
-            for (int d = 1; d < item->ndim; d++) numbers *= item->dim[d];
-            item->data = (const float *)ours->data + (part - 1) * numbers;
-        }
-        if (!known) return dg_fail(err, DG_ERR_INTERNAL, "transformers has no name for %s", ours->name);
-    }
-    return DG_OK;
+    if (n->kind == DG_ARCHITECTURE_DINOV2)
+        return dg_export_weights_add_zeros(weights, "embeddings.mask_token", 2, (int64_t[]){1, n->dim}, err);
+    if (n->kind != DG_ARCHITECTURE_DINOV3) return DG_OK;
+    DG_TRY(dg_export_weights_add_zeros(weights, "embeddings.mask_token", 3, (int64_t[]){1, 1, n->dim}, err));
+    if (n->registers) return DG_OK;
+    return dg_export_weights_add_zeros(weights, "embeddings.register_tokens", 3, (int64_t[]){1, 0, n->dim}, err);
 }
 
-static enum dg_status write_weights(const struct dg_export_source *source, bool vit, const char *path,
-                                    struct dg_error *err)
+static enum dg_status write_weights(const struct dg_export_source *source, const struct dg_architecture *n,
+                                    const char *path, struct dg_error *err)
 {
-    const struct dg_name_layout *layout = dg_layout_find(vit ? "encoder.layer.0.layernorm_before.weight"
-                                                             : "encoder.stages.0.layers.0.layer.0.convolution.weight");
     struct dg_export_weights weights;
-    struct renamed made = {0};
     enum dg_status status = dg_export_weights_init(source, &weights, err);
-    if (status == DG_OK) status = rename_all(&weights, layout, &made, err);
+    if (status == DG_OK) status = dg_export_weights_rename(&weights, dg_layout_find(families[n->kind].sign), err);
+    if (status == DG_OK) status = add_unread(n, &weights, err);
     if (status == DG_OK)
-        status =
-            dg_safetensors_write(path, made.item, made.count, &(struct dg_safetensors_meta){"format", "pt"}, 1, err);
-    free(made.item);
-    free(made.name);
+        status = dg_safetensors_write(path, weights.item, weights.count, &(struct dg_safetensors_meta){"format", "pt"},
+                                      1, err);
     dg_export_weights_free(&weights);
     return status;
 }
@@ -115,17 +166,17 @@ static enum dg_status write_weights(const struct dg_export_source *source, bool 
 static enum dg_status write_files(const struct dg_export_source *source, const struct dg_architecture *network,
                                   struct dg_new_folder *folder, struct dg_error *err)
 {
-    bool vit = network->kind == DG_ARCHITECTURE_VIT;
+    const struct family *family = &families[network->kind];
     char path[DG_MAX_PATH], usage[512];
     snprintf(usage, sizeof usage,
              "from transformers import AutoImageProcessor, AutoModel\n\n"
              "processor = AutoImageProcessor.from_pretrained('FOLDER')\n"
              "model = AutoModel.from_pretrained('FOLDER'%s)\n"
              "features = model(**processor(image, return_tensors='pt')).%s\n",
-             vit ? ", add_pooling_layer=False" : "", vit ? "last_hidden_state[:, 0]" : "pooler_output.flatten(1)");
+             family->pools ? ", add_pooling_layer=False" : "", family->features);
     const struct dg_export_card card = {.library = "transformers", .usage = usage};
-    DG_TRY(write_weights(source, vit, dg_new_folder_file(folder, "model.safetensors", path), err));
-    DG_TRY(dg_export_json(folder, "config.json", vit ? vit_config(network) : resnet_config(network), err));
+    DG_TRY(write_weights(source, network, dg_new_folder_file(folder, "model.safetensors", path), err));
+    DG_TRY(dg_export_json(folder, "config.json", family->config(network), err));
     DG_TRY(dg_export_json(folder, "preprocessor_config.json", images_config(source), err));
     return dg_export_card(folder, source, network, &card, err);
 }
@@ -141,6 +192,6 @@ enum dg_status dg_export_transformers(const struct dg_export_source *source, con
            "%s: %s, for AutoModel.from_pretrained('%s'%s): model.safetensors, config.json, preprocessor_config.json, "
            "README.md",
            folder.path, dg_architecture_text(&network, text, sizeof text), folder.path,
-           network.kind == DG_ARCHITECTURE_VIT ? ", add_pooling_layer=False" : "");
+           families[network.kind].pools ? ", add_pooling_layer=False" : "");
     return DG_OK;
 }

@@ -3,34 +3,36 @@
 #include <stdio.h>
 #include <string.h>
 
-/* transformers' ViT, DeiT, MAE, MSN, I-JEPA and DINOv2: its names of version 4, which its files have, and those of version 5
- * in memory. */
+/* What transformers' ViTs and DINOv2 have in common: its names of version 4, which its files have, and those of version 5 in memory. */
+#define TRANSFORMERS_TOKENS                                                                                            \
+    {"embeddings.cls_token", "cls_token", 0}, {"embeddings.position_embeddings", "pos_embed", 0},                      \
+        {"embeddings.patch_embeddings.projection.", "patch_embed.proj.", 0},                                           \
+        {"embeddings.mask_token", "mask_token", 0}, {"embeddings.register_tokens", "register_tokens", 0},              \
+        {"embeddings.distillation_token", "dist_token", 0},                                                            \
+    {                                                                                                                  \
+        "layernorm.", "norm.", 0                                                                                       \
+    }
+#define TRANSFORMERS_ATTENTION                                                                                         \
+    {"encoder.layer.#.attention.attention.query.", "blocks.#.attn.qkv.", 1},                                           \
+        {"encoder.layer.#.attention.attention.key.", "blocks.#.attn.qkv.", 2},                                         \
+        {"encoder.layer.#.attention.attention.value.", "blocks.#.attn.qkv.", 3},                                       \
+        {"encoder.layer.#.attention.q_proj.", "blocks.#.attn.qkv.", 1},                                                \
+        {"encoder.layer.#.attention.k_proj.", "blocks.#.attn.qkv.", 2},                                                \
+        {"encoder.layer.#.attention.v_proj.", "blocks.#.attn.qkv.", 3},                                                \
+        {"encoder.layer.#.attention.output.dense.", "blocks.#.attn.proj.", 0},                                         \
+    {                                                                                                                  \
+        "encoder.layer.#.attention.o_proj.", "blocks.#.attn.proj.", 0                                                  \
+    }
+
+/* transformers' ViT, DeiT, MAE, MSN and I-JEPA. */
 static const struct dg_layout_row transformers_vit[] = {
-    {"embeddings.cls_token", "cls_token", 0},
-    {"embeddings.position_embeddings", "pos_embed", 0},
-    {"embeddings.patch_embeddings.projection.", "patch_embed.proj.", 0},
-    {"embeddings.mask_token", "mask_token", 0},
-    {"embeddings.register_tokens", "register_tokens", 0},
-    {"embeddings.distillation_token", "dist_token", 0},
+    TRANSFORMERS_TOKENS,
+    TRANSFORMERS_ATTENTION,
     {"encoder.layer.#.layernorm_before.", "blocks.#.norm1.", 0},
-    {"encoder.layer.#.norm1.", "blocks.#.norm1.", 0},
-    {"encoder.layer.#.attention.attention.query.", "blocks.#.attn.qkv.", 1},
-    {"encoder.layer.#.attention.attention.key.", "blocks.#.attn.qkv.", 2},
-    {"encoder.layer.#.attention.attention.value.", "blocks.#.attn.qkv.", 3},
-    {"encoder.layer.#.attention.q_proj.", "blocks.#.attn.qkv.", 1},
-    {"encoder.layer.#.attention.k_proj.", "blocks.#.attn.qkv.", 2},
-    {"encoder.layer.#.attention.v_proj.", "blocks.#.attn.qkv.", 3},
-    {"encoder.layer.#.attention.output.dense.", "blocks.#.attn.proj.", 0},
-    {"encoder.layer.#.attention.o_proj.", "blocks.#.attn.proj.", 0},
-    {"encoder.layer.#.layer_scale1.lambda1", "blocks.#.ls1.gamma", 0},
     {"encoder.layer.#.layernorm_after.", "blocks.#.norm2.", 0},
-    {"encoder.layer.#.norm2.", "blocks.#.norm2.", 0},
     {"encoder.layer.#.intermediate.dense.", "blocks.#.mlp.fc1.", 0},
     {"encoder.layer.#.output.dense.", "blocks.#.mlp.fc2.", 0},
-    {"encoder.layer.#.mlp.weights_in.", "blocks.#.mlp.w12.", 0},
-    {"encoder.layer.#.mlp.weights_out.", "blocks.#.mlp.w3.", 0},
     {"encoder.layer.#.mlp.", "blocks.#.mlp.", 0},
-    {"encoder.layer.#.layer_scale2.lambda1", "blocks.#.ls2.gamma", 0},
     {"layers.#.layernorm_before.", "blocks.#.norm1.", 0},
     {"layers.#.attention.q_proj.", "blocks.#.attn.qkv.", 1},
     {"layers.#.attention.k_proj.", "blocks.#.attn.qkv.", 2},
@@ -38,7 +40,94 @@ static const struct dg_layout_row transformers_vit[] = {
     {"layers.#.attention.o_proj.", "blocks.#.attn.proj.", 0},
     {"layers.#.layernorm_after.", "blocks.#.norm2.", 0},
     {"layers.#.mlp.", "blocks.#.mlp.", 0},
-    {"layernorm.", "norm.", 0},
+    {0},
+};
+
+/* transformers' DINOv2, with and without registers. */
+static const struct dg_layout_row transformers_dinov2[] = {
+    TRANSFORMERS_TOKENS,
+    TRANSFORMERS_ATTENTION,
+    {"encoder.layer.#.norm1.", "blocks.#.norm1.", 0},
+    {"encoder.layer.#.layer_scale1.lambda1", "blocks.#.ls1.gamma", 0},
+    {"encoder.layer.#.norm2.", "blocks.#.norm2.", 0},
+    {"encoder.layer.#.mlp.weights_in.", "blocks.#.mlp.w12.", 0},
+    {"encoder.layer.#.mlp.weights_out.", "blocks.#.mlp.w3.", 0},
+    {"encoder.layer.#.mlp.", "blocks.#.mlp.", 0},
+    {"encoder.layer.#.layer_scale2.lambda1", "blocks.#.ls2.gamma", 0},
+    {0},
+};
+
+/* transformers' DINOv3: the names of its files, and with model. those in memory. */
+#define DINOV3_BLOCK(layer)                                                                                            \
+    {layer ".#.norm1.", "blocks.#.norm1.", 0}, {layer ".#.attention.q_proj.", "blocks.#.attn.qkv.", 1},                \
+        {layer ".#.attention.k_proj.", "blocks.#.attn.qkv.", 2},                                                       \
+        {layer ".#.attention.v_proj.", "blocks.#.attn.qkv.", 3},                                                       \
+        {layer ".#.attention.o_proj.", "blocks.#.attn.proj.", 0},                                                      \
+        {layer ".#.layer_scale1.lambda1", "blocks.#.ls1.gamma", 0}, {layer ".#.norm2.", "blocks.#.norm2.", 0},         \
+        {layer ".#.mlp.up_proj.", "blocks.#.mlp.fc1.", 0}, {layer ".#.mlp.down_proj.", "blocks.#.mlp.fc2.", 0},        \
+    {                                                                                                                  \
+        layer ".#.layer_scale2.lambda1", "blocks.#.ls2.gamma", 0                                                       \
+    }
+static const struct dg_layout_row transformers_dinov3[] = {
+    {"embeddings.cls_token", "cls_token", 0},
+    {"embeddings.register_tokens", "storage_tokens", 0},
+    {"embeddings.mask_token", "mask_token", 0},
+    {"embeddings.patch_embeddings.", "patch_embed.proj.", 0},
+    DINOV3_BLOCK("layer"),
+    DINOV3_BLOCK("model.layer"),
+    {"norm.", "norm.", 0},
+    {0},
+};
+
+/* timm's DINOv3, a network of its EVA. */
+static const struct dg_layout_row timm_dinov3[] = {
+    {"cls_token", "cls_token", 0},
+    {"reg_token", "storage_tokens", 0},
+    {"patch_embed.", "patch_embed.", 0},
+    {"blocks.#.gamma_1", "blocks.#.ls1.gamma", 0},
+    {"blocks.#.gamma_2", "blocks.#.ls2.gamma", 0},
+    {"blocks.#.attn.q_bias", "blocks.#.attn.qkv.bias", 1},
+    {"blocks.#.attn.v_bias", "blocks.#.attn.qkv.bias", 3},
+    {"blocks.#.attn.qkv.weight", "blocks.#.attn.qkv.weight", 0},
+    {"blocks.#.attn.proj.", "blocks.#.attn.proj.", 0},
+    {"blocks.#.norm1.", "blocks.#.norm1.", 0},
+    {"blocks.#.norm2.", "blocks.#.norm2.", 0},
+    {"blocks.#.mlp.", "blocks.#.mlp.", 0},
+    {"norm.", "norm.", 0},
+    {0},
+};
+
+/* timm's DINOv2 with registers: the class token has its position within. */
+static const struct dg_layout_row timm_registers[] = {
+    {"reg_token", "register_tokens", 0},
+    {"pos_embed", "pos_embed", DG_LAYOUT_PATCHES},
+    {"cls_token", "cls_token", 0},
+    {"patch_embed.", "patch_embed.", 0},
+    {"blocks.", "blocks.", 0},
+    {"norm.", "norm.", 0},
+    {0},
+};
+
+/* transformers' ConvNeXt, under timm's names. */
+static const struct dg_layout_row transformers_convnext[] = {
+    {"embeddings.patch_embeddings.", "stem.0.", 0},
+    {"embeddings.layernorm.", "stem.1.", 0},
+    {"encoder.stages.#.downsampling_layer.#.", "stages.#.downsample.#.", 0},
+    {"encoder.stages.#.layers.#.dwconv.", "stages.#.blocks.#.conv_dw.", 0},
+    {"encoder.stages.#.layers.#.layernorm.", "stages.#.blocks.#.norm.", 0},
+    {"encoder.stages.#.layers.#.pwconv1.", "stages.#.blocks.#.mlp.fc1.", 0},
+    {"encoder.stages.#.layers.#.pwconv2.", "stages.#.blocks.#.mlp.fc2.", 0},
+    {"encoder.stages.#.layers.#.layer_scale_parameter", "stages.#.blocks.#.gamma", 0},
+    {"layernorm.", "head.norm.", 0},
+    {0},
+};
+
+/* timm's XCiT, under the authors' names. */
+static const struct dg_layout_row timm_xcit[] = {
+    {"pos_embed.token_projection.", "pos_embeder.token_projection.", 0},
+    {"cls_attn_blocks.#.attn.q.", "cls_attn_blocks.#.attn.qkv.", 1},
+    {"cls_attn_blocks.#.attn.k.", "cls_attn_blocks.#.attn.qkv.", 2},
+    {"cls_attn_blocks.#.attn.v.", "cls_attn_blocks.#.attn.qkv.", 3},
     {0},
 };
 
@@ -111,38 +200,71 @@ static const struct dg_layout_row transformers_resnet[] = {
 #define TRANSFORMERS_PATCHES "embeddings.patch_embeddings.projection.weight"
 
 const struct dg_name_layout dg_layouts[] = {
-    {"a DINOv3 (the official names)", {"patch_embed.proj.weight", "storage_tokens"}, NULL, 1e-5},
+    {"a DINOv3 (the official names)", {"patch_embed.proj.weight", "storage_tokens"}, NULL, 1e-5, false},
+    {"a DINOv3 (timm's names)", {"blocks.0.gamma_1", "reg_token"}, timm_dinov3, 1e-5, true},
+    {"a Vision Transformer with registers (timm's names)", {"pos_embed", "reg_token"}, timm_registers, 1e-6, false},
     {"a Vision Transformer (the official names, timm's)",
      {"patch_embed.proj.weight", "blocks.0.norm1.weight"},
      NULL,
-     1e-6},
+     1e-6,
+     false},
     {"a Vision Transformer (DINOv2's names, in chunks)",
      {"patch_embed.proj.weight", "blocks.0.0.norm1.weight"},
      chunks,
-     1e-6},
+     1e-6,
+     false},
     {"a Vision Transformer (transformers' names)",
      {TRANSFORMERS_PATCHES, "encoder.layer.0.layernorm_before.weight"},
      transformers_vit,
-     1e-12},
+     1e-12,
+     false},
     {"a Vision Transformer (transformers' names)",
      {TRANSFORMERS_PATCHES, "layers.0.layernorm_before.weight"},
      transformers_vit,
-     1e-12},
-    {"a DINOv2 (transformers' names)", {TRANSFORMERS_PATCHES, "encoder.layer.0.norm1.weight"}, transformers_vit, 1e-6},
+     1e-12,
+     false},
+    {"a DINOv2 (transformers' names)",
+     {TRANSFORMERS_PATCHES, "encoder.layer.0.norm1.weight"},
+     transformers_dinov2,
+     1e-6,
+     false},
+    {"a DINOv3 (transformers' names)",
+     {"embeddings.patch_embeddings.weight", "layer.0.norm1.weight"},
+     transformers_dinov3,
+     1e-5,
+     true},
+    {"a DINOv3 (transformers' names)",
+     {"embeddings.patch_embeddings.weight", "model.layer.0.norm1.weight"},
+     transformers_dinov3,
+     1e-5,
+     true},
     {"a Vision Transformer (torchvision's names)",
      {"conv_proj.weight", "encoder.layers.encoder_layer_0.ln_1.weight"},
      torchvision_vit,
-     1e-6},
+     1e-6,
+     false},
     {"a Vision Transformer (mmpretrain's names)",
      {"patch_embed.projection.weight", "layers.0.ln1.weight"},
      mmpretrain_vit,
-     1e-6},
-    {"a ResNet (torchvision's names, timm's)", {"layer1.0.conv1.weight", NULL}, NULL, 0},
-    {"a ResNet (the numbers of nn.Sequential)", {"4.0.conv1.weight", "0.weight"}, sequential_resnet, 0},
+     1e-6,
+     false},
+    {"an XCiT (timm's names)",
+     {"pos_embed.token_projection.weight", "cls_attn_blocks.0.attn.q.weight"},
+     timm_xcit,
+     1e-6,
+     false},
+    {"a ConvNeXt (transformers' names)",
+     {"embeddings.patch_embeddings.weight", "encoder.stages.0.layers.0.dwconv.weight"},
+     transformers_convnext,
+     0,
+     false},
+    {"a ResNet (torchvision's names, timm's)", {"layer1.0.conv1.weight", NULL}, NULL, 0, false},
+    {"a ResNet (the numbers of nn.Sequential)", {"4.0.conv1.weight", "0.weight"}, sequential_resnet, 0, false},
     {"a ResNet (transformers' names)",
      {"embedder.embedder.convolution.weight", "encoder.stages.0.layers.0.layer.0.convolution.weight"},
      transformers_resnet,
-     0},
+     0,
+     false},
 };
 const int dg_layout_count = sizeof dg_layouts / sizeof *dg_layouts;
 

@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WHAT = 1500, PATH = 4096 };
+enum { WHAT = 1500, PATH = 4096, MOST_POSITIONS = 1 << 30 };
 
 struct entry {
     char *name;
     int source[DG_LAYOUT_PARTS]; /* of the tensor file; -1: none */
     bool joined;
+    int64_t before; /* bytes of zeros before the source's: the class token's position */
     int64_t number; /* where there is no source */
 };
 
@@ -77,15 +78,46 @@ static enum dg_status add_part(struct dg_weight_file *f, const char *name, int p
     return DG_OK;
 }
 
+static bool is_square(int64_t n)
+{
+    int64_t side = 0;
+    while (side * side < n) side++;
+    return side * side == n;
+}
+
+/* Adds a table of positions [1, patches, dim] as [1, 1 + patches, dim]: that of the class token is zeros, since it is within. One that
+ * has positions of the class token and of the registers stays as it is, and fits no network here. */
+static enum dg_status add_patches(struct dg_weight_file *f, const char *name, const char *prefix, int source,
+                                  struct dg_error *err)
+{
+    int64_t registers = 0;
+    for (int i = 0; i < f->networks.names; i++) {
+        const char *rest = dg_name_after(f->networks.name[i], prefix);
+        if (rest && !strcmp(rest, "reg_token")) registers = dg_tensor_file_at(f->tensors, i)->dim[1];
+    }
+    DG_TRY(new_entry(f, name, source, err));
+    struct dg_safetensors_tensor *tensor = &f->tensor[f->count - 1];
+    if (tensor->ndim != 3 || tensor->dim[0] != 1 || tensor->dim[1] < 1 || tensor->dim[1] > MOST_POSITIONS)
+        return dg_fail(err, DG_ERR_INPUT, "%s is no table of positions [1, patches, dim]", name);
+    if (!is_square(tensor->dim[1]) && is_square(tensor->dim[1] - 1 - registers)) return DG_OK;
+    f->entry[f->count - 1].before = (int64_t)tensor->bytes / tensor->dim[1];
+    tensor->bytes += (uint64_t)f->entry[f->count - 1].before;
+    tensor->dim[1]++;
+    return DG_OK;
+}
+
 /* Sets the shapes of the joined tensors. */
 static enum dg_status check_parts(struct dg_weight_file *f, struct dg_error *err)
 {
+    const struct dg_name_layout *layout = f->networks.count ? f->networks.item[0].layout : NULL;
+    bool optional = layout && layout->keys_without_bias;
     for (int e = 0; e < f->count; e++) {
         const struct entry *entry = &f->entry[e];
         if (!entry->joined) continue;
         const struct dg_named_tensor *part[DG_LAYOUT_PARTS] = {0};
         for (int p = 0; p < DG_LAYOUT_PARTS; p++)
             if (entry->source[p] >= 0) part[p] = dg_tensor_file_at(f->tensors, entry->source[p]);
+        if (optional && !part[1] && part[0] && part[0]->ndim == 1) part[1] = part[0]; /* zeros, when it is read */
         for (int p = 0; p < DG_LAYOUT_PARTS; p++)
             if (!part[p] || part[p]->ndim < 1 || part[p]->ndim != part[0]->ndim || part[p]->dtype != part[0]->dtype ||
                 memcmp(part[p]->dim, part[0]->dim, sizeof part[0]->dim))
@@ -147,6 +179,7 @@ static enum dg_status take(struct dg_weight_file *f, const struct dg_file_networ
         int part = network->layout ? dg_layout_translate(network->layout, rest, ours) : 0;
         if (network->layout) rest = ours;
         snprintf(full, sizeof full, "%s%s%s%s", role, dot, network->role ? "backbone." : "", rest);
+        if (part == DG_LAYOUT_PATCHES) return add_patches(f, full, network->prefix, i, err);
         return part ? add_part(f, full, part, i, err) : new_entry(f, full, i, err);
     }
     if (!rest)
@@ -341,10 +374,15 @@ enum dg_status dg_weight_file_read(struct dg_weight_file *file, int index, struc
     if (!file->scratch) return dg_fail(err, DG_ERR_MEMORY, "no memory for %s", entry->name);
     char *to = file->scratch;
     tensor->data = to;
-    for (int p = 0; p < DG_LAYOUT_PARTS && entry->source[p] >= 0; p++) {
-        DG_TRY(dg_tensor_file_read(file->tensors, entry->source[p], to, err));
-        to += dg_tensor_file_bytes(file->tensors, entry->source[p]);
-    }
+    memset(to, 0, (size_t)entry->before);
+    to += entry->before;
+    int parts = entry->joined ? DG_LAYOUT_PARTS : entry->source[0] >= 0;
+    int64_t bytes = parts ? dg_tensor_file_bytes(file->tensors, entry->source[0]) : 0;
+    for (int p = 0; p < parts; p++, to += bytes)
+        if (entry->source[p] < 0)
+            memset(to, 0, (size_t)bytes); /* the bias of keys, which the file has not */
+        else
+            DG_TRY(dg_tensor_file_read(file->tensors, entry->source[p], to, err));
     if (entry->source[0] < 0) memcpy(to, &entry->number, sizeof entry->number);
     return DG_OK;
 }

@@ -28,7 +28,9 @@ LIMIT, IMAGES = 1e-5, 4
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
 # Name, description, settings, and what is said where timm or transformers has no such network.
-NO_EPS, NO_STEM, NEITHER = "epsilon of 1e-06", "begin with a convolution of 7x7", "neither a Vision Transformer nor a ResNet"
+NO_EPS, NO_STEM, NEITHER = "epsilon of 1e-06", "begin with a convolution of 7x7", "the network is no Vision Transformer"
+NO_KEYS = "has a bias of keys, which the other library has not"
+NO_GATES, NO_GRID = "gated MLPs are not written for timm", "has a square grid of positions"
 NO_WIDTH = "has neither wide nor grouped ResNets"
 NO = {"timm": NEITHER, "transformers": NEITHER}
 SMALL = [
@@ -45,13 +47,22 @@ SMALL = [
      {"transformers": NO_WIDTH}),
     ("other ops", "../tests/fixtures/other_ops.yaml:other_ops", {}, NO),
     ("gates", "../tests/fixtures/gates.yaml:gates", {}, NO),
+    ("DINOv2", "backbones/dinov2.yaml:dinov2", {"dim": 64, "heads": 2, "depth": 2, "image": 56}, {}),
+    ("DINOv2, 28x56", "backbones/dinov2.yaml:dinov2", {"dim": 64, "heads": 2, "depth": 2, "image": 56, "size": "28x56"},
+     {"transformers": NO_GRID}),
     ("DINOv2, registers", "backbones/dinov2.yaml:dinov2",
-     {"dim": 64, "heads": 2, "depth": 2, "image": 56, "registers": 4}, NO),
-    ("DINOv2, SwiGLU", "backbones/dinov2.yaml:dinov2", {"dim": 64, "heads": 2, "depth": 2, "image": 56, "swiglu": "true"}, NO),
-    ("DINOv3", "backbones/dinov3.yaml:dinov3", {"dim": 64, "heads": 2, "depth": 2, "image": 64}, NO),
+     {"dim": 64, "heads": 2, "depth": 2, "image": 56, "registers": 4}, {}),
+    ("DINOv2, 3 registers, 84", "backbones/dinov2.yaml:dinov2",
+     {"dim": 64, "heads": 2, "depth": 2, "image": 56, "registers": 3, "size": "84"}, {}),
+    ("DINOv2, SwiGLU", "backbones/dinov2.yaml:dinov2",
+     {"dim": 64, "heads": 2, "depth": 2, "image": 56, "registers": 4, "swiglu": "true"}, {"timm": NO_GATES}),
+    ("DINOv3", "backbones/dinov3.yaml:dinov3", {"dim": 64, "heads": 2, "depth": 2, "image": 64}, {"timm": NO_KEYS}),
+    ("DINOv3, keys without bias", "backbones/dinov3.yaml:dinov3", {"dim": 64, "heads": 2, "depth": 2, "image": 64}, {}),
+    ("DINOv3, 32x48, no registers, keys without bias", "backbones/dinov3.yaml:dinov3",
+     {"dim": 96, "heads": 2, "depth": 2, "registers": 0, "size": "32x48"}, {}),
     ("XCiT", "backbones/xcit.yaml:xcit", {"dim": 64, "heads": 4, "depth": 2, "image": 64}, NO),
     ("ConvNeXt", "backbones/convnext.yaml:convnext",
-     {"dims": "[16, 32, 64, 128]", "depths": "[1, 1, 2, 1]", "image": 64}, NO),
+     {"dims": "[16, 32, 64, 128]", "depths": "[1, 1, 2, 1]", "image": 64}, {}),
     ("EfficientNet-B0", "backbones/efficientnet.yaml:efficientnet_b0", {"size": "64"}, NO),
     ("MobileNetV3", "backbones/mobilenetv3.yaml:mobilenetv3_large", {"size": "64"}, NO),
     ("RegNetY-400MF", "backbones/regnet.yaml:regnety_004", {"size": "64"}, NO),
@@ -70,10 +81,11 @@ LARGE = [
     ("ResNet-101", "resnet.yaml:resnet101", {}, {}),
     ("Wide ResNet-50-2", "resnet.yaml:wide_resnet50_2", {}, {"transformers": NO_WIDTH}),
     ("DeiT-S/16", "backbones/deit.yaml:deit_small_patch16_224", {}, {}),
-    ("DINOv2 S/14, registers", "backbones/dinov2.yaml:dinov2_vits14_reg", {}, NO),
-    ("DINOv3 S/16", "backbones/dinov3.yaml:dinov3_vits16", {}, NO),
+    ("DINOv2 S/14", "backbones/dinov2.yaml:dinov2_vits14", {}, {}),
+    ("DINOv2 S/14, registers", "backbones/dinov2.yaml:dinov2_vits14_reg", {}, {}),
+    ("DINOv3 S/16, keys without bias", "backbones/dinov3.yaml:dinov3_vits16", {}, {}),
     ("XCiT-S12/16", "backbones/xcit.yaml:xcit_small_12_p16", {}, NO),
-    ("ConvNeXt-T", "backbones/convnext.yaml:convnext_tiny", {}, NO),
+    ("ConvNeXt-T", "backbones/convnext.yaml:convnext_tiny", {}, {}),
 ]
 
 
@@ -122,6 +134,8 @@ class Network:
                 made = (1 if name.endswith("weight") else 0) + 0.1 * made
             else:
                 made = made * np.float32(1 / np.sqrt(fan)) if len(shape) != 3 else 0.2 * made
+            if "keys without bias" in self.name and name.endswith("attn.qkv.bias"):
+                made[len(made) // 3:2 * len(made) // 3] = 0
             self.weights[name.removeprefix("teacher.backbone.")] = np.asarray(made, np.int64 if dtype == "i64" else np.float32)
         st.save(self.at("w"), self.weights, {"format": "pt"})
 
@@ -238,8 +252,8 @@ def check_transformers(network, missing, refused):
     if network.margin % 2 == 0:  # it crops half a pixel beside torchvision's crop elsewhere
         assert np.abs(images - network.images).max() < 1e-5, "transformers prepares images in another way"
     model.eval()
-    vit = model.config.model_type == "vit"
-    run = by_torch(lambda x: model(x).last_hidden_state[:, 0] if vit else model(x).pooler_output.flatten(1))
+    convolutional = model.config.model_type in ("resnet", "convnext")
+    run = by_torch(lambda x: model(x).pooler_output.flatten(1) if convolutional else model(x).last_hidden_state[:, 0])
     features, worse, seconds = measure(run, network.images)
     return {"transformers": (max(network.difference(features), network.difference(worse)), seconds)}
 

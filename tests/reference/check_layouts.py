@@ -61,17 +61,17 @@ class Plain:
 class Bench:
     def __init__(self, folder):
         self.folder, self.cases, self.wrong = folder, 0, 0
-        self.x, self.tall = self.draw("images", 1), self.draw("tall images", 2)
+        self.x, self.tall, self.large = self.draw("images"), self.draw("tall images", 2), self.draw("large images", 1, 64, 73)
         self.plan = {}
 
-    def draw(self, name, times):
-        """Four images of SIZE * times x SIZE pixels, and what is around them."""
+    def draw(self, name, times=1, size=SIZE, resized=RESIZED):
+        """Four images of size * times x size pixels, and what is around them."""
         os.mkdir(self.at(name))
-        pixels = np.random.default_rng(1).integers(0, 256, (4, RESIZED * times, RESIZED, 3), np.uint8)
+        pixels = np.random.default_rng(1).integers(0, 256, (4, resized * times, resized, 3), np.uint8)
         for i, p in enumerate(pixels):
             Image.fromarray(p).save(self.at(f"{name}/{i}.png"))
-        top, left = (RESIZED - SIZE) * times // 2, (RESIZED - SIZE) // 2
-        x = (pixels[:, top:top + SIZE * times, left:left + SIZE].astype(np.float32) / 255 - MEAN) / STD
+        top, left = (resized - size) * times // 2, (resized - size) // 2
+        x = (pixels[:, top:top + size * times, left:left + size].astype(np.float32) / 255 - MEAN) / STD
         return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
 
     def at(self, name):
@@ -109,7 +109,7 @@ def randomize(model):
     torch.manual_seed(7)
     with torch.no_grad():
         for name, p in list(model.named_parameters()) + list(model.named_buffers()):
-            if not p.dtype.is_floating_point:
+            if not p.dtype.is_floating_point or name.endswith(("inv_freq", "periods", "k_bias")):
                 continue
             if name.endswith("running_var"):
                 p.uniform_(0.5, 1.5)
@@ -342,8 +342,8 @@ def check_other_vits(b):
     torch.save({"teacher": prefixed({**chunks, "mask_token": torch.ones(1, DIM)}, "backbone.")}, b.at("m.pth"))
     b.case("DINOv2's teacher_checkpoint in chunks", "m.pth", "vit", f)
     torch.save(timm_vit(init_values=0.3, reg_tokens=4).state_dict(), b.at("m.pth"))
-    b.case("DINOv2 with registers", "m.pth", "vit", "not in the plan: reg_token")
-    b.case("the same with --partial", "m.pth", "vit", "not in the plan: reg_token", "--partial")
+    b.case("DINOv2 with registers", "m.pth", "vit", "not in the plan: register_tokens")
+    b.case("the same with --partial", "m.pth", "vit", "not in the plan: register_tokens", "--partial")
     model = timm_vit(qkv_bias=False)
     torch.save({**model.state_dict(), "blocks.0.total_ops": torch.zeros(1), "n_averaged": torch.tensor(3)}, b.at("m.pth"))
     b.case("no bias of query, key and value; a profiler's notes", "m.pth", "vit", model.forward_features(b.x)[:, 0])
@@ -399,20 +399,33 @@ def check_rectangles(b):
            "--positions", "16x4", images="tall images")
 
 
+def check_timm_backbones(b):
+    small = dict(patch_size=PATCH, embed_dim=DIM, depth=DEPTH, num_heads=HEADS, num_classes=0)
+    for name, plan, more, images in (
+            ("vit_small_patch14_reg4_dinov2", "reg", dict(img_size=SIZE, **small), "images"),
+            ("vit_small_patch16_dinov3_qkvb", "dinov3", dict(img_size=SIZE, global_pool="token", **small), "images"),
+            ("xcit_small_12_p8_224", "xcit", dict(img_size=SIZE, embed_dim=DIM, depth=DEPTH, num_heads=HEADS, num_classes=0),
+             "images"),
+            ("convnext_tiny", "convnext", dict(dims=[16, 32, 48, 64], depths=[1, 1, 2, 1], num_classes=0), "large images")):
+        model = randomize(timm.create_model(name, **more))
+        torch.save(model.state_dict(), b.at("m.pth"))
+        b.case(f"timm {name}", "m.pth", plan, model(b.x if images == "images" else b.large), images=images)
+
+
 def check_transformers(b):
     vit = dict(hidden_size=DIM, num_hidden_layers=DEPTH, num_attention_heads=HEADS, intermediate_size=4 * DIM, image_size=SIZE,
                patch_size=PATCH)
 
-    def saved(what, model, plan, want, *flags):
+    def saved(what, model, plan, want, **more):
         model = randomize(model)
         folder = b.at("hub")
         subprocess.run(["rm", "-rf", folder], check=True)
         model.save_pretrained(folder)
         with torch.no_grad():
             f = want if isinstance(want, str) else want(model)
-        b.case(f"transformers {what}, save_pretrained", "hub/model.safetensors", plan, f, *flags)
+        b.case(f"transformers {what}, save_pretrained", "hub/model.safetensors", plan, f, **more)
         torch.save(model.state_dict(), b.at("m.bin"))
-        b.case(f"transformers {what}, .bin", "m.bin", plan, f, *flags)
+        b.case(f"transformers {what}, .bin", "m.bin", plan, f, **more)
 
     t = transformers
     saved("ViTModel", t.ViTModel(t.ViTConfig(**vit)), "vit12", lambda m: m(b.x).last_hidden_state[:, 0])
@@ -431,6 +444,18 @@ def check_transformers(b):
           lambda m: m.dinov2(b.x).last_hidden_state[:, 0])
     saved("Dinov2WithRegistersModel", t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**dino)), "vit",
           "not in the plan: register_tokens")
+    saved("Dinov2WithRegistersModel", t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**dino)), "reg",
+          lambda m: m(b.x).last_hidden_state[:, 0])
+    model = randomize(t.Dinov2Model(t.Dinov2Config(use_swiglu_ffn=True, **dino)))
+    model.save_pretrained(b.at("swiglu"))  # in memory gate and up are apart
+    b.case("transformers Dinov2Model, SwiGLU, save_pretrained", "swiglu/model.safetensors", "swiglu",
+           model(b.x).last_hidden_state[:, 0])
+    for keys in (False, True):
+        saved(f"DINOv3ViTModel, {'' if keys else 'no '}bias of keys", t.DINOv3ViTModel(t.DINOv3ViTConfig(
+            num_register_tokens=4, key_bias=keys, **vit)), "dinov3", lambda m: m(b.x).last_hidden_state[:, 0])
+    saved("ConvNextModel", t.ConvNextModel(t.ConvNextConfig(hidden_sizes=[16, 32, 48, 64], depths=[1, 1, 2, 1],
+                                                            layer_norm_eps=1e-6)), "convnext", lambda m: m(b.large).pooler_output,
+          images="large images")
     saved("ResNetModel", t.ResNetModel(t.ResNetConfig(embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2],
                                                       layer_type="basic")), "resnet18",
           lambda m: m(b.x).pooler_output.flatten(1))
@@ -505,6 +530,11 @@ def main():
         b.compile("vit", "vit.yaml:vit", *small)
         b.compile("vit12", "vit.yaml:vit", *small, "eps=1e-12")
         b.compile("tall", "vit.yaml:vit", *small, size=f"{2 * SIZE}x{SIZE}")
+        b.compile("reg", "backbones/dinov2.yaml:dinov2", *small, "registers=4")
+        b.compile("swiglu", "backbones/dinov2.yaml:dinov2", *small, "swiglu=true")
+        b.compile("dinov3", "backbones/dinov3.yaml:dinov3", *(s for s in small if "image" not in s))
+        b.compile("convnext", "backbones/convnext.yaml:convnext", "dims=[16, 32, 48, 64]", "depths=[1, 1, 2, 1]", size="64")
+        b.compile("xcit", "backbones/xcit.yaml:xcit", f"dim={DIM}", f"depth={DEPTH}", f"heads={HEADS}", "patch=8")
         b.compile("resnet18", "resnet.yaml:resnet18")
         b.compile("resnet50", "resnet.yaml:resnet50")
         if timm:
@@ -518,6 +548,7 @@ def main():
             check_published(b, model, state, f)
             check_other_vits(b)
             check_rectangles(b)
+            check_timm_backbones(b)
         check_no_weights(b, None)
         if torchvision:
             check_torchvision(b)

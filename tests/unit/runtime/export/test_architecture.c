@@ -24,6 +24,9 @@ static enum dg_status recognise(const char *file, const char *name, const char *
 
 #define VIT DG_SOURCE_DIR "/graphs/vit.yaml"
 #define RESNET DG_SOURCE_DIR "/graphs/resnet.yaml"
+#define DINOV2 DG_SOURCE_DIR "/graphs/backbones/dinov2.yaml"
+#define DINOV3 DG_SOURCE_DIR "/graphs/backbones/dinov3.yaml"
+#define CONVNEXT DG_SOURCE_DIR "/graphs/backbones/convnext.yaml"
 #define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static void test_known(void **state)
@@ -50,6 +53,26 @@ static void test_known(void **state)
     }
 }
 
+static void test_backbones(void **state)
+{
+    (void)state;
+    struct dg_architecture n;
+    for (int plain = 0; plain < 2; plain++) {
+        assert_ok(recognise(DINOV2, "dinov2", SETS("dim=24", "heads=3", "depth=2", "image=56"), plain, &n, try_err));
+        assert_true(n.kind == DG_ARCHITECTURE_DINOV2 && n.dim == 24 && n.heads == 3 && n.depth == 2 && n.patch == 14);
+        assert_true(n.hidden == 96 && !n.registers && !n.swiglu && n.eps == 1e-6);
+        assert_ok(recognise(DINOV2, "dinov2", SETS("dim=24", "heads=3", "image=56", "registers=2", "swiglu=true"),
+                            plain, &n, try_err));
+        assert_true(n.kind == DG_ARCHITECTURE_DINOV2 && n.registers == 2 && n.swiglu && n.hidden == 64);
+        assert_ok(recognise(DINOV3, "dinov3", SETS("dim=24", "heads=2", "depth=3"), plain, &n, try_err));
+        assert_true(n.kind == DG_ARCHITECTURE_DINOV3 && n.heads == 2 && n.depth == 3 && n.registers == 4);
+        assert_true(n.base == 100 && n.eps == 1e-5);
+        assert_ok(
+            recognise(CONVNEXT, "convnext", SETS("dims=[8, 16, 24, 32]", "depths=[1, 2, 3, 1]"), plain, &n, try_err));
+        assert_true(n.kind == DG_ARCHITECTURE_CONVNEXT && n.blocks[2] == 3 && n.dims[3] == 32 && n.features == 32);
+    }
+}
+
 /* A description of graphs/ with one text in the place of another. */
 static void edit(const char *file, const char *old, const char *new)
 {
@@ -62,36 +85,50 @@ static void edit(const char *file, const char *old, const char *new)
     free(text);
 }
 
+struct described {
+    const char *file, *name;
+    const char *set[7];
+};
+static const struct described vit = {VIT, "vit", {"dim=24", "heads=3", "depth=2", "patch=8", "image=32"}},
+                              resnet = {RESNET, "resnet", {"blocks=[1, 1, 1, 1]", "planes=8"}},
+                              dinov2 = {DINOV2,
+                                        "dinov2",
+                                        {"dim=24", "heads=3", "depth=2", "image=56", "registers=2", "swiglu=true"}},
+                              convnext = {CONVNEXT, "convnext", {"dims=[8, 16, 24, 32]", "depths=[1, 1, 1, 1]"}};
+
 /* Small changes, which leave all parameters their names and shapes. */
 static void test_edited(void **state)
 {
     (void)state;
     static const struct {
-        const char *file, *old, *new, *says;
+        const struct described *of;
+        const char *old, *new, *says;
     } edits[] = {
-        {VIT, "mlp.act:   gelu", "mlp.act:   relu", "put together in another way"},
-        {VIT, "from: [x, path1]", "from: [norm1, path1]", "put together in another way"},
-        {VIT, "from: [mid, path2]", "from: [x, path2]", "put together in another way"},
-        {VIT, "{op: take_token, index: 0}", "{op: take_token, index: 1}", "(take_token, edited.yaml line"},
-        {VIT, "{op: take_token, index: 0}", "mean_tokens", "it has cls (mean_tokens, edited.yaml line"},
-        {VIT, "norm1:     {op: layer_norm, eps: eps}", "norm1:     {op: layer_norm, eps: 0.5}", "in another way"},
-        {VIT, "features: cls", "features: norm", "put together in another way"},
-        {RESNET, "conv1: {op: conv2d, out: planes * width // 64 * groups, kernel: 1}",
+        {&vit, "mlp.act:   gelu", "mlp.act:   relu", "put together in another way"},
+        {&vit, "from: [x, path1]", "from: [norm1, path1]", "put together in another way"},
+        {&vit, "from: [mid, path2]", "from: [x, path2]", "put together in another way"},
+        {&vit, "{op: take_token, index: 0}", "{op: take_token, index: 1}", "(take_token, edited.yaml line"},
+        {&vit, "{op: take_token, index: 0}", "mean_tokens", "it has cls (mean_tokens, edited.yaml line"},
+        {&vit, "norm1:     {op: layer_norm, eps: eps}", "norm1:     {op: layer_norm, eps: 0.5}", "in another way"},
+        {&vit, "features: cls", "features: norm", "put together in another way"},
+        {&resnet, "conv1: {op: conv2d, out: planes * width // 64 * groups, kernel: 1}",
          "conv1: {op: conv2d, out: planes * width // 64 * groups, kernel: 1, dilation: 2}", "in another way"},
-        {RESNET, "maxpool: {op: max_pool, kernel: 3", "maxpool: {op: avg_pool, kernel: 3",
+        {&resnet, "maxpool: {op: max_pool, kernel: 3", "maxpool: {op: avg_pool, kernel: 3",
          "it has maxpool (avg_pool, edited.yaml line"},
-        {RESNET, "  relu2: relu\n", "", "put together in another way"},
-        {RESNET, "avgpool: global_avg_pool", "avgpool: {list: [to_tokens, {op: mean_tokens}]}", "it has "},
+        {&resnet, "  relu2: relu\n", "", "put together in another way"},
+        {&resnet, "avgpool: global_avg_pool", "avgpool: {list: [to_tokens, {op: mean_tokens}]}", "it has "},
+        {&dinov2, "from: [mid, path2]", "from: [x, path2]", "put together in another way"},
+        {&dinov2, "silu: {op: silu", "silu: {op: sigmoid", "it has blocks.0.mlp.silu (sigmoid"},
+        {&dinov2, "tokens: register_tokens,", "tokens: register_tokens, index: 0,", "it has all (insert_tokens"},
+        {&convnext, "from: [x, path]", "from: [norm, path]", "put together in another way"},
     };
     for (size_t e = 0; e < sizeof edits / sizeof *edits; e++) {
         struct dg_architecture network;
-        bool vit = edits[e].file[strlen(edits[e].file) - 8] == 'v';
-        const char *const *set =
-            vit ? SETS("dim=24", "heads=3", "depth=2", "patch=8", "image=32") : SETS("blocks=[1, 1, 1, 1]", "planes=8");
-        edit(edits[e].file, edits[e].old, edits[e].new);
+        edit(edits[e].of->file, edits[e].old, edits[e].new);
         for (int plain = 0; plain < 2; plain++) {
             struct dg_error err = {0};
-            enum dg_status status = recognise(in("edited.yaml"), vit ? "vit" : "resnet", set, plain, &network, &err);
+            enum dg_status status =
+                recognise(in("edited.yaml"), edits[e].of->name, edits[e].of->set, plain, &network, &err);
             if (status != DG_ERR_UNSUPPORTED || !strstr(err.text, edits[e].says))
                 fail_msg("%s: %s", edits[e].new, status == DG_OK ? "is recognised" : err.text);
         }
@@ -100,6 +137,7 @@ static void test_edited(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_edited)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_backbones),
+                                       cmocka_unit_test(test_edited)};
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

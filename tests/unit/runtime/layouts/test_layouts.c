@@ -96,6 +96,56 @@ static const struct spelling dinov2[] = {
     {"encoder.layer.0.mlp.weights_in.weight", "blocks.0.mlp.w12.weight"},
     {0},
 };
+static const struct spelling dinov3[] = {
+    {"embeddings.cls_token", "cls_token"},
+    {"embeddings.register_tokens", "storage_tokens"},
+    {"embeddings.patch_embeddings.weight", "patch_embed.proj.weight"},
+    {"layer.0.norm1.weight", "blocks.0.norm1.weight"},
+    {"layer.11.attention.q_proj.weight", "blocks.11.attn.qkv.weight"},
+    {"layer.11.attention.k_proj.weight", "blocks.11.attn.qkv.weight"},
+    {"layer.11.attention.v_proj.weight", "blocks.11.attn.qkv.weight"},
+    {"layer.11.attention.o_proj.bias", "blocks.11.attn.proj.bias"},
+    {"layer.11.layer_scale2.lambda1", "blocks.11.ls2.gamma"},
+    {"layer.11.mlp.up_proj.bias", "blocks.11.mlp.fc1.bias"},
+    {"layer.11.mlp.down_proj.bias", "blocks.11.mlp.fc2.bias"},
+    {"norm.bias", "norm.bias"},
+    {0},
+};
+static const struct spelling dinov3_in_memory[] = {
+    {"embeddings.patch_embeddings.weight", "patch_embed.proj.weight"},
+    {"model.layer.0.norm1.weight", "blocks.0.norm1.weight"},
+    {"model.layer.1.layer_scale1.lambda1", "blocks.1.ls1.gamma"},
+    {0},
+};
+static const struct spelling timm_dinov3[] = {
+    {"reg_token", "storage_tokens"},
+    {"patch_embed.proj.weight", "patch_embed.proj.weight"},
+    {"blocks.0.gamma_1", "blocks.0.ls1.gamma"},
+    {"blocks.0.norm1.weight", "blocks.0.norm1.weight"},
+    {"blocks.0.attn.qkv.weight", "blocks.0.attn.qkv.weight"},
+    {"blocks.3.mlp.fc1.bias", "blocks.3.mlp.fc1.bias"},
+    {0},
+};
+static const struct spelling timm_xcit[] = {
+    {"pos_embed.token_projection.weight", "pos_embeder.token_projection.weight"},
+    {"cls_attn_blocks.0.attn.q.weight", "cls_attn_blocks.0.attn.qkv.weight"},
+    {"cls_attn_blocks.0.attn.k.weight", "cls_attn_blocks.0.attn.qkv.weight"},
+    {"cls_attn_blocks.0.attn.v.weight", "cls_attn_blocks.0.attn.qkv.weight"},
+    {"cls_attn_blocks.0.attn.proj.weight", "cls_attn_blocks.0.attn.proj.weight"},
+    {0},
+};
+static const struct spelling convnext[] = {
+    {"embeddings.patch_embeddings.weight", "stem.0.weight"},
+    {"embeddings.layernorm.bias", "stem.1.bias"},
+    {"encoder.stages.0.layers.0.dwconv.weight", "stages.0.blocks.0.conv_dw.weight"},
+    {"encoder.stages.2.layers.8.layernorm.bias", "stages.2.blocks.8.norm.bias"},
+    {"encoder.stages.2.layers.8.pwconv1.bias", "stages.2.blocks.8.mlp.fc1.bias"},
+    {"encoder.stages.2.layers.8.pwconv2.bias", "stages.2.blocks.8.mlp.fc2.bias"},
+    {"encoder.stages.3.layers.0.layer_scale_parameter", "stages.3.blocks.0.gamma"},
+    {"encoder.stages.1.downsampling_layer.1.bias", "stages.1.downsample.1.bias"},
+    {"layernorm.bias", "head.norm.bias"},
+    {0},
+};
 static const struct spelling torchvision[] = {
     {"class_token", "cls_token"},
     {"conv_proj.weight", "patch_embed.proj.weight"},
@@ -153,6 +203,11 @@ static const struct {
     {transformers4, "a Vision Transformer (transformers' names)", 1e-12},
     {transformers5, "a Vision Transformer (transformers' names)", 1e-12},
     {dinov2, "a DINOv2 (transformers' names)", 1e-6},
+    {dinov3, "a DINOv3 (transformers' names)", 1e-5},
+    {dinov3_in_memory, "a DINOv3 (transformers' names)", 1e-5},
+    {timm_dinov3, "a DINOv3 (timm's names)", 1e-5},
+    {timm_xcit, "an XCiT (timm's names)", 1e-6},
+    {convnext, "a ConvNeXt (transformers' names)", 0},
     {torchvision, "a Vision Transformer (torchvision's names)", 1e-6},
     {mmpretrain, "a Vision Transformer (mmpretrain's names)", 1e-6},
     {resnet, "a ResNet (torchvision's names, timm's)", 0},
@@ -237,6 +292,74 @@ static void test_joined(void **state)
     err = (struct dg_error){0};
     assert_int_equal(dg_weight_file_open(path(), NULL, &file, &err), DG_ERR_INPUT);
     contains(err.text, "not all are there");
+}
+
+static struct dg_safetensors_tensor read_tensor(struct dg_weight_file *file, const char *ours)
+{
+    struct dg_safetensors_tensor tensor;
+    assert_ok(dg_weight_file_read(file, dg_weight_file_find(file, ours), &tensor, try_err));
+    return tensor;
+}
+
+static void set_shape(int ndim, int64_t a, int64_t b, int64_t c, const float *data)
+{
+    struct dg_safetensors_item *last = &item[count - 1];
+    *last = (struct dg_safetensors_item){last->name, DG_SAFETENSORS_F32, ndim, {a, b, c}, data};
+}
+
+/* DINOv3 has no bias of keys in other libraries, which is one of zeros here; that of values must be there. */
+static void test_keys_without_bias(void **state)
+{
+    (void)state;
+    static const float value[4] = {1, 2, 3, 4}, want[6] = {1, 2, 0, 0, 3, 4};
+    count = 0;
+    for (const struct spelling *s = timm_dinov3; s->theirs; s++) add("", s->theirs);
+    add("", "blocks.0.attn.q_bias");
+    set_shape(1, 2, 0, 0, value);
+    add("", "blocks.0.attn.v_bias");
+    set_shape(1, 2, 0, 0, value + 2);
+    struct dg_weight_file *file = open_weights(NULL);
+    struct dg_safetensors_tensor tensor = read_tensor(file, "blocks.0.attn.qkv.bias");
+    assert_int_equal(tensor.dim[0], 6);
+    assert_memory_equal(tensor.data, want, sizeof want);
+    dg_weight_file_close(file);
+    count--;
+    struct dg_error err = {0};
+    assert_ok(dg_safetensors_write(path(), item, count, NULL, 0, try_err));
+    assert_int_equal(dg_weight_file_open(path(), NULL, &file, &err), DG_ERR_INPUT);
+    contains(err.text, "blocks.0.attn.qkv.bias is of query, key and value: not all are there");
+}
+
+/* A table of patches alone gets a position of zeros for the class token. */
+static void test_positions_of_patches(void **state)
+{
+    (void)state;
+    static const float value[4] = {1, 2, 3, 4}, want[6] = {0, 0, 1, 2, 3, 4};
+    count = 0;
+    for (const struct spelling *s = official; s->theirs; s++) add("", s->theirs);
+    add("", "reg_token");
+    snprintf(name[1], sizeof name[1], "nothing"); /* the official table */
+    add("", "pos_embed");
+    set_shape(3, 1, 2, 2, value);
+    struct dg_weight_file *file = open_weights(NULL);
+    contains(dg_weight_file_what(file), "a Vision Transformer with registers (timm's names)");
+    has(file, "register_tokens");
+    struct dg_safetensors_tensor tensor = read_tensor(file, "pos_embed");
+    assert_int_equal(tensor.dim[1], 3);
+    assert_int_equal(tensor.bytes, sizeof want);
+    assert_memory_equal(tensor.data, want, sizeof want);
+    dg_weight_file_close(file);
+    item[count - 2].dim[0] = 1; /* a register, and positions of class token, register and one patch */
+    item[count - 2].dim[1] = 1;
+    set_shape(3, 1, 3, 1, value);
+    file = open_weights(NULL);
+    assert_int_equal(read_tensor(file, "pos_embed").dim[1], 3);
+    dg_weight_file_close(file);
+    set_shape(2, 2, 2, 0, value);
+    struct dg_error err = {0};
+    assert_ok(dg_safetensors_write(path(), item, count, NULL, 0, try_err));
+    assert_int_equal(dg_weight_file_open(path(), NULL, &file, &err), DG_ERR_INPUT);
+    contains(err.text, "pos_embed is no table of positions [1, patches, dim]");
 }
 
 /* Names that no library has: those that are expected, below a prefix; else all, as they are. */
@@ -394,8 +517,14 @@ static void test_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_back),        cmocka_unit_test(test_names),   cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_joined),      cmocka_unit_test(test_unknown), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_back),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_keys_without_bias),
+        cmocka_unit_test(test_positions_of_patches),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_other_files),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
