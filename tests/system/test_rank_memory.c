@@ -30,7 +30,13 @@ static enum dg_status call(struct dg_comm *comm, const char *name, const char *m
     void *received;
     int64_t *length;
     if (!strcmp(name, "agree")) return dg_comm_agree(comm, DG_OK, err);
-    if (!strcmp(name, "long")) return dg_comm_gather_long(comm, mine, LONG, all, err);
+    bool beside = !strcmp(name, "beside");
+    if (beside || !strcmp(name, "long")) {
+        DG_TRY((beside ? dg_comm_gather_long_beside : dg_comm_gather_long)(comm, mine, LONG, all, err));
+        for (int64_t i = 0; i < dg_comm_ranks(comm) * (int64_t)LONG; i++)
+            if (all[i] != (char)(i / LONG + i % LONG % 101)) return dg_fail(err, DG_ERR_INTERNAL, "byte %d", (int)i);
+        return DG_OK;
+    }
     DG_TRY(dg_comm_gather_each(comm, mine, LONG, &received, &length, err));
     free(received);
     free(length);
@@ -46,6 +52,7 @@ static int one_of_several(char **argv)
     if (dg_comm_open(&options, &comm, &err) != DG_OK) return 2;
     char *mine = calloc(1, LONG), *all = calloc((size_t)dg_comm_ranks(comm), LONG);
     if (!mine || !all) return 2;
+    for (int i = 0; i < LONG; i++) mine[i] = (char)(dg_comm_rank(comm) + i % 101);
     until_failure = dg_comm_rank(comm) == 1 ? atoi(argv[2]) : 0;
     enum dg_status status = call(comm, argv[1], mine, all, &err);
     if (status == DG_OK) status = dg_comm_agree(comm, DG_OK, &err); /* and no later call waits */
@@ -58,7 +65,12 @@ static int one_of_several(char **argv)
 static void test_ends(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"agree", "1"}, {"long", "1"}, {"each", "1"}, {"each", "3"}};
+    static const char *const cases[][2] = {{"agree", "1"},
+                                           {"long", "1"},
+                                           {"beside", "1"},
+                                           {"each", "1"},
+                                           {"each", "3"}},
+                             *const works[] = {"long", "beside", "each"};
     if (!mpi_usable(&open_mpi)) skip();
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         const struct process *p = LAUNCH(&open_mpi, "2", THIS, cases[c][0], cases[c][1]);
@@ -66,7 +78,8 @@ static void test_ends(void **state)
         process_assert_says(p, p->err, "rank 1: out of memory");
         assert_null(strstr(p->err, "did not come"));
     }
-    process_assert_status(LAUNCH(&open_mpi, "2", THIS, "each", "0"), 0);
+    for (size_t w = 0; w < sizeof works / sizeof *works; w++)
+        process_assert_status(LAUNCH(&open_mpi, "2", THIS, works[w], "0"), 0);
 }
 
 static int setup(void **state)
