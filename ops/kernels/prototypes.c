@@ -3,6 +3,7 @@
 #include "ops/kernels/amx_block.h"
 #include "ops/kernels/pack.h"
 #include "ops/kernels/prefetch.h"
+#include "ops/kernels/reduce.h"
 #include "ops/kernels/tile.h"
 
 #include <math.h>
@@ -54,8 +55,13 @@ static struct dg_prototype_scratch scratch_bytes(int64_t rows, int64_t in, int64
 /* dst [units] = scale * src [cols], rounded; zeros behind them. */
 static void round_row(int64_t cols, float scale, const float *src, int64_t units, uint32_t *dst)
 {
+    int64_t done = 0;
+    for (; done + 2 * DG_LANES <= cols; done += 2 * DG_LANES) {
+        const dg_lanes *x = (const void *)(src + done);
+        *(dg_lanes *)(dst + done / 2) = dg_units_along(scale * x[0], scale * x[1]);
+    }
 #pragma omp simd
-    for (int64_t u = 0; u < cols / 2; u++) dst[u] = dg_bf16_pair(scale * src[2 * u], scale * src[2 * u + 1]);
+    for (int64_t u = done / 2; u < cols / 2; u++) dst[u] = dg_bf16_pair(scale * src[2 * u], scale * src[2 * u + 1]);
     if (cols % 2) dst[cols / 2] = dg_bf16_pair(scale * src[cols - 1], 0);
     for (int64_t u = dg_blocks(cols, 2); u < units; u++) dst[u] = 0;
 }
@@ -126,18 +132,22 @@ static void multiply(const struct product *p)
     for (int64_t col = 0; col < p->cols; col += COLS) multiply_columns(p, col, NULL);
 }
 
-/* Lengths, and the rows of the weights, rounded: w [prototypes, depth]. */
+/* Lengths, and the rows of the weights, rounded: w [prototypes, depth]. A few rows at a time, which stay in the L1 cache. */
 static void make_weights(const struct dg_prototype_tile *tile, const float *g, const float *v, float *length)
 {
     int64_t in = tile->in, depth = dg_blocks(in, 2);
     uint32_t *w = tile->scratch;
-    for (int64_t p = 0; p < tile->prototypes; p++) {
-        const float *x = v + p * in;
-        float square = 0;
-#pragma omp simd reduction(+ : square)
-        for (int64_t c = 0; c < in; c++) square += x[c] * x[c];
-        length[p] = sqrtf(square);
-        round_row(in, g[p] / length[p], x, depth, w + p * depth);
+    for (int64_t first = 0; first < tile->prototypes; first += DG_REDUCED) {
+        int64_t rows = dg_min_i64(DG_REDUCED, tile->prototypes - first);
+        float scale[DG_REDUCED];
+        dg_dot_rows(0, rows, in, v + first * in, v + first * in, in, length + first);
+#pragma omp simd
+        for (int64_t r = 0; r < rows; r++) {
+            length[first + r] = sqrtf(length[first + r]);
+            scale[r] = g[first + r] / length[first + r];
+        }
+        for (int64_t r = 0; r < rows; r++)
+            round_row(in, scale[r], v + (first + r) * in, depth, w + (first + r) * depth);
     }
 }
 
