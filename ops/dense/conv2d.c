@@ -4,11 +4,11 @@
  *   conv2d_grad_src     (diff_dst, weight, [packed]) -> diff_src
  *   conv2d_grad_weights (src, diff_dst, [acc_weight], [acc_bias]) -> diff_weight, [diff_bias]
  *
- * There are three algorithms. AS_IS: a window of 1x1 at stride 1 is a matmul on the pixels. IM2COL: windows that do not overlap
+ * There are four algorithms. AS_IS: a window of 1x1 at stride 1 is a matmul on the pixels. IM2COL: windows that do not overlap
  * (patch embedding, 1x1 at stride 2) are copied out in the order c, ky, kx of the weight and multiplied, which is up to twice as
- * fast as oneDNN's convolution. DIRECT: oneDNN's convolution, with weights packed for each run, in evaluation once (those of the first two may be packed once a
- * step: packed_weights.h); some
- * gradients of weights are a kernel of our own (see is_outer_faster).
+ * fast as oneDNN's convolution. WINOGRAD: 3x3 at stride 1 in f32, but for gradients of weights, with 16 products instead of 36
+ * (winograd.h). DIRECT: oneDNN's convolution; some gradients of weights are a kernel of our own (see is_outer_faster). Weights are
+ * packed for each run, in evaluation once; those of the first two may be packed once a step (packed_weights.h).
  *
  * Evaluation plans may fold the batch norm that follows into the weights, and add another tensor and apply a ReLU before the result is
  * stored (ops/fused/conv_bn.c). */
@@ -20,6 +20,7 @@
 #include "ops/kernels/column_sum.h"
 #include "ops/kernels/grad_weights.h"
 #include "ops/kernels/im2col.h"
+#include "ops/kernels/winograd.h"
 #include "ops/op.h"
 
 #include <math.h>
@@ -86,7 +87,7 @@ static int params(const struct dg_op_call *call, struct dg_param_need *need, str
 struct shape {
     int64_t images, height, width, channels, out_height, out_width, out, groups, rows, columns;
     struct dg_window window;
-    enum { AS_IS, IM2COL, DIRECT } algo;
+    enum { AS_IS, IM2COL, WINOGRAD, DIRECT } algo; /* shape_of() does not choose WINOGRAD */
 };
 
 static enum dg_status shape_of(const struct dg_desc *src, const union dg_attr *attr, struct shape *s,
@@ -131,6 +132,17 @@ static struct dg_desc weight_desc(const struct shape *s)
 static struct dg_desc dst_desc(const struct shape *s)
 {
     return dg_desc_make(DG_F32, 4, (int64_t[]){s->images, s->out_height, s->out_width, s->out});
+}
+
+/* Turns DIRECT into WINOGRAD where that is the faster of the two: not where much of the patches is outside of the image, as at 3 x 3
+ * pixels, nor for so few pixels that the transforms of the weights take longer than what they save. */
+static void choose_winograd(struct shape *s, bool bf16)
+{
+    int64_t covered = dg_round_up(s->out_height, 2) * dg_round_up(s->out_width, 2);
+    bool possible = s->algo == DIRECT && !bf16 && s->groups == 1 && s->window.kernel == 3 && s->window.stride == 1 &&
+                    s->window.dilation == 1 && s->channels % DG_WINOGRAD_CHANNELS == 0 &&
+                    s->out % DG_WINOGRAD_CHANNELS == 0;
+    if (possible && 4 * s->out_height * s->out_width >= 3 * covered && s->rows >= 256) s->algo = WINOGRAD;
 }
 
 /* Is the operand of that shape if it is to be there, else absent? */
@@ -196,6 +208,8 @@ struct state {
     struct shape shape;
     struct dg_gemm gemm; /* AS_IS and IM2COL */
     struct dg_conv conv; /* DIRECT */
+    bool turned;         /* WINOGRAD of grad_src: channels and `out` change places, and windows are turned */
+    struct dg_post post; /* of the forward convolution */
     bool bias, fold, bf16;
     bool packed_once, packed_before; /* once a session; by another op */
     bool outer;                      /* grad_weights runs our own kernel; with DIRECT it reads windows in place */
@@ -206,7 +220,7 @@ struct state {
     struct dg_bf16_operand diff_dst;      /* of grad_weights */
     float eps;
     int64_t packed_bytes; /* size of the packed weights; a folded bias follows them */
-    int64_t im2col_at, packed_at, plain_at, partial_at, dnnl_at; /* offsets in scratch */
+    int64_t im2col_at, packed_at, plain_at, partial_at, dnnl_at, winograd_at; /* offsets in scratch */
 };
 
 static void release(void *state)
@@ -263,6 +277,53 @@ static const void *operand_of(const struct dg_run *r, const struct state *s)
     return at(r, s->im2col_at);
 }
 
+static void open_winograd(struct dg_prepare *p, struct state *s, bool turned)
+{
+    s->turned = turned;
+    s->packed_bytes = 16 * s->shape.channels * s->shape.out * (int64_t)sizeof(float);
+    s->winograd_at =
+        dg_op_scratch(p, dg_winograd_kernels()->scratch(turned ? s->shape.out : s->shape.channels, p->threads));
+}
+
+static void pack_winograd(const struct state *s, const float *weight, float *packed)
+{
+    int64_t of_channel = 9, of_out = 9 * s->shape.channels;
+    struct dg_winograd_pack_args args = {.channels = s->shape.channels,
+                                         .out = s->shape.out,
+                                         .weight = weight,
+                                         .channel_step = of_channel,
+                                         .out_step = of_out,
+                                         .packed = packed};
+    if (s->turned) {
+        args.channels = s->shape.out;
+        args.out = s->shape.channels;
+        args.channel_step = of_out;
+        args.out_step = of_channel;
+        args.turned = true;
+    }
+    dg_winograd_kernels()->pack(&args);
+}
+
+static void run_winograd(const struct dg_run *r, const struct state *s, const float *src, const float *packed,
+                         const float *bias, float *dst)
+{
+    const struct shape *h = &s->shape;
+    dg_winograd_kernels()->convolve(&(struct dg_winograd_args){.images = h->images,
+                                                               .height = s->turned ? h->out_height : h->height,
+                                                               .width = s->turned ? h->out_width : h->width,
+                                                               .channels = s->turned ? h->out : h->channels,
+                                                               .out = s->turned ? h->channels : h->out,
+                                                               .pad = s->turned ? 2 - h->window.pad : h->window.pad,
+                                                               .src = src,
+                                                               .packed = packed,
+                                                               .bias = bias,
+                                                               .add = s->post.sum,
+                                                               .relu = s->post.relu,
+                                                               .dst = dst,
+                                                               .scratch = at(r, s->winograd_at),
+                                                               .threads = r->threads});
+}
+
 static struct dg_packing packing(const struct dg_op_call *call)
 {
     struct shape s;
@@ -285,10 +346,14 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
         return dg_fail(err, DG_ERR_INTERNAL, "a folded convolution outside an evaluation entry");
     bool bias = s->bias || s->fold;
     struct dg_post post = {.sum = !dg_absent(&p->call->input[ADDEND]), .relu = attr[RELU].i};
+    s->post = post;
     s->addend_bf16 = post.sum && dg_is_bf16(&p->call->input[ADDEND]);
     s->dst_bf16 = dg_is_bf16(&p->call->output[DST]);
     open_src(p, s);
-    if (s->shape.algo == DIRECT) {
+    choose_winograd(&s->shape, s->bf16);
+    if (s->shape.algo == WINOGRAD) {
+        open_winograd(p, s, false);
+    } else if (s->shape.algo == DIRECT) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_FORWARD);
         spec.bias = bias;
         spec.post = post;
@@ -324,6 +389,10 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
 static enum dg_status pack_weights(const struct dg_run *r, struct state *s, const float *weight, void *packed,
                                    struct dg_error *err)
 {
+    if (s->shape.algo == WINOGRAD) {
+        pack_winograd(s, weight, packed);
+        return DG_OK;
+    }
     if (s->shape.algo != DIRECT) return dg_gemm_pack(&s->gemm, r->stream, weight, packed, at(r, s->dnnl_at), err);
     return dg_conv_reorder(&s->conv, r->stream, (void *)(uintptr_t)weight, packed, at(r, s->dnnl_at), err);
 }
@@ -376,6 +445,10 @@ static enum dg_status run(const struct dg_run *r, struct dg_error *err)
     if (!s->packed_once && !s->packed_before) DG_TRY(pack_weights(r, s, r->input[WEIGHT], weights, err));
     const void *src = operand_of(r, s);
     put_addend(r, s);
+    if (s->shape.algo == WINOGRAD) {
+        run_winograd(r, s, src, weights, bias, r->output[DST]);
+        return DG_OK;
+    }
     if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
     return dg_gemm_run(&s->gemm, r->stream, src, weights, bias, r->output[DST], at(r, s->dnnl_at), err);
@@ -499,7 +572,10 @@ static enum dg_status prepare_grad_src(struct dg_prepare *p, struct dg_error *er
     DG_TRY(shape_of_grad_src(p->call, &s->shape, err));
     s->operand = dg_bf16_operand_make(p, &p->call->input[GRAD_DIFF_DST]);
     bool result_bf16 = dg_is_bf16(&p->call->output[DIFF_SRC]);
-    if (s->shape.algo == DIRECT) {
+    choose_winograd(&s->shape, p->call->bf16);
+    if (s->shape.algo == WINOGRAD) {
+        open_winograd(p, s, true);
+    } else if (s->shape.algo == DIRECT) {
         struct dg_conv_spec spec = conv_spec(&s->shape, DG_BACKWARD_DATA);
         spec.bf16 = p->call->bf16;
         spec.bf16_result = result_bf16;
@@ -529,6 +605,10 @@ static enum dg_status run_grad_src(const struct dg_run *r, struct dg_error *err)
     float *packed = s->packed_before ? r->input[GRAD_PACKED] : at(r, s->packed_at), *scratch = at(r, s->dnnl_at);
     if (!s->packed_before) DG_TRY(pack_weights(r, s, r->input[GRAD_WEIGHT], packed, err));
     const void *diff_dst = dg_bf16_operand_of(&s->operand, r, r->input[GRAD_DIFF_DST]);
+    if (s->shape.algo == WINOGRAD) {
+        run_winograd(r, s, diff_dst, packed, NULL, r->output[DIFF_SRC]);
+        return DG_OK;
+    }
     if (s->shape.algo == DIRECT)
         return dg_conv_run(&s->conv, r->stream, r->output[DIFF_SRC], packed, NULL, diff_dst, scratch, err);
     return dg_gemm_run(&s->gemm, r->stream, diff_dst, packed, NULL, r->output[DIFF_SRC], scratch, err);

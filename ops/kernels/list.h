@@ -92,6 +92,10 @@ DG_KERNEL(softmax, backward)
 DG_FAMILY(weight_norm, V4)
 DG_KERNEL(weight_norm, rows)
 DG_KERNEL(weight_norm, rows_backward)
+DG_FAMILY(winograd, V4)
+DG_KERNEL(winograd, pack)
+DG_KERNEL(winograd, scratch)
+DG_KERNEL(winograd, convolve)
 
 #undef DG_FAMILY
 #undef DG_PRODUCT_FAMILY

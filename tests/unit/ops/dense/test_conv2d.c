@@ -125,6 +125,9 @@ static const struct op_case cases[] = {
     CONV(2, 11, 8, 16, /**/ 32, 3, 2, 1, 1, 1),  /* a stage's first 3x3 */
     CONV(2, 9, 7, 40, /**/ 13, 3, 2, 1, 1, 1),   /* the same of a full and a narrow panel of channels */
     CONV(3, 4, 3, 32, /**/ 20, 3, 1, 1, 1, 1),   /* on images of a few pixels */
+    CONV(2, 13, 11, 32, /**/ 64, 3, 1, 1, 1, 1), /* by patches of 2x2 outputs (winograd.h) */
+    CONV(1, 18, 19, 64, /**/ 32, 3, 1, 0, 1, 1), /* the same without zeros around the image */
+    CONV(1, 16, 16, 32, /**/ 32, 3, 1, 2, 1, 1), /* and with many */
     CONV(2, 17, 15, 3, /**/ 16, 7, 2, 3, 1, 1),  /* the stem */
     CONV(1, 10, 12, 8, /**/ 12, 3, 1, 2, 1, 2),  /* dilated */
     CONV(2, 6, 6, 8, /**/ 12, 3, 1, 1, 4, 1),    /* grouped */
@@ -168,23 +171,23 @@ static void test_refuses(void **state)
 }
 
 /* With an addend and a ReLU dst is max(0, what it is without them + addend), in every mixture of types, in place and not. */
-static void check_addend(int64_t kernel, int64_t stride, int form)
+static void check_addend(int64_t kernel, int64_t stride, int64_t channels, int64_t out_channels, int form)
 {
-    enum { HEIGHT = 8, WIDTH = 12, CHANNELS = 20, OUT = 24 };
+    enum { HEIGHT = 12, WIDTH = 12 };
     bool bf16 = form & 1, in_place = form & 2, other_type = form & 4, relu = form & 8, one_type = !bf16 || !other_type;
-    int64_t pad = kernel > stride ? 1 : 0, out[] = {2, HEIGHT / stride, WIDTH / stride, OUT};
+    int64_t pad = kernel > stride ? 1 : 0, out[] = {2, HEIGHT / stride, WIDTH / stride, out_channels};
     struct op_run run = {.op = "conv2d",
-                         .attrs = {GEOMETRY(OUT, kernel, stride, pad, 1, 1), ATTR("bias", 1)},
+                         .attrs = {GEOMETRY(out_channels, kernel, stride, pad, 1, 1), ATTR("bias", 1)},
                          .bf16 = bf16,
                          .f32_outputs = 1};
     struct dg_desc addend_desc = dg_desc_make(DG_F32, 4, out);
     int64_t count = dg_desc_count(&addend_desc);
-    struct two_types src = random_two_types("src", 1, 2 * HEIGHT * WIDTH * CHANNELS),
-                     weight = random_two_types("weight", 1, OUT * CHANNELS * kernel * kernel),
-                     bias = random_two_types("bias", 1, OUT), addend = random_two_types("addend", 9, count);
-    run.input[0] = tensor_of("src", F32(2, HEIGHT, WIDTH, CHANNELS), &src, bf16);
-    run.input[1] = tensor_of("weight", F32(OUT, CHANNELS, kernel, kernel), &weight, false);
-    run.input[2] = tensor_of("bias", F32(OUT), &bias, false);
+    struct two_types src = random_two_types("src", 1, 2 * HEIGHT * WIDTH * channels),
+                     weight = random_two_types("weight", 1, out_channels * channels * kernel * kernel),
+                     bias = random_two_types("bias", 1, out_channels), addend = random_two_types("addend", 9, count);
+    run.input[0] = tensor_of("src", F32(2, HEIGHT, WIDTH, channels), &src, bf16);
+    run.input[1] = tensor_of("weight", F32(out_channels, channels, kernel, kernel), &weight, false);
+    run.input[2] = tensor_of("bias", F32(out_channels), &bias, false);
     struct op_result plain = op_run(&run);
     bool addend_bf16 = bf16 && !(other_type && relu), dst_bf16 = one_type ? addend_bf16 : !addend_bf16;
     run.input[3] = tensor_of("addend", addend_desc, &addend, addend_bf16);
@@ -200,7 +203,7 @@ static void check_addend(int64_t kernel, int64_t stride, int form)
         want[i] = relu && exact < 0 ? 0 : exact;
         got[i] = (float)op_element(&sum.desc[0], sum.data[0], i);
     }
-    assert_near(got, want, count, F32_SUM(9 * CHANNELS) + (dst_bf16 ? BF16_ROUNDING : 0), "conv2d with an addend");
+    assert_near(got, want, count, F32_SUM(9 * channels) + (dst_bf16 ? BF16_ROUNDING : 0), "conv2d with an addend");
     free(got);
     free(want);
     struct two_types *numbers[] = {&src, &weight, &bias, &addend};
@@ -213,10 +216,11 @@ static void test_addend(void **state)
 {
     (void)state;
     for (int form = 0; form < 16; form++) {
-        check_addend(3, 1, form);
-        check_addend(3, 2, form);
-        check_addend(1, 1, form); /* a product of the pixels */
-        check_addend(1, 2, form); /* the same of every other pixel */
+        check_addend(3, 1, 20, 24, form);
+        check_addend(3, 1, 32, 64, form); /* by patches, where it is in f32 */
+        check_addend(3, 2, 20, 24, form);
+        check_addend(1, 1, 20, 24, form); /* a product of the pixels */
+        check_addend(1, 2, 20, 24, form); /* the same of every other pixel */
     }
 }
 
