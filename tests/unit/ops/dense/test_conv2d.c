@@ -112,6 +112,20 @@ static void ref_grad_weights(const struct dg_op_call *call, double *const *in, d
     }
 #define CONV(...) CONV_BIAS(__VA_ARGS__, 0), CONV_BIAS(__VA_ARGS__, 1)
 
+/* By patches of 2 x 2 outputs (winograd.h), which takes 256 of them. */
+#define PATCHES(pad, with_bias)                                                                                        \
+    {                                                                                                                  \
+        .op = "conv2d", .modes = OP_VALUE, .attrs = {GEOMETRY(64, 3, 1, pad, 1, 1), ATTR("bias", with_bias)},          \
+        .input = {IN("src", 2, 15, 13, 32)}, .reference = ref_conv2d, .f32 = F32_SUM(9 * 32)                           \
+    }
+#define PATCHES_GRAD_SRC(pad)                                                                                          \
+    {                                                                                                                  \
+        .op = "conv2d_grad_src", .modes = OP_VALUE,                                                                    \
+        .attrs = {GEOMETRY(64, 3, 1, pad, 1, 1), ATTR("height", 15), ATTR("width", 13)},                               \
+        .input = {IN("diff_dst", 2, 13 + 2 * (pad), 11 + 2 * (pad), 64), IN("weight", 64, 32, 3, 3)},                  \
+        .reference = ref_grad_src, .f32 = F32_SUM(9 * 64)                                                              \
+    }
+
 /* Of images of 4 by 5 pixels and 6 channels, 8 after it; dst is 2 by 3. */
 #define BACKWARD GEOMETRY(8, 3, 2, 1, 2, 1)
 
@@ -125,14 +139,17 @@ static const struct op_case cases[] = {
     CONV(2, 11, 8, 16, /**/ 32, 3, 2, 1, 1, 1),  /* a stage's first 3x3 */
     CONV(2, 9, 7, 40, /**/ 13, 3, 2, 1, 1, 1),   /* the same of a full and a narrow panel of channels */
     CONV(3, 4, 3, 32, /**/ 20, 3, 1, 1, 1, 1),   /* on images of a few pixels */
-    CONV(2, 13, 11, 32, /**/ 64, 3, 1, 1, 1, 1), /* by patches of 2x2 outputs (winograd.h) */
-    CONV(1, 18, 19, 64, /**/ 32, 3, 1, 0, 1, 1), /* the same without zeros around the image */
-    CONV(1, 16, 16, 32, /**/ 32, 3, 1, 2, 1, 1), /* and with many */
     CONV(2, 17, 15, 3, /**/ 16, 7, 2, 3, 1, 1),  /* the stem */
     CONV(1, 10, 12, 8, /**/ 12, 3, 1, 2, 1, 2),  /* dilated */
     CONV(2, 6, 6, 8, /**/ 12, 3, 1, 1, 4, 1),    /* grouped */
     CONV(1, 8, 9, 32, /**/ 32, 3, 2, 1, 32, 1),  /* depthwise */
     CONV(1, 11, 13, 16, /**/ 32, 3, 2, 0, 2, 1), /* grouped, what is left of the border unread */
+    PATCHES(1, 1),
+    PATCHES(0, 0),
+    PATCHES(2, 1),
+    PATCHES_GRAD_SRC(0),
+    PATCHES_GRAD_SRC(1),
+    PATCHES_GRAD_SRC(2),
     {.op = "conv2d_grad_src",
      .modes = OP_VALUE | OP_BF16,
      .attrs = {BACKWARD, ATTR("height", 4), ATTR("width", 5)},
