@@ -5,7 +5,9 @@ small ViT from the same initial values and crops. Skipped (status 77) where PyTo
 
 Printed for each: how far the losses are apart at most, and how far the student, the teacher and the predictor are after the steps, as a share
 of how far they moved; and, in brackets, how far PyTorch's f32 is from its own f64. Allowed is three times that, or 1e-6 where it is less.
-Drawn crops go in through `dinorun train --replay`. With --ranks so many processes, started by Open MPI, share our steps."""
+Drawn crops go in through `dinorun train --replay`. With --ranks so many processes, started by Open MPI, share our steps,
+and losses alone are judged: AdamW's steps do not depend on the size of a gradient, and sums in another order move weights whose gradients are little
+more than rounding."""
 import argparse
 import copy
 import json
@@ -275,7 +277,7 @@ def compare(args, name, text, row):
                 checks.append((owner.strip("."), apart(state, f64[1], initial, owner),
                                apart(f32[1], f64[1], initial, owner)))
         for what, mine, theirs in checks:
-            wrong |= not mine <= max(3 * theirs, 1e-6)
+            wrong |= (what == "loss" or args.ranks == 1) and not mine <= max(3 * theirs, 1e-6)
             told += f"  {what.replace('student.', '')} {mine:.1e} ({theirs:.1e})"
         print(f"{name:32}{told}{'  WRONG' if wrong else ''}", flush=True)
     return wrong
