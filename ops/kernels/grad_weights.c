@@ -17,7 +17,7 @@ enum {
     COLS = DG_TILE_COLS, /* columns of src in a tile */
     GROUP = 48, /* columns of diff_dst that are packed together: a multiple of tiles and vectors at every level */
     MAX_COLUMNS = 8 * GROUP, /* columns of diff_dst in a block, at most */
-    UNITS = 256,             /* rows in a block; in bf16, units of two rows */
+    UNITS = 320,             /* rows in a block, at most; in bf16, units of two rows */
 };
 
 /* sum [cols] += the sum over the rows of groups as dg_grad_pack() makes them: products with ones. */
@@ -50,6 +50,14 @@ static int64_t block_width(int64_t out)
     return dg_blocks(dg_blocks(out, dg_blocks(out, MAX_COLUMNS)), GROUP) * GROUP;
 }
 
+/* The rows in a block when `rows` rows are cut into as few blocks as possible, nearly equal ones: a short block takes as long to add its
+ * results as a full one. */
+static int64_t block_rows(bool bf16, int64_t rows)
+{
+    int64_t blocks = dg_blocks(rows, UNITS * (1 + bf16));
+    return blocks ? dg_round_up(dg_blocks(rows, blocks), 1 + bf16) : 0;
+}
+
 /* A thread's rectangle of the results: rows out0 to out1, the columns of panels panel0 to panel1. */
 struct rectangle {
     int64_t out0, out1, panel0, panel1;
@@ -61,7 +69,7 @@ static DG_INLINE void compute(bool bf16, const struct dg_grad_job *j, const stru
 {
     uint32_t *b = a + UNITS * MAX_COLUMNS;
     int64_t out0 = part->out0, out1 = part->out1, panel0 = part->panel0, panel1 = part->panel1;
-    int64_t in = j->args.in, width = block_width(out1 - out0), deep = UNITS * (1 + bf16);
+    int64_t in = j->args.in, width = block_width(out1 - out0), deep = j->deep;
     float *diff_bias = j->args.diff_bias;
     const float *acc_bias = j->args.acc_bias;
     const void *pointers[2][2 * UNITS]; /* to windows: of the current panel and the next */
@@ -154,7 +162,7 @@ static void grad_weights(const struct dg_grad_weights_args *a)
     struct dg_grad_job j = {.args = *a,
                             .taps = taps_of(a->windows),
                             .panel = tiles ? DG_GRAD_SIDE : COLS,
-                            .deep = tiles ? DG_GRAD_DEEP : UNITS * (1 + a->bf16),
+                            .deep = tiles ? DG_GRAD_DEEP : block_rows(a->bf16, a->rows),
                             .results = a->windows ? a->scratch : a->diff_weight,
                             .add = !a->windows && a->acc_weight};
 #pragma omp parallel num_threads(a->threads)
