@@ -6,7 +6,7 @@
  *
  * There are four algorithms. AS_IS: a window of 1x1 at stride 1 is a matmul on the pixels. IM2COL: windows that do not overlap
  * (patch embedding, 1x1 at stride 2) are copied out in the order c, ky, kx of the weight and multiplied, which is up to twice as
- * fast as oneDNN's convolution. WINOGRAD: 3x3 at stride 1 in f32, but for gradients of weights, with 16 products instead of 36
+ * fast as oneDNN's convolution. WINOGRAD: 3x3 at stride 1 in f32 with 16 products instead of 36
  * (winograd.h). DIRECT: oneDNN's convolution; some gradients of weights are a kernel of our own (see is_outer_faster). Weights are
  * packed for each run, in evaluation once; those of the first two may be packed once a step (packed_weights.h).
  *
@@ -683,6 +683,7 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
     if (!s) return DG_ERR_MEMORY;
     DG_TRY(shape_of(&p->call->input[OUTER_SRC], p->call->attr, &s->shape, err));
     open_src(p, s);
+    choose_winograd(&s->shape, s->bf16);
     s->outer = s->shape.algo == DIRECT ? is_outer_faster(s) : s->bf16;
     if (s->outer) {
         const struct shape *h = &s->shape;
@@ -708,6 +709,8 @@ static enum dg_status prepare_grad_weights(struct dg_prepare *p, struct dg_error
         s->packed_at = dg_op_scratch(p, s->conv.packed_bytes);
         s->plain_at = dg_op_scratch(p, s->shape.out * s->shape.columns * (int64_t)sizeof(float));
     }
+    if (s->shape.algo == WINOGRAD)
+        s->winograd_at = dg_op_scratch(p, dg_winograd_kernels()->grad_scratch(s->shape.channels, s->shape.out));
     s->partial_at = dg_op_scratch(p, s->shape.out * p->threads * (int64_t)sizeof(float));
     s->dnnl_at = dg_op_scratch(p, s->conv.scratch_bytes);
     return DG_OK;
@@ -747,6 +750,19 @@ static enum dg_status run_grad_weights(const struct dg_run *r, struct dg_error *
         if (acc)
             dg_add_kernels()->add(
                 &(struct dg_add_args){.count = out * columns, .a = acc, .b = plain, .dst = diff_weight});
+    } else if (s->shape.algo == WINOGRAD) {
+        const struct shape *h = &s->shape;
+        dg_winograd_kernels()->grad_weights(&(struct dg_winograd_grad_args){.images = h->images,
+                                                                            .height = h->height,
+                                                                            .width = h->width,
+                                                                            .channels = h->channels,
+                                                                            .out = out,
+                                                                            .pad = h->window.pad,
+                                                                            .src = src,
+                                                                            .diff_dst = diff_dst,
+                                                                            .acc = acc,
+                                                                            .diff_weight = diff_weight,
+                                                                            .scratch = at(r, s->winograd_at)});
     } else {
         if (acc && acc != diff_weight) memcpy(diff_weight, acc, (size_t)(out * columns) * sizeof *acc);
         DG_TRY(dg_sgemm(true, false, out, columns, s->shape.rows, r->input[OUTER_DIFF_DST], out, src, columns,

@@ -96,6 +96,8 @@ DG_FAMILY(winograd, V4)
 DG_KERNEL(winograd, pack)
 DG_KERNEL(winograd, scratch)
 DG_KERNEL(winograd, convolve)
+DG_KERNEL(winograd, grad_scratch)
+DG_KERNEL(winograd, grad_weights)
 
 #undef DG_FAMILY
 #undef DG_PRODUCT_FAMILY

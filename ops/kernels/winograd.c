@@ -104,9 +104,9 @@ static DG_INLINE void transform_pixels(const dg_lanes *d, int step, dg_lanes *v,
 }
 
 /* V of one patch, part by part `part_step` numbers apart. */
-static void transform_patch(const struct job *j, struct place at, const float *zeros, float *v, int64_t part_step)
+static void transform_patch(const struct dg_winograd_args *a, struct place at, const float *zeros, float *v,
+                            int64_t part_step)
 {
-    const struct dg_winograd_args *a = j->args;
     const float *pixel[PARTS];
     for (int p = 0; p < PARTS; p++) {
         int64_t y = at.y - a->pad + p / 4, x = at.x - a->pad + p % 4;
@@ -157,7 +157,7 @@ static void convolve_block(const struct job *j, int64_t first, int64_t count, fl
     const struct dg_winograd_args *a = j->args;
     int64_t v_part = j->block * j->row, m_part = j->block * GROUP;
     float *v = room, *m = v + PARTS * v_part, *zeros = m + PARTS * m_part;
-    for (int64_t i = 0; i < count; i++) transform_patch(j, place_of(j, first + i), zeros, v + i * j->row, v_part);
+    for (int64_t i = 0; i < count; i++) transform_patch(a, place_of(j, first + i), zeros, v + i * j->row, v_part);
     for (int64_t o = 0; o < a->out; o += GROUP) {
         for (int p = 0; p < PARTS; p++) {
             const float *u = a->packed + p * a->channels * a->out + o * a->channels;
@@ -171,7 +171,7 @@ static void convolve_block(const struct job *j, int64_t first, int64_t count, fl
     }
 }
 
-static void convolve(const struct dg_winograd_args *a)
+static struct job job_of(const struct dg_winograd_args *a)
 {
     struct job j = {.args = a,
                     .out_height = a->height + 2 * a->pad - 2,
@@ -180,6 +180,12 @@ static void convolve(const struct dg_winograd_args *a)
     j.high = dg_blocks(j.out_height, 2);
     j.wide = dg_blocks(j.out_width, 2);
     j.patches = a->images * j.high * j.wide;
+    return j;
+}
+
+static void convolve(const struct dg_winograd_args *a)
+{
+    struct job j = job_of(a);
     int64_t most = most_patches(a->channels), rounds = dg_blocks(j.patches, most * a->threads);
     j.block = dg_round_up(dg_blocks(j.patches, rounds * a->threads), DG_TILE_ROWS);
     int64_t blocks = dg_blocks(j.patches, j.block), room = scratch(a->channels, 1);
@@ -193,4 +199,132 @@ static void convolve(const struct dg_winograd_args *a)
     }
 }
 
-DG_KERNELS(winograd) = {.pack = pack, .scratch = scratch, .convolve = convolve};
+/* --- gradients of weights --- */
+
+/* Patches that are summed together. All threads transform them, then each makes some of the products. */
+enum { SUMMED = 96 };
+
+/* Where V, Z = A diff_dst A', the sum of their products and zeros for pixels outside of images lie in scratch. */
+struct grad_room {
+    int64_t v_row, z_row;
+    float *v, *z; /* [16, SUMMED, channels + SKEW], [16, SUMMED, out + SKEW] */
+    float *sum;   /* [16, out / GROUP, channels, GROUP] */
+    float *zeros; /* as many as channels or `out`, the larger */
+    float *end;
+};
+
+static struct grad_room grad_room_of(int64_t channels, int64_t out, float *scratch)
+{
+    struct grad_room room = {.v_row = channels + SKEW, .z_row = out + SKEW, .v = scratch};
+    room.z = room.v + PARTS * SUMMED * room.v_row;
+    room.sum = room.z + PARTS * SUMMED * room.z_row;
+    room.zeros = room.sum + PARTS * channels * out;
+    room.end = room.zeros + (channels > out ? channels : out);
+    return room;
+}
+
+static int64_t grad_scratch(int64_t channels, int64_t out)
+{
+    int64_t rows = PARTS * SUMMED * (channels + out + 2 * SKEW);
+    return (rows + PARTS * channels * out + (channels > out ? channels : out)) * (int64_t)sizeof(float);
+}
+
+/* The products of A with a column of two, or of A' with a row. */
+static DG_INLINE void transform_diff(const dg_lanes *y, int step, dg_lanes *z, int z_step)
+{
+    z[0] = y[0];
+    z[z_step] = y[0] + y[step];
+    z[2 * z_step] = y[0] - y[step];
+    z[3 * z_step] = -y[step];
+}
+
+/* Z of one patch, part by part `part_step` numbers apart. */
+static void transform_diff_patch(const struct job *j, const struct dg_winograd_grad_args *g, struct place at,
+                                 const float *zeros, float *z, int64_t part_step)
+{
+    const float *pixel[4];
+    for (int p = 0; p < 4; p++) {
+        int64_t y = at.y + p / 2, x = at.x + p % 2;
+        bool inside = y < j->out_height && x < j->out_width;
+        pixel[p] = inside ? g->diff_dst + ((at.image * j->out_height + y) * j->out_width + x) * g->out : zeros;
+    }
+    for (int64_t o = 0; o < g->out; o += DG_LANES) {
+        dg_lanes d[4], half[8], all[PARTS];
+        for (int p = 0; p < 4; p++) d[p] = *(const dg_lanes *)(pixel[p] + o);
+        for (int x = 0; x < 2; x++) transform_diff(d + x, 2, half + x, 2);
+        for (int y = 0; y < 4; y++) transform_diff(half + 2 * y, 1, all + 4 * y, 1);
+        for (int p = 0; p < PARTS; p++) *(dg_lanes *)(z + p * part_step + o) = all[p];
+    }
+}
+
+/* sum += V' Z of `count` patches, of one part and one group of output channels. */
+static void add_products(const struct dg_winograd_grad_args *g, const struct grad_room *room, int64_t part, int64_t o,
+                         int64_t count, bool add)
+{
+    const float *v = room->v + part * SUMMED * room->v_row, *z = room->z + part * SUMMED * room->z_row + o;
+    float *sum = room->sum + part * g->channels * g->out + o * g->channels;
+    for (int64_t c = 0; c < g->channels; c += DG_TILE_ROWS)
+        for (int64_t i = 0; i < GROUP; i += DG_TILE_COLS)
+            dg_tile_down((int)dg_min_i64(DG_TILE_ROWS, g->channels - c), 2, count, v + c, room->v_row, z + i,
+                         room->z_row, add, sum + c * GROUP + i, GROUP);
+}
+
+/* The products of G' with a column of four, or of G with a row. */
+static DG_INLINE void transform_sums(const dg_lanes *u, int step, dg_lanes *g, int g_step)
+{
+    dg_lanes middle = (u[step] + u[2 * step]) * 0.5f;
+    g[0] = u[0] + middle;
+    g[g_step] = (u[step] - u[2 * step]) * 0.5f;
+    g[2 * g_step] = middle + u[3 * step];
+}
+
+/* The windows of one input channel and DG_LANES output channels. */
+static DG_INLINE void put_windows(const struct dg_winograd_grad_args *g, const float *sum, int64_t o, int64_t c)
+{
+    dg_lanes all[PARTS], half[12], taps[9];
+    for (int p = 0; p < PARTS; p++) all[p] = *(const dg_lanes *)(sum + p * g->channels * g->out);
+    for (int x = 0; x < 4; x++) transform_sums(all + x, 4, half + x, 4);
+    for (int y = 0; y < 3; y++) transform_sums(half + 4 * y, 1, taps + 3 * y, 1);
+    for (int k = 0; k < 9; k++)
+        for (int i = 0; i < DG_LANES; i++) {
+            int64_t at = ((o + i) * g->channels + c) * 9 + k;
+            g->diff_weight[at] = (g->acc ? g->acc[at] : 0) + taps[k][i];
+        }
+}
+
+static void grad_weights(const struct dg_winograd_grad_args *g)
+{
+    const struct dg_winograd_args conv = {.images = g->images,
+                                          .height = g->height,
+                                          .width = g->width,
+                                          .channels = g->channels,
+                                          .out = g->out,
+                                          .pad = g->pad,
+                                          .src = g->src};
+    const struct job j = job_of(&conv);
+    const struct grad_room room = grad_room_of(g->channels, g->out, g->scratch);
+    memset(room.zeros, 0, (size_t)((char *)room.end - (char *)room.zeros));
+#pragma omp parallel
+    {
+        for (int64_t first = 0; first < j.patches; first += SUMMED) {
+            int64_t count = dg_min_i64(SUMMED, j.patches - first);
+#pragma omp for schedule(static)
+            for (int64_t i = 0; i < count; i++) {
+                struct place at = place_of(&j, first + i);
+                transform_patch(&conv, at, room.zeros, room.v + i * room.v_row, SUMMED * room.v_row);
+                transform_diff_patch(&j, g, at, room.zeros, room.z + i * room.z_row, SUMMED * room.z_row);
+            }
+#pragma omp for collapse(2) schedule(static)
+            for (int64_t part = 0; part < PARTS; part++)
+                for (int64_t o = 0; o < g->out; o += GROUP) add_products(g, &room, part, o, count, first > 0);
+        }
+#pragma omp for collapse(2) schedule(static)
+        for (int64_t o = 0; o < g->out; o += GROUP)
+            for (int64_t c = 0; c < g->channels; c++)
+                for (int64_t i = 0; i < GROUP; i += DG_LANES)
+                    put_windows(g, room.sum + o * g->channels + c * GROUP + i, o + i, c);
+    }
+}
+
+DG_KERNELS(winograd) = {
+    .pack = pack, .scratch = scratch, .convolve = convolve, .grad_scratch = grad_scratch, .grad_weights = grad_weights};

@@ -39,6 +39,15 @@ struct dg_winograd_args {
     int threads;
 };
 
+struct dg_winograd_grad_args {
+    int64_t images, height, width, channels, out, pad; /* of the convolution */
+    const float *src;                                  /* [images, height, width, channels] */
+    const float *diff_dst;                             /* [images, out_height, out_width, out] */
+    const float *acc;                                  /* [out, channels, 3, 3], NULL or diff_weight */
+    float *diff_weight;                                /* [out, channels, 3, 3] */
+    void *scratch;                                     /* grad_scratch() bytes */
+};
+
 struct dg_winograd_kernels {
     /* The weights of a convolution, transformed. */
     void (*pack)(const struct dg_winograd_pack_args *args);
@@ -46,6 +55,11 @@ struct dg_winograd_kernels {
     int64_t (*scratch)(int64_t channels, int threads);
     /* dst = conv(src, weight) [+ bias] [+ dst], and the ReLU of it. A result does not depend on the number of threads or images. */
     void (*convolve)(const struct dg_winograd_args *args);
+    /* How many bytes grad_weights() needs. */
+    int64_t (*grad_scratch)(int64_t channels, int64_t out);
+    /* diff_weight = the gradient of the weights [+ acc]: G' (the sum over patches of V times A diff_dst A') G. The result does not
+     * depend on the number of threads. */
+    void (*grad_weights)(const struct dg_winograd_grad_args *args);
 };
 DG_KERNEL_FAMILY(winograd);
 

@@ -88,6 +88,59 @@ static void check(const struct shape *s, bool turned, bool bias, bool add, bool 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+/* sum += the gradient of the weights. */
+static void add_outer_products(const struct shape *s, const float *src, const float *diff, float *sum)
+{
+    int64_t out_height = s->height + 2 * s->pad - 2, out_width = s->width + 2 * s->pad - 2;
+    for (int64_t at = 0; at < s->images * out_height * out_width; at++)
+        for (int k = 0; k < 9; k++) {
+            int64_t y = at / out_width % out_height + k / 3 - s->pad, x = at % out_width + k % 3 - s->pad;
+            if (y < 0 || x < 0 || y >= s->height || x >= s->width) continue;
+            const float *pixel = src + ((at / out_width / out_height * s->height + y) * s->width + x) * s->channels;
+            for (int64_t o = 0; o < s->out; o++)
+                for (int64_t c = 0; c < s->channels; c++)
+                    sum[(o * s->channels + c) * 9 + k] += pixel[c] * diff[at * s->out + o];
+        }
+}
+
+static void check_grad_weights(const struct shape *s, bool acc, bool in_place)
+{
+    struct dg_rng rng = dg_rng_make(8, DG_RNG_TEST, 0, 0);
+    int64_t pixels = s->images * (s->height + 2 * s->pad - 2) * (s->width + 2 * s->pad - 2),
+            count = 9 * s->channels * s->out;
+    float *src = whole_numbers(s->images * s->height * s->width * s->channels, &rng, 1),
+          *diff = whole_numbers(pixels * s->out, &rng, 4), *before = whole_numbers(count, &rng, 100),
+          *want = malloc((size_t)count * sizeof *want), *got = malloc((size_t)count * sizeof *got);
+    assert_true(want && got);
+    for (int64_t i = 0; i < count; i++) want[i] = acc ? before[i] : 0;
+    add_outer_products(s, src, diff, want);
+    for (enum dg_cpu_level level = 0; level < DG_CPU_LEVELS; level++) {
+        if (!dg_cpu_has_level(level)) continue;
+        const struct dg_winograd_kernels *kernels = dg_winograd_kernels_at(level);
+        void *scratch = malloc((size_t)kernels->grad_scratch(s->channels, s->out));
+        assert_non_null(scratch);
+        memcpy(got, before, (size_t)count * sizeof *got);
+        kernels->grad_weights(&(struct dg_winograd_grad_args){.images = s->images,
+                                                              .height = s->height,
+                                                              .width = s->width,
+                                                              .channels = s->channels,
+                                                              .out = s->out,
+                                                              .pad = s->pad,
+                                                              .src = src,
+                                                              .diff_dst = diff,
+                                                              .acc = !acc       ? NULL
+                                                                     : in_place ? got
+                                                                                : before,
+                                                              .diff_weight = got,
+                                                              .scratch = scratch});
+        if (memcmp(got, want, (size_t)count * sizeof *got))
+            fail_msg("level %s: not the sums over windows", dg_cpu_level_name(level));
+        free(scratch);
+    }
+    void *all[] = {src, diff, before, want, got};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
 static void test_whole_numbers(void **state)
 {
     (void)state;
@@ -100,6 +153,8 @@ static void test_whole_numbers(void **state)
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int form = 0; form < 16; form++) check(&shapes[i], form & 1, form & 2, form & 4, form & 8, 1 + form % 3);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int form = 0; form < 3; form++) check_grad_weights(&shapes[i], form > 0, form > 1);
 }
 
 int main(void)

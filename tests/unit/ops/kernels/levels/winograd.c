@@ -50,3 +50,31 @@ void levels_winograd_convolve(struct trial *t)
         .scratch = trial_scratch(t, AT(winograd)->scratch(channels, t->threads)),
         .threads = t->threads});
 }
+
+void levels_winograd_grad_scratch(struct trial *t)
+{
+    int64_t channels = some_channels(t), out = some_channels(t);
+    assert_true(AT(winograd)->grad_scratch(channels, out) >= 16 * channels * out * (int64_t)sizeof(float));
+}
+
+/* An element of a window is a sum of at most 16 parts, each of as many products as there are patches, below 4 times 4, with
+ * weights of a sum of at most 9 / 4; the transforms are chains of four sums each. */
+void levels_winograd_grad_weights(struct trial *t)
+{
+    int64_t images = trial_size(t, 3), pad = dg_rng_u32(&t->rng) % 3, channels = some_channels(t),
+            out = some_channels(t), height = 3 + dg_rng_u32(&t->rng) % 12, width = 3 + dg_rng_u32(&t->rng) % 12;
+    int64_t pixels = images * (height + 2 * pad - 2) * (width + 2 * pad - 2);
+    struct trial_bound sums = {.f32 = trial_sum_of(pixels) + 10, .magnitude = 4 * 4 * 9.0 / 4 * (double)pixels + 1};
+    AT(winograd)->grad_weights(
+        &(struct dg_winograd_grad_args){.images = images,
+                                        .height = height,
+                                        .width = width,
+                                        .channels = channels,
+                                        .out = out,
+                                        .pad = pad,
+                                        .src = trial_in(t, false, images * height * width * channels, -1, 1),
+                                        .diff_dst = trial_in(t, false, pixels * out, -1, 1),
+                                        .acc = trial_in_or_null(t, false, 9 * channels * out, -1, 1),
+                                        .diff_weight = trial_out(t, false, 9 * channels * out, sums),
+                                        .scratch = trial_scratch(t, AT(winograd)->grad_scratch(channels, out))});
+}
