@@ -57,14 +57,15 @@ void levels_winograd_grad_scratch(struct trial *t)
     assert_true(AT(winograd)->grad_scratch(channels, out) >= 16 * channels * out * (int64_t)sizeof(float));
 }
 
-/* An element of a window is a sum of at most 16 parts, each of as many products as there are patches, below 4 times 4, with
- * weights of a sum of at most 9 / 4; the transforms are chains of four sums each. */
+/* With src and diff_dst in (-1, 1) elements of V and of Z are below 4. An element of a window is a sum of parts with factors whose
+ * sum is at most 4, each part of as many products as there are patches; the transforms are chains of four sums each. */
 void levels_winograd_grad_weights(struct trial *t)
 {
     int64_t images = trial_size(t, 3), pad = dg_rng_u32(&t->rng) % 3, channels = some_channels(t),
             out = some_channels(t), height = 3 + dg_rng_u32(&t->rng) % 12, width = 3 + dg_rng_u32(&t->rng) % 12;
     int64_t pixels = images * (height + 2 * pad - 2) * (width + 2 * pad - 2);
-    struct trial_bound sums = {.f32 = trial_sum_of(pixels) + 10, .magnitude = 4 * 4 * 9.0 / 4 * (double)pixels + 1};
+    int64_t patches = images * ((height + 2 * pad - 1) / 2) * ((width + 2 * pad - 1) / 2);
+    struct trial_bound sums = {.f32 = trial_sum_of(patches) + 10, .magnitude = 4 * 4 * 4 * (double)patches + 1};
     AT(winograd)->grad_weights(
         &(struct dg_winograd_grad_args){.images = images,
                                         .height = height,
