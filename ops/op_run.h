@@ -24,7 +24,9 @@ struct dg_prepare {
     bool constant_params;  /* an evaluation entry: parameters do not change between runs, so `pack` may be used */
     int64_t scratch_bytes; /* out: needed during run, 64-byte aligned, shared between ops */
     int64_t packed_bytes;  /* out: retained between runs, filled by `pack`; only with constant_params */
-    void *state;           /* out: freed by `release` */
+    /* out: hash of all that the packed weights depend on besides the parameters, the kind of op and packed_bytes; 0: not known */
+    uint64_t packed_layout;
+    void *state; /* out: freed by `release` */
 };
 
 /* A row map says which images of an application survive drop path: their number n, then for each image its place among the

@@ -377,10 +377,13 @@ static enum dg_status prepare(struct dg_prepare *p, struct dg_error *err)
     }
     s->packed_bytes = dg_round_up(s->packed_bytes, 64);
     s->packed_before = dg_packed_fits(p, &p->call->input[PACKED], DG_PACKED_FOR_DST, &s->gemm);
-    if (s->packed_once)
+    if (s->packed_once) {
         p->packed_bytes = s->packed_bytes + s->shape.out * (int64_t)sizeof(float);
-    else if (!s->packed_before)
+        p->packed_layout = s->shape.algo == DIRECT ? s->conv.packed_layout : s->gemm.packed_layout;
+        if (s->fold && p->packed_layout) p->packed_layout = dg_fnv1a(p->packed_layout, &s->eps, sizeof s->eps);
+    } else if (!s->packed_before) {
         s->packed_at = dg_op_scratch(p, s->packed_bytes);
+    }
     if (s->fold) s->plain_at = dg_op_scratch(p, s->shape.out * s->shape.columns * (int64_t)sizeof(float));
     s->dnnl_at = dg_op_scratch(p, s->gemm.scratch_bytes + s->conv.scratch_bytes);
     return DG_OK;

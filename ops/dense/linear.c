@@ -180,10 +180,12 @@ static enum dg_status open_matmul(struct dg_prepare *p, struct dg_gemm_spec *spe
     state->packed_before =
         !in_parts && dg_packed_fits(p, &p->call->input[inputs->packed], inputs->use, &state->first.gemm);
     state->packed_each = dg_round_up(state->first.gemm.packed_bytes, 64);
-    if (state->packed_once)
+    if (state->packed_once) {
         p->packed_bytes = parts * state->packed_each;
-    else if (state->packs && !state->packed_before)
+        p->packed_layout = state->first.gemm.packed_layout; /* of each part */
+    } else if (state->packs && !state->packed_before) {
         state->packed_at = dg_op_scratch(p, parts * state->packed_each);
+    }
     if (in_parts) {
         spec->bias = false;
         spec->post.sum = true;

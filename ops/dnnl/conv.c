@@ -52,6 +52,7 @@ enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spe
                 dg_dnnl_memory_for(pd, data || weights ? dnnl_query_diff_dst_md : dnnl_query_dst_md, engine, &conv->dst,
                                    &bytes, err));
     DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, query, engine, &conv->weights, &conv->packed_bytes, err));
+    conv->packed_layout = dg_md_hash(dnnl_primitive_desc_query_md(pd, query, 0));
     DG_TRY_GOTO(done, status,
                 dg_dnnl_reorder(engine, plain, dnnl_primitive_desc_query_md(pd, query, 0), weights, &conv->reorder,
                                 &conv->plain, &conv->reorder_scratchpad, &conv->scratch_bytes, err));

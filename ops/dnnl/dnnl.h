@@ -21,6 +21,8 @@ typedef const dnnl_memory_desc_t *dg_md;
 /* Memory descriptors of f32 or bf16; strides NULL: the layout that oneDNN chooses. NULL on failure; freed by dg_md_free. */
 dg_md dg_md_make(enum dg_dtype dtype, int ndim, const int64_t *dims, const int64_t *strides);
 void dg_md_free(dg_md md);
+/* Hash of the layout of a descriptor; 0: it is NULL, or not known. */
+uint64_t dg_md_hash(dg_md md);
 /* Primitive descriptors, or NULL. `bias` may be NULL. */
 dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
                                    const_dnnl_primitive_attr_t attr);
@@ -66,8 +68,9 @@ struct dg_gemm {
     dnnl_engine_t engine;
     dnnl_primitive_t matmul, reorder; /* reorder: plain -> packed, or NULL */
     dnnl_memory_t src, weights, bias, dst, scratchpad, plain, reorder_scratchpad;
-    int64_t packed_bytes;  /* of the packed weights; 0 when not packed */
-    int64_t scratch_bytes; /* besides the packed weights */
+    int64_t packed_bytes;   /* of the packed weights; 0 when not packed */
+    uint64_t packed_layout; /* dg_md_hash of these; 0 likewise */
+    int64_t scratch_bytes;  /* besides the packed weights */
 };
 enum dg_status dg_gemm_open(dnnl_engine_t engine, const struct dg_gemm_spec *spec, struct dg_gemm *gemm,
                             struct dg_error *err);
@@ -101,6 +104,7 @@ struct dg_conv {
     dnnl_memory_t src, weights, bias, dst, scratchpad, plain, reorder_scratchpad;
     enum dg_prop_kind prop_kind;
     int64_t packed_bytes, scratch_bytes;
+    uint64_t packed_layout; /* dg_md_hash of the packed weights */
 };
 enum dg_status dg_conv_open(dnnl_engine_t engine, const struct dg_conv_spec *spec, struct dg_conv *conv,
                             struct dg_error *err);

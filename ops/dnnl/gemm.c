@@ -131,6 +131,7 @@ static enum dg_status open_gemm(dnnl_engine_t engine, const struct dg_gemm_spec 
     DG_TRY_GOTO(done, status, dg_dnnl_memory_for(pd, dnnl_query_weights_md, engine, &gemm->weights, &bytes, err));
     if (spec->packs && !like) {
         gemm->packed_bytes = bytes;
+        gemm->packed_layout = dg_md_hash(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
         plain = dg_md_make(DG_F32, 2, (int64_t[]){spec->k, spec->n}, (int64_t[]){spec->weights_row, spec->weights_col});
         if (!plain) {
             status = dg_dnnl_no(err, "no memory descriptor");

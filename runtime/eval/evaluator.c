@@ -84,6 +84,7 @@ enum dg_status dg_evaluator_open(const struct dg_plan *plan, struct dg_knobs *kn
                                          .ignore_memory = options->ignore_memory,
                                          .limit = options->memory,
                                          .lent = options->lent,
+                                         .shared = options->shared,
                                          .log = options->log};
     if (status == DG_OK && !options->own_images)
         status = loader_bytes(plan, knobs, entry, options, &session.other_bytes, err);

@@ -25,9 +25,11 @@ struct dg_evaluator_options {
     struct dg_image_rules rules; /* of dg_evaluate_whole; a data set has its own */
     struct dg_fit_size resized;  /* to which that resizes images: see dg_read_whole */
     bool ignore_memory;
-    int64_t memory;           /* what the session may take; 0: what is free */
-    bool own_images;          /* none are read by it: there are calls of dg_evaluate_batch alone */
-    struct dg_lent *lent;     /* memory to use, of a session that does not step meanwhile; NULL: none */
+    int64_t memory;       /* what the session may take; 0: what is free */
+    bool own_images;      /* none are read by it: there are calls of dg_evaluate_batch alone */
+    struct dg_lent *lent; /* memory to use, of a session that does not step meanwhile; NULL: none */
+    /* Parameters and packed weights that evaluators of the same weights have in common; see dg_session_options. */
+    struct dg_shared_weights *shared;
     struct dg_comm *comm;     /* the processes that share a data set; outlives the evaluator. NULL: there is one */
     const struct dg_log *log; /* NULL: none; else receives which weights were taken, and traces */
 };

@@ -18,7 +18,7 @@ struct sized {
     struct dg_knobs knobs;
     struct dg_evaluator *evaluator;
     struct dg_normalizer normalizer;
-    int64_t bytes; /* of the session, without the program's */
+    int64_t bytes; /* of the session, without the program's and what it shares */
     int64_t used;  /* the count of uses at its last one */
 };
 
@@ -29,7 +29,8 @@ struct dg_sizes {
     struct sized *open[MAX_OPEN];
     int count;
     int64_t program; /* bytes of program and libraries, which sessions share */
-    int64_t uses;    /* of sessions */
+    struct dg_shared_weights *shared;
+    int64_t uses; /* of sessions */
     struct dg_sizes_use use;
     struct dg_scratch normalized, scaled, sum; /* of an image at several scales */
     uint64_t *met;                             /* [use.sizes]: height << 32 | width */
@@ -45,7 +46,11 @@ enum dg_status dg_sizes_open(const struct dg_plan *plan, const struct dg_sizes_o
     s->options = *options;
     s->patch = dg_patches_init(plan, DG_ENTRY_TOKENS, &patches, NULL) == DG_OK ? patches.size : 1;
     s->use.memory = options->evaluator.memory ? options->evaluator.memory : dg_memory_available() / 2;
-    return DG_OK;
+    enum dg_status status = dg_shared_weights_open(&s->shared, err);
+    if (status == DG_OK) return DG_OK;
+    free(s);
+    *result = NULL;
+    return status;
 }
 
 static void close_size(struct sized *size)
@@ -61,6 +66,7 @@ void dg_sizes_close(struct dg_sizes *s)
 {
     if (!s) return;
     for (int i = 0; i < s->count; i++) close_size(s->open[i]);
+    dg_shared_weights_close(s->shared);
     dg_scratch_free(&s->normalized);
     dg_scratch_free(&s->scaled);
     dg_scratch_free(&s->sum);
@@ -72,7 +78,7 @@ struct dg_sizes_use dg_sizes_use(const struct dg_sizes *s) { return s->use; }
 
 static int64_t open_bytes(const struct dg_sizes *s)
 {
-    int64_t bytes = s->program;
+    int64_t bytes = s->program + dg_shared_weights_bytes(s->shared);
     for (int i = 0; i < s->count; i++) bytes += s->open[i]->bytes;
     return bytes;
 }
@@ -90,9 +96,12 @@ static void close_oldest(struct dg_sizes *s)
 static enum dg_status open_evaluator(struct dg_sizes *s, struct sized *size, struct dg_error *err)
 {
     struct dg_evaluator_options options = s->options.evaluator;
+    int64_t before;
+    options.shared = s->shared;
     if (s->use.openings) options.log = NULL; /* which weights were taken has been said */
     for (;;) {
         struct dg_error reason = {0};
+        before = dg_shared_weights_bytes(s->shared);
         options.memory = dg_max_i64(s->use.memory - open_bytes(s) + s->program, 1);
         enum dg_status status = dg_evaluator_open(&size->plan, &size->knobs, &options, &size->evaluator, &reason);
         if (status == DG_OK) break;
@@ -105,7 +114,7 @@ static enum dg_status open_evaluator(struct dg_sizes *s, struct sized *size, str
     const struct dg_session *session = dg_evaluator_session(size->evaluator);
     struct dg_session_memory memory = dg_session_memory(session);
     s->program = memory.allowance;
-    size->bytes = memory.total - memory.allowance;
+    size->bytes = memory.total - memory.allowance - (dg_shared_weights_bytes(s->shared) - before);
     s->use.threads = dg_session_threads(session);
     if (!s->use.openings) s->use.weights = dg_weights_hash(session, DG_FNV_BASIS);
     return DG_OK;

@@ -27,7 +27,15 @@ static const char *const names[ALLOCATED] = {"parameters", "optimiser state", "a
 struct bound_op {
     const struct dg_op *op;
     struct dg_run run;
-    void **pointer; /* inputs, then outputs */
+    void **pointer;                /* inputs, then outputs */
+    uint64_t key;                  /* of its packed weights, among shared ones; 0: they are not shared */
+    struct dg_shared_block *found; /* where another session has packed them; NULL: they are in the region */
+};
+
+/* A tensor of the entry, where weights are shared. */
+struct parameter {
+    uint64_t key;                  /* among shared weights; 0: it is no parameter */
+    struct dg_shared_block *found; /* where another session has it; NULL: it is in the region */
 };
 
 struct dg_session {
@@ -36,7 +44,10 @@ struct dg_session {
     int threads;
     void *region[ALLOCATED];
     bool borrowed[ALLOCATED]; /* in lent memory */
-    void **data;              /* per tensor of the entry */
+    struct dg_shared_weights *shared;
+    struct dg_shared_block *block[ALLOCATED]; /* of shared weights, that is the region */
+    struct parameter *parameter;              /* per tensor of the entry; NULL: weights are not shared */
+    void **data;                              /* likewise */
     struct bound_op *op;
     void **pointers; /* of all ops, one array */
     struct dg_session_memory memory;
@@ -173,6 +184,36 @@ static struct dg_op_call call_of(const struct dg_session *session, uint32_t inde
                                .math = (enum dg_math)session->entry->math};
 }
 
+/* Among shared weights, of what an op packs: its kind, layout and bytes, and which parameters it reads. */
+static uint64_t packed_key(const struct dg_session *session, const struct dg_plan_op *record,
+                           const struct dg_prepare *p)
+{
+    const char *kind = dg_plan_string(session->plan, record->op);
+    uint64_t key = dg_fnv1a(DG_FNV_BASIS, kind, strlen(kind) + 1);
+    key = dg_fnv1a(key, &p->packed_layout, sizeof p->packed_layout);
+    key = dg_fnv1a(key, &p->packed_bytes, sizeof p->packed_bytes);
+    for (uint32_t i = 0; i < record->num_inputs; i++) {
+        uint32_t t = session->plan->operand[record->first_operand + i];
+        uint64_t of = t == DG_PLAN_NONE ? 0 : session->parameter[t - session->entry->first_tensor].key;
+        key = dg_fnv1a(key, &of, sizeof of);
+    }
+    return key;
+}
+
+/* Reserves room for an op's packed weights, or finds them. */
+static void place_packed(struct dg_session *session, struct bound_op *bound, const struct dg_plan_op *record,
+                         const struct dg_prepare *p)
+{
+    int64_t bytes = dg_round_up(p->packed_bytes, DG_PLAN_ALIGN);
+    if (session->parameter && bytes && p->packed_layout) {
+        bound->key = packed_key(session, record, p);
+        bound->found = dg_shared_weights_find(session->shared, bound->key, &bound->run.packed);
+    }
+    if (bound->found) return;
+    bound->run.packed = (void *)(intptr_t)session->memory.packed; /* an offset until the region exists */
+    session->memory.packed += bytes;
+}
+
 /* Prepares op `index` and adds up what it needs. Its pointers to scratch and packed weights are set once all sizes are
  * known. */
 static enum dg_status prepare_op(struct dg_session *session, uint32_t index, struct dg_error *err)
@@ -215,8 +256,7 @@ static enum dg_status prepare_op(struct dg_session *session, uint32_t index, str
         session->exchange.joined_bytes += joins.bytes;
     }
     if (p.scratch_bytes > session->memory.scratch) session->memory.scratch = p.scratch_bytes;
-    bound->run.packed = (void *)(intptr_t)session->memory.packed; /* an offset until the region exists */
-    session->memory.packed += dg_round_up(p.packed_bytes, DG_PLAN_ALIGN);
+    place_packed(session, bound, record, &p);
     free(desc);
     free(wanted);
     return status;
@@ -247,10 +287,7 @@ static enum dg_status check_memory(struct dg_session *session, const struct dg_s
     struct dg_session_memory *m = &session->memory;
     m->allowance = options->lent ? 0 : outside_bytes(session->threads);
     m->total = m->scratch + m->packed + m->allowance + options->other_bytes + dg_comm_bytes(session->comm);
-    for (int r = 0; r < DG_REGIONS; r++) {
-        m->region[r] = (int64_t)session->entry->region_bytes[r];
-        m->total += m->region[r];
-    }
+    for (int r = 0; r < DG_REGIONS; r++) m->total += m->region[r];
     if (options->lent) borrow(session, options->lent);
     m->total -= m->borrowed;
     m->available = dg_memory_available();
@@ -294,6 +331,12 @@ static int larger_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static bool is_found(const struct dg_session *session, uint32_t t)
+{
+    uint32_t root = session->plan->tensor[session->entry->first_tensor + t].root - session->entry->first_tensor;
+    return session->parameter && session->parameter[root].found;
+}
+
 /* Touches the regions tensor by tensor, so that each thread has its share of each tensor near it. Where tensors
  * follow each other in the same place, the largest decides. */
 static enum dg_status touch(struct dg_session *session, struct dg_error *err)
@@ -301,29 +344,45 @@ static enum dg_status touch(struct dg_session *session, struct dg_error *err)
     uint32_t count = session->entry->num_tensors;
     const struct dg_plan_tensor **tensor = calloc(count + 1, sizeof *tensor);
     if (!tensor) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
-    for (uint32_t t = 0; t < count; t++) tensor[t] = &session->plan->tensor[session->entry->first_tensor + t];
-    qsort(tensor, count, sizeof *tensor, larger_first);
-    for (uint32_t t = 0; t < count && tensor[t]->bytes >= SHARED_BYTES; t++)
-        dg_region_touch((char *)session->region[tensor[t]->region] + tensor[t]->offset, (int64_t)tensor[t]->bytes);
+    uint32_t own = 0;
+    for (uint32_t t = 0; t < count; t++) {
+        tensor[own] = &session->plan->tensor[session->entry->first_tensor + t];
+        own += !is_found(session, t);
+    }
+    qsort(tensor, own, sizeof *tensor, larger_first);
+    for (uint32_t t = 0; t < own && tensor[t]->bytes >= SHARED_BYTES; t++)
+        dg_region_touch(dg_session_data(session, (uint32_t)(tensor[t] - session->plan->tensor)),
+                        (int64_t)tensor[t]->bytes);
     free(tensor);
     for (int r = 0; r < ALLOCATED; r++) dg_region_touch(session->region[r], *bytes_of(&session->memory, r));
     return DG_OK;
 }
 
-static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
+/* Sets data[]: parameters that were found have theirs, and where weights are shared, the others have an offset in the
+ * region. What is a view of a parameter lies in it. */
+static void place_tensors(struct dg_session *session)
 {
-    for (int r = 0; r < ALLOCATED; r++) DG_TRY(allocate_region(session, r, *bytes_of(&session->memory, r), err));
-    return touch(session, err);
+    const struct dg_plan_entry *entry = session->entry;
+    const struct dg_plan_tensor *first = &session->plan->tensor[entry->first_tensor];
+    for (uint32_t t = 0; t < entry->num_tensors; t++) {
+        char *region = session->region[first[t].region];
+        if (!session->parameter || first[t].region != DG_REGION_PARAM)
+            session->data[t] = region + first[t].offset;
+        else if (session->parameter[t].key && !session->parameter[t].found)
+            session->data[t] = region + (uintptr_t)session->data[t];
+    }
+    for (uint32_t t = 0; session->parameter && t < entry->num_tensors; t++) {
+        uint32_t root = first[t].root - entry->first_tensor;
+        if (first[t].region == DG_REGION_PARAM && root != t)
+            session->data[t] = (char *)session->data[root] + (first[t].offset - first[root].offset);
+    }
 }
 
 static void bind(struct dg_session *session)
 {
     const struct dg_plan *plan = session->plan;
     const struct dg_plan_entry *entry = session->entry;
-    for (uint32_t t = 0; t < entry->num_tensors; t++) {
-        const struct dg_plan_tensor *tensor = &plan->tensor[entry->first_tensor + t];
-        session->data[t] = (char *)session->region[tensor->region] + tensor->offset;
-    }
+    place_tensors(session);
     void **pointer = session->pointers;
     for (uint32_t n = 0; n < entry->num_ops; n++) {
         const struct dg_plan_op *record = &plan->op[entry->first_op + n];
@@ -336,13 +395,21 @@ static void bind(struct dg_session *session)
         bound->run.input = bound->pointer;
         bound->run.output = bound->pointer + record->num_inputs;
         bound->run.scratch = session->region[SCRATCH];
-        bound->run.packed =
-            (void *)((uintptr_t)session->region[PACKED] + (uintptr_t)bound->run.packed); /* maybe nothing is */
+        if (!bound->found)
+            bound->run.packed =
+                (void *)((uintptr_t)session->region[PACKED] + (uintptr_t)bound->run.packed); /* maybe nothing is */
         bound->run.stream = session->stream;
         bound->run.step = &session->step;
         bound->run.threads = session->threads;
         bound->run.peers = &session->peers;
     }
+}
+
+static enum dg_status allocate(struct dg_session *session, struct dg_error *err)
+{
+    for (int r = 0; r < ALLOCATED; r++) DG_TRY(allocate_region(session, r, *bytes_of(&session->memory, r), err));
+    bind(session);
+    return touch(session, err);
 }
 
 /* struct dg_peers: from the other processes, or where the session is for one of many, from itself. */
@@ -382,6 +449,7 @@ static void release_ops(struct dg_session *session)
 {
     for (uint32_t n = 0; session->op && n < session->entry->num_ops; n++) {
         struct bound_op *bound = &session->op[n];
+        if (bound->found) dg_shared_weights_release(session->shared, bound->found);
         if (!bound->op) continue;
         if (bound->op->release)
             bound->op->release(bound->run.state);
@@ -455,11 +523,67 @@ enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, str
     if (entry->first_commit != entry->num_ops || rows < 1 || rows > entry->batch)
         return dg_fail(err, DG_ERR_INTERNAL, "%lld rows of entry %s", (long long)rows,
                        dg_plan_string(session->plan, entry->name));
-    if (rows == session->rows || !can_take_rows(session, rows)) return DG_OK;
+    if (rows == session->rows || session->shared || !can_take_rows(session, rows)) return DG_OK;
     session->rows = rows;
     enum dg_status status = prepare_again(session, err);
     if (status != DG_OK) session->rows = 0; /* none, until a call succeeds */
     return status;
+}
+
+/* Finds the parameters that other sessions have, and lays out the others one after the other. */
+static enum dg_status find_parameters(struct dg_session *session, struct dg_error *err)
+{
+    if (!session->shared) return DG_OK;
+    const struct dg_plan_entry *entry = session->entry;
+    uint64_t bytes = 0;
+    session->parameter = calloc(entry->num_tensors + 1, sizeof *session->parameter);
+    if (!session->parameter) return dg_fail(err, DG_ERR_MEMORY, "out of memory");
+    for (uint32_t t = 0; t < entry->num_tensors; t++) {
+        const struct dg_plan_tensor *tensor = &session->plan->tensor[entry->first_tensor + t];
+        if (tensor->region != DG_REGION_PARAM || tensor->root != entry->first_tensor + t) continue;
+        struct parameter *parameter = &session->parameter[t];
+        parameter->key = dg_shared_parameter_key(session->plan, entry, entry->first_tensor + t);
+        parameter->found = dg_shared_weights_find(session->shared, parameter->key, &session->data[t]);
+        if (parameter->found) continue;
+        session->data[t] = (void *)(uintptr_t)bytes; /* an offset until the region exists */
+        bytes += dg_round_up((int64_t)tensor->bytes, DG_PLAN_ALIGN);
+    }
+    session->memory.region[DG_REGION_PARAM] = (int64_t)bytes;
+    return DG_OK;
+}
+
+/* Lets region r be a block of shared weights. */
+static enum dg_status share_region(struct dg_session *session, int r, struct dg_error *err)
+{
+    if (session->borrowed[r] || !session->region[r]) return DG_OK;
+    session->block[r] = dg_shared_weights_add(session->shared, session->region[r], *bytes_of(&session->memory, r));
+    return session->block[r] ? DG_OK : dg_fail(err, DG_ERR_MEMORY, "out of memory");
+}
+
+/* Lets other sessions find the parameters and packed weights of this one. */
+static enum dg_status share(struct dg_session *session, struct dg_error *err)
+{
+    if (!session->shared) return DG_OK;
+    struct dg_shared_block **block = session->block;
+    DG_TRY(share_region(session, DG_REGION_PARAM, err));
+    DG_TRY(share_region(session, PACKED, err));
+    for (uint32_t t = 0; block[DG_REGION_PARAM] && t < session->entry->num_tensors; t++) {
+        const struct parameter *parameter = &session->parameter[t];
+        if (parameter->key && !parameter->found)
+            DG_TRY(
+                dg_shared_weights_name(session->shared, block[DG_REGION_PARAM], parameter->key, session->data[t], err));
+    }
+    for (uint32_t n = 0; block[PACKED] && n < session->entry->num_ops; n++) {
+        const struct bound_op *bound = &session->op[n];
+        if (bound->key && !bound->found)
+            DG_TRY(dg_shared_weights_name(session->shared, block[PACKED], bound->key, bound->run.packed, err));
+    }
+    return DG_OK;
+}
+
+bool dg_session_found(const struct dg_session *session, uint32_t index)
+{
+    return is_found(session, index - session->entry->first_tensor);
 }
 
 /* Whether this CPU can compute in the entry's type. */
@@ -488,6 +612,7 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     session->entry = entry;
     session->log = options->log;
     session->comm = options->comm;
+    session->shared = options->shared;
     session->rows = entry->batch;
     session->threads = options->threads > 0 ? options->threads : dg_default_threads();
     omp_set_dynamic(0);
@@ -513,10 +638,12 @@ enum dg_status dg_session_open(const struct dg_plan *plan, const char *entry_nam
     session->peers = (struct dg_peers){gather, session};
     DG_TRY_GOTO(fail, status,
                 dg_exchange_init(plan, entry, session->comm, options->one_of_many, &session->exchange, err));
+    for (int r = 0; r < DG_REGIONS; r++) session->memory.region[r] = (int64_t)entry->region_bytes[r];
+    DG_TRY_GOTO(fail, status, find_parameters(session, err));
     for (uint32_t n = 0; n < entry->num_ops; n++) DG_TRY_GOTO(fail, status, prepare_op(session, n, err));
     DG_TRY_GOTO(fail, status, check_memory(session, options, err));
     DG_TRY_GOTO(fail, status, allocate(session, err));
-    bind(session);
+    DG_TRY_GOTO(fail, status, share(session, err));
     trace_entry(session);
     *result = session;
     return DG_OK;
@@ -532,7 +659,13 @@ void dg_session_close(struct dg_session *session)
     if (session->stream) dnnl_stream_destroy(session->stream);
     if (session->engine) dnnl_engine_destroy(session->engine);
     for (int r = 0; r < ALLOCATED; r++)
-        if (!session->borrowed[r]) dg_region_free(session->region[r], *bytes_of(&session->memory, r));
+        if (session->block[r])
+            dg_shared_weights_release(session->shared, session->block[r]);
+        else if (!session->borrowed[r])
+            dg_region_free(session->region[r], *bytes_of(&session->memory, r));
+    for (uint32_t t = 0; session->parameter && t < session->entry->num_tensors; t++)
+        if (session->parameter[t].found) dg_shared_weights_release(session->shared, session->parameter[t].found);
+    free(session->parameter);
     free(session->data);
     free(session->op);
     free(session->pointers);
@@ -586,7 +719,7 @@ void dg_session_copy_initial(struct dg_session *session, uint32_t index)
 enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err)
 {
     for (uint32_t n = 0; n < session->entry->num_ops; n++)
-        if (session->op[n].op->pack) DG_TRY(session->op[n].op->pack(&session->op[n].run, err));
+        if (session->op[n].op->pack && !session->op[n].found) DG_TRY(session->op[n].op->pack(&session->op[n].run, err));
     return DG_OK;
 }
 

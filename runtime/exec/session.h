@@ -7,6 +7,7 @@
 #include "runtime/base/log.h"
 #include "runtime/exec/exchange.h"
 #include "runtime/exec/knobs.h"
+#include "runtime/exec/shared_weights.h"
 #include "runtime/plan/open.h"
 
 struct dg_session;
@@ -26,6 +27,10 @@ struct dg_session_options {
     /* Regions are taken from it as far as they fit, and it becomes what is left. The lender counts the program's
      * allowance. NULL: none. */
     struct dg_lent *lent;
+    /* Of an evaluation entry: parameters and packed weights that other sessions have are taken from there, and its own
+     * are added (but what lies in lent memory). Outlives the session, whose rows are then those of its batch. NULL: it
+     * has its own. */
+    struct dg_shared_weights *shared;
     struct dg_comm *comm; /* the processes that share each batch; outlives the session. NULL: there is one */
     /* To time a plan whose processes see each other's rows, without comm: compute what the first of them does, with
      * its own numbers for those of all others. */
@@ -34,8 +39,8 @@ struct dg_session_options {
 
 /* What a session takes, in bytes. */
 struct dg_session_memory {
-    int64_t region[DG_REGIONS]; /* planned */
-    int64_t scratch, packed;    /* sized at open */
+    int64_t region[DG_REGIONS]; /* planned; of parameters those that are not found in shared weights */
+    int64_t scratch, packed;    /* sized at open; packed likewise */
     /* Outside of the plan: code, oneDNN's objects and packing buffers (an estimate, see session.c). */
     int64_t allowance;
     int64_t borrowed; /* of these, in lent memory */
@@ -94,7 +99,10 @@ enum dg_status dg_session_set_rows(struct dg_session *session, int64_t rows, str
 
 int64_t dg_session_rows(const struct dg_session *session); /* that are computed */
 
-/* Packs constant weights. To be called after the parameters of an evaluation entry were set, and after
+/* Whether tensor `index` of the plan, a parameter, is another session's, which has set it: it is not to be set again. */
+bool dg_session_found(const struct dg_session *session, uint32_t index);
+
+/* Packs constant weights, but those that other sessions have packed. To be called after the parameters of an evaluation entry were set, and after
  * dg_session_set_rows. */
 enum dg_status dg_session_pack(struct dg_session *session, struct dg_error *err);
 

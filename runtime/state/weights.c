@@ -77,7 +77,8 @@ static enum dg_status copy(struct dg_session *session, const struct dg_weights_f
     for (int64_t i = 0; i < fit->count; i++) {
         const struct dg_weights_taken *taken = &fit->taken[i];
         struct dg_safetensors_tensor source;
-        if (!dg_name_after(dg_weights_fit_param(fit, taken->tensor), ours)) continue;
+        if (!dg_name_after(dg_weights_fit_param(fit, taken->tensor), ours) || dg_session_found(session, taken->tensor))
+            continue;
         if (taken->from[0]) {
             DG_TRY(resize(session, fit, taken, err));
             continue;

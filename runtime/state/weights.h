@@ -20,7 +20,7 @@
  * make it another network: dg_weights_load refuses them also then; dg_weights_init goes on with a warning, and other
  * parameters keep their initial values. */
 
-/* Sets every parameter of an evaluation entry from `path`. To be followed by dg_session_pack. */
+/* Sets every parameter of an evaluation entry from `path`, but those that other sessions have set. To be followed by dg_session_pack. */
 enum dg_status dg_weights_load(struct dg_session *session, const struct dg_plan *plan, const char *path,
                                const struct dg_weights_options *options, struct dg_error *err);
 

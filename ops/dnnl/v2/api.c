@@ -17,6 +17,23 @@ dg_md dg_md_make(enum dg_dtype dtype, int ndim, const int64_t *dims, const int64
 
 void dg_md_free(dg_md md) { free((void *)(uintptr_t)md); }
 
+uint64_t dg_md_hash(dg_md md)
+{
+    if (!md || md->format_kind != dnnl_blocked) return 0;
+    const dnnl_blocking_desc_t *blocks = &md->format_desc.blocking;
+    size_t dims = (size_t)md->ndims * sizeof *md->dims,
+           inner = (size_t)blocks->inner_nblks * sizeof *blocks->inner_blks;
+    uint64_t hash = dg_fnv1a(DG_FNV_BASIS, &md->ndims, sizeof md->ndims);
+    hash = dg_fnv1a(hash, &md->data_type, sizeof md->data_type);
+    hash = dg_fnv1a(hash, &md->offset0, sizeof md->offset0);
+    hash = dg_fnv1a(hash, &md->extra.flags, sizeof md->extra.flags);
+    hash = dg_fnv1a(hash, md->dims, dims);
+    hash = dg_fnv1a(hash, md->padded_dims, dims);
+    hash = dg_fnv1a(hash, blocks->strides, dims);
+    hash = dg_fnv1a(hash, blocks->inner_blks, inner);
+    return dg_fnv1a(hash, blocks->inner_idxs, inner);
+}
+
 dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
                                    const_dnnl_primitive_attr_t attr)
 {

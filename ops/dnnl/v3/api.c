@@ -15,6 +15,14 @@ void dg_md_free(dg_md md)
     if (md) dnnl_memory_desc_destroy((dnnl_memory_desc_t)(uintptr_t)md);
 }
 
+uint64_t dg_md_hash(dg_md md)
+{
+    uint8_t blob[4096];
+    size_t size = 0;
+    if (!md || dnnl_memory_desc_get_blob(NULL, &size, md) != dnnl_success || size > sizeof blob) return 0;
+    return dnnl_memory_desc_get_blob(blob, &size, md) == dnnl_success ? dg_fnv1a(DG_FNV_BASIS, blob, size) : 0;
+}
+
 dnnl_primitive_desc_t dg_pd_matmul(dnnl_engine_t engine, dg_md src, dg_md weights, dg_md bias, dg_md dst,
                                    const_dnnl_primitive_attr_t attr)
 {
