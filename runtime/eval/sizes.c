@@ -115,6 +115,7 @@ static enum dg_status open_evaluator(struct dg_sizes *s, struct sized *size, str
     struct dg_session_memory memory = dg_session_memory(session);
     s->program = memory.allowance;
     size->bytes = memory.total - memory.allowance - (dg_shared_weights_bytes(s->shared) - before);
+    s->use.own = dg_max_i64(s->use.own, size->bytes);
     s->use.threads = dg_session_threads(session);
     if (!s->use.openings) s->use.weights = dg_weights_hash(session, DG_FNV_BASIS);
     return DG_OK;

@@ -1,6 +1,6 @@
 /* One network for images of many sizes. A plan is laid out for images of one size, so each size that is met gets a plan
- * of its own, made of the description that the first one carries, and a session. Sessions stay open for the images to
- * come as long as all of them together fit into the memory given; the one that has not been used for the longest time
+ * of its own, made of the description that the first one carries, and a session. Sessions have the weights in common
+ * (dg_shared_weights), and stay open for the images to come as long as all of them together fit into the memory given; the one that has not been used for the longest time
  * is closed first. */
 #ifndef DG_RUNTIME_EVAL_SIZES_H
 #define DG_RUNTIME_EVAL_SIZES_H
@@ -53,6 +53,7 @@ enum dg_status dg_sizes_prepare(struct dg_sizes *sizes, int height, int width, s
 struct dg_sizes_use {
     int64_t sizes, openings; /* that were met; more openings than sizes: some were closed in between */
     int64_t memory, most;    /* the limit; the most that was open at a time */
+    int64_t own;             /* the most that a session had besides the weights that others share, and the program */
     int threads;             /* of a session; 0: none has been opened */
     uint64_t weights;        /* hash of the parameters (dg_weights_hash) */
 };

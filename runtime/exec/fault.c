@@ -91,7 +91,8 @@ static void on_op(void *context, uint32_t n, double seconds)
     }
 }
 
-/* Looks at what lies in memory before a step, where `in` is true of its region; `was` follows its name. */
+/* Looks at what lies in memory before a step, where `in` is true of its region; `was` follows its name. Parameters of
+ * another session were looked at there. */
 static void look_at_given(struct search *search, const bool in[DG_REGIONS], const char *was)
 {
     const struct dg_plan *plan = search->plan;
@@ -99,7 +100,7 @@ static void look_at_given(struct search *search, const bool in[DG_REGIONS], cons
     for (uint32_t t = entry->first_tensor;
          t < entry->first_tensor + entry->num_tensors && search->place == DG_FAULT_NOWHERE; t++) {
         const struct dg_plan_tensor *tensor = &plan->tensor[t];
-        if (!in[tensor->region]) continue;
+        if (!in[tensor->region] || dg_session_found(search->session, t)) continue;
         const void *data = dg_session_data(search->session, t);
         int64_t count = (int64_t)tensor->bytes / dg_dtype_size((enum dg_dtype)tensor->dtype);
         if (tensor->dtype == DG_F32 && data && dg_first_not_finite(data, count) < 0) continue;

@@ -694,7 +694,7 @@ enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, 
         for (uint32_t t = 0; t < session->entry->num_tensors; t++) {
             const struct dg_plan_tensor *tensor = &plan->tensor[first + t];
             if (tensor->region != DG_REGION_PARAM && tensor->region != DG_REGION_STATE) continue;
-            if ((tensor->init_kind == DG_INIT_COPY) != copies) continue;
+            if ((tensor->init_kind == DG_INIT_COPY) != copies || is_found(session, t)) continue;
             if (copies) {
                 dg_session_copy_initial(session, first + t);
                 continue;

@@ -84,7 +84,7 @@ const void *dg_session_output(const struct dg_session *session, const char *name
 /* Lets an input live in the caller's memory (64-byte aligned, of the tensor's size) instead of the input region. */
 void dg_session_bind(struct dg_session *session, const struct dg_plan_tensor *tensor, void *data);
 
-/* Sets all parameters and states to their initial values, a function of `seed` and name; the teacher copies the
+/* Sets all parameters and states, but what other sessions have set, to their initial values, a function of `seed` and name; the teacher copies the
  * student. */
 enum dg_status dg_session_initialize(struct dg_session *session, uint64_t seed, struct dg_error *err);
 /* Sets a tensor that begins as a copy (the teacher's) from its source again. To be called after the source was loaded

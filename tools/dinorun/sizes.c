@@ -71,14 +71,15 @@ enum dg_status open_sizes(struct evaluation *e, const double *std, struct dg_err
 
 enum dg_status prepare_sizes(struct evaluation *e, struct dg_fit fit, struct dg_error *err)
 {
-    char session[32], limit[32];
+    char session[32], own[32], limit[32];
     if (fit.kind != DG_FIT_STRETCH && fit.kind != DG_FIT_LONG_SIDE) return DG_OK;
     DG_TRY(dg_sizes_prepare(e->sizes, fit.height, fit.width, NULL, err));
     const struct dg_sizes_use use = dg_sizes_use(e->sizes);
-    printf("a session for images of %dx%d pixels%s takes %s; all together may take %s (--memory)\n", fit.height,
-           fit.width, fit.kind == DG_FIT_LONG_SIDE ? ", the largest there can be," : "",
+    printf("a session for images of %dx%d pixels%s takes %s, %s of it besides program and weights, which all sizes "
+           "share; all together may take %s (--memory)\n",
+           fit.height, fit.width, fit.kind == DG_FIT_LONG_SIDE ? ", the largest there can be," : "",
            dg_format_bytes(session, sizeof session, (double)use.most),
-           dg_format_bytes(limit, sizeof limit, (double)use.memory));
+           dg_format_bytes(own, sizeof own, (double)use.own), dg_format_bytes(limit, sizeof limit, (double)use.memory));
     return DG_OK;
 }
 

@@ -217,6 +217,25 @@ static void test_closing(void **state)
     dg_sizes_close(sizes);
 }
 
+/* A further size costs its activations: weights are in memory once, and with room for all four sizes besides the
+ * weights none is closed. */
+static void test_shared_weights(void **state)
+{
+    (void)state;
+    const int64_t parameters = (int64_t)plan.entry[plan.header->entry[DG_ENTRY_FEATURES]].region_bytes[DG_REGION_PARAM];
+    struct dg_sizes *sizes = open_sizes(DG_ENTRY_FEATURES, 0);
+    assert_ok(dg_sizes_prepare(sizes, shape[0][0], shape[0][1], NULL, try_err));
+    int64_t one = dg_sizes_use(sizes).most;
+    for (int s = 0; s < SHAPES; s++) assert_ok(dg_sizes_prepare(sizes, shape[s][0], shape[s][1], NULL, try_err));
+    struct dg_sizes_use use = dg_sizes_use(sizes);
+    assert_true(use.most <= one + (DISTINCT - 1) * use.own && use.own < parameters);
+    dg_sizes_close(sizes);
+    sizes = open_sizes(DG_ENTRY_FEATURES, use.most);
+    for (int s = 0; s < SHAPES; s++) check_image(sizes, DG_ENTRY_FEATURES, shape[s][0], shape[s][1]);
+    assert_int_equal(dg_sizes_use(sizes).openings, DISTINCT);
+    dg_sizes_close(sizes);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -306,8 +325,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_features), cmocka_unit_test(test_tokens),  cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_scales),   cmocka_unit_test(test_closing), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_fits),     cmocka_unit_test(test_command),
+        cmocka_unit_test(test_scales),   cmocka_unit_test(test_closing), cmocka_unit_test(test_shared_weights),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_fits),    cmocka_unit_test(test_command),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
