@@ -7,6 +7,9 @@
 #include "runtime/draw/patches.h"
 #include "runtime/image/image.h"
 
+/* The share of the attention that a head's mask holds, unless told otherwise: the paper's section 4.2.2. Its appendix has 0.8. */
+#define DG_ATTENTION_KEEP 0.6
+
 /* The class token's rows of one image of the entry "attention", probs [heads, tokens, tokens], without its attention
  * to the tokens before number `first`, itself and registers; the rest is not scaled up. maps:
  * [heads, tokens - first]. DG_ERR_NUMERIC: a number is not finite. */

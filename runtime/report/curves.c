@@ -130,13 +130,18 @@ static void write_result(FILE *out, const struct dg_page *page, const char *colu
          "jaccard.everything", "everything"},
         {"", "Measured on the run's checkpoints.", "", ""}};
     const struct dg_series *results = &page->run[0].results;
-    char title[96];
+    char title[96], kind[DG_COLUMN_NAME], level[DG_COLUMN_NAME];
     int k = 0;
-    while (!strstr(column, kinds[k].part)) k++;
+    dg_measure_kind(kind, sizeof kind, column);
+    while (!strstr(kind, kinds[k].part)) k++;
+    /* Of masks of another share of the attention, everything is measured with those. */
+    snprintf(level, sizeof level, "%s", kinds[k].level);
+    if (!strncmp(column, "jaccard", 7))
+        snprintf(level, sizeof level, "%.*s.everything", (int)strcspn(column, "."), column);
     struct dg_chart chart = {.title = dg_measure_text(title, sizeof title, column),
                              .how = kinds[k].how,
                              .dots = true,
-                             .level = dg_series_last(results, kinds[k].level),
+                             .level = dg_series_last(results, level),
                              .level_name = kinds[k].level_name};
     take_lines(&chart, page, column, true);
     dg_chart_write(out, &chart);
@@ -147,8 +152,10 @@ static void write_result(FILE *out, const struct dg_page *page, const char *colu
 static bool is_main(const struct dg_report_run *run, const char *column)
 {
     double value;
+    char kind[DG_COLUMN_NAME];
     const char *accuracy = dg_report_run_accuracy(run, &value);
-    if (!strncmp(column, "jaccard", 7)) return !strcmp(column, "jaccard.best") || !strcmp(column, "jaccard.mean");
+    dg_measure_kind(kind, sizeof kind, column);
+    if (!strncmp(column, "jaccard", 7)) return !strcmp(kind, "jaccard.best") || !strcmp(kind, "jaccard.mean");
     if (!strncmp(column, "retrieval.", 10))
         return !strcmp(column, "retrieval.medium.map") || !strcmp(column, "retrieval.hard.map");
     if (!strncmp(column, "copydays.", 9)) return !strcmp(column, "copydays.strong.map");

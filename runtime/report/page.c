@@ -110,14 +110,26 @@ static void write_accuracy(FILE *out, const struct dg_report_run *run)
     write_tile(out, text, what, more);
 }
 
+/* The first of the Jaccard indices of the best head; there are several if masks of several shares of the attention were scored. */
+static const char *find_objects(const struct dg_series *results)
+{
+    char kind[DG_COLUMN_NAME];
+    for (int c = 0; c < results->columns; c++)
+        if (!strcmp(dg_measure_kind(kind, sizeof kind, results->column[c].name), "jaccard.best"))
+            return results->column[c].name;
+    return NULL;
+}
+
 static void write_objects(FILE *out, const struct dg_report_run *run)
 {
-    double best = dg_series_last(&run->results, "jaccard.best"), mean = dg_series_last(&run->results, "jaccard.mean");
-    char text[64], more[64] = "";
-    if (isnan(best)) return;
-    snprintf(text, sizeof text, "%.1f %%", best);
+    const char *best = find_objects(&run->results);
+    char text[64], name[DG_COLUMN_NAME], what[96], more[64] = "";
+    if (!best || isnan(dg_series_last(&run->results, best))) return;
+    snprintf(name, sizeof name, "%.*s.mean", (int)strcspn(best, "."), best);
+    double mean = dg_series_last(&run->results, name);
+    snprintf(text, sizeof text, "%.1f %%", dg_series_last(&run->results, best));
     if (!isnan(mean)) snprintf(more, sizeof more, "mean of heads: %.1f %%", mean);
-    write_tile(out, text, "Jaccard index, best head of each object", more);
+    write_tile(out, text, dg_measure_text(what, sizeof what, best), more);
 }
 
 /* The time that the run has taken by its log, without the time between its parts, and what is left. */

@@ -127,6 +127,15 @@ const char *dg_duration_text(char *text, size_t size, double seconds)
     return text;
 }
 
+const char *dg_measure_kind(char *text, size_t size, const char *column)
+{
+    const char *part =
+        strncmp(column, "jaccard", 7) ? NULL : column + 7 + strcspn(column + 7, "abcdefghijklmnopqrstuvwxyz");
+    snprintf(text, size, "%s", column);
+    if (part) snprintf(text, size, "jaccard.%s", part);
+    return text;
+}
+
 const char *dg_measure_text(char *text, size_t size, const char *column)
 {
     static const struct {
@@ -154,8 +163,13 @@ const char *dg_measure_text(char *text, size_t size, const char *column)
         snprintf(text, size, "retrieval, %s: precision among the first %d", set, k);
         return text;
     }
+    char kind[64], share[32] = "";
+    double percent;
+    dg_measure_kind(kind, sizeof kind, column);
+    if (sscanf(column, "jaccard%lf", &percent) == 1 && percent >= 1)
+        snprintf(share, sizeof share, "; masks of %g %%", percent);
     snprintf(text, size, "%s", column);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(column, known[i].column)) snprintf(text, size, "%s", known[i].text);
+        if (!strcmp(kind, known[i].column)) snprintf(text, size, "%s%s", known[i].text, share);
     return text;
 }

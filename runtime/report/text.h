@@ -25,6 +25,9 @@ void dg_shorten_exponent(char *text);
 /* What a column of results is called: "20-NN, top-1" of "knn20.top1". Returns `text`. */
 const char *dg_measure_text(char *text, size_t size, const char *column);
 
+/* The measure of a column, whatever the share of attention that its masks hold: "jaccard.best" of "jaccard80.best". Returns `text`. */
+const char *dg_measure_kind(char *text, size_t size, const char *column);
+
 /* "12 s", "1 min 39 s", "2 h 05 min", "3 d 04 h". Returns `text`. */
 const char *dg_duration_text(char *text, size_t size, double seconds);
 

@@ -66,7 +66,7 @@ enum dg_status dg_objects_measure(const struct dg_objects *o, const char *path, 
     DG_TRY(dg_evaluator_open(o->setup.plan, o->setup.knobs, &options, &evaluator, err));
     const struct dg_segment_options how = {.patches = &o->patches,
                                            .masks = o->setup.masks,
-                                           .keep = 0.6, /* as the command does */
+                                           .keep = o->setup.keep,
                                            .max_bad = o->setup.max_bad,
                                            .rules = o->setup.data.rules};
     enum dg_status status = dg_segment_score(evaluator, o->images, &how, score, err);

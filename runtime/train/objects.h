@@ -10,6 +10,7 @@ struct dg_objects_setup {
     struct dg_knobs *knobs;
     struct dg_data data; /* images in a folder, not in an archive */
     const char *masks;   /* the folder of their masks */
+    double keep;         /* the share of the attention that masks hold */
     struct dg_bad_limit max_bad;
     const struct dg_log *unread; /* which of them cannot be read */
     const struct dg_log *log;

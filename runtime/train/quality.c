@@ -69,6 +69,7 @@ enum dg_status dg_quality_open(const struct dg_quality_setup *setup, struct dg_q
                                              .knobs = setup->knobs,
                                              .data = setup->objects,
                                              .masks = setup->masks,
+                                             .keep = setup->keep,
                                              .max_bad = setup->max_bad,
                                              .unread = &q->unread,
                                              .log = setup->log};
@@ -230,7 +231,7 @@ enum dg_status dg_quality_write(const struct dg_quality *q, const struct dg_qual
 {
     struct dg_result result[2 * DG_QUALITY_K], jaccard[DG_JACCARD_RESULTS];
     dg_results_set_knn(result, r->k, r->num_k, r->result, r->most_frequent);
-    dg_results_set_jaccard(jaccard, &r->objects);
+    dg_results_set_jaccard(jaccard, &r->objects, q->setup.keep);
     DG_TRY(log_report(r, lines, err));
     struct dg_results results = {.by = "train",
                                  .step = r->step,

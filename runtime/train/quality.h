@@ -27,6 +27,7 @@ struct dg_quality_setup {
     struct dg_data train, val; /* with classes; no paths: no k-NN */
     struct dg_data objects;    /* images to find objects in; no paths: none */
     const char *masks;         /* the folder of their masks */
+    double keep;               /* the share of the attention that masks hold */
     struct dg_quality_interval every;
     struct dg_bad_limit max_bad; /* the evaluator's, of each list of images */
     int64_t steps_per_epoch, end_step;

@@ -72,13 +72,20 @@ void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const
     }
 }
 
-void dg_results_set_jaccard(struct dg_result result[DG_JACCARD_RESULTS], const struct dg_segment_score *score)
+void dg_results_set_jaccard(struct dg_result result[DG_JACCARD_RESULTS], const struct dg_segment_score *score,
+                            double keep)
 {
-    const struct dg_result all[DG_JACCARD_RESULTS] = {{"jaccard.best", 100 * score->best, NAN},
-                                                      {"jaccard.mean", 100 * score->mean, NAN},
-                                                      {"jaccard.everything", 100 * score->all, NAN},
-                                                      {"jaccard.all", 100 * score->together, NAN}};
-    memcpy(result, all, sizeof all);
+    const struct {
+        const char *part;
+        double value;
+    } parts[DG_JACCARD_RESULTS] = {
+        {"best", score->best}, {"mean", score->mean}, {"everything", score->all}, {"all", score->together}};
+    char share[16] = "";
+    if (keep != DG_ATTENTION_KEEP) snprintf(share, sizeof share, "%.3g", 100 * keep);
+    for (int i = 0; i < DG_JACCARD_RESULTS; i++) {
+        result[i] = (struct dg_result){.value = 100 * parts[i].value, .most_frequent = NAN};
+        snprintf(result[i].measure, sizeof result[i].measure, "jaccard%s.%s", share, parts[i].part);
+    }
 }
 
 enum dg_status dg_results_add(const char *folder, const struct dg_results *results, struct dg_error *err)

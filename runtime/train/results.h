@@ -31,8 +31,10 @@ void dg_results_set_knn(struct dg_result *result, const int *k, int num_k, const
                         double most_frequent);
 
 enum { DG_JACCARD_RESULTS = 4 };
-/* Sets result to a score: jaccard.best, jaccard.mean, jaccard.everything and jaccard.all. */
-void dg_results_set_jaccard(struct dg_result result[DG_JACCARD_RESULTS], const struct dg_segment_score *score);
+/* Sets result to a score of masks that hold the share `keep` of the attention: jaccard.best, jaccard.mean, jaccard.everything and
+ * jaccard.all of the usual share, DG_ATTENTION_KEEP; jaccard80.best and so on of another, in percent. */
+void dg_results_set_jaccard(struct dg_result result[DG_JACCARD_RESULTS], const struct dg_segment_score *score,
+                            double keep);
 
 /* Appends the lines to FOLDER/results.csv, all or none of them as far as the file system can, with a header if the
  * file is new. DG_ERR_IO. */

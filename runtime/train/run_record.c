@@ -67,6 +67,8 @@ static void describe_run(json_t *run, const struct dg_run_about *a)
         const struct dg_data masks = {.path = &a->segment_masks, .paths = 1};
         set(run, "segment_data", paths_of(a->segment_data));
         set(run, "segment_masks", paths_of(&masks));
+        snprintf(text, sizeof text, "%.17g", a->segment_threshold);
+        set_text(run, "segment_threshold", text);
     }
     if (a->measure_every) set_text(run, "measure_every", a->measure_every);
     if (a->measure_max_bad) set_text(run, "measure_max_bad", a->measure_max_bad);

@@ -17,6 +17,7 @@ struct dg_run_about {
     const struct dg_data *knn_train, *knn_val; /* images for k-NN while training; no paths: none */
     const struct dg_data *segment_data;        /* images to find objects in while training; no paths: none */
     const char *segment_masks;                 /* the folder of their masks */
+    double segment_threshold;                  /* the share of the attention that masks hold */
     const struct dg_data *watch;               /* images to draw; no paths: none */
     const char *measure_every;                 /* how often it is measured, in words */
     const char *measure_max_bad;               /* unreadable images to leave out of that, in words */

@@ -41,6 +41,7 @@ struct dg_train_options {
     struct dg_data knn_train, knn_val; /* labelled images for k-NN; no paths: none */
     struct dg_data segment_data;       /* images to find objects in; no paths: none */
     const char *segment_masks;         /* the folder of their masks */
+    double segment_threshold;          /* the share of the attention that masks hold */
     struct dg_quality_interval measure_every;
     struct dg_bad_limit measure_max_bad; /* unreadable ones of these images to leave out before giving up */
     const char *const *watch;            /* [watched] images to draw at each checkpoint (runtime/train/watch.h) */

@@ -3,6 +3,7 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/path.h"
 #include "runtime/eval/attention_drawing.h"
+#include "runtime/eval/attention_maps.h"
 #include "runtime/eval/pca_drawing.h"
 
 #include <inttypes.h>
@@ -55,7 +56,7 @@ static enum dg_status name_file(const struct dg_watch *watch, const char *kind, 
 static enum dg_status draw_attention(const struct dg_watch *watch, struct dg_evaluator *evaluator, int64_t step,
                                      struct dg_error *err)
 {
-    struct dg_attention_drawing drawing = {.threshold = 0.6};
+    struct dg_attention_drawing drawing = {.threshold = DG_ATTENTION_KEEP};
     char path[DG_MAX_PATH];
     enum dg_status status = dg_patches_init(watch->plan, DG_ENTRY_ATTENTION, &drawing.patches, err);
     for (int i = 0; i < watch->count && status == DG_OK; i++) {

@@ -255,6 +255,17 @@ static void test_objects_while_training(void **state)
     char *log = read_file(in("watched/log.jsonl"), &size);
     assert_non_null(strstr(log, "{\"step\": 3, \"measured\": 4, \"jaccard_best\": "));
     free(log);
+    /* Masks of another share of the attention are another measure. */
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("watched"), "--ignore-memory", "--segment-threshold",
+                              "0.8", "--steps", "7"),
+                          0);
+    assert_int_equal(results_of(in("watched/results.csv"), ",7,train,jaccard80.best,"), 1);
+    assert_int_equal(results_of(in("watched/results.csv"), ",7,train,jaccard.best,"), 0);
+    process_assert_status(RUN(DINORUN, "train", "--resume", in("watched"), "--ignore-memory", "--steps", "8"), 0);
+    assert_int_equal(results_of(in("watched/results.csv"), ",8,train,jaccard80.best,"), 1);
+    process_assert_status(
+        RUN(DINORUN, "segment-score", in("watched"), "--data", pictures, "--masks", masks, "--threshold", "0.8"), 0);
+    assert_int_equal(results_of(in("watched/results.csv"), ",8,segment-score,jaccard80.best,"), 1);
     refuses(RUN(WATCHED("none"), "--segment-data", pictures), 2, "--segment-data goes with --segment-masks DIR");
     refuses(RUN(WATCHED("none"), "--segment-data", pictures, "--segment-masks", in("missing")), 1,
             "no image has a mask");

@@ -13,8 +13,9 @@ static struct {
     const char *image, *out, *video;
     double threshold, rate;
     struct dg_fit fit;
-} given = {
-    .evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6, .rate = 30};
+} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}},
+           .threshold = DG_ATTENTION_KEEP,
+           .rate = 30};
 
 static enum dg_status path_in_out(const char *name, char path[4096], struct dg_error *err)
 {

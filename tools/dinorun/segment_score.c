@@ -13,7 +13,8 @@ static struct {
     const char *data, *masks;
     double threshold;
     struct json_output json;
-} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}}, .threshold = 0.6};
+} given = {.evaluation.options = {.role = DG_ENTRY_ATTENTION, .choice = {.from = "teacher"}},
+           .threshold = DG_ATTENTION_KEEP};
 
 static void print_score(const struct dg_segment_score *score)
 {
@@ -48,7 +49,7 @@ static json_t *result_of(const struct dg_segment_score *score)
 static enum dg_status write_results(const struct dg_segment_score *score, struct dg_error *err)
 {
     struct dg_result result[DG_JACCARD_RESULTS];
-    dg_results_set_jaccard(result, score);
+    dg_results_set_jaccard(result, score, given.threshold);
     struct dg_results results = {.by = "segment-score",
                                  .val = &DG_FOLDER(given.data),
                                  .images = score->images,

@@ -17,11 +17,14 @@ static struct {
     struct dg_train_options options;
     double time_limit; /* seconds; 0: none */
     struct dg_flag_values data, knn_train, knn_val, segment_data, watch;
-    bool measure_every, measure_max_bad;
+    bool measure_every, measure_max_bad, segment_threshold;
     struct image_flags images;
     struct dg_comm_options comm;
     struct sum_flags sums;
-} given = {.options = {.steps = -1, .max_bad = {.images = 10}, .measure_every = {1, DG_EVERY_EPOCHS}},
+} given = {.options = {.steps = -1,
+                       .max_bad = {.images = 10},
+                       .measure_every = {1, DG_EVERY_EPOCHS},
+                       .segment_threshold = DG_ATTENTION_KEEP},
            .comm = {.stall_limit = STALL_LIMIT}};
 
 enum { STOPPED_EARLY = 3 }; /* exit status: the state is saved, --resume goes on */
@@ -109,6 +112,8 @@ static enum dg_status find_quality(struct dg_error *err)
         dg_quality_read_interval(every, &o->measure_every);
     if (!given.measure_max_bad && dg_run_record_find(o->out, "measure_max_bad", 0, every, sizeof every))
         read_bad_limit(every, &o->measure_max_bad);
+    if (!given.segment_threshold && dg_run_record_find(o->out, "segment_threshold", 0, every, sizeof every))
+        o->segment_threshold = strtod(every, NULL);
     o->segment_data.rules = image_rules(&given.images);
     if (!o->segment_data.paths) {
         DG_TRY(read_paths(&recorded.segment_data, "segment_data", false, err));
@@ -259,6 +264,10 @@ static const struct dg_flag flags[] = {
      .texts = &given.segment_data, .with = "segment-masks", .sharing = DG_FLAG_OWN_VALUE},
     {"segment-masks", "DIR", "their masks, under the same names and of the same size",
      .text = &given.options.segment_masks, .with = "segment-data", .sharing = DG_FLAG_OWN_VALUE},
+    {"segment-threshold", "T",
+     "the share of a head's attention that its mask holds; other shares than 0.6 are written as jaccard80.best and so "
+     "on",
+     .number = &given.options.segment_threshold, .given = &given.segment_threshold, .max = 1, .unset = "0.6"},
     {"measure-every", "N",
      "how often that is measured: epochs, or '500 steps', or '30 minutes'; also before the first step, and at the end",
      .parse = read_interval, .parsed = &given.options.measure_every, .given = &given.measure_every,

@@ -352,6 +352,29 @@ static void test_page_of_objects(void **state)
     unlink(in("run/results.csv"));
 }
 
+/* Masks of another share of the attention have curves and a tile of their own, beside what everything scores with them. */
+static void test_page_of_another_share(void **state)
+{
+    (void)state;
+    struct dg_report_run run;
+    make_run(300, 0.7, "");
+    put("run/results.csv", "step,measure,value,most_frequent,network\n0,jaccard80.best,22,,teacher\n"
+                           "0,jaccard80.mean,9,,teacher\n0,jaccard80.everything,24,,teacher\n"
+                           "300,jaccard80.best,53.5,,teacher\n300,jaccard80.mean,30,,teacher\n"
+                           "300,jaccard80.everything,24,,teacher\n");
+    assert_ok(dg_report_run_open(in("run"), &run, try_err));
+    char *page = page_of(&run, 1), *others = strstr(page, "<summary>Other results");
+    assert_well_formed(page);
+    assert_non_null(others);
+    assert_int_equal(count_of(page, "<figure class=\"chart\">") - count_of(others, "<figure class=\"chart\">"), 5 + 2);
+    assert_non_null(strstr(page, "Jaccard index, best head of each object; masks of 80 %"));
+    assert_non_null(strstr(page, ">everything</text>"));
+    assert_non_null(strstr(page, "<b>53.5 %</b>"));
+    free(page);
+    dg_report_run_close(&run);
+    unlink(in("run/results.csv"));
+}
+
 /* Every string that comes from a file is markup. */
 static void test_hostile_page(void **state)
 {
@@ -494,14 +517,23 @@ static void test_captions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),           cmocka_unit_test(test_damaged_lines),
-        cmocka_unit_test(test_steps_again),     cmocka_unit_test(test_lines_of_one_step),
-        cmocka_unit_test(test_many_rows),       cmocka_unit_test(test_results),
-        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_means),           cmocka_unit_test(test_page),
-        cmocka_unit_test(test_page_of_objects), cmocka_unit_test(test_hostile_page),
-        cmocka_unit_test(test_pages_of_little), cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_captions),        cmocka_unit_test(test_pictures_over_training),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_damaged_lines),
+        cmocka_unit_test(test_steps_again),
+        cmocka_unit_test(test_lines_of_one_step),
+        cmocka_unit_test(test_many_rows),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_means),
+        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_page_of_objects),
+        cmocka_unit_test(test_page_of_another_share),
+        cmocka_unit_test(test_hostile_page),
+        cmocka_unit_test(test_pages_of_little),
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_captions),
+        cmocka_unit_test(test_pictures_over_training),
         cmocka_unit_test(test_more_verdicts),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

@@ -119,7 +119,13 @@ static void test_measures(void **state)
     assert_string_equal(dg_measure_text(text, sizeof text, "retrieval.medium.mp10"),
                         "retrieval, medium: precision among the first 10");
     assert_string_equal(dg_measure_text(text, sizeof text, "copydays.crops/10.map"), "copy detection, crops/10: mAP");
+    assert_string_equal(dg_measure_text(text, sizeof text, "jaccard.best"), "Jaccard index, best head of each object");
+    assert_string_equal(dg_measure_text(text, sizeof text, "jaccard80.mean"),
+                        "Jaccard index, mean of heads; masks of 80 %");
     assert_string_equal(dg_measure_text(text, sizeof text, "what"), "what");
+    assert_string_equal(dg_measure_kind(text, sizeof text, "jaccard80.mean"), "jaccard.mean");
+    assert_string_equal(dg_measure_kind(text, sizeof text, "jaccard.mean"), "jaccard.mean");
+    assert_string_equal(dg_measure_kind(text, sizeof text, "knn20.top1"), "knn20.top1");
 }
 
 static void assert_duration(double seconds, const char *expected)
