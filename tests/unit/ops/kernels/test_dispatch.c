@@ -23,6 +23,7 @@
 #include "ops/kernels/relu.h"
 #include "ops/kernels/softmax.h"
 #include "ops/kernels/weight_norm.h"
+#include "ops/kernels/winograd.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
