@@ -16,6 +16,7 @@ static const char *const training[] = {
     "slice_rows",    /* gradient of concat_rows */
     "place_columns", /* gradient of slice_columns */
     "mul_sums",      /* gradient of mul */
+    "gather_images", /* of all processes */
     "take_images",   /* of a batch in slices, as the next two */
     "zeros_like",    "add_mean", "grad_norms", "layer_rate", "adamw", "sgd", "lars", "ema", "gelu_grad_sums",
 };
