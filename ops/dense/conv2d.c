@@ -135,14 +135,14 @@ static struct dg_desc dst_desc(const struct shape *s)
 }
 
 /* Turns DIRECT into WINOGRAD where that is the faster of the two: not where much of the patches is outside of the image, as at 3 x 3
- * pixels, nor for so few pixels that the transforms of the weights take longer than what they save. */
+ * pixels. How many images there are does not count, so that it does not change an image's numbers here. */
 static void choose_winograd(struct shape *s, bool bf16)
 {
     int64_t covered = dg_round_up(s->out_height, 2) * dg_round_up(s->out_width, 2);
     bool possible = s->algo == DIRECT && !bf16 && s->groups == 1 && s->window.kernel == 3 && s->window.stride == 1 &&
                     s->window.dilation == 1 && s->channels % DG_WINOGRAD_CHANNELS == 0 &&
                     s->out % DG_WINOGRAD_CHANNELS == 0;
-    if (possible && 4 * s->out_height * s->out_width >= 3 * covered && s->rows >= 256) s->algo = WINOGRAD;
+    if (possible && 4 * s->out_height * s->out_width >= 3 * covered) s->algo = WINOGRAD;
 }
 
 /* Is the operand of that shape if it is to be there, else absent? */
