@@ -209,9 +209,11 @@ struct grad_room {
     int64_t v_row, z_row;
     float *v, *z; /* [16, SUMMED, channels + SKEW], [16, SUMMED, out + SKEW] */
     float *sum;   /* [16, out / GROUP, channels, GROUP] */
-    float *zeros; /* as many as channels or `out`, the larger */
-    float *end;
+    float *zeros; /* zeros_of() */
 };
+
+/* As many as a pixel of src or of diff_dst has numbers, whichever are more. */
+static int64_t zeros_of(int64_t channels, int64_t out) { return channels > out ? channels : out; }
 
 static struct grad_room grad_room_of(int64_t channels, int64_t out, float *scratch)
 {
@@ -219,14 +221,13 @@ static struct grad_room grad_room_of(int64_t channels, int64_t out, float *scrat
     room.z = room.v + PARTS * SUMMED * room.v_row;
     room.sum = room.z + PARTS * SUMMED * room.z_row;
     room.zeros = room.sum + PARTS * channels * out;
-    room.end = room.zeros + (channels > out ? channels : out);
     return room;
 }
 
 static int64_t grad_scratch(int64_t channels, int64_t out)
 {
     int64_t rows = PARTS * SUMMED * (channels + out + 2 * SKEW);
-    return (rows + PARTS * channels * out + (channels > out ? channels : out)) * (int64_t)sizeof(float);
+    return (rows + PARTS * channels * out + zeros_of(channels, out)) * (int64_t)sizeof(float);
 }
 
 /* The products of A with a column of two, or of A' with a row. */
@@ -303,7 +304,7 @@ static void grad_weights(const struct dg_winograd_grad_args *g)
                                           .src = g->src};
     const struct job j = job_of(&conv);
     const struct grad_room room = grad_room_of(g->channels, g->out, g->scratch);
-    memset(room.zeros, 0, (size_t)((char *)room.end - (char *)room.zeros));
+    memset(room.zeros, 0, (size_t)zeros_of(g->channels, g->out) * sizeof *room.zeros);
 #pragma omp parallel
     {
         for (int64_t first = 0; first < j.patches; first += SUMMED) {

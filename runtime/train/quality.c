@@ -213,7 +213,8 @@ enum dg_status dg_quality_measure(struct dg_quality *q, const char *path, int64_
 }
 
 /* To log.jsonl; its line belongs to the last step that the weights have seen. */
-static enum dg_status log_report(const struct dg_quality_report *r, struct dg_run_log *lines, struct dg_error *err)
+static enum dg_status log_report(const struct dg_quality_report *r, const struct dg_result *best,
+                                 struct dg_run_log *lines, struct dg_error *err)
 {
     char text[640] = "";
     size_t at = 0;
@@ -221,7 +222,9 @@ static enum dg_status log_report(const struct dg_quality_report *r, struct dg_ru
         at += (size_t)snprintf(text + at, sizeof text - at, "\"knn%d_top1\": %.6g, \"knn%d_top5\": %.6g, ", r->k[i],
                                r->result[i].top1, r->k[i], r->result[i].top5);
     if (r->num_k) at += (size_t)snprintf(text + at, sizeof text - at, "\"most_frequent\": %.6g, ", r->most_frequent);
-    if (r->objects.images) snprintf(text + at, sizeof text - at, "\"jaccard_best\": %.6g, ", 100 * r->objects.best);
+    if (r->objects.images)
+        snprintf(text + at, sizeof text - at, "\"%.*s_best\": %.6g, ", (int)strcspn(best->measure, "."), best->measure,
+                 best->value);
     return dg_run_log_line(lines, err, "{\"step\": %" PRId64 ", \"measured\": %" PRId64 ", %s\"seconds\": %.4g",
                            dg_max_i64(r->step - 1, 0), r->step, text, r->seconds);
 }
@@ -232,7 +235,7 @@ enum dg_status dg_quality_write(const struct dg_quality *q, const struct dg_qual
     struct dg_result result[2 * DG_QUALITY_K], jaccard[DG_JACCARD_RESULTS];
     dg_results_set_knn(result, r->k, r->num_k, r->result, r->most_frequent);
     dg_results_set_jaccard(jaccard, &r->objects, q->setup.keep);
-    DG_TRY(log_report(r, lines, err));
+    DG_TRY(log_report(r, &jaccard[0], lines, err));
     struct dg_results results = {.by = "train",
                                  .step = r->step,
                                  .network = "teacher",

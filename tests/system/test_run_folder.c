@@ -266,6 +266,10 @@ static void test_objects_while_training(void **state)
     process_assert_status(
         RUN(DINORUN, "segment-score", in("watched"), "--data", pictures, "--masks", masks, "--threshold", "0.8"), 0);
     assert_int_equal(results_of(in("watched/results.csv"), ",8,segment-score,jaccard80.best,"), 1);
+    log = read_file(in("watched/log.jsonl"), &size);
+    assert_non_null(strstr(log, "{\"step\": 7, \"measured\": 8, \"jaccard80_best\": "));
+    free(log);
+    refuses(RUN(WATCHED("none"), "--segment-threshold", "0.8"), 2, "--segment-threshold goes with --segment-data DIR");
     refuses(RUN(WATCHED("none"), "--segment-data", pictures), 2, "--segment-data goes with --segment-masks DIR");
     refuses(RUN(WATCHED("none"), "--segment-data", pictures, "--segment-masks", in("missing")), 1,
             "no image has a mask");

@@ -199,7 +199,9 @@ static int train(void)
     given.options.watched = given.watch.count;
     given.options.events = train_progress_events(&progress);
     given.options.events.stop = on_stop;
-    if (find_run(&err) == DG_OK) open_plan(of, &err);
+    if (find_run(&err) == DG_OK && given.segment_threshold && !given.options.segment_data.paths)
+        dg_fail(&err, DG_ERR_USAGE, "--segment-threshold goes with --segment-data DIR");
+    if (err.status == DG_OK) open_plan(of, &err);
     watch_stop_signals();
     given.comm.log = &log;
     given.comm.sums = given.options.sums = sums_of(&given.sums);

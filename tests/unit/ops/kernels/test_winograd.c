@@ -24,16 +24,27 @@ static float *whole_numbers(int64_t count, struct dg_rng *rng, int times)
     return made;
 }
 
+static int64_t out_pixels(const struct shape *s)
+{
+    return s->images * (s->height + 2 * s->pad - 2) * (s->width + 2 * s->pad - 2);
+}
+
+/* The pixel of src under element k of the window of pixel `at` of dst; NULL: it is a zero around the image. */
+static const float *under_window(const struct shape *s, const float *src, int64_t at, int k)
+{
+    int64_t out_height = s->height + 2 * s->pad - 2, out_width = s->width + 2 * s->pad - 2;
+    int64_t y = at / out_width % out_height + k / 3 - s->pad, x = at % out_width + k % 3 - s->pad;
+    if (y < 0 || x < 0 || y >= s->height || x >= s->width) return NULL;
+    return src + ((at / out_width / out_height * s->height + y) * s->width + x) * s->channels;
+}
+
 /* dst += conv(src, weight); weight is [out, channels, 3, 3], or if `turned` [channels, out, 3, 3] with windows turned. */
 static void add_windows(const struct shape *s, const float *src, const float *weight, bool turned, float *dst)
 {
-    int64_t out_height = s->height + 2 * s->pad - 2, out_width = s->width + 2 * s->pad - 2;
-    for (int64_t at = 0; at < s->images * out_height * out_width; at++)
+    for (int64_t at = 0; at < out_pixels(s); at++)
         for (int k = 0; k < 9; k++) {
-            int64_t y = at / out_width % out_height + k / 3 - s->pad, x = at % out_width + k % 3 - s->pad;
-            if (y < 0 || x < 0 || y >= s->height || x >= s->width) continue;
-            const float *pixel = src + ((at / out_width / out_height * s->height + y) * s->width + x) * s->channels;
-            for (int64_t o = 0; o < s->out; o++)
+            const float *pixel = under_window(s, src, at, k);
+            for (int64_t o = 0; pixel && o < s->out; o++)
                 for (int64_t c = 0; c < s->channels; c++)
                     dst[at * s->out + o] += pixel[c] * (turned ? weight[(c * s->out + o) * 9 + 8 - k]
                                                                : weight[(o * s->channels + c) * 9 + k]);
@@ -43,7 +54,7 @@ static void add_windows(const struct shape *s, const float *src, const float *we
 static void check(const struct shape *s, bool turned, bool bias, bool add, bool relu, int threads)
 {
     struct dg_rng rng = dg_rng_make(7, DG_RNG_TEST, 0, 0);
-    int64_t pixels = s->images * (s->height + 2 * s->pad - 2) * (s->width + 2 * s->pad - 2), count = pixels * s->out;
+    int64_t count = out_pixels(s) * s->out;
     float *src = whole_numbers(s->images * s->height * s->width * s->channels, &rng, 1),
           *weight = whole_numbers(9 * s->channels * s->out, &rng, 4), *shift = whole_numbers(s->out, &rng, 1),
           *before = whole_numbers(count, &rng, 100), *want = malloc((size_t)count * sizeof *want),
@@ -91,13 +102,10 @@ static void check(const struct shape *s, bool turned, bool bias, bool add, bool 
 /* sum += the gradient of the weights. */
 static void add_outer_products(const struct shape *s, const float *src, const float *diff, float *sum)
 {
-    int64_t out_height = s->height + 2 * s->pad - 2, out_width = s->width + 2 * s->pad - 2;
-    for (int64_t at = 0; at < s->images * out_height * out_width; at++)
+    for (int64_t at = 0; at < out_pixels(s); at++)
         for (int k = 0; k < 9; k++) {
-            int64_t y = at / out_width % out_height + k / 3 - s->pad, x = at % out_width + k % 3 - s->pad;
-            if (y < 0 || x < 0 || y >= s->height || x >= s->width) continue;
-            const float *pixel = src + ((at / out_width / out_height * s->height + y) * s->width + x) * s->channels;
-            for (int64_t o = 0; o < s->out; o++)
+            const float *pixel = under_window(s, src, at, k);
+            for (int64_t o = 0; pixel && o < s->out; o++)
                 for (int64_t c = 0; c < s->channels; c++)
                     sum[(o * s->channels + c) * 9 + k] += pixel[c] * diff[at * s->out + o];
         }
@@ -106,10 +114,9 @@ static void add_outer_products(const struct shape *s, const float *src, const fl
 static void check_grad_weights(const struct shape *s, bool acc, bool in_place)
 {
     struct dg_rng rng = dg_rng_make(8, DG_RNG_TEST, 0, 0);
-    int64_t pixels = s->images * (s->height + 2 * s->pad - 2) * (s->width + 2 * s->pad - 2),
-            count = 9 * s->channels * s->out;
+    int64_t count = 9 * s->channels * s->out;
     float *src = whole_numbers(s->images * s->height * s->width * s->channels, &rng, 1),
-          *diff = whole_numbers(pixels * s->out, &rng, 4), *before = whole_numbers(count, &rng, 100),
+          *diff = whole_numbers(out_pixels(s) * s->out, &rng, 4), *before = whole_numbers(count, &rng, 100),
           *want = malloc((size_t)count * sizeof *want), *got = malloc((size_t)count * sizeof *got);
     assert_true(want && got);
     for (int64_t i = 0; i < count; i++) want[i] = acc ? before[i] : 0;
